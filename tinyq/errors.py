@@ -1,0 +1,87 @@
+"""What can go wrong, each with the exit code it ends a command with (README, Exit codes)."""
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+
+class TinyqError(Exception):
+    """An internal fault; the message is one line: what, which file, what to do."""
+
+    exit_code = 70
+
+
+class UsageError(TinyqError):
+    """A flag, key or name that does not exist or cannot be combined."""
+
+    exit_code = 2
+
+
+class BadInput(TinyqError):
+    """Input data that is missing, malformed or not what it claims to be."""
+
+    exit_code = 65
+
+
+class CannotCreate(TinyqError):
+    """An output that cannot be created."""
+
+    exit_code = 73
+
+
+class InputOutputError(TinyqError):
+    """Reading or writing failed half way, a full disk included."""
+
+    exit_code = 74
+
+
+class Busy(TinyqError):
+    """Another run holds what this one needs."""
+
+    exit_code = 75
+
+
+class AuditMismatch(TinyqError):
+    """A recorded step and its replay differ."""
+
+    exit_code = 76
+
+
+class Diverged(TinyqError):
+    """Training produced a NaN or an infinity and was stopped before it could spread."""
+
+    exit_code = 70
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest right one, and all of them."""
+    choices = sorted(choices)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
+    suggestion = f"did you mean {near[0]!r}? " if near else ""
+    return f"{suggestion}choose from: {', '.join(choices)}"
+
+
+def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
+    """Run a command line; an error becomes one line on stderr and its documented exit code.
+
+    With `--debug` among the arguments the traceback is shown as well.
+    """
+    debug = "--debug" in argv
+    try:
+        return command([a for a in argv if a != "--debug"]) or 0
+    except KeyboardInterrupt:
+        print("tinyq: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except Exception as error:
+        if debug:
+            raise
+        known = isinstance(error, TinyqError)
+        text = str(error) if known else f"internal error: {type(error).__name__}: {error}; run again with --debug"
+        print("tinyq: " + " ".join(text.split("\n")), file=sys.stderr)
+        return error.exit_code if known else _code_of_os_error(error)
+
+
+def _code_of_os_error(error: Exception) -> int:
+    return InputOutputError.exit_code if isinstance(error, OSError) else TinyqError.exit_code
