@@ -1,0 +1,41 @@
+"""Arrays in, arrays out: float32 runs the numba kernel, float64 its plain twin in `reference`.
+
+The two have the same names and signatures (checked by test) and, on float32, the same bits.
+"""
+import importlib
+
+import numpy as np
+
+from tinyq.kernels.geometry import ConvGeometry, conv_geometry
+
+# family (a module here and its twin in reference/) -> the functions it offers
+FAMILIES = {
+    "matmul": ("matmul",),
+    "conv": ("conv2d", "conv2d_input_grad", "conv2d_weight_grad"),
+}
+
+
+def _dispatching(family, name):
+    fast = getattr(importlib.import_module(f"tinyq.kernels.{family}"), name)
+    plain = getattr(importlib.import_module(f"tinyq.kernels.reference.{family}"), name)
+
+    def kernel(x, *args, **kwargs):
+        return (plain if x.dtype == np.float64 else fast)(x, *args, **kwargs)
+
+    kernel.__name__, kernel.__doc__, kernel.__wrapped__ = name, fast.__doc__, fast
+    return kernel
+
+
+for _family, _names in FAMILIES.items():
+    for _name in _names:
+        globals()[_name] = _dispatching(_family, _name)
+
+
+def set_threads(count: int) -> None:
+    """Use `count` threads in the kernels (at most NUMBA_NUM_THREADS); the bits do not depend on it."""
+    import numba
+
+    numba.set_num_threads(count)
+
+
+__all__ = ["ConvGeometry", "conv_geometry", "set_threads", *(n for names in FAMILIES.values() for n in names)]

@@ -1,0 +1,65 @@
+"""numba's decorators as the kernels use them: IEEE arithmetic, a private cache, and a word when compilation starts."""
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import llvmlite
+import numba
+from numba import config
+from numba.core import event
+from numba.core.registry import cpu_target
+
+prange = numba.prange
+
+
+def njit(function=None, *, parallel=False, inline="never"):
+    """Compile without fastmath and with NumPy's division semantics, cached under a hash of the kernels' sources."""
+    if function is None:
+        return lambda f: njit(f, parallel=parallel, inline=inline)
+    before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder())
+    try:
+        return numba.njit(function, cache=True, parallel=parallel, inline=inline, error_model="numpy", nogil=True)
+    finally:
+        config.CACHE_DIR = before
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept; numba's own check does not see an edit in another module, a hash does."""
+    base = os.environ.get("TINYQ_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyq"
+    return Path(base) / f"kernels-{_SOURCE_HASH}"
+
+
+def target_features() -> frozenset[str]:
+    """The instruction sets numba compiles for (not the host's: NUMBA_CPU_FEATURES may restrict them)."""
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return frozenset(f[1:] for f in features.split(",") if f.startswith("+"))
+
+
+def _hash_sources() -> str:
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+_SOURCE_HASH = _hash_sources()
+
+
+class _Notice(event.Listener):
+    """Says once that kernels are being compiled, so that the wait does not look like a hang."""
+
+    said = False
+
+    def on_start(self, event):
+        """The first compilation of one of our kernels prints the line."""
+        dispatcher = event.data["dispatcher"]
+        if not _Notice.said and dispatcher.py_func.__module__.startswith("tinyq."):
+            _Notice.said = True
+            print("tinyq: compiling kernels for this CPU (once; later runs load them)", file=sys.stderr, flush=True)
+
+    def on_end(self, event):
+        """Nothing to say."""
+
+
+event.register("numba:compile", _Notice())

@@ -1,0 +1,53 @@
+"""The shapes of a convolution, worked out once."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyq.errors import UsageError
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """Sizes of y = x * w: x (n, c_in, h, w), w (c_out, c_in / groups, kh, kw), y (n, c_out, oh, ow)."""
+
+    x_shape: tuple[int, int, int, int]
+    w_shape: tuple[int, int, int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(oh, ow)."""
+        return tuple(
+            (size + 2 * p - d * (k - 1) - 1) // s + 1
+            for size, k, s, p, d in zip(
+                self.x_shape[2:], self.w_shape[2:], self.stride, self.padding, self.dilation, strict=True))
+
+    @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        """(n, c_out, oh, ow)."""
+        return (self.x_shape[0], self.w_shape[0], *self.output_size)
+
+    @property
+    def products(self) -> int:
+        """Length of the sum behind one output: c_in / groups * kh * kw."""
+        return int(np.prod(self.w_shape[1:]))
+
+
+def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """(v, v) of one number; a pair as it is."""
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def conv_geometry(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1) -> ConvGeometry:
+    """The geometry of a convolution; UsageError names the shapes that do not fit together."""
+    geometry = ConvGeometry(tuple(x_shape), tuple(w_shape), pair(stride), pair(padding), pair(dilation), groups)
+    if len(x_shape) != 4 or len(w_shape) != 4:
+        raise UsageError(f"conv2d: input {x_shape} and weight {w_shape} must both have four axes")
+    if x_shape[1] != w_shape[1] * groups or w_shape[0] % groups:
+        raise UsageError(f"conv2d: input {x_shape} does not fit weight {w_shape} in {groups} groups")
+    if min(geometry.output_size) < 1:
+        raise UsageError(f"conv2d: input {x_shape} is smaller than weight {w_shape} with padding {geometry.padding}")
+    return geometry

@@ -1,0 +1,28 @@
+"""The float32 fused multiply-add emulated exactly with float64, for the plain twins."""
+import numpy as np
+
+
+def fma(a, b, c):
+    """a * b + c: rounded once in float32; for float64 operands the plain expression (outside the bit promise).
+
+    The product of two float32 is exact in float64. Its float64 sum with c is rounded to odd (the last bit is set
+    when anything was lost), so that the second rounding, to float32, is the only one that shows (Boldo and
+    Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
+    """
+    if np.result_type(a, b, c) == np.float64:
+        return a * b + c
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        product = np.asarray(a, np.float64) * np.asarray(b, np.float64)
+        c = np.asarray(c, np.float64)
+        total = product + c
+        part = total - product
+        error = (product - (total - part)) + (c - part)             # Knuth's two-sum: exact
+        return _round_to_odd(total, error).astype(np.float32)
+
+
+def _round_to_odd(total, error):
+    """The float64 with an odd last bit on the lost part's side of `total`, where something was lost."""
+    bits = np.ascontiguousarray(total).view(np.int64).reshape(np.shape(total))
+    inexact = (error != 0) & np.isfinite(total) & (bits & 1 == 0)
+    away = np.where((error > 0) == (total > 0), 1, -1)               # towards larger or smaller magnitude
+    return np.where(inexact, bits + away, bits).view(np.float64)
