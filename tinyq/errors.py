@@ -1,5 +1,6 @@
 """What can go wrong, each with the exit code it ends a command with (README, Exit codes)."""
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -67,21 +68,26 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
     """
     debug = "--debug" in argv
     try:
-        return command([a for a in argv if a != "--debug"]) or 0
+        code = command([a for a in argv if a != "--debug"]) or 0
+        sys.stdout.flush()                      # here, where a closed pipe can still be reported
+        return code
     except KeyboardInterrupt:
         print("tinyq: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        # What is still buffered would fail again at exit, with Python's own message and code: let it go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
         if debug:
             raise
-        known = isinstance(error, TinyqError)
+        known = isinstance(error, (TinyqError, OSError))        # an OSError says what and which file by itself
         text = str(error) if known else f"internal error: {type(error).__name__}: {error}; run again with --debug"
         print("tinyq: " + " ".join(text.split("\n")), file=sys.stderr)
-        return error.exit_code if known else _code_of_os_error(error)
+        return _exit_code(error)
 
 
-def _code_of_os_error(error: Exception) -> int:
-    return InputOutputError.exit_code if isinstance(error, OSError) else TinyqError.exit_code
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, OSError):
+        return InputOutputError.exit_code
+    return error.exit_code if isinstance(error, TinyqError) else TinyqError.exit_code

@@ -1,11 +1,12 @@
 """The few values a weight may take, as data (METHODS.md, section 0)."""
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from tinyq.errors import UsageError, did_you_mean
+
+MOST_LEVELS = 256                  # codes are uint8
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,17 @@ class LevelSet:
     levels: tuple[float, ...]
 
     def __post_init__(self):
-        """Refuse a set that is too small, not finite, or not strictly ascending."""
-        rising = all(a < b for a, b in zip(self.levels, self.levels[1:], strict=False))
-        if len(self.levels) < 2 or not all(map(math.isfinite, self.levels)) or not rising:
-            raise UsageError(f"--levels {self.name}: give at least two distinct finite numbers, such as --levels=-1,0,1")
+        """Refuse a set of fewer than 2 or more than 256 levels, or one not finite and ascending in float32."""
+        object.__setattr__(self, "levels", tuple(float(level) + 0.0 for level in self.levels))     # no -0
+        if len(self.levels) > MOST_LEVELS:
+            raise UsageError(f"--levels: {len(self.levels)} levels given, at most {MOST_LEVELS} fit a code of one byte")
+        # Judged as float32, the type of every shown weight: 1e39 is not finite there, 0.1 and 0.1000000001 are one.
+        with np.errstate(over="ignore"):
+            shown = np.array(self.levels, np.float32)
+        if len(shown) < 2 or not np.isfinite(shown).all() or not (shown[1:] > shown[:-1]).all():
+            raise UsageError(
+                f"--levels {self.name}: give at least two distinct finite float32 numbers, such as --levels=-1,0,1"
+            )
 
     @property
     def bits(self) -> int:
@@ -37,15 +45,15 @@ class LevelSet:
         return (self.values[:-1] + self.values[1:]) / 2
 
     def codes(self, w, scale=1.0):
-        """Index of the level nearest to w / scale, uint8; ties go to the lower level.
+        """Index of the level nearest to w / scale, uint8; ties go to the lower level, NaN to the lowest.
 
-        w is compared with scale * midpoint in float64, so that no division rounds. scale broadcasts
-        against w (one a tensor, or one an output filter).
+        w (floating point) is compared with scale * midpoint as float64 would, so that no division rounds.
+        scale > 0 broadcasts against w (one a tensor, or one an output filter).
         """
         w, scale = np.asarray(w), np.asarray(scale, np.float64)
         codes = np.zeros(np.broadcast_shapes(w.shape, scale.shape), np.uint8)
         for midpoint in self.midpoints:
-            codes += w > scale * midpoint
+            codes += w > rounded_down(scale * midpoint, w.dtype)
         return codes
 
     def nearest(self, w, scale=1.0):
@@ -56,6 +64,16 @@ class LevelSet:
         """|w / scale - nearest level|, float64, in units of the scale."""
         codes = self.codes(w, scale)
         return np.abs(np.asarray(w, np.float64) / np.asarray(scale, np.float64) - self.values[codes])
+
+
+def rounded_down(x, dtype):
+    """The largest number of `dtype` that is <= x (float64): w > x and w > rounded_down(x, w.dtype) agree for every w.
+
+    Comparing float32 with float32 is exact and needs no float64 copy of the weights.
+    """
+    x = np.asarray(x, np.float64)
+    near = x.astype(dtype)
+    return np.where(near > x, np.nextafter(near, np.array(-np.inf, dtype)), near)
 
 
 NAMED = {
@@ -76,5 +94,6 @@ def parse(text: str) -> LevelSet:
     try:
         numbers = sorted(float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"--levels {text}: no such set; {did_you_mean(text, NAMED)}, or a list such as -1,0,1") from None
+        choices = did_you_mean(text, NAMED)
+        raise UsageError(f"--levels {text}: no such set; {choices}, or a list such as -1,0,1") from None
     return LevelSet(text, tuple(numbers))

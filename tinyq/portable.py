@@ -8,6 +8,8 @@ import numpy as np
 PI = 3.141592653589793
 _LN2 = 0.6931471805599453
 _SQRT_HALF = 0.7071067811865476
+_HALF_PI_HEAD = 1.5707963267341256          # pi/2 to 33 bits, so that a few turns of it are exact
+_HALF_PI_TAIL = 6.077100506506192e-11       # the rest of pi/2
 
 
 def log(x):
@@ -36,7 +38,7 @@ def _cos_or_sin(x, quarter_turns):
     """cos(x + quarter_turns * pi / 2) by reduction to [-pi/4, pi/4] and Taylor series."""
     x = np.asarray(x, np.float64)
     nearest = np.floor(x * (2 / PI) + 0.5)
-    r = (x - nearest * (PI / 2)) - nearest * 6.123233995736766e-17     # pi/2 in two parts
+    r = (x - nearest * _HALF_PI_HEAD) - nearest * _HALF_PI_TAIL
     quadrant = (nearest.astype(np.int64) + quarter_turns) % 4
     r2 = r * r
     cosine = _polynomial(r2, _TAYLOR_COS)
