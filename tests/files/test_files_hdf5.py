@@ -1,0 +1,153 @@
+import h5py
+import numpy as np
+import pytest
+
+from tinyq.errors import BadInput
+from tinyq.files import hdf5
+from tinyq.files.hdf5 import Spec
+
+ARRAYS = {
+    "layer1.0.conv1/weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "layer1.0.conv1/bias": np.float32(2.5),
+    "bn/num_batches_tracked": np.int64(3),
+    "empty/weight": np.zeros((0, 4), np.float32),
+    "codes": np.arange(5, dtype=np.uint8),
+}
+EXPECTED = {name: Spec.of(array) for name, array in ARRAYS.items()}
+
+
+@pytest.fixture
+def path(tmp_path):
+    hdf5.write(tmp_path / "f.h5", ARRAYS, {"/": {"text": "é", "names": ["a", "bc", ""], "none": "", "n": 3, "x": 0.1}})
+    return tmp_path / "f.h5"
+
+
+def read(path, expected=EXPECTED, **options):
+    with hdf5.Reader(path) as file:
+        return file.read(expected, **options)
+
+
+def test_arrays_and_attributes_come_back_as_they_were(path):
+    arrays = read(path)
+    for name, array in ARRAYS.items():
+        assert arrays[name].dtype == np.asarray(array).dtype and arrays[name].shape == np.shape(array)
+        assert np.array_equal(arrays[name], array)
+    with hdf5.Reader(path) as file:
+        assert file.attributes() == {"text": "é", "names": ["a", "bc", ""], "none": "", "n": 3, "x": 0.1}
+        assert file.attributes("no/such/group") == {}
+
+
+def test_the_same_contents_give_the_same_bytes(path, tmp_path):
+    assert hdf5.encode(ARRAYS, {}) == hdf5.encode(ARRAYS, {})
+
+
+def test_any_hdf5_library_reads_the_file(path):
+    with h5py.File(path) as file:
+        assert np.array_equal(file["layer1.0.conv1/weight"], ARRAYS["layer1.0.conv1/weight"])
+
+
+def test_every_difference_is_in_one_message(path):
+    expected = {**EXPECTED, "codes": Spec((6,), np.dtype(np.uint8)), "missing": Spec((), np.dtype(np.float32))}
+    del expected["bn/num_batches_tracked"]
+    with pytest.raises(BadInput) as caught:
+        read(path, expected)
+    message = str(caught.value)
+    assert "missing is missing" in message
+    assert "codes is uint8 (5,) instead of uint8 (6,)" in message
+    assert "bn/num_batches_tracked is not of this model" in message
+
+
+def test_extra_datasets_are_left_alone_when_allowed(path):
+    assert list(read(path, {"codes": EXPECTED["codes"]}, allow_extra=True)) == ["codes"]
+
+
+def test_a_value_that_is_not_finite_is_named(tmp_path):
+    array = np.ones((2, 3), np.float32)
+    array[1, 1] = np.nan
+    hdf5.write(tmp_path / "f.h5", {"w": array}, {})
+    with pytest.raises(BadInput, match="w holds nan at index 4"):
+        read(tmp_path / "f.h5", {"w": Spec.of(array)})
+
+
+def soft_link(file, secret):
+    file["w"] = h5py.SoftLink("/elsewhere")
+
+
+def external_link(file, secret):
+    file["w"] = h5py.ExternalLink(str(secret), "w")
+
+
+def external_storage(file, secret):
+    file.create_dataset("w", (4,), "f4", external=[(str(secret), 0, 16)])
+
+
+def virtual(file, secret):
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource(str(secret), "w", (4,))
+    file.create_virtual_dataset("w", layout)
+
+
+def compressed(file, secret):
+    file.create_dataset("w", data=np.ones(4, "f4"), compression="gzip")
+
+
+def never_written(file, secret):
+    file.create_dataset("w", (4,), "f4", chunks=(2,))
+
+
+def big_endian(file, secret):
+    file["w"] = np.ones(4, ">f4")
+
+
+def text(file, secret):
+    file.create_dataset("w", (4,), h5py.string_dtype())
+
+
+def huge(file, secret):
+    file.create_dataset("w", (1 << 40,), "f4", chunks=(1 << 20,))
+
+
+def named_type(file, secret):
+    file["w"] = np.dtype("f4")
+
+
+@pytest.mark.parametrize("plant", [soft_link, external_link, external_storage, virtual, compressed, never_written,
+                                   big_endian, text, huge, named_type], ids=lambda plant: plant.__name__)
+def test_a_file_that_is_not_what_it_seems_is_refused(tmp_path, plant):
+    secret = tmp_path / "secret.h5"
+    hdf5.write(secret, {"w": np.ones(4, np.float32)}, {})
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        plant(file, secret)
+    with pytest.raises(BadInput, match="w "):
+        read(tmp_path / "f.h5", {"w": Spec((4,), np.dtype(np.float32))})
+
+
+def test_a_group_that_contains_itself_does_not_hang(tmp_path):
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file.create_group("a")["again"] = file["/"]
+    with pytest.raises(BadInput, match="more groups"):
+        read(tmp_path / "f.h5", {})
+
+
+def test_an_attribute_that_is_no_text_or_number_is_refused(tmp_path):
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file.attrs["long"] = "variable length text lies on a heap"
+    with hdf5.Reader(tmp_path / "f.h5") as file, pytest.raises(BadInput, match="attribute long"):
+        file.attributes()
+
+
+@pytest.mark.parametrize("content", [b"", b"not HDF5", None])
+def test_what_is_no_hdf5_file_is_bad_input(tmp_path, content):
+    path = tmp_path / "f.h5"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"f\.h5"):
+        hdf5.Reader(path)
+
+
+def test_a_truncated_file_is_bad_input(path):
+    whole = path.read_bytes()
+    for length in range(100, len(whole), 500):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BadInput):
+            read(path)

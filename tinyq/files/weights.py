@@ -1,0 +1,143 @@
+"""model.h5: a network's parameters and buffers in torchvision's names, constrained ones with their scale and levels.
+
+The weight "layer1.0.conv1.weight" is the dataset layer1.0.conv1/weight, the value the network computes with; where it
+is constrained, weight_scale (C_out,) and weight_levels (n,) lie beside it and weight = scale * level to the bit. The
+attributes layer_names and weight_names are those of Keras' weight files, so that viewers open it.
+"""
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinyq.errors import BadInput
+from tinyq.files import hdf5
+
+FORMAT = "tinyq/1"
+PROBE = "probe"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What such a file holds."""
+
+    state: dict[str, np.ndarray]                                         # every parameter and buffer, as shown
+    scales: dict[str, np.ndarray] = field(default_factory=dict)          # (C_out,) of each constrained weight
+    levels: dict[str, np.ndarray] = field(default_factory=dict)          # (n,) ascending, likewise
+    attributes: dict = field(default_factory=dict)                       # model, data, preprocessing, levels ...
+    probe_inputs: np.ndarray | None = None                               # a few inputs
+    probe_logits: np.ndarray | None = None                               # and what the network makes of them
+
+
+def weights_sha256(state: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over every parameter and buffer in name order: name, dtype, shape, little-endian bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        array = np.ascontiguousarray(state[name])
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        shape = ",".join(map(str, np.shape(state[name])))
+        digest.update(f"{name}\0{little.dtype.str}\0{shape}\0".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
+
+
+def write(path, weights: Weights) -> None:
+    """Save atomically; the attributes gain format and weights_sha256."""
+    datasets = {_path(name): array for name, array in weights.state.items()}
+    for name, scale in weights.scales.items():
+        datasets[_path(name) + "_scale"] = scale
+        datasets[_path(name) + "_levels"] = weights.levels[name]
+    root = {"format": FORMAT, "weights_sha256": weights_sha256(weights.state), **weights.attributes}
+    attributes = {"/": root, **_viewer_attributes(datasets)}
+    root["layer_names"] = [group for group in attributes if group != "/"]
+    if weights.probe_inputs is not None:
+        datasets |= {f"{PROBE}/inputs": weights.probe_inputs, f"{PROBE}/logits": weights.probe_logits}
+    hdf5.write(path, datasets, attributes)
+
+
+def attributes_of(path) -> dict:
+    """The file's root attributes: what says which model it is."""
+    with hdf5.Reader(path) as file:
+        return _root_attributes(file)
+
+
+def read(path, state: Mapping[str, np.ndarray]) -> Weights:
+    """The weights in the file, which must be exactly those of a model with this state_dict.
+
+    Raises BadInput with every missing, unknown or misshapen weight, or where a constrained weight is off its levels.
+    """
+    with hdf5.Reader(path) as file:
+        attributes = _root_attributes(file)
+        specs = file.specs()
+        expected = {_path(name): hdf5.Spec.of(array) for name, array in state.items()}
+        constrained = [name for name in state if _path(name) + "_scale" in specs]
+        for name in constrained:
+            expected[_path(name) + "_scale"] = hdf5.Spec((len(state[name]),), np.dtype(np.float32))
+            expected[_path(name) + "_levels"] = hdf5.Spec(_levels_shape(specs, _path(name)), np.dtype(np.float32))
+        expected |= {path: spec for path, spec in specs.items() if _is_probe(path, spec)}
+        arrays = file.read(expected)
+    weights = Weights(
+        {name: arrays[_path(name)] for name in state},
+        {name: arrays[_path(name) + "_scale"] for name in constrained},
+        {name: arrays[_path(name) + "_levels"] for name in constrained},
+        attributes, arrays.get(f"{PROBE}/inputs"), arrays.get(f"{PROBE}/logits"))
+    _check(path, weights)
+    return weights
+
+
+def codes_of(weight, scale, levels):
+    """Index of each weight's level, uint8; raises ValueError unless every weight is scale * level to the bit."""
+    scale = scale.reshape((-1,) + (1,) * (weight.ndim - 1))
+    codes, found = np.zeros(weight.shape, np.uint8), np.zeros(weight.shape, bool)
+    for code, level in enumerate(levels):
+        here = weight == scale * level
+        codes[here] = code
+        found |= here
+    if not found.all():
+        raise ValueError(f"{np.count_nonzero(~found)} of {weight.size} weights are not scale * level")
+    return codes
+
+
+def _root_attributes(file):
+    attributes = file.attributes()
+    if attributes.get("format") != FORMAT:
+        raise BadInput(f"{file.path}: not a tinyq weight file (attribute format is not {FORMAT!r})")
+    return attributes
+
+
+def _check(path, weights):
+    if weights.attributes.get("weights_sha256") != weights_sha256(weights.state):
+        raise BadInput(f"{path}: damaged; its weights are not those that were saved (weights_sha256 differs)")
+    for name, scale in weights.scales.items():
+        levels = weights.levels[name]
+        if not (scale > 0).all() or not (np.diff(levels) > 0).all():
+            raise BadInput(f"{path}: {name}: the scale must be positive and the levels ascending")
+        try:
+            codes_of(weights.state[name], scale, levels)
+        except ValueError as error:
+            raise BadInput(f"{path}: {name}: {error}") from None
+
+
+def _path(name):
+    group, _, leaf = name.rpartition(".")
+    return f"{group}/{leaf}" if group else leaf
+
+
+def _levels_shape(specs, path):
+    """The file's own number of levels, where a code of it fits into a byte."""
+    shape = specs[path + "_levels"].shape if path + "_levels" in specs else ()
+    return shape if len(shape) == 1 and 2 <= shape[0] <= 256 else (2,)
+
+
+def _is_probe(path, spec):
+    return path in (f"{PROBE}/inputs", f"{PROBE}/logits") and spec.dtype == np.float32 and len(spec.shape) >= 2
+
+
+def _viewer_attributes(datasets):
+    """weight_names of each layer group, in Keras' convention."""
+    groups = {}
+    for path in datasets:
+        group, _, _ = path.rpartition("/")
+        if group:
+            groups.setdefault(group, {"weight_names": []})["weight_names"].append(path)
+    return groups
