@@ -13,13 +13,13 @@ from numba.core.registry import cpu_target
 prange = numba.prange
 
 
-def njit(function=None, *, parallel=False, inline="never"):
+def njit(function=None, *, parallel=False):
     """Compile without fastmath and with NumPy's division semantics, cached under a hash of the kernels' sources."""
     if function is None:
-        return lambda f: njit(f, parallel=parallel, inline=inline)
+        return lambda f: njit(f, parallel=parallel)
     before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder())
     try:
-        return numba.njit(function, cache=True, parallel=parallel, inline=inline, error_model="numpy", nogil=True)
+        return numba.njit(function, cache=True, parallel=parallel, error_model="numpy", nogil=True)
     finally:
         config.CACHE_DIR = before
 

@@ -1,0 +1,36 @@
+"""Convolution and its input gradient as products of register tiles over laid-out samples (plan.py, micro.py)."""
+import numpy as np
+
+from tinyq.kernels.correlate import correlate
+from tinyq.kernels.plan import forward_plan, input_grad_plans
+from tinyq.kernels.weight_grad import conv2d_weight_grad
+
+__all__ = ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
+
+
+def conv2d(x, w, geometry, scale=None, bias=None):
+    """y = scale * (x * w) + bias, the affine a multiply and then an add.
+
+    x (n, c_in, h, w), w (c_out, c_in / groups, kh, kw), scale and bias (c_out,) or None, all float32.
+    """
+    y = np.empty(geometry.output_shape, np.float32)
+    c_out = geometry.w_shape[0]
+    scale = np.ones(c_out, np.float32) if scale is None else np.ascontiguousarray(scale)
+    bias = np.zeros(c_out, np.float32) if bias is None else np.ascontiguousarray(bias)
+    weights = w.reshape(geometry.groups, -1, geometry.products)
+    correlate(x, weights, forward_plan(geometry), scale, bias, y)
+    return y
+
+
+def conv2d_input_grad(g, w, geometry):
+    """The gradient at x (n, c_in, h, w) from g, the one at y (n, c_out, oh, ow); float32."""
+    plans = input_grad_plans(geometry)
+    every_phase = len(plans) == geometry.stride[0] * geometry.stride[1]
+    gx = (np.empty if every_phase else np.zeros)(geometry.x_shape, np.float32)
+    c_in = geometry.w_shape[1]
+    one, zero = np.ones(geometry.x_shape[1], np.float32), np.zeros(geometry.x_shape[1], np.float32)
+    by_input = w.reshape(geometry.groups, -1, c_in, *w.shape[2:]).swapaxes(1, 2)     # (groups, c_in, c_out, kh, kw)
+    flat = by_input.reshape(geometry.groups, c_in, -1)
+    for plan in plans:
+        correlate(g, flat[:, :, plan.weight_index], plan, one, zero, gx)
+    return gx

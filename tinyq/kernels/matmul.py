@@ -1,0 +1,67 @@
+"""The matrix product in the contract's order, on the register tile of micro.py."""
+import numba
+import numpy as np
+
+from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.correlate import parts_of
+from tinyq.kernels.micro import COLUMNS, FLUSH, ROWS, tile
+
+_PANEL_OFFSETS = np.arange(PRODUCT_BLOCK) * COLUMNS
+
+
+def matmul(a, b):
+    """a (m, k) @ b (k, n), float32, any strides -> C-contiguous (m, n)."""
+    (m, k), n = a.shape, b.shape[1]
+    if not a.size or not b.size:
+        return np.zeros((m, n), np.float32)
+    step_m, step_k = (s // a.itemsize for s in a.strides)
+    rows = np.minimum(np.arange(-(-m // ROWS) * ROWS), m - 1) * step_m      # beyond the last row: the last again, dropped
+    panels = -(-n // COLUMNS)
+    threads = numba.get_num_threads()
+    parts = parts_of(panels, len(rows) // ROWS, threads)
+    out = np.empty((m, n), np.float32)
+    panel = np.empty((threads, PRODUCT_BLOCK, COLUMNS), np.float32)
+    tiles = np.empty((threads, len(rows) // ROWS, ROWS, COLUMNS), np.float32)
+    _tasks(a, rows, step_k, b, parts, panel, tiles, out)
+    return out
+
+
+@njit(parallel=True)
+def _tasks(a, rows, step_k, b, parts, panel, tiles, out):
+    for task in prange(-(-out.shape[1] // COLUMNS) * parts):
+        thread = numba.get_thread_id()
+        _task(a, rows, step_k, b, task // parts * COLUMNS, task % parts, parts, panel[thread], tiles[thread], out)
+
+
+@njit
+def _task(a, rows, step_k, b, column, part, parts, panel, tiles, out):
+    """Row tiles `part` of `parts` for the COLUMNS outputs from `column`."""
+    first, last = tiles.shape[0] * part // parts, tiles.shape[0] * (part + 1) // parts
+    k, width = b.shape[0], min(COLUMNS, out.shape[1] - column)
+    tiles[first:last] = 0
+    if width < COLUMNS:
+        panel[:] = 0
+    for start in range(0, k, PRODUCT_BLOCK):
+        count = min(PRODUCT_BLOCK, k - start)
+        _pack(b[start:start + count, column:column + width], panel)
+        for t in range(first, last):
+            total = tiles.ctypes.data + t * ROWS * COLUMNS * 4
+            tile(count, a.ctypes.data + start * step_k * 4, rows.ctypes.data + t * ROWS * 8, step_k, panel.ctypes.data,
+                 _PANEL_OFFSETS.ctypes.data, total, total, FLUSH)
+    for t in range(first, last):
+        for r in range(min(ROWS, out.shape[0] - t * ROWS)):
+            out[t * ROWS + r, column:column + width] = tiles[t, r, :width]
+
+
+@njit
+def _pack(b, panel):
+    """panel[:k, :n] = b (k, n), walking b along its shorter stride."""
+    if b.strides[1] <= b.strides[0]:
+        for i in range(b.shape[0]):
+            for j in range(b.shape[1]):
+                panel[i, j] = b[i, j]
+    else:
+        for j in range(b.shape[1]):
+            for i in range(b.shape[0]):
+                panel[i, j] = b[i, j]

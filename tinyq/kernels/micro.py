@@ -1,0 +1,168 @@
+"""The register tile under every product: an LLVM loop of vector fused multiply-adds, written once for all targets.
+
+One call adds the products of a run of k to a tile of ROWS x (vectors * LANES) outputs, each output one chain of
+fused multiply-adds over k ascending. Tile shape and vector width therefore choose which outputs are computed
+together and never change a bit (DESIGN, numeric contract).
+"""
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from tinyq.kernels.compile import target_features
+
+F32, I64, I32, I1 = ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(1)
+
+# instruction set -> (rows, vectors a row, float32 lanes a vector): as many accumulators as its registers hold
+TILE_SHAPES = (("avx512f", (8, 2, 16)), ("fma", (6, 2, 8)), ("neon", (8, 2, 4)))
+PLAIN_SHAPE = (4, 2, 4)
+
+
+def _tile_shape():
+    features = target_features()
+    return next((shape for name, shape in TILE_SHAPES if name in features), PLAIN_SHAPE)
+
+
+ROWS, VECTORS, LANES = _tile_shape()
+COLUMNS = VECTORS * LANES
+VEC = ir.VectorType(F32, LANES)
+
+# What a call does besides adding products; combined with |.
+RESUME = 1      # start from the carried partial sum instead of +0
+FLUSH = 2       # the block of k ends here: add the sum to the total instead of carrying it
+
+
+def _element(builder, base, index):
+    return builder.gep(base, [index])
+
+
+def _load_vector(builder, base, index):
+    load = builder.load(builder.bitcast(_element(builder, base, index), ir.PointerType(VEC)))
+    load.align = 4
+    return load
+
+
+def _store_vector(builder, value, base, index):
+    builder.store(value, builder.bitcast(_element(builder, base, index), ir.PointerType(VEC))).align = 4
+
+
+def _broadcast(builder, scalar):
+    first = builder.insert_element(ir.Constant(VEC, ir.Undefined), scalar, I32(0))
+    return builder.shuffle_vector(first, ir.Constant(VEC, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
+
+
+def _make_tile(vectors):
+    """The tile function for `vectors` vectors a row (narrow outputs waste fewer lanes with one)."""
+
+    @intrinsic
+    def tile(typingctx, k, a, rows, a_step, b, offsets, carry, total, flags):
+        """Add sum over i < k of outer(a[rows[:] + i * a_step], b[offsets[i] : + columns]) to a tile.
+
+        Addresses are integers; `rows` (ROWS) and `offsets` (k) point to int64 element offsets; `carry` and
+        `total` are tiles (ROWS, vectors * LANES) of float32; `flags` combines RESUME and FLUSH.
+        """
+        signature = types.void(types.int64, types.uintp, types.uintp, types.int64, types.uintp, types.uintp,
+                               types.uintp, types.uintp, types.int64)
+
+        def codegen(context, builder, sig, args):
+            _emit_tile(builder, vectors, *args)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return tile
+
+
+def _emit_tile(builder, vectors, k, a, rows, a_step, b, offsets, carry, total, flags):
+    a, b, carry, total = (builder.inttoptr(p, ir.PointerType(F32)) for p in (a, b, carry, total))
+    rows, offsets = (builder.inttoptr(p, ir.PointerType(I64)) for p in (rows, offsets))
+    fma = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(VEC, [VEC] * 3), f"llvm.fma.v{LANES}f32")
+    cells = [(r, v) for r in range(ROWS) for v in range(vectors)]
+    at = {(r, v): I64((r * vectors + v) * LANES) for r, v in cells}
+    row_start = [_element(builder, a, builder.load(_element(builder, rows, I64(r)))) for r in range(ROWS)]
+
+    # acc = RESUME ? carry : +0
+    zero = ir.Constant(VEC, [0.0] * LANES)
+    resume = builder.icmp_unsigned("!=", builder.and_(flags, I64(RESUME)), I64(0))
+    before = builder.block
+    with builder.if_then(resume):
+        carried = {cell: _load_vector(builder, carry, at[cell]) for cell in cells}
+        resumed = builder.block
+    start = {}
+    for cell in cells:
+        start[cell] = builder.phi(VEC)
+        start[cell].add_incoming(zero, before)
+        start[cell].add_incoming(carried[cell], resumed)
+
+    loop, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
+    entry = builder.block
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    i = builder.phi(I64)
+    i.add_incoming(I64(0), entry)
+    accumulators = {cell: builder.phi(VEC) for cell in cells}
+    offset = builder.load(_element(builder, offsets, i))
+    columns = [_load_vector(builder, b, builder.add(offset, I64(v * LANES))) for v in range(vectors)]
+    step = builder.mul(i, a_step)
+    sums = {}
+    for r in range(ROWS):
+        x = _broadcast(builder, builder.load(_element(builder, row_start[r], step)))
+        for v in range(vectors):
+            sums[r, v] = builder.call(fma, [x, columns[v], accumulators[r, v]])
+    following = builder.add(i, I64(1))
+    i.add_incoming(following, loop)
+    for cell in cells:
+        accumulators[cell].add_incoming(start[cell], entry)
+        accumulators[cell].add_incoming(sums[cell], loop)
+    builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
+    builder.position_at_end(done)
+
+    flush = builder.icmp_unsigned("!=", builder.and_(flags, I64(FLUSH)), I64(0))
+    with builder.if_else(flush) as (ends, goes_on):
+        with ends:
+            for cell in cells:
+                _store_vector(builder, builder.fadd(_load_vector(builder, total, at[cell]), sums[cell]), total, at[cell])
+        with goes_on:
+            for cell in cells:
+                _store_vector(builder, sums[cell], carry, at[cell])
+
+
+tile = _make_tile(VECTORS)
+narrow_tile = _make_tile(1)
+
+
+@intrinsic
+def store_run(typingctx, source, target, first, last, scale, shift):
+    """Store lanes first <= j < last of a tile row as source[j] * scale + shift (two roundings) at target[j].
+
+    `target` is where lane 0 would go; lanes outside the run are not touched.
+    """
+    signature = types.void(types.uintp, types.uintp, types.int64, types.int64, types.float32, types.float32)
+
+    def codegen(context, builder, sig, args):
+        source, target, first, last, scale, shift = args
+        source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in (source, target))
+        scale, shift = _broadcast(builder, scale), _broadcast(builder, shift)
+        for v in range(VECTORS):
+            lanes = ir.Constant(ir.VectorType(I32, LANES), list(range(v * LANES, (v + 1) * LANES)))
+            mask = builder.and_(builder.icmp_signed(">=", lanes, _broadcast_int(builder, first)),
+                                builder.icmp_signed("<", lanes, _broadcast_int(builder, last)))
+            value = _load_vector(builder, source, I64(v * LANES))
+            value = builder.fadd(value, ir.Constant(VEC, [0.0] * LANES))             # -0 becomes +0 (contract)
+            value = builder.fadd(builder.fmul(value, scale), shift)
+            pointer = builder.bitcast(_element(builder, target, I64(v * LANES)), ir.PointerType(VEC))
+            store = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(ir.VoidType(), [VEC, ir.PointerType(VEC), I32, ir.VectorType(I1, LANES)]),
+                f"llvm.masked.store.v{LANES}f32.p0")
+            builder.call(store, [value, pointer, I32(4), mask])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _broadcast_int(builder, value):
+    kind = ir.VectorType(I32, LANES)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), builder.trunc(value, I32), I32(0))
+    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), ir.Constant(kind, [0] * LANES))

@@ -1,0 +1,115 @@
+"""Every pass of a convolution as one thing: output[m, Y, X] = sum over taps k of weight[m, k] * source[channel, Y, X shifted].
+
+A tap is (channel, dy, dx): it reads source[channel, Y * sy + dy, X * sx + dx], zero outside the image. The plan lays
+one sample out so that every tap reads consecutive memory: the zero-padded image is split into its sy * sx stride
+phases, and the outputs are walked along the padded width ("virtual pixels": q = Y * width + X, of which those with
+X >= outputs a row are dropped). Then tap k of virtual pixel q is at offsets[k] + q, for any stride and dilation,
+and no im2col matrix exists.
+"""
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.geometry import ConvGeometry
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How one group of one sample is read and where its outputs go."""
+
+    source_size: tuple[int, int]            # of the image read
+    channels: int                           # of the image read, in one group
+    step: tuple[int, int]                   # (sy, sx)
+    rows: int                               # outputs: (rows, columns), placed at first + index * spread
+    columns: int
+    first: tuple[int, int]
+    spread: tuple[int, int]
+    taps: np.ndarray                        # (k, 3) int64: channel, dy, dx, in the contract's order
+    weight_index: np.ndarray                # (k,) which of the full sum's products tap k is, ascending
+
+    @cached_property
+    def origin(self) -> tuple[int, int]:
+        """The least dy and dx: what the first laid-out row and column hold."""
+        return tuple(int(v) for v in self.taps[:, 1:].min(0))
+
+    @cached_property
+    def _reach(self):
+        return self.taps[:, 1:] - self.origin
+
+    @cached_property
+    def phases(self) -> np.ndarray:
+        """(p, 2) int64: the stride phases that a tap reads."""
+        return np.unique(self._reach % self.step, axis=0)
+
+    @cached_property
+    def plane(self) -> tuple[int, int]:
+        """Rows and columns of one phase of one channel as laid out."""
+        extra = (self._reach // self.step).max(0)
+        return self.rows + int(extra[0]), self.columns + int(extra[1])
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """(k,) int64: where tap k of virtual pixel 0 is laid out."""
+        phase = (self._reach % self.step) @ [self.step[1], 1]
+        rank = np.searchsorted(self.phases @ [self.step[1], 1], phase)
+        down, across = (self._reach // self.step).T
+        height, width = self.plane
+        return ((rank * self.channels + self.taps[:, 0]) * height + down) * width + across
+
+    @cached_property
+    def block_starts(self) -> np.ndarray:
+        """(blocks + 1,) int64: where the contract's blocks of the full sum begin among the taps that are executed."""
+        block = self.weight_index // PRODUCT_BLOCK
+        return np.append(np.flatnonzero(np.diff(block, prepend=-1)), len(block))
+
+    @property
+    def size(self) -> int:
+        """Elements of the laid-out sample."""
+        return len(self.phases) * self.channels * self.plane[0] * self.plane[1]
+
+    @property
+    def virtual_pixels(self) -> int:
+        """One past the last virtual pixel that is an output."""
+        return (self.rows - 1) * self.plane[1] + self.columns
+
+    @property
+    def is_source(self) -> bool:
+        """Whether the source itself already has this layout."""
+        return self.plane == self.source_size and self.origin == (0, 0) and len(self.phases) == 1
+
+
+def _grid(*sizes):
+    """All index combinations, the last fastest: (product, len(sizes)) int64."""
+    return np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), -1).reshape(-1, len(sizes))
+
+
+@lru_cache(maxsize=256)
+def forward_plan(geometry: ConvGeometry) -> Plan:
+    """x to y: k is (c, kh, kw)."""
+    _, c, kh, kw = geometry.w_shape
+    grid = _grid(c, kh, kw)
+    taps = grid * (1, *geometry.dilation) - (0, *geometry.padding)
+    return Plan(geometry.x_shape[2:], c, geometry.stride, *geometry.output_size, (0, 0), (1, 1), taps, np.arange(len(taps)))
+
+
+@lru_cache(maxsize=256)
+def input_grad_plans(geometry: ConvGeometry) -> tuple[Plan, ...]:
+    """The gradient at y to that at x: k is (c_out, kh, kw); a plan for each phase of the stride that any tap reaches.
+
+    Tap (kh, kw) of input row i reads output row (i + padding - kh * dilation) / stride where that is whole.
+    """
+    c_out, (_, _, kh, kw) = geometry.w_shape[0] // geometry.groups, geometry.w_shape
+    grid = _grid(c_out, kh, kw)
+    stride = np.array(geometry.stride)
+    plans = []
+    for phase in _grid(*geometry.stride):
+        shift = phase + geometry.padding - grid[:, 1:] * geometry.dilation
+        used = np.flatnonzero((shift % stride == 0).all(1))
+        rows, columns = (-(-(size - p) // s) for size, p, s in zip(geometry.x_shape[2:], phase, stride, strict=True))
+        if len(used) and rows > 0 and columns > 0:
+            taps = np.column_stack([grid[used, 0], shift[used] // stride])
+            plans.append(Plan(geometry.output_size, c_out, (1, 1), int(rows), int(columns), tuple(map(int, phase)),
+                              geometry.stride, taps, used))
+    return tuple(plans)

@@ -1,0 +1,21 @@
+"""How elementwise work is cut up: spans of a flat array, one thread for small arrays.
+
+An element's arithmetic does not depend on its span, so these numbers may follow the machine.
+"""
+import numpy as np
+
+# Elements a task handles: 64 KiB of float32, well inside a core's second-level cache.
+SPAN = 1 << 14
+# Below this many elements waking the other threads costs more than they save.
+WORTH_THREADS = 1 << 15
+
+
+def flat(x):
+    """The elements of a float32 array in C order as one contiguous axis; a view where possible."""
+    assert x.dtype == np.float32, f"a float32 kernel was given {x.dtype}"
+    return np.ascontiguousarray(x).reshape(-1)
+
+
+def items_per_task(size_of_item):
+    """How many items (planes, rows) of `size_of_item` elements make a task."""
+    return max(1, SPAN // max(1, size_of_item))

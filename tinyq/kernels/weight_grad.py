@@ -1,0 +1,117 @@
+"""The weight gradient of a convolution: sums over the pixels of chunks of samples, in register tiles of taps x channels."""
+import numba
+import numpy as np
+
+from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.contract import PRODUCT_BLOCK, samples_per_chunk
+from tinyq.kernels.correlate import parts_of
+from tinyq.kernels.layout import lay_out
+from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, RESUME, ROWS, narrow_tile, tile
+from tinyq.kernels.plan import forward_plan
+
+
+def conv2d_weight_grad(g, x, geometry):
+    """The gradient at w (c_out, c_in / groups, kh, kw) from g, the one at y (n, c_out, oh, ow), and x; float32.
+
+    k runs over (n, oh, ow) within a chunk of samples in blocks of PRODUCT_BLOCK; chunks are added in ascending order.
+    """
+    plan = forward_plan(geometry)
+    n, groups, k = g.shape[0], geometry.groups, geometry.products
+    c_out = geometry.w_shape[0] // groups
+    columns = LANES if c_out <= LANES else COLUMNS
+    chunk = samples_per_chunk(n)
+    chunks, tap_tiles, channel_tiles = -(-n // chunk), -(-k // ROWS), -(-c_out // columns)
+    sums = np.zeros((chunks, groups, tap_tiles, channel_tiles, ROWS, columns), np.float32)
+    offsets = np.zeros(tap_tiles * ROWS, np.int64)
+    offsets[:k] = plan.offsets
+    threads = numba.get_num_threads()
+    parts = parts_of(chunks * groups, tap_tiles, threads)
+    pixels = plan.rows * plan.plane[1]
+    gradients = np.zeros((threads, channel_tiles, pixels, columns), np.float32)
+    carries = np.empty((threads, *sums.shape[2:]), np.float32)
+    samples = np.empty((threads, 0 if plan.is_source else plan.size), np.float32)
+    _tasks(np.ascontiguousarray(x), np.ascontiguousarray(g), chunk, parts, plan.is_source, plan.phases, plan.step, plan.origin,
+           plan.plane, plan.columns, plan.taps[:, 0].copy(), offsets, np.arange(pixels) * columns, samples, gradients, carries, sums)
+    return _join(sums, k, c_out).reshape(geometry.w_shape)
+
+
+def _join(sums, k, c_out):
+    """The chunks' sums added in ascending order, as (groups, c_out, k)."""
+    total = sums[0]
+    for chunk in sums[1:]:
+        total += chunk
+    groups, tap_tiles, channel_tiles, rows, columns = total.shape
+    whole = total.transpose(0, 2, 4, 1, 3).reshape(groups, channel_tiles * columns, tap_tiles * rows)
+    return np.ascontiguousarray(whole[:, :c_out, :k])
+
+
+@njit(parallel=True)
+def _tasks(x, g, chunk, parts, direct, phases, step, origin, plane, columns, tap_channels, offsets, pixel_offsets, samples,
+           gradients, carries, sums):
+    groups = sums.shape[1]
+    for task in prange(sums.shape[0] * groups * parts):
+        thread = numba.get_thread_id()
+        index, group, part = task // parts // groups, task // parts % groups, task % parts
+        _task(x, g, index * chunk, min((index + 1) * chunk, x.shape[0]), group, groups, part, parts, direct, phases, step, origin,
+              plane, columns, tap_channels, offsets, pixel_offsets, samples[thread], gradients[thread], carries[thread],
+              sums[index, group])
+
+
+@njit
+def _task(x, g, begin, end, group, groups, part, parts, direct, phases, step, origin, plane, columns, tap_channels, offsets,
+          pixel_offsets, sample, gradient, carry, sums):
+    """Tap tiles `part` of `parts` of one group, summed over samples begin <= i < end."""
+    first, last = sums.shape[0] * part // parts, sums.shape[0] * (part + 1) // parts
+    if first == last:
+        return
+    channels, c_out = x.shape[1] // groups, g.shape[1] // groups
+    channel_range = (tap_channels[first * ROWS], tap_channels[min(last * ROWS, tap_channels.shape[0]) - 1] + 1)
+    for i in range(begin, end):
+        image = x[i, group * channels:(group + 1) * channels]
+        if direct:
+            base = image.ctypes.data
+        else:
+            lay_out(image, phases, step, origin, plane, channel_range, (0, plane[0]), sample)
+            base = sample.ctypes.data
+        _channels_last(g[i, group * c_out:(group + 1) * c_out], plane[1], gradient)
+        _add_sample(base, plane[1], columns, (i - begin) * g.shape[2] * columns, (end - begin) * g.shape[2] * columns,
+                    g.shape[2] * columns, offsets, pixel_offsets, gradient, first, last, carry, sums)
+
+
+@njit
+def _channels_last(g, width, gradient):
+    """Lay g (c_out, oh, ow) out as (channel tiles, virtual pixels, columns); what lies between stays zero."""
+    columns = gradient.shape[2]
+    for y in range(g.shape[1]):
+        for c in range(g.shape[0]):
+            for x in range(g.shape[2]):
+                gradient[c // columns, y * width + x, c % columns] = g[c, y, x]
+
+
+@njit
+def _add_sample(base, width, columns, before, total, pixels, offsets, pixel_offsets, gradient, first, last, carry, sums):
+    """Add one sample's pixels, which are numbers before <= p < before + pixels of the chunk's total."""
+    p = before
+    while p < before + pixels:
+        stop = min((p // PRODUCT_BLOCK + 1) * PRODUCT_BLOCK, before + pixels)
+        flags = (RESUME if p % PRODUCT_BLOCK else 0) | (FLUSH if stop % PRODUCT_BLOCK == 0 or stop == total else 0)
+        start = _virtual(p - before, width, columns)
+        count = _virtual(stop - 1 - before, width, columns) + 1 - start
+        for t in range(first, last):
+            for c in range(sums.shape[1]):
+                _tile(count, base + start * 4, offsets.ctypes.data + t * ROWS * 8, gradient[c, start:].ctypes.data,
+                      pixel_offsets.ctypes.data, carry[t, c].ctypes.data, sums[t, c].ctypes.data, flags, sums.shape[3])
+        p = stop
+
+
+@njit
+def _virtual(pixel, width, columns):
+    return pixel // columns * width + pixel % columns
+
+
+@njit
+def _tile(count, a, rows, b, pixel_offsets, carry, total, flags, columns):
+    if columns == LANES:
+        narrow_tile(count, a, rows, 1, b, pixel_offsets, carry, total, flags)
+    else:
+        tile(count, a, rows, 1, b, pixel_offsets, carry, total, flags)
