@@ -1,0 +1,114 @@
+"""Matrix product and convolution: the register tiles give the bits of the plain twins, whatever the shape or threads."""
+import numpy as np
+import pytest
+
+from tinyq import kernels
+from tinyq.errors import UsageError
+from tinyq.kernels.reference import conv as plain_conv
+from tinyq.kernels.reference import matmul as plain_matmul
+from tinyq.streams import Streams
+
+
+@pytest.fixture(params=[1, 2], ids=["1 thread", "2 threads"])
+def threads(request):
+    import numba
+
+    if request.param > numba.config.NUMBA_NUM_THREADS:
+        pytest.skip("one core here")
+    kernels.set_threads(request.param)
+    yield
+    kernels.set_threads(numba.config.NUMBA_NUM_THREADS)
+
+
+def normal(name, *shape):
+    return Streams(0).key(name).normal(shape).astype(np.float32)
+
+
+def assert_same_bits(a, b):
+    assert a.dtype == b.dtype == np.float32 and a.shape == b.shape
+    assert np.array_equal(a.view(np.int32), b.view(np.int32))
+
+
+# m, k, n: below, at and beyond a tile and a block of 256; single rows and columns
+@pytest.mark.parametrize("m, k, n", [(5, 7, 3), (64, 400, 120), (33, 600, 65), (1, 300, 1), (8, 256, 32), (17, 257, 1), (1, 1, 40)])
+def test_matmul_has_the_twins_bits(m, k, n, threads):
+    a, b = normal("a", m, k), normal("b", n, k).T
+    assert_same_bits(kernels.matmul(a, b), plain_matmul.matmul(a, b))
+    assert_same_bits(kernels.matmul(b.T, a.T), plain_matmul.matmul(b.T, a.T))
+    assert_same_bits(kernels.matmul(a[::2, ::3], b[::3, ::2]), plain_matmul.matmul(a[::2, ::3], b[::3, ::2]))
+
+
+def test_matmul_of_nothing_is_zero():
+    assert np.array_equal(kernels.matmul(np.empty((3, 0), np.float32), np.empty((0, 2), np.float32)), np.zeros((3, 2)))
+    assert kernels.matmul(np.empty((0, 4), np.float32), np.empty((4, 2), np.float32)).shape == (0, 2)
+
+
+CONVOLUTIONS = {
+    "3x3": ((2, 3, 9, 8), (5, 3, 3, 3), 1, 1, 1, 1),
+    "LeNet's first": ((3, 1, 28, 28), (6, 1, 5, 5), 1, 2, 1, 1),
+    "LeNet's second": ((2, 6, 14, 14), (16, 6, 5, 5), 1, 0, 1, 1),
+    "stride 2, more than a block of k": ((2, 32, 9, 9), (33, 32, 3, 3), 2, 1, 1, 1),
+    "everything uneven": ((2, 4, 11, 12), (6, 2, 3, 2), (2, 3), (1, 2), (2, 1), 2),
+    "1x1 without a copy": ((2, 8, 7, 7), (9, 8, 1, 1), 1, 0, 1, 1),
+    "1x1 with stride": ((2, 8, 8, 7), (3, 8, 1, 1), 2, 0, 1, 1),
+    "several chunks, pixels that end inside a block": ((19, 5, 6, 6), (4, 5, 3, 3), 1, 1, 1, 1),
+    "two column tiles": ((1, 40, 5, 5), (40, 40, 3, 3), 1, 1, 1, 1),
+    "stride beyond the window": ((2, 3, 11, 11), (4, 3, 2, 2), 3, 0, 1, 1),
+    "AlexNet's first": ((1, 3, 23, 23), (7, 3, 11, 11), 4, 2, 1, 1),
+    "depthwise": ((2, 4, 5, 5), (4, 1, 3, 3), 1, 1, 1, 4),
+    "padding wider than the image": ((2, 3, 4, 4), (2, 3, 3, 3), 1, 3, 1, 1),
+    "one pixel": ((1, 1, 1, 1), (1, 1, 1, 1), 1, 0, 1, 1),
+}
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_convolution_has_the_twins_bits(case, threads):
+    geometry = kernels.conv_geometry(*case)
+    x, w, g = normal("x", *case[0]), normal("w", *case[1]), normal("g", *geometry.output_shape)
+    scale, bias = normal("scale", case[1][0]), normal("bias", case[1][0])
+    assert_same_bits(kernels.conv2d(x, w, geometry), plain_conv.conv2d(x, w, geometry))
+    assert_same_bits(kernels.conv2d(x, w, geometry, scale, bias), plain_conv.conv2d(x, w, geometry, scale, bias))
+    assert_same_bits(kernels.conv2d_input_grad(g, w, geometry), plain_conv.conv2d_input_grad(g, w, geometry))
+    assert_same_bits(kernels.conv2d_weight_grad(g, x, geometry), plain_conv.conv2d_weight_grad(g, x, geometry))
+
+
+def test_convolution_takes_any_strides():
+    x, w = normal("x", 8, 9, 3, 2).T, normal("w", 3, 3, 3, 5).T
+    geometry = kernels.conv_geometry(x.shape, w.shape, 1, 1)
+    g = normal("g", *geometry.output_shape[::-1]).T
+    for name, arrays in (("conv2d", (x, w)), ("conv2d_input_grad", (g, w)), ("conv2d_weight_grad", (g, x))):
+        kernel = getattr(kernels, name)
+        assert_same_bits(kernel(*arrays, geometry), kernel(*map(np.ascontiguousarray, arrays), geometry))
+
+
+def test_a_sum_that_cancels_or_underflows_is_plus_zero():
+    tiny = np.full((1, 1), -1e-30, np.float32)
+    assert_same_bits(kernels.matmul(tiny, -tiny), np.zeros((1, 1), np.float32))
+    x, w = tiny.reshape(1, 1, 1, 1), -tiny.reshape(1, 1, 1, 1)
+    assert_same_bits(kernels.conv2d(x, w, kernels.conv_geometry(x.shape, w.shape)), np.zeros((1, 1, 1, 1), np.float32))
+
+
+def test_the_image_is_never_unfolded():
+    import tracemalloc
+
+    x, w = np.ones((8, 32, 32, 32), np.float32), np.ones((32, 32, 3, 3), np.float32)
+    geometry = kernels.conv_geometry(x.shape, w.shape, 1, 1)
+    kernels.conv2d(x, w, geometry)
+    unfolded = x.nbytes * 9
+    for kernel, arrays in ((kernels.conv2d, (x, w)), (kernels.conv2d_input_grad, (x, w)), (kernels.conv2d_weight_grad, (x, x))):
+        tracemalloc.start()
+        kernel(*arrays, geometry)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < unfolded / 3
+
+
+@pytest.mark.parametrize("x_shape, w_shape, options", [
+    ((1, 3, 8, 8), (4, 2, 3, 3), {}),
+    ((1, 3, 8, 8), (4, 3, 9, 9), {}),
+    ((1, 4, 8, 8), (3, 2, 3, 3), {"groups": 2}),
+    ((3, 8, 8), (4, 3, 3, 3), {}),
+])
+def test_shapes_that_do_not_fit_are_named(x_shape, w_shape, options):
+    with pytest.raises(UsageError, match=r"conv2d: input \("):
+        kernels.conv_geometry(x_shape, w_shape, **options)
