@@ -4,7 +4,7 @@ import numpy as np
 
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.layout import lay_out
-from tinyq.kernels.micro import COLUMNS, FLUSH, ROWS, store_run, tile
+from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, ROWS, any_tile, peek, store_run
 
 _PACKED_ROWS = np.arange(ROWS)
 _TASKS_A_THREAD = 2
@@ -21,7 +21,7 @@ def correlate(source, weights, plan, scale, shift, target):
     parts = parts_of(n * groups, plan.rows, threads)
     direct = plan.is_source and plan.virtual_pixels >= COLUMNS
     packed = pack_rows(weights)
-    samples = np.empty((threads, 0 if direct else plan.size + COLUMNS), np.float32)
+    samples = np.zeros((threads, 0 if direct else plan.size + COLUMNS), np.float32)        # the padding stays zero
     tiles = np.empty((threads, packed.shape[1], ROWS, COLUMNS), np.float32)
     _tasks(np.ascontiguousarray(source), packed, m, parts, direct, plan.phases, plan.step, plan.origin, plan.plane,
            (plan.rows, plan.columns), plan.first, plan.spread, plan.offsets, plan.block_starts, scale, shift, samples, tiles,
@@ -71,16 +71,17 @@ def _task(source, packed, m, i, group, part, parts, direct, phases, step, origin
         base = sample.ctypes.data
     end = (bottom - 1) * plane[1] + outputs[1]
     for q in range(top * plane[1], end, COLUMNS):
+        columns = LANES if end - q <= LANES else COLUMNS
         if direct:
-            q = min(q, (outputs[0] - 1) * plane[1] + outputs[1] - COLUMNS)       # the source has no slack to read beyond
-        _products(packed[group], base + q * 4, offsets, blocks, tiles)
-        _store(tiles, q, m, plane[1], bottom, outputs[1], first, spread, scale[group * m:], shift[group * m:],
+            q = min(q, (outputs[0] - 1) * plane[1] + outputs[1] - columns)       # the source has no slack to read beyond
+        _products(packed[group], base + q * 4, offsets, blocks, columns, tiles)
+        _store(tiles, q, columns, m, plane[1], bottom, outputs[1], first, spread, scale[group * m:], shift[group * m:],
                target[i, group * m:])
 
 
 @njit
-def _products(packed, base, offsets, blocks, tiles):
-    """All rows' sums for COLUMNS virtual pixels: blocks of k ascending, each from +0, added to the total."""
+def _products(packed, base, offsets, blocks, columns, tiles):
+    """All rows' sums for `columns` virtual pixels: blocks of k ascending, each from +0, added to the total."""
     k = packed.shape[1]
     one_block = blocks.shape[0] == 2
     if not one_block:
@@ -88,34 +89,35 @@ def _products(packed, base, offsets, blocks, tiles):
     for b in range(blocks.shape[0] - 1):
         start, count = blocks[b], blocks[b + 1] - blocks[b]
         for t in range(packed.shape[0]):
-            out = tiles.ctypes.data + t * ROWS * COLUMNS * 4
-            tile(count, packed.ctypes.data + (t * k + start) * ROWS * 4, _PACKED_ROWS.ctypes.data, ROWS, base,
-                 offsets.ctypes.data + start * 8, out, out, 0 if one_block else FLUSH)
+            out = tiles.ctypes.data + t * ROWS * columns * 4
+            any_tile(columns, count, packed.ctypes.data + (t * k + start) * ROWS * 4, _PACKED_ROWS.ctypes.data, ROWS, base,
+                     offsets.ctypes.data + start * 8, out, out, 0 if one_block else FLUSH)
 
 
 @njit
-def _store(tiles, q, m, width, bottom, columns, first, spread, scale, shift, target):
+def _store(tiles, q, columns, m, width, bottom, row_outputs, first, spread, scale, shift, target):
     """Scatter the tiles' virtual pixels q, q + 1, ... to the target, dropping those beyond a row's outputs."""
     plane = target.shape[1] * target.shape[2]
     y, x, lane = q // width, q % width, 0
-    while lane < COLUMNS and y < bottom:
-        if x < columns:
-            last = min(lane + columns - x, COLUMNS)
+    while lane < columns and y < bottom:
+        if x < row_outputs:
+            last = min(lane + row_outputs - x, columns)
             at = (first[0] + y * spread[0]) * target.shape[2] + first[1] + x * spread[1]
             if spread[1] == 1:
                 for r in range(m):
-                    store_run(tiles.ctypes.data + r * COLUMNS * 4, target.ctypes.data + (r * plane + at - lane) * 4, lane, last,
+                    store_run(tiles.ctypes.data + r * columns * 4, target.ctypes.data + (r * plane + at - lane) * 4, lane, last,
                               scale[r], shift[r])
             else:
-                _store_spread(tiles, lane, last, m, at, spread[1], plane, scale, shift, target)
+                _store_spread(tiles, columns, lane, last, m, at, spread[1], scale, shift, target)
         lane += width - x
         y, x = y + 1, 0
 
 
 @njit
-def _store_spread(tiles, lane, last, m, at, spread, plane, scale, shift, target):
-    flat = target.reshape(-1)
-    rows = tiles.reshape(-1, COLUMNS)
+def _store_spread(tiles, columns, lane, last, m, at, spread, scale, shift, target):
+    width = target.shape[2]
+    y, x = at // width, at % width
     for r in range(m):
+        row = tiles.ctypes.data + (r * columns + lane) * 4
         for j in range(last - lane):
-            flat[r * plane + at + j * spread] = (rows[r, lane + j] + np.float32(0)) * scale[r] + shift[r]
+            target[r, y, x + j * spread] = (peek(row, j) + np.float32(0)) * scale[r] + shift[r]

@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinyq.kernels.compile import target_features
+from tinyq.kernels.compile import njit, target_features
 
 F32, I64, I32, I1 = ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(1)
 
@@ -132,6 +132,15 @@ tile = _make_tile(VECTORS)
 narrow_tile = _make_tile(1)
 
 
+@njit
+def any_tile(columns, k, a, rows, a_step, b, offsets, carry, total, flags):
+    """The tile of COLUMNS or of LANES columns."""
+    if columns == COLUMNS:
+        tile(k, a, rows, a_step, b, offsets, carry, total, flags)
+    else:
+        narrow_tile(k, a, rows, a_step, b, offsets, carry, total, flags)
+
+
 @intrinsic
 def store_run(typingctx, source, target, first, last, scale, shift):
     """Store lanes first <= j < last of a tile row as source[j] * scale + shift (two roundings) at target[j].
@@ -166,3 +175,66 @@ def _broadcast_int(builder, value):
     kind = ir.VectorType(I32, LANES)
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), builder.trunc(value, I32), I32(0))
     return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), ir.Constant(kind, [0] * LANES))
+
+
+@intrinsic
+def copy_floats(typingctx, source, target, count):
+    """Copy `count` float32 from one address to another."""
+    signature = types.void(types.uintp, types.uintp, types.int64)
+
+    def codegen(context, builder, sig, args):
+        source, target, count = args
+        byte = ir.PointerType(ir.IntType(8))
+        cgutils.raw_memcpy(builder, builder.inttoptr(target, byte), builder.inttoptr(source, byte), count, 4)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def peek(typingctx, base, index):
+    """The float32 at an address plus `index` elements, without numba's wrap-around of negative indices."""
+    def codegen(context, builder, sig, args):
+        return builder.load(_element(builder, builder.inttoptr(args[0], ir.PointerType(F32)), args[1]))
+
+    return types.float32(types.uintp, types.int64), codegen
+
+
+@intrinsic
+def poke(typingctx, base, index, value):
+    """Store a float32 at an address plus `index` elements."""
+    def codegen(context, builder, sig, args):
+        builder.store(args[2], _element(builder, builder.inttoptr(args[0], ir.PointerType(F32)), args[1]))
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.int64, types.float32), codegen
+
+
+@intrinsic
+def transpose_tile(typingctx, source, source_row, target, target_rows, target_row):
+    """target[target_rows[j], i] = source[i, j] for i, j < LANES; row strides count elements, target_rows is int64."""
+    signature = types.void(types.uintp, types.int64, types.uintp, types.uintp, types.int64)
+
+    def codegen(context, builder, sig, args):
+        source, source_row, target, target_rows, target_row = args
+        source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in (source, target))
+        target_rows = builder.inttoptr(target_rows, ir.PointerType(I64))
+        rows = [_load_vector(builder, source, builder.mul(source_row, I64(i))) for i in range(LANES)]
+        for i, column in enumerate(_transposed(builder, rows)):
+            row = builder.load(_element(builder, target_rows, I64(i)))
+            _store_vector(builder, column, target, builder.mul(target_row, row))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _transposed(builder, rows):
+    """LANES vectors transposed by log2(LANES) rounds of interleaving row i with row i + LANES / 2 (a perfect shuffle)."""
+    half = LANES // 2
+    index = ir.VectorType(I32, LANES)
+    low = ir.Constant(index, [i // 2 + (i % 2) * LANES for i in range(LANES)])
+    high = ir.Constant(index, [half + i // 2 + (i % 2) * LANES for i in range(LANES)])
+    for _ in range(LANES.bit_length() - 1):
+        pairs = [(rows[i], rows[i + half]) for i in range(half)]
+        rows = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
+    return rows

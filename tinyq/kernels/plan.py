@@ -74,6 +74,11 @@ class Plan:
         """One past the last virtual pixel that is an output."""
         return (self.rows - 1) * self.plane[1] + self.columns
 
+    @cached_property
+    def virtual(self) -> np.ndarray:
+        """(outputs,) int64: the virtual pixel of each output, row by row."""
+        return (np.arange(self.rows)[:, None] * self.plane[1] + np.arange(self.columns)).ravel()
+
     @property
     def is_source(self) -> bool:
         """Whether the source itself already has this layout."""

@@ -5,8 +5,8 @@ import numpy as np
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK, samples_per_chunk
 from tinyq.kernels.correlate import parts_of
-from tinyq.kernels.layout import lay_out
-from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, RESUME, ROWS, narrow_tile, tile
+from tinyq.kernels.layout import channels_last, lay_out
+from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, RESUME, ROWS, any_tile
 from tinyq.kernels.plan import forward_plan
 
 
@@ -29,9 +29,9 @@ def conv2d_weight_grad(g, x, geometry):
     pixels = plan.rows * plan.plane[1]
     gradients = np.zeros((threads, channel_tiles, pixels, columns), np.float32)
     carries = np.empty((threads, *sums.shape[2:]), np.float32)
-    samples = np.empty((threads, 0 if plan.is_source else plan.size), np.float32)
-    _tasks(np.ascontiguousarray(x), np.ascontiguousarray(g), chunk, parts, plan.is_source, plan.phases, plan.step, plan.origin,
-           plan.plane, plan.columns, plan.taps[:, 0].copy(), offsets, np.arange(pixels) * columns, samples, gradients, carries, sums)
+    samples = np.zeros((threads, 0 if plan.is_source else plan.size), np.float32)
+    _tasks(np.ascontiguousarray(x), np.ascontiguousarray(g).reshape(n, -1, len(plan.virtual)), chunk, parts, plan.is_source, plan.phases, plan.step, plan.origin,
+           plan.plane, plan.virtual, plan.taps[:, 0].copy(), offsets, np.arange(pixels) * columns, samples, gradients, carries, sums)
     return _join(sums, k, c_out).reshape(geometry.w_shape)
 
 
@@ -46,19 +46,19 @@ def _join(sums, k, c_out):
 
 
 @njit(parallel=True)
-def _tasks(x, g, chunk, parts, direct, phases, step, origin, plane, columns, tap_channels, offsets, pixel_offsets, samples,
+def _tasks(x, g, chunk, parts, direct, phases, step, origin, plane, virtual, tap_channels, offsets, pixel_offsets, samples,
            gradients, carries, sums):
     groups = sums.shape[1]
     for task in prange(sums.shape[0] * groups * parts):
         thread = numba.get_thread_id()
         index, group, part = task // parts // groups, task // parts % groups, task % parts
         _task(x, g, index * chunk, min((index + 1) * chunk, x.shape[0]), group, groups, part, parts, direct, phases, step, origin,
-              plane, columns, tap_channels, offsets, pixel_offsets, samples[thread], gradients[thread], carries[thread],
+              plane, virtual, tap_channels, offsets, pixel_offsets, samples[thread], gradients[thread], carries[thread],
               sums[index, group])
 
 
 @njit
-def _task(x, g, begin, end, group, groups, part, parts, direct, phases, step, origin, plane, columns, tap_channels, offsets,
+def _task(x, g, begin, end, group, groups, part, parts, direct, phases, step, origin, plane, virtual, tap_channels, offsets,
           pixel_offsets, sample, gradient, carry, sums):
     """Tap tiles `part` of `parts` of one group, summed over samples begin <= i < end."""
     first, last = sums.shape[0] * part // parts, sums.shape[0] * (part + 1) // parts
@@ -73,45 +73,22 @@ def _task(x, g, begin, end, group, groups, part, parts, direct, phases, step, or
         else:
             lay_out(image, phases, step, origin, plane, channel_range, (0, plane[0]), sample)
             base = sample.ctypes.data
-        _channels_last(g[i, group * c_out:(group + 1) * c_out], plane[1], gradient)
-        _add_sample(base, plane[1], columns, (i - begin) * g.shape[2] * columns, (end - begin) * g.shape[2] * columns,
-                    g.shape[2] * columns, offsets, pixel_offsets, gradient, first, last, carry, sums)
+        channels_last(g[i, group * c_out:(group + 1) * c_out], virtual, gradient)
+        _add_sample(base, (i - begin) * virtual.size, (end - begin) * virtual.size, virtual, offsets, pixel_offsets, gradient,
+                    first, last, carry, sums)
 
 
 @njit
-def _channels_last(g, width, gradient):
-    """Lay g (c_out, oh, ow) out as (channel tiles, virtual pixels, columns); what lies between stays zero."""
-    columns = gradient.shape[2]
-    for y in range(g.shape[1]):
-        for c in range(g.shape[0]):
-            for x in range(g.shape[2]):
-                gradient[c // columns, y * width + x, c % columns] = g[c, y, x]
-
-
-@njit
-def _add_sample(base, width, columns, before, total, pixels, offsets, pixel_offsets, gradient, first, last, carry, sums):
-    """Add one sample's pixels, which are numbers before <= p < before + pixels of the chunk's total."""
+def _add_sample(base, before, total, virtual, offsets, pixel_offsets, gradient, first, last, carry, sums):
+    """Add one sample's pixels, which are numbers before <= p < before + virtual.size of the chunk's total."""
     p = before
-    while p < before + pixels:
-        stop = min((p // PRODUCT_BLOCK + 1) * PRODUCT_BLOCK, before + pixels)
+    while p < before + virtual.size:
+        stop = min((p // PRODUCT_BLOCK + 1) * PRODUCT_BLOCK, before + virtual.size)
         flags = (RESUME if p % PRODUCT_BLOCK else 0) | (FLUSH if stop % PRODUCT_BLOCK == 0 or stop == total else 0)
-        start = _virtual(p - before, width, columns)
-        count = _virtual(stop - 1 - before, width, columns) + 1 - start
+        start = virtual[p - before]
+        count = virtual[stop - 1 - before] + 1 - start
         for t in range(first, last):
             for c in range(sums.shape[1]):
-                _tile(count, base + start * 4, offsets.ctypes.data + t * ROWS * 8, gradient[c, start:].ctypes.data,
-                      pixel_offsets.ctypes.data, carry[t, c].ctypes.data, sums[t, c].ctypes.data, flags, sums.shape[3])
+                any_tile(sums.shape[3], count, base + start * 4, offsets.ctypes.data + t * ROWS * 8, 1, gradient[c, start:].ctypes.data,
+                      pixel_offsets.ctypes.data, carry[t, c].ctypes.data, sums[t, c].ctypes.data, flags)
         p = stop
-
-
-@njit
-def _virtual(pixel, width, columns):
-    return pixel // columns * width + pixel % columns
-
-
-@njit
-def _tile(count, a, rows, b, pixel_offsets, carry, total, flags, columns):
-    if columns == LANES:
-        narrow_tile(count, a, rows, 1, b, pixel_offsets, carry, total, flags)
-    else:
-        tile(count, a, rows, 1, b, pixel_offsets, carry, total, flags)
