@@ -12,6 +12,7 @@ from tinyq.kernels.geometry import ConvGeometry, conv_geometry
 FAMILIES = {
     "matmul": ("matmul",),
     "conv": ("conv2d", "conv2d_input_grad", "conv2d_weight_grad"),
+    "discrete": ("nearest_level", "constraint"),
 }
 
 
