@@ -42,7 +42,7 @@ def imports_of(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("name, path", modules(), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize("name, path", list(modules()), ids=lambda v: v if isinstance(v, str) else "")
 def test_imports_point_down(name, path):
     layer, unit = layer_and_unit(name)
     for imported in imports_of(path):

@@ -52,8 +52,7 @@ class Plan:
     @cached_property
     def offsets(self) -> np.ndarray:
         """(k,) int64: where tap k of virtual pixel 0 is laid out."""
-        phase = (self._reach % self.step) @ [self.step[1], 1]
-        rank = np.searchsorted(self.phases @ [self.step[1], 1], phase)
+        rank = np.searchsorted(_number(self.phases, self.step), _number(self._reach % self.step, self.step))
         down, across = (self._reach // self.step).T
         height, width = self.plane
         return ((rank * self.channels + self.taps[:, 0]) * height + down) * width + across
@@ -83,6 +82,11 @@ class Plan:
     def is_source(self) -> bool:
         """Whether the source itself already has this layout."""
         return self.plane == self.source_size and self.origin == (0, 0) and len(self.phases) == 1
+
+
+def _number(phases, step):
+    """Phases (p, 2) numbered row by row."""
+    return phases[:, 0] * step[1] + phases[:, 1]
 
 
 def _grid(*sizes):
