@@ -1,0 +1,197 @@
+"""Learning-rate schedules with torch's semantics: the rate is a function of its base and the epoch.
+
+An epoch may be a fraction, so a schedule can be followed step by step. Only `Plateau` remembers anything
+(what validation said); no rate depends on how often it was asked for. Powers are repeated products and
+the cosine is our own, so a schedule has the same bits on every machine.
+"""
+import math
+from dataclasses import dataclass, field
+
+from tinyq import portable
+from tinyq.errors import UsageError, did_you_mean
+
+
+class Schedule:
+    """The base rate, unchanged; the other schedules override `rate`."""
+
+    def rate(self, base: float, epoch: float) -> float:
+        """The learning rate at this (fractional) epoch."""
+        return base
+
+    def apply(self, optimizer, epoch: float):
+        """Set every group's learning rate from its `base_lr`."""
+        for group in optimizer.groups:
+            group["lr"] = float(self.rate(group["base_lr"], epoch))
+
+    def observe(self, metric: float):
+        """Take note of a validation metric at the end of an epoch."""
+
+    def state(self) -> dict:
+        """What a resume needs: {name: number}."""
+        return {}
+
+    def load_state(self, state: dict):
+        """Take over what `state` gave."""
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """Multiply by gamma every `size` epochs (torch's StepLR)."""
+
+    size: int
+    gamma: float = 0.1
+
+    def __post_init__(self):
+        """Refuse a size below one."""
+        _require(self.size >= 1, f"step schedule: size is {self.size}; it must be at least 1")
+
+    def rate(self, base, epoch):
+        """base * gamma * gamma ..., once for every `size` epochs passed."""
+        return _times(base, self.gamma, int(epoch // self.size))
+
+
+@dataclass(frozen=True)
+class MultiStep(Schedule):
+    """Multiply by gamma at each milestone (torch's MultiStepLR)."""
+
+    milestones: tuple[int, ...]
+    gamma: float = 0.1
+
+    def rate(self, base, epoch):
+        """base * gamma * gamma ..., once for every milestone reached."""
+        return _times(base, self.gamma, sum(epoch >= milestone for milestone in self.milestones))
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """From the base to `minimum` along half a cosine over `epochs` (torch's CosineAnnealingLR)."""
+
+    epochs: float
+    minimum: float = 0.0
+
+    def __post_init__(self):
+        """Refuse a length of nothing."""
+        _require(self.epochs > 0, f"cosine schedule: epochs is {self.epochs}; it must be above 0")
+
+    def rate(self, base, epoch):
+        """minimum + (base - minimum) (1 + cos(pi epoch / epochs)) / 2."""
+        cosine = float(portable.cos(portable.PI * (epoch / self.epochs)))
+        return self.minimum + (base - self.minimum) * (1 + cosine) / 2
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """A straight line from start * base to base over `epochs`, then another schedule from its epoch 0.
+
+    Torch's SequentialLR of a LinearLR and the other.
+    """
+
+    schedule: Schedule
+    epochs: float
+    start: float = 1 / 3
+
+    def __post_init__(self):
+        """Refuse a length of nothing."""
+        _require(self.epochs > 0, f"warm-up: epochs is {self.epochs}; it must be above 0")
+
+    def rate(self, base, epoch):
+        """The line before `epochs`, the schedule after it."""
+        if epoch >= self.epochs:
+            return self.schedule.rate(base, epoch - self.epochs)
+        return base * (self.start + (1 - self.start) * (epoch / self.epochs))
+
+    def observe(self, metric):
+        """Pass the metric on."""
+        self.schedule.observe(metric)
+
+    def state(self):
+        """The other schedule's."""
+        return self.schedule.state()
+
+    def load_state(self, state):
+        """The other schedule's."""
+        self.schedule.load_state(state)
+
+
+_BETTER = {
+    ("min", "rel"): lambda metric, best, threshold: metric < best * (1 - threshold),
+    ("min", "abs"): lambda metric, best, threshold: metric < best - threshold,
+    ("max", "rel"): lambda metric, best, threshold: metric > best * (1 + threshold),
+    ("max", "abs"): lambda metric, best, threshold: metric > best + threshold,
+}
+
+
+@dataclass
+class Plateau(Schedule):
+    """Multiply by `factor` when a metric has not got better for `patience` epochs (ReduceLROnPlateau)."""
+
+    mode: str = "min"
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    threshold_mode: str = "rel"
+    cooldown: int = 0
+    minimum: float = 0.0
+    eps: float = 1e-8
+
+    best: float = field(init=False)
+    bad_epochs: int = field(init=False, default=0)
+    cooling: int = field(init=False, default=0)
+    reductions: int = field(init=False, default=0)
+
+    def __post_init__(self):
+        """Refuse an unknown mode and a factor that does not reduce."""
+        modes = (self.mode, self.threshold_mode)
+        _require(modes in _BETTER, f"plateau schedule: no mode {modes}; choose from {sorted(_BETTER)}")
+        _require(self.factor < 1, f"plateau schedule: factor is {self.factor}; it must be below 1")
+        self.best = math.inf if self.mode == "min" else -math.inf
+
+    def rate(self, base, epoch):
+        """base reduced as often as the metric has asked for, never below `minimum`."""
+        for _ in range(self.reductions):
+            reduced = max(base * self.factor, self.minimum)
+            base = reduced if base - reduced > self.eps else base
+        return base
+
+    def observe(self, metric):
+        """Count the epochs without progress; a NaN is no progress."""
+        better = _BETTER[self.mode, self.threshold_mode](metric, self.best, self.threshold)
+        self.best = float(metric) if better else self.best
+        self.bad_epochs = 0 if better or self.cooling else self.bad_epochs + 1
+        self.cooling = max(self.cooling - 1, 0)
+        if self.bad_epochs > self.patience:
+            self.reductions += 1
+            self.bad_epochs, self.cooling = 0, self.cooldown
+
+    def state(self):
+        """The best metric and the three counters."""
+        return {"best": self.best, "bad_epochs": self.bad_epochs, "cooling": self.cooling,
+                "reductions": self.reductions}
+
+    def load_state(self, state):
+        """Take over what `state` gave."""
+        self.best = float(state["best"])
+        self.bad_epochs, self.cooling = int(state["bad_epochs"]), int(state["cooling"])
+        self.reductions = int(state["reductions"])
+
+
+SCHEDULES = {"constant": Schedule, "step": Step, "multistep": MultiStep, "cosine": Cosine, "plateau": Plateau}
+
+
+def build(name: str, **options) -> Schedule:
+    """A schedule by its name; UsageError names the nearest right one."""
+    if name not in SCHEDULES:
+        raise UsageError(f"schedule {name!r}: no such schedule; {did_you_mean(name, SCHEDULES)}")
+    return SCHEDULES[name](**options)
+
+
+def _times(base, gamma, count):
+    """base * gamma ... `count` times, from the left, as torch's recursion does."""
+    for _ in range(count):
+        base *= gamma
+    return base
+
+
+def _require(condition, message):
+    if not condition:
+        raise UsageError(message)
