@@ -1,0 +1,47 @@
+"""Promise 1: the weights after fixed runs have one committed hash, for any number of threads and instruction set."""
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).parent / "fixed_run.py"
+
+# If a constant of tinyq/kernels/contract.py changes, these change once, in a commit that says so.
+WEIGHTS_SHA256 = {
+    "lenet": "",
+    "resnet20": "",
+}
+
+# Haswell's instruction sets: AVX2 and FMA, no AVX-512.
+HASWELL = ",".join(f"+{f}" for f in (
+    "sse sse2 sse3 ssse3 sse4.1 sse4.2 popcnt cx16 movbe avx avx2 fma f16c bmi bmi2 lzcnt fsgsbase xsave xsaveopt rdrnd").split())
+
+
+def hash_of(model, threads, **environment):
+    env = {**os.environ, "NUMBA_NUM_THREADS": str(max(threads, 2)), "OMP_WAIT_POLICY": "passive", **environment}
+    result = subprocess.run([sys.executable, RUN, model, str(threads)], env=env, capture_output=True, text=True, timeout=900)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize("model", WEIGHTS_SHA256)
+@pytest.mark.parametrize("threads", [1, 2, 3, 16])
+def test_any_number_of_threads(model, threads):
+    assert hash_of(model, threads) == WEIGHTS_SHA256[model]
+
+
+def numpy_features_beyond_avx2():
+    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+
+    return " ".join(f for f in __cpu_dispatch__ if __cpu_features__[f] and ("512" in f or f in ("X86_V4", "AVX512")))
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="AVX2 is x86's")
+@pytest.mark.parametrize("model", WEIGHTS_SHA256)
+def test_a_cpu_without_avx512(model):
+    restricted = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": HASWELL,
+                  "NPY_DISABLE_CPU_FEATURES": numpy_features_beyond_avx2()}
+    assert hash_of(model, 2, **restricted) == WEIGHTS_SHA256[model]
