@@ -1,0 +1,9 @@
+"""How weights come to their levels: one file a method, one row a method in the table."""
+from tinyq.methods.backprop import Backprop
+from tinyq.methods.base import GradientMethod, Method, gradient_step
+from tinyq.methods.cbp import CBP
+from tinyq.methods.straight_through import LevelView
+
+METHODS = {"backprop": Backprop, "cbp": CBP}
+
+__all__ = ["CBP", "METHODS", "Backprop", "GradientMethod", "LevelView", "Method", "gradient_step"]
