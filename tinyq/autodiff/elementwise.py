@@ -1,0 +1,146 @@
+"""Elementwise primitives, with broadcasting where there are two inputs.
+
++ - * / sqrt and comparisons are exact in IEEE arithmetic and NumPy's; exp, log, tanh, sigmoid are the kernels' own.
+`np.where` selects, since maximum and minimum may return either zero of +0 and -0.
+"""
+import math
+
+import numpy as np
+
+from tinyq import kernels
+from tinyq.autodiff.primitives import primitive
+from tinyq.errors import UsageError
+
+
+def _same(g):
+    return g
+
+
+def _kept(mask, g):
+    """g where the mask holds, +0 elsewhere (a product would make -0 and NaN there)."""
+    return np.where(mask, g, g.dtype.type(0))
+
+
+@primitive(broadcasts=True)
+def add(x, y):
+    """x + y."""
+    return kernels.add(x, y) if x.shape == y.shape else x + y, (_same, _same)
+
+
+@primitive(broadcasts=True)
+def sub(x, y):
+    """x - y."""
+    return x - y, (_same, lambda g: -g)
+
+
+@primitive(broadcasts=True)
+def mul(x, y):
+    """x * y."""
+    return x * y, (lambda g: g * y, lambda g: g * x)
+
+
+@primitive(broadcasts=True)
+def div(x, y):
+    """x / y."""
+    z = x / y
+    return z, (lambda g: g / y, lambda g: -(g * z) / y)
+
+
+@primitive
+def neg(x):
+    """-x."""
+    return -x, (lambda g: -g,)
+
+
+@primitive
+def relu(x):
+    """+0 where x <= 0, x elsewhere; the gradient at 0 is 0."""
+    y = kernels.relu(x)
+    return y, (lambda g: kernels.relu_grad(g, y),)
+
+
+@primitive
+def abs(x):
+    """|x|; the gradient at 0 is 0."""
+    return np.abs(x), (lambda g: np.where(x > 0, g, _kept(x < 0, -g)),)
+
+
+@primitive
+def exp(x):
+    """e ** x."""
+    y = kernels.exp(x)
+    return y, (lambda g: g * y,)
+
+
+@primitive
+def log(x):
+    """The natural logarithm."""
+    return kernels.log(x), (lambda g: g / x,)
+
+
+@primitive
+def tanh(x):
+    """The hyperbolic tangent."""
+    y = kernels.tanh(x)
+    return y, (lambda g: g * (1 - y * y),)
+
+
+@primitive
+def sigmoid(x):
+    """1 / (1 + e ** -x)."""
+    y = kernels.sigmoid(x)
+    return y, (lambda g: g * (y * (1 - y)),)
+
+
+@primitive
+def sqrt(x):
+    """The square root."""
+    y = np.sqrt(x)
+    return y, (lambda g: g / (2 * y),)
+
+
+@primitive
+def power(x, *, exponent):
+    """x ** exponent for an integer (repeated products) or 1/2 (the square root); UsageError for any other."""
+    if exponent == 0.5:
+        return sqrt.rule(x)
+    if exponent != math.floor(exponent):
+        raise UsageError(f"power: the exponent is {exponent}; give an integer or 0.5")
+    n = int(exponent)
+    return _integer_power(x, n), (lambda g: g * (n * _integer_power(x, n - 1)) if n else np.zeros_like(g),)
+
+
+def _integer_power(x, n):
+    """x ** n by squaring, from the exponent's leading bit down; 1 / x ** -n below zero."""
+    if n < 0:
+        return 1 / _integer_power(x, -n)
+    if n == 0:
+        return np.ones_like(x)
+    y = x
+    for bit in f"{n:b}"[1:]:
+        y = y * y
+        if bit == "1":
+            y = y * x
+    return y
+
+
+@primitive(broadcasts=True)
+def maximum(x, y):
+    """The larger of the two, x where they are equal; a tie shares the gradient, as torch does. NaN wins."""
+    return np.where((x >= y) | (x != x), x, y), (
+        lambda g: np.where(x == y, g / 2, _kept((x > y) | (x != x), g)),
+        lambda g: np.where(x == y, g / 2, _kept((x < y) | (y != y), g)))
+
+
+@primitive(broadcasts=True)
+def where(condition, x, y):
+    """x where the boolean array `condition` holds, y elsewhere."""
+    return np.where(condition, x, y), (None, lambda g: _kept(condition, g), lambda g: _kept(~condition, g))
+
+
+@primitive
+def clip(x, *, low=-math.inf, high=math.inf):
+    """x limited to [low, high]; the gradient passes where low <= x <= high."""
+    bottom, top = x.dtype.type(low), x.dtype.type(high)
+    below, above = x < bottom, x > top
+    return np.where(below, bottom, np.where(above, top, x)), (lambda g: _kept(~(below | above), g),)

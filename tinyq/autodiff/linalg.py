@@ -1,0 +1,61 @@
+"""Matrix products. Every 2-d product is one call of kernels.matmul, which fixes the order of its sums."""
+import numpy as np
+
+from tinyq import kernels
+from tinyq.autodiff.primitives import check_channels, once, primitive
+
+
+@primitive(broadcasts=True)
+def matmul(a, b):
+    """a (..., m, k) @ b (..., k, n) as in NumPy: leading axes broadcast, a 1-d a is a row, a 1-d b a column."""
+    if not a.ndim or not b.ndim:
+        raise ValueError("both need an axis")
+    rows, columns = np.atleast_2d(a), b if b.ndim > 1 else b[:, None]
+    y = _product(rows, columns)
+    dropped = (-2,) * (a.ndim == 1) + (-1,) * (b.ndim == 1)              # the axes that a 1-d input does not have
+    return y.squeeze(dropped), (
+        lambda g: _narrowed(_product(np.expand_dims(g, dropped), columns.swapaxes(-1, -2)), a, -2),
+        lambda g: _narrowed(_transposed_product(rows, np.expand_dims(g, dropped), columns), b, -1))
+
+
+def _narrowed(gradient, x, axis):
+    """Without the axis that was added to a 1-d x."""
+    return gradient.squeeze(axis) if x.ndim == 1 else gradient
+
+
+def _product(a, b):
+    """a (..., m, k) @ b (..., k, n), both with two axes or more."""
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError(f"the last axis of the first, {a.shape[-1]}, must match the second's {b.shape[-2]}")
+    if b.ndim == 2:
+        return kernels.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = (np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
+    y = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
+    for index in np.ndindex(*batch):
+        y[index] = kernels.matmul(a[index], b[index])
+    return y
+
+
+def _transposed_product(a, g, b):
+    """The gradient at b of a @ b: a transposed @ g; one product over all rows if b served the whole batch."""
+    if b.ndim == 2:
+        return kernels.matmul(a.reshape(-1, a.shape[-1]).T, g.reshape(-1, g.shape[-1]))
+    return _product(a.swapaxes(-1, -2), g)
+
+
+@primitive
+def linear(x, w, scale=None, bias=None):
+    """y = scale * (x @ w.T) + bias: x (n, in), w (out, in), scale and bias (out,) or None; scale is a constant."""
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+        raise ValueError("the input must be (n, in) and the weight (out, in)")
+    check_channels(len(w), scale=scale, bias=bias)
+    y = kernels.matmul(x, w.T)
+    if scale is not None or bias is not None:
+        y = kernels.channel_affine(y, scale, bias)
+    scaled = once(lambda g: g if scale is None else kernels.channel_affine(g, scale, None))
+    return y, (
+        lambda g: kernels.matmul(scaled(g), w),
+        lambda g: kernels.matmul(scaled(g).T, x),
+        None,
+        kernels.channel_sums)

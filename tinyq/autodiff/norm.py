@@ -1,0 +1,44 @@
+"""Batch normalisation (Ioffe & Szegedy, 2015) over all axes but the second: x (n, c, ...), per-channel arrays (c,)."""
+import numpy as np
+
+from tinyq import kernels
+from tinyq.autodiff.primitives import check_channels, once, primitive
+
+
+@primitive
+def batch_norm(x, weight, bias, *, eps):
+    """weight * (x - mean) / sqrt(variance + eps) + bias with the batch's own mean and (biased) variance.
+
+    A call returns the output Tensor and these two as arrays. The gradient flows through both; weight and bias may
+    be None.
+    """
+    _check_input(x, weight=weight, bias=bias)
+    y, mean, variance, inverse_std = kernels.batch_norm(x, weight, bias, eps)
+    gradients = once(lambda g: kernels.batch_norm_grad(g, x, weight, mean, inverse_std))
+    return y, (lambda g: gradients(g)[0], lambda g: gradients(g)[1], lambda g: gradients(g)[2]), mean, variance
+
+
+def batch_norm_with_statistics(x, weight, bias, eps):
+    """(output Tensor, mean, biased variance) of batch_norm, for a layer that keeps running statistics."""
+    return batch_norm(x, weight, bias, eps=eps)
+
+
+@primitive
+def batch_norm_inference(x, weight, bias, mean, variance, *, eps):
+    """batch_norm with a given mean and variance, which are constants: one multiply and one add for each channel."""
+    _check_input(x, weight=weight, bias=bias, mean=mean, variance=variance)
+    inverse_std = 1 / np.sqrt(variance.astype(np.float64) + eps)
+    scale = (inverse_std if weight is None else weight * inverse_std).astype(x.dtype)
+
+    def weight_pull(g):
+        centred = kernels.channel_affine(x, None, -mean)
+        return kernels.channel_sums(g * centred) * inverse_std.astype(x.dtype)
+
+    return kernels.batch_norm_inference(x, weight, bias, mean, variance, eps), (
+        lambda g: kernels.channel_affine(g, scale, None), weight_pull, kernels.channel_sums, None, None)
+
+
+def _check_input(x, **arrays):
+    if x.ndim < 2:
+        raise ValueError("the input must be (n, c, ...)")
+    check_channels(x.shape[1], **arrays)

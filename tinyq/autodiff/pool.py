@@ -1,0 +1,33 @@
+"""Pooling over the last two axes of x (n, c, h, w); sizes are numbers or pairs, with torch's names and defaults."""
+from tinyq import kernels
+from tinyq.autodiff.primitives import primitive
+
+
+def _four_axes(x):
+    if x.ndim != 4:
+        raise ValueError("the input must be (n, c, h, w)")
+    return x.shape
+
+
+@primitive
+def max_pool2d(x, *, kernel, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """The largest in each window; the first of several equal ones gets the gradient. stride None: the kernel."""
+    stride, shape = kernel if stride is None else stride, _four_axes(x)
+    y, indices = kernels.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
+    return y, (lambda g: kernels.max_pool2d_grad(g, indices, shape),)
+
+
+@primitive
+def avg_pool2d(x, *, kernel, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    """The mean of each window; count_include_pad says whether the padding's zeros count as elements."""
+    stride, shape = kernel if stride is None else stride, _four_axes(x)
+    geometry = (kernel, stride, padding, ceil_mode, count_include_pad)
+    return kernels.avg_pool2d(x, *geometry), (lambda g: kernels.avg_pool2d_grad(g, shape, *geometry),)
+
+
+@primitive
+def adaptive_avg_pool2d(x, *, output_size):
+    """Means over windows that cover the plane, whatever its size, output_size of them."""
+    shape = _four_axes(x)
+    return kernels.adaptive_avg_pool2d(x, output_size), (
+        lambda g: kernels.adaptive_avg_pool2d_grad(g, shape, output_size),)

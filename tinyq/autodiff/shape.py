@@ -1,0 +1,87 @@
+"""Primitives that move elements and change none."""
+import math
+
+import numpy as np
+
+from tinyq.autodiff.primitives import primitive
+
+
+@primitive
+def reshape(x, *, shape):
+    """The same elements, in C order, in another shape (one of its numbers may be -1)."""
+    before = x.shape
+    return x.reshape(shape), (lambda g: g.reshape(before),)
+
+
+@primitive
+def flatten(x, *, start=1):
+    """The axes from `start` on as one."""
+    before = x.shape
+    return x.reshape(*before[:start], math.prod(before[start:])), (lambda g: g.reshape(before),)
+
+
+@primitive
+def transpose(x, *, axes=None):
+    """The axes in the order `axes`, reversed for None."""
+    back = None if axes is None else np.argsort(axes)
+    return x.transpose(axes), (lambda g: g.transpose(back),)
+
+
+@primitive(broadcasts=True)
+def broadcast_to(x, *, shape):
+    """x stretched to `shape` by NumPy's rule, as an array of its own."""
+    return np.broadcast_to(x, shape).copy(), (lambda g: g,)
+
+
+@primitive
+def getitem(x, *, index):
+    """x[index] for anything NumPy can index with; an element picked several times gets the sum of its gradients."""
+    shape = x.shape
+    each_once = _is_basic(index)
+
+    def pull(g):
+        gx = np.zeros(shape, g.dtype)
+        if each_once:
+            gx[index] = g
+        else:
+            np.add.at(gx, index, g)                         # one after the other, in the order of the index
+        return gx
+
+    return x[index], (pull,)
+
+
+def _is_basic(index):
+    """Whether an index is made of integers, slices, ... and None, which pick no element twice."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or isinstance(part, int | np.integer | slice) for part in parts)
+
+
+@primitive
+def concatenate(*arrays, axis=0):
+    """Arrays joined along an axis that they have."""
+    y = np.concatenate(arrays, axis)
+    ends = np.cumsum([a.shape[axis] for a in arrays])
+    return y, tuple(_part(end - a.shape[axis], end, axis) for end, a in zip(ends, arrays, strict=True))
+
+
+def _part(start, end, axis):
+    """The pull that cuts [start, end) out of g along `axis`."""
+    return lambda g: np.moveaxis(np.moveaxis(g, axis, 0)[start:end], 0, axis)
+
+
+@primitive
+def stack(*arrays, axis=0):
+    """Arrays of one shape joined along a new axis."""
+    return np.stack(arrays, axis), tuple(_slice(i, axis) for i in range(len(arrays)))
+
+
+def _slice(i, axis):
+    """The pull that takes slice i of g along `axis`."""
+    return lambda g: np.moveaxis(g, axis, 0)[i]
+
+
+@primitive
+def pad(x, *, widths):
+    """x with +0 around it: widths holds (before, after) for each axis."""
+    inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
+    return np.pad(x, widths), (lambda g: g[inside],)

@@ -1,0 +1,97 @@
+"""Slopes of a function of one array by differences, and where they disagree with a gradient."""
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+# Steps tried in turn: large ones round least, small ones come between the kinks. Relative to the size of x, or to 1.
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
+
+# What the function's own rounding may move a weighted output by, relative to it.
+ROUNDING = 32 * np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True)
+class Slope:
+    """The slope along a direction: the gradient's word for it, and the one-sided ones found by differences."""
+
+    analytic: float
+    left: float
+    right: float
+    verdict: str                                    # "ok", "kink" or "wrong"
+    entry: tuple[int, ...] | None = None            # the first kink or wrong element, None for the whole direction
+
+
+def compare(function, x, gradient, g, direction, rtol):
+    """Hold `gradient` against differences of <g, function(x)> along `direction`; all float64, -> Slope.
+
+    "ok": the slopes agree to rtol times the sum of the |contributions|, so that nothing cancels. Otherwise the
+    direction is halved until single elements are at fault. There the function is either smooth and the gradient
+    "wrong", or it has a "kink": its one-sided slopes differ however small the step, and the gradient lies between.
+    """
+    surroundings = _Surroundings(function, x, gradient, g, direction, rtol)
+    with np.errstate(all="ignore"):                 # a step may leave the domain: no agreement, a smaller one is tried
+        return surroundings.search(np.arange(x.size))
+
+
+class _Surroundings:
+    def __init__(self, function, x, gradient, g, direction, rtol):
+        self.function, self.x, self.gradient, self.g, self.rtol = function, x, gradient, g, rtol
+        self.direction, self.y = direction, function(x)
+        self.unit = max(1.0, math.sqrt(np.square(x).mean())) if x.size else 1.0
+        self.rounding = ROUNDING * math.sqrt(np.square(g * self.y).sum())
+
+    def search(self, entries):
+        """The worst Slope among the flat indices `entries`."""
+        v = np.zeros(self.x.size)
+        v[entries] = self.direction.ravel()[entries]
+        v = v.reshape(self.x.shape)
+        terms = (v * self.gradient).ravel()
+        slope = self._settled(v, math.fsum(terms), math.fsum(np.abs(terms)))
+        if slope.verdict == "ok":
+            return slope
+        if len(entries) == 1:
+            return self._of_element(entries[0], slope)
+        return self._worse_half(entries, slope)
+
+    def _of_element(self, index, slope):
+        """The Slope per unit of the one element that moved."""
+        entry = tuple(int(i) for i in np.unravel_index(index, self.x.shape))
+        v = float(self.direction[entry])
+        left, right = (slope.left, slope.right) if v > 0 else (slope.right, slope.left)
+        return Slope(slope.analytic / v, left / v, right / v, slope.verdict, entry)
+
+    def _worse_half(self, entries, slope):
+        """The first element at fault, wrong ones before kinks; the whole if neither half shows one."""
+        half = len(entries) // 2
+        found = self.search(entries[:half])
+        if found.verdict != "wrong":
+            other = self.search(entries[half:])
+            found = other if other.verdict == "wrong" or found.verdict == "ok" else found
+        return found if found.verdict != "ok" else slope
+
+    def _settled(self, v, analytic, size):
+        """The Slope along v at the first step that agrees, else at the last."""
+        for step in STEPS:
+            h = step * self.unit
+            left, right, central, far_gap, near_gap = self._differences(v, h)
+            tolerance = self.rtol * size + self.rounding / h
+            smooth = near_gap <= 0.75 * far_gap or near_gap <= tolerance    # curvature halves with the step, not a kink
+            if smooth and abs(analytic - central) <= tolerance:
+                return Slope(analytic, left, right, "ok")
+        tolerance = self.rtol * max(abs(left), abs(right), abs(analytic)) + self.rounding / h
+        between = min(left, right) - tolerance <= analytic <= max(left, right) + tolerance
+        return Slope(analytic, left, right, "kink" if between and not smooth else "wrong")
+
+    def _differences(self, v, h):
+        """One-sided and central slopes from steps h and h / 2, extrapolated to 0, and the gap between sides at both."""
+        far_left, far_right = -self._change(-h * v) / h, self._change(h * v) / h
+        near_left, near_right = -self._change(-h / 2 * v) / (h / 2), self._change(h / 2 * v) / (h / 2)
+        central = (4 * (near_left + near_right) - (far_left + far_right)) / 6
+        return (2 * near_left - far_left, 2 * near_right - far_right, central,
+                abs(far_right - far_left), abs(near_right - near_left))
+
+    def _change(self, step):
+        """<g, function(x + step) - function(x)>, summed exactly; NaN where it is not finite."""
+        terms = self.g * (self.function(self.x + step) - self.y)
+        return math.fsum(terms.ravel()) if np.isfinite(terms).all() else math.nan
