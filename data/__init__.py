@@ -1,0 +1,46 @@
+"""Datasets: a reader each, fixed splits, batches from 8-bit pixels prepared in the background, verified downloads."""
+import inspect
+
+from tinyq.data.bundle import DataBundle
+from tinyq.data.cifar10 import load_cifar10
+from tinyq.data.datasets import Dataset, ImageArray, ImageFiles, Table
+from tinyq.data.draws import Draws
+from tinyq.data.embedded import load_digits, load_iris
+from tinyq.data.imagefolder import load_imagefolder
+from tinyq.data.loader import Batch, Loader
+from tinyq.data.mnist import load_mnist
+from tinyq.errors import UsageError, did_you_mean
+
+READERS = {"iris": load_iris, "digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10,
+           "imagefolder": load_imagefolder}
+
+__all__ = ["READERS", "Batch", "DataBundle", "Dataset", "Draws", "ImageArray", "ImageFiles", "Loader", "Table",
+           "load", "options_of"]
+
+
+def options_of(name: str) -> dict[str, object]:
+    """The options of a dataset's reader and their defaults."""
+    return {option: parameter.default for option, parameter in inspect.signature(_reader(name)).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def load(name: str, path=None, **options) -> DataBundle:
+    """Read a dataset by name; `path` is its folder or archive (else TINYQ_DATA, else ~/.cache/tinyq/data).
+
+    UsageError for an unknown name or option, BadInput for data that are missing or not what they should be.
+    """
+    reader, known = _reader(name), options_of(name)
+    for option in options:
+        if option not in known:
+            raise UsageError(f"data {name}: unknown option {option!r}; {did_you_mean(option, known)}")
+    if path is None:
+        return reader(**options)
+    if "path" not in inspect.signature(reader).parameters:
+        raise UsageError(f"data {name} comes with tinyq: leave out --data-path")
+    return reader(path, **options)
+
+
+def _reader(name):
+    if name not in READERS:
+        raise UsageError(f"data {name!r} is unknown; {did_you_mean(name, READERS)}")
+    return READERS[name]

@@ -1,0 +1,101 @@
+"""`python -m tinyq.data`: fetch, verify and locate the datasets that do not come with tinyq."""
+import argparse
+import os
+import sys
+
+from tqdm import tqdm
+
+from tinyq.data.download import Downloader
+from tinyq.data.fetch import DATASETS, fetch
+from tinyq.data.roots import data_root
+from tinyq.errors import BadInput, UsageError, exit_code_of
+
+_EXAMPLE = """\
+The folder is --data-path, else the environment variable TINYQ_DATA, else ~/.cache/tinyq/data.
+An interrupted download goes on where it stopped when the same command is run again.
+
+example:
+  python -m tinyq.data fetch mnist --data-path datasets
+  python -m tinyq.train --model lenet --data mnist --data-path datasets
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; 0, or 65 when `verify` finds something missing or wrong."""
+    arguments = _parser().parse_args(argv)
+    return arguments.command(arguments)
+
+
+def _parser():
+    parser = _Parser(prog="python -m tinyq.data", description=__doc__.partition(": ")[2], epilog=_EXAMPLE,
+                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, function, about in (("fetch", _fetch, "download a dataset, or complete it, checking its SHA-256"),
+                                  ("verify", _verify, "check the SHA-256 of what is there"),
+                                  ("where", _where, "say where datasets are looked for, and which are there")):
+        command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+        command.add_argument("datasets", nargs="+" if name == "fetch" else "*", metavar="DATASET",
+                             help=" or ".join(DATASETS))
+        command.add_argument("--data-path", metavar="DIR", help="folder of the datasets")
+        command.set_defaults(command=function)
+        if name == "fetch":
+            command.add_argument("--mirror", action="append", default=[], metavar="URL",
+                                 help="an https address below which the files stand; tried first, may be repeated")
+            command.add_argument("--offline", action="store_true", default=os.environ.get("TINYQ_OFFLINE") == "1",
+                                 help="open no connection: only check what is there (also: TINYQ_OFFLINE=1)")
+    return parser
+
+
+def _chosen(arguments):
+    unknown = [name for name in arguments.datasets if name not in DATASETS]
+    if unknown:
+        raise UsageError(f"cannot fetch or verify {unknown[0]!r}; choose from: {', '.join(DATASETS)}")
+    return {name: DATASETS[name] for name in arguments.datasets or DATASETS}
+
+
+def _fetch(arguments):
+    root = data_root(arguments.data_path)
+    for name, dataset in _chosen(arguments).items():
+        with tqdm(unit="B", unit_scale=True, disable=None, leave=False, desc=name) as bar:
+            fetch(dataset, root, Downloader(progress=lambda *state, bar=bar: _show(bar, *state)),
+                  arguments.mirror, arguments.offline, say=bar.write)
+        print(f"{name}: complete and verified in {dataset.folder(root)}")
+    return 0
+
+
+def _show(bar, received, total):
+    bar.total = total
+    bar.update(received - bar.n)
+
+
+def _verify(arguments):
+    root = data_root(arguments.data_path)
+    chosen = _chosen(arguments)
+    if not arguments.datasets:
+        chosen = {name: dataset for name, dataset in chosen.items() if dataset.is_there(root)}
+    if not chosen:
+        raise BadInput(f"{str(root)!r}: no dataset here to verify; choose another --data-path, or fetch one")
+    problems = []
+    for name, dataset in chosen.items():
+        found = dataset.problems(root)
+        print(f"{name}: {'WRONG' if found else 'verified'}, {dataset.folder(root)}")
+        problems += found
+    if problems:
+        raise BadInput(f"{'; '.join(problems)}; fetch again: python -m tinyq.data fetch {' '.join(chosen)}")
+    return 0
+
+
+def _where(arguments):
+    root = data_root(arguments.data_path)
+    for name, dataset in _chosen(arguments).items():
+        print(f"{name}: {dataset.folder(root)} ({'there' if dataset.is_there(root) else 'missing'})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main, sys.argv[1:]))

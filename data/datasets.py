@@ -1,0 +1,138 @@
+"""What training and evaluation read from: samples by index, as float32 input and int64 labels."""
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from tinyq.data.digest import digest_of_arrays, digest_of_listing
+from tinyq.data.draws import Draws
+from tinyq.data.images import decode
+from tinyq.data.transforms import normalise, random_crop_flip
+from tinyq.errors import BadInput
+
+
+class Dataset(Protocol):
+    """One split. `skipped` maps the index of a sample found unreadable, and left out, to the reason."""
+
+    labels: np.ndarray          # (samples,) int64
+    skipped: dict[int, str]
+
+    def __len__(self) -> int:
+        """How many samples."""
+        ...
+
+    def batch(self, indices, draws: Draws | None = None):
+        """(x, y) for these indices: float32 (n, C, H, W) or (n, features), and int64 (n,).
+
+        With `draws` the samples are augmented, each by its own index; without, they are what evaluation sees.
+        """
+        ...
+
+    def digest(self) -> str:
+        """SHA-256 of the samples and labels."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of features, already normalised."""
+
+    features: np.ndarray        # (samples, features) float32
+    labels: np.ndarray
+    skipped: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self):
+        """How many samples."""
+        return len(self.labels)
+
+    def batch(self, indices, draws=None):
+        """See Dataset.batch; there is nothing to augment."""
+        return self.features[indices], self.labels[indices]
+
+    def digest(self):
+        """See Dataset.digest."""
+        return digest_of_arrays(samples=self.features, labels=self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageArray:
+    """Small images, kept in memory as 8-bit pixels and converted batch by batch.
+
+    Augmentation moves each image by up to `padding` pixels and, with `flip`, mirrors half of them.
+    """
+
+    images: np.ndarray          # (samples, C, H, W) uint8
+    labels: np.ndarray
+    mean: tuple[float, ...]     # a number a channel, of pixels divided by `top`
+    std: tuple[float, ...]
+    top: int = 255
+    padding: int = 0
+    flip: bool = False
+    skipped: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self):
+        """How many samples."""
+        return len(self.labels)
+
+    def batch(self, indices, draws=None):
+        """See Dataset.batch."""
+        images = self.images[indices]
+        if draws is not None and (self.padding or self.flip):
+            images = random_crop_flip(images, draws.words(indices, len(self), 3), self.padding, self.flip)
+        return normalise(images, self.mean, self.std, self.top), self.labels[indices]
+
+    def digest(self):
+        """See Dataset.digest."""
+        return digest_of_arrays(samples=self.images, labels=self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Photographs that stay on disk and are decoded when they are asked for.
+
+    An unreadable one raises BadInput, or with `skip_bad` is left out of its batch and counted: more than one in a
+    thousand (and more than one) raises as well.
+    """
+
+    tree: object                # FolderTree or ZipTree: read(name) -> bytes
+    names: list[str]
+    labels: np.ndarray
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    view: object                # for evaluation: pixels (H, W, 4) -> (size, size, 3) uint8
+    random_view: object         # for training: also takes the sample's stream
+    skip_bad: bool = False
+    skipped: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self):
+        """How many samples, unreadable ones included."""
+        return len(self.labels)
+
+    def batch(self, indices, draws=None):
+        """See Dataset.batch; n is smaller than len(indices) by the images skipped."""
+        views = {int(i): self._view_of(int(i), draws) for i in indices}
+        kept = np.array([i for i in views if views[i] is not None], np.int64)
+        size = self.view.size
+        images = np.array([views[i] for i in kept.tolist()], np.uint8).reshape(len(kept), size, size, 3)
+        return normalise(images.transpose(0, 3, 1, 2), self.mean, self.std), self.labels[kept]
+
+    def digest(self):
+        """Over names, sizes and labels: reading every photograph would take longer than many a run."""
+        return digest_of_listing(self.names, map(self.tree.size, self.names), self.labels.tolist())
+
+    def _view_of(self, index, draws):
+        name = self.names[index]
+        try:
+            pixels = decode(self.tree.read(name), name)
+        except BadInput as error:
+            self._skip(index, error)
+            return None
+        return self.view(pixels) if draws is None else self.random_view(pixels, draws.stream(index))
+
+    def _skip(self, index, error):
+        if not self.skip_bad:
+            raise error
+        self.skipped[index] = str(error)
+        if len(self.skipped) > max(1, len(self) // 1000):
+            raise BadInput(f"{len(self.skipped)} of {len(self)} images are unreadable, more than one in a thousand; "
+                           f"the last one: {error}") from error

@@ -1,0 +1,36 @@
+"""SHA-256 of what was read, so that a run can say which data it saw."""
+import hashlib
+import sys
+
+import numpy as np
+
+from tinyq.errors import BadInput
+
+
+def digest_of_arrays(**arrays) -> str:
+    """Over name, dtype, shape and little-endian bytes of each array, in name order."""
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        if sys.byteorder == "big":
+            array = array.astype(array.dtype.newbyteorder("<"))
+        total.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
+        total.update(array.reshape(-1).view(np.uint8))
+    return total.hexdigest()
+
+
+def digest_of_listing(names, sizes, labels) -> str:
+    """Over the names, sizes and labels of files: it sees added, lost, cut and moved files, but no changed bytes."""
+    total = hashlib.sha256()
+    for name, size, label in zip(names, sizes, labels, strict=True):
+        total.update(f"{name}\0{size}\0{label}\0".encode(errors="surrogateescape"))
+    return total.hexdigest()
+
+
+def digest_of_file(path) -> str:
+    """Of a file's bytes; BadInput when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInput(f"{str(path)!r}: cannot be read ({error.strerror})") from error

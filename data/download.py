@@ -1,0 +1,119 @@
+"""Downloading over https into a partial file: resumed after an interruption, never longer than allowed."""
+import http.client
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from tinyq.errors import BadInput, UsageError
+from tinyq.files.partial import PartialFile
+
+CHUNK = 1 << 16
+
+
+class Unreachable(Exception):
+    """A mirror that does not give the file; the message says why."""
+
+
+class Downloader:
+    """Receives files; knows no dataset."""
+
+    def __init__(self, schemes=("https",), context=None, stall: float = 30.0, attempts: int = 20, pause: float = 1.0,
+                 progress=lambda received, total: None):
+        """Only addresses and redirections (three at most) of these `schemes` are followed.
+
+        `context` is an ssl context. A connection silent for `stall` seconds counts as broken; a broken download goes on
+        after `pause` seconds as long as it gets further, `attempts` times at most. `progress(received, total or None)`
+        is called for every piece.
+        """
+        self.schemes, self.stall, self.attempts, self.pause, self.progress = schemes, stall, attempts, pause, progress
+        self._opener = urllib.request.build_opener(
+            _Redirections(schemes), urllib.request.HTTPSHandler(context=context))
+
+    def check_address(self, url: str) -> None:
+        """UsageError unless the address has one of the schemes allowed."""
+        if urllib.parse.urlsplit(url).scheme not in self.schemes:
+            raise UsageError(f"{url}: only {' or '.join(self.schemes)} addresses are used")
+
+    def receive(self, url: str, partial: PartialFile, most: int) -> None:
+        """Complete `partial` from `url`, going on from what it holds; Unreachable when that fails; what came is kept.
+
+        BadInput when more than `most` bytes come.
+        """
+        self.check_address(url)
+        for _ in range(self.attempts):
+            before = partial.size
+            try:
+                if self._go_on(url, partial, most):
+                    return
+                reason = "the connection ended early"
+            except (OSError, http.client.HTTPException) as error:
+                reason = _reason(error)
+            if partial.size == before:
+                break
+            time.sleep(self.pause)
+        raise Unreachable(reason)
+
+    def _go_on(self, url, partial, most):
+        """One request; True when the file is complete as far as the server says."""
+        headers = {"User-Agent": "tinyq", "Accept-Encoding": "identity"}
+        if partial.size:
+            headers["Range"] = f"bytes={partial.size}-"
+        try:
+            response = self._opener.open(urllib.request.Request(url, headers=headers), timeout=self.stall)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == 416 and partial.size:      # nothing after what we have: complete, or of another file
+                    return self._complete_or_restarted(partial, error.headers)
+                raise
+        with response:
+            total = _placed(response, partial)
+            while data := response.read1(CHUNK):
+                if partial.size + len(data) > most:
+                    partial.restart()
+                    raise BadInput(f"sends more than the {most:,} bytes this file can have")
+                partial.append(data)
+                self.progress(partial.size, total)
+        return total is None or partial.size == total
+
+    @staticmethod
+    def _complete_or_restarted(partial, headers):
+        if headers.get("Content-Range") == f"bytes */{partial.size}":
+            return True
+        partial.restart()
+        return False
+
+
+def _placed(response, partial):
+    """The file's total length or None; `partial` is emptied unless the response goes on exactly where it ends."""
+    if response.status == 206:
+        place = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if place and int(place[1]) == partial.size:
+            return None if place[2] == "*" else int(place[2])
+        partial.restart()
+        raise http.client.HTTPException("the server sent another part of the file than asked for")
+    partial.restart()
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() else None
+
+
+def _reason(error):
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code} {error.reason}"
+    return str(getattr(error, "reason", None) or error) or type(error).__name__
+
+
+class _Redirections(urllib.request.HTTPRedirectHandler):
+    """At most three, and never to a scheme that was not allowed: urllib itself would follow https to http."""
+
+    max_redirections = 3
+
+    def __init__(self, schemes):
+        self._schemes = schemes
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if urllib.parse.urlsplit(newurl).scheme not in self._schemes:
+            fp.close()
+            raise Unreachable(f"redirects to {newurl}, which is not {' or '.join(self._schemes)}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

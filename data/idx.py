@@ -1,0 +1,49 @@
+"""IDX, the file format of MNIST: a magic number, big-endian sizes, then bytes."""
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from tinyq.errors import BadInput
+
+BYTE_LIMIT = 1 << 30            # what a header may make us read: twenty times MNIST
+
+
+def find_idx(folder, name: str) -> Path | None:
+    """The file `name`.gz or `name` in a folder, if it is there."""
+    return next((p for p in (Path(folder) / f"{name}.gz", Path(folder) / name) if p.is_file()), None)
+
+
+def read_idx(path, dimensions: int):
+    """The bytes of an IDX file (or .gz of one) with that many dimensions, as a uint8 array of its shape.
+
+    Raises BadInput when the file is of another kind, damaged, shorter or longer than its header says.
+    """
+    try:
+        with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rb") as file:
+            return _read(file, str(path), dimensions)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadInput(f"{str(path)!r}: cannot be read ({error}); "
+                       "fetch it again: python -m tinyq.data fetch mnist") from error
+
+
+def _read(file, path, dimensions):
+    header = file.read(4 + 4 * dimensions)
+    expected = bytes([0, 0, 8, dimensions])         # 8: unsigned bytes
+    if header[:4] != expected:
+        raise BadInput(f"{path!r}: starts with {header[:4].hex()}, an IDX file of bytes in {dimensions} dimensions "
+                       f"with {expected.hex()}; it is another file")
+    if len(header) < 4 + 4 * dimensions:
+        raise BadInput(f"{path!r}: ends inside its header; fetch it again")
+    shape = struct.unpack(f">{dimensions}I", header[4:])
+    size = math.prod(shape)
+    if size > BYTE_LIMIT:
+        raise BadInput(f"{path!r}: claims {size:,} bytes of data, over the limit of {BYTE_LIMIT:,}; it is damaged")
+    data = file.read(size + 1)
+    if len(data) != size:
+        got = f"only {len(data):,}" if len(data) < size else "more"
+        raise BadInput(f"{path!r}: {got} bytes of data where its header says {size:,}; it is damaged, fetch it again")
+    return np.frombuffer(data, np.uint8).reshape(shape)

@@ -1,0 +1,70 @@
+"""Batches of an epoch in a keyed order, prepared ahead on threads; what they hold depends on no thread."""
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from tinyq.data.datasets import Dataset
+from tinyq.data.draws import Draws
+from tinyq.streams import Streams
+
+
+class Batch(NamedTuple):
+    """Samples of one step: x float32 (n, ...), y int64 (n,), and their indices in the split, int64 (n,)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    indices: np.ndarray
+
+
+class Loader:
+    """One split, batch by batch: `for batch in loader.epoch(3)`; len() is the number of batches."""
+
+    def __init__(self, dataset: Dataset, batch_size: int, streams: Streams | None = None, shuffle: bool = False,
+                 augment: bool = False, workers: int = 0, drop_last: bool = False):
+        """`streams`, the run's, is needed to shuffle or augment. `workers` threads prepare batches ahead; 0: none do.
+
+        `drop_last` leaves out a last batch that is not full.
+        """
+        assert batch_size > 0 and (streams is not None or not (shuffle or augment))
+        self.dataset, self.batch_size, self.streams = dataset, batch_size, streams
+        self.shuffle, self.augment, self.workers, self.drop_last = shuffle, augment, workers, drop_last
+
+    def __len__(self):
+        """Batches in an epoch."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, without the first `start` of them (those a resumed run has done).
+
+        Errors of the dataset arrive at the batch they belong to. Threads end with the iterator, however it ends.
+        """
+        n = len(self.dataset)
+        order = self.streams.key("shuffle", epoch).permutation(n) if self.shuffle else np.arange(n)
+        draws = Draws(self.streams, epoch) if self.augment else None
+        parts = (order[k * self.batch_size:(k + 1) * self.batch_size] for k in range(start, len(self)))
+        batches = (self._prepared_ahead if self.workers else map)(lambda indices: self._batch(indices, draws), parts)
+        return (batch for batch in batches if len(batch.y))         # all images of a batch may have been skipped
+
+    def _batch(self, indices, draws):
+        x, y = self.dataset.batch(indices, draws)
+        if len(y) < len(indices):
+            indices = indices[~np.isin(indices, list(self.dataset.skipped))]
+        return Batch(x, y, indices)
+
+    def _prepared_ahead(self, prepare, parts):
+        """map() on threads, in order, with at most two batches a thread waiting or in work."""
+        with ThreadPoolExecutor(self.workers, "tinyq-data") as pool:
+            waiting = deque()
+            try:
+                for part in parts:
+                    waiting.append(pool.submit(prepare, part))
+                    if len(waiting) >= 2 * self.workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
