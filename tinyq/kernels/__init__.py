@@ -12,6 +12,13 @@ from tinyq.kernels.geometry import ConvGeometry, conv_geometry
 FAMILIES = {
     "matmul": ("matmul",),
     "conv": ("conv2d", "conv2d_input_grad", "conv2d_weight_grad"),
+    "functions": ("exp", "log", "tanh", "sigmoid"),
+    "activation": ("relu", "relu_grad", "add", "channel_affine"),
+    "reduce": ("sum", "channel_sums"),
+    "batchnorm": ("batch_norm", "batch_norm_grad", "batch_norm_inference"),
+    "pool": ("max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad",
+             "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"),
+    "loss": ("softmax_cross_entropy", "softmax_cross_entropy_grad"),
     "discrete": ("nearest_level", "constraint"),
 }
 

@@ -64,15 +64,21 @@ def _map(span, parallel, x):
 
 @njit
 def exp_of(x):
-    """e**x of one float32: 2**n * e**r, n the integer nearest to x / log 2; 2**n in two factors, so that a
-    subnormal result is rounded by the last multiplication."""
+    """e**x of one float32: 2**n * e**r, n the integer nearest to x / log 2.
+
+    What rounding takes from r and from 1 + r is carried along; 2**n is two factors, so that only the last
+    multiplication rounds a subnormal result.
+    """
     x = EXP_HIGH if x > EXP_HIGH else (EXP_LOW if x < EXP_LOW else x)
     shifted = fma(x, LOG2_E, ROUNDER)
     n = shifted - ROUNDER
-    r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x))
+    near = fma(n, -LN2_HIGH, x)
+    r = fma(n, -LN2_LOW, near)
     p = fma(fma(fma(fma(EXP[4], r, EXP[3]), r, EXP[2]), r, EXP[1]), r, EXP[0])
-    value = fma(r * r, p, r) + ONE
-    exponent = np.int32(shifted.view(np.int32) - ROUNDER_BITS)
+    lost = fma(n, -LN2_LOW, near - r)
+    one_r = ONE + r
+    value = one_r + fma(r * r, p, (r - (one_r - ONE)) + lost)
+    exponent = np.int32(np.float32(shifted).view(np.int32) - ROUNDER_BITS)
     half = np.int32(exponent >> 1)
     return value * _power_of_two(half) * _power_of_two(np.int32(exponent - half))
 
@@ -87,7 +93,7 @@ def _power_of_two(n):
 def log_of(x):
     """log of one float32: e log 2 + log m, m in [sqrt(1/2), sqrt(2))."""
     subnormal = x < SMALLEST_NORMAL
-    bits = (x * TO_NORMAL if subnormal else x).view(np.int32)
+    bits = np.float32(x * TO_NORMAL if subnormal else x).view(np.int32)
     exponent = np.int32((bits - SQRT_HALF_BITS) >> 23)
     f = np.int32(bits - (exponent << 23)).view(np.float32) - ONE
     n = np.float32(exponent - 25 if subnormal else exponent)
@@ -109,14 +115,23 @@ def tanh_of(x):
     near = fma(square * x, p, x)
     size = TANH_HIGH if size > TANH_HIGH else size
     far = ONE - TWO / (exp_of(TWO * size) + ONE)
-    return near if size <= TANH_SPLIT else (-far if x < ZERO else far)
+    y = near if size <= TANH_SPLIT else (-far if x < ZERO else far)
+    return x if x == ZERO else y                                     # -0 stays -0
 
 
 @njit
 def sigmoid_of(x):
-    """Sigmoid of one float32 from z = e**-|x|, which never overflows: z / (1 + z) for x < 0, else 1 / (1 + z)."""
+    """Sigmoid of one float32 from z = e**-|x|, which never overflows: z / (1 + z) for x < 0, else 1 / (1 + z).
+
+    One Newton step takes back what the sum 1 + z and the quotient lost to rounding.
+    """
     z = exp_of(-abs(x))
-    return (z if x < ZERO else ONE) / (ONE + z)
+    top = z if x < ZERO else ONE
+    below = ONE + z
+    lost = z - (below - ONE)
+    inverse = ONE / below
+    y = top * inverse
+    return fma(fma(-y, below, top) - y * lost, inverse, y)
 
 
 @njit

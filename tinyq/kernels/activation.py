@@ -1,0 +1,107 @@
+"""Elementwise kernels of a layer: relu and its gradient, a sum of two, a per-channel affine."""
+import numpy as np
+
+from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.spans import SPAN, WORTH_THREADS, flat, items_per_task
+
+ZERO = np.float32(0)
+
+
+def relu(x):
+    """+0 where x <= 0, else x (a NaN stays one); float32 of x's shape."""
+    return _map(_relu_span, _relu_parallel, x)
+
+
+def relu_grad(g, y):
+    """+0 where y <= 0, else g: the gradient of `relu` from its output; float32 of g's shape."""
+    assert g.shape == y.shape
+    return _map(_relu_grad_span, _relu_grad_parallel, g, y)
+
+
+def add(a, b):
+    """a + b of one shape, float32."""
+    assert a.shape == b.shape
+    return _map(_add_span, _add_parallel, a, b)
+
+
+def channel_affine(x, scale, shift):
+    """x * scale[c] + shift[c], two roundings; x (n, c, ...), scale and shift (c,) float32 or None."""
+    channels = x.shape[1]
+    # Times 1 and plus -0 change no bit.
+    scale = np.ones(channels, np.float32) if scale is None else flat(scale)
+    shift = np.full(channels, -0.0, np.float32) if shift is None else flat(shift)
+    assert scale.size == shift.size == channels
+    y = np.empty(x.shape, np.float32)
+    planes = x.shape[0] * channels
+    size = x.size // max(1, planes)
+    if x.size < WORTH_THREADS:
+        _affine_planes(flat(x), y.reshape(-1), scale, shift, size, 0, planes)
+    else:
+        _affine_parallel(flat(x), y.reshape(-1), scale, shift, size, planes, items_per_task(size))
+    return y
+
+
+def _map(span, parallel, *inputs):
+    y = np.empty(inputs[0].shape, np.float32)
+    arrays = (*map(flat, inputs), y.reshape(-1))
+    if y.size < WORTH_THREADS:
+        span(*arrays, 0, y.size)
+    else:
+        parallel(*arrays)
+    return y
+
+
+@njit
+def _relu_span(x, y, first, last):
+    for i in range(first, last):
+        y[i] = ZERO if x[i] <= ZERO else x[i]
+
+
+@njit
+def _relu_grad_span(g, y, gx, first, last):
+    for i in range(first, last):
+        gx[i] = ZERO if y[i] <= ZERO else g[i]
+
+
+@njit
+def _add_span(a, b, y, first, last):
+    for i in range(first, last):
+        y[i] = a[i] + b[i]
+
+
+@njit
+def affine_span(x, y, scale, shift, first, last):
+    """y = x * scale + shift on a span, both numbers float32: the one affine of training and inference."""
+    for i in range(first, last):
+        y[i] = x[i] * scale + shift
+
+
+@njit
+def _affine_planes(x, y, scale, shift, size, first, last):
+    for plane in range(first, last):
+        channel = plane % scale.size
+        affine_span(x, y, scale[channel], shift[channel], plane * size, (plane + 1) * size)
+
+
+@njit(parallel=True)
+def _relu_parallel(x, y):
+    for i in prange(-(-y.size // SPAN)):
+        _relu_span(x, y, i * SPAN, min((i + 1) * SPAN, y.size))
+
+
+@njit(parallel=True)
+def _relu_grad_parallel(g, y, gx):
+    for i in prange(-(-y.size // SPAN)):
+        _relu_grad_span(g, y, gx, i * SPAN, min((i + 1) * SPAN, y.size))
+
+
+@njit(parallel=True)
+def _add_parallel(a, b, y):
+    for i in prange(-(-y.size // SPAN)):
+        _add_span(a, b, y, i * SPAN, min((i + 1) * SPAN, y.size))
+
+
+@njit(parallel=True)
+def _affine_parallel(x, y, scale, shift, size, planes, grain):
+    for i in prange(-(-planes // grain)):
+        _affine_planes(x, y, scale, shift, size, i * grain, min((i + 1) * grain, planes))

@@ -1,0 +1,140 @@
+"""Max, average and adaptive average pooling of (n, c, h, w) arrays and their gradients, plane by plane."""
+import numpy as np
+
+from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.maxima import window_maxima
+from tinyq.kernels.spans import WORTH_THREADS, flat, items_per_task
+from tinyq.kernels.windows import GROUP, adaptive_windows, sliding_windows
+
+
+def max_pool2d(x, kernel, stride, padding, dilation=1, ceil_mode=False):
+    """Maximum of each window and its flat index in the plane: y float32 and indices int32, both (n, c, oh, ow).
+
+    Settings are numbers or pairs; the first of equal elements wins. UsageError for a window that does not fit.
+    """
+    windows = sliding_windows(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
+    y = np.empty((*x.shape[:2], *windows.output_size), np.float32)
+    indices = np.empty(y.shape, np.int32)
+    _over_planes(_max_planes, _max_parallel, x.shape, flat(x), y.reshape(-1), indices.reshape(-1),
+                 windows.origins, windows.heights, windows.widths, windows.step, windows.taps, windows.outputs)
+    return y, indices
+
+
+def max_pool2d_grad(g, indices, x_shape):
+    """Gradient with respect to x (x_shape): every g, ascending by output, added where its maximum was."""
+    gx = np.zeros(x_shape, np.float32)
+    _over_planes(_max_grad_planes, _max_grad_parallel, x_shape,
+                 flat(g), np.ascontiguousarray(indices).reshape(-1), gx.reshape(-1))
+    return gx
+
+
+def avg_pool2d(x, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
+    """Mean of each window, (n, c, oh, ow): summed in row-major order in float64, divided, rounded once."""
+    return _average(x, sliding_windows(x.shape[2:], kernel, stride, padding, 1, ceil_mode, count_include_pad))
+
+
+def avg_pool2d_grad(g, x_shape, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
+    """Gradient with respect to x (x_shape): g / count added to each element of its window, ascending by output."""
+    windows = sliding_windows(tuple(x_shape[2:]), kernel, stride, padding, 1, ceil_mode, count_include_pad)
+    return _average_grad(g, x_shape, windows)
+
+
+def adaptive_avg_pool2d(x, output_size):
+    """Mean of each of output_size windows that cover the plane, (n, c, oh, ow); a number or a pair."""
+    return _average(x, adaptive_windows(x.shape[2:], output_size))
+
+
+def adaptive_avg_pool2d_grad(g, x_shape, output_size):
+    """Gradient with respect to x (x_shape) of `adaptive_avg_pool2d`."""
+    return _average_grad(g, x_shape, adaptive_windows(tuple(x_shape[2:]), output_size))
+
+
+def _average(x, windows):
+    y = np.empty((*x.shape[:2], *windows.output_size), np.float32)
+    _over_planes(_average_planes, _average_parallel, x.shape, flat(x), y.reshape(-1), *_tables(windows))
+    return y
+
+
+def _average_grad(g, x_shape, windows):
+    gx = np.zeros(x_shape, np.float32)
+    _over_planes(_average_grad_planes, _average_grad_parallel, x_shape, flat(g), gx.reshape(-1), *_tables(windows))
+    return gx
+
+
+def _tables(windows):
+    return windows.origins, windows.heights, windows.widths, windows.divisors, windows.step, windows.outputs
+
+
+def _over_planes(planes, parallel, x_shape, *arguments):
+    """Run a kernel over the n * c planes of x, on one thread where there is little to do."""
+    count, size = x_shape[0] * x_shape[1], x_shape[2] * x_shape[3]
+    if count * size < WORTH_THREADS:
+        planes(size, *arguments, 0, count)
+    else:
+        parallel(count, items_per_task(size), size, *arguments)
+
+
+@njit
+def _max_planes(size, x, y, indices, origins, heights, widths, step, taps, outputs, first, last):
+    for plane in range(first, last):
+        for o in range(0, outputs, GROUP):
+            window_maxima(x, plane * size, origins, heights, widths, o, step, taps,
+                          y, indices, plane * outputs + o, min(GROUP, outputs - o))
+
+
+@njit
+def _max_grad_planes(size, g, indices, gx, first, last):
+    outputs = g.size * size // gx.size
+    for plane in range(first, last):
+        for o in range(plane * outputs, (plane + 1) * outputs):
+            gx[plane * size + indices[o]] += g[o]
+
+
+@njit
+def _average_planes(size, x, y, origins, heights, widths, divisors, step, outputs, first, last):
+    for plane in range(first, last):
+        for o in range(outputs):
+            total = 0.0
+            for i in range(heights[o]):
+                row = plane * size + origins[o] + i * step[0]
+                for j in range(widths[o]):
+                    total += x[row + j * step[1]]
+            y[plane * outputs + o] = total / divisors[o]
+
+
+@njit
+def _average_grad_planes(size, g, gx, origins, heights, widths, divisors, step, outputs, first, last):
+    for plane in range(first, last):
+        for o in range(outputs):
+            share = g[plane * outputs + o] / divisors[o]
+            for i in range(heights[o]):
+                row = plane * size + origins[o] + i * step[0]
+                for j in range(widths[o]):
+                    gx[row + j * step[1]] += share
+
+
+@njit(parallel=True)
+def _max_parallel(planes, grain, size, x, y, indices, origins, heights, widths, step, taps, outputs):
+    for i in prange(-(-planes // grain)):
+        _max_planes(size, x, y, indices, origins, heights, widths, step, taps, outputs,
+                    i * grain, min((i + 1) * grain, planes))
+
+
+@njit(parallel=True)
+def _max_grad_parallel(planes, grain, size, g, indices, gx):
+    for i in prange(-(-planes // grain)):
+        _max_grad_planes(size, g, indices, gx, i * grain, min((i + 1) * grain, planes))
+
+
+@njit(parallel=True)
+def _average_parallel(planes, grain, size, x, y, origins, heights, widths, divisors, step, outputs):
+    for i in prange(-(-planes // grain)):
+        _average_planes(size, x, y, origins, heights, widths, divisors, step, outputs,
+                        i * grain, min((i + 1) * grain, planes))
+
+
+@njit(parallel=True)
+def _average_grad_parallel(planes, grain, size, g, gx, origins, heights, widths, divisors, step, outputs):
+    for i in prange(-(-planes // grain)):
+        _average_grad_planes(size, g, gx, origins, heights, widths, divisors, step, outputs,
+                             i * grain, min((i + 1) * grain, planes))
