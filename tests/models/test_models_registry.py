@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from tinyq import models, nn
+from tinyq.autodiff import Tensor, no_record
+from tinyq.errors import UsageError
+from tinyq.models.resnet import Shortcut
+from tinyq.streams import Streams
+
+MNIST, CIFAR, DIGITS = (1, 28, 28), (3, 32, 32), (1, 8, 8)
+SIZES = {                           # model, classes, input: parameters
+    ("logistic", 10, MNIST): 7_850,
+    ("mlp:8,16", 3, (4,)): 235,
+    ("mlp", 10, MNIST): 79_510,
+    ("lenet", 10, MNIST): 61_706,
+    ("digits_cnn", 10, DIGITS): 25_978,
+    ("resnet20", 10, CIFAR): 269_722,
+    ("resnet32", 10, CIFAR): 464_154,
+    ("resnet56", 10, CIFAR): 853_018,
+}
+INNER = {
+    "lenet": ["conv2", "fc1", "fc2"],
+    "digits_cnn": ["conv2", "conv3"],
+    "mlp:8,16": ["fc2"],
+    "logistic": [],
+}
+USER_FILE = """
+from __future__ import annotations
+from dataclasses import dataclass
+from tinyq.nn import Linear, Sequential
+
+@dataclass
+class Sizes:
+    hidden: int = 7
+
+def two_layers(num_classes, input_shape):
+    return Sequential(Linear(input_shape[0], Sizes().hidden), Linear(7, 5), Linear(5, num_classes))
+
+def text(num_classes, input_shape):
+    return "a model"
+
+def broken(num_classes, input_shape):
+    return 1 / 0
+"""
+
+
+@pytest.mark.parametrize(("key", "count"), SIZES.items(), ids=str)
+def test_parameter_counts(key, count):
+    assert sum(p.size for p in models.build(*key).parameters()) == count
+
+
+@pytest.mark.parametrize("key", [key for key in SIZES if key[0] != "resnet56"], ids=str)
+def test_every_model_maps_its_input_to_logits(key):
+    name, num_classes, input_shape = key
+    model = models.build(*key).initialise(Streams(0)).eval()
+    x = np.random.default_rng(0).standard_normal((2, *input_shape)).astype(np.float32)
+    with no_record():
+        y = model(x)
+    assert y.shape == (2, num_classes) and y.dtype == np.float32 and np.isfinite(y.data).all()
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_first_and_last_layers_stay_float_by_default(name):
+    key = next(key for key in SIZES if key[0] == name)
+    assert [p for p, _ in models.build(*key).constrained_parameters()] == [f"{layer}.weight" for layer in INNER[name]]
+
+
+def test_a_resnet_constrains_18_of_its_20_layers():
+    model = models.build("resnet20", 10, CIFAR)
+    names = [name for name, _ in model.constrained_parameters()]
+    assert len(names) == 18 and "conv1.weight" not in names and "fc.weight" not in names
+    assert len(models.build("resnet20", 10, CIFAR, constrain="all").constrained_parameters()) == 20
+    assert models.build("resnet20", 10, CIFAR, constrain="none").constrained_parameters() == []
+
+
+def test_a_shortcut_subsamples_and_adds_zero_channels():
+    x = np.random.default_rng(0).standard_normal((2, 4, 5, 5)).astype(np.float32)
+    y = Shortcut(2, 4)(Tensor(x)).data
+    assert y.shape == (2, 8, 3, 3)
+    assert np.array_equal(y[:, 2:6], x[:, :, ::2, ::2]) and not y[:, :2].any() and not y[:, 6:].any()
+
+
+@pytest.mark.parametrize(("name", "input_shape", "says"), [
+    ("lenett", MNIST, "did you mean 'lenet'?"),
+    ("lenet", CIFAR, "takes (channels, 28, 28) images; the data's inputs are (3, 32, 32)"),
+    ("lenet", (784,), "the data's inputs are (784,)"),
+    ("digits_cnn", MNIST, "takes (channels, 8, 8) images"),
+    ("resnet20", (4,), "--model resnet20 takes"),
+    ("lenet:5", MNIST, "lenet takes no argument"),
+    ("mlp:", (4,), "such as mlp:100"),
+    ("mlp:8,x", (4,), "such as mlp:100"),
+    ("mlp:8,0", (4,), "such as mlp:100"),
+    ("nowhere.py:net", (4,), "there is no file nowhere.py"),
+    ("nowhere.py", (4,), "such as nowhere.py:factory"),
+])
+def test_a_wrong_name_or_input_is_refused_in_one_line(name, input_shape, says):
+    with pytest.raises(UsageError) as refusal:
+        models.build(name, 10, input_shape)
+    assert says in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_users_file_builds_a_model(tmp_path):
+    (tmp_path / "nets.py").write_text(USER_FILE)
+    model = models.build(f"{tmp_path}/nets.py:two_layers", 3, (4,))
+    assert isinstance(model, nn.Module)
+    assert [name for name, _ in model.constrained_parameters()] == ["1.weight"]
+
+
+@pytest.mark.parametrize(("factory", "says"), [
+    ("three_layers", "defines no three_layers"),
+    ("text", "text returned a str"),
+    ("broken", "failed: ZeroDivisionError: division by zero"),
+])
+def test_what_is_wrong_with_a_users_file_is_said_in_one_line(tmp_path, factory, says):
+    (tmp_path / "nets.py").write_text(USER_FILE)
+    with pytest.raises(UsageError) as refusal:
+        models.build(f"{tmp_path}/nets.py:{factory}", 3, (4,))
+    assert says in str(refusal.value)
+
+
+def test_a_users_file_that_does_not_parse_is_named(tmp_path):
+    (tmp_path / "nets.py").write_text("def f(:\n")
+    with pytest.raises(UsageError, match="nets.py failed: SyntaxError"):
+        models.build(f"{tmp_path}/nets.py:f", 3, (4,))

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+
+from tinyq.errors import BadInput
+from tinyq.nn import BatchNorm1d, Conv2d, Dropout, Linear, Module, Parameter, ReLU, Sequential
+from tinyq.streams import Streams
+
+
+class Branch(Module):
+    def __init__(self):
+        self.second = Linear(3, 4)
+        self.first = Sequential(BatchNorm1d(4), Dropout(0.3), Linear(4, 2, bias=False))
+        self.gain = Parameter(np.ones(2, np.float32))
+        self.table = np.arange(3.0, dtype=np.float32)
+        self.label, self.nothing = "not a parameter", None
+
+
+def names(pairs):
+    return [name for name, _ in pairs]
+
+
+def test_modules_are_found_in_order_of_assignment_parents_first():
+    assert names(Branch().named_modules()) == ["", "second", "first", "first.0", "first.1", "first.2"]
+
+
+def test_parameters_buffers_and_state_have_dotted_names():
+    model = Branch()
+    assert names(model.named_parameters()) == [
+        "gain", "second.weight", "second.bias", "first.0.weight", "first.0.bias", "first.2.weight"]
+    assert names(model.named_buffers()) == [
+        "table", "first.0.running_mean", "first.0.running_var", "first.0.num_batches_tracked"]
+    assert list(model.state_dict()) == [
+        "gain", "table", "second.weight", "second.bias", "first.0.weight", "first.0.bias",
+        "first.0.running_mean", "first.0.running_var", "first.0.num_batches_tracked", "first.2.weight"]
+    assert len(model.parameters()) == 6
+
+
+def test_a_shared_layer_counts_once():
+    model = Branch()
+    model.again = model.second
+    model.second.alias = model.gain
+    assert len(model.parameters()) == 6 and len(model.named_modules()) == 6
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit():
+    first, second = (Branch().initialise(Streams(3)).state_dict() for _ in range(2))
+    other = Branch().initialise(Streams(4)).state_dict()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert not np.array_equal(first["second.weight"], other["second.weight"])
+    assert not np.array_equal(first["second.weight"].ravel()[:4], first["second.bias"])
+
+
+def test_the_order_of_construction_does_not_matter():
+    class Reversed(Branch):
+        def __init__(self):
+            self.third = Conv2d(2, 2, 3)
+            super().__init__()
+            vars(self).update(dict(reversed(vars(self).items())))
+
+    assert names(Reversed().named_modules()) != names(Branch().named_modules())
+    straight, turned = (kind().initialise(Streams(3)).state_dict() for kind in (Branch, Reversed))
+    assert all(np.array_equal(straight[name], turned[name]) for name in straight)
+
+
+def test_initialising_again_starts_afresh():
+    model = Branch().initialise(Streams(3))
+    before = model.state_dict()
+    for array in model._arrays().values():
+        if array is not model.table and array is not model.gain.data:
+            array += 1
+    after = model.initialise(Streams(3)).state_dict()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_train_and_eval_reach_every_module():
+    model = Branch()
+    assert all(module.training for _, module in model.named_modules())
+    assert not any(module.training for _, module in model.eval().named_modules())
+    assert all(module.training for _, module in model.train().named_modules())
+
+
+def test_astype_converts_floats_and_leaves_counters():
+    model = Branch().initialise(Streams(0))
+    before = model.state_dict()
+    after = model.astype(np.float64).state_dict()
+    assert {name: array.dtype for name, array in after.items() if array.dtype != np.float64} == {
+        "first.0.num_batches_tracked": np.dtype(np.int64)}
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_step_keys_each_dropout_by_its_name_epoch_and_step():
+    model = Sequential(Dropout(0.5), Dropout(0.5))
+
+    def draws(epoch, step):
+        model.key_step(Streams(0), epoch, step)
+        return [tuple(layer.stream.words(2)) for layer in model]
+
+    assert draws(0, 0) == draws(0, 0)
+    assert len({*draws(0, 0), *draws(0, 1), *draws(1, 0)}) == 6
+
+
+def test_a_state_dict_is_a_copy_and_loads_back_in_place():
+    model, other = Branch().initialise(Streams(1)), Branch()
+    state = model.state_dict()
+    model.second.weight.data += 1
+    weight = other.second.weight.data
+    assert other.load_state_dict(state) == []
+    assert other.second.weight.data is weight
+    assert all(np.array_equal(state[name], array) for name, array in other.state_dict().items())
+
+
+def test_every_difference_is_listed_at_once_and_nothing_is_changed():
+    model = Branch().initialise(Streams(1))
+    before, state = model.state_dict(), Branch().state_dict()
+    del state["gain"]
+    state["extra.weight"] = np.zeros(3, np.float32)
+    state["second.weight"] = np.zeros((3, 4), np.float32)
+    state["second.bias"] = np.zeros(4)
+    with pytest.raises(BadInput) as refusal:
+        model.load_state_dict(state, source="model.h5")
+    message = str(refusal.value)
+    assert message.startswith("model.h5 does not fit this Branch: ") and "\n" not in message
+    for part in ("missing gain", "extra extra.weight", "second.weight is float32 (3, 4), the model's float32 (4, 3)",
+                 "second.bias is float64 (4,), the model's float32 (4,)"):
+        assert part in message
+    assert all(np.array_equal(before[name], array) for name, array in model.state_dict().items())
+
+
+def test_without_strict_missing_and_extra_names_are_returned_but_wrong_shapes_are_not_forgiven():
+    model, state = Branch(), Branch().initialise(Streams(1)).state_dict()
+    del state["gain"]
+    state["extra"] = np.zeros(3, np.float32)
+    assert model.load_state_dict(state, strict=False) == ["missing gain", "extra extra"]
+    assert np.array_equal(model.second.weight.data, state["second.weight"])
+    with pytest.raises(BadInput, match=r"second.bias is float32 \(5,\)"):
+        model.load_state_dict({"second.bias": np.zeros(5, np.float32)}, strict=False)
+
+
+def test_a_parameter_shows_itself_or_its_view():
+    p = Parameter(np.ones((2, 3), np.float32))
+    assert p.shown() == (p, None) and p.requires_grad and not p.constrained
+    p.view = lambda latent: (latent * 2.0, np.array([3.0, 4.0], np.float32))
+    shown, scale = p.shown()
+    assert np.array_equal(shown.data, np.full((2, 3), 2.0)) and list(scale) == [3.0, 4.0]
+
+
+def test_the_tree_is_shown_a_module_a_line():
+    assert repr(Sequential(Linear(3, 4), ReLU())) == (
+        "Sequential()\n  0: Linear(3, 4, bias=True, constrained=True)\n  1: ReLU()")
+
+
+def test_a_module_without_forward_says_so():
+    with pytest.raises(NotImplementedError, match="Branch defines no forward"):
+        Branch()(np.zeros(3))

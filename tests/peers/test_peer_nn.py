@@ -1,0 +1,103 @@
+"""Layers against torch's: outputs, every gradient, running statistics, names and defaults."""
+import math
+
+import numpy as np
+import pytest
+
+from tinyq import models, nn
+from tinyq.autodiff import Tensor
+from tinyq.streams import Streams
+
+torch = pytest.importorskip("torch")
+
+# The two sides take the same arguments: name, arguments, options, input shape.
+LAYERS = [
+    ("Linear", (6, 3), {}, (4, 6)),
+    ("Linear", (6, 3), {"bias": False}, (4, 6)),
+    ("Conv2d", (3, 4, 3), {"stride": 2, "padding": 1}, (2, 3, 7, 8)),
+    ("Conv2d", (4, 6, (3, 2), (1, 2), (2, 0), (2, 1), 2), {"bias": False}, (2, 4, 6, 6)),
+    ("BatchNorm1d", (5,), {}, (7, 5)),
+    ("BatchNorm1d", (5,), {}, (4, 5, 3)),
+    ("BatchNorm2d", (3,), {"eps": 1e-3, "momentum": 0.3}, (2, 3, 4, 4)),
+    ("BatchNorm2d", (3,), {"momentum": None}, (2, 3, 4, 4)),
+    ("BatchNorm2d", (3,), {"affine": False, "track_running_stats": False}, (2, 3, 4, 4)),
+    ("MaxPool2d", (3, 2, 1), {}, (2, 3, 6, 7)),
+    ("MaxPool2d", ((2, 3),), {"ceil_mode": True}, (2, 3, 7, 7)),
+    ("AvgPool2d", (3, 2, 1), {"count_include_pad": False}, (2, 3, 6, 7)),
+    ("AdaptiveAvgPool2d", ((2, 3),), {}, (2, 3, 5, 7)),
+    ("ReLU", (), {}, (2, 3)),
+    ("Tanh", (), {}, (2, 3)),
+    ("Sigmoid", (), {}, (2, 3)),
+    ("Flatten", (), {}, (2, 3, 4)),
+]
+
+
+def torch_state(model):
+    return {name: torch.tensor(array) for name, array in model.state_dict().items()}
+
+
+def assert_close(ours, theirs, dtype):
+    theirs = theirs.detach().numpy()
+    assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+    tolerance = 20 * np.finfo(dtype).eps * max(1, np.abs(theirs).max(initial=0))
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("name", "arguments", "options", "shape"), LAYERS, ids=str)
+def test_outputs_gradients_and_statistics_agree_in_training_and_evaluation(name, arguments, options, shape, dtype):
+    ours = getattr(nn, name)(*arguments, **options).initialise(Streams(0)).astype(dtype)
+    theirs = getattr(torch.nn, name)(*arguments, **options).to(torch.from_numpy(np.zeros(0, dtype)).dtype)
+    theirs.load_state_dict(torch_state(ours))                       # the same names and shapes
+    rng = np.random.default_rng(0)
+    for step in range(4):
+        if step == 3:
+            ours.eval(), theirs.eval()
+        x = rng.standard_normal(shape).astype(dtype)
+        mine, peer = Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+        y, t = ours(mine), theirs(peer)
+        assert_close(y.data, t, dtype)
+        g = rng.standard_normal(y.shape).astype(dtype)
+        y.backward(g)
+        t.backward(torch.tensor(g))
+        assert_close(mine.grad, peer.grad, dtype)
+        for parameter, peer_parameter in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert_close(parameter.grad, peer_parameter.grad, dtype)
+            parameter.grad = peer_parameter.grad = None
+        for array, (key, value) in zip(ours.state_dict().values(), theirs.state_dict().items(), strict=True):
+            assert key in ours.state_dict()
+            assert_close(array, value, dtype)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_agrees(smoothing):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((7, 5)) * 4, rng.integers(0, 5, 7)
+    ours, theirs = Tensor(logits, requires_grad=True), torch.tensor(logits, requires_grad=True)
+    loss = nn.cross_entropy(ours, labels, label_smoothing=smoothing)
+    peer = torch.nn.functional.cross_entropy(theirs, torch.tensor(labels), label_smoothing=smoothing)
+    loss.backward()
+    peer.backward()
+    assert loss.item() == pytest.approx(peer.item(), rel=1e-13)
+    assert_close(ours.grad, theirs.grad, np.float64)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [
+    (nn.Linear(300, 200), lambda: torch.nn.Linear(300, 200)),
+    (nn.Conv2d(8, 64, 5, groups=2), lambda: torch.nn.Conv2d(8, 64, 5, groups=2)),
+], ids=["linear", "conv"])
+def test_default_initial_values_have_torchs_distribution(ours, theirs):
+    ours.initialise(Streams(0))
+    torch.manual_seed(0)
+    for mine, peer in zip(ours.parameters(), theirs().parameters(), strict=True):
+        peer = peer.detach().numpy()
+        quantiles = np.linspace(0, 1, 9)
+        tolerance = 3 / math.sqrt(peer.size) * np.abs(peer).max()
+        np.testing.assert_allclose(np.quantile(mine.data, quantiles), np.quantile(peer, quantiles), atol=tolerance)
+
+
+def test_a_resnet_has_torchvisions_names():
+    names = models.build("resnet20", 10, (3, 32, 32)).state_dict().keys()
+    for name in ("conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight", "layer2.0.bn2.num_batches_tracked",
+                 "layer3.2.conv2.weight", "fc.weight", "fc.bias"):
+        assert name in names

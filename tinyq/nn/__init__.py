@@ -1,0 +1,19 @@
+"""Layers, the modules they make up, and their parameters."""
+from tinyq.nn import init
+from tinyq.nn.activation import Flatten, Identity, ReLU, Sigmoid, Tanh
+from tinyq.nn.constrain import constrain
+from tinyq.nn.container import Sequential
+from tinyq.nn.conv import Conv2d
+from tinyq.nn.dropout import Dropout
+from tinyq.nn.linear import Linear
+from tinyq.nn.loss import cross_entropy
+from tinyq.nn.module import Module
+from tinyq.nn.norm import BatchNorm1d, BatchNorm2d
+from tinyq.nn.parameter import Parameter
+from tinyq.nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+
+__all__ = [
+    "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "Identity",
+    "Linear", "MaxPool2d", "Module", "Parameter", "ReLU", "Sequential", "Sigmoid", "Tanh", "constrain",
+    "cross_entropy", "init",
+]

@@ -1,0 +1,28 @@
+"""Initial values: functions of a random stream and the weight's shape, float64 arrays (the layer rounds once)."""
+import math
+
+
+def fan_in(shape):
+    """How many inputs one output is summed from: (out, in) or (c_out, c_in / groups, kh, kw)."""
+    return math.prod(shape[1:])
+
+
+def uniform(stream, shape, bound):
+    """Uniform on [-bound, bound)."""
+    return stream.uniform(shape, -bound, bound)
+
+
+def uniform_fan_in(stream, shape):
+    """Torch's default for conv and linear weights: uniform within 1 / sqrt(fan_in)."""
+    return uniform(stream, shape, 1 / math.sqrt(fan_in(shape)))
+
+
+def kaiming_normal(stream, shape):
+    """He et al. 2015, eq. (10): normal of variance 2 / fan_in, which keeps the scale through ReLUs."""
+    return math.sqrt(2 / fan_in(shape)) * stream.normal(shape)
+
+
+def xavier_uniform(stream, shape):
+    """Glorot and Bengio 2010, eq. (16): uniform within sqrt(6 / (fan_in + fan_out)), for tanh and sigmoid."""
+    fan_out = shape[0] * math.prod(shape[2:])
+    return uniform(stream, shape, math.sqrt(6 / (fan_in(shape) + fan_out)))

@@ -1,0 +1,37 @@
+"""The fully connected layer."""
+import math
+
+import numpy as np
+
+from tinyq.autodiff import linalg
+from tinyq.nn import init
+from tinyq.nn.module import Module
+from tinyq.nn.parameter import Parameter
+
+
+class Linear(Module):
+    """y = x w^T + b: (n, n_in) to (n, n_out); weight (n_out, n_in), bias (n_out,).
+
+    `initial_weight` is a function of init.py; the bias is uniform within 1 / sqrt(n_in), as torch's.
+    """
+
+    def __init__(self, n_in, n_out, bias=True, constrained=True, initial_weight=init.uniform_fan_in):
+        """Make zeros, float32; `initialise` draws the values."""
+        self.n_in, self.n_out, self.initial_weight = n_in, n_out, initial_weight
+        self.weight = Parameter(np.zeros((n_out, n_in), np.float32), constrained)
+        self.bias = Parameter(np.zeros(n_out, np.float32)) if bias else None
+
+    def reset(self, key):
+        """Draw weight and bias."""
+        self.weight.data[...] = self.initial_weight(key("weight"), self.weight.shape)
+        if self.bias is not None:
+            self.bias.data[...] = init.uniform(key("bias"), self.bias.shape, 1 / math.sqrt(self.n_in))
+
+    def forward(self, x):
+        """(n, n_in) to (n, n_out)."""
+        w, scale = self.weight.shown()
+        return linalg.linear(x, w, scale, self.bias)
+
+    def describe(self):
+        """Sizes."""
+        return f"{self.n_in}, {self.n_out}, bias={self.bias is not None}, constrained={self.weight.constrained}"
