@@ -26,7 +26,7 @@ class Optimizer:
     """Groups of parameters, each with its hyper-parameters, and the memory of each parameter.
 
     `params` holds tensors, or dicts {"params": tensors, "lr": ...} whose other keys override the
-    defaults. `groups` may be changed between steps; `base_lr` is where a schedule starts from.
+    defaults. The values in `groups` may be changed between steps; a schedule starts from `base_lr`.
     """
 
     arrays: tuple[str, ...] = ()        # what is remembered of a parameter, in its shape and dtype

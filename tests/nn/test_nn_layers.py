@@ -132,6 +132,12 @@ def test_one_value_a_channel_cannot_be_normalised_in_training():
     nn.BatchNorm1d(3).eval()(images((1, 3)))
 
 
+@pytest.mark.parametrize("shape", [(2, 4, 5, 5), (2, 3), (2, 3, 5)])
+def test_batch_norm_names_an_input_it_cannot_take(shape):
+    with pytest.raises(UsageError, match="BatchNorm2d of 3 channels: the input is "):
+        nn.BatchNorm2d(3)(images(shape))
+
+
 def test_dropout_keeps_the_mean_and_is_the_same_for_the_same_step():
     layer, x = nn.Dropout(0.3), Tensor(np.ones((100, 100), np.float32))
     first, second = [], []

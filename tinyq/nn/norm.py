@@ -2,7 +2,7 @@
 import numpy as np
 
 from tinyq.autodiff import norm
-from tinyq.errors import BadInput
+from tinyq.errors import BadInput, UsageError
 from tinyq.nn.module import Module
 from tinyq.nn.parameter import Parameter
 
@@ -37,7 +37,8 @@ class _BatchNorm(Module):
 
     def forward(self, x):
         """Same shape as x: (n, c, ...)."""
-        assert x.ndim in self.ndims and x.shape[1] == self.num_features, (x.shape, self.num_features)
+        if x.ndim not in self.ndims or x.shape[1] != self.num_features:
+            raise UsageError(f"{type(self).__name__} of {self.num_features} channels: the input is {x.shape}")
         if not self.training and self.running_mean is not None:
             return norm.batch_norm_inference(x, self.weight, self.bias, self.running_mean, self.running_var,
                                              eps=self.eps)
