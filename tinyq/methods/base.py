@@ -95,6 +95,7 @@ def gradient_step(model, optimizer, batches, *, label_smoothing=0.0, adjust=None
         mean.backward(np.full(mean.shape, share, mean.dtype))
         loss += share * mean.item()
         correct += np.count_nonzero(logits.data.argmax(axis=1) == batch.y)
+    _require_finite_gradients(model, optimizer)
     objective = loss + (adjust() if adjust else 0.0)
     optimizer.step(where=where)
     if after:
@@ -106,6 +107,15 @@ def require_finite(value, what):
     """Diverged, naming what, unless the number is finite: a NaN compares false and would go unnoticed."""
     if not math.isfinite(value):
         raise Diverged(f"{what} is {value}; the run is stopped before it spreads: try a lower --lr")
+
+
+def _require_finite_gradients(model, optimizer):
+    """Diverged, naming the parameter, if a gradient holds a NaN or an infinity."""
+    for p in (p for group in optimizer.groups for p in group["params"]):
+        if p.grad is not None and not np.isfinite(p.grad).all():
+            name = next(name for name, other in model.named_parameters() if other is p)
+            raise Diverged(f"the gradient of {name} is not finite; the run is stopped before it spreads: "
+                           "try a lower --lr")
 
 
 def refuse_unfit(state, shapes):

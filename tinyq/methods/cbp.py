@@ -88,10 +88,11 @@ class CBP(GradientMethod):
 
     def constraint_failure(self):
         """(CFS, CFS / a): the mean over all constrained weights of cs with the window closed; in units of the scale."""
-        size = sum(layer.parameter.size for layer in self.layers_)
-        sums = [layer.failure_sum() for layer in self.layers_]
-        scales = [float(layer.view.scale) for layer in self.layers_]
-        return (sum(sums) / size, sum(s / a for s, a in zip(sums, scales, strict=True)) / size)
+        size, total, relative = 0, 0.0, 0.0
+        for layer in self.layers_:              # sum() of floats has other bits from Python 3.12 on
+            failure = layer.failure_sum()
+            size, total, relative = size + layer.parameter.size, total + failure, relative + failure / layer.scale
+        return total / size, relative / size
 
     def finish(self):
         """Put every constrained weight on its level: scale * level to the bit."""

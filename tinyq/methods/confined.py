@@ -22,6 +22,11 @@ class Confined:
         self.multiplier = Tensor(np.zeros_like(parameter.data))
         self.set_multiplier(self.multiplier.data)
 
+    @property
+    def scale(self):
+        """The scale a as a float."""
+        return float(self.view.scale)
+
     def mean_magnitude(self):
         """The scale a = mean |w|, () in the weights' dtype; BadInput if there is none above 0."""
         w = self.parameter.data
@@ -39,11 +44,11 @@ class Confined:
     def refuse_unreachable(self):
         """UsageError if a level lies where the clamp lets no weight go, or if two become one in rounding."""
         largest = float(np.abs(self.levels).max())
-        level_set, scale = self.view.level_set, float(self.view.scale)
-        times = f"--levels {level_set.name}: times {scale:.4g}, the scale of {self.name},"
+        level_set = self.view.level_set
+        times = f"--levels {level_set.name}: times {self.scale:.4g}, the scale of {self.name},"
         if largest > BOUND:
             raise UsageError(f"{times} they reach {largest:.4g}, but CBP clamps weights to [-{BOUND:g}, {BOUND:g}]; "
-                             f"give levels of magnitude up to {BOUND / scale:.4g}")
+                             f"give levels of magnitude up to {BOUND / self.scale:.4g}")
         if not np.array_equal(level_set.codes(self.levels, self.view.scale), np.arange(len(self.levels))):
             raise UsageError(f"{times} two of them are the same {self.levels.dtype}; give levels further apart")
 
