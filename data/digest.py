@@ -1,6 +1,5 @@
 """SHA-256 of what was read, so that a run can say which data it saw."""
 import hashlib
-import sys
 
 import numpy as np
 
@@ -11,9 +10,8 @@ def digest_of_arrays(**arrays) -> str:
     """Over name, dtype, shape and little-endian bytes of each array, in name order."""
     total = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        if sys.byteorder == "big":
-            array = array.astype(array.dtype.newbyteorder("<"))
+        array = np.asarray(arrays[name])
+        array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         total.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
         total.update(array.reshape(-1).view(np.uint8))
     return total.hexdigest()
