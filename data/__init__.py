@@ -30,9 +30,11 @@ def load(name: str, path=None, **options) -> DataBundle:
     UsageError for an unknown name or option, BadInput for data that are missing or not what they should be.
     """
     reader, known = _reader(name), options_of(name)
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             raise UsageError(f"data {name}: unknown option {option!r}; {did_you_mean(option, known)}")
+        if isinstance(value, (int, float)) and not value >= 0:
+            raise UsageError(f"data {name}: {option} is {value}, where none may be below zero")
     if path is None:
         return reader(**options)
     if "path" not in inspect.signature(reader).parameters:

@@ -125,10 +125,14 @@ def _get(file, folder, downloader, mirrors, say):
         url = mirror.rstrip("/") + "/" + file.name
         say(f"fetching {url}")
         try:
-            return _get_from(url, file, folder, downloader)
+            _get_from(url, file, folder, downloader)
         except (Unreachable, BadInput) as error:
             failures.append(f"{url}: {error}")
             wrong = wrong or isinstance(error, BadInput)
+            continue
+        for part in folder.glob(f"{file.name}.*.part"):         # of mirrors that were given up
+            part.unlink()
+        return
     kind, advice = (BadInput, "the wrong bytes are deleted; try another --mirror") if wrong else (
         InputOutputError, "what has arrived is kept; run again to go on, or give another --mirror")
     raise kind(f"{file.name} could not be fetched ({'; '.join(failures)}); {advice}")

@@ -73,10 +73,15 @@ def test_typos_are_answered_with_the_nearest_name():
         data.load("iris", "somewhere")
 
 
-@pytest.mark.parametrize("validation", [-1, 1437])
-def test_validation_must_leave_something_to_train_on(validation):
-    with pytest.raises(BadInput, match="digits: .* cannot validate"):
-        data.load("digits", validation=validation)
+def test_validation_must_leave_something_to_train_on():
+    with pytest.raises(BadInput, match="digits: 1437 of its 1437 training samples cannot validate"):
+        data.load("digits", validation=1437)
+
+
+@pytest.mark.parametrize("options", [{"validation": -1}, {"padding": -2}, {"split": -1}])
+def test_numbers_below_zero_are_refused(options):
+    with pytest.raises(UsageError, match="below zero"):
+        data.load("digits", **options)
 
 
 def test_options_of_lists_what_load_takes():

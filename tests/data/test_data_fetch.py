@@ -197,6 +197,13 @@ def test_the_next_mirror_is_tried_and_parts_of_mirrors_do_not_mix(served, cifar,
     assert cifar.problems(tmp_path) == []
 
 
+def test_what_a_mirror_given_up_has_sent_is_removed_once_the_file_is_there(served, cifar, tmp_path):
+    served.files[f"first/{cifar10.ARCHIVE}"] = served.files[cifar10.ARCHIVE]
+    served.cut = [50, 0]
+    get(cifar, tmp_path, mirrors=[served.address + "first"])
+    assert not any(name.endswith(".part") for name in everything(tmp_path)) and cifar.problems(tmp_path) == []
+
+
 def test_a_mirror_that_is_not_https_is_refused_before_anything_is_asked(tmp_path):
     with pytest.raises(UsageError, match="only https"):
         fetch(DATASETS["mnist"], tmp_path, Downloader(), mirrors=["http://127.0.0.1/"])
