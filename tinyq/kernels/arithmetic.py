@@ -7,7 +7,7 @@ from tinyq.kernels.compile import njit, prange
 
 
 def verify_arithmetic():
-    """Raise TinyqError if any worker thread flushes subnormal numbers to zero (a library loaded before may have asked for it)."""
+    """TinyqError if a worker thread flushes subnormal numbers to zero (a library loaded before may have asked it)."""
     halved = np.zeros(numba.get_num_threads(), np.float32)
     _halve(np.full_like(halved, np.finfo(np.float32).tiny), halved)
     if not (halved > 0).all() or not np.finfo(np.float32).tiny * np.float32(0.5) > 0:

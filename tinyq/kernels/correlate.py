@@ -1,4 +1,4 @@
-"""The forward core: products of weight rows with a laid-out sample, tile by tile (plan.py says what is laid out how)."""
+"""The forward core: products of weight rows with a laid-out sample, tile by tile (plan.py says what lies where)."""
 import numba
 import numpy as np
 
@@ -16,22 +16,21 @@ def correlate(source, weights, plan, scale, shift, target):
     source (n, groups * plan.channels, ., .), weights (groups, m, taps), scale and shift (groups * m,).
     """
     groups, m, _ = weights.shape
-    n = source.shape[0]
     threads = numba.get_num_threads()
-    parts = parts_of(n * groups, plan.rows, threads)
-    direct = plan.is_source and plan.virtual_pixels >= COLUMNS
+    parts = parts_of(source.shape[0] * groups, plan.rows, threads)
+    layout = plan.layout
+    if plan.virtual_pixels < COLUMNS:                                  # a whole tile needs slack behind the sample
+        layout = layout._replace(direct=False)
     packed = pack_rows(weights)
-    samples = np.zeros((threads, 0 if direct else plan.size + COLUMNS), np.float32)        # the padding stays zero
+    samples = np.zeros((threads, 0 if layout.direct else plan.size + COLUMNS), np.float32)    # the padding stays zero
     tiles = np.empty((threads, packed.shape[1], ROWS, COLUMNS), np.float32)
-    _tasks(np.ascontiguousarray(source), packed, m, parts, direct, plan.phases, plan.step, plan.origin, plan.plane,
-           (plan.rows, plan.columns), plan.first, plan.spread, plan.offsets, plan.block_starts, scale, shift, samples, tiles,
-           target)
+    _tasks(np.ascontiguousarray(source), packed, m, parts, layout, scale, shift, samples, tiles, target)
 
 
 def parts_of(tasks, splittable, threads):
-    """Into how many parts to split each task so that every thread has work; never changes a bit."""
+    """Into how many parts to split each task so that every thread has work."""
     wanted = 1 if threads == 1 else _TASKS_A_THREAD * threads
-    return max(1, min(splittable, -(-wanted // tasks)))
+    return max(1, min(splittable, -(-wanted // max(1, tasks))))
 
 
 def pack_rows(weights):
@@ -46,78 +45,78 @@ def pack_rows(weights):
 
 
 @njit(parallel=True)
-def _tasks(source, packed, m, parts, direct, phases, step, origin, plane, outputs, first, spread, offsets, blocks,
-           scale, shift, samples, tiles, target):
+def _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target):
     groups = packed.shape[0]
     for task in prange(source.shape[0] * groups * parts):
         thread = numba.get_thread_id()
-        _task(source, packed, m, task // parts // groups, task // parts % groups, task % parts, parts, direct, phases, step,
-              origin, plane, outputs, first, spread, offsets, blocks, scale, shift, samples[thread], tiles[thread], target)
+        i, group, part = task // parts // groups, task // parts % groups, task % parts
+        _task(source, packed, m, i, group, part, parts, layout, scale, shift, samples[thread], tiles[thread], target)
 
 
 @njit
-def _task(source, packed, m, i, group, part, parts, direct, phases, step, origin, plane, outputs, first, spread, offsets,
-          blocks, scale, shift, sample, tiles, target):
+def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample, tiles, target):
     """Rows `part` of `parts` of the outputs of one group of sample i."""
-    top, bottom = outputs[0] * part // parts, outputs[0] * (part + 1) // parts
+    rows, columns = layout.outputs[0], layout.outputs[1]
+    top, bottom = rows * part // parts, rows * (part + 1) // parts
     if top == bottom:
         return
-    channels = source.shape[1] // packed.shape[0]
+    channels, width = source.shape[1] // packed.shape[0], layout.plane[1]
     image = source[i, group * channels:(group + 1) * channels]
-    if direct:
+    if layout.direct:
         base = image.ctypes.data
     else:
-        lay_out(image, phases, step, origin, plane, (0, channels), (top, bottom + plane[0] - outputs[0]), sample)
+        lay_out(image, layout, (0, channels), (top, bottom + layout.plane[0] - rows), sample)
         base = sample.ctypes.data
-    end = (bottom - 1) * plane[1] + outputs[1]
-    for q in range(top * plane[1], end, COLUMNS):
-        columns = LANES if end - q <= LANES else COLUMNS
-        if direct:
-            q = min(q, (outputs[0] - 1) * plane[1] + outputs[1] - columns)       # the source has no slack to read beyond
-        _products(packed[group], base + q * 4, offsets, blocks, columns, tiles)
-        _store(tiles, q, columns, m, plane[1], bottom, outputs[1], first, spread, scale[group * m:], shift[group * m:],
-               target[i, group * m:])
+    end = (bottom - 1) * width + columns
+    for q in range(top * width, end, COLUMNS):
+        lanes = LANES if end - q <= LANES else COLUMNS
+        if layout.direct:
+            q = min(q, (rows - 1) * width + columns - lanes)            # the source has no slack to read beyond
+        _products(packed[group], base + q * 4, layout, lanes, tiles)
+        _store(tiles, q, lanes, m, bottom, layout, scale[group * m:], shift[group * m:], target[i, group * m:])
 
 
 @njit
-def _products(packed, base, offsets, blocks, columns, tiles):
-    """All rows' sums for `columns` virtual pixels: blocks of k ascending, each from +0, added to the total."""
-    k = packed.shape[1]
+def _products(packed, base, layout, lanes, tiles):
+    """All rows' sums for `lanes` virtual pixels: blocks of k ascending, each from +0, added to the total."""
+    k, blocks = packed.shape[1], layout.block_starts
     one_block = blocks.shape[0] == 2
     if not one_block:
         tiles[:] = 0
     for b in range(blocks.shape[0] - 1):
         start, count = blocks[b], blocks[b + 1] - blocks[b]
         for t in range(packed.shape[0]):
-            out = tiles.ctypes.data + t * ROWS * columns * 4
-            any_tile(columns, count, packed.ctypes.data + (t * k + start) * ROWS * 4, _PACKED_ROWS.ctypes.data, ROWS, base,
-                     offsets.ctypes.data + start * 8, out, out, 0 if one_block else FLUSH)
+            out = tiles.ctypes.data + t * ROWS * lanes * 4
+            weights = packed.ctypes.data + (t * k + start) * ROWS * 4
+            any_tile(lanes, count, weights, _PACKED_ROWS.ctypes.data, ROWS, base,
+                     layout.offsets.ctypes.data + start * 8, out, out, 0 if one_block else FLUSH)
 
 
 @njit
-def _store(tiles, q, columns, m, width, bottom, row_outputs, first, spread, scale, shift, target):
+def _store(tiles, q, lanes, m, bottom, layout, scale, shift, target):
     """Scatter the tiles' virtual pixels q, q + 1, ... to the target, dropping those beyond a row's outputs."""
+    columns, width, spread = layout.outputs[1], layout.plane[1], layout.spread[1]
     plane = target.shape[1] * target.shape[2]
     y, x, lane = q // width, q % width, 0
-    while lane < columns and y < bottom:
-        if x < row_outputs:
-            last = min(lane + row_outputs - x, columns)
-            at = (first[0] + y * spread[0]) * target.shape[2] + first[1] + x * spread[1]
-            if spread[1] == 1:
+    while lane < lanes and y < bottom:
+        if x < columns:
+            last = min(lane + columns - x, lanes)
+            row = layout.first[0] + y * layout.spread[0]
+            column = layout.first[1] + x * spread
+            if spread == 1:
+                at = target.ctypes.data + (row * target.shape[2] + column - lane) * 4
                 for r in range(m):
-                    store_run(tiles.ctypes.data + r * columns * 4, target.ctypes.data + (r * plane + at - lane) * 4, lane, last,
-                              scale[r], shift[r])
+                    store_run(tiles.ctypes.data + r * lanes * 4, at + r * plane * 4, lane, last, scale[r], shift[r])
             else:
-                _store_spread(tiles, columns, lane, last, m, at, spread[1], scale, shift, target)
+                for r in range(m):
+                    run = tiles.ctypes.data + (r * lanes + lane) * 4
+                    _store_spread(run, last - lane, spread, scale[r], shift[r], target[r, row, column:])
         lane += width - x
         y, x = y + 1, 0
 
 
 @njit
-def _store_spread(tiles, columns, lane, last, m, at, spread, scale, shift, target):
-    width = target.shape[2]
-    y, x = at // width, at % width
-    for r in range(m):
-        row = tiles.ctypes.data + (r * columns + lane) * 4
-        for j in range(last - lane):
-            target[r, y, x + j * spread] = (peek(row, j) + np.float32(0)) * scale[r] + shift[r]
+def _store_spread(run, count, spread, scale, shift, target):
+    """store_run to every spread-th place."""
+    for j in range(count):
+        target[j * spread] = (peek(run, j) + np.float32(0)) * scale + shift

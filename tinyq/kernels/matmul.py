@@ -16,7 +16,7 @@ def matmul(a, b):
     if not a.size or not b.size:
         return np.zeros((m, n), np.float32)
     step_m, step_k = (s // a.itemsize for s in a.strides)
-    rows = np.minimum(np.arange(-(-m // ROWS) * ROWS), m - 1) * step_m      # beyond the last row: the last again, dropped
+    rows = np.minimum(np.arange(-(-m // ROWS) * ROWS), m - 1) * step_m      # beyond the last: the last again
     panels = -(-n // COLUMNS)
     threads = numba.get_num_threads()
     parts = parts_of(panels, len(rows) // ROWS, threads)

@@ -47,8 +47,8 @@ def _store_vector(builder, value, base, index):
 
 
 def _broadcast(builder, scalar):
-    first = builder.insert_element(ir.Constant(VEC, ir.Undefined), scalar, I32(0))
-    return builder.shuffle_vector(first, ir.Constant(VEC, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
+    undefined, lanes = ir.Constant(VEC, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    return builder.shuffle_vector(builder.insert_element(undefined, scalar, I32(0)), undefined, lanes)
 
 
 def _make_tile(vectors):
@@ -122,7 +122,8 @@ def _emit_tile(builder, vectors, k, a, rows, a_step, b, offsets, carry, total, f
     with builder.if_else(flush) as (ends, goes_on):
         with ends:
             for cell in cells:
-                _store_vector(builder, builder.fadd(_load_vector(builder, total, at[cell]), sums[cell]), total, at[cell])
+                block_sum = builder.fadd(_load_vector(builder, total, at[cell]), sums[cell])
+                _store_vector(builder, block_sum, total, at[cell])
         with goes_on:
             for cell in cells:
                 _store_vector(builder, sums[cell], carry, at[cell])
@@ -158,7 +159,7 @@ def store_run(typingctx, source, target, first, last, scale, shift):
             mask = builder.and_(builder.icmp_signed(">=", lanes, _broadcast_int(builder, first)),
                                 builder.icmp_signed("<", lanes, _broadcast_int(builder, last)))
             value = _load_vector(builder, source, I64(v * LANES))
-            value = builder.fadd(value, ir.Constant(VEC, [0.0] * LANES))             # -0 becomes +0 (contract)
+            value = builder.fadd(value, ir.Constant(VEC, [0.0] * LANES))        # -0 becomes +0 (contract)
             value = builder.fadd(builder.fmul(value, scale), shift)
             pointer = builder.bitcast(_element(builder, target, I64(v * LANES)), ir.PointerType(VEC))
             store = cgutils.get_or_insert_function(
@@ -229,7 +230,7 @@ def transpose_tile(typingctx, source, source_row, target, target_rows, target_ro
 
 
 def _transposed(builder, rows):
-    """LANES vectors transposed by log2(LANES) rounds of interleaving row i with row i + LANES / 2 (a perfect shuffle)."""
+    """LANES vectors transposed: log2(LANES) rounds of interleaving row i with row i + LANES / 2 (perfect shuffles)."""
     half = LANES // 2
     index = ir.VectorType(I32, LANES)
     low = ir.Constant(index, [i // 2 + (i % 2) * LANES for i in range(LANES)])

@@ -1,4 +1,4 @@
-"""Every pass of a convolution as one thing: output[m, Y, X] = sum over taps k of weight[m, k] * source[channel, Y, X shifted].
+"""Every pass of a convolution as one thing: each output a sum over taps of a weight and a shifted source pixel.
 
 A tap is (channel, dy, dx): it reads source[channel, Y * sy + dy, X * sx + dx], zero outside the image. The plan lays
 one sample out so that every tap reads consecutive memory: the zero-padded image is split into its sy * sx stride
@@ -8,11 +8,29 @@ and no im2col matrix exists.
 """
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.geometry import ConvGeometry
+
+
+class Layout(NamedTuple):
+    """What compiled code needs of a plan, each an int64 array (numba takes no tuples inside a tuple) and a flag."""
+
+    phases: np.ndarray
+    step: np.ndarray
+    origin: np.ndarray
+    plane: np.ndarray
+    outputs: np.ndarray
+    first: np.ndarray
+    spread: np.ndarray
+    channels: np.ndarray
+    offsets: np.ndarray
+    block_starts: np.ndarray
+    virtual: np.ndarray
+    direct: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +77,7 @@ class Plan:
 
     @cached_property
     def block_starts(self) -> np.ndarray:
-        """(blocks + 1,) int64: where the contract's blocks of the full sum begin among the taps that are executed."""
+        """(blocks + 1,) int64: where the contract's blocks of the full sum begin among the taps executed."""
         block = self.weight_index // PRODUCT_BLOCK
         return np.append(np.flatnonzero(np.diff(block, prepend=-1)), len(block))
 
@@ -77,6 +95,13 @@ class Plan:
     def virtual(self) -> np.ndarray:
         """(outputs,) int64: the virtual pixel of each output, row by row."""
         return (np.arange(self.rows)[:, None] * self.plane[1] + np.arange(self.columns)).ravel()
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The same for compiled code."""
+        pairs = (self.step, self.origin, self.plane, (self.rows, self.columns), self.first, self.spread)
+        return Layout(self.phases, *map(np.array, pairs), self.taps[:, 0].copy(), self.offsets, self.block_starts,
+                      self.virtual, self.is_source)
 
     @property
     def is_source(self) -> bool:
@@ -100,7 +125,8 @@ def forward_plan(geometry: ConvGeometry) -> Plan:
     _, c, kh, kw = geometry.w_shape
     grid = _grid(c, kh, kw)
     taps = grid * (1, *geometry.dilation) - (0, *geometry.padding)
-    return Plan(geometry.x_shape[2:], c, geometry.stride, *geometry.output_size, (0, 0), (1, 1), taps, np.arange(len(taps)))
+    return Plan(geometry.x_shape[2:], c, geometry.stride, *geometry.output_size, (0, 0), (1, 1), taps,
+                np.arange(len(taps)))
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""The weight gradient of a convolution: sums over the pixels of chunks of samples, in register tiles of taps x channels."""
+"""The weight gradient of a convolution: register tiles of taps x channels, summed over the pixels of a chunk."""
 import numba
 import numpy as np
 
@@ -22,16 +22,18 @@ def conv2d_weight_grad(g, x, geometry):
     chunk = samples_per_chunk(n)
     chunks, tap_tiles, channel_tiles = -(-n // chunk), -(-k // ROWS), -(-c_out // columns)
     sums = np.zeros((chunks, groups, tap_tiles, channel_tiles, ROWS, columns), np.float32)
-    offsets = np.zeros(tap_tiles * ROWS, np.int64)
-    offsets[:k] = plan.offsets
+    taps = np.zeros(tap_tiles * ROWS, np.int64)
+    taps[:k] = plan.offsets
     threads = numba.get_num_threads()
     parts = parts_of(chunks * groups, tap_tiles, threads)
     pixels = plan.rows * plan.plane[1]
+    # What the padding is made of stays zero: between the rows of a sample and beyond its last channel.
+    samples = np.zeros((threads, 0 if plan.is_source else plan.size), np.float32)
     gradients = np.zeros((threads, channel_tiles, pixels, columns), np.float32)
     carries = np.empty((threads, *sums.shape[2:]), np.float32)
-    samples = np.zeros((threads, 0 if plan.is_source else plan.size), np.float32)
-    _tasks(np.ascontiguousarray(x), np.ascontiguousarray(g).reshape(n, -1, len(plan.virtual)), chunk, parts, plan.is_source, plan.phases, plan.step, plan.origin,
-           plan.plane, plan.virtual, plan.taps[:, 0].copy(), offsets, np.arange(pixels) * columns, samples, gradients, carries, sums)
+    flat = np.ascontiguousarray(g).reshape(n, -1, len(plan.virtual))
+    _tasks(np.ascontiguousarray(x), flat, chunk, parts, plan.layout, taps,
+           np.arange(pixels) * columns, samples, gradients, carries, sums)
     return _join(sums, k, c_out).reshape(geometry.w_shape)
 
 
@@ -46,40 +48,39 @@ def _join(sums, k, c_out):
 
 
 @njit(parallel=True)
-def _tasks(x, g, chunk, parts, direct, phases, step, origin, plane, virtual, tap_channels, offsets, pixel_offsets, samples,
-           gradients, carries, sums):
+def _tasks(x, g, chunk, parts, layout, taps, pixel_offsets, samples, gradients, carries, sums):
     groups = sums.shape[1]
     for task in prange(sums.shape[0] * groups * parts):
         thread = numba.get_thread_id()
         index, group, part = task // parts // groups, task // parts % groups, task % parts
-        _task(x, g, index * chunk, min((index + 1) * chunk, x.shape[0]), group, groups, part, parts, direct, phases, step, origin,
-              plane, virtual, tap_channels, offsets, pixel_offsets, samples[thread], gradients[thread], carries[thread],
+        channels, c_out = x.shape[1] // groups, g.shape[1] // groups
+        begin, end = index * chunk, min((index + 1) * chunk, x.shape[0])
+        _task(x[begin:end, group * channels:(group + 1) * channels], g[begin:end, group * c_out:(group + 1) * c_out],
+              part, parts, layout, taps, pixel_offsets, samples[thread], gradients[thread], carries[thread],
               sums[index, group])
 
 
 @njit
-def _task(x, g, begin, end, group, groups, part, parts, direct, phases, step, origin, plane, virtual, tap_channels, offsets,
-          pixel_offsets, sample, gradient, carry, sums):
-    """Tap tiles `part` of `parts` of one group, summed over samples begin <= i < end."""
+def _task(x, g, part, parts, layout, taps, pixel_offsets, sample, gradient, carry, sums):
+    """Tap tiles `part` of `parts`, summed over the samples of one chunk."""
     first, last = sums.shape[0] * part // parts, sums.shape[0] * (part + 1) // parts
     if first == last:
         return
-    channels, c_out = x.shape[1] // groups, g.shape[1] // groups
-    channel_range = (tap_channels[first * ROWS], tap_channels[min(last * ROWS, tap_channels.shape[0]) - 1] + 1)
-    for i in range(begin, end):
-        image = x[i, group * channels:(group + 1) * channels]
-        if direct:
-            base = image.ctypes.data
+    channels = (layout.channels[first * ROWS], layout.channels[min(last * ROWS, layout.channels.size) - 1] + 1)
+    pixels = layout.virtual.size
+    for i in range(x.shape[0]):
+        if layout.direct:
+            base = x[i].ctypes.data
         else:
-            lay_out(image, phases, step, origin, plane, channel_range, (0, plane[0]), sample)
+            lay_out(x[i], layout, channels, (0, layout.plane[0]), sample)
             base = sample.ctypes.data
-        channels_last(g[i, group * c_out:(group + 1) * c_out], virtual, gradient)
-        _add_sample(base, (i - begin) * virtual.size, (end - begin) * virtual.size, virtual, offsets, pixel_offsets, gradient,
-                    first, last, carry, sums)
+        channels_last(g[i], layout.virtual, gradient)
+        _add_sample(base, i * pixels, x.shape[0] * pixels, layout.virtual, taps, pixel_offsets, gradient, first, last,
+                    carry, sums)
 
 
 @njit
-def _add_sample(base, before, total, virtual, offsets, pixel_offsets, gradient, first, last, carry, sums):
+def _add_sample(base, before, total, virtual, taps, pixel_offsets, gradient, first, last, carry, sums):
     """Add one sample's pixels, which are numbers before <= p < before + virtual.size of the chunk's total."""
     p = before
     while p < before + virtual.size:
@@ -89,6 +90,7 @@ def _add_sample(base, before, total, virtual, offsets, pixel_offsets, gradient, 
         count = virtual[stop - 1 - before] + 1 - start
         for t in range(first, last):
             for c in range(sums.shape[1]):
-                any_tile(sums.shape[3], count, base + start * 4, offsets.ctypes.data + t * ROWS * 8, 1, gradient[c, start:].ctypes.data,
-                      pixel_offsets.ctypes.data, carry[t, c].ctypes.data, sums[t, c].ctypes.data, flags)
+                any_tile(sums.shape[3], count, base + start * 4, taps.ctypes.data + t * ROWS * 8, 1,
+                         gradient[c, start:].ctypes.data, pixel_offsets.ctypes.data, carry[t, c].ctypes.data,
+                         sums[t, c].ctypes.data, flags)
         p = stop

@@ -12,7 +12,8 @@ def conv2d(x, w, geometry, scale=None, bias=None):
             c, i, j = np.unravel_index(k, w.shape[1:])
             return w[:, c, i, j][:, None, None], _tap(x, c, i, j, geometry)[:, None]
 
-        return sum_products(factors, range(geometry.products), np.zeros((len(x), len(w), *geometry.output_size), x.dtype))
+        zero = np.zeros((len(x), len(w), *geometry.output_size), x.dtype)
+        return sum_products(factors, range(geometry.products), zero)
 
     y = np.concatenate([group(*part) for part in _groups(geometry, (x, 1), (w, 0))], 1)
     y = y if scale is None else y * scale[:, None, None]

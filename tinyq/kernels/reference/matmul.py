@@ -6,14 +6,16 @@ from tinyq.kernels.reference.fma import fma
 
 
 def matmul(a, b):
-    """a (m, k) @ b (k, n): k ascending in blocks, each a chain of fused multiply-adds from +0, blocks added in order."""
-    return sum_products(lambda i: (a[:, i, None], b[i]), range(a.shape[1]), np.zeros((a.shape[0], b.shape[1]), a.dtype))
+    """a (m, k) @ b (k, n): k ascending in blocks, each a chain of fused multiply-adds from +0, the blocks added up."""
+    zero = np.zeros((a.shape[0], b.shape[1]), a.dtype)
+    return sum_products(lambda k: (a[:, k, None], b[k]), range(a.shape[1]), zero)
 
 
 def sum_products(factors, indices, zero):
-    """The contract's sum over k of the two arrays factors(k), for the k in `indices`, ascending; `zero` gives shape and dtype.
+    """The contract's sum over k in `indices`, ascending, of the products of the two arrays factors(k).
 
-    Products left out (their factor is a padding zero) leave the sum as it is, and keep the blocks where they were.
+    `zero` gives shape and dtype. Products left out (their factor is a padding zero) leave the sum as it is, and keep
+    the blocks where they were.
     """
     total, block, current = zero, zero, 0
     for k in indices:
