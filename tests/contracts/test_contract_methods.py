@@ -195,6 +195,18 @@ def test_a_nan_stops_the_run_before_anything_moves(name, poison):
 
 
 @every_method
+def test_a_gradient_that_overflows_stops_the_run_before_anything_moves(name):
+    run = Run(name)
+    first, last = run.model.parameters()[0], run.model.parameters()[-2]
+    first.data[...], last.data[...] = 1e-38, last.data * 1000
+    before = run.model.state_dict()
+    with np.errstate(all="ignore"), pytest.raises(Diverged, match="the gradient of 0.weight is not finite"):
+        run.method.step([Batch(np.full((16, 5), 3e38, np.float32), batch(0).y)])
+    after = run.model.state_dict()
+    assert all(before[key].tobytes() == after[key].tobytes() for key in before)
+
+
+@every_method
 def test_label_smoothing_reaches_the_loss(name):
     plain, smooth = Run(name), Run(name, label_smoothing=0.2)
     x, y = batch(0)
