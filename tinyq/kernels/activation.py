@@ -2,6 +2,7 @@
 import numpy as np
 
 from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.reference.activation import channel_affine as plain_affine
 from tinyq.kernels.spans import SPAN, WORTH_THREADS, flat, items_per_task
 
 ZERO = np.float32(0)
@@ -26,6 +27,8 @@ def add(a, b):
 
 def channel_affine(x, scale, shift):
     """x * scale[c] + shift[c], two roundings; x (n, c, ...), scale and shift (c,) float32 or None."""
+    if x.ndim == 2:                                                  # no plane to walk along: NumPy's is as good
+        return plain_affine(x, scale, shift)
     channels = x.shape[1]
     # Times 1 and plus -0 change no bit.
     scale = np.ones(channels, np.float32) if scale is None else flat(scale)
@@ -45,60 +48,60 @@ def _map(span, parallel, *inputs):
     y = np.empty(inputs[0].shape, np.float32)
     arrays = (*map(flat, inputs), y.reshape(-1))
     if y.size < WORTH_THREADS:
-        span(*arrays, 0, y.size)
+        span(*arrays)
     else:
         parallel(*arrays)
     return y
 
 
 @njit
-def _relu_span(x, y, first, last):
-    for i in range(first, last):
+def _relu_span(x, y):
+    for i in range(y.size):
         y[i] = ZERO if x[i] <= ZERO else x[i]
 
 
 @njit
-def _relu_grad_span(g, y, gx, first, last):
-    for i in range(first, last):
+def _relu_grad_span(g, y, gx):
+    for i in range(y.size):
         gx[i] = ZERO if y[i] <= ZERO else g[i]
 
 
 @njit
-def _add_span(a, b, y, first, last):
-    for i in range(first, last):
+def _add_span(a, b, y):
+    for i in range(y.size):
         y[i] = a[i] + b[i]
 
 
 @njit
-def affine_span(x, y, scale, shift, first, last):
-    """y = x * scale + shift on a span, both numbers float32: the one affine of training and inference."""
-    for i in range(first, last):
+def affine_span(x, y, scale, shift):
+    """y = x * scale + shift, scale and shift float32 numbers: the one affine of training and inference."""
+    for i in range(x.size):
         y[i] = x[i] * scale + shift
 
 
 @njit
 def _affine_planes(x, y, scale, shift, size, first, last):
     for plane in range(first, last):
-        channel = plane % scale.size
-        affine_span(x, y, scale[channel], shift[channel], plane * size, (plane + 1) * size)
+        channel, start, end = plane % scale.size, plane * size, (plane + 1) * size
+        affine_span(x[start:end], y[start:end], scale[channel], shift[channel])
 
 
 @njit(parallel=True)
 def _relu_parallel(x, y):
     for i in prange(-(-y.size // SPAN)):
-        _relu_span(x, y, i * SPAN, min((i + 1) * SPAN, y.size))
+        _relu_span(x[i * SPAN:(i + 1) * SPAN], y[i * SPAN:(i + 1) * SPAN])
 
 
 @njit(parallel=True)
 def _relu_grad_parallel(g, y, gx):
     for i in prange(-(-y.size // SPAN)):
-        _relu_grad_span(g, y, gx, i * SPAN, min((i + 1) * SPAN, y.size))
+        _relu_grad_span(g[i * SPAN:(i + 1) * SPAN], y[i * SPAN:(i + 1) * SPAN], gx[i * SPAN:(i + 1) * SPAN])
 
 
 @njit(parallel=True)
 def _add_parallel(a, b, y):
     for i in prange(-(-y.size // SPAN)):
-        _add_span(a, b, y, i * SPAN, min((i + 1) * SPAN, y.size))
+        _add_span(a[i * SPAN:(i + 1) * SPAN], b[i * SPAN:(i + 1) * SPAN], y[i * SPAN:(i + 1) * SPAN])
 
 
 @njit(parallel=True)

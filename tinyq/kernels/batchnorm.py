@@ -73,7 +73,7 @@ def _normalise_channels(x, n, weight, bias, eps, y, mean, variance, inverse_std,
         mean[c], variance[c], inverse_std[c] = centre, spread, inverse
         for sample in range(n):
             start = (sample * channels + c) * size
-            affine_span(x, y, np.float32(scale), np.float32(shift), start, start + size)
+            affine_span(x[start:start + size], y[start:start + size], np.float32(scale), np.float32(shift))
 
 
 @njit(parallel=True)
@@ -100,12 +100,14 @@ def _gradient_channels(g, x, n, weight, mean, inverse_std, gx, gweight, gbias, f
         d = -a * (total / (n * size))
         for sample in range(n):
             start = (sample * channels + c) * size
-            _gradient_span(g, x, gx, mean[c], np.float32(a), np.float32(b), np.float32(d), start, start + size)
+            end = start + size
+            _gradient_span(g[start:end], x[start:end], gx[start:end],
+                           mean[c], np.float32(a), np.float32(b), np.float32(d))
 
 
 @njit
-def _gradient_span(g, x, gx, mean, a, b, d, first, last):
-    for i in range(first, last):
+def _gradient_span(g, x, gx, mean, a, b, d):
+    for i in range(gx.size):
         gx[i] = g[i] * a + ((x[i] - mean) * b + d)
 
 

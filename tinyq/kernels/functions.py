@@ -56,7 +56,7 @@ def sigmoid(x):
 def _map(span, parallel, x):
     y = np.empty(x.shape, np.float32)
     if x.size < WORTH_THREADS:
-        span(flat(x), y.reshape(-1), 0, x.size)
+        span(flat(x), y.reshape(-1))
     else:
         parallel(flat(x), y.reshape(-1))
     return y
@@ -135,48 +135,48 @@ def sigmoid_of(x):
 
 
 @njit
-def _exp_span(x, y, first, last):
-    for i in range(first, last):
+def _exp_span(x, y):
+    for i in range(x.size):
         y[i] = exp_of(x[i])
 
 
 @njit
-def _log_span(x, y, first, last):
-    for i in range(first, last):
+def _log_span(x, y):
+    for i in range(x.size):
         y[i] = log_of(x[i])
 
 
 @njit
-def _tanh_span(x, y, first, last):
-    for i in range(first, last):
+def _tanh_span(x, y):
+    for i in range(x.size):
         y[i] = tanh_of(x[i])
 
 
 @njit
-def _sigmoid_span(x, y, first, last):
-    for i in range(first, last):
+def _sigmoid_span(x, y):
+    for i in range(x.size):
         y[i] = sigmoid_of(x[i])
 
 
 @njit(parallel=True)
 def _exp_parallel(x, y):
     for i in prange(-(-x.size // SPAN)):
-        _exp_span(x, y, i * SPAN, min((i + 1) * SPAN, x.size))
+        _exp_span(x[i * SPAN:(i + 1) * SPAN], y[i * SPAN:(i + 1) * SPAN])
 
 
 @njit(parallel=True)
 def _log_parallel(x, y):
     for i in prange(-(-x.size // SPAN)):
-        _log_span(x, y, i * SPAN, min((i + 1) * SPAN, x.size))
+        _log_span(x[i * SPAN:(i + 1) * SPAN], y[i * SPAN:(i + 1) * SPAN])
 
 
 @njit(parallel=True)
 def _tanh_parallel(x, y):
     for i in prange(-(-x.size // SPAN)):
-        _tanh_span(x, y, i * SPAN, min((i + 1) * SPAN, x.size))
+        _tanh_span(x[i * SPAN:(i + 1) * SPAN], y[i * SPAN:(i + 1) * SPAN])
 
 
 @njit(parallel=True)
 def _sigmoid_parallel(x, y):
     for i in prange(-(-x.size // SPAN)):
-        _sigmoid_span(x, y, i * SPAN, min((i + 1) * SPAN, x.size))
+        _sigmoid_span(x[i * SPAN:(i + 1) * SPAN], y[i * SPAN:(i + 1) * SPAN])

@@ -33,21 +33,33 @@ def softmax_cross_entropy(logits, labels, smoothing=0.0):
 def _rows(x, labels, smoothing, probabilities, losses, first, last):
     classes = x.size // losses.size
     for row in range(first, last):
-        start = row * classes
-        top = x[start]
-        for i in range(start + 1, start + classes):
-            top = x[i] if x[i] > top else top
-        for i in range(start, start + classes):
-            probabilities[i] = exp_of(x[i] - top)
+        start, end = row * classes, (row + 1) * classes
+        top = _exponentials(x[start:end], probabilities[start:end])
         total = _chunked_sum(probabilities, start, classes)
-        for i in range(start, start + classes):
-            probabilities[i] = probabilities[i] / total
+        _divide(probabilities[start:end], total)
         log_total = np.float64(log_of(np.float32(total)))
         loss = log_total - (np.float64(x[start + labels[row]]) - top)
         if smoothing != 0:
             uniform = log_total - (_chunked_sum(x, start, classes) / classes - top)
             loss = (1 - smoothing) * loss + smoothing * uniform
         losses[row] = loss
+
+
+@njit
+def _exponentials(x, e):
+    """e = exp(x - max x); returns the maximum."""
+    top = x[0]
+    for i in range(1, x.size):
+        top = x[i] if x[i] > top else top
+    for i in range(x.size):
+        e[i] = exp_of(x[i] - top)
+    return top
+
+
+@njit
+def _divide(x, divisor):
+    for i in range(x.size):
+        x[i] = x[i] / divisor
 
 
 @njit

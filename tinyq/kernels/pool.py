@@ -2,6 +2,7 @@
 import numpy as np
 
 from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.lanes import lane_sum
 from tinyq.kernels.maxima import window_maxima
 from tinyq.kernels.spans import WORTH_THREADS, flat, items_per_task
 from tinyq.kernels.windows import GROUP, adaptive_windows, sliding_windows
@@ -29,7 +30,10 @@ def max_pool2d_grad(g, indices, x_shape):
 
 
 def avg_pool2d(x, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
-    """Mean of each window, (n, c, oh, ow): summed in row-major order in float64, divided, rounded once."""
+    """Mean of each window, (n, c, oh, ow): summed in float64, divided, rounded once.
+
+    Elements are added in row-major order; those of a window as wide as its plane, which lie in one run, in 32 lanes.
+    """
     return _average(x, sliding_windows(x.shape[2:], kernel, stride, padding, 1, ceil_mode, count_include_pad))
 
 
@@ -62,7 +66,7 @@ def _average_grad(g, x_shape, windows):
 
 
 def _tables(windows):
-    return windows.origins, windows.heights, windows.widths, windows.divisors, windows.step, windows.outputs
+    return windows.origins, windows.heights, windows.widths, windows.divisors, windows.step[0], windows.outputs
 
 
 def _over_planes(planes, parallel, x_shape, *arguments):
@@ -91,26 +95,33 @@ def _max_grad_planes(size, g, indices, gx, first, last):
 
 
 @njit
-def _average_planes(size, x, y, origins, heights, widths, divisors, step, outputs, first, last):
+def _average_planes(size, x, y, origins, heights, widths, divisors, pitch, outputs, first, last):
     for plane in range(first, last):
         for o in range(outputs):
-            total = 0.0
-            for i in range(heights[o]):
-                row = plane * size + origins[o] + i * step[0]
-                for j in range(widths[o]):
-                    total += x[row + j * step[1]]
+            start, total = plane * size + origins[o], 0.0
+            if widths[o] == pitch:
+                total = lane_sum(x, start, heights[o] * pitch)
+            else:
+                for i in range(heights[o]):
+                    for k in range(start + i * pitch, start + i * pitch + widths[o]):
+                        total += x[k]
             y[plane * outputs + o] = total / divisors[o]
 
 
 @njit
-def _average_grad_planes(size, g, gx, origins, heights, widths, divisors, step, outputs, first, last):
+def _average_grad_planes(size, g, gx, origins, heights, widths, divisors, pitch, outputs, first, last):
     for plane in range(first, last):
         for o in range(outputs):
             share = g[plane * outputs + o] / divisors[o]
             for i in range(heights[o]):
-                row = plane * size + origins[o] + i * step[0]
-                for j in range(widths[o]):
-                    gx[row + j * step[1]] += share
+                start = plane * size + origins[o] + i * pitch
+                _add_to_each(gx[start:start + widths[o]], share)
+
+
+@njit
+def _add_to_each(x, value):
+    for i in range(x.size):
+        x[i] += value
 
 
 @njit(parallel=True)
@@ -127,14 +138,14 @@ def _max_grad_parallel(planes, grain, size, g, indices, gx):
 
 
 @njit(parallel=True)
-def _average_parallel(planes, grain, size, x, y, origins, heights, widths, divisors, step, outputs):
+def _average_parallel(planes, grain, size, x, y, origins, heights, widths, divisors, pitch, outputs):
     for i in prange(-(-planes // grain)):
-        _average_planes(size, x, y, origins, heights, widths, divisors, step, outputs,
+        _average_planes(size, x, y, origins, heights, widths, divisors, pitch, outputs,
                         i * grain, min((i + 1) * grain, planes))
 
 
 @njit(parallel=True)
-def _average_grad_parallel(planes, grain, size, g, gx, origins, heights, widths, divisors, step, outputs):
+def _average_grad_parallel(planes, grain, size, g, gx, origins, heights, widths, divisors, pitch, outputs):
     for i in prange(-(-planes // grain)):
-        _average_grad_planes(size, g, gx, origins, heights, widths, divisors, step, outputs,
+        _average_grad_planes(size, g, gx, origins, heights, widths, divisors, pitch, outputs,
                              i * grain, min((i + 1) * grain, planes))

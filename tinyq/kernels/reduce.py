@@ -31,7 +31,9 @@ def channel_sums(x):
     """Sum of each channel of x (n, c, ...): (c,) float32; a sample's plane is the chunk."""
     n, c = x.shape[:2]
     y = np.empty(c, np.float32)
-    if x.size < WORTH_THREADS:
+    if x.ndim == 2:
+        _column_sums(flat(x), np.zeros(c, np.float64), y)
+    elif x.size < WORTH_THREADS:
         _channel_sums(flat(x), n, y, 0, c)
     else:
         _channel_sums_parallel(flat(x), n, y)
@@ -58,6 +60,21 @@ def _add_chunks(sums, chunks, y):
         for k in range(row * chunks, (row + 1) * chunks):
             total += sums[k]
         y[row] = total
+
+
+@njit
+def _column_sums(x, totals, y):
+    """The same sums where a plane is one element: adding row by row gives the compiler vectors."""
+    for start in range(0, x.size, max(1, totals.size)):
+        _accumulate(x[start:start + totals.size], totals)
+    for c in range(y.size):
+        y[c] = totals[c]
+
+
+@njit
+def _accumulate(x, totals):
+    for i in range(x.size):
+        totals[i] += x[i]
 
 
 @njit

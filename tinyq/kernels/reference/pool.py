@@ -1,6 +1,7 @@
 """Plain twins of pooling: a window's taps one after another, all windows of all planes at once."""
 import numpy as np
 
+from tinyq.kernels.reference.lanes import lane_sum
 from tinyq.kernels.windows import adaptive_windows, sliding_windows
 
 
@@ -31,7 +32,7 @@ def max_pool2d_grad(g, indices, x_shape):
 
 
 def avg_pool2d(x, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
-    """Mean of each window, summed in row-major order in float64, divided, rounded once."""
+    """Mean of each window, summed in row-major order (as wide as the plane: in lanes) in float64, rounded once."""
     return _average(x, sliding_windows(x.shape[2:], kernel, stride, padding, 1, ceil_mode, count_include_pad))
 
 
@@ -56,6 +57,9 @@ def _average(x, windows):
     total = np.zeros((len(flat), windows.outputs))
     for outputs, at in _taps(windows):
         total[:, outputs] += flat[:, at]
+    for o in np.flatnonzero(windows.widths[:windows.outputs] == x.shape[3]):
+        first = windows.origins[o]
+        total[:, o] = lane_sum(flat[:, first:first + windows.heights[o] * x.shape[3]])
     y = total / windows.divisors[:windows.outputs]
     return y.astype(x.dtype).reshape(*x.shape[:2], *windows.output_size)
 
