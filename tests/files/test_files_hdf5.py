@@ -18,7 +18,8 @@ EXPECTED = {name: Spec.of(array) for name, array in ARRAYS.items()}
 
 @pytest.fixture
 def path(tmp_path):
-    hdf5.write(tmp_path / "f.h5", ARRAYS, {"/": {"text": "é", "names": ["a", "bc", ""], "none": "", "n": 3, "x": 0.1}})
+    hdf5.write(tmp_path / "f.h5", ARRAYS, {"/": {"text": "é", "names": ["a", "bc", ""], "none": "", "n": 3, "x": 0.1,
+                                                     "empty": []}})
     return tmp_path / "f.h5"
 
 
@@ -33,7 +34,7 @@ def test_arrays_and_attributes_come_back_as_they_were(path):
         assert arrays[name].dtype == np.asarray(array).dtype and arrays[name].shape == np.shape(array)
         assert np.array_equal(arrays[name], array)
     with hdf5.Reader(path) as file:
-        assert file.attributes() == {"text": "é", "names": ["a", "bc", ""], "none": "", "n": 3, "x": 0.1}
+        assert file.attributes() == {"text": "é", "names": ["a", "bc", ""], "none": "", "n": 3, "x": 0.1, "empty": []}
         assert file.attributes("no/such/group") == {}
 
 

@@ -41,6 +41,14 @@ def write_text(path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def remove(path) -> None:
+    """Delete a file that may be gone already; InputOutputError when the folder does not allow it."""
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputOutputError(f"{path}: cannot be deleted ({error.strerror})") from error
+
+
 def make_folder(path) -> Path:
     """Create a folder and its parents where they are missing; CannotCreate when that is not possible."""
     path = Path(path)

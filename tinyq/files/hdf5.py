@@ -105,10 +105,10 @@ class Reader:
                     found[path] = Spec(item.shape, item.dtype)
         return found
 
-    def read(self, expected: Mapping[str, Spec], allow_extra: bool = False) -> dict[str, np.ndarray]:
+    def read(self, expected: Mapping[str, Spec], allow_extra=False, finite=True) -> dict[str, np.ndarray]:
         """The expected datasets; BadInput lists every difference between the file and what was expected.
 
-        A dataset nobody expected is a difference too, unless `allow_extra`. Floats must be finite.
+        A dataset nobody expected is a difference too, unless `allow_extra`; so is a NaN or an infinity if `finite`.
         """
         specs = self.specs()
         problems = [f"{name} is missing" for name in expected if name not in specs]
@@ -118,7 +118,7 @@ class Reader:
             problem = self._difference(name, specs[name], expected[name])
             if problem is None:
                 arrays[name] = self._object(name)[()] if expected[name].shape == () else self._object(name)[...]
-                problem = _first_not_finite(arrays[name])
+                problem = _first_not_finite(arrays[name]) if finite else None
             if problem is not None:
                 problems.append(f"{name} {problem}")
         if problems:
@@ -163,7 +163,7 @@ class Reader:
             dtype, shape = stored.dtype, stored.shape
         except (TypeError, OSError, RuntimeError, ValueError) as error:
             raise BadInput(f"{self.path}: attribute {name} is damaged") from error
-        if dtype.kind not in "Siuf" or len(shape) > 1 or stored.get_storage_size() > MOST_ATTRIBUTE_BYTES:
+        if dtype.kind not in "Siuf" or len(shape) > 1 or dtype.itemsize * sum(shape or (1,)) > MOST_ATTRIBUTE_BYTES:
             raise BadInput(f"{self.path}: attribute {name} is neither a short text nor a number")
         value = holder.attrs[name]
         if dtype.kind == "S":

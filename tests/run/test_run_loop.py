@@ -1,0 +1,187 @@
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from tinyq.errors import BadInput, Busy, CannotCreate, Diverged, UsageError
+from tinyq.files.journal import read_records
+from tinyq.files.lock import locked
+from tinyq.run import checkpoint, loop, session
+from tinyq.run.resolve import resolve
+from tinyq.run.signals import Stopped, stop_request
+
+TINY = {"model": "mlp:8,16", "data": "iris", "method": "cbp", "recipe": "none", "batch_size": 16, "lr": 0.05,
+        "pretrain_epochs": 2, "epochs": 3, "cbp.lambda_lr": 0.05, "cbp.period": 1, "threads": 1, "workers": 0}
+
+
+def train(folder, **changes):
+    return session.start(resolve({**TINY, **changes, "output": str(folder)}))[0]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return train(folder), folder
+
+
+def records(folder):
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in read_records(folder / "metrics.jsonl")]
+
+
+def test_a_run_leaves_what_the_design_lists(whole):
+    result, folder = whole
+    names = {p.name for p in folder.iterdir()}
+    assert {"config.toml", "metrics.jsonl", "checkpoints", "plots", "model.h5", "float.h5", "result.json"} <= names
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert {"model", "data", "method", "levels", "seed", "steps", "seconds", "validation_accuracy",
+            "test_accuracy_float", "test_accuracy", "on_levels", "bytes_float", "bytes_packed",
+            "weights_sha256"} <= result.keys()
+    assert result["on_levels"] == 1.0 and result["constrained_weights"] == 128
+    assert result["steps"] == 5 * 7
+    assert {p.name for p in (folder / "plots").iterdir()} == {"curves.svg", "levels.svg"}
+    assert len(list((folder / "checkpoints").iterdir())) == checkpoint.KEPT
+
+
+def test_the_records_tell_phase_epoch_figures_and_rate(whole):
+    _, folder = whole
+    epochs = [r for r in records(folder) if r["record"] == "epoch"]
+    assert [(r["phase"], r["epoch"], r["step"]) for r in epochs] == [
+        ("float", 0, 7), ("float", 1, 14), ("cbp", 2, 21), ("cbp", 3, 28), ("cbp", 4, 35)]
+    for r in epochs:
+        assert {"loss", "accuracy", "validation_loss", "validation_accuracy", "lr"} <= r.keys()
+    assert "cfs_over_scale" in epochs[-1] and "cfs_over_scale" not in epochs[0]
+
+
+def test_the_same_settings_give_the_same_weights_and_another_seed_others(whole, tmp_path):
+    assert train(tmp_path / "a")["weights_sha256"] == whole[0]["weights_sha256"]
+    assert train(tmp_path / "b", seed=1)["weights_sha256"] != whole[0]["weights_sha256"]
+
+
+@pytest.mark.parametrize("steps", [3, 7, 14, 16, 33])
+def test_a_run_that_stopped_anywhere_goes_on_bit_for_bit(whole, tmp_path, steps):
+    train(tmp_path / "r", max_steps=steps)
+    result, _ = session.resume(tmp_path / "r", {"max_steps": 1000})
+    assert result["weights_sha256"] == whole[0]["weights_sha256"]
+    assert result["test_accuracy_float"] == whole[0]["test_accuracy_float"]
+    assert records(tmp_path / "r") == records(whole[1])
+
+
+@pytest.mark.parametrize("changes", [{"schedule": "plateau", "lr_patience": 0, "opt": "adam", "accumulate": 3},
+                                     {"method": "backprop", "schedule": "cosine", "warmup": 1.0, "pretrain_epochs": 0}])
+def test_schedules_and_optimisers_are_resumed_as_well(tmp_path, changes):
+    settings = {k: v for k, v in TINY.items() if changes.get("method") != "backprop" or not k.startswith("cbp")}
+    flags = {**settings, **changes}
+    straight, _ = session.start(resolve({**flags, "output": str(tmp_path / "s")}))
+    session.start(resolve({**flags, "output": str(tmp_path / "r"), "max_steps": straight["steps"] // 2 + 1}))
+    result, _ = session.resume(tmp_path / "r", {"max_steps": 1000})
+    assert result["weights_sha256"] == straight["weights_sha256"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_step_and_the_run_can_go_on(whole, tmp_path, monkeypatch, number):
+    step = loop.Loop._step
+
+    def step_and_signal(self, *args):
+        step(self, *args)
+        if self.position.steps == 17:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(loop.Loop, "_step", step_and_signal)
+    with pytest.raises(Stopped, match="stopped after step 17; go on with: .* --resume") as stopped:
+        train(tmp_path / "r")
+    assert stopped.value.exit_code == 128 + number
+    monkeypatch.undo()
+    assert (tmp_path / "r" / "plots" / "curves.svg").exists() and not (tmp_path / "r" / "result.json").exists()
+    assert session.resume(tmp_path / "r", {})[0]["weights_sha256"] == whole[0]["weights_sha256"]
+
+
+def test_after_one_signal_the_next_is_the_systems_again():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_request() as request:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request.number == signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(whole, tmp_path, capsys):
+    train(tmp_path / "r", max_steps=30)
+    newest = max((tmp_path / "r" / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-500])
+    result, _ = session.resume(tmp_path / "r", {"max_steps": 1000})
+    assert result["weights_sha256"] == whole[0]["weights_sha256"]
+    assert "an older checkpoint is used" in capsys.readouterr().out
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path):
+    array = np.arange(100, dtype=np.float32)
+    path = checkpoint.save(tmp_path, checkpoint.Position(steps=4), {"model": {"w": array}, "method": {"best": -np.inf}})
+    position, states, complaints = checkpoint.load_newest(tmp_path)
+    assert position.steps == 4 and np.array_equal(states["model"]["w"], array) and complaints == []
+    assert states["method"]["best"] == -np.inf
+    data = bytearray(path.read_bytes())
+    data[data.index(array.tobytes()) + 9] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(BadInput, match="no checkpoint to resume from; .* damaged"):
+        checkpoint.load_newest(tmp_path)
+
+
+def test_a_run_without_a_checkpoint_yet_starts_again(whole, tmp_path):
+    train(tmp_path / "r", max_steps=3)
+    for path in (tmp_path / "r" / "checkpoints").iterdir():
+        path.unlink()
+    assert session.resume(tmp_path / "r", {"max_steps": 99})[0]["weights_sha256"] == whole[0]["weights_sha256"]
+
+
+def test_what_changes_no_bit_may_be_changed_on_resume_and_nothing_else(whole, tmp_path):
+    train(tmp_path / "r", max_steps=10)
+    with pytest.raises(UsageError, match="--lr: cannot be changed by --resume"):
+        session.resume(tmp_path / "r", {"lr": "0.1"})
+    changes = {"max_steps": "99", "workers": "2", "print_freq": "5"}
+    assert session.resume(tmp_path / "r", changes)[0]["weights_sha256"] == whole[0]["weights_sha256"]
+    assert sum(r["record"] == "step" for r in records(tmp_path / "r")) == 35 // 5 - 10 // 5
+
+
+def test_a_folder_holds_one_run_and_one_process(whole, tmp_path):
+    with pytest.raises(CannotCreate, match="holds a run already"):
+        train(whole[1])
+    with pytest.raises(BadInput, match=r"no config\.toml here"):
+        session.resume(tmp_path, {})
+    with locked(whole[1]), pytest.raises(Busy):
+        session.resume(whole[1], {})
+
+
+def test_a_second_method_starts_from_the_saved_float_network(whole, tmp_path):
+    result = train(tmp_path / "r", levels="binary", weights=str(whole[1] / "float.h5"), pretrain_epochs=0)
+    assert result["test_accuracy_float"] == whole[0]["test_accuracy_float"] and result["steps"] == 21
+
+
+def test_accumulated_batches_make_one_step(tmp_path):
+    accumulated = train(tmp_path / "a", accumulate=2, epochs=1, pretrain_epochs=0)
+    assert accumulated["steps"] == 4                                    # 7 batches: 2 + 2 + 2 + 1
+    wide = train(tmp_path / "w", batch_size=32, epochs=1, pretrain_epochs=0)
+    a, w = (read_records(tmp_path / name / "metrics.jsonl")[0]["loss"] for name in "aw")
+    assert accumulated["steps"] == wide["steps"]
+    assert a == pytest.approx(w, rel=1e-5)                              # this network has no batch norm
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    with pytest.raises(Diverged, match="try a lower --lr"):
+        train(tmp_path / "r", lr=1e30)
+
+
+def test_a_run_with_validation_folded_in_has_no_validation_figures(tmp_path):
+    result = train(tmp_path / "r", **{"iris.validation": 0})
+    assert result["validation_accuracy"] is None
+    assert "validation_loss" not in read_records(tmp_path / "r" / "metrics.jsonl")[0]
+
+
+def test_a_mistake_leaves_nothing_in_the_way_of_the_next_try(whole, tmp_path):
+    with pytest.raises(UsageError):
+        train(tmp_path / "r", model="lenet")
+    assert not (tmp_path / "r").exists()
+    with pytest.raises(UsageError, match="--constrain all"):            # found out when the method begins
+        train(tmp_path / "r", model="logistic")
+    assert train(tmp_path / "r")["weights_sha256"] == whole[0]["weights_sha256"]

@@ -1,0 +1,183 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tinyq.__main__ import COMMANDS
+from tinyq.__main__ import main as tinyq
+from tinyq.run.progress import Progress
+
+QUICK = "--model mlp:8,16 --data iris --method cbp --pretrain-epochs 2 --epochs 2 -b 32 --threads 1 -j 0"
+
+
+def run(capsys, line):
+    """Exit code, stdout and stderr of `tinyq ...`."""
+    capsys.readouterr()
+    code = tinyq(line.split())
+    return code, *capsys.readouterr()
+
+
+def spawn(line):
+    command = [sys.executable, "-m", *line.split()]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    assert tinyq(f"train {QUICK} --levels shift2 --output {folder}".split()) == 0
+    return folder
+
+
+def test_training_prints_plain_lines_and_a_table(capsys, tmp_path):
+    code, out, err = run(capsys, f"train {QUICK} --output {tmp_path / 'r'}")
+    assert code == 0 and "\r" not in out and err == ""
+    lines = out.splitlines()
+    assert lines[0] == "recipe none: mlp:8,16 on iris, cbp to ternary, seed 0"
+    assert sum(bool(re.match(r"(float|cbp) +epoch +\d/4  loss ", line)) for line in lines) == 4
+    assert any(line.startswith("float network: test error") for line in lines)
+    assert any(re.match(r"ternary \(cbp\) +\d+\.\d\d% +[\d,]+$", line) for line in lines)
+    assert any(line.startswith("100.00% of 128 constrained weights are exactly on their levels") for line in lines)
+
+
+def test_runs_are_numbered_when_no_output_is_given(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        _, out, _ = run(capsys, f"train {QUICK} --max-steps 1")
+        assert out.splitlines()[-1] == f"written to runs/mlp-iris-cbp-00{number}"
+
+
+def test_a_dry_run_and_a_printed_configuration_train_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "train --dry-run --threads 1")
+    assert code == 0 and "train 1,257, validation 180, test 360" in out
+    assert "25,978, of these 23,040 constrained to ternary (2 bits)" in out
+    code, out, _ = run(capsys, "train --print-config --lr 0.5")
+    (tmp_path / "c.toml").write_text(out)
+    assert code == 0 and "lr = 0.5  # flag" in out
+    again = run(capsys, "train --config c.toml --print-config")[1]
+    assert re.sub(" *#.*", "", again) == re.sub(" *#.*", "", out)
+    assert os.listdir(tmp_path) == ["c.toml"]
+
+
+def test_evaluation_agrees_with_the_run(capsys, trained):
+    result = json.loads((trained / "result.json").read_text())
+    code, out, _ = run(capsys, f"evaluate {trained} --json --threads 1")
+    report = json.loads(out)
+    assert code == 0 and report["top1"] == result["test_accuracy"] and report["n"] == 30
+    assert report["weights_sha256"] == result["weights_sha256"] and report["top5"] is None
+    assert set(report["per_class"]) == {"setosa", "versicolor", "virginica"}
+    report = json.loads(run(capsys, f"evaluate {trained / 'float.h5'} --json --threads 1")[1])
+    assert report["top1"] == result["test_accuracy_float"]
+    out = run(capsys, f"evaluate {trained / 'model.h5'} --split validation --threads 1")[1]
+    assert "n = 15" in out and "worst class" in out and "top-5" not in out
+
+
+def test_the_summary_of_a_file_is_that_of_the_run(capsys, trained):
+    result = json.loads((trained / "result.json").read_text())
+    totals = json.loads(run(capsys, f"summary {trained / 'model.h5'} --json")[1])["totals"]
+    assert (totals["bytes_packed"], totals["bytes_float"]) == (result["bytes_packed"], result["bytes_float"])
+    assert totals["constrained"] == 128 and totals["bytes_codes"] == 128 * 3 // 8
+    assert "shift2" in run(capsys, f"summary {trained / 'model.h5'}")[1]
+    assert "61,706" in run(capsys, "summary --model lenet")[1]
+
+
+def test_a_network_of_ones_own_is_trained_evaluated_and_summed_up(capsys, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from tinyq import nn\n\n\ndef net(num_classes, input_shape):\n"
+        "    return nn.Sequential(nn.Linear(input_shape[0], 9), nn.ReLU(), nn.Linear(9, 9), nn.ReLU(),"
+        " nn.Linear(9, num_classes))\n")
+    model, folder = f"{tmp_path / 'mine.py'}:net", tmp_path / "r"
+    line = QUICK.replace("mlp:8,16", model)
+    assert run(capsys, f"train {line} --output {folder}")[0] == 0
+    assert run(capsys, f"evaluate {folder} --threads 1")[0] == 0
+    assert "ternary" in run(capsys, f"summary --model {model} --data iris")[1]
+
+
+@pytest.mark.parametrize("line, code, message", [
+    ("trian", 2, "no such command; did you mean 'train'?"),
+    ("train --levels tenary", 2, "did you mean 'ternary'"),
+    ("train --config none.toml", 65, "none.toml: cannot be read"),
+    ("train --resume nowhere", 65, "nowhere: no config.toml here; --resume takes the folder of a run"),
+    ("train --resume a --dry-run", 2, "--resume goes with no"),
+    ("train --data mnist --data-path nowhere", 65, "python -m tinyq.data fetch mnist"),
+    ("train --weights none.h5 --threads 1", 65, "none.h5: cannot be read"),
+    ("train --output /proc/nothing --threads 1", 73, "/proc/nothing: cannot create this folder"),
+    ("train --schedule step --lr-steps 0 --threads 1", 2, "--lr-steps 0"),
+    ("train --model logistic --data iris --method cbp --recipe none --epochs 1 --threads 1 --output {tmp}/r", 2,
+     "--constrain all"),
+    ("evaluate none.h5", 65, "none.h5: cannot be read"),
+    ("evaluate none.h5 --split tset", 2, "did you mean 'test'"),
+    ("evaluate none.h5 --threads many", 2, "--threads many"),
+    ("evaluate", 2, "required: RUN_OR_MODEL.h5"),
+    ("summary", 2, "give a model.h5 file or --model NAME"),
+    ("summary --model lnet", 2, "give --data NAME, or --input-shape 3,32,32 and --classes 10"),
+    ("summary --model lenet --data mnits", 2, "choose from"),
+    ("summary --model lenet --input-shape 1,x", 2, "take whole numbers"),
+])
+def test_a_mistake_is_one_line_and_its_code(capsys, tmp_path, line, code, message):
+    got, out, err = run(capsys, line.format(tmp=tmp_path))
+    assert got == code and message in err
+    assert err.count("\n") == 1 and err.startswith("tinyq: ") and "Traceback" not in err
+
+
+def test_data_that_do_not_fit_the_network_are_refused(capsys, trained):
+    code, _, err = run(capsys, f"evaluate {trained} --data digits --threads 1")
+    assert code == 65 and "made for (4,) and 3 classes, but digits has (1, 8, 8) and 10" in err
+
+
+def test_every_command_has_help_with_an_example(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0 and all(name in out for name in COMMANDS)
+    assert run(capsys, "--version")[1].startswith("tinyq ")
+    for name in ("train", "evaluate", "summary"):
+        with pytest.raises(SystemExit) as stop:
+            tinyq([name, "--help"])
+        assert stop.value.code == 0 and f"python -m tinyq.{name} " in capsys.readouterr().out
+
+
+def test_interrupted_it_exits_with_130_and_goes_on(tmp_path):
+    line = f"tinyq.train {QUICK} --epochs 2000 --output {tmp_path / 'r'}"
+    process = spawn(line)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "r" / "checkpoints").glob("step-*.h5")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert re.search(r"^tinyq: stopped after step \d+; go on with: python -m tinyq.train --resume ", err, re.M)
+    assert "Traceback" not in err
+    steps = int(re.search(r"step (\d+)", err)[1])
+    resumed = spawn(f"tinyq.train --resume {tmp_path / 'r'} --max-steps {steps + 3}")
+    out, err = resumed.communicate(timeout=60)
+    assert resumed.returncode == 0, err
+    assert json.loads((tmp_path / "r" / "result.json").read_text())["steps"] == steps + 3
+
+
+def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(capsys):
+    record = {"record": "epoch", "phase": "cbp", "epoch": 1, "step": 8, "loss": 0.5, "error": 0.25, "lr": 0.1,
+              "seconds": 3.0}
+    for terminal in (True, False):
+        progress = Progress(2, 4, terminal=terminal)
+        progress.step()
+        progress.record(record)
+        progress.say("a line")
+        progress.close()
+        out, err = capsys.readouterr()
+        if terminal:
+            assert "\r" in err and "cbp loss 0.5000  error 25.00%" in err and out.strip() == "a line"
+        else:
+            assert err == "" and out == "cbp      epoch   2/2  loss 0.5000  error 25.00%  lr 0.1  3 s\na line\n"
+
+
+@pytest.mark.xfail(strict=True, reason="tinyq.kernels imports every kernel, and numba, as soon as it is imported")
+def test_help_needs_no_compiler():
+    code = ("import sys\nfrom tinyq.train import main\n"
+            "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+            "sys.exit('numba' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0

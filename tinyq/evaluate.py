@@ -1,0 +1,97 @@
+"""`python -m tinyq.evaluate`: how well a trained network does on a dataset."""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tinyq.errors import BadInput, UsageError, did_you_mean, exit_code_of
+from tinyq.run.flags import Parser
+
+SPLITS = ("test", "validation", "train")
+EXAMPLES = """examples:
+  python -m tinyq.evaluate runs/digits_cnn-digits-cbp-001
+  python -m tinyq.evaluate float.h5 --data mnist --data-path DIR --json"""
+
+
+def evaluate(argv: list[str]) -> None:
+    """Print the scores, or JSON."""
+    arguments = _parser().parse_known_and_refuse_others(argv)
+    if arguments.split not in SPLITS:
+        raise UsageError(f"--split {arguments.split}: {did_you_mean(arguments.split, SPLITS)}")
+    from tinyq.run.build import use_threads
+    from tinyq.run.measure import measure
+    from tinyq.run.saved import load_model
+
+    path = Path(arguments.network)
+    path = path / "model.h5" if path.is_dir() else path
+    use_threads(_threads(arguments.threads))
+    model, attributes = load_model(path)
+    dataset, bundle = _split(arguments, path, attributes)
+    scores = measure(model, dataset, bundle.num_classes)
+    report = _report(arguments, attributes, bundle, scores)
+    print(json.dumps(report, indent=2) if arguments.json else _text(report, path))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return exit_code_of(evaluate, sys.argv[1:] if argv is None else argv)
+
+
+def _split(arguments, path, attributes):
+    """The wanted part of the data the network was made for, or of data that fits it."""
+    from tinyq import data
+    from tinyq.run.saved import shape_of
+
+    name = arguments.data or attributes["data"]
+    options = json.loads(attributes["data_options"]) if name == attributes["data"] else {}
+    bundle = data.load(name, arguments.data_path, **options)
+    if bundle.input_shape != shape_of(attributes) or bundle.num_classes != len(attributes["class_names"]):
+        raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
+                       f"but {name} has {bundle.input_shape} and {bundle.num_classes}; name the right --data")
+    dataset = getattr(bundle, arguments.split)
+    if dataset is None:
+        raise UsageError(f"--split {arguments.split}: {name} has no such part with the settings of this network")
+    return dataset, bundle
+
+
+def _report(arguments, attributes, bundle, scores):
+    counts = zip(bundle.class_names, scores.correct.tolist(), scores.confusion.sum(axis=1).tolist(), strict=True)
+    per_class = {name: right / held for name, right, held in counts if held}
+    return {"model": attributes["model"], "method": attributes["method"], "levels": attributes["levels"],
+            "data": bundle.name, "split": arguments.split, "n": scores.samples, "top1": scores.accuracy,
+            "top5": scores.top5_accuracy, "loss": scores.loss, "worst_class": min(per_class, key=per_class.get),
+            "per_class": per_class, "weights_sha256": attributes["weights_sha256"]}
+
+
+def _text(report, path):
+    wrong = report["n"] - round(report["top1"] * report["n"])
+    lines = [f"{report['model']} ({path}) on {report['data']}, {report['split']} part",
+             f"top-1        {report['top1']:.2%}   n = {report['n']:,}, {wrong:,} wrong"]
+    if report["top5"] is not None:
+        lines.append(f"top-5        {report['top5']:.2%}")
+    worst = report["worst_class"]
+    lines.append(f"worst class  {report['per_class'][worst]:.2%}   {worst}")
+    lines.append(f"loss         {report['loss']:.4f}")
+    return "\n".join(lines)
+
+
+def _threads(text):
+    if text is not None and (not text.isdecimal() or int(text) < 1):
+        raise UsageError(f"--threads {text}: must be a whole number from 1 up")
+    return None if text is None else int(text)
+
+
+def _parser():
+    parser = Parser(prog="python -m tinyq.evaluate", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
+                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", metavar="RUN_OR_MODEL.h5", help="a run folder, or a model.h5 or float.h5 file")
+    parser.add_argument("--data", metavar="NAME", help="dataset (default: the one it was trained on)")
+    parser.add_argument("--data-path", metavar="DIR", help="folder (or file) that holds the dataset")
+    parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")
+    parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: all cores)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Everything a run needs to go on bit for bit as if it had never stopped, in one file."""
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyq.errors import BadInput
+from tinyq.files import hdf5
+from tinyq.files.atomic import remove
+from tinyq.files.weights import weights_sha256
+
+KEPT = 2
+FORMAT = "tinyq checkpoint/1"
+
+
+@dataclass
+class Position:
+    """Where a run stands."""
+
+    phase: int = 0
+    epoch: int = 0                              # epochs done in this phase
+    batch: int = 0                              # batches of the epoch in hand that are done
+    steps: int = 0                              # steps of the run
+    records: int = 0                            # lines of metrics.jsonl
+    seconds: float = 0.0                        # spent training, resumed parts included
+    test_accuracy_float: float | None = None
+
+
+def save(folder, position: Position, states: dict[str, dict]) -> Path:
+    """Write the states, {"model": {name: array or number}, ...}, atomically; the newest two checkpoints are kept."""
+    folder = Path(folder)
+    datasets = {f"{owner}/{name}": np.asarray(value)
+                for owner, state in states.items() for name, value in state.items()}
+    attributes = {"format": FORMAT, "position": json.dumps(dataclasses.asdict(position)),
+                  "sha256": weights_sha256(datasets)}
+    path = folder / f"step-{position.steps:09d}.h5"
+    hdf5.write(path, datasets, {"/": attributes})
+    for old in _checkpoints(folder)[:-KEPT]:
+        remove(old)
+    return path
+
+
+def load_newest(folder) -> tuple[Position, dict[str, dict], list[str]]:
+    """(position, states, what was wrong with newer files) of the newest checkpoint that is whole."""
+    complaints = []
+    for path in reversed(_checkpoints(folder)):
+        try:
+            return *_load(path), complaints
+        except BadInput as error:
+            complaints.append(str(error))
+    raise BadInput(f"{folder}: no checkpoint to resume from" + "".join(f"; {c}" for c in complaints))
+
+
+def any_in(folder) -> bool:
+    """Whether the folder, which need not exist, holds a checkpoint."""
+    return bool(_checkpoints(folder))
+
+
+def _load(path):
+    with hdf5.Reader(path) as file:
+        attributes = file.attributes()
+        if attributes.get("format") != FORMAT:
+            raise BadInput(f"{path}: not a checkpoint of this version of tinyq")
+        datasets = file.read(file.specs(), finite=False)        # a plateau's best metric may start at infinity
+    if weights_sha256(datasets) != attributes.get("sha256"):
+        raise BadInput(f"{path}: damaged (sha256 differs)")
+    states = {}
+    for name, array in datasets.items():
+        owner, _, key = name.partition("/")
+        states.setdefault(owner, {})[key] = array
+    return Position(**json.loads(attributes["position"])), states
+
+
+def _checkpoints(folder):
+    return sorted(Path(folder).glob("step-*.h5"))

@@ -1,0 +1,149 @@
+"""The training loop: phases of epochs of steps, and what is recorded and saved between them.
+
+It knows Method (methods/base.py) and no method by name. Everything random is keyed by epoch, step and sample, so the
+loop's position and the states of model, optimiser, schedule and method are all there is to a checkpoint.
+"""
+import math
+import time
+
+from tinyq.errors import Diverged
+from tinyq.run import checkpoint
+from tinyq.run.build import Job
+from tinyq.run.checkpoint import Position
+from tinyq.run.measure import measure
+from tinyq.run.signals import Stopped
+
+
+class Loop:
+    """Trains a job from a position on; `float_trained` is called once, between the float network and the last phase."""
+
+    def __init__(self, job: Job, position: Position, folder, journal, progress, request, float_trained):
+        """folder: the run's; journal: for metrics; request: a StopRequest."""
+        self.job, self.position, self.folder = job, position, folder
+        self.journal, self.progress, self.request = journal, progress, request
+        self.float_trained = float_trained
+        self._clock = time.monotonic()
+
+    def run(self, states: dict | None = None) -> None:
+        """All phases, from the states of a checkpoint if given; every constrained weight ends on a level, or latent.
+
+        The last phase's method has not finished yet, so that its latent weights can still be looked at.
+        """
+        while True:
+            phase = self.job.phases[self.position.phase]
+            self._begin(phase, states)
+            self._train(phase)
+            if phase is self.job.phases[-1]:
+                return
+            phase.method.finish()
+            self._to_next_phase()
+            states = None
+
+    def _begin(self, phase, states):
+        """Start the phase, or take it up where the states were saved."""
+        job, method_state = self.job, None
+        if states is not None:
+            job.model.load_state_dict(states["model"], source="the checkpoint")
+            phase.optimizer.load_state(states["optimizer"])
+            phase.schedule.load_state(states.get("schedule", {}))
+            method_state = states.get("method", {})
+        elif phase is job.phases[-1]:
+            self.float_trained()
+        phase.method.begin(job.model, phase.optimizer, job.bundle.train, job.streams, state=method_state)
+
+    def _train(self, phase):
+        position = self.position
+        while position.epoch < phase.epochs and not phase.method.done and not self._out_of_steps():
+            if self._epoch(phase):
+                self._end_epoch(phase)
+
+    def _epoch(self, phase) -> bool:
+        """The rest of the epoch in hand; False if the run's steps ran out within it."""
+        job, position = self.job, self.position
+        epoch, total = phase.first_epoch + position.epoch, len(job.loader)
+        job.model.train()
+        for batches in _in_groups(job.loader.epoch(epoch, start=position.batch), job.config.accumulate):
+            self._step(phase, epoch, batches, total)
+            if self.request.number is not None:
+                self._stop(phase)
+            if self._out_of_steps() and position.batch < total:
+                self._save(phase)
+                return False
+        return True
+
+    def _step(self, phase, epoch, batches, total):
+        job, position = self.job, self.position
+        phase.schedule.apply(phase.optimizer, position.epoch + position.batch / total)
+        job.model.key_step(job.streams, epoch, position.batch)
+        objective = phase.method.step(batches)
+        if not math.isfinite(objective):
+            raise Diverged(f"the loss is {objective} at step {position.steps}; try a lower --lr")
+        position.batch += len(batches)
+        position.steps += 1
+        self.progress.step()
+        if job.config.print_freq and position.steps % job.config.print_freq == 0:
+            lr = phase.optimizer.groups[0]["lr"]
+            self._record(phase, {"record": "step", "loss": objective, "lr": lr})
+
+    def _end_epoch(self, phase):
+        job, position = self.job, self.position
+        figures = {}
+        if job.bundle.validation is not None:
+            scores = measure(job.model, job.bundle.validation, job.bundle.num_classes)
+            figures = {"validation_loss": scores.loss, "validation_accuracy": scores.accuracy,
+                       "validation_error": 1 - scores.accuracy}
+            phase.schedule.observe(scores.accuracy)
+        lr = phase.optimizer.groups[0]["lr"]                # before the method may change it for the next epoch
+        method = phase.method.end_epoch(figures or None)
+        accuracy = method.pop("train_accuracy", None)
+        own = {"loss": method.pop("train_loss", None), "accuracy": accuracy,
+               "error": None if accuracy is None else 1 - accuracy}
+        self._record(phase, {"record": "epoch", **own, **figures, **method, "lr": lr})
+        position.epoch, position.batch = position.epoch + 1, 0
+        self._save(phase)
+        if self.request.number is not None:
+            self._stop(phase)
+
+    def _record(self, phase, figures):
+        position = self.position
+        self._count_time()
+        record = {"record": figures.pop("record"), "phase": phase.name, "epoch": phase.first_epoch + position.epoch,
+                  "step": position.steps, **figures, "seconds": round(position.seconds, 3)}
+        self.journal.append(record)
+        self.progress.record(record)
+
+    def _save(self, phase):
+        self._count_time()
+        self.position.records = self.journal.records
+        checkpoint.save(self.folder / "checkpoints", self.position, {
+            "model": self.job.model.state_dict(), "optimizer": phase.optimizer.state(),
+            "schedule": phase.schedule.state(), "method": phase.method.state()})
+
+    def _to_next_phase(self):
+        self.position.phase, self.position.epoch, self.position.batch = self.position.phase + 1, 0, 0
+
+    def _out_of_steps(self):
+        most = self.job.config.max_steps
+        return most is not None and self.position.steps >= most
+
+    def _stop(self, phase):
+        self._save(phase)
+        raise Stopped(self.request.number, f"stopped after step {self.position.steps}; "
+                      f"go on with: python -m tinyq.train --resume {self.folder}")
+
+    def _count_time(self):
+        now = time.monotonic()
+        self.position.seconds += now - self._clock
+        self._clock = now
+
+
+def _in_groups(batches, size):
+    """Lists of `size` batches; the last may be shorter."""
+    group = []
+    for batch in batches:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,72 @@
+"""How well a network does on one split of a dataset."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyq import nn
+from tinyq.autodiff import Tensor, no_record
+
+BATCH = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Counts over the samples of a split, and what follows from them."""
+
+    loss: float                     # mean cross-entropy
+    correct: np.ndarray             # (classes,) int64, samples of each class recognised
+    top5: int                       # samples whose class is among the five largest logits
+    confusion: np.ndarray           # (classes, classes) int64: [true, predicted]
+
+    @property
+    def samples(self) -> int:
+        """How many were measured."""
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples whose largest logit is that of their class."""
+        return int(self.correct.sum()) / self.samples
+
+    @property
+    def top5_accuracy(self) -> float | None:
+        """Share of samples whose class is among the five largest logits; None below ten classes."""
+        return self.top5 / self.samples if len(self.correct) >= 10 else None
+
+    @property
+    def worst_class(self) -> tuple[int, float]:
+        """The class recognised least often, and how often."""
+        held = np.maximum(self.confusion.sum(axis=1), 1)
+        share = np.where(self.confusion.sum(axis=1) > 0, self.correct / held, 1.0)
+        return int(share.argmin()), float(share.min())
+
+
+def logits_of(model, x):
+    """What the model in evaluation mode makes of a batch: an array (n, classes); its mode is restored."""
+    training = model.training
+    model.eval()
+    try:
+        with no_record():
+            return model(Tensor(x)).data
+    finally:
+        model.train(training)
+
+
+def measure(model, dataset, num_classes: int, batch_size: int = BATCH) -> Scores:
+    """Run a whole split through the model; on a tie of logits the lower class counts as the prediction."""
+    loss, top5 = 0.0, 0
+    confusion = np.zeros((num_classes, num_classes), np.int64)
+    for start in range(0, len(dataset), batch_size):
+        x, y = dataset.batch(np.arange(start, min(start + batch_size, len(dataset))))
+        logits = logits_of(model, x)
+        loss += nn.cross_entropy(Tensor(logits), y).item() * len(y)
+        np.add.at(confusion, (y, logits.argmax(axis=1)), 1)
+        top5 += np.count_nonzero(_rank_of_label(logits, y) < 5)
+    return Scores(loss / confusion.sum(), confusion.diagonal().copy(), int(top5), confusion)
+
+
+def _rank_of_label(logits, y):
+    """How many classes come before each sample's own: those of a larger logit, or of an equal one and lower index."""
+    own = logits[np.arange(len(y)), y][:, None]
+    before = (logits > own) | ((logits == own) & (np.arange(logits.shape[1]) < y[:, None]))
+    return before.sum(axis=1)

@@ -1,0 +1,32 @@
+"""What a configuration would do, without doing it."""
+from tinyq import levels
+from tinyq.run.build import build
+from tinyq.run.config import Config
+from tinyq.run.sizes import sizes
+from tinyq.run.table import table
+
+
+def headline(config: Config) -> str:
+    """One line: what is trained on what, and how."""
+    where = f" to {config.levels}" if config.method != "backprop" else ""
+    return f"{config.model} on {config.data}, {config.method}{where}, seed {config.seed}"
+
+
+def plan(config: Config) -> str:
+    """Data, phases, steps and sizes; loads the data and makes the model, and trains nothing."""
+    job = build(config)
+    planned = levels.parse(config.levels)
+    layers = sizes(job.model, planned)
+    steps = -(-len(job.loader) // config.accumulate)
+    splits = {name: getattr(job.bundle, name) for name in ("train", "validation", "test")}
+    confined = [size for size in layers if size.set_name]
+    lines = [
+        "data         " + ", ".join(f"{name} {len(split):,}" for name, split in splits.items() if split is not None),
+        f"input        {job.bundle.input_shape}, {job.bundle.num_classes} classes",
+        *(f"phase        {phase.name}: {phase.epochs} epochs of {steps:,} steps, {type(phase.optimizer).__name__}, "
+          f"lr {phase.optimizer.groups[0]['lr']:g}" for phase in job.phases),
+        f"parameters   {sum(size.count for size in layers if size.trained):,}, "
+        f"of these {sum(size.count for size in confined):,} constrained to {planned.name} ({planned.bits} bits)",
+    ]
+    rows = [[size.name, "x".join(map(str, size.shape)), size.count] for size in confined]
+    return "\n".join(lines) + "\n" + table(["constrained", "shape", "weights"], rows)

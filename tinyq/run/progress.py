@@ -1,0 +1,47 @@
+"""What a run says while it works: one bar on a terminal, plain lines in a pipe."""
+import sys
+
+from tqdm import tqdm
+
+# figures of an epoch's record as a line shows them: (name, label, format)
+SHOWN = (("loss", "loss", "{:.4f}"), ("error", "error", "{:.2%}"), ("validation_error", "validation", "{:.2%}"),
+         ("lr", "lr", "{:.2g}"), ("g", "g", "{:d}"), ("cfs_over_scale", "cfs/a", "{:.4f}"))
+
+
+class Progress:
+    """Reports steps and epochs; `bar` None means plain lines on stdout."""
+
+    def __init__(self, total_epochs: int, steps_per_epoch: int, steps_done: int = 0, terminal: bool | None = None):
+        """A bar if stderr is a terminal, unless told otherwise."""
+        self.total_epochs = total_epochs
+        terminal = sys.stderr.isatty() if terminal is None else terminal
+        total = total_epochs * steps_per_epoch
+        self.bar = tqdm(total=total, initial=steps_done, unit="step", dynamic_ncols=True) if terminal else None
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if self.bar is None:
+            print(text, flush=True)
+        else:
+            self.bar.write(text)
+
+    def step(self) -> None:
+        """One more step is done."""
+        if self.bar is not None:
+            self.bar.update()
+
+    def record(self, record: dict) -> None:
+        """Show the figures of a step's or an epoch's record."""
+        figures = "  ".join(f"{label} {layout.format(record[name])}" for name, label, layout in SHOWN
+                            if record.get(name) is not None)
+        if self.bar is None:
+            at = f" step {record['step']}" if record["record"] == "step" else ""
+            print(f"{record['phase']:<8} epoch {record['epoch'] + 1:>3}/{self.total_epochs}{at}  {figures}  "
+                  f"{record['seconds']:.0f} s", flush=True)
+        else:
+            self.bar.set_postfix_str(f"{record['phase']} {figures}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,40 @@
+"""Named settings as data: each is what a configuration file would say. The first that agrees is the default."""
+
+# The float networks. A constrained run trains them first, under the --pretrain- names.
+_DIGITS = dict(model="digits_cnn", data="digits", batch_size=32, opt="sgd", momentum=0.9,
+               epochs=20, lr=0.05, weight_decay=5e-4, schedule="cosine", warmup=0.0)
+_LENET = dict(model="lenet", data="mnist", batch_size=64, opt="sgd", momentum=0.9,
+              epochs=15, lr=0.02, weight_decay=5e-4, schedule="cosine", warmup=0.0,
+              mnist=dict(padding=2, validation=0))           # no step looks at validation, so it is trained on
+_RESNET20 = dict(model="resnet20", data="cifar10", batch_size=128, opt="sgd", momentum=0.9,
+                 epochs=100, lr=0.1, weight_decay=5e-4, schedule="cosine", warmup=0.0)
+
+_PRETRAIN = ("epochs", "opt", "lr", "weight_decay", "schedule", "warmup")
+
+
+def _then(float_network: dict, **method) -> dict:
+    """The float network's settings as pretraining, followed by those of a method."""
+    renamed = {f"pretrain_{key}" if key in _PRETRAIN else key: value for key, value in float_network.items()}
+    return {**renamed, **method}
+
+
+RECIPES: dict[str, dict] = {
+    "digits-cbp": _then(_DIGITS, method="cbp", levels="ternary", opt="sgd", epochs=20, lr=0.01, weight_decay=1e-4,
+                        schedule="constant", cbp=dict(lambda_lr=2e-2, period=1)),
+    "digits-float": dict(_DIGITS, method="backprop"),
+    "mnist-lenet-cbp": _then(_LENET, method="cbp", levels="ternary", opt="sgd", epochs=12, lr=0.01,
+                             weight_decay=1e-4, schedule="cosine", cbp=dict(lambda_lr=1e-2, period=1)),
+    "mnist-lenet-float": dict(_LENET, method="backprop"),
+    "cifar-resnet20-cbp": _then(_RESNET20, method="cbp", levels="ternary", opt="sgd", epochs=60, lr=0.01,
+                                weight_decay=1e-4, schedule="cosine", cbp=dict(lambda_lr=1e-2, period=3)),
+    "cifar-resnet20-float": dict(_RESNET20, method="backprop"),
+    "mnist-logistic": dict(model="logistic", data="mnist", method="backprop", batch_size=64, opt="sgd", epochs=10,
+                           lr=0.05, weight_decay=0.0, schedule="cosine"),
+    "mnist-mlp": dict(model="mlp:300,100", data="mnist", method="backprop", batch_size=64, opt="sgd", epochs=15,
+                      lr=0.05, weight_decay=5e-4, schedule="cosine"),
+    "iris-mlp": dict(model="mlp:8,16", data="iris", method="backprop", batch_size=16, opt="adam", epochs=100, lr=0.01,
+                     weight_decay=0.0, schedule="cosine"),
+    # Kim and Jeong's published numbers (METHODS.md, section 1); the network and the data are the user's.
+    "cbp-paper": dict(method="cbp", opt="sgd", momentum=0.9, lr=1e-3, weight_decay=1e-4, batch_size=256, epochs=1000,
+                      schedule="constant", pretrain_epochs=0, cbp=dict(lambda_lr=1e-4, period=20)),
+}

@@ -1,0 +1,60 @@
+"""What a run came to: result.json, and the table printed at its end."""
+from tinyq.files.weights import Weights, weights_sha256
+from tinyq.run import plots
+from tinyq.run.build import Job
+from tinyq.run.checkpoint import Position
+from tinyq.run.measure import measure
+from tinyq.run.saved import views
+from tinyq.run.sizes import on_levels, sizes
+from tinyq.run.table import table
+
+
+def outcome(job: Job, position: Position, weights: Weights) -> dict:
+    """result.json of a finished run; accuracies are of the weights as saved, None where there is no such split."""
+    config, bundle = job.config, job.bundle
+    layers = sizes(job.model)
+    test = _accuracy(job, bundle.test)
+    return {
+        "model": config.model, "data": config.data, "method": config.method, "levels": config.levels,
+        "constrain": config.constrain, "recipe": config.recipe, "seed": config.seed,
+        "steps": position.steps, "seconds": round(position.seconds, 1),
+        "validation_accuracy": _accuracy(job, bundle.validation),
+        "test_accuracy_float": position.test_accuracy_float if views(job.model) else test,
+        "test_accuracy": test,
+        "on_levels": on_levels(job.model),
+        "constrained_weights": sum(size.count for size in layers if size.set_name),
+        "parameters": sum(size.count for size in layers if size.trained),
+        "bytes_float": sum(size.bytes_float for size in layers),
+        "bytes_packed": sum(size.bytes_packed for size in layers),
+        "weights_sha256": weights_sha256(weights.state),
+        "data_sha256": bundle.manifest["sha256"],
+    }
+
+
+def histograms(model) -> dict:
+    """Where the latent weights of each confined layer lie, by name."""
+    parameters = dict(model.named_parameters())
+    return {name: plots.histogram_of(parameters[name].data, view.scale, view.level_set.values)
+            for name, view in views(model).items()}
+
+
+def summary(outcome: dict) -> str:
+    """The table at the end of a run."""
+    rows = [["float", _percent(outcome["test_accuracy_float"]), outcome["bytes_float"]]]
+    if outcome["on_levels"] is None:
+        return table(["network", "test accuracy", "bytes"], rows)
+    name = f"{outcome['levels']} ({outcome['method']})"
+    rows.append([name, _percent(outcome["test_accuracy"]), outcome["bytes_packed"]])
+    share = outcome["bytes_float"] / outcome["bytes_packed"]
+    return "\n".join([
+        table(["network", "test accuracy", "bytes"], rows),
+        f"{outcome['on_levels']:.2%} of {outcome['constrained_weights']:,} constrained weights are exactly on their "
+        f"levels; packed (computed) {share:.1f} times smaller"])
+
+
+def _accuracy(job, dataset):
+    return None if dataset is None else measure(job.model, dataset, job.bundle.num_classes).accuracy
+
+
+def _percent(accuracy):
+    return "-" if accuracy is None else f"{accuracy:.2%}"

@@ -1,0 +1,105 @@
+"""A network and its weight file: what model.h5 says of a model, and a model from what a file says."""
+import json
+
+import numpy as np
+
+from tinyq import models
+from tinyq.errors import BadInput, TinyqError
+from tinyq.files import weights as files
+from tinyq.files.weights import Weights
+from tinyq.levels import LevelSet
+from tinyq.methods.straight_through import LevelView
+from tinyq.run.measure import logits_of
+
+PROBES = 4
+
+
+def views(model) -> dict[str, LevelView]:
+    """The view of each weight that is confined to levels, by dotted name."""
+    return {name: p.view for name, p in model.named_parameters() if p.view is not None}
+
+
+def shown_state(model) -> dict[str, np.ndarray]:
+    """The model's state_dict with every confined weight as the value the network computes with."""
+    state, parameters = model.state_dict(), dict(model.named_parameters())
+    return state | {name: view.shown(parameters[name].data) for name, view in views(model).items()}
+
+
+def weights_of(model, attributes: dict, probe_inputs) -> Weights:
+    """Everything model.h5 holds. attributes: describe(...)'s; probe_inputs: a few samples as the network gets them."""
+    parameters, confined = dict(model.named_parameters()), views(model)
+    scales = {name: np.full(len(parameters[name].data), view.scale, np.float32) for name, view in confined.items()}
+    levels = {name: view.level_set.values.astype(np.float32) for name, view in confined.items()}
+    return Weights(shown_state(model), scales, levels, {**attributes, "probe_tolerance": 0.0},
+                   probe_inputs, logits_of(model, probe_inputs))
+
+
+def describe(config, bundle) -> dict:
+    """The attributes from which `load_model` builds the network again."""
+    return {"model": config.model, "data": config.data, "method": config.method, "levels": config.levels,
+            "constrain": config.constrain, "seed": config.seed,
+            "input_shape": ",".join(map(str, bundle.input_shape)), "class_names": list(bundle.class_names),
+            "preprocessing": json.dumps(preprocessing(bundle.manifest)), "data_sha256": bundle.manifest["sha256"],
+            "data_options": json.dumps(config.own[config.data])}
+
+
+def shape_of(attributes) -> tuple[int, ...]:
+    """The shape of one input."""
+    return tuple(map(int, attributes["input_shape"].split(",")))
+
+
+def preprocessing(manifest) -> dict:
+    """What the manifest says of the way from pixels to input."""
+    return {key: value for key, value in manifest.items() if key not in ("name", "splits", "class_names", "sha256")}
+
+
+def load_model(path):
+    """(model, attributes) of a model.h5 or float.h5, in evaluation mode; its probe inputs gave the stored logits.
+
+    Raises BadInput when the file is not what a model of that name needs, or computes something else.
+    """
+    attributes = files.attributes_of(path)
+    try:
+        model = models.build(attributes["model"], len(attributes["class_names"]), shape_of(attributes),
+                             attributes["constrain"])
+    except (KeyError, ValueError, AttributeError) as error:
+        raise BadInput(f"{path}: its attributes do not say which model this is ({error})") from None
+    except TinyqError as error:
+        raise BadInput(f"{path}: {error}") from None
+    held = files.read(path, model.state_dict())
+    model.load_state_dict(held.state, source=str(path))
+    parameters = dict(model.named_parameters())
+    for name, levels in held.levels.items():
+        level_set = LevelSet(attributes["levels"], tuple(levels.tolist()))
+        parameters[name].view = LevelView(level_set, _compact(held.scales[name]))
+    model.eval()
+    check_probe(path, model, held)
+    return model, attributes
+
+
+def load_weights(path, model) -> None:
+    """Start a model from the weights in a file; scales and levels, if it has them, are left behind."""
+    held = files.read(path, model.state_dict())
+    model.load_state_dict(held.state, source=str(path))
+
+
+def check_probe(path, model, held: Weights) -> None:
+    """BadInput unless the stored inputs give the stored logits: to the bit for files that tinyq wrote."""
+    if held.probe_inputs is None:
+        return
+    logits = logits_of(model, held.probe_inputs)
+    allowed = held.attributes.get("probe_tolerance", 0.0) * float(np.abs(held.probe_logits).max())
+    if logits.shape != held.probe_logits.shape or not (np.abs(logits - held.probe_logits) <= allowed).all():
+        raise BadInput(f"{path}: the network built here does not give the logits stored in the file; "
+                       "the file is of another network or of another version of it")
+
+
+def probe_inputs(bundle):
+    """The first few test samples, as the network gets them."""
+    x, _ = bundle.test.batch(np.arange(min(PROBES, len(bundle.test))))
+    return np.ascontiguousarray(x, np.float32)
+
+
+def _compact(scale):
+    """One scale where all filters share it."""
+    return scale[0] if (scale == scale[0]).all() else scale

@@ -1,0 +1,104 @@
+"""A run and its folder: started, resumed, brought to its results."""
+import dataclasses
+import json
+from pathlib import Path
+
+from tinyq.errors import BadInput, CannotCreate, UsageError
+from tinyq.files import weights as weight_files
+from tinyq.files.atomic import make_folder, make_numbered_folder, write_text
+from tinyq.files.journal import Journal, read_records
+from tinyq.files.lock import locked
+from tinyq.run import checkpoint, plots, result, saved
+from tinyq.run.build import Job, build
+from tinyq.run.checkpoint import Position
+from tinyq.run.config import Config
+from tinyq.run.loop import Loop
+from tinyq.run.measure import measure
+from tinyq.run.progress import Progress
+from tinyq.run.resolve import Resolved, read_toml, resolve, to_toml
+from tinyq.run.signals import Stopped, stop_request
+
+RESUMABLE = ("max_steps", "threads", "workers", "print_freq")      # what a resume may change: no bit depends on it
+CONFIG_FILE, METRICS_FILE, RESULT_FILE = "config.toml", "metrics.jsonl", "result.json"
+FLOAT_FILE, MODEL_FILE = "float.h5", "model.h5"
+
+
+def start(resolved: Resolved) -> tuple[dict, Path]:
+    """Train from the beginning; returns (result, run folder)."""
+    job = build(resolved.config)                        # first, so that a mistake leaves no folder behind
+    folder = _new_folder(resolved.config)
+    with locked(folder):
+        if (folder / RESULT_FILE).exists() or checkpoint.any_in(folder / "checkpoints"):
+            raise CannotCreate(f"{folder}: holds a run already; go on with --resume {folder} or choose another folder")
+        write_text(folder / CONFIG_FILE, to_toml(resolved))
+        return _carry_out(job, folder, Position(), None), folder
+
+
+def resume(folder, changes: dict) -> tuple[dict, Path]:
+    """Go on with a run from its newest whole checkpoint; returns (result, run folder)."""
+    folder = Path(folder)
+    for key in changes:
+        if key not in RESUMABLE:
+            raise UsageError(f"--{key.replace('_', '-')}: cannot be changed by --resume, which goes on bit for bit")
+    if not (folder / CONFIG_FILE).is_file():
+        raise BadInput(f"{folder}: no {CONFIG_FILE} here; --resume takes the folder of a run")
+    with locked(folder):
+        job = build(resolve(changes, read_toml(folder / CONFIG_FILE)).config)
+        if checkpoint.any_in(folder / "checkpoints"):
+            position, states, complaints = checkpoint.load_newest(folder / "checkpoints")
+        else:
+            position, states, complaints = Position(), None, []
+        for complaint in complaints:
+            print(f"tinyq: {complaint}; an older checkpoint is used", flush=True)
+        return _carry_out(job, folder, position, states), folder
+
+
+def _new_folder(config: Config) -> Path:
+    if config.output:
+        return make_folder(config.output)
+    model = Path(config.model.partition(":")[0]).stem
+    return make_numbered_folder("runs", f"{model}-{config.data}-{config.method}")
+
+
+def _carry_out(job: Job, folder: Path, position: Position, states) -> dict:
+    """Train from a position on and leave everything the run folder is to hold."""
+    make_folder(folder / "checkpoints")
+    epochs = sum(phase.epochs for phase in job.phases)
+    steps_per_epoch = -(-len(job.loader) // job.config.accumulate)
+    progress = Progress(epochs, steps_per_epoch, position.steps)
+    try:
+        with Journal(folder / METRICS_FILE, keep=position.records) as journal, stop_request() as request:
+            loop = Loop(job, position, folder, journal, progress, request,
+                        lambda: _keep_float_network(job, folder, position, journal, progress))
+            loop.run(states)
+    except Stopped:
+        plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), {})
+        raise
+    finally:
+        progress.close()
+    return _finish(job, folder, position)
+
+
+def _keep_float_network(job, folder, position, journal, progress):
+    """Measure and save the float network that the last phase starts from, if there is one."""
+    if len(job.phases) == 1 and not job.config.weights:
+        return
+    attributes = saved.describe(dataclasses.replace(job.config, method="backprop"), job.bundle)
+    weight_files.write(folder / FLOAT_FILE, saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle)))
+    if job.bundle.test is not None:
+        scores = measure(job.model, job.bundle.test, job.bundle.num_classes)
+        position.test_accuracy_float = scores.accuracy
+        journal.append({"record": "float", "step": position.steps, "test_accuracy": scores.accuracy})
+        progress.say(f"float network: test error {1 - scores.accuracy:.2%}, kept in {folder / FLOAT_FILE}")
+
+
+def _finish(job, folder, position) -> dict:
+    histograms = result.histograms(job.model)               # before the latent weights are gone
+    job.phases[-1].method.finish()
+    attributes = saved.describe(job.config, job.bundle)
+    weights = saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle))
+    weight_files.write(folder / MODEL_FILE, weights)
+    outcome = result.outcome(job, position, weights)
+    plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), histograms)
+    write_text(folder / RESULT_FILE, json.dumps(outcome, indent=2) + "\n")
+    return outcome

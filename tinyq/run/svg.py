@@ -1,0 +1,104 @@
+"""A picture as SVG text: the few shapes that curves and histograms need, with no plotting package."""
+import math
+from xml.sax.saxutils import escape
+
+COLOURS = ("#1f6fb4", "#d1495b", "#2f8f5b", "#8a5fbf", "#b8860b", "#5b6770")
+
+
+class Picture:
+    """Shapes in pixels from the top left corner; `str()` is the SVG file."""
+
+    def __init__(self, width, height):
+        """Start empty."""
+        self.width, self.height, self._shapes = width, height, []
+
+    def line(self, x1, y1, x2, y2, colour="#999", width=1.0, dashes=None):
+        """A straight line."""
+        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+        self._shapes.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
+                            f'stroke="{colour}" stroke-width="{width}"{dashed}/>')
+
+    def curve(self, points, colour):
+        """A line through (x, y) points."""
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        self._shapes.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
+
+    def bar(self, x, y, width, height, colour):
+        """A filled rectangle."""
+        self._shapes.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
+                            f'fill="{colour}"/>')
+
+    def text(self, x, y, text, size=11, anchor="start", colour="#222"):
+        """A line of text; anchor is start, middle or end."""
+        self._shapes.append(f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
+                            f'fill="{colour}">{escape(text)}</text>')
+
+    def __str__(self):
+        """The file."""
+        head = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
+                f'viewBox="0 0 {self.width} {self.height}" font-family="sans-serif">')
+        return "\n".join([head, f'<rect width="{self.width}" height="{self.height}" fill="white"/>',
+                          *self._shapes, "</svg>\n"])
+
+
+class Axes:
+    """A frame in a picture with its own coordinates: x in [x_low, x_high], y in [y_low, y_high].
+
+    With `log` the y range is positive and its scale logarithmic; lower values lie on the lower edge.
+    """
+
+    def __init__(self, picture, left, top, width, height, x_range, y_range, log=False):
+        """Draw the frame; a range of no length is widened."""
+        self.picture, self.left, self.top, self.width, self.height = picture, left, top, width, height
+        self.log = log
+        self.x_range, self.y_range = _widened(*x_range), _widened(*map(self._scaled, y_range))
+        picture.line(left, top + height, left + width, top + height)
+        picture.line(left, top, left, top + height)
+
+    def x(self, value):
+        """Pixel column of a value."""
+        low, high = self.x_range
+        return self.left + self.width * (value - low) / (high - low)
+
+    def y(self, value):
+        """Pixel row of a value."""
+        low, high = self.y_range
+        return self.top + self.height * (high - max(low, self._scaled(value))) / (high - low)
+
+    def ticks(self, x_label="", y_label=""):
+        """Round numbers along both axes, and what they measure."""
+        bottom = self.top + self.height
+        for value in round_numbers(*self.x_range):
+            self.picture.text(self.x(value), bottom + 14, f"{value:g}", 10, "middle")
+        for value in self._y_ticks():
+            self.picture.line(self.left, self.y(value), self.left + self.width, self.y(value), "#eee")
+            self.picture.text(self.left - 5, self.y(value) + 3, f"{value:g}", 10, "end")
+        self.picture.text(self.left + self.width / 2, bottom + 30, x_label, 11, "middle")
+        self.picture.text(self.left, self.top - 8, y_label)
+
+
+    def _scaled(self, value):
+        if not self.log:
+            return value
+        return math.log10(value) if value > 0 else -math.inf
+
+    def _y_ticks(self):
+        low, high = self.y_range
+        if not self.log:
+            return round_numbers(low, high)
+        decades = range(math.floor(low), math.ceil(high) + 1)
+        marks = (1, 2, 5) if high - low < 3 else (1,)
+        return [mark * 10.0**d for d in decades for mark in marks if low <= math.log10(mark * 10.0**d) <= high]
+
+
+def round_numbers(low: float, high: float, about: int = 5) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten in [low, high], about so many."""
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def _widened(low, high):
+    return (low, high) if high > low else (low - 0.5, high + 0.5)

@@ -1,0 +1,80 @@
+"""`python -m tinyq.summary`: the layers of a network, what each weighs as floats and packed, and what it computes."""
+import argparse
+import json
+import sys
+
+from tinyq.errors import UsageError, exit_code_of
+from tinyq.run.flags import Parser
+
+# what a network is built for when it is not said: (classes, input shape) by dataset
+SHAPES = {"iris": (3, (4,)), "digits": (10, (1, 8, 8)), "mnist": (10, (1, 28, 28)), "cifar10": (10, (3, 32, 32)),
+          "imagefolder": (1000, (3, 224, 224))}
+
+EXAMPLES = """examples:
+  python -m tinyq.summary --model lenet --levels binary
+  python -m tinyq.summary --model mlp:100 --data digits
+  python -m tinyq.summary runs/digits_cnn-digits-cbp-001/model.h5"""
+
+
+def summarise(argv: list[str]) -> None:
+    """Print the table, or JSON."""
+    arguments = _parser().parse_known_and_refuse_others(argv)
+    from tinyq import levels
+    from tinyq.run import layers
+
+    if (arguments.file is None) == (arguments.model is None):
+        raise UsageError("tinyq.summary: give a model.h5 file or --model NAME")
+    if arguments.file is not None:
+        from tinyq.run.saved import load_model, shape_of
+
+        model, attributes = load_model(arguments.file)
+        found = layers.layers(model, shape_of(attributes))
+    else:
+        from tinyq import models
+
+        classes, shape = _shape(arguments)
+        model = models.build(arguments.model, classes, shape, arguments.constrain)
+        found = layers.layers(model, shape, levels.parse(arguments.levels))
+    print(json.dumps(layers.as_json(found), indent=2) if arguments.json else layers.as_table(found))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return exit_code_of(summarise, sys.argv[1:] if argv is None else argv)
+
+
+def _shape(arguments):
+    """(classes, input shape): given, or of the dataset that is named or that a recipe has for this model."""
+    from tinyq.run.recipes import RECIPES
+
+    family = arguments.model.partition(":")[0]
+    usual = [recipe["data"] for recipe in RECIPES.values() if recipe.get("model", "").partition(":")[0] == family]
+    name = arguments.data or (usual[0] if usual else None)
+    if name is None and not (arguments.input_shape and arguments.classes):
+        raise UsageError(f"--model {arguments.model}: give --data NAME, or --input-shape 3,32,32 and --classes 10")
+    if name is not None and name not in SHAPES:
+        raise UsageError(f"--data {name}: choose from: {', '.join(SHAPES)}")
+    classes, shape = SHAPES.get(name, (None, None))
+    try:
+        given = tuple(map(int, arguments.input_shape.split(","))) if arguments.input_shape else shape
+        return int(arguments.classes or classes), given
+    except ValueError:
+        raise UsageError("--input-shape and --classes take whole numbers, such as 3,32,32 and 10") from None
+
+
+def _parser():
+    parser = Parser(prog="python -m tinyq.summary", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
+                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", nargs="?", metavar="MODEL.h5", help="a trained network")
+    parser.add_argument("--model", metavar="NAME", help="or a network by name, or path/to/file.py:function")
+    parser.add_argument("--data", metavar="NAME", help="the dataset it is built for: " + ", ".join(SHAPES))
+    parser.add_argument("--input-shape", metavar="C,H,W", help="of one sample, instead of --data")
+    parser.add_argument("--classes", metavar="N", help="how many, instead of --data")
+    parser.add_argument("--levels", default="ternary", metavar="NAME", help="what it would be confined to (ternary)")
+    parser.add_argument("--constrain", default="inner", metavar="WHICH", help="inner (default), all or none")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""`python -m tinyq.train`: train a network whose weights are confined to a few values."""
+import sys
+
+from tinyq.errors import UsageError, exit_code_of
+from tinyq.run.flags import given, train_parser
+from tinyq.run.resolve import read_toml, resolve, to_toml
+
+
+def train(argv: list[str]) -> None:
+    """Run, resume, or show what would be run."""
+    settings, actions = given(train_parser().parse_known_and_refuse_others(argv))
+    if "resume" in actions:
+        if len(actions) > 1:
+            raise UsageError("--resume goes with no --config, --print-config or --dry-run")
+        return _resume(actions["resume"], settings)
+    resolved = resolve(settings, read_toml(actions["config"]) if "config" in actions else {})
+    if actions.get("print_config"):
+        print(to_toml(resolved), end="")
+        return None
+    from tinyq.run import plan, result, session
+
+    print(f"recipe {resolved.config.recipe}: {plan.headline(resolved.config)}", flush=True)
+    if actions.get("dry_run"):
+        print(plan.plan(resolved.config))
+        return None
+    outcome, folder = session.start(resolved)
+    print(result.summary(outcome))
+    print(f"written to {folder}")
+    return None
+
+
+def _resume(folder, settings):
+    from tinyq.run import result, session
+
+    outcome, folder = session.resume(folder, settings)
+    print(result.summary(outcome))
+    print(f"written to {folder}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return exit_code_of(train, sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
