@@ -7,6 +7,9 @@ from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.correlate import parts_of
 from tinyq.kernels.micro import COLUMNS, FLUSH, ROWS, tile
 
+# Below this many products waking the other threads costs more than they save.
+WORTH_THREADS = 1 << 19
+
 _PANEL_OFFSETS = np.arange(PRODUCT_BLOCK) * COLUMNS
 
 
@@ -23,7 +26,8 @@ def matmul(a, b):
     out = np.empty((m, n), np.float32)
     panel = np.empty((threads, PRODUCT_BLOCK, COLUMNS), np.float32)
     tiles = np.empty((threads, len(rows) // ROWS, ROWS, COLUMNS), np.float32)
-    _tasks(a, rows, step_k, b, parts, panel, tiles, out)
+    tasks = _alone if m * n * k < WORTH_THREADS else _tasks
+    tasks(a, rows, step_k, b, parts, panel, tiles, out)
     return out
 
 
@@ -32,6 +36,12 @@ def _tasks(a, rows, step_k, b, parts, panel, tiles, out):
     for task in prange(-(-out.shape[1] // COLUMNS) * parts):
         thread = numba.get_thread_id()
         _task(a, rows, step_k, b, task // parts * COLUMNS, task % parts, parts, panel[thread], tiles[thread], out)
+
+
+@njit
+def _alone(a, rows, step_k, b, parts, panel, tiles, out):
+    for task in range(-(-out.shape[1] // COLUMNS) * parts):
+        _task(a, rows, step_k, b, task // parts * COLUMNS, task % parts, parts, panel[0], tiles[0], out)
 
 
 @njit
