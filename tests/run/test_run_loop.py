@@ -181,7 +181,9 @@ def test_a_run_with_validation_folded_in_has_no_validation_figures(tmp_path):
 def test_a_mistake_leaves_nothing_in_the_way_of_the_next_try(whole, tmp_path):
     with pytest.raises(UsageError):
         train(tmp_path / "r", model="lenet")
-    assert not (tmp_path / "r").exists()
-    with pytest.raises(UsageError, match="--constrain all"):            # found out when the method begins
+    with pytest.raises(UsageError, match="--constrain all"):
         train(tmp_path / "r", model="logistic")
+    assert not (tmp_path / "r").exists()
+    with pytest.raises(UsageError, match="clamps"):                     # found out when the method begins
+        train(tmp_path / "r", pretrain_epochs=0, levels="-99,0,99")
     assert train(tmp_path / "r")["weights_sha256"] == whole[0]["weights_sha256"]

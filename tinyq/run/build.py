@@ -14,7 +14,7 @@ from tinyq.run.config import Config
 from tinyq.run.saved import load_weights
 from tinyq.streams import Streams
 
-FLOAT_PHASE = "float"
+PLAIN, FLOAT_PHASE = "backprop", "float"
 PHASE_SETTINGS = ("epochs", "opt", "lr", "weight_decay", "schedule", "warmup")      # what --pretrain- flags change
 
 
@@ -50,6 +50,9 @@ def build(config: Config) -> Job:
         raise BadInput(f"--data {config.data}: there is no training part here; it belongs in train/<class>/")
     streams = Streams(config.seed)
     model = models.build(config.model, bundle.num_classes, bundle.input_shape, config.constrain)
+    if config.method != PLAIN and not model.constrained_parameters():        # told before hours of pretraining
+        raise UsageError(f"--method {config.method}: {config.model} has no weight to constrain (the first and the last "
+                         "layer stay float); add --constrain all to constrain those too")
     model.initialise(streams)
     if config.weights:
         load_weights(config.weights, model)
@@ -71,7 +74,7 @@ def phases_of(config: Config, model) -> list[Phase]:
         given = {key: getattr(config, f"pretrain_{key}") for key in PHASE_SETTINGS}
         changes = {key: value for key, value in given.items() if value is not None}
         pretraining = dataclasses.replace(config, **changes)
-        method = METHODS["backprop"](label_smoothing=config.label_smoothing)
+        method = METHODS[PLAIN](label_smoothing=config.label_smoothing)
         found.append(_phase(FLOAT_PHASE, pretraining, model, method, 0))
     found.append(_phase(config.method, config, model, method_of(config), config.pretrain_epochs))
     return found

@@ -1,6 +1,6 @@
 """What a configuration would do, without doing it."""
 from tinyq import levels
-from tinyq.run.build import build
+from tinyq.run.build import PLAIN, build
 from tinyq.run.config import Config
 from tinyq.run.sizes import sizes
 from tinyq.run.table import table
@@ -8,7 +8,7 @@ from tinyq.run.table import table
 
 def headline(config: Config) -> str:
     """One line: what is trained on what, and how."""
-    where = f" to {config.levels}" if config.method != "backprop" else ""
+    where = f" to {config.levels}" if config.method != PLAIN else ""
     return f"{config.model} on {config.data}, {config.method}{where}, seed {config.seed}"
 
 
