@@ -71,3 +71,9 @@ def test_infinities_and_nan_pass_through():
     x[0, 35], x[1, 3] = np.inf, np.nan
     y = kernels.sum(x, 1)
     assert y[0] == np.inf and np.isnan(y[1])
+
+
+@pytest.mark.parametrize("axes", [2, (0, 0), -3], ids=str)
+def test_an_axis_that_is_not_there_or_given_twice_is_refused(axes):
+    with pytest.raises(ValueError, match="axis"):
+        kernels.sum(np.zeros((2, 3), np.float32), axes)
