@@ -70,7 +70,7 @@ def examine_pull(op, *arrays, rng, rtol=1e-6, **params):
     arrays = [np.asarray(a, np.float64) if _is_float(a) else a for a in arrays]
     before = [None if a is None else a.copy() for a in arrays]
     y, pulls, *_ = op.rule(*arrays, **params)
-    g = rng.normal(np.shape(y))
+    g = _incoming(rng, np.shape(y))
     gradients = {i: op.gradient(pull, g, i, a) for i, (a, pull) in enumerate(zip(arrays, pulls, strict=False))
                  if pull is not None and _is_float(a)}
     _called_again(op, pulls, gradients, g.copy(), arrays)
@@ -80,7 +80,7 @@ def examine_pull(op, *arrays, rng, rtol=1e-6, **params):
         def output(x, i=i):
             return _output(op.surrogate or op.rule, [*arrays[:i], x, *arrays[i + 1:]], params)
 
-        slope = compare(output, arrays[i], gradient, g, _direction(rng, arrays[i]), rtol)
+        slope = compare(output, arrays[i], gradient, g, _direction(rng, gradient), rtol)
         found.append(_finding(i, op.surrogate, slope))
     return found
 
@@ -97,14 +97,14 @@ def examine_gradients(loss_of, tensors, *, rng, rtol=1e-6):
         if tensor.dtype != np.float64 or not tensor.requires_grad or tensor.node is not None:
             raise UsageError(f"check_gradients: {name} must be a float64 leaf that requires a gradient")
     loss = loss_of()
-    g = rng.normal(loss.shape)
+    g = _incoming(rng, loss.shape)
     primitives, through = _surrogates_behind(loss)
     gradients = _gradients(loss, named, g)
     with _declared(primitives) as restart:
         found = []
         for name, tensor in named.items():
             value = partial(_loss_at, loss_of, tensor, restart)
-            slope = compare(value, tensor.data, gradients[name], g, _direction(rng, tensor), rtol)
+            slope = compare(value, tensor.data, gradients[name], g, _direction(rng, gradients[name]), rtol)
             found.append(_finding(name, tensor in through, slope))
     return found
 
@@ -121,10 +121,20 @@ def _none_wrong(name, findings):
     return findings
 
 
-def _direction(rng, x):
-    """A random direction of length about 1 that leaves no element out: |component| >= 0.1 / sqrt(n)."""
-    z = rng.normal(x.shape)
-    return np.where(z < 0, -1, 1) * np.maximum(np.abs(z), 0.1) / math.sqrt(max(x.size, 1))
+def _incoming(rng, shape):
+    """A random incoming gradient: distinct entries, none near zero, so that none hides what its pull does."""
+    z = rng.normal(shape)
+    return np.where(z < 0, -0.1, 0.1) + z
+
+
+def _direction(rng, gradient):
+    """A random direction of length about 1 that leaves no element out: |component| >= 0.1 / sqrt(n).
+
+    It goes with the gradient's signs, so that the contributions to the slope do not cancel.
+    """
+    z = rng.normal(gradient.shape)
+    sign = np.where(gradient == 0, np.where(z < 0, -1, 1), np.where(gradient < 0, -1, 1))
+    return sign * np.maximum(np.abs(z), 0.1) / math.sqrt(max(gradient.size, 1))
 
 
 def _is_float(a):

@@ -30,11 +30,15 @@ def _product(a, b):
     if b.ndim == 2:
         return kernels.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    a, b = (np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
     y = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
     for index in np.ndindex(*batch):
-        y[index] = kernels.matmul(a[index], b[index])
+        y[index] = kernels.matmul(_matrix(a, index), _matrix(b, index))
     return y
+
+
+def _matrix(x, index):
+    """The matrix of x at a place of the broadcast batch."""
+    return x[tuple(0 if n == 1 else i for n, i in zip(x.shape[-3::-1], index[::-1], strict=False))[::-1]]
 
 
 def _transposed_product(a, g, b):

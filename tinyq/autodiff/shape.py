@@ -2,6 +2,7 @@
 import math
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinyq.autodiff.primitives import primitive
 
@@ -23,7 +24,7 @@ def flatten(x, *, start=1):
 @primitive
 def transpose(x, *, axes=None):
     """The axes in the order `axes`, reversed for None."""
-    back = None if axes is None else np.argsort(axes)
+    back = None if axes is None else np.argsort(normalize_axis_tuple(axes, x.ndim))
     return x.transpose(axes), (lambda g: g.transpose(back),)
 
 

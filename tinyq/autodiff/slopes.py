@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Steps tried in turn: large ones round least, small ones come between the kinks. Relative to the size of x, or to 1.
-STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
+# Steps tried in turn, relative to the size of x or to 1: large ones round least, small ones stay between kinks and
+# near small x. Where none agrees, the one-sided slopes at KINK_STEP tell a kink.
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
+KINK_STEP = 1e-6
 
 # What the function's own rounding may move a weighted output by, relative to it.
 ROUNDING = 32 * np.finfo(np.float64).eps
@@ -25,9 +27,9 @@ class Slope:
 def compare(function, x, gradient, g, direction, rtol):
     """Hold `gradient` against differences of <g, function(x)> along `direction`; all float64, -> Slope.
 
-    "ok": the slopes agree to rtol times the sum of the |contributions|, so that nothing cancels. Otherwise the
-    direction is halved until single elements are at fault. There the function is either smooth and the gradient
-    "wrong", or it has a "kink": its one-sided slopes differ however small the step, and the gradient lies between.
+    "ok": the slopes agree to rtol of the sum of the |contributions|. Otherwise the direction is halved until single
+    elements are at fault. There the function is either smooth and the gradient "wrong", or it has a "kink": its
+    one-sided slopes differ however small the step, and the gradient lies between.
     """
     surroundings = _Surroundings(function, x, gradient, g, direction, rtol)
     with np.errstate(all="ignore"):                 # a step may leave the domain: no agreement, a smaller one is tried
@@ -71,25 +73,25 @@ class _Surroundings:
         return found if found.verdict != "ok" else slope
 
     def _settled(self, v, analytic, size):
-        """The Slope along v at the first step that agrees, else at the last."""
+        """The Slope along v: "ok" at the first step that agrees, else what KINK_STEP shows."""
+        tolerance = self.rtol * size + self.rounding / (STEPS[0] * self.unit)
         for step in STEPS:
-            h = step * self.unit
-            left, right, central, far_gap, near_gap = self._differences(v, h)
-            tolerance = self.rtol * size + self.rounding / h
-            smooth = near_gap <= 0.75 * far_gap or near_gap <= tolerance    # curvature halves with the step, not a kink
+            left, right, central, smooth = self._differences(v, step * self.unit, tolerance)
             if smooth and abs(analytic - central) <= tolerance:
                 return Slope(analytic, left, right, "ok")
-        tolerance = self.rtol * max(abs(left), abs(right), abs(analytic)) + self.rounding / h
+        left, right, _, smooth = self._differences(v, KINK_STEP * self.unit, tolerance)
+        tolerance = self.rtol * max(abs(left), abs(right)) + self.rounding / (KINK_STEP * self.unit)
         between = min(left, right) - tolerance <= analytic <= max(left, right) + tolerance
         return Slope(analytic, left, right, "kink" if between and not smooth else "wrong")
 
-    def _differences(self, v, h):
-        """One-sided and central slopes from steps h and h / 2, extrapolated to 0, and the gap between sides at both."""
+    def _differences(self, v, h, tolerance):
+        """Slopes from the left, from the right and central, of steps h and h / 2 extrapolated to 0; whether smooth."""
         far_left, far_right = -self._change(-h * v) / h, self._change(h * v) / h
         near_left, near_right = -self._change(-h / 2 * v) / (h / 2), self._change(h / 2 * v) / (h / 2)
+        far_gap, near_gap = abs(far_right - far_left), abs(near_right - near_left)
+        smooth = near_gap <= 0.75 * far_gap or near_gap <= tolerance        # curvature halves with the step, not a kink
         central = (4 * (near_left + near_right) - (far_left + far_right)) / 6
-        return (2 * near_left - far_left, 2 * near_right - far_right, central,
-                abs(far_right - far_left), abs(near_right - near_left))
+        return 2 * near_left - far_left, 2 * near_right - far_right, central, smooth
 
     def _change(self, step):
         """<g, function(x + step) - function(x)>, summed exactly; NaN where it is not finite."""

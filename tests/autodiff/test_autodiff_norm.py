@@ -1,0 +1,47 @@
+"""Batch normalisation: what it returns, that its gradient is worked out once, errors."""
+import numpy as np
+import pytest
+
+from tinyq import kernels
+from tinyq.autodiff import Tensor, norm
+from tinyq.errors import UsageError
+from tinyq.streams import Streams
+
+
+def normal(*shape):
+    return Streams(6).key("norm", str(shape)).normal(shape)
+
+
+def test_output_and_statistics():
+    x, weight, bias = normal(4, 3, 2, 5), normal(3), normal(3) + 1
+    y, mean, variance = norm.batch_norm_with_statistics(Tensor(x, requires_grad=True), weight, bias, 1e-3)
+    centre, spread = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    assert np.allclose(mean, centre) and np.allclose(variance, spread)
+    normalised = (x - centre[:, None, None]) / np.sqrt(spread + 1e-3)[:, None, None]
+    assert np.allclose(y.data, normalised * weight[:, None, None] + bias[:, None, None])
+    assert isinstance(y, Tensor) and type(mean) is type(variance) is np.ndarray
+
+
+def test_given_the_batchs_own_statistics_inference_gives_the_same():
+    x, weight, bias = normal(6, 3), normal(3), normal(3)
+    y, mean, variance = norm.batch_norm(x, weight, bias, eps=1e-5)
+    assert np.allclose(norm.batch_norm_inference(x, weight, bias, mean, variance, eps=1e-5).data, y.data)
+
+
+def test_the_three_gradients_are_worked_out_once(monkeypatch):
+    calls = []
+    real = kernels.batch_norm_grad
+    monkeypatch.setattr(kernels, "batch_norm_grad", lambda *a: calls.append(a) or real(*a))
+    x, weight, bias = (Tensor(a, requires_grad=True) for a in (normal(6, 3), normal(3), normal(3)))
+    norm.batch_norm(x, weight, bias, eps=1e-5)[0].backward(normal(6, 3))
+    assert len(calls) == 1 and all(t.grad is not None for t in (x, weight, bias))
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: norm.batch_norm(normal(4, 3), normal(2), None, eps=1e-5), r"batch_norm: weight must be \(3,\); inputs: "),
+    (lambda: norm.batch_norm(normal(4), None, None, eps=1e-5), r"batch_norm: the input must be \(n, c, ...\)"),
+    (lambda: norm.batch_norm_inference(normal(4, 3), None, None, normal(2), normal(3), eps=1e-5), r"mean must be"),
+])
+def test_errors_name_the_operation_and_the_shapes(call, words):
+    with pytest.raises(UsageError, match=words):
+        call()
