@@ -23,6 +23,7 @@ def max_pool2d(x, kernel, stride, padding, dilation=1, ceil_mode=False):
 
 def max_pool2d_grad(g, indices, x_shape):
     """Gradient with respect to x (x_shape): every g, ascending by output, added where its maximum was."""
+    assert g.shape == indices.shape and g.shape[:2] == tuple(x_shape[:2])
     gx = np.zeros(x_shape, np.float32)
     _over_planes(_max_grad_planes, _max_grad_parallel, x_shape,
                  flat(g), np.ascontiguousarray(indices).reshape(-1), gx.reshape(-1))
@@ -60,6 +61,7 @@ def _average(x, windows):
 
 
 def _average_grad(g, x_shape, windows):
+    assert g.shape == (*x_shape[:2], *windows.output_size)
     gx = np.zeros(x_shape, np.float32)
     _over_planes(_average_grad_planes, _average_grad_parallel, x_shape, flat(g), gx.reshape(-1), *_tables(windows))
     return gx
