@@ -39,6 +39,7 @@ def test_training_prints_plain_lines_and_a_table(capsys, tmp_path):
     assert code == 0 and "\r" not in out and err == ""
     lines = out.splitlines()
     assert lines[0] == "recipe none: mlp:8,16 on iris, cbp to ternary, seed 0"
+    assert lines[1] == "data: train 105, validation 15, test 30"
     assert sum(bool(re.match(r"(float|cbp) +epoch +\d/4  loss ", line)) for line in lines) == 4
     assert any(line.startswith("float network: test error") for line in lines)
     assert any(re.match(r"ternary \(cbp\) +\d+\.\d\d% +[\d,]+$", line) for line in lines)

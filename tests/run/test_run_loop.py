@@ -175,6 +175,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 def test_a_run_with_validation_folded_in_has_no_validation_figures(tmp_path):
     result = train(tmp_path / "r", **{"iris.validation": 0})
     assert result["validation_accuracy"] is None
+    assert result["samples"] == {"train": 120, "test": 30}
     assert "validation_loss" not in read_records(tmp_path / "r" / "metrics.jsonl")[0]
 
 

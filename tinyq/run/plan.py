@@ -12,16 +12,22 @@ def headline(config: Config) -> str:
     return f"{config.model} on {config.data}, {config.method}{where}, seed {config.seed}"
 
 
+def splits(bundle) -> str:
+    """How many samples each part has, and whether the validation part is trained on."""
+    parts = {name: getattr(bundle, name) for name in ("train", "validation", "test")}
+    text = ", ".join(f"{name} {len(part):,}" for name, part in parts.items() if part is not None)
+    return text if bundle.validation is not None else f"{text} (the validation part is folded into training)"
+
+
 def plan(config: Config) -> str:
     """Data, phases, steps and sizes; loads the data and makes the model, and trains nothing."""
     job = build(config)
     planned = levels.parse(config.levels)
     layers = sizes(job.model, planned)
     steps = -(-len(job.loader) // config.accumulate)
-    splits = {name: getattr(job.bundle, name) for name in ("train", "validation", "test")}
     confined = [size for size in layers if size.set_name]
     lines = [
-        "data         " + ", ".join(f"{name} {len(split):,}" for name, split in splits.items() if split is not None),
+        f"data         {splits(job.bundle)}",
         f"input        {job.bundle.input_shape}, {job.bundle.num_classes} classes",
         *(f"phase        {phase.name}: {phase.epochs} epochs of {steps:,} steps, {type(phase.optimizer).__name__}, "
           f"lr {phase.optimizer.groups[0]['lr']:g}" for phase in job.phases),

@@ -27,6 +27,8 @@ def outcome(job: Job, position: Position, weights: Weights) -> dict:
         "bytes_float": sum(size.bytes_float for size in layers),
         "bytes_packed": sum(size.bytes_packed for size in layers),
         "weights_sha256": weights_sha256(weights.state),
+        "samples": {name: len(part) for name in ("train", "validation", "test")
+                    if (part := getattr(bundle, name)) is not None},
         "data_sha256": bundle.manifest["sha256"],
     }
 

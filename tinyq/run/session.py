@@ -14,6 +14,7 @@ from tinyq.run.checkpoint import Position
 from tinyq.run.config import Config
 from tinyq.run.loop import Loop
 from tinyq.run.measure import measure
+from tinyq.run.plan import splits
 from tinyq.run.progress import Progress
 from tinyq.run.resolve import Resolved, read_toml, resolve, to_toml
 from tinyq.run.signals import Stopped, stop_request
@@ -66,6 +67,7 @@ def _carry_out(job: Job, folder: Path, position: Position, states) -> dict:
     epochs = sum(phase.epochs for phase in job.phases)
     steps_per_epoch = -(-len(job.loader) // job.config.accumulate)
     progress = Progress(epochs, steps_per_epoch, position.steps)
+    progress.say(f"data: {splits(job.bundle)}")
     try:
         with Journal(folder / METRICS_FILE, keep=position.records) as journal, stop_request() as request:
             loop = Loop(job, position, folder, journal, progress, request,
