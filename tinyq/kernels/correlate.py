@@ -67,13 +67,16 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
     else:
         lay_out(image, layout, (0, channels), (top, bottom + layout.plane[0] - rows), sample)
         base = sample.ctypes.data
-    end = (bottom - 1) * width + columns
-    for q in range(top * width, end, COLUMNS):
-        lanes = LANES if end - q <= LANES else COLUMNS
-        if layout.direct:
-            q = min(q, (rows - 1) * width + columns - lanes)            # the source has no slack to read beyond
-        _products(packed[group], base + q * 4, layout, lanes, tiles)
-        _store(tiles, q, lanes, m, bottom, layout, scale[group * m:], shift[group * m:], target[i, group * m:])
+    aligned = columns % COLUMNS == 0                                    # rows of whole tiles waste nothing
+    end = columns if aligned else (bottom - top - 1) * width + columns
+    for row in range(top, bottom, 1 if aligned else bottom - top):
+        for x in range(0, end, COLUMNS):
+            lanes = LANES if end - x <= LANES else COLUMNS
+            q = row * width + x
+            if layout.direct:
+                q = min(q, (rows - 1) * width + columns - lanes)        # the source has no slack to read beyond
+            _products(packed[group], base + q * 4, layout, lanes, tiles)
+            _store(tiles, q, lanes, m, bottom, layout, scale[group * m:], shift[group * m:], target[i, group * m:])
 
 
 @njit

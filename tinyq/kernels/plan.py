@@ -63,9 +63,16 @@ class Plan:
 
     @cached_property
     def plane(self) -> tuple[int, int]:
-        """Rows and columns of one phase of one channel as laid out."""
-        extra = (self._reach // self.step).max(0)
-        return self.rows + int(extra[0]), self.columns + int(extra[1])
+        """Rows and columns of one phase of one channel as laid out; a row's right padding is the next one's left."""
+        below, beside = (int(e) for e in (self._reach // self.step).max(0))
+        return self.rows + below, self.columns + beside - min(beside, self._padding(self.columns + beside))
+
+    def _padding(self, width) -> int:
+        """Zeros that every row of `width` has on both sides, whatever its phase."""
+        start, step = self.origin[1] + self.phases[:, 1], self.step[1]
+        left = -(start // step)
+        right = width - 1 - (self.source_size[1] - 1 - start) // step
+        return max(0, min(int(left.min()), int(right.min())))
 
     @cached_property
     def offsets(self) -> np.ndarray:
@@ -83,8 +90,8 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Elements of the laid-out sample."""
-        return len(self.phases) * self.channels * self.plane[0] * self.plane[1]
+        """Elements of the laid-out sample, its last row's right padding included."""
+        return len(self.phases) * self.channels * self.plane[0] * self.plane[1] + self.columns
 
     @property
     def virtual_pixels(self) -> int:
