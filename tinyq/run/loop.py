@@ -25,9 +25,9 @@ class Loop:
         self._clock = time.monotonic()
 
     def run(self, states: dict | None = None) -> None:
-        """All phases, from the states of a checkpoint if given; every constrained weight ends on a level, or latent.
+        """Train through all phases, the one in hand from the states of a checkpoint if given.
 
-        The last phase's method has not finished yet, so that its latent weights can still be looked at.
+        The last phase's method is left unfinished, so that its latent weights can still be looked at.
         """
         while True:
             phase = self.job.phases[self.position.phase]

@@ -95,8 +95,9 @@ def check_probe(path, model, held: Weights) -> None:
 
 
 def probe_inputs(bundle):
-    """The first few test samples, as the network gets them."""
-    x, _ = bundle.test.batch(np.arange(min(PROBES, len(bundle.test))))
+    """A few samples as the network gets them: the first ones of the test part, if there is one."""
+    split = bundle.train if bundle.test is None else bundle.test
+    x, _ = split.batch(np.arange(min(PROBES, len(split))))
     return np.ascontiguousarray(x, np.float32)
 
 
