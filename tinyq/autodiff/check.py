@@ -37,7 +37,8 @@ class Finding:
     def __str__(self):
         """One line."""
         at = "" if self.entry is None else f" at {self.entry}"
-        return (f"the gradient of {self.where} is {self.verdict}{at}: {self.analytic:.9g} "
+        what = f"input {self.where}" if isinstance(self.where, int) else self.where
+        return (f"the gradient of {what} is {self.verdict}{at}: {self.analytic:.9g} "
                 f"against {self.left:.9g} from the left and {self.right:.9g} from the right")
 
 
