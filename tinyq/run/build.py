@@ -107,11 +107,13 @@ def schedule_of(config: Config) -> schedules.Schedule:
 
 
 def use_threads(threads: int | None) -> None:
-    """Run the kernels on so many threads, by default one for every core this process may use."""
-    cores = len(os.sched_getaffinity(0))
-    os.environ.setdefault("NUMBA_NUM_THREADS", str(max(cores, threads or 0)))       # read when numba is imported
+    """Run the kernels on so many threads; None: as numba would, one for every core this process may use."""
+    if threads is None:
+        return
+    if threads > len(os.sched_getaffinity(0)):
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))        # the most there can be; numba's import reads it
     try:
-        kernels.set_threads(threads or cores)
+        kernels.set_threads(threads)
     except ValueError as error:
         raise UsageError(f"--threads {threads}: {error}; set NUMBA_NUM_THREADS in the environment") from None
 
