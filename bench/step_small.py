@@ -30,23 +30,25 @@ class Block(torch.nn.Module):
     def forward(self, x):
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         if self.extra:
-            x = F.pad(x[:, :, ::self.stride, ::self.stride], (0, 0, 0, 0, self.extra // 2, self.extra - self.extra // 2))
+            before = self.extra // 2
+            x = F.pad(x[:, :, ::self.stride, ::self.stride], (0, 0, 0, 0, before, self.extra - before))
         return F.relu(y + x)
 
 
 def torch_lenet():
     from torch.nn import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
 
-    return Sequential(Conv2d(1, 6, 5, padding=2), ReLU(), MaxPool2d(2), Conv2d(6, 16, 5), ReLU(), MaxPool2d(2), Flatten(),
-                      Linear(400, 120), ReLU(), Linear(120, 84), ReLU(), Linear(84, 10))
+    return Sequential(Conv2d(1, 6, 5, padding=2), ReLU(), MaxPool2d(2), Conv2d(6, 16, 5), ReLU(), MaxPool2d(2),
+                      Flatten(), Linear(400, 120), ReLU(), Linear(120, 84), ReLU(), Linear(84, 10))
 
 
 def torch_resnet20():
     from torch.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
 
-    blocks = [Block(16 * 2 ** max(0, s - (i == 0)), 16 * 2**s, 2 if s and i == 0 else 1) for s in range(3) for i in range(3)]
-    return Sequential(Conv2d(3, 16, 3, padding=1, bias=False), BatchNorm2d(16), ReLU(), *blocks, AdaptiveAvgPool2d(1), Flatten(),
-                      Linear(64, 10))
+    stages = [(16 * 2**s, i == 0 and s > 0) for s in range(3) for i in range(3)]         # channels, halves the image
+    blocks = [Block(c // (1 + halves), c, 1 + halves) for c, halves in stages]
+    return Sequential(Conv2d(3, 16, 3, padding=1, bias=False), BatchNorm2d(16), ReLU(), *blocks,
+                      AdaptiveAvgPool2d(1), Flatten(), Linear(64, 10))
 
 
 def steps(name):
@@ -95,7 +97,8 @@ def main():
         ours, peer = steps(name)
         print(f"{name}: loss of the first steps {ours():.6f} {peer():.6f}")
         repeat = 20 if name == "lenet" else 2
-        print(line(f"{name} batch {batch}, {args.threads} threads", summary(interleave(ours, peer, args.pairs, repeat))))
+        measured = interleave(ours, peer, args.pairs, repeat)
+        print(line(f"{name} batch {batch}, {args.threads} threads", summary(measured)))
 
 
 if __name__ == "__main__":

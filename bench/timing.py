@@ -51,5 +51,6 @@ def summary(measured):
 
 def line(name, result):
     """One row of a report."""
-    return (f"{name:32} tinyq {result['ours_ms']:8.2f} ms   PyTorch {result['peer_ms']:8.2f} ms   ratio {result['ratio']:.2f} "
-            f"(quartiles {result['low']:.2f} to {result['high']:.2f}, {result['pairs']} pairs)")
+    return (f"{name:32} tinyq {result['ours_ms']:8.2f} ms   PyTorch {result['peer_ms']:8.2f} ms   "
+            f"ratio {result['ratio']:.2f} (quartiles {result['low']:.2f} to {result['high']:.2f}, "
+            f"{result['pairs']} pairs)")

@@ -1,4 +1,4 @@
-"""Matrix product and convolution: the register tiles give the bits of the plain twins, whatever the shape or threads."""
+"""Matrix product and convolution: the register tiles give the bits of the plain twins for any shape and threads."""
 import numpy as np
 import pytest
 
@@ -30,7 +30,8 @@ def assert_same_bits(a, b):
 
 
 # m, k, n: below, at and beyond a tile and a block of 256; single rows and columns
-@pytest.mark.parametrize("m, k, n", [(5, 7, 3), (64, 400, 120), (33, 600, 65), (1, 300, 1), (8, 256, 32), (17, 257, 1), (1, 1, 40)])
+@pytest.mark.parametrize("m, k, n", [
+    (5, 7, 3), (64, 400, 120), (33, 600, 65), (1, 300, 1), (8, 256, 32), (17, 257, 1), (1, 1, 40)])
 def test_matmul_has_the_twins_bits(m, k, n, threads):
     a, b = normal("a", m, k), normal("b", n, k).T
     assert_same_bits(kernels.matmul(a, b), plain_matmul.matmul(a, b))
@@ -95,7 +96,8 @@ def test_the_image_is_never_unfolded():
     geometry = kernels.conv_geometry(x.shape, w.shape, 1, 1)
     kernels.conv2d(x, w, geometry)
     unfolded = x.nbytes * 9
-    for kernel, arrays in ((kernels.conv2d, (x, w)), (kernels.conv2d_input_grad, (x, w)), (kernels.conv2d_weight_grad, (x, x))):
+    passes = ((kernels.conv2d, (x, w)), (kernels.conv2d_input_grad, (x, w)), (kernels.conv2d_weight_grad, (x, x)))
+    for kernel, arrays in passes:
         tracemalloc.start()
         kernel(*arrays, geometry)
         peak = tracemalloc.get_traced_memory()[1]

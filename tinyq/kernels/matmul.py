@@ -1,11 +1,14 @@
-"""The matrix product in the contract's order, on the register tile of micro.py."""
+"""The matrix product in the contract's order, on the register tile of micro.py.
+
+Compiled code gets addresses and strides, so that one specialisation serves every layout of the operands.
+"""
 import numba
 import numpy as np
 
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.correlate import parts_of
-from tinyq.kernels.micro import COLUMNS, FLUSH, ROWS, tile
+from tinyq.kernels.micro import COLUMNS, FLUSH, ROWS, peek, tile
 
 # Below this many products waking the other threads costs more than they save.
 WORTH_THREADS = 1 << 19
@@ -20,44 +23,46 @@ def matmul(a, b):
         return np.zeros((m, n), np.float32)
     step_m, step_k = (s // a.itemsize for s in a.strides)
     rows = np.minimum(np.arange(-(-m // ROWS) * ROWS), m - 1) * step_m      # beyond the last: the last again
-    panels = -(-n // COLUMNS)
     threads = numba.get_num_threads()
-    parts = parts_of(panels, len(rows) // ROWS, threads)
+    parts = parts_of(-(-n // COLUMNS), len(rows) // ROWS, threads)
     out = np.empty((m, n), np.float32)
     panel = np.empty((threads, PRODUCT_BLOCK, COLUMNS), np.float32)
     tiles = np.empty((threads, len(rows) // ROWS, ROWS, COLUMNS), np.float32)
     tasks = _alone if m * n * k < WORTH_THREADS else _tasks
-    tasks(a, rows, step_k, b, parts, panel, tiles, out)
+    tasks(a.ctypes.data, rows, step_k, b.ctypes.data, k, b.strides[0] // b.itemsize, b.strides[1] // b.itemsize, parts,
+          panel, tiles, out)
     return out
 
 
 @njit(parallel=True)
-def _tasks(a, rows, step_k, b, parts, panel, tiles, out):
+def _tasks(a, rows, step_k, b, k, b_row, b_column, parts, panel, tiles, out):
     for task in prange(-(-out.shape[1] // COLUMNS) * parts):
         thread = numba.get_thread_id()
-        _task(a, rows, step_k, b, task // parts * COLUMNS, task % parts, parts, panel[thread], tiles[thread], out)
+        _task(a, rows, step_k, b, k, b_row, b_column, task // parts * COLUMNS, task % parts, parts, panel[thread],
+              tiles[thread], out)
 
 
 @njit
-def _alone(a, rows, step_k, b, parts, panel, tiles, out):
+def _alone(a, rows, step_k, b, k, b_row, b_column, parts, panel, tiles, out):
     for task in range(-(-out.shape[1] // COLUMNS) * parts):
-        _task(a, rows, step_k, b, task // parts * COLUMNS, task % parts, parts, panel[0], tiles[0], out)
+        _task(a, rows, step_k, b, k, b_row, b_column, task // parts * COLUMNS, task % parts, parts, panel[0], tiles[0],
+              out)
 
 
 @njit
-def _task(a, rows, step_k, b, column, part, parts, panel, tiles, out):
+def _task(a, rows, step_k, b, k, b_row, b_column, column, part, parts, panel, tiles, out):
     """Row tiles `part` of `parts` for the COLUMNS outputs from `column`."""
     first, last = tiles.shape[0] * part // parts, tiles.shape[0] * (part + 1) // parts
-    k, width = b.shape[0], min(COLUMNS, out.shape[1] - column)
+    width = min(COLUMNS, out.shape[1] - column)
     tiles[first:last] = 0
     if width < COLUMNS:
         panel[:] = 0
     for start in range(0, k, PRODUCT_BLOCK):
         count = min(PRODUCT_BLOCK, k - start)
-        _pack(b[start:start + count, column:column + width], panel)
+        _pack(b + (start * b_row + column * b_column) * 4, b_row, b_column, panel[:count, :width])
         for t in range(first, last):
             total = tiles.ctypes.data + t * ROWS * COLUMNS * 4
-            tile(count, a.ctypes.data + start * step_k * 4, rows.ctypes.data + t * ROWS * 8, step_k, panel.ctypes.data,
+            tile(count, a + start * step_k * 4, rows.ctypes.data + t * ROWS * 8, step_k, panel.ctypes.data,
                  _PANEL_OFFSETS.ctypes.data, total, total, FLUSH)
     for t in range(first, last):
         for r in range(min(ROWS, out.shape[0] - t * ROWS)):
@@ -65,13 +70,13 @@ def _task(a, rows, step_k, b, column, part, parts, panel, tiles, out):
 
 
 @njit
-def _pack(b, panel):
-    """panel[:k, :n] = b (k, n), walking b along its shorter stride."""
-    if b.strides[1] <= b.strides[0]:
-        for i in range(b.shape[0]):
-            for j in range(b.shape[1]):
-                panel[i, j] = b[i, j]
+def _pack(b, b_row, b_column, panel):
+    """panel (k, n) = the matrix at address b with these strides, walked along the shorter one."""
+    if b_column <= b_row:
+        for i in range(panel.shape[0]):
+            for j in range(panel.shape[1]):
+                panel[i, j] = peek(b, i * b_row + j * b_column)
     else:
-        for j in range(b.shape[1]):
-            for i in range(b.shape[0]):
-                panel[i, j] = b[i, j]
+        for j in range(panel.shape[1]):
+            for i in range(panel.shape[0]):
+                panel[i, j] = peek(b, i * b_row + j * b_column)
