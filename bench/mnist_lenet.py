@@ -18,8 +18,8 @@ from tinyq.levels import NAMED
 def run(levels, args):
     """The result of one training, from its folder if it is there."""
     folder = args.output / levels
-    command = [sys.executable, "-m", "tinyq.train", "--model", "lenet", "--data", "mnist", "--data-path", args.data_path,
-               "--method", "cbp", "--levels", levels, "--seed", str(args.seed), "--output", str(folder)]
+    command = [sys.executable, "-m", "tinyq.train", "--model", "lenet", "--data", "mnist", "--method", "cbp",
+               "--levels", levels, "--data-path", args.data_path, "--seed", str(args.seed), "--output", str(folder)]
     if args.threads:
         command += ["--threads", str(args.threads)]
     if not (folder / "result.json").exists():
