@@ -176,11 +176,6 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(capsys):
             assert err == "" and out == "cbp      epoch   2/2  loss 0.5000  error 25.00%  lr 0.1  3 s\na line\n"
 
 
-needs_lazy_kernels = pytest.mark.xfail(
-    strict=True, reason="tinyq.kernels imports every kernel, and numba with them, as soon as it is imported itself")
-
-
-@needs_lazy_kernels
 def test_more_threads_than_cores_change_no_bit(tmp_path, trained):
     process = spawn(f"tinyq.train {QUICK} --levels shift2 --threads 5 --output {tmp_path / 'r'}")
     _, err = process.communicate(timeout=60)
@@ -189,7 +184,6 @@ def test_more_threads_than_cores_change_no_bit(tmp_path, trained):
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
 
 
-@needs_lazy_kernels
 def test_help_needs_no_compiler():
     code = ("import sys\nfrom tinyq.train import main\n"
             "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"

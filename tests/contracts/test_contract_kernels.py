@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tinyq import kernels
+from tinyq.errors import TinyqError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KERNELS = [(family, name) for family, names in kernels.FAMILIES.items() for name in names]
@@ -59,6 +60,12 @@ def test_the_lint_sees_what_it_forbids(tmp_path):
 
 
 def test_subnormals_are_kept():
-    from tinyq.kernels.arithmetic import verify_arithmetic
+    kernels.verify_arithmetic()
 
-    verify_arithmetic()
+
+def test_flushed_subnormals_are_noticed(monkeypatch):
+    from tinyq.kernels import arithmetic
+
+    monkeypatch.setattr(arithmetic, "_halve", lambda x, out: None)          # what a flushing thread leaves: zeros
+    with pytest.raises(TinyqError, match="flushes subnormal"):
+        kernels.verify_arithmetic()

@@ -10,7 +10,7 @@ from tinyq.kernels.geometry import ConvGeometry, conv_geometry
 
 # family (a module here and its twin in reference/) -> the functions it offers
 FAMILIES = {
-    "matmul": ("matmul",),
+    "product": ("matmul",),
     "conv": ("conv2d", "conv2d_input_grad", "conv2d_weight_grad"),
     "functions": ("exp", "log", "tanh", "sigmoid"),
     "activation": ("relu", "relu_grad", "add", "channel_affine"),
@@ -34,9 +34,13 @@ def _dispatching(family, name):
     return kernel
 
 
-for _family, _names in FAMILIES.items():
-    for _name in _names:
-        globals()[_name] = _dispatching(_family, _name)
+def __getattr__(name):
+    """A kernel is imported, and numba with it, when it is first asked for: --help needs neither."""
+    for family, names in FAMILIES.items():
+        if name in names:
+            globals()[name] = _dispatching(family, name)
+            return globals()[name]
+    raise AttributeError(f"module 'tinyq.kernels' has no attribute {name!r}")
 
 
 def set_threads(count: int) -> None:
@@ -46,4 +50,12 @@ def set_threads(count: int) -> None:
     numba.set_num_threads(count)
 
 
-__all__ = ["ConvGeometry", "conv_geometry", "set_threads", *(n for names in FAMILIES.values() for n in names)]
+def verify_arithmetic() -> None:
+    """TinyqError if a thread of the kernels flushes subnormal numbers to zero."""
+    from tinyq.kernels import arithmetic
+
+    arithmetic.verify_arithmetic()
+
+
+__all__ = ["ConvGeometry", "conv_geometry", "set_threads", "verify_arithmetic",
+           *(n for names in FAMILIES.values() for n in names)]

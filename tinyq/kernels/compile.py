@@ -10,7 +10,10 @@ from numba import config
 from numba.core import event
 from numba.core.registry import cpu_target
 
+from tinyq.kernels.memory import keep_freed_memory
+
 prange = numba.prange
+keep_freed_memory()
 
 
 def njit(function=None, *, parallel=False):

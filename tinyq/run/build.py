@@ -107,9 +107,16 @@ def schedule_of(config: Config) -> schedules.Schedule:
 
 
 def use_threads(threads: int | None) -> None:
-    """Run the kernels on so many threads; None: as numba would, one for every core this process may use."""
-    if threads is None:
-        return
+    """Run the kernels on so many threads (None: as numba would, one for every core this process may use).
+
+    TinyqError if a thread would not compute as IEEE-754 says.
+    """
+    if threads:
+        _set_threads(threads)
+    kernels.verify_arithmetic()
+
+
+def _set_threads(threads: int) -> None:
     if threads > len(os.sched_getaffinity(0)):
         os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))        # the most there can be; numba's import reads it
     try:

@@ -2,7 +2,7 @@
 import numpy as np
 
 from tinyq.kernels.contract import samples_per_chunk
-from tinyq.kernels.reference.matmul import sum_products
+from tinyq.kernels.reference.product import sum_products
 
 
 def conv2d(x, w, geometry, scale=None, bias=None):
