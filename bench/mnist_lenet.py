@@ -36,12 +36,12 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     print(f"{machine()}; seed {args.seed}\n")
-    print("| levels | float test error | constrained test error | on levels | bytes float | bytes packed | seconds |")
-    print("|---|---|---|---|---|---|---|")
+    print("| levels | float test error | constrained test error | on levels | bytes float | bytes packed |")
+    print("|---|---|---|---|---|---|")
     for levels in NAMED:
         r = run(levels, args)
         print(f"| {levels} | {100 * (1 - r['test_accuracy_float']):.2f} % | {100 * (1 - r['test_accuracy']):.2f} % | "
-              f"{100 * r['on_levels']:.0f} % | {r['bytes_float']:,} | {r['bytes_packed']:,} | {r['seconds']:.0f} |")
+              f"{100 * r['on_levels']:.0f} % | {r['bytes_float']:,} | {r['bytes_packed']:,} |")
 
 
 if __name__ == "__main__":

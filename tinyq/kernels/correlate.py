@@ -4,7 +4,7 @@ import numpy as np
 
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.layout import lay_out
-from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, ROWS, any_tile, peek, store_run
+from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, ROWS, any_tile, peek, poke, store_run
 
 _PACKED_ROWS = np.arange(ROWS)
 _TASKS_A_THREAD = 2
@@ -84,15 +84,18 @@ def _products(packed, base, layout, lanes, tiles):
     """All rows' sums for `lanes` virtual pixels: blocks of k ascending, each from +0, added to the total."""
     k, blocks = packed.shape[1], layout.block_starts
     one_block = blocks.shape[0] == 2
+    flags = 0 if one_block else FLUSH
     if not one_block:
         tiles[:] = 0
+    # Addresses are taken outside the loop: each costs a counted reference to its array.
+    weights, rows, offsets, sums = (
+        packed.ctypes.data, _PACKED_ROWS.ctypes.data, layout.offsets.ctypes.data, tiles.ctypes.data)
     for b in range(blocks.shape[0] - 1):
         start, count = blocks[b], blocks[b + 1] - blocks[b]
         for t in range(packed.shape[0]):
-            out = tiles.ctypes.data + t * ROWS * lanes * 4
-            weights = packed.ctypes.data + (t * k + start) * ROWS * 4
-            any_tile(lanes, count, weights, _PACKED_ROWS.ctypes.data, ROWS, base,
-                     layout.offsets.ctypes.data + start * 8, out, out, 0 if one_block else FLUSH)
+            out = sums + t * ROWS * lanes * 4
+            row = weights + (t * k + start) * ROWS * 4
+            any_tile(lanes, count, row, rows, ROWS, base, offsets + start * 8, out, out, flags)
 
 
 @njit
@@ -100,20 +103,20 @@ def _store(tiles, q, lanes, m, bottom, layout, scale, shift, target):
     """Scatter the tiles' virtual pixels q, q + 1, ... to the target, dropping those beyond a row's outputs."""
     columns, width, spread = layout.outputs[1], layout.plane[1], layout.spread[1]
     plane = target.shape[1] * target.shape[2]
+    sums, into = tiles.ctypes.data, target.ctypes.data
     y, x, lane = q // width, q % width, 0
     while lane < lanes and y < bottom:
         if x < columns:
             last = min(lane + columns - x, lanes)
             row = layout.first[0] + y * layout.spread[0]
             column = layout.first[1] + x * spread
-            if spread == 1:
-                at = target.ctypes.data + (row * target.shape[2] + column - lane) * 4
-                for r in range(m):
-                    store_run(tiles.ctypes.data + r * lanes * 4, at + r * plane * 4, lane, last, scale[r], shift[r])
-            else:
-                for r in range(m):
-                    run = tiles.ctypes.data + (r * lanes + lane) * 4
-                    _store_spread(run, last - lane, spread, scale[r], shift[r], target[r, row, column:])
+            at = into + (row * target.shape[2] + column) * 4
+            for r in range(m):
+                run, place = sums + r * lanes * 4, at + r * plane * 4
+                if spread == 1:
+                    store_run(run, place - lane * 4, lane, last, scale[r], shift[r])
+                else:
+                    _store_spread(run + lane * 4, last - lane, spread, scale[r], shift[r], place)
         lane += width - x
         y, x = y + 1, 0
 
@@ -122,4 +125,4 @@ def _store(tiles, q, lanes, m, bottom, layout, scale, shift, target):
 def _store_spread(run, count, spread, scale, shift, target):
     """store_run to every spread-th place."""
     for j in range(count):
-        target[j * spread] = (peek(run, j) + np.float32(0)) * scale + shift
+        poke(target, j * spread, (peek(run, j) + np.float32(0)) * scale + shift)

@@ -10,6 +10,7 @@ def lay_out(source, layout, channel_range, row_range, target):
     Only the channels and plane rows in the two ranges are filled; target is flat (phases, channels, *plane).
     """
     channels, h, w = source.shape
+    base, into = source.ctypes.data, target.ctypes.data         # outside the loops: a counted reference each
     height, width = layout.plane[0], layout.plane[1]
     step_y, step_x = layout.step[0], layout.step[1]
     for p in range(layout.phases.shape[0]):
@@ -20,23 +21,22 @@ def lay_out(source, layout, channel_range, row_range, target):
             for r in range(row_range[0], row_range[1]):
                 y = r * step_y + top
                 if 0 <= y < h:
-                    at = ((p * channels + c) * height + r) * width
-                    _copy_row(source, c, y, start, step_x, first, last, target, at)
+                    run = base + ((c * h + y) * w + start + first * step_x) * 4
+                    at = into + (((p * channels + c) * height + r) * width + first) * 4
+                    _copy_run(run, step_x, at, last - first)
 
 
 @njit
-def _copy_row(source, c, y, start, step, first, last, target, at):
-    """target[at + i] = source[c, y, start + i * step] for first <= i < last."""
-    base = source.ctypes.data + ((c * source.shape[1] + y) * source.shape[2] + start + first * step) * 4
-    into = target.ctypes.data + (at + first) * 4
+def _copy_run(source, step, target, count):
+    """target[i] = source[i * step], both addresses of float32."""
     if step == 1:
-        copy_floats(base, into, last - first)
+        copy_floats(source, target, count)
     elif step == 2:                                                  # a constant step is vectorised
-        for i in range(last - first):
-            poke(into, i, peek(base, 2 * i))
+        for i in range(count):
+            poke(target, i, peek(source, 2 * i))
     else:
-        for i in range(last - first):
-            poke(into, i, peek(base, step * i))
+        for i in range(count):
+            poke(target, i, peek(source, step * i))
 
 
 @njit
@@ -47,12 +47,13 @@ def channels_last(source, virtual, target):
     """
     channels, pixels = source.shape
     columns = target.shape[2]
+    base, into, rows = source.ctypes.data, target.ctypes.data, virtual.ctypes.data
+    tile = target.shape[1] * columns
     whole, vector = pixels - pixels % LANES, channels - channels % LANES
     for c in range(0, vector, LANES):
-        into = target[c // columns].ctypes.data + (c % columns) * 4
+        at = into + (c // columns * tile + c % columns) * 4
         for p in range(0, whole, LANES):
-            transpose_tile(source.ctypes.data + (c * pixels + p) * 4, pixels, into, virtual.ctypes.data + p * 8,
-                           columns)
+            transpose_tile(base + (c * pixels + p) * 4, pixels, at, rows + p * 8, columns)
     for c in range(channels):
         for p in range(whole if c < vector else 0, pixels):
             target[c // columns, virtual[p], c % columns] = source[c, p]

@@ -155,21 +155,33 @@ def store_run(typingctx, source, target, first, last, scale, shift):
         source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in (source, target))
         scale, shift = _broadcast(builder, scale), _broadcast(builder, shift)
         for v in range(VECTORS):
-            lanes = ir.Constant(ir.VectorType(I32, LANES), list(range(v * LANES, (v + 1) * LANES)))
-            mask = builder.and_(builder.icmp_signed(">=", lanes, _broadcast_int(builder, first)),
-                                builder.icmp_signed("<", lanes, _broadcast_int(builder, last)))
-            value = _load_vector(builder, source, I64(v * LANES))
-            value = builder.fadd(value, ir.Constant(VEC, [0.0] * LANES))        # -0 becomes +0 (contract)
-            value = builder.fadd(builder.fmul(value, scale), shift)
-            pointer = builder.bitcast(_element(builder, target, I64(v * LANES)), ir.PointerType(VEC))
-            store = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(ir.VoidType(), [VEC, ir.PointerType(VEC), I32, ir.VectorType(I1, LANES)]),
-                f"llvm.masked.store.v{LANES}f32.p0")
-            builder.call(store, [value, pointer, I32(4), mask])
+            begin, end = I64(v * LANES), I64((v + 1) * LANES)
+            whole = builder.and_(builder.icmp_signed("<=", first, begin), builder.icmp_signed(">=", last, end))
+            some = builder.and_(builder.icmp_signed("<", first, end), builder.icmp_signed(">", last, begin))
+            with builder.if_then(some):
+                value = _load_vector(builder, source, begin)
+                value = builder.fadd(value, ir.Constant(VEC, [0.0] * LANES))        # -0 becomes +0 (contract)
+                value = builder.fadd(builder.fmul(value, scale), shift)
+                with builder.if_else(whole) as (plainly, masked):                   # a masked store costs several
+                    with plainly:
+                        _store_vector(builder, value, target, begin)
+                    with masked:
+                        _store_masked(builder, value, target, v, first, last)
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _store_masked(builder, value, target, v, first, last):
+    """Store the lanes of vector v of a tile row that lie in first <= j < last."""
+    lanes = ir.Constant(ir.VectorType(I32, LANES), list(range(v * LANES, (v + 1) * LANES)))
+    mask = builder.and_(builder.icmp_signed(">=", lanes, _broadcast_int(builder, first)),
+                        builder.icmp_signed("<", lanes, _broadcast_int(builder, last)))
+    pointer = builder.bitcast(_element(builder, target, I64(v * LANES)), ir.PointerType(VEC))
+    arguments = [VEC, ir.PointerType(VEC), I32, ir.VectorType(I1, LANES)]
+    store = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), arguments), f"llvm.masked.store.v{LANES}f32.p0")
+    builder.call(store, [value, pointer, I32(4), mask])
 
 
 def _broadcast_int(builder, value):

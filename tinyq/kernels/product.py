@@ -54,6 +54,8 @@ def _task(a, rows, step_k, b, k, b_row, b_column, column, part, parts, panel, ti
     """Row tiles `part` of `parts` for the COLUMNS outputs from `column`."""
     first, last = tiles.shape[0] * part // parts, tiles.shape[0] * (part + 1) // parts
     width = min(COLUMNS, out.shape[1] - column)
+    row, columns, offsets, sums = (                                  # outside the loop: a counted reference each
+        rows.ctypes.data, panel.ctypes.data, _PANEL_OFFSETS.ctypes.data, tiles.ctypes.data)
     tiles[first:last] = 0
     if width < COLUMNS:
         panel[:] = 0
@@ -61,9 +63,8 @@ def _task(a, rows, step_k, b, k, b_row, b_column, column, part, parts, panel, ti
         count = min(PRODUCT_BLOCK, k - start)
         _pack(b + (start * b_row + column * b_column) * 4, b_row, b_column, panel[:count, :width])
         for t in range(first, last):
-            total = tiles.ctypes.data + t * ROWS * COLUMNS * 4
-            tile(count, a + start * step_k * 4, rows.ctypes.data + t * ROWS * 8, step_k, panel.ctypes.data,
-                 _PANEL_OFFSETS.ctypes.data, total, total, FLUSH)
+            total = sums + t * ROWS * COLUMNS * 4
+            tile(count, a + start * step_k * 4, row + t * ROWS * 8, step_k, columns, offsets, total, total, FLUSH)
     for t in range(first, last):
         for r in range(min(ROWS, out.shape[0] - t * ROWS)):
             out[t * ROWS + r, column:column + width] = tiles[t, r, :width]

@@ -82,6 +82,10 @@ def _task(x, g, part, parts, layout, taps, pixel_offsets, sample, gradient, carr
 @njit
 def _add_sample(base, before, total, virtual, taps, pixel_offsets, gradient, first, last, carry, sums):
     """Add one sample's pixels, which are numbers before <= p < before + virtual.size of the chunk's total."""
+    columns = sums.shape[3]
+    tile = ROWS * columns * 4                                        # bytes
+    tap, pixel, rows = taps.ctypes.data, pixel_offsets.ctypes.data, gradient.ctypes.data
+    carried, added = carry.ctypes.data, sums.ctypes.data
     p = before
     while p < before + virtual.size:
         stop = min((p // PRODUCT_BLOCK + 1) * PRODUCT_BLOCK, before + virtual.size)
@@ -90,7 +94,7 @@ def _add_sample(base, before, total, virtual, taps, pixel_offsets, gradient, fir
         count = virtual[stop - 1 - before] + 1 - start
         for t in range(first, last):
             for c in range(sums.shape[1]):
-                any_tile(sums.shape[3], count, base + start * 4, taps.ctypes.data + t * ROWS * 8, 1,
-                         gradient[c, start:].ctypes.data, pixel_offsets.ctypes.data, carry[t, c].ctypes.data,
-                         sums[t, c].ctypes.data, flags)
+                at = (t * sums.shape[1] + c) * tile
+                any_tile(columns, count, base + start * 4, tap + t * ROWS * 8, 1,
+                         rows + (c * gradient.shape[1] + start) * columns * 4, pixel, carried + at, added + at, flags)
         p = stop
