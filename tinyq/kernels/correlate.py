@@ -23,7 +23,7 @@ def correlate(source, weights, plan, scale, shift, target):
         layout = layout._replace(direct=False)
     packed = pack_rows(weights)
     samples = np.zeros((threads, 0 if layout.direct else plan.size + COLUMNS), np.float32)    # the padding stays zero
-    tiles = np.empty((threads, packed.shape[1], ROWS, COLUMNS), np.float32)
+    tiles = np.empty((threads, packed.shape[1] + 1, ROWS, COLUMNS), np.float32)               # slack for store_run
     _tasks(np.ascontiguousarray(source), packed, m, parts, layout, scale, shift, samples, tiles, target)
 
 
@@ -110,13 +110,15 @@ def _store(tiles, q, lanes, m, bottom, layout, scale, shift, target):
             last = min(lane + columns - x, lanes)
             row = layout.first[0] + y * layout.spread[0]
             column = layout.first[1] + x * spread
-            at = into + (row * target.shape[2] + column) * 4
+            at = row * target.shape[2] + column
+            # Behind a run come the next rows of the same part, which are stored after it.
+            room = bottom * target.shape[2] - at if target.shape[2] == columns else last - lane
             for r in range(m):
-                run, place = sums + r * lanes * 4, at + r * plane * 4
+                run, place = sums + (r * lanes + lane) * 4, into + (r * plane + at) * 4
                 if spread == 1:
-                    store_run(run, place - lane * 4, lane, last, scale[r], shift[r])
+                    store_run(run, place, last - lane, room, scale[r], shift[r])
                 else:
-                    _store_spread(run + lane * 4, last - lane, spread, scale[r], shift[r], place)
+                    _store_spread(run, last - lane, spread, scale[r], shift[r], place)
         lane += width - x
         y, x = y + 1, 0
 

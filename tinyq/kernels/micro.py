@@ -143,41 +143,40 @@ def any_tile(columns, k, a, rows, a_step, b, offsets, carry, total, flags):
 
 
 @intrinsic
-def store_run(typingctx, source, target, first, last, scale, shift):
-    """Store lanes first <= j < last of a tile row as source[j] * scale + shift (two roundings) at target[j].
+def store_run(typingctx, source, target, count, room, scale, shift):
+    """target[j] = source[j] * scale + shift (two roundings) for 0 <= j < count <= COLUMNS, given addresses.
 
-    `target` is where lane 0 would go; lanes outside the run are not touched.
+    Whole vectors are read and, where the first `room` places allow, written: what lies behind the run is overwritten
+    with anything, and is to be stored afterwards.
     """
     signature = types.void(types.uintp, types.uintp, types.int64, types.int64, types.float32, types.float32)
 
     def codegen(context, builder, sig, args):
-        source, target, first, last, scale, shift = args
+        source, target, count, room, scale, shift = args
         source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in (source, target))
         scale, shift = _broadcast(builder, scale), _broadcast(builder, shift)
         for v in range(VECTORS):
             begin, end = I64(v * LANES), I64((v + 1) * LANES)
-            whole = builder.and_(builder.icmp_signed("<=", first, begin), builder.icmp_signed(">=", last, end))
-            some = builder.and_(builder.icmp_signed("<", first, end), builder.icmp_signed(">", last, begin))
-            with builder.if_then(some):
+            with builder.if_then(builder.icmp_signed(">", count, begin)):
                 value = _load_vector(builder, source, begin)
                 value = builder.fadd(value, ir.Constant(VEC, [0.0] * LANES))        # -0 becomes +0 (contract)
                 value = builder.fadd(builder.fmul(value, scale), shift)
-                with builder.if_else(whole) as (plainly, masked):                   # a masked store costs several
+                # A masked store takes several times as long as a plain one.
+                with builder.if_else(builder.icmp_signed(">=", room, end)) as (plainly, masked):
                     with plainly:
                         _store_vector(builder, value, target, begin)
                     with masked:
-                        _store_masked(builder, value, target, v, first, last)
+                        _store_first(builder, value, target, begin, builder.sub(count, begin))
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _store_masked(builder, value, target, v, first, last):
-    """Store the lanes of vector v of a tile row that lie in first <= j < last."""
-    lanes = ir.Constant(ir.VectorType(I32, LANES), list(range(v * LANES, (v + 1) * LANES)))
-    mask = builder.and_(builder.icmp_signed(">=", lanes, _broadcast_int(builder, first)),
-                        builder.icmp_signed("<", lanes, _broadcast_int(builder, last)))
-    pointer = builder.bitcast(_element(builder, target, I64(v * LANES)), ir.PointerType(VEC))
+def _store_first(builder, value, target, index, count):
+    """Store the first `count` lanes of a vector."""
+    lanes = ir.Constant(ir.VectorType(I32, LANES), list(range(LANES)))
+    mask = builder.icmp_signed("<", lanes, _broadcast_int(builder, count))
+    pointer = builder.bitcast(_element(builder, target, index), ir.PointerType(VEC))
     arguments = [VEC, ir.PointerType(VEC), I32, ir.VectorType(I1, LANES)]
     store = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(ir.VoidType(), arguments), f"llvm.masked.store.v{LANES}f32.p0")
