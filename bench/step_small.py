@@ -2,13 +2,13 @@
 
     pip install torch numpy && python bench/step_small.py [--threads 2] [--pairs 15]
 
-Same weights, data, threads and float32 on both sides; the two take turns.
+Same weights, data, threads and float32 on both sides, each in a process of its own; the two take turns.
 """
 import argparse
 
 import numpy as np
 import torch
-from timing import interleave, line, machine, summary
+from timing import Side, interleave, line, machine, serve, summary
 
 from tinyq import kernels, models, nn, optim
 from tinyq.autodiff import Tensor
@@ -51,54 +51,78 @@ def torch_resnet20():
                       AdaptiveAvgPool2d(1), Flatten(), Linear(64, 10))
 
 
-def steps(name):
-    """The step of each side, on one batch, from the same weights."""
+def batch_of(name):
+    """The one batch both sides train on."""
     batch, shape = NETWORKS[name]
     stream = Streams(0).key("bench", name)
-    x, y = stream.normal((batch, *shape)).astype(np.float32), stream.integers(0, 10, batch)
+    return stream.normal((batch, *shape)).astype(np.float32), stream.integers(0, 10, batch)
 
-    ours = models.build(name, 10, shape)
-    ours.initialise(Streams(0))
-    optimizer = optim.SGD(ours.parameters(), lr=0.01, momentum=0.9)
 
-    def our_step():
+def our_model(name):
+    """The network with its initial weights, which the peer copies."""
+    model = models.build(name, 10, NETWORKS[name][1])
+    model.initialise(Streams(0))
+    return model
+
+
+def tinyq_step(name, threads):
+    """A training step of tinyq; returns the loss."""
+    kernels.set_threads(threads)
+    x, y = batch_of(name)
+    model = our_model(name)
+    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    def step():
         optimizer.zero_grad()
-        loss = nn.cross_entropy(ours(Tensor(x)), y)
+        loss = nn.cross_entropy(model(Tensor(x)), y)
         loss.backward()
         optimizer.step()
         return loss.item()
 
-    peer = {"lenet": torch_lenet, "resnet20": torch_resnet20}[name]()
-    with torch.no_grad():
-        for theirs, (_, mine) in zip(peer.parameters(), ours.named_parameters(), strict=True):
-            theirs.copy_(torch.from_numpy(mine.data.copy()))
-    peer_optimizer = torch.optim.SGD(peer.parameters(), lr=0.01, momentum=0.9)
-    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+    return step
 
-    def peer_step():
-        peer_optimizer.zero_grad()
-        loss = F.cross_entropy(peer(tx), ty)
+
+def torch_step(name, threads):
+    """The same step of PyTorch."""
+    torch.set_num_threads(threads)
+    x, y = map(torch.from_numpy, batch_of(name))
+    model = {"lenet": torch_lenet, "resnet20": torch_resnet20}[name]()
+    with torch.no_grad():
+        for theirs, (_, ours) in zip(model.parameters(), our_model(name).named_parameters(), strict=True):
+            theirs.copy_(torch.from_numpy(ours.data))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    def step():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
         loss.backward()
-        peer_optimizer.step()
+        optimizer.step()
         return loss.item()
 
-    return our_step, peer_step
+    return step
+
+
+SIDES = {"tinyq": tinyq_step, "torch": torch_step}
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--serve", nargs=2, metavar=("SIDE", "NETWORK"), help="be one side (this script's own use)")
     args = parser.parse_args()
-    kernels.set_threads(args.threads)
-    torch.set_num_threads(args.threads)
+    if args.serve:
+        side, name = args.serve
+        return serve(SIDES[side](name, args.threads))
     print(f"{machine()}; PyTorch {torch.__version__}; {args.threads} threads")
     for name, (batch, _) in NETWORKS.items():
-        ours, peer = steps(name)
-        print(f"{name}: loss of the first steps {ours():.6f} {peer():.6f}")
-        repeat = 20 if name == "lenet" else 2
-        measured = interleave(ours, peer, args.pairs, repeat)
-        print(line(f"{name} batch {batch}, {args.threads} threads", summary(measured)))
+        losses = [make(name, args.threads)() for make in SIDES.values()]
+        assert abs(losses[0] - losses[1]) < 1e-5, losses              # the same network, or the times mean nothing
+        sides = [Side(__file__, "--threads", str(args.threads), "--serve", side, name) for side in SIDES]
+        measured = interleave(*sides, args.pairs, repeat=50 if name == "lenet" else 3)
+        print(line(f"{name} batch {batch}, {args.threads} threads", summary(measured)), flush=True)
+        for side in sides:
+            side.close()
 
 
 if __name__ == "__main__":

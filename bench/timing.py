@@ -1,7 +1,9 @@
-"""Fair pairs of timings: both sides warmed up, run in turns in one process, reported as a ratio with its spread."""
+"""Fair pairs of timings: both sides warmed up, taking turns, reported as a ratio with its spread."""
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 
 
@@ -16,25 +18,44 @@ def machine():
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def seconds(run, repeat):
-    """Mean seconds of `repeat` runs in a row."""
-    start = time.perf_counter()
-    for _ in range(repeat):
-        run()
-    return (time.perf_counter() - start) / repeat
+def serve(step):
+    """Be one side: for every number n on stdin run the step n times, and print the mean seconds."""
+    for line in sys.stdin:
+        repeat = int(line)
+        start = time.perf_counter()
+        for _ in range(repeat):
+            step()
+        print((time.perf_counter() - start) / repeat, flush=True)
+
+
+class Side:
+    """A process that serves a step. Each side has its own, as users run it: allocator and threads are not shared."""
+
+    def __init__(self, *command):
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([sys.executable, *command], stdin=pipe, stdout=pipe, text=True)
+
+    def seconds(self, repeat):
+        """Mean seconds of `repeat` steps in a row."""
+        self.process.stdin.write(f"{repeat}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self):
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
 
 
 def interleave(ours, peer, pairs=15, repeat=3, warm_up=3):
-    """Time two callables in alternating turns: [(ours, peer)] seconds a run, after `warm_up` runs of each."""
-    seconds(ours, warm_up)
-    seconds(peer, warm_up)
+    """Seconds a step of two sides in alternating turns, [(ours, peer)], after `warm_up` steps of each."""
+    ours.seconds(warm_up)
+    peer.seconds(warm_up)
     measured = []
     for i in range(pairs):
-        if i % 2:
-            b, a = seconds(peer, repeat), seconds(ours, repeat)
-        else:
-            a, b = seconds(ours, repeat), seconds(peer, repeat)
-        measured.append((a, b))
+        first, second = (ours, peer) if i % 2 else (peer, ours)
+        times = {first: first.seconds(repeat), second: second.seconds(repeat)}
+        measured.append((times[ours], times[peer]))
     return measured
 
 

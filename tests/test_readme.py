@@ -1,0 +1,51 @@
+"""What the README shows runs."""
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tinyq import evaluate, summary, train
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+COMMANDS = {"train": train.main, "evaluate": evaluate.main, "summary": summary.main}
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_the_library_example_runs(code):
+    scope = {}
+    exec(code, scope)
+    assert scope["loss"].item() < 1.2                       # it started at about log(3)
+
+
+def training_commands():
+    lines = [line.split("#")[0] for block in blocks("sh") for line in block.splitlines()]
+    return [line.split("python -m tinyq.train")[1] for line in lines if "python -m tinyq.train" in line]
+
+
+@pytest.mark.parametrize("flags", training_commands())
+def test_the_training_commands_are_accepted(flags, shared_data, capsys):
+    arguments = shlex.split(flags)
+    if "DIR" in arguments:
+        arguments[arguments.index("DIR")] = str(shared_data("mnist"))
+    assert not train.main([*arguments, "--dry-run"])
+    assert "steps" in capsys.readouterr().out
+
+
+def test_every_module_of_the_command_table_exists():
+    named = set(re.findall(r"`python -m tinyq\.(\w+)", README))
+    assert named - {"data"} <= set(COMMANDS)
+
+
+def test_the_set_up_is_two_commands():
+    assert blocks("sh")[0].splitlines() == ["pip install -e . && python -m tinyq.train",
+                                            'pip install -e ".[test]" && python -m pytest']
+
+
+def test_the_benchmarks_it_names_exist():
+    for script in re.findall(r"bench/\w+\.py", README):
+        assert (Path(__file__).resolve().parent.parent / script).is_file(), script
