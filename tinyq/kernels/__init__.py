@@ -20,6 +20,7 @@ FAMILIES = {
              "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"),
     "loss": ("softmax_cross_entropy", "softmax_cross_entropy_grad"),
     "discrete": ("nearest_level", "constraint"),
+    "search": ("visit", "recompute"),
 }
 
 
