@@ -1,0 +1,54 @@
+"""RPR's scale: the s at which scaled levels come closest to a filter's weights (RPR eq. 4; METHODS.md, section 2)."""
+import numpy as np
+
+from tinyq import kernels
+from tinyq.errors import BadInput
+
+
+def best_scales(w, level_set, name="the weight"):
+    """argmin over s > 0 of ||w[c] - s * nearest(w[c] / s)|| for every filter c: (c_out,), in w's dtype.
+
+    1 for a filter of zeros, or one whose best s would be 0. BadInput, by name, if w holds a NaN or an infinity.
+    """
+    if not np.isfinite(w).all():
+        raise BadInput(f"{name}: its pretrained weights are not all finite; give a trained network")
+    scales = [best_scale(row, level_set) for row in w.reshape(len(w), -1).astype(np.float64)]
+    scales = np.array(scales, w.dtype)
+    return np.where(scales >= np.finfo(w.dtype).tiny, scales, w.dtype.type(1))     # w / s must not overflow
+
+
+def best_scale(w, level_set):
+    """The exact minimum for one filter, w (n,) float64, -> float; 0 where no s > 0 is better than s = 0.
+
+    Between two breakpoints s = w_i / midpoint_j every weight keeps its level q_i, and ||w - s q||^2 is a parabola in s:
+    least at s = A / B, with A = <w, q> and B = <q, q>, where it is ||w||^2 - A^2 / B. Nearest levels are what makes
+    the error least at a given s, so the lowest of all parabolas touches the error itself, and there is the minimum.
+    """
+    points, a, b = _breakpoints(w, level_set)
+    order = np.argsort(-points, kind="stable")              # s falls from infinity, where w / s is next to 0
+    code = level_set.midpoints.searchsorted(0, side="left")
+    above = level_set.midpoints.searchsorted(0, side="right")
+    q = level_set.values[np.where(w > 0, above, code)]
+    a = np.cumsum(np.concatenate([[_sum(w * q)], a[order]]))       # one after the other: an order of its own
+    b = np.cumsum(np.concatenate([[_sum(q * q)], b[order]]))
+    possible = (a > 0) & (b > 0)
+    gain = np.divide(a, b, out=np.zeros_like(a), where=possible) * a
+    best = gain.argmax()
+    return float(a[best] / b[best]) if gain[best] > 0 else 0.0
+
+
+def _breakpoints(w, level_set):
+    """(s, change of A, change of B) for every weight and midpoint that w / s passes as s falls to 0, each flat."""
+    points, a, b = [], [], []
+    for midpoint, low, high in zip(level_set.midpoints, level_set.values, level_set.values[1:], strict=False):
+        if midpoint != 0:                                   # 0 is never passed: w / s keeps its sign
+            to, origin = (high, low) if midpoint > 0 else (low, high)
+            passing = w[w > 0] if midpoint > 0 else w[w < 0]
+            points.append(passing / midpoint)
+            a.append(passing * (to - origin))
+            b.append(np.full(passing.shape, to * to - origin * origin))
+    return tuple(np.concatenate([[], *parts]) for parts in (points, a, b))
+
+
+def _sum(x):
+    return kernels.sum(x, (0,)).item()
