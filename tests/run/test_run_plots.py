@@ -28,8 +28,8 @@ def test_curves_of_a_single_epoch_and_of_zeros_are_drawn():
 
 
 def test_a_histogram_counts_every_weight_and_marks_every_level():
-    latent = np.array([[0.2, 0.2, -0.2], [0.0, 9.0, -0.1]], np.float32)
-    histogram = plots.histogram_of(latent, np.array([0.2, 0.1], np.float32), np.array([-1.0, 0.0, 1.0]))
+    latent = np.array([[1, 1, -1], [0, 90, -1]], np.float32)
+    histogram = plots.histogram_of(latent, np.array([-1.0, 0.0, 1.0]))
     assert histogram["counts"].sum() == 6
     bins = np.digitize([-1, 0, 1, 1.49], histogram["edges"]) - 1
     assert histogram["counts"][bins].tolist() == [2, 1, 2, 1]           # the weight at 90 scales lies in the last bin

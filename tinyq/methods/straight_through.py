@@ -46,6 +46,10 @@ class LevelView:
         """Indices into the ascending levels: uint8 of the shape of the array `latent`."""
         return self.level_set.codes(latent, self._scale(latent))
 
+    def normalised(self, latent):
+        """The latent in units of the scale."""
+        return latent / self._scale(latent)
+
     def shown(self, latent):
         """The weight the layer computes with, scale * level, in the dtype of the array `latent`."""
         return self._scale(latent) * self.level_set.values.astype(latent.dtype)[self.codes(latent)]

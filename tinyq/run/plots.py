@@ -29,11 +29,10 @@ def curves(epochs: list[dict]) -> Picture:
     return picture
 
 
-def histogram_of(latent, scale, level_values) -> dict:
-    """What level_histograms draws of one constrained weight: (c_out, ...) latent values and its (c_out,) scale."""
-    w = (latent / scale.reshape((-1,) + (1,) * (latent.ndim - 1))).ravel()
+def histogram_of(latent, level_values) -> dict:
+    """What level_histograms draws of one constrained weight: its latent values in units of the scale, any shape."""
     reach = 1.5 * float(np.abs(level_values).max())
-    counts, edges = np.histogram(np.clip(w, -reach, reach), bins=BINS, range=(-reach, reach))
+    counts, edges = np.histogram(np.clip(latent, -reach, reach), bins=BINS, range=(-reach, reach))
     return {"counts": counts, "edges": edges, "levels": level_values}
 
 

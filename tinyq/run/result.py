@@ -36,7 +36,7 @@ def outcome(job: Job, position: Position, weights: Weights) -> dict:
 def histograms(model) -> dict:
     """Where the latent weights of each confined layer lie, by name."""
     parameters = dict(model.named_parameters())
-    return {name: plots.histogram_of(parameters[name].data, view.scale, view.level_set.values)
+    return {name: plots.histogram_of(view.normalised(parameters[name].data), view.level_set.values)
             for name, view in views(model).items()}
 
 
