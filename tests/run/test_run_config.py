@@ -5,6 +5,7 @@ import pytest
 
 from tinyq.errors import BadInput, UsageError
 from tinyq.run import config
+from tinyq.run.build import method_of
 from tinyq.run.flags import given, train_parser
 from tinyq.run.recipes import RECIPES
 from tinyq.run.resolve import read_toml, resolve, to_toml
@@ -27,6 +28,8 @@ def test_nothing_given_is_the_digits_recipe():
     ("--data mnist", "mnist-lenet-cbp"),
     ("--model lenet --data mnist --method cbp --levels binary", "mnist-lenet-cbp"),
     ("--method backprop", "digits-float"),
+    ("--method rpr", "digits-rpr"),
+    ("--method rpr --data mnist", "mnist-lenet-rpr"),
     ("--model mlp:30", "mnist-mlp"),
     ("--model resnet20", "cifar-resnet20-cbp"),
     ("--data iris", "iris-mlp"),
@@ -61,6 +64,13 @@ def test_the_paper_recipe_keeps_the_published_numbers():
     assert (c.own["cbp"]["lambda_lr"], c.own["cbp"]["period"]) == (1e-4, 20)
     with pytest.raises(UsageError, match="recipe cbp-paper leaves them to you"):
         resolved("--recipe cbp-paper")
+
+
+def test_the_paper_recipe_of_rpr_keeps_the_published_numbers():
+    c = resolved("--recipe rpr-paper --model lenet --data mnist").config
+    assert (c.opt, c.lr, c.schedule, c.weight_decay) == ("adam", 1e-3, "constant", 0.0)
+    assert c.own["rpr"] == {"fractions": "0.9,0.95,0.975,0.9875,1", "patience": 5, "period": 15, "final": 30}
+    assert method_of(c).epochs == c.epochs and method_of(resolved("--method rpr --epochs 50").config).epochs == 50
 
 
 def test_settings_of_their_own_reach_the_method_and_the_dataset():

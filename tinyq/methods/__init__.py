@@ -2,8 +2,9 @@
 from tinyq.methods.backprop import Backprop
 from tinyq.methods.base import GradientMethod, Method, gradient_step
 from tinyq.methods.cbp import CBP
+from tinyq.methods.rpr import RPR
 from tinyq.methods.straight_through import LevelView
 
-METHODS = {"backprop": Backprop, "cbp": CBP}
+METHODS = {"backprop": Backprop, "cbp": CBP, "rpr": RPR}
 
-__all__ = ["CBP", "METHODS", "Backprop", "GradientMethod", "LevelView", "Method", "gradient_step"]
+__all__ = ["CBP", "METHODS", "RPR", "Backprop", "GradientMethod", "LevelView", "Method", "gradient_step"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyq import nn
 from tinyq.autodiff import Tensor
-from tinyq.errors import BadInput, Diverged
+from tinyq.errors import BadInput, Diverged, UsageError
 
 
 class Method(Protocol):
@@ -116,6 +116,15 @@ def _require_finite_gradients(model, optimizer):
             name = next(name for name, other in model.named_parameters() if other is p)
             raise Diverged(f"the gradient of {name} is not finite; the run is stopped before it spreads: "
                            "try a lower --lr")
+
+
+def confinable(model, method):
+    """(dotted name, Parameter) of every weight to confine; UsageError with the way out where there is none."""
+    found = model.constrained_parameters()
+    if not found:
+        raise UsageError(f"--method {method}: {type(model).__name__} has no weight to constrain (the first and the "
+                         "last layer stay float); add --constrain all to constrain those too")
+    return found
 
 
 def refuse_unfit(state, shapes):

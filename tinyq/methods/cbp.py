@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyq.errors import UsageError
 from tinyq.levels import NAMED, LevelSet
-from tinyq.methods.base import GradientMethod, gradient_step, refuse_unfit
+from tinyq.methods.base import GradientMethod, confinable, gradient_step, refuse_unfit
 from tinyq.methods.confined import BOUND, Confined, hold
 from tinyq.methods.constraint import sawtooth
 from tinyq.optim import Adam
@@ -51,11 +51,7 @@ class CBP(GradientMethod):
 
     def prepare(self):
         """Find the constrained weights and give each its multiplier."""
-        found = self.model_.constrained_parameters()
-        if not found:
-            raise UsageError(f"--method cbp: {type(self.model_).__name__} has no weight to constrain (the first and "
-                             "the last layer stay float); add --constrain all to constrain those too")
-        self.layers_ = [Confined(name, parameter) for name, parameter in found]
+        self.layers_ = [Confined(name, parameter) for name, parameter in confinable(self.model_, "cbp")]
         self.parameters_ = self.model_.parameters()
         self.ascent_ = Adam([layer.multiplier for layer in self.layers_], lr=self.lambda_lr)
 

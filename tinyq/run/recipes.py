@@ -9,6 +9,9 @@ _LENET = dict(model="lenet", data="mnist", batch_size=64, opt="sgd", momentum=0.
 _RESNET20 = dict(model="resnet20", data="cifar10", batch_size=128, opt="sgd", momentum=0.9,
                  epochs=100, lr=0.1, weight_decay=5e-4, schedule="cosine", warmup=0.0)
 
+# RPR's own schedule multiplies the rate of --schedule, which therefore stays constant.
+_RPR = dict(opt="adam", lr=1e-3, weight_decay=0.0, schedule="constant")
+
 _PRETRAIN = ("epochs", "opt", "lr", "weight_decay", "schedule", "warmup")
 
 
@@ -21,12 +24,15 @@ def _then(float_network: dict, **method) -> dict:
 RECIPES: dict[str, dict] = {
     "digits-cbp": _then(_DIGITS, method="cbp", levels="ternary", opt="sgd", epochs=20, lr=0.01, weight_decay=1e-4,
                         schedule="constant", cbp=dict(lambda_lr=2e-2, period=1)),
+    "digits-rpr": _then(_DIGITS, method="rpr", levels="ternary", **_RPR, epochs=30),
     "digits-float": dict(_DIGITS, method="backprop"),
     "mnist-lenet-cbp": _then(_LENET, method="cbp", levels="ternary", opt="sgd", epochs=12, lr=0.01,
                              weight_decay=1e-4, schedule="cosine", cbp=dict(lambda_lr=1e-2, period=1)),
+    "mnist-lenet-rpr": _then(_LENET, method="rpr", levels="ternary", **_RPR, epochs=30),
     "mnist-lenet-float": dict(_LENET, method="backprop"),
     "cifar-resnet20-cbp": _then(_RESNET20, method="cbp", levels="ternary", opt="sgd", epochs=60, lr=0.01,
                                 weight_decay=1e-4, schedule="cosine", cbp=dict(lambda_lr=1e-2, period=3)),
+    "cifar-resnet20-rpr": _then(_RESNET20, method="rpr", levels="ternary", **_RPR, epochs=60),
     "cifar-resnet20-float": dict(_RESNET20, method="backprop"),
     "mnist-logistic": dict(model="logistic", data="mnist", method="backprop", batch_size=64, opt="sgd", epochs=10,
                            lr=0.05, weight_decay=0.0, schedule="cosine"),
@@ -37,4 +43,8 @@ RECIPES: dict[str, dict] = {
     # Kim and Jeong's published numbers (METHODS.md, section 1); the network and the data are the user's.
     "cbp-paper": dict(method="cbp", opt="sgd", momentum=0.9, lr=1e-3, weight_decay=1e-4, batch_size=256, epochs=1000,
                       schedule="constant", pretrain_epochs=0, cbp=dict(lambda_lr=1e-4, period=20)),
+    # RPR's (METHODS.md, section 2): 45 epochs between and 30 at 1, and up to 125 at 0.9, where the paper's run took 37.
+    # Its batch size is not published.
+    "rpr-paper": dict(method="rpr", **_RPR, batch_size=256, epochs=200, pretrain_epochs=0,
+                      rpr=dict(fractions="0.9,0.95,0.975,0.9875,1", patience=5, period=15, final=30)),
 }
