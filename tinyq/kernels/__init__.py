@@ -7,6 +7,11 @@ import importlib
 import numpy as np
 
 from tinyq.kernels.geometry import ConvGeometry, conv_geometry
+from tinyq.kernels.process import keep_freed_memory, let_waiting_threads_sleep
+
+# Before anything can load numba's threads.
+let_waiting_threads_sleep()
+keep_freed_memory()
 
 # family (a module here and its twin in reference/) -> the functions it offers
 FAMILIES = {

@@ -10,11 +10,7 @@ from numba import config
 from numba.core import event
 from numba.core.registry import cpu_target
 
-from tinyq.kernels.process import keep_freed_memory, let_waiting_threads_sleep
-
 prange = numba.prange
-let_waiting_threads_sleep()
-keep_freed_memory()
 
 
 def njit(function=None, *, parallel=False):
