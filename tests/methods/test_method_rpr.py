@@ -258,6 +258,14 @@ def test_a_resumed_run_has_the_partition_and_the_rate_of_the_epoch_it_is_in():
     assert again.done and over.done and not method.done
 
 
+def test_epochs_without_improvement_are_counted_across_a_resume():
+    method, model, optimizer = begun()
+    fractions_of(method, [0.6, 0.5, 0.5, 0.5])
+    again = RPR()
+    again.begin(model, optimizer, None, Streams(0), state=method.state())
+    assert fractions_of(again, [0.6, 0.55, 0.7]) == [0.9, 0.9, 0.95]
+
+
 # ---- the finish ----
 
 @pytest.mark.parametrize("epochs_done", [0, 1, 5])
