@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tinyq import models, nn
+from tinyq import models
 from tinyq.autodiff import Tensor, no_record
 from tinyq.errors import UsageError
 from tinyq.models.resnet import Shortcut
@@ -24,24 +24,6 @@ INNER = {
     "mlp:8,16": ["fc2"],
     "logistic": [],
 }
-USER_FILE = """
-from __future__ import annotations
-from dataclasses import dataclass
-from tinyq.nn import Linear, Sequential
-
-@dataclass
-class Sizes:
-    hidden: int = 7
-
-def two_layers(num_classes, input_shape):
-    return Sequential(Linear(input_shape[0], Sizes().hidden), Linear(7, 5), Linear(5, num_classes))
-
-def text(num_classes, input_shape):
-    return "a model"
-
-def broken(num_classes, input_shape):
-    return 1 / 0
-"""
 
 
 @pytest.mark.parametrize(("key", "count"), SIZES.items(), ids=str)
@@ -97,28 +79,3 @@ def test_a_wrong_name_or_input_is_refused_in_one_line(name, input_shape, says):
     with pytest.raises(UsageError) as refusal:
         models.build(name, 10, input_shape)
     assert says in str(refusal.value) and "\n" not in str(refusal.value)
-
-
-def test_a_users_file_builds_a_model(tmp_path):
-    (tmp_path / "nets.py").write_text(USER_FILE)
-    model = models.build(f"{tmp_path}/nets.py:two_layers", 3, (4,))
-    assert isinstance(model, nn.Module)
-    assert [name for name, _ in model.constrained_parameters()] == ["1.weight"]
-
-
-@pytest.mark.parametrize(("factory", "says"), [
-    ("three_layers", "defines no three_layers"),
-    ("text", "text returned a str"),
-    ("broken", "failed: ZeroDivisionError: division by zero"),
-])
-def test_what_is_wrong_with_a_users_file_is_said_in_one_line(tmp_path, factory, says):
-    (tmp_path / "nets.py").write_text(USER_FILE)
-    with pytest.raises(UsageError) as refusal:
-        models.build(f"{tmp_path}/nets.py:{factory}", 3, (4,))
-    assert says in str(refusal.value)
-
-
-def test_a_users_file_that_does_not_parse_is_named(tmp_path):
-    (tmp_path / "nets.py").write_text("def f(:\n")
-    with pytest.raises(UsageError, match="nets.py failed: SyntaxError"):
-        models.build(f"{tmp_path}/nets.py:f", 3, (4,))

@@ -1,7 +1,7 @@
 """Layers, the modules they make up, and their parameters."""
 from tinyq.nn import init
 from tinyq.nn.activation import Flatten, Identity, ReLU, Sigmoid, Tanh
-from tinyq.nn.constrain import constrain
+from tinyq.nn.constrain import computing_weights, constrain
 from tinyq.nn.container import Sequential
 from tinyq.nn.conv import Conv2d
 from tinyq.nn.dropout import Dropout
@@ -14,6 +14,6 @@ from tinyq.nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 __all__ = [
     "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "Identity",
-    "Linear", "MaxPool2d", "Module", "Parameter", "ReLU", "Sequential", "Sigmoid", "Tanh", "constrain",
-    "cross_entropy", "init",
+    "Linear", "MaxPool2d", "Module", "Parameter", "ReLU", "Sequential", "Sigmoid", "Tanh", "computing_weights",
+    "constrain", "cross_entropy", "init",
 ]

@@ -1,4 +1,7 @@
 """Which weights a method may confine to levels."""
+import numpy as np
+
+from tinyq.autodiff import Tensor, no_record
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.nn.conv import Conv2d
 from tinyq.nn.linear import Linear
@@ -10,16 +13,49 @@ _CHOICES = {
 }
 
 
-def constrain(model, which="inner"):
+def constrain(model, which="inner", weights=None):
     """Mark the conv and linear weights that a method confines: "inner" (all but the first and last), "all" or "none".
 
-    First and last are by order of assignment. Returns the model.
+    First and last are by `weights`, such as computing_weights finds them; without it by order of assignment. A layer
+    made with constrained=False stays float in any case. Returns the model.
     """
     if which not in _CHOICES:
         raise UsageError(f"--constrain {which}: no such choice; {did_you_mean(which, _CHOICES)}")
-    weights = [module.weight for _, module in model.named_modules() if isinstance(module, Conv2d | Linear)]
-    for weight in weights:
+    assigned = _layer_weights(model)
+    for weight in assigned:
         weight.constrained = False
-    for weight in _CHOICES[which](weights):
-        weight.constrained = True
+    for weight in _CHOICES[which](assigned if weights is None else weights):
+        weight.constrained = weight.constrainable
     return model
+
+
+def computing_weights(model, input_shape):
+    """(the conv and linear weights in the order that a sample of zeros meets them, the output Tensor).
+
+    A weight that is used again counts once, where it was met first. The sample has `input_shape`, the pass is in
+    evaluation mode and leaves nothing behind.
+    """
+    met, modes = [], [(module, module.training) for _, module in model.named_modules()]
+    weights = _layer_weights(model)
+    for weight in weights:
+        weight.shown = _listening(weight, met)
+    try:
+        with no_record(), np.errstate(all="ignore"):            # weights of zero may well divide by zero
+            y = model.eval()(Tensor(np.zeros((1, *input_shape), np.float32)))
+    finally:
+        for weight in weights:
+            del weight.shown                                    # the class's own again
+        for module, training in modes:
+            module.training = training
+    return list(dict.fromkeys(met)), y
+
+
+def _layer_weights(model):
+    return [module.weight for _, module in model.named_modules() if isinstance(module, Conv2d | Linear)]
+
+
+def _listening(weight, met):
+    def shown():
+        met.append(weight)
+        return type(weight).shown(weight)
+    return shown

@@ -5,15 +5,15 @@ from tinyq.autodiff import Tensor
 class Parameter(Tensor):
     """A trained tensor. A method that confines it to levels installs a view.
 
-    constrained: whether a method may confine it. view: None, or a function from the latent tensor to
-    (tensor in units of the scale, scale): the layer computes scale * (x * tensor) with scale an array
-    (c_out,) or None.
+    constrained: whether a method confines it. constrainable: whether it may be asked to; the layer that makes it says
+    so once and for all. view: None, or a function from the latent tensor to (tensor in units of the scale, scale): the
+    layer computes scale * (x * tensor) with scale an array (c_out,) or None.
     """
 
     def __init__(self, data, constrained=False):
         """Take over the array; gradients are wanted."""
         super().__init__(data, requires_grad=True)
-        self.constrained = constrained
+        self.constrained = self.constrainable = constrained
         self.view = None
 
     def shown(self):
