@@ -1,2 +1,27 @@
 """tinyq: train, audit and run networks whose weights are confined to a few values."""
+import importlib
+
 __version__ = "0.1.0"
+
+# module of the package -> the names of it that stand here too
+_FROM = {"autodiff": ("Tensor", "check_gradients", "check_pull", "detach", "no_record", "primitive"),
+         "levels": ("LevelSet",), "nn": ("Module", "Parameter"), "streams": ("Stream", "Streams")}
+_MODULES = ("autodiff", "data", "errors", "kernels", "levels", "methods", "models", "nn", "optim", "schedules",
+            "streams")
+
+__all__ = sorted([*_MODULES, *(name for names in _FROM.values() for name in names)])
+
+
+def __getattr__(name):
+    """A public name is imported, and NumPy and numba with it, when it is first asked for."""
+    home = name if name in _MODULES else next((module for module, names in _FROM.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module 'tinyq' has no attribute {name!r}")
+    module = importlib.import_module(f"tinyq.{home}")
+    globals()[name] = module if home == name else getattr(module, name)
+    return globals()[name]
+
+
+def __dir__():
+    """What there is, imported or not."""
+    return sorted({*globals(), *__all__})
