@@ -12,7 +12,7 @@ from tinyq.files.atomic import remove
 from tinyq.files.weights import weights_sha256
 
 KEPT = 2
-FORMAT = "tinyq checkpoint/1"
+FORMAT = "tinyq checkpoint/2"
 
 
 @dataclass
@@ -33,8 +33,8 @@ def save(folder, position: Position, states: dict[str, dict]) -> Path:
     folder = Path(folder)
     datasets = {f"{owner}/{name}": np.asarray(value)
                 for owner, state in states.items() for name, value in state.items()}
-    attributes = {"format": FORMAT, "position": json.dumps(dataclasses.asdict(position)),
-                  "sha256": weights_sha256(datasets)}
+    text = json.dumps(dataclasses.asdict(position))
+    attributes = {"format": FORMAT, "position": text, "sha256": _sha256(text, datasets)}
     path = folder / f"step-{position.steps:09d}.h5"
     hdf5.write(path, datasets, {"/": attributes})
     for old in _checkpoints(folder)[:-KEPT]:
@@ -64,13 +64,23 @@ def _load(path):
         if attributes.get("format") != FORMAT:
             raise BadInput(f"{path}: not a checkpoint of this version of tinyq")
         datasets = file.read(file.specs(), finite=False)        # a plateau's best metric may start at infinity
-    if weights_sha256(datasets) != attributes.get("sha256"):
+    text = str(attributes.get("position"))
+    if _sha256(text, datasets) != attributes.get("sha256"):
         raise BadInput(f"{path}: damaged (sha256 differs)")
+    try:
+        position = Position(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{path}: its position is not one of this version of tinyq ({error})") from error
     states = {}
     for name, array in datasets.items():
         owner, _, key = name.partition("/")
         states.setdefault(owner, {})[key] = array
-    return Position(**json.loads(attributes["position"])), states
+    return position, states
+
+
+def _sha256(position, datasets):
+    """Over the position as well: a wrong epoch would do as much harm as a wrong weight."""
+    return weights_sha256({**datasets, "position": np.frombuffer(position.encode(), np.uint8)})
 
 
 def _checkpoints(folder):
