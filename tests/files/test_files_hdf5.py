@@ -112,8 +112,17 @@ def named_type(file, secret):
     file["w"] = np.dtype("f4")
 
 
+def no_shape(file, secret):
+    file["w"] = h5py.Empty("f4")
+
+
+def time(file, secret):
+    h5py.h5d.create(file.id, b"w", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((4,)))
+
+
 @pytest.mark.parametrize("plant", [soft_link, external_link, external_storage, virtual, compressed, never_written,
-                                   big_endian, text, huge, named_type], ids=lambda plant: plant.__name__)
+                                   big_endian, text, huge, named_type, no_shape, time],
+                         ids=lambda plant: plant.__name__)
 def test_a_file_that_is_not_what_it_seems_is_refused(tmp_path, plant):
     secret = tmp_path / "secret.h5"
     hdf5.write(secret, {"w": np.ones(4, np.float32)}, {})
@@ -135,6 +144,30 @@ def test_an_attribute_that_is_no_text_or_number_is_refused(tmp_path):
         file.attrs["long"] = "variable length text lies on a heap"
     with hdf5.Reader(tmp_path / "f.h5") as file, pytest.raises(BadInput, match="attribute long"):
         file.attributes()
+
+
+def test_a_filter_that_keeps_the_size_is_refused_as_well(tmp_path):
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file.create_dataset("w", data=np.ones(4, "f4"), chunks=(4,), fletcher32=True)    # more bytes than plain, not fewer
+    with pytest.raises(BadInput, match="w is compressed or filtered"):
+        read(tmp_path / "f.h5", {"w": Spec((4,), np.dtype(np.float32))})
+
+
+def test_an_attribute_of_nothing_is_refused(tmp_path):
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file.attrs["nothing"] = h5py.Empty("f4")
+    with hdf5.Reader(tmp_path / "f.h5") as file, pytest.raises(BadInput, match="attribute nothing is neither"):
+        file.attributes()
+
+
+@pytest.mark.parametrize("kind", [ValueError, OSError, RuntimeError])
+def test_whatever_h5py_raises_for_a_damaged_file_is_bad_input(path, monkeypatch, kind):
+    def refuse(image):
+        raise kind("truncated")
+
+    monkeypatch.setattr(h5py.h5f, "open_file_image", refuse)
+    with pytest.raises(BadInput, match=r"f\.h5: not an HDF5 file, or damaged"):
+        hdf5.Reader(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not HDF5", None])

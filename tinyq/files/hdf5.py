@@ -71,7 +71,7 @@ class Reader:
             raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
         try:
             self._file = h5py.File(h5py.h5f.open_file_image(self.image))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError) as error:       # which of them depends on h5py's version
             raise BadInput(f"{path}: not an HDF5 file, or damaged") from error
 
     def __enter__(self):
@@ -102,7 +102,7 @@ class Reader:
                 if isinstance(item, h5py.Group):
                     pending.append((path, depth + 1))
                 else:
-                    found[path] = Spec(item.shape, item.dtype)
+                    found[path] = self._spec(path, item)
         return found
 
     def read(self, expected: Mapping[str, Spec], allow_extra=False, finite=True) -> dict[str, np.ndarray]:
@@ -144,6 +144,15 @@ class Reader:
                 raise BadInput(f"{self.path}: {path} is neither a group nor a dataset")
         return item
 
+    def _spec(self, path, dataset):
+        try:
+            shape, dtype = dataset.shape, dataset.dtype
+        except (TypeError, OSError, RuntimeError, ValueError) as error:
+            raise BadInput(f"{self.path}: {path} is of a type that holds no numbers ({error})") from error
+        if shape is None:
+            raise BadInput(f"{self.path}: {path} is a dataset without a shape")
+        return Spec(shape, dtype)
+
     def _difference(self, name, spec, expected):
         if spec != Spec(tuple(expected.shape), np.dtype(expected.dtype)):
             return f"is {spec} instead of {expected}"
@@ -163,7 +172,8 @@ class Reader:
             dtype, shape = stored.dtype, stored.shape
         except (TypeError, OSError, RuntimeError, ValueError) as error:
             raise BadInput(f"{self.path}: attribute {name} is damaged") from error
-        if dtype.kind not in "Siuf" or len(shape) > 1 or dtype.itemsize * sum(shape or (1,)) > MOST_ATTRIBUTE_BYTES:
+        short = shape is not None and len(shape) <= 1 and dtype.itemsize * sum(shape or (1,)) <= MOST_ATTRIBUTE_BYTES
+        if not short or dtype.kind not in "Siuf":
             raise BadInput(f"{self.path}: attribute {name} is neither a short text nor a number")
         value = holder.attrs[name]
         if dtype.kind == "S":
