@@ -148,7 +148,7 @@ def test_an_attribute_that_is_no_text_or_number_is_refused(tmp_path):
 
 def test_a_filter_that_keeps_the_size_is_refused_as_well(tmp_path):
     with h5py.File(tmp_path / "f.h5", "w") as file:
-        file.create_dataset("w", data=np.ones(4, "f4"), chunks=(4,), fletcher32=True)    # more bytes than plain, not fewer
+        file.create_dataset("w", data=np.ones(4, "f4"), chunks=(4,), fletcher32=True)    # more bytes than plain
     with pytest.raises(BadInput, match="w is compressed or filtered"):
         read(tmp_path / "f.h5", {"w": Spec((4,), np.dtype(np.float32))})
 
