@@ -23,6 +23,10 @@ class Picture:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         self._shapes.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
 
+    def dot(self, x, y, colour):
+        """A point."""
+        self._shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>')
+
     def bar(self, x, y, width, height, colour):
         """A filled rectangle."""
         self._shapes.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
@@ -74,8 +78,7 @@ class Axes:
             self.picture.line(self.left, self.y(value), self.left + self.width, self.y(value), "#eee")
             self.picture.text(self.left - 5, self.y(value) + 3, f"{value:g}", 10, "end")
         self.picture.text(self.left + self.width / 2, bottom + 30, x_label, 11, "middle")
-        self.picture.text(self.left, self.top - 8, y_label)
-
+        self.picture.text(self.left, self.top - 22, y_label)
 
     def _scaled(self, value):
         if not self.log:
