@@ -25,10 +25,15 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def main(argv: list[str]) -> int:
-    """Run one command; 0, or 65 when `verify` finds something missing or wrong."""
+def run(argv: list[str]) -> None:
+    """Fetch, verify or locate; BadInput when `verify` finds something missing or wrong."""
     arguments = _parser().parse_args(argv)
-    return arguments.command(arguments)
+    arguments.command(arguments)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return exit_code_of(run, sys.argv[1:] if argv is None else argv)
 
 
 def _parser():
@@ -65,7 +70,6 @@ def _fetch(arguments):
             fetch(dataset, root, Downloader(progress=lambda *state, bar=bar: _show(bar, *state)),
                   arguments.mirror, arguments.offline, say=bar.write)
         print(f"{name}: complete and verified in {dataset.folder(root)}")
-    return 0
 
 
 def _show(bar, received, total):
@@ -87,15 +91,13 @@ def _verify(arguments):
         problems += found
     if problems:
         raise BadInput(f"{'; '.join(problems)}; fetch again: python -m tinyq.data fetch {' '.join(chosen)}")
-    return 0
 
 
 def _where(arguments):
     root = data_root(arguments.data_path)
     for name, dataset in _chosen(arguments).items():
         print(f"{name}: {dataset.folder(root)} ({'there' if dataset.is_there(root) else 'missing'})")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code_of(main, sys.argv[1:]))
+    sys.exit(main())

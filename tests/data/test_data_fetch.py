@@ -15,7 +15,7 @@ from tinyq.data.__main__ import main
 from tinyq.data.download import Downloader
 from tinyq.data.fetch import DATASETS, SUMS, Cifar10, Mnist, fetch
 from tinyq.data.remote import RemoteFile
-from tinyq.errors import BadInput, Busy, CannotCreate, InputOutputError, UsageError, exit_code_of
+from tinyq.errors import BadInput, Busy, CannotCreate, InputOutputError, UsageError
 from tinyq.files.lock import locked
 
 CONTENTS = {name: bytes([k]) * (1000 * k) for k, name in enumerate(
@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_made_is_named(cifar, tmp_path):
 
 
 def run(capsys, *arguments):
-    code = exit_code_of(main, list(arguments))
+    code = main(list(arguments))
     return (code, *capsys.readouterr())
 
 

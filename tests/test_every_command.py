@@ -1,0 +1,40 @@
+"""Every command as `tinyq COMMAND ...`: what goes wrong is one line and its exit code, never a traceback."""
+import pytest
+
+from tinyq.__main__ import COMMANDS, main
+
+MISTAKES = {
+    "train": ("--levels tenary", 2),
+    "evaluate": ("none.h5", 65),
+    "summary": ("none.h5", 65),
+    "data": ("fetch mnst", 2),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_mistake_is_one_line_and_its_code(capsys, command):
+    line, code = MISTAKES[command]
+    assert main([command, *line.split()]) == code
+    err = capsys.readouterr().err
+    assert err.startswith("tinyq: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_flag_is_a_usage_error(capsys, command):
+    assert main([command, "--nonsense"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("line, code", [("data verify", 65), ("data where", 0), ("data verify mnist", 65),
+                                        ("data fetch cifar10 --offline", 65), ("data", 2)])
+def test_the_data_command_gives_the_code_of_what_it_found(capsys, tmp_path, monkeypatch, line, code):
+    monkeypatch.setenv("TINYQ_DATA", str(tmp_path))
+    assert main(line.split()) == code
+    assert capsys.readouterr().err.count("\n") == (code != 0)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_well(capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0 and "example" in capsys.readouterr().out
