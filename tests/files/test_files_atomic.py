@@ -35,6 +35,23 @@ def test_a_failing_call_leaves_the_old_file_and_no_temporary(tmp_path, monkeypat
     assert os.listdir(tmp_path) == ["f"]
 
 
+def test_the_file_then_the_rename_then_the_folder_reach_the_disk(tmp_path, monkeypatch):
+    reached, fsync, replace = [], os.fsync, os.replace
+
+    def note_fsync(descriptor):
+        reached.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def note_replace(*paths):
+        reached.append("renamed")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    atomic.write_bytes(tmp_path / "f", b"new")
+    assert reached == [(tmp_path / "f").stat().st_ino, "renamed", tmp_path.stat().st_ino]
+
+
 def test_short_writes_are_continued(tmp_path, monkeypatch):
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
