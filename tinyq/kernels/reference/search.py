@@ -1,0 +1,117 @@
+"""Plain twins of the kernels in tinyq/kernels/search.py: Algorithm 2 to the letter, the whole network a candidate."""
+import numpy as np
+
+from tinyq.kernels.reference.functions import exp, log
+from tinyq.kernels.search_layout import (
+    BIAS,
+    BLOCK,
+    C_IN,
+    C_OUT,
+    INPUT,
+    KH,
+    KW,
+    LOSS_UNIT,
+    NO_BIAS,
+    OH,
+    OUTPUT,
+    OW,
+    PAD_X,
+    PAD_Y,
+    PH,
+    POOL_STRIDE_X,
+    POOL_STRIDE_Y,
+    POOL_X,
+    POOL_Y,
+    PW,
+    RELU,
+    STRIDE_X,
+    STRIDE_Y,
+    SUMS,
+    WEIGHTS,
+    WIDE,
+    H,
+    W,
+)
+
+
+def visit(picks, search):
+    """Visit parameters in turn: try every level in ascending order, keep the last of those with the least error."""
+    every_unit = np.arange(max(search.kept_narrow.shape[1], search.kept_wide.shape[1]))
+    codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
+    best = recompute(every_unit, search)
+    for k, p in enumerate(picks.tolist()):
+        kept = before = search.codes[p]
+        for j in range(len(search.levels)):
+            _set(search, p, j)
+            error = recompute(every_unit, search)
+            if error <= best:
+                best, kept = error, j
+        _set(search, p, kept)
+        codes[k], errors[k], moved[k] = kept, best, kept != before
+    recompute(every_unit, search)
+    return codes, errors, moved
+
+
+def recompute(every_unit, search):
+    """Compute everything kept from input and parameters, in place; returns the error."""
+    for k, stage in enumerate(search.stages.tolist()):
+        kept = search.kept_wide if stage[WIDE] else search.kept_narrow
+        source_is_wide = stage[WIDE] if k == 0 else search.stages[k - 1, WIDE]
+        source = search.kept_wide if source_is_wide else search.kept_narrow
+        x = source[:, stage[INPUT]:stage[INPUT] + stage[C_IN] * stage[H] * stage[W]]
+        sums = _products(x.astype(kept.dtype), search.wide if stage[WIDE] else search.narrow, stage)
+        outputs = _largest(sums, stage)
+        kept[:, stage[SUMS]:stage[SUMS] + sums[0, ..., 0].size] = sums.reshape(len(sums), -1, BLOCK)
+        kept[:, stage[OUTPUT]:stage[OUTPUT] + outputs[0, ..., 0].size] = outputs.reshape(len(sums), -1, BLOCK)
+    search.block_errors[:] = _errors(outputs[:, :, 0, 0], search.labels, float(search.temperature[0]))
+    return int(search.block_errors.sum())
+
+
+def _set(search, p, code):
+    k = int(np.searchsorted(search.stages[:, WEIGHTS], p, side="right")) - 1
+    is_bias = search.stages[k, BIAS] != NO_BIAS and p >= search.stages[k, BIAS]
+    search.codes[p] = code
+    search.wide[p] = search.narrow[p] = search.levels[code] * (search.bias_units[k] if is_bias else 1)
+
+
+def _products(x, parameters, stage):
+    """(blocks, c_out, oh, ow, BLOCK): taps in ascending order of channel, then of the input's row and column."""
+    c_in, c_out, kh, kw = (stage[i] for i in (C_IN, C_OUT, KH, KW))
+    x = x.reshape(len(x), c_in, stage[H], stage[W], BLOCK)
+    x = np.pad(x, ((0, 0), (0, 0), (stage[PAD_Y],) * 2, (stage[PAD_X],) * 2, (0, 0)))
+    weights = parameters[stage[WEIGHTS]:stage[WEIGHTS] + c_out * c_in * kh * kw].reshape(c_out, c_in, kh, kw)
+    sums = np.zeros((len(x), c_out, stage[OH], stage[OW], BLOCK), x.dtype)
+    if stage[BIAS] != NO_BIAS:
+        sums += parameters[stage[BIAS]:stage[BIAS] + c_out].reshape(-1, 1, 1, 1)
+    for o, c, u, v in np.ndindex(c_out, c_in, kh, kw):
+        rows = slice(u, u + (stage[OH] - 1) * stage[STRIDE_Y] + 1, stage[STRIDE_Y])
+        columns = slice(v, v + (stage[OW] - 1) * stage[STRIDE_X] + 1, stage[STRIDE_X])
+        if weights[o, c, u, v]:
+            sums[:, o] += weights[o, c, u, v] * x[:, c, rows, columns]
+    return sums
+
+
+def _largest(sums, stage):
+    """(blocks, c_out, ph, pw, BLOCK): the largest sum of each window, not below 0 with ReLU."""
+    largest = None
+    for j, i in np.ndindex(stage[POOL_Y], stage[POOL_X]):
+        rows = slice(j, j + (stage[PH] - 1) * stage[POOL_STRIDE_Y] + 1, stage[POOL_STRIDE_Y])
+        columns = slice(i, i + (stage[PW] - 1) * stage[POOL_STRIDE_X] + 1, stage[POOL_STRIDE_X])
+        part = sums[:, :, rows, columns]
+        largest = part if largest is None else np.maximum(largest, part)
+    return np.where(largest > 0, largest, 0) if stage[RELU] else largest
+
+
+def _errors(logits, labels, temperature):
+    """(blocks,) int64 from logits (blocks, classes, BLOCK)."""
+    sample = labels >= 0
+    if temperature == 0:
+        return (sample & (logits.argmax(axis=1) != labels)).sum(axis=1)
+    top = logits.max(axis=1)
+    terms = exp(((logits - top[:, None]) * temperature).astype(np.float32))
+    total = np.zeros(top.shape, np.float32)
+    for k in range(logits.shape[1]):
+        total += terms[:, k]
+    own = np.take_along_axis(logits, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
+    loss = log(total).astype(np.float64) + (top - own) * temperature
+    return np.where(sample, np.floor(loss / LOSS_UNIT + 0.5), 0).astype(np.int64).sum(axis=1)
