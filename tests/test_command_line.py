@@ -66,6 +66,15 @@ def test_a_dry_run_and_a_printed_configuration_train_nothing(capsys, tmp_path, m
     assert os.listdir(tmp_path) == ["c.toml"]
 
 
+def test_plain_backprop_claims_no_constrained_weights(capsys, tmp_path):
+    line = f"{QUICK.replace('cbp', 'backprop')} --output {tmp_path / 'r'}"
+    out = run(capsys, f"train {line} --dry-run")[1]
+    assert "parameters   235, all of them float" in out and "constrained" not in out
+    assert run(capsys, f"train {line}")[0] == 0
+    assert json.loads((tmp_path / "r" / "result.json").read_text())["levels"] is None
+    assert json.loads(run(capsys, f"evaluate {tmp_path / 'r'} --json --threads 1")[1])["levels"] is None
+
+
 def test_evaluation_agrees_with_the_run(capsys, trained):
     result = json.loads((trained / "result.json").read_text())
     code, out, _ = run(capsys, f"evaluate {trained} --json --threads 1")
@@ -117,7 +126,9 @@ def test_a_network_of_ones_own_is_trained_evaluated_and_summed_up(capsys, tmp_pa
     ("evaluate none.h5 --threads many", 2, "--threads many"),
     ("evaluate", 2, "required: RUN_OR_MODEL.h5"),
     ("summary", 2, "give a model.h5 file or --model NAME"),
-    ("summary --model lnet", 2, "give --data NAME, or --input-shape 3,32,32 and --classes 10"),
+    ("summary --model lenett", 2, "no such model; did you mean 'lenet'?"),
+    ("summary --model mine.py:net", 2, "give --data NAME, or --input-shape 3,32,32 and --classes 10"),
+    ("train extra", 2, "extra: unexpected argument"),
     ("summary --model lenet --data mnits", 2, "choose from"),
     ("summary --model lenet --input-shape 1,x", 2, "take whole numbers"),
 ])

@@ -43,9 +43,11 @@ def test_interrupted_is_130(capsys):
     assert capsys.readouterr().err == "tinyq: interrupted\n"
 
 
-def test_debug_lets_the_traceback_through_and_is_not_passed_on():
-    with pytest.raises(errors.BadInput):
-        errors.exit_code_of(raising(errors.BadInput("x")), ["--debug"])
+def test_debug_adds_the_traceback_and_is_not_passed_on(capsys):
+    assert errors.exit_code_of(raising(errors.BadInput("x")), ["--debug"]) == 65
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):" and lines[-1] == "tinyq: x"
+    assert errors.exit_code_of(raising(ValueError("boom")), ["--debug"]) == 70
     seen = []
     assert errors.exit_code_of(seen.extend, ["a", "--debug", "b"]) == 0
     assert seen == ["a", "b"]

@@ -2,6 +2,7 @@
 import difflib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 
 
@@ -64,7 +65,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Run a command line; an error becomes one line on stderr and its documented exit code.
 
-    With `--debug` among the arguments the traceback is shown as well.
+    With `--debug` among the arguments the traceback comes before that line.
     """
     debug = "--debug" in argv
     try:
@@ -80,7 +81,7 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
         return 141
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exception(error)
         known = isinstance(error, (TinyqError, OSError))        # an OSError says what and which file by itself
         text = str(error) if known else f"internal error: {type(error).__name__}: {error}; run again with --debug"
         print("tinyq: " + " ".join(text.split("\n")), file=sys.stderr)

@@ -57,7 +57,7 @@ def _split(arguments, path, attributes):
 def _report(arguments, attributes, bundle, scores):
     counts = zip(bundle.class_names, scores.correct.tolist(), scores.confusion.sum(axis=1).tolist(), strict=True)
     per_class = {name: right / held for name, right, held in counts if held}
-    return {"model": attributes["model"], "method": attributes["method"], "levels": attributes["levels"],
+    return {"model": attributes["model"], "method": attributes["method"], "levels": attributes.get("levels"),
             "data": bundle.name, "split": arguments.split, "n": scores.samples, "top1": scores.accuracy,
             "top5": scores.top5_accuracy, "loss": scores.loss, "worst_class": min(per_class, key=per_class.get),
             "per_class": per_class, "weights_sha256": attributes["weights_sha256"]}

@@ -3,7 +3,7 @@ import argparse
 import json
 import sys
 
-from tinyq.errors import UsageError, exit_code_of
+from tinyq.errors import UsageError, did_you_mean, exit_code_of
 from tinyq.run.flags import Parser
 
 # what a network is built for when it is not said: (classes, input shape) by dataset
@@ -45,9 +45,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _shape(arguments):
     """(classes, input shape): given, or of the dataset that is named or that a recipe has for this model."""
+    from tinyq.models import REGISTRY
     from tinyq.run.recipes import RECIPES
 
     family = arguments.model.partition(":")[0]
+    if ".py" not in arguments.model and family not in REGISTRY:
+        raise UsageError(f"--model {arguments.model}: no such model; {did_you_mean(family, REGISTRY)}")
     usual = [recipe["data"] for recipe in RECIPES.values() if recipe.get("model", "").partition(":")[0] == family]
     name = arguments.data or (usual[0] if usual else None)
     if name is None and not (arguments.input_shape and arguments.classes):

@@ -82,7 +82,7 @@ def phases_of(config: Config, model) -> list[Phase]:
 
 def method_of(config: Config):
     """The configured method with its own settings, and those of the run that its constructor asks for."""
-    offered = {"levels": levels.parse(config.levels), "label_smoothing": config.label_smoothing,
+    offered = {"levels": config.levels and levels.parse(config.levels), "label_smoothing": config.label_smoothing,
                "epochs": config.epochs}
     asked = inspect.signature(METHODS[config.method]).parameters
     return METHODS[config.method](**config.own[config.method], **{k: v for k, v in offered.items() if k in asked})

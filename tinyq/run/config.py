@@ -33,7 +33,8 @@ class Config:
     data: str | None = option(None, "a dataset", group=WHAT)
     data_path: str | None = option(None, "folder (or file) that holds the dataset", group=WHAT)
     method: str | None = option(None, "how weights come to their levels", group=WHAT)
-    levels: str = option("ternary", "binary, ternary, shift1, shift2 or a list: --levels=-2,-1,0,1,2", group=WHAT)
+    levels: str | None = option("ternary", "binary, ternary, shift1, shift2 or a list: --levels=-2,-1,0,1,2; "
+                                "backprop has none", group=WHAT)
     constrain: str = option("inner", "inner: all conv and linear weights but those of the first and last layer; "
                             "all: those too", group=WHAT, choices=("inner", "all"))
 
@@ -67,7 +68,7 @@ class Config:
     lr_patience: int = option(10, "plateau: epochs without a better validation accuracy", group=OPTIMISER, low=0)
     lr_min: float = option(0.0, "where cosine and plateau end", group=OPTIMISER, low=0)
 
-    seed: int = option(0, "of all randomness", group=MACHINE, low=0)
+    seed: int = option(0, "of all randomness", group=MACHINE, low=0, below=1 << 63)
     threads: int | None = option(None, "threads of the kernels (default: all cores); the bits do not depend on it",
                                  group=MACHINE, low=1)
     workers: int = option(2, "threads that prepare batches", group=MACHINE, low=0, short="-j")
@@ -78,6 +79,7 @@ class Config:
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config) if f.name != "own"}
+PATHS = ("data_path", "weights", "output")
 KINDS = typing.get_type_hints(Config)
 
 

@@ -11,7 +11,7 @@ EXAMPLES = """examples:
   python -m tinyq.train                                        a small CNN on the embedded digits, to ternary
   python -m tinyq.train --data mnist --data-path DIR --levels binary
   python -m tinyq.train --model mlp:100 --data digits --method backprop --epochs 5
-  python -m tinyq.train --resume runs/digits_cnn-digits-cbp-ternary-001
+  python -m tinyq.train --resume runs/digits_cnn-digits-cbp-001
 
 recipes (--recipe; --print-config shows what one says):
   """
@@ -19,6 +19,11 @@ recipes (--recipe; --print-config shows what one says):
 
 class Parser(argparse.ArgumentParser):
     """argparse that reports through UsageError and names the nearest flag."""
+
+    def __init__(self, **options):
+        """Those of argparse.ArgumentParser; every command also has --debug, which errors.exit_code_of reads."""
+        super().__init__(**options)
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error too")
 
     def error(self, message):
         """Raise what exit_code_of turns into one line and exit code 2."""
@@ -30,6 +35,8 @@ class Parser(argparse.ArgumentParser):
         """The namespace; UsageError names the flag that was probably meant."""
         known, others = self.parse_known_args(argv)
         if others:
+            if not others[0].startswith("-"):
+                raise UsageError(f"{others[0]}: unexpected argument; see --help")
             name = others[0].partition("=")[0]
             flags = [flag for action in self._actions for flag in action.option_strings]
             near = did_you_mean(name, flags).partition("?")
@@ -76,7 +83,7 @@ def _add(group, name, kind, default, text, short=None):
     if kind is bool:
         group.add_argument(*flags, dest=name, action=argparse.BooleanOptionalAction, help=text)
     else:
-        metavar = {int: "N", float: "X", str: "NAME"}[kind]
+        metavar = "PATH" if name in config.PATHS else {int: "N", float: "X", str: "NAME"}[kind]
         group.add_argument(*flags, dest=name, metavar=metavar, help=text)
 
 

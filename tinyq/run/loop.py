@@ -83,7 +83,7 @@ class Loop:
         self.progress.step()
         if job.config.print_freq and position.steps % job.config.print_freq == 0:
             lr = phase.optimizer.groups[0]["lr"]
-            self._record(phase, {"record": "step", "loss": objective, "lr": lr})
+            self._record(phase, {"record": "step", "objective": objective, "lr": lr})
 
     def _end_epoch(self, phase):
         job, position = self.job, self.position

@@ -22,7 +22,7 @@ def splits(bundle) -> str:
 def plan(config: Config) -> str:
     """Data, phases, steps and sizes; loads the data and makes the model, and trains nothing."""
     job = build(config)
-    planned = levels.parse(config.levels)
+    planned = levels.parse(config.levels) if config.levels else None
     layers = sizes(job.model, planned)
     steps = -(-len(job.loader) // config.accumulate)
     confined = [size for size in layers if size.set_name]
@@ -31,8 +31,11 @@ def plan(config: Config) -> str:
         f"input        {job.bundle.input_shape}, {job.bundle.num_classes} classes",
         *(f"phase        {phase.name}: {phase.epochs} epochs of {steps:,} steps, {type(phase.optimizer).__name__}, "
           f"lr {phase.optimizer.groups[0]['lr']:g}" for phase in job.phases),
-        f"parameters   {sum(size.count for size in layers if size.trained):,}, "
-        f"of these {sum(size.count for size in confined):,} constrained to {planned.name} ({planned.bits} bits)",
+        f"parameters   {sum(size.count for size in layers if size.trained):,}" + (
+            f", of these {sum(size.count for size in confined):,} constrained to {planned.name} ({planned.bits} bits)"
+            if planned else ", all of them float"),
     ]
+    if not planned:
+        return "\n".join(lines)
     rows = [[size.name, "x".join(map(str, size.shape)), size.count] for size in confined]
     return "\n".join(lines) + "\n" + table(["constrained", "shape", "weights"], rows)

@@ -4,9 +4,9 @@ import sys
 from tqdm import tqdm
 
 # figures of an epoch's record as a line shows them: (name, label, format)
-SHOWN = (("loss", "loss", "{:.4f}"), ("error", "error", "{:.2%}"), ("validation_error", "validation", "{:.2%}"),
-         ("lr", "lr", "{:.2g}"), ("g", "g", "{:d}"), ("cfs_over_scale", "cfs/a", "{:.4f}"),
-         ("frozen", "frozen", "{:.2%}"))
+SHOWN = (("objective", "objective", "{:.4f}"), ("loss", "loss", "{:.4f}"), ("error", "error", "{:.2%}"),
+         ("validation_error", "validation", "{:.2%}"), ("lr", "lr", "{:.2g}"),
+         ("g", "g", "{:d}"), ("cfs_over_scale", "cfs/a", "{:.4f}"), ("frozen", "frozen", "{:.2%}"))
 
 
 class Progress:

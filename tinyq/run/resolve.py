@@ -38,6 +38,7 @@ def resolve(flags: dict, file: dict | None = None) -> Resolved:
     settings["recipe"] = recipe
     _check_subject_given(settings, recipe)
     _pretraining(settings, origins)
+    _levels(settings, origins)
     own = _own_settings(settings, origins)
     resolved = Config(**{key: value for key, value in settings.items() if key in FIELDS}, own=own)
     _check_other_names(resolved)
@@ -96,6 +97,14 @@ def _pretraining(settings, origins):
                 settings["pretrain_epochs"], origins["pretrain_epochs"] = 0, f"because of {reason}"
 
 
+def _levels(settings, origins):
+    """Plain backprop confines nothing, whatever levels a recipe names."""
+    if settings["method"] == "backprop":
+        if origins.get("levels") in ("file", "flag"):
+            raise UsageError(f"{_shown('levels', origins['levels'])}: has no effect with --method backprop")
+        settings["levels"] = None
+
+
 def _check_subject_names(given):
     """A typo in the names that choose the recipe is told before a recipe is looked for."""
     from tinyq.data import READERS
@@ -134,7 +143,8 @@ def _check_other_names(c: Config):
     """Names that other packages know: each must exist."""
     from tinyq import optim, schedules
 
-    levels.parse(c.levels)
+    if c.levels:
+        levels.parse(c.levels)
     for opt in filter(None, (c.opt, c.pretrain_opt)):
         _require(opt, optim.OPTIMIZERS, "--opt")
     for schedule in filter(None, (c.schedule, c.pretrain_schedule)):

@@ -36,8 +36,8 @@ def weights_of(model, attributes: dict, probe_inputs) -> Weights:
 
 def describe(config, bundle) -> dict:
     """The attributes from which `load_model` builds the network again."""
-    return {"model": config.model, "data": config.data, "method": config.method, "levels": config.levels,
-            "constrain": config.constrain, "seed": config.seed,
+    return {"model": config.model, "data": config.data, "method": config.method,
+            **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain, "seed": config.seed,
             "input_shape": ",".join(map(str, bundle.input_shape)), "class_names": list(bundle.class_names),
             "preprocessing": json.dumps(preprocessing(bundle.manifest)), "data_sha256": bundle.manifest["sha256"],
             "data_options": json.dumps(config.own[config.data])}

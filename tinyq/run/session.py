@@ -85,7 +85,7 @@ def _keep_float_network(job, folder, position, journal, progress):
     """Measure and save the float network that the last phase starts from, if there is one."""
     if len(job.phases) == 1 and not job.config.weights:
         return
-    attributes = saved.describe(dataclasses.replace(job.config, method="backprop"), job.bundle)
+    attributes = saved.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
     weight_files.write(folder / FLOAT_FILE, saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle)))
     if job.bundle.test is not None:
         scores = measure(job.model, job.bundle.test, job.bundle.num_classes)
