@@ -4,20 +4,10 @@ import pytest
 
 from tinyq import kernels
 from tinyq.errors import UsageError
+from tinyq.kernels.plan import forward_plan, input_grad_plans
 from tinyq.kernels.reference import conv as plain_conv
 from tinyq.kernels.reference import product as plain_product
 from tinyq.streams import Streams
-
-
-@pytest.fixture(params=[1, 2], ids=["1 thread", "2 threads"])
-def threads(request):
-    import numba
-
-    if request.param > numba.config.NUMBA_NUM_THREADS:
-        pytest.skip("one core here")
-    kernels.set_threads(request.param)
-    yield
-    kernels.set_threads(numba.config.NUMBA_NUM_THREADS)
 
 
 def normal(name, *shape):
@@ -57,6 +47,8 @@ CONVOLUTIONS = {
     "stride beyond the window": ((2, 3, 11, 11), (4, 3, 2, 2), 3, 0, 1, 1),
     "AlexNet's first": ((1, 3, 23, 23), (7, 3, 11, 11), 4, 2, 1, 1),
     "depthwise": ((2, 4, 5, 5), (4, 1, 3, 3), 1, 1, 1, 4),
+    "padding wider than the output": ((2, 4, 16, 16), (8, 4, 3, 3), 1, 24, 24, 1),
+    "a long flat window": ((1, 2, 2, 9), (3, 2, 1, 41), 1, (0, 20), 1, 1),
     "padding wider than the image": ((2, 3, 4, 4), (2, 3, 3, 3), 1, 3, 1, 1),
     "one pixel": ((1, 1, 1, 1), (1, 1, 1, 1), 1, 0, 1, 1),
 }
@@ -69,6 +61,29 @@ def test_convolution_has_the_twins_bits(case, threads):
     scale, bias = normal("scale", case[1][0]), normal("bias", case[1][0])
     assert_same_bits(kernels.conv2d(x, w, geometry), plain_conv.conv2d(x, w, geometry))
     assert_same_bits(kernels.conv2d(x, w, geometry, scale, bias), plain_conv.conv2d(x, w, geometry, scale, bias))
+    assert_same_bits(kernels.conv2d_input_grad(g, w, geometry), plain_conv.conv2d_input_grad(g, w, geometry))
+    assert_same_bits(kernels.conv2d_weight_grad(g, x, geometry), plain_conv.conv2d_weight_grad(g, x, geometry))
+
+
+def random_geometry(index):
+    """Sizes, strides, paddings, dilations and groups of every kind, small enough for the twin."""
+    draw = Streams(index).key("geometry").integers
+    groups, (kh, kw) = int(draw(1, 3)), map(int, draw(1, 5, 2))
+    stride, padding, dilation = (tuple(map(int, draw(low, high, 2))) for low, high in ((1, 4), (0, 6), (1, 4)))
+    least = [max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip((kh, kw), padding, dilation, strict=True)]
+    h, w = (int(draw(low, low + 9)) for low in least)
+    c_in, c_out = int(draw(1, 4)), int(draw(1, 20))
+    return (int(draw(1, 4)), groups * c_in, h, w), (groups * c_out, c_in, kh, kw), stride, padding, dilation, groups
+
+
+@pytest.mark.parametrize("index", range(40))
+def test_convolution_of_any_geometry_has_the_twins_bits_and_reads_no_further_than_it_laid_out(index):
+    geometry = kernels.conv_geometry(*random_geometry(index))
+    x, w, g = (normal(name, *shape) for name, shape in (
+        ("x", geometry.x_shape), ("w", geometry.w_shape), ("g", geometry.output_shape)))
+    for plan in (forward_plan(geometry), *input_grad_plans(geometry)):
+        assert plan.offsets.max() + plan.virtual_pixels <= plan.size
+    assert_same_bits(kernels.conv2d(x, w, geometry), plain_conv.conv2d(x, w, geometry))
     assert_same_bits(kernels.conv2d_input_grad(g, w, geometry), plain_conv.conv2d_input_grad(g, w, geometry))
     assert_same_bits(kernels.conv2d_weight_grad(g, x, geometry), plain_conv.conv2d_weight_grad(g, x, geometry))
 
@@ -110,7 +125,43 @@ def test_the_image_is_never_unfolded():
     ((1, 3, 8, 8), (4, 3, 9, 9), {}),
     ((1, 4, 8, 8), (3, 2, 3, 3), {"groups": 2}),
     ((3, 8, 8), (4, 3, 3, 3), {}),
+    ((1, 3, 8, 8), (4, 3, 0, 3), {}),
 ])
 def test_shapes_that_do_not_fit_are_named(x_shape, w_shape, options):
     with pytest.raises(UsageError, match=r"conv2d: input \("):
         kernels.conv_geometry(x_shape, w_shape, **options)
+
+
+@pytest.mark.parametrize("options", [
+    {"stride": 0}, {"dilation": 0}, {"padding": -1}, {"groups": 0}, {"stride": 1.5}, {"padding": "same"},
+    {"stride": (1, 2, 3)}])
+def test_a_geometry_that_makes_no_sense_is_refused(options):
+    with pytest.raises(UsageError, match=f"conv2d: {next(iter(options))} "):
+        kernels.conv_geometry((1, 3, 8, 8), (4, 3, 3, 3), **options)
+
+
+def test_geometry_takes_numpy_integers_and_lists():
+    wanted = kernels.conv_geometry((1, 3, 8, 8), (4, 3, 3, 3), (2, 1), 1)
+    assert kernels.conv_geometry((1, 3, 8, 8), (4, 3, 3, 3), [2, 1], np.int64(1)) == wanted
+
+
+def test_no_samples_give_a_zero_weight_gradient():
+    geometry = kernels.conv_geometry((0, 2, 5, 5), (3, 2, 3, 3))
+    x, g = np.empty((0, 2, 5, 5), np.float32), np.empty(geometry.output_shape, np.float32)
+    assert not kernels.conv2d_weight_grad(g, x, geometry).any()
+
+
+def test_the_fields_of_packed_records_are_copied():
+    record = np.zeros(5, [("label", "u1"), ("x", "<f4", (300,))])
+    record["x"] = normal("x", 5, 300)
+    w = normal("w", 7, 300)
+    assert_same_bits(kernels.matmul(record["x"], w.T), kernels.matmul(record["x"].copy(), w.T))
+
+
+@pytest.mark.parametrize("wrong", [np.float16, np.float64, ">f4"])
+def test_another_dtype_or_a_wrong_size_is_never_computed_with(wrong):
+    a, b = normal("a", 3, 4), normal("b", 4, 5)
+    with pytest.raises(AssertionError):
+        kernels.matmul(a, b.astype(wrong))
+    with pytest.raises(AssertionError):
+        kernels.matmul(a, b[:3])

@@ -3,6 +3,7 @@ import numpy as np
 
 from tinyq.kernels.correlate import correlate
 from tinyq.kernels.plan import forward_plan, input_grad_plans
+from tinyq.kernels.spans import contiguous
 from tinyq.kernels.weight_grad import conv2d_weight_grad
 
 __all__ = ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
@@ -13,10 +14,11 @@ def conv2d(x, w, geometry, scale=None, bias=None):
 
     x (n, c_in, h, w), w (c_out, c_in / groups, kh, kw), scale and bias (c_out,) or None, all float32.
     """
+    assert x.shape == geometry.x_shape and w.shape == geometry.w_shape, (x.shape, w.shape, geometry)
     y = np.empty(geometry.output_shape, np.float32)
     c_out = geometry.w_shape[0]
-    scale = np.ones(c_out, np.float32) if scale is None else np.ascontiguousarray(scale)
-    bias = np.zeros(c_out, np.float32) if bias is None else np.ascontiguousarray(bias)
+    scale = np.ones(c_out, np.float32) if scale is None else contiguous(scale)
+    bias = np.zeros(c_out, np.float32) if bias is None else contiguous(bias)
     weights = w.reshape(geometry.groups, -1, geometry.products)
     correlate(x, weights, forward_plan(geometry), scale, bias, y)
     return y
@@ -24,6 +26,7 @@ def conv2d(x, w, geometry, scale=None, bias=None):
 
 def conv2d_input_grad(g, w, geometry):
     """The gradient at x (n, c_in, h, w) from g, the one at y (n, c_out, oh, ow); float32."""
+    assert g.shape == geometry.output_shape and w.shape == geometry.w_shape, (g.shape, w.shape, geometry)
     plans = input_grad_plans(geometry)
     every_phase = len(plans) == geometry.stride[0] * geometry.stride[1]
     gx = (np.empty if every_phase else np.zeros)(geometry.x_shape, np.float32)

@@ -5,6 +5,7 @@ import numpy as np
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.layout import lay_out
 from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, ROWS, any_tile, peek, poke, store_run
+from tinyq.kernels.spans import contiguous
 
 _PACKED_ROWS = np.arange(ROWS)
 _TASKS_A_THREAD = 2
@@ -24,7 +25,7 @@ def correlate(source, weights, plan, scale, shift, target):
     packed = pack_rows(weights)
     samples = np.zeros((threads, 0 if layout.direct else plan.size + COLUMNS), np.float32)    # the padding stays zero
     tiles = np.empty((threads, packed.shape[1] + 1, ROWS, COLUMNS), np.float32)               # slack for store_run
-    _tasks(np.ascontiguousarray(source), packed, m, parts, layout, scale, shift, samples, tiles, target)
+    _tasks(contiguous(source), packed, m, parts, layout, scale, shift, samples, tiles, target)
 
 
 def parts_of(tasks, splittable, threads):

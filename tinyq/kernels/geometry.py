@@ -1,4 +1,5 @@
 """The shapes of a convolution, worked out once."""
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,16 +37,30 @@ class ConvGeometry:
         return int(np.prod(self.w_shape[1:]))
 
 
-def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    """(v, v) of one number; a pair as it is."""
-    return (value, value) if isinstance(value, int) else tuple(value)
+def pair(value, what: str) -> tuple[int, int]:
+    """(v, v) of one whole number, a pair as it is; UsageError names anything else."""
+    try:
+        down, across = map(operator.index, value if isinstance(value, (tuple, list)) else (value, value))
+    except (TypeError, ValueError):
+        raise UsageError(f"{what} {value!r} must be a whole number or a pair of them") from None
+    return down, across
+
+
+def _at_least(least: int, value, what: str) -> tuple[int, int]:
+    down, across = pair(value, what)
+    if min(down, across) < least:
+        raise UsageError(f"{what} {value!r} must be at least {least}")
+    return down, across
 
 
 def conv_geometry(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1) -> ConvGeometry:
     """The geometry of a convolution; UsageError names the shapes that do not fit together."""
-    geometry = ConvGeometry(tuple(x_shape), tuple(w_shape), pair(stride), pair(padding), pair(dilation), groups)
-    if len(x_shape) != 4 or len(w_shape) != 4:
-        raise UsageError(f"conv2d: input {x_shape} and weight {w_shape} must both have four axes")
+    if len(x_shape) != 4 or len(w_shape) != 4 or min(w_shape) < 1:
+        raise UsageError(f"conv2d: input {x_shape} and weight {w_shape} must have four axes, the weight none of size 0")
+    groups = _at_least(1, groups, "conv2d: groups")[0]
+    geometry = ConvGeometry(
+        tuple(x_shape), tuple(w_shape), _at_least(1, stride, "conv2d: stride"), _at_least(0, padding, "conv2d: padding"),
+        _at_least(1, dilation, "conv2d: dilation"), groups)
     if x_shape[1] != w_shape[1] * groups or w_shape[0] % groups:
         raise UsageError(f"conv2d: input {x_shape} does not fit weight {w_shape} in {groups} groups")
     if min(geometry.output_size) < 1:

@@ -90,8 +90,9 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Elements of the laid-out sample, its last row's right padding included."""
-        return len(self.phases) * self.channels * self.plane[0] * self.plane[1] + self.columns
+        """Elements of the laid-out sample: all planes, and what the taps read of the last row's right padding."""
+        planes = len(self.phases) * self.channels * self.plane[0] * self.plane[1]
+        return max(planes, int(self.offsets.max()) + self.virtual_pixels)
 
     @property
     def virtual_pixels(self) -> int:

@@ -9,6 +9,7 @@ from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.correlate import parts_of
 from tinyq.kernels.micro import COLUMNS, FLUSH, ROWS, peek, tile
+from tinyq.kernels.spans import strided
 
 # Below this many products waking the other threads costs more than they save.
 WORTH_THREADS = 1 << 19
@@ -19,6 +20,8 @@ _PANEL_OFFSETS = np.arange(PRODUCT_BLOCK) * COLUMNS
 def matmul(a, b):
     """a (m, k) @ b (k, n), float32, any strides -> C-contiguous (m, n)."""
     (m, k), n = a.shape, b.shape[1]
+    assert b.shape[0] == k, f"matmul: {a.shape} does not fit {b.shape}"
+    a, b = strided(a), strided(b)
     if not a.size or not b.size:
         return np.zeros((m, n), np.float32)
     step_m, step_k = (s // a.itemsize for s in a.strides)

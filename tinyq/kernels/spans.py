@@ -10,10 +10,22 @@ SPAN = 1 << 14
 WORTH_THREADS = 1 << 15
 
 
+def contiguous(x):
+    """A float32 array in C order at an aligned address, as compiled code may index it; itself where possible."""
+    assert x.dtype == np.float32 and x.dtype.isnative, f"a float32 kernel was given {x.dtype}"
+    return np.require(x, requirements=("C", "A"))
+
+
 def flat(x):
     """The elements of a float32 array in C order as one contiguous axis; a view where possible."""
-    assert x.dtype == np.float32, f"a float32 kernel was given {x.dtype}"
-    return np.ascontiguousarray(x).reshape(-1)
+    return contiguous(x).reshape(-1)
+
+
+def strided(x):
+    """A float32 array whose strides count whole elements, as address arithmetic needs; itself where possible."""
+    assert x.dtype == np.float32 and x.dtype.isnative, f"a float32 kernel was given {x.dtype}"
+    whole = x.flags.aligned and all(stride % x.itemsize == 0 for stride in x.strides)
+    return x if whole else x.copy()
 
 
 def items_per_task(size_of_item):

@@ -8,6 +8,7 @@ from tinyq.kernels.correlate import parts_of
 from tinyq.kernels.layout import channels_last, lay_out
 from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, RESUME, ROWS, any_tile
 from tinyq.kernels.plan import forward_plan
+from tinyq.kernels.spans import contiguous
 
 
 def conv2d_weight_grad(g, x, geometry):
@@ -15,6 +16,9 @@ def conv2d_weight_grad(g, x, geometry):
 
     k runs over (n, oh, ow) within a chunk of samples in blocks of PRODUCT_BLOCK; chunks are added in ascending order.
     """
+    assert x.shape == geometry.x_shape and g.shape == geometry.output_shape, (x.shape, g.shape, geometry)
+    if not len(g):
+        return np.zeros(geometry.w_shape, np.float32)
     plan = forward_plan(geometry)
     n, groups, k = g.shape[0], geometry.groups, geometry.products
     c_out = geometry.w_shape[0] // groups
@@ -31,8 +35,8 @@ def conv2d_weight_grad(g, x, geometry):
     samples = np.zeros((threads, 0 if plan.is_source else plan.size), np.float32)
     gradients = np.zeros((threads, channel_tiles, pixels, columns), np.float32)
     carries = np.empty((threads, *sums.shape[2:]), np.float32)
-    flat = np.ascontiguousarray(g).reshape(n, -1, len(plan.virtual))
-    _tasks(np.ascontiguousarray(x), flat, chunk, parts, plan.layout, taps,
+    flat = contiguous(g).reshape(n, -1, len(plan.virtual))
+    _tasks(contiguous(x), flat, chunk, parts, plan.layout, taps,
            np.arange(pixels) * columns, samples, gradients, carries, sums)
     return _join(sums, k, c_out).reshape(geometry.w_shape)
 

@@ -39,15 +39,18 @@ def sliding_windows(size, kernel, stride, padding, dilation=1, ceil_mode=False, 
 
     Numbers or pairs. UsageError names a window that does not fit.
     """
-    settings = zip(size, pair(kernel), pair(stride), pair(padding), pair(dilation), strict=True)
+    kernel, stride, padding, dilation = (
+        pair(value, f"pooling: {name}") for value, name in (
+            (kernel, "kernel"), (stride, "stride"), (padding, "padding"), (dilation, "dilation")))
+    settings = zip(size, kernel, stride, padding, dilation, strict=True)
     rows, columns = (_slide(*one, ceil_mode, count_include_pad) for one in settings)
-    return _cross(size, rows, columns, pair(dilation))
+    return _cross(size, rows, columns, dilation)
 
 
 @lru_cache(maxsize=256)
 def adaptive_windows(size, output_size) -> Windows:
     """`output_size` (oh, ow) windows that cover the plane: output o reads floor(o h / oh) to ceil((o + 1) h / oh)."""
-    rows, columns = (_divide(length, outputs) for length, outputs in zip(size, pair(output_size), strict=True))
+    rows, columns = (_divide(length, outputs) for length, outputs in zip(size, pair(output_size, "pooling: output size"), strict=True))
     return _cross(size, rows, columns, (1, 1))
 
 

@@ -39,27 +39,28 @@ def conv2d_input_grad(g, w, geometry):
 def conv2d_weight_grad(g, x, geometry):
     """The gradient at w: k is (n, oh, ow) within a chunk of samples; the chunks' sums are added in ascending order."""
     def group(g, x):
-        _, kh, kw = geometry.w_shape[1:]
-        taps = np.stack([_tap(x, slice(None), i, j, geometry) for i in range(kh) for j in range(kw)], 2)
-        taps = taps.reshape(len(x), -1, g.shape[2] * g.shape[3])                     # (n, c_in * kh * kw, oh * ow)
-        g = g.reshape(*g.shape[:2], -1)
         chunk = samples_per_chunk(len(x))
-        total = np.zeros((g.shape[1], taps.shape[1]), g.dtype)
+        total = np.zeros((g.shape[1], geometry.products), g.dtype)
         for start in range(0, len(x), chunk):
-            total = total + _chunk_sum(g[start:start + chunk], taps[start:start + chunk])
+            total = total + _chunk_sum(g[start:start + chunk], x[start:start + chunk], geometry)
         return total
 
     parts = [group(*part) for part in _groups(geometry, (g, 1), (x, 1))]
     return np.concatenate(parts).reshape(geometry.w_shape)
 
 
-def _chunk_sum(g, taps):
-    pixels = g.shape[2]
+def _chunk_sum(g, x, geometry):
+    """One chunk's (c_out, c_in * kh * kw): each output pixel times the window of the padded image it was made from."""
+    padded = np.pad(x, ((0, 0), (0, 0), *((p, p) for p in geometry.padding)))
+    rows, columns = (np.arange(k) * d for k, d in zip(geometry.w_shape[2:], geometry.dilation, strict=True))
 
     def factors(k):
-        return g[k // pixels, :, k % pixels, None], taps[k // pixels, :, k % pixels]
+        i, y, x = np.unravel_index(k, (len(g), *g.shape[2:]))
+        down, across = y * geometry.stride[0] + rows, x * geometry.stride[1] + columns
+        return g[i, :, y, x, None], padded[i][:, down[:, None], across].reshape(-1)
 
-    return sum_products(factors, range(len(g) * pixels), np.zeros((g.shape[1], taps.shape[1]), g.dtype))
+    count = len(g) * g.shape[2] * g.shape[3]
+    return sum_products(factors, range(count), np.zeros((g.shape[1], geometry.products), g.dtype))
 
 
 def _groups(geometry, *arrays):

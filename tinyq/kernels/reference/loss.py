@@ -42,6 +42,8 @@ def checked_labels(labels, n, c):
         raise BadInput("loss: an empty batch has no mean loss; give at least one sample")
     if labels.shape != (n,):
         raise BadInput(f"loss: labels of shape {labels.shape} do not fit {n} samples; give one class number a sample")
+    if labels.dtype.kind not in "iu":
+        raise BadInput(f"loss: labels are {labels.dtype}; give class numbers of an integer dtype")
     wrong = labels[(labels < 0) | (labels >= c)]
     if wrong.size:
         raise BadInput(f"loss: label {wrong[0]} is not one of the {c} classes 0 to {c - 1}; "
