@@ -1,4 +1,6 @@
 """The checker itself: wrong rules are found, right ones pass, kinks and surrogates get their own verdicts."""
+import doctest
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from tinyq.autodiff import (
     PRIMITIVES,
     Primitive,
     Tensor,
+    check,
     check_gradients,
     check_pull,
     conv,
@@ -376,3 +379,15 @@ def test_the_check_of_a_network_that_learns_nothing_says_so():
 def test_findings_are_one_line():
     [finding] = examine_pull(PRIMITIVES["relu"], np.zeros(1), rng=rng())
     assert str(finding).startswith("the gradient of input 0 is kink at (0,): ") and "\n" not in str(finding)
+
+
+@pytest.mark.parametrize("stranger", [np.random.default_rng(0), STREAMS, 0])
+def test_randomness_that_is_no_stream_is_named(stranger):
+    with pytest.raises(UsageError, match="check_pull: rng is a .*; give a Stream, such as tinyq.Streams"):
+        check_pull(cube, np.ones(3), rng=stranger)
+    with pytest.raises(UsageError, match="check_gradients: rng is a "):
+        check_gradients(lambda: leaf * leaf, [leaf := Tensor(np.ones(3), requires_grad=True)], rng=stranger)
+
+
+def test_the_example_of_check_pull_runs():
+    assert doctest.testmod(check) == (0, 3)

@@ -17,6 +17,7 @@ from tinyq.autodiff.primitives import Primitive
 from tinyq.autodiff.slopes import compare
 from tinyq.autodiff.tape import Node, no_record
 from tinyq.errors import TinyqError, UsageError
+from tinyq.streams import Stream
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,13 @@ class WrongGradient(TinyqError, AssertionError):
 
 
 def check_pull(op, *arrays, rng, rtol=1e-6, **params):
-    """The findings of examine_pull; WrongGradient if one of them is "wrong"."""
+    """The findings of examine_pull; WrongGradient if one of them is "wrong".
+
+    >>> from tinyq import Streams, autodiff, check_pull
+    >>> x = Streams(0).key("x").normal((2, 3))
+    >>> check_pull(autodiff.elementwise.tanh, x, rng=Streams(0).key("check"))[0].verdict
+    'ok'
+    """
     return _none_wrong(op.__name__, examine_pull(op, *arrays, rng=rng, rtol=rtol, **params))
 
 
@@ -65,8 +72,9 @@ def examine_pull(op, *arrays, rng, rtol=1e-6, **params):
     """Check every pull of a primitive, or of a bare rule, at `arrays` (float32 is widened), -> a Finding for each.
 
     The incoming gradient is random with distinct entries, drawn from the Stream rng. WrongGradient at once if the
-    rule or a pull changes its arguments, or if a pull gives other bits when called again.
+    rule or a pull changes its arguments, or if a pull gives other bits when called again; UsageError for another rng.
     """
+    _want_stream("check_pull", rng)
     op = op if isinstance(op, Primitive) else Primitive(op)
     arrays = [np.asarray(a, np.float64) if _is_float(a) else a for a in arrays]
     before = [None if a is None else a.copy() for a in arrays]
@@ -93,6 +101,7 @@ def examine_gradients(loss_of, tensors, *, rng, rtol=1e-6):
     compute their declared rule while it moves, shifted to start from what they really computed; the leaves behind
     one are found "surrogate" instead of "ok". Leaves keep their data and .grad.
     """
+    _want_stream("check_gradients", rng)
     named = tensors if isinstance(tensors, dict) else dict(enumerate(tensors))
     for name, tensor in named.items():
         if tensor.dtype != np.float64 or not tensor.requires_grad or tensor.node is not None:
@@ -108,6 +117,12 @@ def examine_gradients(loss_of, tensors, *, rng, rtol=1e-6):
             slope = compare(value, tensor.data, gradients[name], g, _direction(rng, gradients[name]), rtol)
             found.append(_finding(name, tensor in through, slope))
     return found
+
+
+def _want_stream(check, rng):
+    if not isinstance(rng, Stream):
+        raise UsageError(f"{check}: rng is a {type(rng).__name__}; give a Stream, such as "
+                         'tinyq.Streams(0).key("check")')
 
 
 def _finding(where, surrogate, slope):
