@@ -1,6 +1,7 @@
 """`python -m tinyq.data`: fetch, verify and locate the datasets that do not come with tinyq."""
 import argparse
 import os
+import shlex
 import sys
 
 from tqdm import tqdm
@@ -84,13 +85,17 @@ def _verify(arguments):
         chosen = {name: dataset for name, dataset in chosen.items() if dataset.is_there(root)}
     if not chosen:
         raise BadInput(f"{str(root)!r}: no dataset here to verify; choose another --data-path, or fetch one")
-    problems = []
-    for name, dataset in chosen.items():
-        found = dataset.problems(root)
-        print(f"{name}: {'WRONG' if found else 'verified'}, {dataset.folder(root)}")
-        problems += found
-    if problems:
-        raise BadInput(f"{'; '.join(problems)}; fetch again: python -m tinyq.data fetch {' '.join(chosen)}")
+    problems = {name: dataset.problems(root) for name, dataset in chosen.items()}
+    for name, found in problems.items():
+        for problem in found:
+            print(f"{name}: {'missing' if problem.missing else 'WRONG'}, {problem.path}")
+        if not found:
+            print(f"{name}: verified, {chosen[name].folder(root)}")
+    if bad := [name for name, found in problems.items() if found]:
+        missing = [problem.missing for found in problems.values() for problem in found]
+        option = f" --data-path {shlex.quote(arguments.data_path)}" if arguments.data_path else ""
+        raise BadInput(f"{str(root)!r}: {missing.count(True)} files missing and {missing.count(False)} wrong; "
+                       f"fetch them: python -m tinyq.data fetch {' '.join(bad)}{option}")
 
 
 def _where(arguments):

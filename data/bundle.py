@@ -15,12 +15,23 @@ class DataBundle:
     test: Dataset | None
     input_shape: tuple[int, ...]            # of one sample: (C, H, W) or (features,)
     class_names: tuple[str, ...]
-    manifest: dict                          # JSON values only, no path of this machine
+    read: dict                              # what was read: JSON values only, no path of this machine
 
     @property
     def num_classes(self) -> int:
         """How many classes the labels may name."""
         return len(self.class_names)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many samples of each split were found unreadable so far, and left out."""
+        return {split: len(getattr(self, split).skipped) for split in self.read["splits"]}
+
+    @property
+    def manifest(self) -> dict:
+        """What was read, and of each split how many samples are `skipped` by now."""
+        splits = {split: {**self.read["splits"][split], "skipped": count} for split, count in self.skipped.items()}
+        return {**self.read, "splits": splits}
 
 
 def make_bundle(name: str, splits: dict[str, Dataset], input_shape, class_names, **facts) -> DataBundle:
@@ -28,7 +39,7 @@ def make_bundle(name: str, splits: dict[str, Dataset], input_shape, class_names,
     described = {split: {"samples": len(data), "sha256": data.digest()} for split, data in sorted(splits.items())}
     total = hashlib.sha256("".join(f"{split} {about['sha256']}\n" for split, about in described.items()).encode())
     class_names = tuple(class_names)
-    manifest = {"name": name, "sha256": total.hexdigest(), "splits": described,
-                "class_names": list(class_names), **facts}
+    read = {"name": name, "sha256": total.hexdigest(), "splits": described,
+            "class_names": list(class_names), **facts}
     return DataBundle(name, splits.get("train"), splits.get("validation"), splits.get("test"),
-                      tuple(input_shape), class_names, manifest)
+                      tuple(input_shape), class_names, read)

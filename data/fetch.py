@@ -19,6 +19,19 @@ SUMS = "SHA256SUMS"             # written beside the files of an archive whose o
 
 
 @dataclass(frozen=True)
+class Problem:
+    """A file that is missing or wrong; `str()` is the whole of it, in one line."""
+
+    path: Path
+    text: str
+    missing: bool = False
+
+    def __str__(self):
+        """What is wrong with which file."""
+        return self.text
+
+
+@dataclass(frozen=True)
 class Mnist:
     """The four files of MNIST, kept as .gz; they count as present plain too."""
 
@@ -32,8 +45,8 @@ class Mnist:
         """Whether the files are there, right or wrong."""
         return all(self._found(self.folder(root), file) for file in self.files)
 
-    def problems(self, root: Path) -> list[str]:
-        """What is missing or wrong, a line each."""
+    def problems(self, root: Path) -> list[Problem]:
+        """What is missing or wrong, file by file."""
         folder = self.folder(root)
         problems = (_problem(file, self._found(folder, file), folder) for file in self.files)
         return [problem for problem in problems if problem]
@@ -65,8 +78,8 @@ class Cifar10:
         """Whether the files are there, right or wrong."""
         return self._in(self.folder(root))
 
-    def problems(self, root: Path) -> list[str]:
-        """What is missing or wrong, a line each."""
+    def problems(self, root: Path) -> list[Problem]:
+        """What is missing or wrong, file by file."""
         folder = self.folder(root)
         if not (folder / FOLDER).is_dir():
             path = folder / ARCHIVE
@@ -74,11 +87,12 @@ class Cifar10:
             return [problem] if problem else []
         sums, names = _read_sums(folder / FOLDER / SUMS), TRAIN_FILES + TEST_FILES
         if not sums.keys() >= set(names):
-            return [f"{str(folder / FOLDER)!r}: no {SUMS} of these files, so nothing says that they are right; "
-                    "fetch them: python -m tinyq.data fetch cifar10"]
+            path = folder / FOLDER / SUMS
+            return [Problem(path, f"{str(path)!r}: missing or incomplete, so nothing says that the files beside it "
+                                  "are right; fetch them: python -m tinyq.data fetch cifar10", not path.is_file())]
         paths = {name: folder / FOLDER / name for name in names}
-        return [f"{str(path)!r}: missing or damaged" for name, path in paths.items()
-                if not path.is_file() or digest_of_file(path) != sums[name]]
+        return [Problem(path, f"{str(path)!r}: missing or damaged", not path.is_file())
+                for name, path in paths.items() if not path.is_file() or digest_of_file(path) != sums[name]]
 
     def fetch(self, root: Path, get) -> None:
         """Get the archive with `get(file, folder)` unless it is there, unpack the batch files, remove the archive."""
@@ -112,7 +126,7 @@ def fetch(dataset, root: Path, downloader: Downloader, mirrors=(), offline: bool
         downloader.check_address(mirror)
     problems = dataset.problems(root)
     if problems and offline:
-        raise BadInput(f"{'; '.join(problems)}; offline, so nothing was fetched")
+        raise BadInput(f"{'; '.join(map(str, problems))}; offline, so nothing was fetched")
     if problems:
         with _held(dataset.folder(root)):
             dataset.fetch(root, lambda file, folder: _get(file, folder, downloader, mirrors, say))
@@ -148,7 +162,7 @@ def _get_from(url, file, folder, downloader):
                     return partial.finish(folder / file.name)
                 partial.restart()
                 if last_try:
-                    raise BadInput(problem)
+                    raise BadInput(str(problem))
         finally:
             if partial.size == 0:
                 part.unlink(missing_ok=True)
@@ -168,11 +182,12 @@ def _problem(file, path, folder):
     """What is wrong with one file, or None."""
     if path is None:
         what = "contents' SHA-256" if file.pinned_inside else "SHA-256"
-        return f"{str(folder / file.name)!r} is missing ({what} {file.sha256})"
+        path = folder / file.name
+        return Problem(path, f"{str(path)!r} is missing ({what} {file.sha256})", missing=True)
     try:
         file.check(path)
     except BadInput as error:
-        return str(error)
+        return Problem(path, str(error))
     return None
 
 

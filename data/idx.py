@@ -1,6 +1,7 @@
 """IDX, the file format of MNIST: a magic number, big-endian sizes, then bytes."""
 import gzip
 import math
+import shlex
 import struct
 import zlib
 from pathlib import Path
@@ -26,8 +27,7 @@ def read_idx(path, dimensions: int):
         with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rb") as file:
             return _read(file, str(path), dimensions)
     except (OSError, EOFError, zlib.error) as error:
-        raise BadInput(f"{str(path)!r}: cannot be read ({error}); "
-                       "fetch it again: python -m tinyq.data fetch mnist") from error
+        raise BadInput(f"{str(path)!r}: cannot be read ({error}); {_fetch_again(path)}") from error
 
 
 def _read(file, path, dimensions):
@@ -35,9 +35,9 @@ def _read(file, path, dimensions):
     expected = bytes([0, 0, 8, dimensions])         # 8: unsigned bytes
     if header[:4] != expected:
         raise BadInput(f"{path!r}: starts with {header[:4].hex()}, an IDX file of bytes in {dimensions} dimensions "
-                       f"with {expected.hex()}; it is another file")
+                       f"with {expected.hex()}; {_fetch_again(path)}")
     if len(header) < 4 + 4 * dimensions:
-        raise BadInput(f"{path!r}: ends inside its header; fetch it again")
+        raise BadInput(f"{path!r}: ends inside its header; {_fetch_again(path)}")
     shape = struct.unpack(f">{dimensions}I", header[4:])
     size = math.prod(shape)
     if size > BYTE_LIMIT:
@@ -45,5 +45,11 @@ def _read(file, path, dimensions):
     data = file.read(size + 1)
     if len(data) != size:
         got = f"only {len(data):,}" if len(data) < size else "more"
-        raise BadInput(f"{path!r}: {got} bytes of data where its header says {size:,}; it is damaged, fetch it again")
+        raise BadInput(f"{path!r}: {got} bytes of data where its header says {size:,}; it is damaged, "
+                       f"{_fetch_again(path)}")
     return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _fetch_again(path):
+    """The command that puts the file where it was found."""
+    return f"fetch it again: python -m tinyq.data fetch mnist --data-path {shlex.quote(str(Path(path).parent))}"

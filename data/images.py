@@ -7,6 +7,7 @@ from tinyq.errors import BadInput
 
 PIXEL_LIMIT = 50_000_000
 BYTE_LIMIT = 100_000_000
+SKIP = "leave bad images out with --imagefolder.bad-image skip"
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
@@ -24,9 +25,10 @@ def decode(data: bytes, name: str):
     width, height = image.size
     if not 0 < width * height <= PIXEL_LIMIT:
         raise BadInput(f"{name!r}: an image of {width} x {height} pixels, over the limit of {PIXEL_LIMIT:,}; "
-                       "make it smaller, remove it, or skip bad images")
+                       f"make it smaller, remove it, or {SKIP}")
     if image.mode not in _MODES:
-        raise BadInput(f"{name!r}: pixels of kind {image.mode!r}, not 8 bits a channel; convert it or skip bad images")
+        raise BadInput(f"{name!r}: pixels of kind {image.mode!r}, not 8 bits a channel; "
+                       f"convert it or {SKIP}")
     try:
         return _pixels(image, height, width)
     except Exception as error:
@@ -41,7 +43,7 @@ def _opener(data, name):
         return JpegImagePlugin.JpegImageFile
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return PngImagePlugin.PngImageFile
-    raise BadInput(f"{name!r}: neither a JPEG nor a PNG image; remove it or skip bad images")
+    raise BadInput(f"{name!r}: neither a JPEG nor a PNG image; remove it or {SKIP}")
 
 
 def _pixels(image, height, width):
@@ -55,4 +57,4 @@ def _pixels(image, height, width):
 
 def _unreadable(name, error):
     return BadInput(f"{name!r}: unreadable image ({type(error).__name__}: {error}); "
-                    "restore it, remove it, or skip bad images")
+                    f"restore it, remove it, or {SKIP}")

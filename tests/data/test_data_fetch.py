@@ -123,7 +123,7 @@ def test_a_changed_batch_file_is_seen_and_fetched_again(cifar, tmp_path):
     get(cifar, tmp_path)
     path = tmp_path / "cifar10" / cifar10.FOLDER / "data_batch_2.bin"
     path.write_bytes(bytes(3073))
-    assert cifar.problems(tmp_path) == [f"{str(path)!r}: missing or damaged"]
+    assert [str(problem) for problem in cifar.problems(tmp_path)] == [f"{str(path)!r}: missing or damaged"]
     get(cifar, tmp_path)
     assert path.read_bytes() == RECORDS["data_batch_2.bin"] and cifar.problems(tmp_path) == []
 
@@ -131,7 +131,7 @@ def test_a_changed_batch_file_is_seen_and_fetched_again(cifar, tmp_path):
 def test_batch_files_without_sums_are_not_called_verified(cifar, tmp_path):
     get(cifar, tmp_path)
     (tmp_path / "cifar10" / cifar10.FOLDER / SUMS).unlink()
-    assert "nothing says that they are right" in cifar.problems(tmp_path)[0]
+    assert "nothing says that the files beside it are right" in str(cifar.problems(tmp_path)[0])
 
 
 def test_an_interrupted_fetch_keeps_its_part_and_goes_on(served, cifar, tmp_path):
@@ -245,9 +245,13 @@ def test_fetch_and_where_and_verify_on_the_command_line(capsys, served, mnist, t
     assert code == 0 and "mnist: complete and verified" in out and "\r" not in err
     assert run(capsys, "where", "mnist", *where)[1] == f"mnist: {tmp_path}/mnist (there)\n"
     assert run(capsys, "verify", *where)[:2] == (0, f"mnist: verified, {tmp_path}/mnist\n")
-    next(tmp_path.rglob("*.gz")).write_bytes(b"damaged")
-    code, out, err = run(capsys, "verify", *where)
-    assert code == 65 and "WRONG" in out and err.count("\n") == 1 and "fetch again" in err
+    damaged, gone, *_ = sorted(tmp_path.rglob("*.gz"))
+    damaged.write_bytes(b"damaged")
+    gone.unlink()
+    code, out, err = run(capsys, "verify", "mnist", *where)
+    assert code == 65 and sorted(out.splitlines()) == [f"mnist: WRONG, {damaged}", f"mnist: missing, {gone}"]
+    assert err.count("\n") == 1 and "1 files missing and 1 wrong; fetch them: " in err
+    assert err.endswith(f"fetch mnist --data-path {tmp_path}\n")
 
 
 @pytest.mark.parametrize("arguments, code, message", [
@@ -257,7 +261,7 @@ def test_fetch_and_where_and_verify_on_the_command_line(capsys, served, mnist, t
     (["fetch", "mnist", "--mirror", "http://127.0.0.1/"], 2, "only https"),
     (["fetch", "cifar10", "--offline"], 65, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
     (["verify"], 65, "no dataset here"),
-    (["verify", "cifar10"], 65, "is missing"),
+    (["verify", "cifar10"], 65, "1 files missing and 0 wrong; fetch them: python -m tinyq.data fetch cifar10"),
 ])
 def test_mistakes_end_in_one_line_and_their_exit_code(capsys, tmp_path, monkeypatch, arguments, code, message):
     monkeypatch.setenv("TINYQ_DATA", str(tmp_path))

@@ -156,7 +156,7 @@ def broken_set(tmp_path, broken, n=12, **options):
 
 
 def test_an_unreadable_image_stops_the_run_and_is_named(tmp_path):
-    with pytest.raises(BadInput, match="'val/a/3.png': unreadable image .*skip bad images"):
+    with pytest.raises(BadInput, match="'val/a/3.png': unreadable image .* --imagefolder.bad-image skip"):
         broken_set(tmp_path, [3]).batch(np.arange(6))
 
 
@@ -171,11 +171,24 @@ def test_skipped_images_are_left_out_of_x_y_and_indices_and_counted(tmp_path, wo
     assert list(dataset.skipped) == [position] and "val/a/3.png" in dataset.skipped[position]
 
 
-def test_a_batch_of_which_nothing_is_left_does_not_appear(tmp_path):
+def test_the_bundle_and_its_manifest_count_the_skipped_images_of_each_split(tmp_path):
+    contents = names_of(train={"a": 4}, val={"a": 3})
+    contents["train/a/2.png"] = b"broken"
+    bundle = data.load("imagefolder", in_folder(tmp_path, contents), validation=1, bad_image="skip", **SMALL)
+    before = bundle.manifest
+    assert bundle.skipped == {"test": 0, "train": 0, "validation": 0}
+    list(data.Loader(bundle.train, 2).epoch())
+    assert bundle.skipped == {"test": 0, "train": 1, "validation": 0}
+    assert {split: about["skipped"] for split, about in bundle.manifest["splits"].items()} == bundle.skipped
+    assert bundle.manifest["sha256"] == before["sha256"] and before["splits"]["train"]["skipped"] == 0
+
+
+def test_a_batch_of_which_nothing_is_left_is_empty(tmp_path):
     dataset = broken_set(tmp_path, [3], bad_image="skip")
     x, y = dataset.batch(np.array([dataset.names.index("val/a/3.png")]))
     assert x.shape == (0, 3, 14, 14) and len(y) == 0
-    assert len(list(data.Loader(dataset, 1).epoch())) == 11
+    lengths = [len(batch.y) for batch in data.Loader(dataset, 1).epoch()]
+    assert len(lengths) == 12 and lengths[dataset.names.index("val/a/3.png")] == 0 and sum(lengths) == 11
 
 
 def test_too_many_unreadable_images_stop_even_a_run_that_skips(tmp_path):

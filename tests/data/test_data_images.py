@@ -103,7 +103,7 @@ def test_flipped_bits_give_pixels_or_bad_input_and_nothing_else(form):
 
 
 def test_a_decoder_s_message_is_kept_to_the_point():
-    with pytest.raises(BadInput, match="'x': unreadable image .*; restore it, remove it, or skip bad images"):
+    with pytest.raises(BadInput, match="'x': unreadable image .*; restore it, .* --imagefolder.bad-image skip"):
         decode(b"\xff\xd8\xff" + bytes(100), "x")
 
 

@@ -92,6 +92,17 @@ def test_broken_image_files_are_refused(tmp_path, harm, message):
     assert str(tmp_path) in str(caught.value)
 
 
+@pytest.mark.parametrize("damage", [b"", b"PK\3\4", b"\0\0\x08\3", b"\0\0\x08\3" + 3 * b"\0\0\0\1"])
+def test_a_damaged_file_says_how_to_fetch_it_to_where_it_lies(tmp_path, damage):
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    for name in ("x-idx", "x-idx.gz"):
+        (folder / name).write_bytes(damage)
+        with pytest.raises(BadInput) as caught:
+            idx.read_idx(folder / name, 3)
+        assert str(caught.value).endswith(f"fetch it again: python -m tinyq.data fetch mnist --data-path '{folder}'")
+
+
 @pytest.mark.parametrize("keep", [0, 5, 300, -9])
 def test_truncated_gzip_is_refused(tmp_path, keep):
     write_set(tmp_path)
