@@ -2,14 +2,17 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from tinyq.__main__ import COMMANDS
 from tinyq.__main__ import main as tinyq
+from tinyq.data.mnist import FILES
 from tinyq.run.progress import Progress
 
 QUICK = "--model mlp:8,16 --data iris --method cbp --pretrain-epochs 2 --epochs 2 -b 32 --threads 1 -j 0"
@@ -25,6 +28,15 @@ def run(capsys, line):
 def spawn(line):
     command = [sys.executable, "-m", *line.split()]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def write_mnist(folder, seed=0):
+    """Eight images of MNIST's form for each part."""
+    rng = np.random.Generator(np.random.Philox(seed))
+    for images, labels in FILES.values():
+        for name, array in ((images, rng.integers(0, 256, (8, 28, 28))), (labels, np.arange(8))):
+            head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+            (folder / name).write_bytes(head + array.astype(np.uint8).tobytes())
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +119,38 @@ def test_a_network_of_ones_own_is_trained_evaluated_and_summed_up(capsys, tmp_pa
     assert run(capsys, f"train {line} --output {folder}")[0] == 0
     assert run(capsys, f"evaluate {folder} --threads 1")[0] == 0
     assert "ternary" in run(capsys, f"summary --model {model} --data iris")[1]
+    (tmp_path / "mine.py").rename(tmp_path / "moved.py")
+    code, _, err = run(capsys, f"evaluate {folder} --threads 1")
+    assert code == 65 and "there is no file" in err and "say with --model" in err
+    moved = f"{folder} --model {tmp_path / 'moved.py'}:net"
+    assert run(capsys, f"evaluate {moved} --threads 1")[0] == 0 and run(capsys, f"summary {moved}")[0] == 0
+
+
+def test_a_run_is_understood_from_another_working_directory(capsys, tmp_path, monkeypatch):
+    (tmp_path / "pictures").mkdir()
+    monkeypatch.chdir(tmp_path)
+    write_mnist(tmp_path / "pictures")
+    line = ("train --recipe none --model mlp:4 --data mnist --data-path pictures --mnist.validation 0 "
+            "--method backprop --epochs 1 -b 4 --threads 1 -j 0 --output r")
+    assert run(capsys, line)[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run(capsys, "evaluate ../r --threads 1")[0] == 0
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    assert run(capsys, "evaluate ../r --threads 1")[0] == 65
+    assert run(capsys, "evaluate ../r --threads 1 --data-path ../moved")[0] == 0
+    assert run(capsys, "train --resume ../r --max-steps 99 --data-path ../moved")[0] == 0
+    write_mnist(tmp_path / "moved", seed=1)
+    code, _, err = run(capsys, "train --resume ../r --data-path ../moved")
+    assert code == 65 and "data_sha256 was" in err
+
+
+def test_a_folder_of_a_run_serves_as_its_network(capsys, tmp_path, trained):
+    assert run(capsys, f"summary {trained}")[1] == run(capsys, f"summary {trained / 'model.h5'}")[1]
+    assert run(capsys, f"train {QUICK} --weights {trained} --output {tmp_path / 'r'}")[0] == 0
+    (tmp_path / "r" / "model.h5").unlink()
+    code, _, err = run(capsys, f"evaluate {tmp_path / 'r'}")
+    assert code == 65 and f"not finished; go on with: python -m tinyq.train --resume {tmp_path / 'r'}" in err
 
 
 @pytest.mark.parametrize("line, code, message", [
@@ -125,7 +169,7 @@ def test_a_network_of_ones_own_is_trained_evaluated_and_summed_up(capsys, tmp_pa
     ("evaluate none.h5 --split tset", 2, "did you mean 'test'"),
     ("evaluate none.h5 --threads many", 2, "--threads many"),
     ("evaluate", 2, "required: RUN_OR_MODEL.h5"),
-    ("summary", 2, "give a model.h5 file or --model NAME"),
+    ("summary", 2, "give a run, a model.h5 file or --model NAME"),
     ("summary --model lenett", 2, "no such model; did you mean 'lenet'?"),
     ("summary --model mine.py:net", 2, "give --data NAME, or --input-shape 3,32,32 and --classes 10"),
     ("train extra", 2, "extra: unexpected argument"),

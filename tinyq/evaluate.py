@@ -2,7 +2,6 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from tinyq.errors import BadInput, UsageError, did_you_mean, exit_code_of
 from tinyq.run.flags import Parser
@@ -19,13 +18,13 @@ def evaluate(argv: list[str]) -> None:
     if arguments.split not in SPLITS:
         raise UsageError(f"--split {arguments.split}: {did_you_mean(arguments.split, SPLITS)}")
     from tinyq.run.build import use_threads
+    from tinyq.run.folder import weights_file
     from tinyq.run.measure import measure
     from tinyq.run.saved import load_model
 
-    path = Path(arguments.network)
-    path = path / "model.h5" if path.is_dir() else path
+    path = weights_file(arguments.network)
     use_threads(_threads(arguments.threads))
-    model, attributes = load_model(path)
+    model, attributes = load_model(path, arguments.model)
     dataset, bundle = _split(arguments, path, attributes)
     scores = measure(model, dataset, bundle.num_classes)
     report = _report(arguments, attributes, bundle, scores)
@@ -40,11 +39,14 @@ def main(argv: list[str] | None = None) -> int:
 def _split(arguments, path, attributes):
     """The wanted part of the data the network was made for, or of data that fits it."""
     from tinyq import data
+    from tinyq.run.folder import data_path_beside
     from tinyq.run.saved import shape_of
 
     name = arguments.data or attributes["data"]
-    options = json.loads(attributes["data_options"]) if name == attributes["data"] else {}
-    bundle = data.load(name, arguments.data_path, **options)
+    options, where = {}, arguments.data_path
+    if name == attributes["data"]:
+        options, where = json.loads(attributes["data_options"]), where or data_path_beside(path)
+    bundle = data.load(name, where, **options)
     if bundle.input_shape != shape_of(attributes) or bundle.num_classes != len(attributes["class_names"]):
         raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
                        f"but {name} has {bundle.input_shape} and {bundle.num_classes}; name the right --data")
@@ -86,7 +88,9 @@ def _parser():
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="RUN_OR_MODEL.h5", help="a run folder, or a model.h5 or float.h5 file")
     parser.add_argument("--data", metavar="NAME", help="dataset (default: the one it was trained on)")
-    parser.add_argument("--data-path", metavar="DIR", help="folder (or file) that holds the dataset")
+    parser.add_argument("--data-path", metavar="PATH",
+                        help="folder (or file) that holds the dataset (default: the run's own)")
+    parser.add_argument("--model", metavar="PATH", help="file.py:function of a network of your own that was moved")
     parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")
     parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: all cores)")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -13,7 +13,7 @@ SHAPES = {"iris": (3, (4,)), "digits": (10, (1, 8, 8)), "mnist": (10, (1, 28, 28
 EXAMPLES = """examples:
   python -m tinyq.summary --model lenet --levels binary
   python -m tinyq.summary --model mlp:100 --data digits
-  python -m tinyq.summary runs/digits_cnn-digits-cbp-001/model.h5"""
+  python -m tinyq.summary runs/digits_cnn-digits-cbp-001"""
 
 
 def summarise(argv: list[str]) -> None:
@@ -22,12 +22,13 @@ def summarise(argv: list[str]) -> None:
     from tinyq import levels
     from tinyq.run import layers
 
-    if (arguments.file is None) == (arguments.model is None):
-        raise UsageError("tinyq.summary: give a model.h5 file or --model NAME")
-    if arguments.file is not None:
+    if arguments.network is None and arguments.model is None:
+        raise UsageError("tinyq.summary: give a run, a model.h5 file or --model NAME")
+    if arguments.network is not None:
+        from tinyq.run.folder import weights_file
         from tinyq.run.saved import load_model, shape_of
 
-        model, attributes = load_model(arguments.file)
+        model, attributes = load_model(weights_file(arguments.network), arguments.model)
         found = layers.layers(model, shape_of(attributes))
     else:
         from tinyq import models
@@ -68,8 +69,9 @@ def _shape(arguments):
 def _parser():
     parser = Parser(prog="python -m tinyq.summary", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", nargs="?", metavar="MODEL.h5", help="a trained network")
-    parser.add_argument("--model", metavar="NAME", help="or a network by name, or path/to/file.py:function")
+    parser.add_argument("network", nargs="?", metavar="RUN_OR_MODEL.h5", help="a trained network")
+    parser.add_argument("--model", metavar="NAME", help="or a network by name, or path/to/file.py:function; "
+                        "beside a trained one: where its file.py:function is now")
     parser.add_argument("--data", metavar="NAME", help="the dataset it is built for: " + ", ".join(SHAPES))
     parser.add_argument("--input-shape", metavar="C,H,W", help="of one sample, instead of --data")
     parser.add_argument("--classes", metavar="N", help="how many, instead of --data")

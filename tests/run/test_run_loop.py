@@ -145,6 +145,21 @@ def test_what_changes_no_bit_may_be_changed_on_resume_and_nothing_else(whole, tm
     assert len(steps) == 35 // 5 - 10 // 5 and all("objective" in r and "loss" not in r for r in steps)
 
 
+def test_an_edited_configuration_is_not_resumed(tmp_path):
+    train(tmp_path / "r", max_steps=10)
+    path = tmp_path / "r" / "config.toml"
+    path.write_text(path.read_text().replace("lr = 0.05", "lr = 0.5", 1))
+    with pytest.raises(BadInput, match=r"config\.toml: not what the checkpoint was made with \(.*was 0\.05, is 0\.5"):
+        session.resume(tmp_path / "r", {})
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(CannotCreate, match="not empty and not a run; choose another --output"):
+        train(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
 def test_a_folder_holds_one_run_and_one_process(whole, tmp_path):
     with pytest.raises(CannotCreate, match="holds a run already"):
         train(whole[1])

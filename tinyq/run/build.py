@@ -11,6 +11,7 @@ from tinyq.methods import METHODS
 from tinyq.nn import Module
 from tinyq.optim import OPTIMIZERS, Optimizer, groups_by_decay
 from tinyq.run.config import Config
+from tinyq.run.folder import weights_file
 from tinyq.run.saved import load_weights
 from tinyq.streams import Streams
 
@@ -55,7 +56,7 @@ def build(config: Config) -> Job:
                          "layer stay float); add --constrain all to constrain those too")
     model.initialise(streams)
     if config.weights:
-        load_weights(config.weights, model)
+        load_weights(weights_file(config.weights), model)
     loader = Loader(bundle.train, config.batch_size, streams, shuffle=True, augment=True, workers=config.workers)
     return Job(config, bundle, model, loader, streams, phases_of(config, model))
 

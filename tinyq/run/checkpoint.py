@@ -1,7 +1,7 @@
 """Everything a run needs to go on bit for bit as if it had never stopped, in one file."""
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ FORMAT = "tinyq checkpoint/2"
 
 @dataclass
 class Position:
-    """Where a run stands."""
+    """Where a run stands, and what run it is."""
 
     phase: int = 0
     epoch: int = 0                              # epochs done in this phase
@@ -26,6 +26,7 @@ class Position:
     records: int = 0                            # lines of metrics.jsonl
     seconds: float = 0.0                        # spent training, resumed parts included
     test_accuracy_float: float | None = None
+    made_with: dict = field(default_factory=dict)       # settings and data that the bits depend on
 
 
 def save(folder, position: Position, states: dict[str, dict]) -> Path:

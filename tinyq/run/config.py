@@ -38,7 +38,7 @@ class Config:
     constrain: str = option("inner", "inner: all conv and linear weights but those of the first and last layer; "
                             "all: those too", group=WHAT, choices=("inner", "all"))
 
-    weights: str | None = option(None, "start from this model.h5 or float.h5 (then --pretrain-epochs is 0 "
+    weights: str | None = option(None, "start from this run, model.h5 or float.h5 (then --pretrain-epochs is 0 "
                                  "unless you give it)", group=FLOAT)
     pretrain_epochs: int = option(10, "epochs of plain backprop before the method starts", group=FLOAT, low=0)
     pretrain_opt: str | None = option(None, "--opt of that phase (default: the same)", group=FLOAT)

@@ -53,19 +53,21 @@ def preprocessing(manifest) -> dict:
     return {key: value for key, value in manifest.items() if key not in ("name", "splits", "class_names", "sha256")}
 
 
-def load_model(path):
+def load_model(path, name=None):
     """(model, attributes) of a model.h5 or float.h5, in evaluation mode; its probe inputs gave the stored logits.
 
+    name: the model to build instead of the one that the file names, such as a user's file that has been moved.
     Raises BadInput when the file is not what a model of that name needs, or computes something else.
     """
     attributes = files.attributes_of(path)
     try:
-        model = models.build(attributes["model"], len(attributes["class_names"]), shape_of(attributes),
+        model = models.build(name or attributes["model"], len(attributes["class_names"]), shape_of(attributes),
                              attributes["constrain"])
     except (KeyError, ValueError, AttributeError) as error:
         raise BadInput(f"{path}: its attributes do not say which model this is ({error})") from None
     except TinyqError as error:
-        raise BadInput(f"{path}: {error}") from None
+        moved = "; where it is now, say with --model" if ".py" in attributes["model"] and name is None else ""
+        raise BadInput(f"{path}: {error}{moved}") from None
     held = files.read(path, model.state_dict())
     model.load_state_dict(held.state, source=str(path))
     parameters = dict(model.named_parameters())

@@ -12,6 +12,7 @@ from tinyq.run import checkpoint, plots, result, saved
 from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
 from tinyq.run.config import Config
+from tinyq.run.folder import CONFIG_FILE, FLOAT_FILE, METRICS_FILE, MODEL_FILE, RESULT_FILE, anchored
 from tinyq.run.loop import Loop
 from tinyq.run.measure import measure
 from tinyq.run.plan import splits
@@ -19,20 +20,20 @@ from tinyq.run.progress import Progress
 from tinyq.run.resolve import Resolved, read_toml, resolve, to_toml
 from tinyq.run.signals import Stopped, stop_request
 
-RESUMABLE = ("max_steps", "threads", "workers", "print_freq")      # what a resume may change: no bit depends on it
-CONFIG_FILE, METRICS_FILE, RESULT_FILE = "config.toml", "metrics.jsonl", "result.json"
-FLOAT_FILE, MODEL_FILE = "float.h5", "model.h5"
+# what a resume may change: no bit depends on it
+RESUMABLE = ("max_steps", "threads", "workers", "print_freq", "data_path")
 
 
 def start(resolved: Resolved) -> tuple[dict, Path]:
     """Train from the beginning; returns (result, run folder)."""
+    resolved = anchored(resolved)
     job = build(resolved.config)                        # first, so that a mistake leaves no folder behind
     folder = _new_folder(resolved.config)
     with locked(folder):
         if (folder / RESULT_FILE).exists() or checkpoint.any_in(folder / "checkpoints"):
             raise CannotCreate(f"{folder}: holds a run already; go on with --resume {folder} or choose another folder")
         write_text(folder / CONFIG_FILE, to_toml(resolved))
-        return _carry_out(job, folder, Position(), None), folder
+        return _carry_out(job, folder, Position(made_with=_made_with(job)), None), folder
 
 
 def resume(folder, changes: dict) -> tuple[dict, Path]:
@@ -44,11 +45,12 @@ def resume(folder, changes: dict) -> tuple[dict, Path]:
     if not (folder / CONFIG_FILE).is_file():
         raise BadInput(f"{folder}: no {CONFIG_FILE} here; --resume takes the folder of a run")
     with locked(folder):
-        job = build(resolve(changes, read_toml(folder / CONFIG_FILE)).config)
+        job = build(anchored(resolve(changes, read_toml(folder / CONFIG_FILE))).config)
         if checkpoint.any_in(folder / "checkpoints"):
             position, states, complaints = checkpoint.load_newest(folder / "checkpoints")
+            _refuse_another_run(folder, position.made_with, _made_with(job))
         else:
-            position, states, complaints = Position(), None, []
+            position, states, complaints = Position(made_with=_made_with(job)), None, []
         for complaint in complaints:
             print(f"tinyq: {complaint}; an older checkpoint is used", flush=True)
         return _carry_out(job, folder, position, states), folder
@@ -56,9 +58,29 @@ def resume(folder, changes: dict) -> tuple[dict, Path]:
 
 def _new_folder(config: Config) -> Path:
     if config.output:
-        return make_folder(config.output)
+        folder = make_folder(config.output)
+        if not (folder / CONFIG_FILE).exists() and any(path.name != ".lock" for path in folder.iterdir()):
+            raise CannotCreate(f"{folder}: not empty and not a run; choose another --output")
+        return folder
     model = Path(config.model.partition(":")[0]).stem
     return make_numbered_folder("runs", f"{model}-{config.data}-{config.method}")
+
+
+def _made_with(job) -> dict:
+    """What the bits of a run depend on: the settings that no resume may change, and the data."""
+    config = job.config
+    moving = (*RESUMABLE, "output", "recipe", "weights", "own")         # of weights, the checkpoint has what is needed
+    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in moving}
+    own = {f"{owner}.{key}": value for owner, values in config.own.items() for key, value in values.items()}
+    return {**settings, **own, "model": Path(config.model).name, "data_sha256": job.bundle.manifest["sha256"]}
+
+
+def _refuse_another_run(folder, before, now):
+    """BadInput, naming what differs, unless config.toml and the data are still those of the checkpoint."""
+    changed = [f"{key} was {value}, is {now.get(key)}" for key, value in before.items() if now.get(key) != value]
+    if changed:
+        raise BadInput(f"{folder / CONFIG_FILE}: not what the checkpoint was made with ({'; '.join(changed)}); put "
+                       "that back to go on bit for bit, or start a new run")
 
 
 def _carry_out(job: Job, folder: Path, position: Position, states) -> dict:
