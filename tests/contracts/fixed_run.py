@@ -1,18 +1,25 @@
-"""A fixed training run, for its weights' hash: python fixed_run.py lenet|resnet20 THREADS
+"""A fixed training run, for its weights' hash: python fixed_run.py lenet|resnet20|digits THREADS
 
-Synthetic images keyed by a seed, SGD with momentum and decay; every kernel of a training step takes part.
+lenet, resnet20: synthetic images keyed by a seed, SGD with momentum and decay. digits: the command line's own loop,
+with augmentation, Adam, pretraining and CBP. Batches and sums are large enough for every constant of the contract to
+matter.
 """
 import hashlib
+import json
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
-from tinyq import kernels, models, nn, optim
+from tinyq import kernels, models, nn, optim, train
 from tinyq.autodiff import Tensor
 from tinyq.streams import Streams
 
 # model -> steps, batch, image shape
-RUNS = {"lenet": (50, 32, (1, 28, 28)), "resnet20": (30, 16, (3, 32, 32))}
+RUNS = {"lenet": (50, 80, (1, 28, 28)), "resnet20": (30, 16, (3, 32, 32))}
+DIGITS = ("--recipe digits-cbp --opt adam --lr 0.001 --digits.padding 1 --pretrain-epochs 2 --epochs 3 "
+          "--label-smoothing 0.1")
 
 
 def weights_after(name):
@@ -30,7 +37,16 @@ def weights_after(name):
         optimizer.zero_grad()
         nn.cross_entropy(model(Tensor(images.astype(np.float32))), labels, label_smoothing=0.1).backward()
         optimizer.step()
-    return model.state_dict()
+    total = kernels.sum(images.astype(np.float32), (0, 1, 2, 3))             # over many chunks of a flat reduction
+    return {**model.state_dict(), "images/sum": total}
+
+
+def digits_hash(threads):
+    """The hash that a run of the command line writes into its result."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "run"
+        assert not train.main([*DIGITS.split(), "--threads", str(threads), "--output", str(output)])
+        return json.loads((output / "result.json").read_text())["weights_sha256"]
 
 
 def digest(state):
@@ -45,5 +61,9 @@ def digest(state):
 
 
 if __name__ == "__main__":
-    kernels.set_threads(int(sys.argv[2]))
-    print(digest(weights_after(sys.argv[1])))
+    run, threads = sys.argv[1], int(sys.argv[2])
+    if run == "digits":
+        print(digits_hash(threads))
+    else:
+        kernels.set_threads(threads)
+        print(digest(weights_after(run)))

@@ -80,5 +80,7 @@ def test_wrong_labels_are_refused(module):
         module.softmax_cross_entropy(x, np.array([-1, 0]))
     with pytest.raises(BadInput, match="do not fit 2 samples"):
         module.softmax_cross_entropy(x, np.array([1]))
+    with pytest.raises(BadInput, match="labels are float32"):
+        module.softmax_cross_entropy(x, np.array([0.7, np.nan], np.float32))
     with pytest.raises(BadInput, match="empty batch"):
         module.softmax_cross_entropy(x[:0], np.array([], np.int64))
