@@ -13,8 +13,12 @@ FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
 MEAN, STD = (0.1307,), (0.3081,)                    # of the 60,000 training images
 
 
-def load_mnist(path=None, *, validation: int = 5000, padding: int = 0, flip: bool = False):
-    """The four IDX files, plain or .gz, in `path` or `path`/mnist; the last `validation` training images validate."""
+def load_mnist(path=None, *, validation: int = 5000, padding: int = 0, flip: bool = False, whole: bool = False):
+    """The four IDX files, plain or .gz, in `path` or `path`/mnist; the last `validation` training images validate.
+
+    With `whole`, inputs are pixel / 256, not normalised: multiples of a power of two, with which a network of discrete
+    weights computes exactly.
+    """
     folder = folder_with("mnist", path, lambda folder: find_idx(folder, FILES["train"][0]))
     (images, labels), test = (_read_pair(folder, *FILES[split]) for split in ("train", "test"))
     if images.shape[1:] != test[0].shape[1:] or not images[0].size:
@@ -24,8 +28,10 @@ def load_mnist(path=None, *, validation: int = 5000, padding: int = 0, flip: boo
     arrays = {"train": (images[training], labels[training]), "test": test}
     if validation:
         arrays["validation"] = images[validating], labels[validating]
-    splits = {name: ImageArray(*pair, MEAN, STD, 255, padding, flip) for name, pair in arrays.items()}
-    return make_bundle("mnist", splits, images.shape[1:], map(str, range(10)), mean=list(MEAN), std=list(STD))
+    mean, std, _ = scaling = ((0.0,), (1.0,), 256) if whole else (MEAN, STD, 255)
+    splits = {name: ImageArray(*pair, *scaling, padding, flip) for name, pair in arrays.items()}
+    return make_bundle("mnist", splits, images.shape[1:], map(str, range(10)), mean=list(mean),
+                       std=[256 / 255] if whole else list(std))
 
 
 def _read_pair(folder, images_name, labels_name):

@@ -8,16 +8,21 @@ import pytest
 
 from tinyq import nn
 from tinyq.autodiff import Tensor
+from tinyq.data import Table
 from tinyq.errors import BadInput, Diverged
-from tinyq.methods import METHODS, LevelView, Method
+from tinyq.methods import METHODS, GradientMethod, LevelView, Method
 from tinyq.optim import SGD
 from tinyq.streams import Streams
 
 # Hyper-parameters under which a few steps show something: the schedule fires after every epoch.
-BUSY = {"backprop": {}, "cbp": dict(lambda_lr=0.05, period=1), "rpr": dict(epochs=5)}
+BUSY = {"backprop": {}, "cbp": dict(lambda_lr=0.05, period=1), "rpr": dict(epochs=5), "conntra": {}}
 # Those under which a step sees the network as it is between steps.
 STILL = {"backprop": {}, "cbp": {}, "rpr": dict(fractions="1")}
 every_method = pytest.mark.parametrize("name", METHODS)
+# What is promised of gradients, and of the batches they are taken from.
+GRADIENT = [name for name, method in METHODS.items() if issubclass(method, GradientMethod)]
+every_gradient_method = pytest.mark.parametrize("name", GRADIENT)
+CONSTRAIN = {"conntra": "all"}                  # the weights that a method is given to confine, if not the inner ones
 
 
 class Batch(NamedTuple):
@@ -31,21 +36,23 @@ def batch(i, n=16, dtype=np.float32):
     return Batch((stream.normal((n, 5)) + y[:, None]).astype(dtype), y)
 
 
-def network(dtype=np.float32):
+def network(dtype=np.float32, constrain="inner"):
     model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
-    return nn.constrain(model).initialise(Streams(0)).astype(dtype)
+    return nn.constrain(model, constrain).initialise(Streams(0)).astype(dtype)
 
 
 class Run:
     """A method at work on a small network."""
 
     def __init__(self, name, dtype=np.float32, states=None, **settings):
-        self.model, self.method = network(dtype), METHODS[name](**{**BUSY[name], **settings})
+        self.model = network(dtype, CONSTRAIN.get(name, "inner"))
+        self.method = METHODS[name](**{**BUSY[name], **settings})
         self.optimizer = SGD(self.model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
         if states:
             self.model.load_state_dict(states["model"])
             self.optimizer.load_state(states["optimizer"])
-        self.method.begin(self.model, self.optimizer, None, Streams(0), state=states and states["method"])
+        self.method.begin(self.model, self.optimizer, Table(*batch(0, 64)), Streams(0),
+                          state=states and states["method"])
 
     def steps(self, *numbers, **kwargs):
         return [self.method.step([batch(i, **kwargs)]) for i in numbers]
@@ -96,7 +103,7 @@ def test_a_step_gives_a_finite_objective_and_keeps_dtypes(name):
     assert not run.method.done
 
 
-@every_method
+@every_gradient_method
 def test_the_objective_falls(name):
     run = Run(name)
     values = run.steps(*[0] * 40)
@@ -152,7 +159,7 @@ def test_a_state_that_does_not_fit_is_refused_with_every_difference(name):
             run.method.load_state({k: v for k, v in state.items() if k != key})
 
 
-@every_method
+@every_gradient_method
 def test_micro_batches_make_the_gradient_of_their_samples_together(name):
     whole, parts = Run(name, np.float64), Run(name, np.float64)
     for i in range(3):
@@ -166,7 +173,7 @@ def test_micro_batches_make_the_gradient_of_their_samples_together(name):
     assert parts.method.sums_.samples == 48 and parts.method.sums_.steps == 3
 
 
-@every_method
+@every_gradient_method
 def test_the_end_of_an_epoch_gives_its_averages_and_begins_anew(name):
     run = Run(name)
     objectives = run.steps(0, 1)
@@ -178,7 +185,7 @@ def test_the_end_of_an_epoch_gives_its_averages_and_begins_anew(name):
     assert run.method.end_epoch().keys() <= record.keys()
 
 
-@every_method
+@every_gradient_method
 @pytest.mark.parametrize("poison", ["input", "weight"])
 def test_a_nan_stops_the_run_before_anything_moves(name, poison):
     run = Run(name)
@@ -195,7 +202,7 @@ def test_a_nan_stops_the_run_before_anything_moves(name, poison):
     assert all(before[key].tobytes() == after[key].tobytes() for key in before)
 
 
-@every_method
+@every_gradient_method
 def test_a_gradient_that_overflows_stops_the_run_before_anything_moves(name):
     run = Run(name)
     first, last = run.model.parameters()[0], run.model.parameters()[-2]
@@ -207,7 +214,7 @@ def test_a_gradient_that_overflows_stops_the_run_before_anything_moves(name):
     assert all(before[key].tobytes() == after[key].tobytes() for key in before)
 
 
-@every_method
+@every_gradient_method
 def test_label_smoothing_reaches_the_loss(name):
     plain, smooth = Run(name, **STILL[name]), Run(name, label_smoothing=0.2, **STILL[name])
     x, y = batch(0)
@@ -236,4 +243,5 @@ def test_after_the_finish_every_confined_weight_is_on_its_level_and_the_network_
 def test_only_a_method_that_confines_installs_a_view(name):
     run = Run(name)
     seen = [p.view is not None for p in run.model.parameters()]
-    assert seen == [name != "backprop" and p.constrained for p in run.model.parameters()]
+    confined = {"backprop": lambda p: False, "conntra": lambda p: True}.get(name, lambda p: p.constrained)
+    assert seen == [confined(p) for p in run.model.parameters()]

@@ -85,4 +85,12 @@ def test_numbers_below_zero_are_refused(options):
 
 
 def test_options_of_lists_what_load_takes():
-    assert data.options_of("iris") == {"split": 0, "validation": 15}
+    assert data.options_of("iris") == {"split": 0, "validation": 15, "whole": False}
+
+
+def test_whole_inputs_are_multiples_of_a_power_of_two():
+    for name, unit, largest in (("iris", 16, 79), ("digits", 16, 16)):
+        bundle = data.load(name, whole=True)
+        x, _ = bundle.train.batch(np.arange(len(bundle.train)))
+        assert x.dtype == np.float32 and (x * unit == np.rint(x * unit)).all()
+        assert x.min() >= 0 and x.max() * unit <= largest

@@ -2,9 +2,10 @@
 from tinyq.methods.backprop import Backprop
 from tinyq.methods.base import GradientMethod, Method, gradient_step
 from tinyq.methods.cbp import CBP
+from tinyq.methods.conntra import CoNNTrA
 from tinyq.methods.rpr import RPR
 from tinyq.methods.straight_through import LevelView
 
-METHODS = {"backprop": Backprop, "cbp": CBP, "rpr": RPR}
+METHODS = {"backprop": Backprop, "cbp": CBP, "rpr": RPR, "conntra": CoNNTrA}
 
-__all__ = ["CBP", "METHODS", "RPR", "Backprop", "GradientMethod", "LevelView", "Method", "gradient_step"]
+__all__ = ["CBP", "METHODS", "RPR", "Backprop", "CoNNTrA", "GradientMethod", "LevelView", "Method", "gradient_step"]

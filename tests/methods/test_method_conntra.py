@@ -1,0 +1,197 @@
+"""CoNNTrA as a method: rounding, visits, refusals, resume."""
+import itertools
+
+import numpy as np
+import pytest
+
+from tinyq import kernels, levels, models, nn
+from tinyq.autodiff import Tensor
+from tinyq.data import Table
+from tinyq.errors import BadInput, UsageError
+from tinyq.levels import NAMED
+from tinyq.methods import CoNNTrA
+from tinyq.methods.conntra_chain import chain_of
+from tinyq.methods.conntra_search import logits_of
+from tinyq.streams import Streams
+
+SEED = Streams(2)
+
+
+def table(n=300, features=9, classes=2, finest=16):
+    stream = SEED.key("table", n, features)
+    y = stream.integers(0, classes, n)
+    x = stream.integers(0, 200, (n, features)) + 40 * (np.arange(features) % classes == y[:, None])
+    return Table((x / finest).astype(np.float32), y)
+
+
+def begun(model, data, state=None, seed=SEED, **settings):
+    method = CoNNTrA(**settings)
+    method.begin(nn.constrain(model, "all"), None, data, seed, state=state)
+    return method
+
+
+def mlp(classes=2, features=9, hidden="8,6"):
+    return models.build(f"mlp:{hidden}", classes, (features,), "all").initialise(SEED)
+
+
+class Share:
+    """A batch of which only the number of samples is looked at."""
+
+    def __init__(self, n):
+        self.y = np.zeros(n)
+
+
+def test_on_nine_weights_it_ends_where_no_single_change_helps_as_brute_force_over_all_assignments_says():
+    data = table(200, 3, 3)
+    model = nn.Sequential(nn.Linear(3, 3, bias=False)).initialise(SEED)
+    method = begun(model, data)
+    x, y = np.round(data.features * 16), data.labels
+    errors = {a: np.count_nonzero((x @ np.reshape(a, (3, 3)).T).argmax(axis=1) != y)
+              for a in itertools.product((-1, 0, 1), repeat=9)}
+    at = tuple((method.search_.codes.astype(int) - 1).tolist())
+    for pick in SEED.key("picks").integers(0, 9, 60).tolist():
+        tried = [at[:pick] + (level,) + at[pick + 1:] for level in (-1, 0, 1)]
+        best = min(map(errors.get, tried))
+        at = [a for a in tried if errors[a] == best][-1]                       # the last level of the least error
+        _, error, _ = kernels.visit(np.array([pick]), method.search_)
+        assert tuple((method.search_.codes.astype(int) - 1).tolist()) == at
+        assert error[0] == errors[at]
+    neighbours = [at[:i] + (level,) + at[i + 1:] for i in range(9) for level in (-1, 0, 1)]
+    assert errors[at] == min(map(errors.get, neighbours))
+
+
+@pytest.mark.parametrize("error", ["rate", "cross-entropy"])
+def test_the_error_never_rises_and_a_visit_changes_at_most_its_own_parameter(error):
+    method = begun(mlp(), table(), error=error)
+    best = int(method.search_.block_errors.sum())
+    for pick in SEED.key("picks").integers(0, len(method.search_.codes), 300).tolist():
+        before = method.search_.codes.copy()
+        codes, errors, moved = kernels.visit(np.array([pick]), method.search_)
+        assert errors[0] <= best
+        assert np.flatnonzero(before != method.search_.codes).tolist() == [pick] * bool(moved[0])
+        assert method.search_.codes[pick] == codes[0]
+        best = int(errors[0])
+
+
+def test_the_error_it_lowers_falls():
+    model = nn.Sequential(nn.Linear(9, 2)).initialise(SEED)
+    method = begun(model, table())
+    first, *_, last = (method.step([Share(100)]) for _ in range(9))
+    assert last < 0.8 * first
+
+
+def test_an_epoch_visits_as_many_parameters_as_there_are_however_it_is_cut_into_steps():
+    whole, parts = begun(mlp(), table()), begun(mlp(), table())
+    whole.step([Share(300)])
+    for n in (1, 90, 9, 200):
+        parts.step([Share(n)])
+    assert whole.counts_["visits"] == parts.counts_["visits"] == len(whole.search_.codes)
+    np.testing.assert_array_equal(whole.search_.codes, parts.search_.codes)
+    assert whole.end_epoch() == parts.end_epoch()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_resume_within_a_pass_goes_on_to_the_bit(whole):
+    data = table(finest=16 if whole else 3)
+    method = begun(mlp(), data, surrogate=1)
+    assert method.units_.exact == whole
+    method.step([Share(120)])
+    state = {name: np.array(value) for name, value in method.state().items()}
+    resumed = begun(mlp(), data, state=state, surrogate=1)
+    for m in (method, resumed):
+        m.step([Share(180)])
+        m.end_epoch()
+        m.step([Share(50)])
+    assert {k: np.array(v).tobytes() for k, v in method.state().items()} == {
+        k: np.array(v).tobytes() for k, v in resumed.state().items()}
+    for p, q in zip(method.stages_, resumed.stages_, strict=True):
+        assert p.weight.data.tobytes() == q.weight.data.tobytes()
+
+
+@pytest.mark.parametrize("level_set", ["binary", "ternary", "shift2", "-2,-1,0,1,2"])
+def test_the_model_computes_what_the_search_computes_and_every_parameter_is_on_its_level(level_set):
+    data = table()
+    model = mlp()
+    method = begun(model, data, levels=levels.parse(level_set))
+    method.step([Share(100)])
+    method.finish()
+    logits = model(Tensor(data.features)).data
+    scale = 1.0
+    for c in method.scales_.tolist():
+        scale *= c
+    np.testing.assert_allclose(logits, logits_of(method.search_) * (scale / method.units_.logits), rtol=1e-4, atol=1e-4)
+    assert np.count_nonzero(logits.argmax(axis=1) == data.labels) == round(method.accuracy() * 300)
+    for p in model.parameters():
+        assert p.data.tobytes() == p.view.shown(p.data).tobytes()
+
+
+def test_rounding_scales_every_layer_and_counts_biases_in_units_of_the_input():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    first, second = model[0], model[2]
+    first.weight.data[...] = [[4, -4], [0.5, 4]]
+    first.bias.data[...] = [0.2, 3]
+    second.weight.data[...] = [[0.1, 0], [0, -0.1]]
+    second.bias.data[...] = [-1, 0.01]
+    method = begun(model, Table(np.array([[1, 2], [0.5, 3]], np.float32), np.array([0, 1])))
+    np.testing.assert_allclose(method.scales_, [4, 0.1], rtol=1e-6)
+    codes = method.search_.codes.astype(int) - 1
+    np.testing.assert_array_equal(codes, [1, -1, 0, 1, 0, 1, 1, 0, 0, -1, -1, 0])
+
+
+def test_real_inputs_are_searched_in_float64_and_kept_units_are_what_a_run_gives():
+    method = begun(mlp(), table(finest=3))
+    assert not method.units_.exact and method.search_.stages[:, -1].all()
+    method.step([Share(300)])
+    kept, errors = method.search_.kept_wide.copy(), method.search_.block_errors.copy()
+    kernels.recompute(method.every_unit_, method.search_)
+    np.testing.assert_allclose(method.search_.kept_wide, kept, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(method.search_.block_errors, errors)
+
+
+def test_a_subset_is_fixed_by_the_seed():
+    one, two = (begun(mlp(), table(), subset=70) for _ in range(2))
+    assert np.count_nonzero(one.search_.labels >= 0) == 70
+    np.testing.assert_array_equal(one.search_.kept_narrow, two.search_.kept_narrow)
+    other = begun(mlp(), table(), subset=70, seed=Streams(9))
+    assert not np.array_equal(one.search_.kept_narrow, other.search_.kept_narrow)
+    with pytest.raises(UsageError, match="--conntra.subset 301: there are 300 training samples"):
+        begun(mlp(), table(), subset=301)
+
+
+@pytest.mark.parametrize("model, reason", [
+    (nn.Sequential(nn.Linear(9, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)), "1 is a BatchNorm1d"),
+    (nn.Sequential(nn.Linear(9, 4), nn.Tanh(), nn.Linear(4, 2)), "1 is a Tanh"),
+    (nn.Sequential(nn.ReLU(), nn.Linear(9, 2)), "0 is a ReLU before the first of these"),
+], ids=lambda v: v if isinstance(v, str) else "")
+def test_a_network_it_cannot_evaluate_is_refused_by_the_layer(model, reason):
+    with pytest.raises(UsageError, match=f"--method conntra: .*{reason}"):
+        begun(model, table())
+
+
+def test_a_sum_of_branches_is_refused():
+    model = models.build("resnet20", 10, (1, 8, 8), "all")
+    with pytest.raises(UsageError, match="--method conntra"):
+        chain_of(model, np.zeros((1, 1, 8, 8), np.float32))
+
+
+def test_parameters_left_float_are_refused():
+    model = models.build("mlp:8,6", 2, (9,), "inner")
+    with pytest.raises(UsageError, match="--constrain all"):
+        CoNNTrA().begin(model, None, table(), SEED)
+
+
+def test_hyper_parameters_that_mean_nothing_are_refused():
+    with pytest.raises(UsageError, match="--conntra.error rat: .*rate"):
+        CoNNTrA(error="rat")
+    with pytest.raises(UsageError, match="--conntra.subset -1"):
+        CoNNTrA(subset=-1)
+
+
+def test_weights_that_are_not_finite_and_states_that_do_not_fit_are_refused():
+    model = mlp()
+    model.parameters()[0].data[0, 0] = np.nan
+    with pytest.raises(BadInput, match="fc1.weight: .* not all finite"):
+        begun(model, table())
+    method = begun(mlp(), table(), levels=NAMED["shift1"])
+    with pytest.raises(BadInput, match="codes"):
+        method.load_state({**method.state(), "codes": np.zeros(3)})

@@ -1,0 +1,127 @@
+"""A model read as a chain of stages, each a product followed by ReLU and max pooling: what CoNNTrA can evaluate."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyq import kernels, nn
+from tinyq.autodiff import Tensor, no_record
+from tinyq.errors import UsageError
+from tinyq.nn import Parameter
+
+TRANSPARENT = (nn.Flatten, nn.Identity, nn.Dropout)             # in evaluation they change no number
+
+
+@dataclass(eq=False)
+class Stage:
+    """A product y = weight * x + bias over a window, then the largest of each pooling window, then ReLU."""
+
+    name: str
+    weight: Parameter               # (c_out, c_in, kh, kw), or (n_out, n_in) of a Linear
+    bias: Parameter | None
+    kernel: tuple[int, int, int, int]           # the weight's shape as a convolution's
+    source: tuple[int, int, int]    # channels, height, width of the input
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    sums: tuple[int, int]           # height and width of y
+    pool: tuple[int, int] = (1, 1)
+    pool_stride: tuple[int, int] = (1, 1)
+    pooled: tuple[int, int] = None  # height and width of the output
+    relu: bool = False
+
+    @property
+    def parameters(self):
+        """(dotted name, Parameter), the weight first."""
+        return [(f"{self.name}.weight", self.weight), *([(f"{self.name}.bias", self.bias)] if self.bias else [])]
+
+    @property
+    def output(self):
+        """Channels, height and width of what it puts out."""
+        return self.kernel[0], *self.pooled
+
+
+def chain_of(model, sample):
+    """The stages of a model, found by running one sample (1, ...) through it.
+
+    UsageError, naming the layer, for a network that is no chain of Linear, Conv2d, ReLU and MaxPool2d.
+    """
+    calls, logits = _calls(model, sample)
+    stages, previous = [], sample
+    for name, layer, x, y in calls:
+        if x is not previous:
+            raise _refused(f"{name or type(layer).__name__} does not take what the layer before it put out")
+        previous = y
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            stages.append(_stage(name, layer, x, y))
+        elif isinstance(layer, nn.ReLU | nn.MaxPool2d) and stages:
+            _append(stages[-1], name, layer, y)
+        elif not isinstance(layer, TRANSPARENT):
+            raise _refused(f"{name} is a {type(layer).__name__}" + ("" if stages else " before the first of these"))
+    if not stages or previous is not logits or np.prod(stages[-1].pooled) != 1:
+        raise _refused("what this one puts out is not what its last layer does")
+    left_out = {id(p) for p in model.parameters()} - {id(p) for stage in stages for _, p in stage.parameters}
+    if left_out or len({id(stage.weight) for stage in stages}) < len(stages):
+        raise _refused("this one has parameters that none of these layers uses, or that two of them share")
+    return stages
+
+
+def _calls(model, sample):
+    """[(dotted name, layer, input array, output array)] of the layers without parts, as called, and the logits."""
+    calls, leaves = [], [(name, m) for name, m in model.named_modules() if not _parts(m)]
+    for name, layer in leaves:
+        layer.forward = _listening(name, layer, layer.forward, calls)
+    training = model.training
+    try:
+        with no_record():
+            logits = model.eval()(Tensor(sample)).data
+    finally:
+        model.train(training)
+        for _, layer in leaves:
+            del layer.forward                               # the class's own again
+    return calls, logits
+
+
+def _listening(name, layer, forward, calls):
+    def listen(x):
+        y = forward(x)
+        calls.append((name, layer, x.data, y.data))
+        return y
+    return listen
+
+
+def _parts(module):
+    return any(isinstance(value, nn.Module) for value in vars(module).values())
+
+
+def _stage(name, layer, x, y):
+    if isinstance(layer, nn.Linear):
+        return Stage(name, layer.weight, layer.bias, (layer.n_out, layer.n_in, 1, 1), (layer.n_in, 1, 1), (1, 1),
+                     (0, 0), (1, 1), pooled=(1, 1))
+    geometry = kernels.conv_geometry(x.shape, layer.weight.shape, **layer.geometry)
+    if geometry.groups != 1 or _pair(geometry.dilation) != (1, 1):
+        raise _refused(f"{name} has groups or dilation")
+    return Stage(name, layer.weight, layer.bias, layer.weight.shape, x.shape[1:], _pair(geometry.stride),
+                 _pair(geometry.padding), y.shape[2:], pooled=y.shape[2:])
+
+
+def _append(stage, name, layer, y):
+    """Put a ReLU or a pooling behind the stage; their order does not matter, the largest of rectified sums being
+    the rectified largest."""
+    if isinstance(layer, nn.ReLU):
+        stage.relu = True
+        return
+    window = layer.window
+    if stage.pool != (1, 1) or _pair(window["padding"]) != (0, 0) or _pair(window["dilation"]) != (1, 1) \
+            or window["ceil_mode"]:
+        raise _refused(f"{name} pools a second time, or with padding, dilation or ceil_mode")
+    stage.pool = _pair(window["kernel"])
+    stage.pool_stride = stage.pool if window["stride"] is None else _pair(window["stride"])
+    stage.pooled = y.shape[2:]
+
+
+def _pair(value):
+    return tuple(value) if isinstance(value, tuple | list) else (value, value)
+
+
+def _refused(reason):
+    return UsageError("--method conntra: it evaluates chains of Linear, Conv2d, ReLU, MaxPool2d and Flatten, and "
+                      f"{reason}; choose logistic, mlp or lenet, or another method")
