@@ -150,6 +150,19 @@ def test_dropout_keeps_the_mean_and_is_the_same_for_the_same_step():
     assert layer.eval()(x) is x
 
 
+def test_the_masks_of_a_network_change_with_step_epoch_seed_and_layer_and_with_nothing_else():
+    model, x = nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.5))), Tensor(np.ones((8, 8), np.float32))
+
+    def masks(seed, epoch, step):
+        model.key_step(Streams(seed), epoch, step)
+        return [layer(x).data.tobytes() for layer in (model[0], model[1][0])]
+
+    steps = [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0), (0, 1, 1), (1, 0, 0)]
+    met = {at: masks(*at) for at in steps}
+    assert len({mask for pair in met.values() for mask in pair}) == 2 * len(steps)
+    assert all(masks(*at) == met[at] for at in reversed(steps))
+
+
 def test_dropout_at_its_ends():
     x = images((3, 4))
     assert nn.Dropout(0)(x) is x

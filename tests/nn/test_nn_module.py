@@ -152,3 +152,9 @@ def test_the_tree_is_shown_a_module_a_line():
 def test_a_module_without_forward_says_so():
     with pytest.raises(NotImplementedError, match="Branch defines no forward"):
         Branch()(np.zeros(3))
+
+
+def test_weights_are_zeros_until_they_are_initialised():
+    model = Sequential(Linear(3, 4), Conv2d(2, 2, 3))
+    assert not any(p.data.any() for p in model.parameters())
+    assert all(p.data.any() for p in model.initialise(Streams(0)).parameters())

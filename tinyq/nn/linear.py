@@ -12,7 +12,9 @@ from tinyq.nn.parameter import Parameter
 class Linear(Module):
     """y = x w^T + b: (n, n_in) to (n, n_out); weight (n_out, n_in), bias (n_out,).
 
-    `initial_weight` is a function of init.py; the bias is uniform within 1 / sqrt(n_in), as torch's.
+    All zeros until `initialise(streams)` of the layer, or of the model it is in, draws them: the weight by
+    `initial_weight`, a function of init.py, the bias uniform within 1 / sqrt(n_in), as torch's. With constrained=False
+    no method confines the weight.
     """
 
     def __init__(self, n_in, n_out, bias=True, constrained=True, initial_weight=init.uniform_fan_in):

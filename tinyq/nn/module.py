@@ -10,7 +10,10 @@ from tinyq.nn.parameter import Parameter
 
 
 class Module:
-    """A layer or a network; a subclass assigns its parts to attributes and defines `forward`."""
+    """A layer or a network; a subclass assigns its parts to attributes and defines `forward`.
+
+    Its weights are zeros until `initialise(streams)`: model = Net().initialise(tinyq.Streams(seed)).
+    """
 
     training = True
     draws = None            # the purpose of its random stream, for a layer that needs one each step
