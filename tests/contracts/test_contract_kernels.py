@@ -20,6 +20,7 @@ FORBIDDEN = {
 }
 # As methods of an array. (.sum() and .mean() of a Tensor are our own, so those two are looked for with np. only.)
 METHODS = {"dot", "std", "var"}
+UFUNC_METHODS = {f"np.{ufunc}.{method}" for ufunc in ("add", "multiply") for method in ("reduce", "accumulate")}
 TRAINING_PATH = ["tinyq/kernels", "tinyq/autodiff", "tinyq/nn", "tinyq/methods", "tinyq/optim.py", "tinyq/schedules.py",
                  "tinyq/streams.py", "tinyq/levels.py", "models"]
 # The checker compares gradients in float64 and trains nothing; float64 twins of functions may use NumPy's.
@@ -47,8 +48,8 @@ def forbidden_calls(source):
                 yield f"{node.lineno}: {module}.{name}"
             case ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="linalg" | "fft"):
                 yield f"{node.lineno}: np.{node.attr}"
-            case ast.Attribute(value=ast.Attribute(value=ast.Name(id="np"), attr="add" | "multiply" as ufunc)):
-                yield f"{node.lineno}: np.{ufunc}.{node.attr}"
+            case ast.Attribute() if ast.unparse(node) in UFUNC_METHODS:
+                yield f"{node.lineno}: {ast.unparse(node)}"
             case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in METHODS and not is_module(value):
                 yield f"{node.lineno}: .{name}()"
             case ast.ImportFrom(module="numpy" | "math", names=names):
