@@ -40,14 +40,14 @@ class Loader:
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, without the first `start` of them (those a resumed run has done).
 
-        Errors of the dataset arrive at the batch they belong to. Threads end with the iterator, however it ends.
+        A batch whose images were all skipped comes as well, empty, so that batches can be counted. Errors of the
+        dataset arrive at the batch they belong to. Threads end with the iterator, however it ends.
         """
         n = len(self.dataset)
         order = self.streams.key("shuffle", epoch).permutation(n) if self.shuffle else np.arange(n)
         draws = Draws(self.streams, epoch) if self.augment else None
         parts = (order[k * self.batch_size:(k + 1) * self.batch_size] for k in range(start, len(self)))
-        batches = (self._prepared_ahead if self.workers else map)(lambda indices: self._batch(indices, draws), parts)
-        return (batch for batch in batches if len(batch.y))         # all images of a batch may have been skipped
+        return (self._prepared_ahead if self.workers else map)(lambda indices: self._batch(indices, draws), parts)
 
     def _batch(self, indices, draws):
         x, y = self.dataset.batch(indices, draws)

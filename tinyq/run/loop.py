@@ -73,9 +73,13 @@ class Loop:
 
     def _step(self, phase, epoch, batches, total):
         job, position = self.job, self.position
+        seen = [batch for batch in batches if len(batch.y)]         # all images of a batch may have been skipped
+        if not seen:
+            position.batch += len(batches)
+            return
         phase.schedule.apply(phase.optimizer, position.epoch + position.batch / total)
         job.model.key_step(job.streams, epoch, position.batch)
-        objective = phase.method.step(batches)
+        objective = phase.method.step(seen)
         if not math.isfinite(objective):
             raise Diverged(f"the loss is {objective} at step {position.steps}; try a lower --lr")
         position.batch += len(batches)

@@ -1,0 +1,86 @@
+"""What happens to a run at its edges: nothing left of a batch, a stop at the end of an epoch, a rate that hears."""
+import os
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinyq import kernels
+from tinyq.errors import TinyqError
+from tinyq.files.journal import read_records
+from tinyq.run import loop, session
+from tinyq.run.resolve import resolve
+from tinyq.run.signals import Stopped
+
+IRIS = {"model": "mlp:8,16", "data": "iris", "method": "backprop", "recipe": "none", "batch_size": 16, "lr": 0.05,
+        "epochs": 3, "threads": 1, "workers": 0}
+
+
+def train(folder, **changes):
+    return session.start(resolve({**IRIS, **changes, "output": str(folder)}))[0]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Twelve small pictures of two classes to train on, one of which cannot be read."""
+    rng = np.random.Generator(np.random.Philox(0))
+    for part, count in (("train", 12), ("val", 2)):
+        for k in range(count):
+            folder = tmp_path / "pictures" / part / "ab"[k % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{k}.png")
+    (tmp_path / "pictures" / "train" / "a" / "6.png").write_bytes(b"broken")
+    return {"data": "imagefolder", "data_path": str(tmp_path / "pictures"), "model": "mlp:4", "batch_size": 1,
+            "epochs": 2, "imagefolder.size": 8, "imagefolder.resize": 8, "imagefolder.validation": 0,
+            "imagefolder.bad_image": "skip"}
+
+
+def test_a_run_whose_batch_was_skipped_goes_on_bit_for_bit(pictures, tmp_path):
+    whole = train(tmp_path / "whole", **pictures)
+    assert whole["steps"] == 2 * 11
+    for steps in range(1, 22, 2):
+        folder = tmp_path / f"r{steps}"
+        train(folder, **pictures, max_steps=steps)
+        assert session.resume(folder, {"max_steps": 99})[0]["weights_sha256"] == whole["weights_sha256"]
+
+
+def test_a_signal_while_the_epoch_ends_stops_before_the_next(tmp_path, monkeypatch):
+    measure = loop.measure
+
+    def measure_and_signal(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return measure(*arguments)
+
+    monkeypatch.setattr(loop, "measure", measure_and_signal)
+    with pytest.raises(Stopped, match="stopped after step 7; go on"):
+        train(tmp_path / "r")
+    monkeypatch.undo()
+    assert len(read_records(tmp_path / "r" / "metrics.jsonl")) == 1
+    resumed = session.resume(tmp_path / "r", {})[0]
+    assert resumed["weights_sha256"] == train(tmp_path / "whole")["weights_sha256"]
+
+
+def test_a_plateau_hears_the_validation_accuracy(tmp_path, monkeypatch):
+    accuracies = iter([0.5, 0.6, 0.6, 0.7, 0.7])
+    measure = loop.measure
+
+    def said(*arguments):
+        scores = measure(*arguments)
+        right = next(accuracies)
+        return type("Said", (), {"loss": scores.loss, "accuracy": right})
+
+    monkeypatch.setattr(loop, "measure", said)
+    train(tmp_path / "r", schedule="plateau", lr_patience=0, lr_gamma=0.5, lr=0.08, epochs=5)
+    rates = [record["lr"] for record in read_records(tmp_path / "r" / "metrics.jsonl")]
+    assert rates == [0.08, 0.08, 0.08, 0.04, 0.04]
+
+
+def test_a_machine_that_computes_otherwise_trains_nothing(tmp_path, monkeypatch):
+    def refuse():
+        raise TinyqError("this processor flushes small numbers to zero")
+
+    monkeypatch.setattr(kernels, "verify_arithmetic", refuse)
+    with pytest.raises(TinyqError, match="flushes small numbers"):
+        train(tmp_path / "r")
+    assert not (tmp_path / "r").exists()
