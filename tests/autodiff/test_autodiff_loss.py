@@ -44,3 +44,9 @@ def test_mean_squared_error():
 def test_labels_that_do_not_fit_are_refused(logits, labels, words):
     with pytest.raises(TinyqError, match=words):
         loss.softmax_cross_entropy(logits, labels)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, 2.0, float("nan")])
+def test_a_smoothing_that_is_no_share_is_refused(smoothing):
+    with pytest.raises(TinyqError, match="label smoothing"):
+        loss.softmax_cross_entropy(np.zeros((2, 3), np.float32), np.array([0, 1]), smoothing=smoothing)

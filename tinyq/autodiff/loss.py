@@ -13,6 +13,8 @@ def softmax_cross_entropy(logits, labels, *, smoothing=0.0):
     """
     if logits.ndim != 2:
         raise ValueError("the logits must be (n, classes)")
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"label smoothing {smoothing} must be at least 0 and below 1")
     loss, probabilities = kernels.softmax_cross_entropy(logits, labels, smoothing)
     return loss, (lambda g: kernels.softmax_cross_entropy_grad(g, probabilities, labels, smoothing), None)
 
