@@ -13,9 +13,10 @@ from tinyq.errors import UsageError, did_you_mean
 
 READERS = {"iris": load_iris, "digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10,
            "imagefolder": load_imagefolder}
+PATH_OPTIONS = ("classes",)            # options that name a file of the user's
 
-__all__ = ["READERS", "Batch", "DataBundle", "Dataset", "Draws", "ImageArray", "ImageFiles", "Loader", "Table",
-           "load", "options_of"]
+__all__ = ["PATH_OPTIONS", "READERS", "Batch", "DataBundle", "Dataset", "Draws", "ImageArray", "ImageFiles", "Loader",
+           "Table", "load", "options_of"]
 
 
 def options_of(name: str) -> dict[str, object]:

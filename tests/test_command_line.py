@@ -117,11 +117,11 @@ def test_a_network_of_ones_own_is_trained_evaluated_and_summed_up(capsys, tmp_pa
     model, folder = f"{tmp_path / 'mine.py'}:net", tmp_path / "r"
     line = QUICK.replace("mlp:8,16", model)
     assert run(capsys, f"train {line} --output {folder}")[0] == 0
-    assert run(capsys, f"evaluate {folder} --threads 1")[0] == 0
+    assert run(capsys, f"evaluate {folder} --model {model} --threads 1")[0] == 0
     assert "ternary" in run(capsys, f"summary --model {model} --data iris")[1]
     (tmp_path / "mine.py").rename(tmp_path / "moved.py")
     code, _, err = run(capsys, f"evaluate {folder} --threads 1")
-    assert code == 65 and "there is no file" in err and "say with --model" in err
+    assert code == 65 and "does not come with tinyq; if it is your own, name it with --model" in err
     moved = f"{folder} --model {tmp_path / 'moved.py'}:net"
     assert run(capsys, f"evaluate {moved} --threads 1")[0] == 0 and run(capsys, f"summary {moved}")[0] == 0
 

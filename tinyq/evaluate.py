@@ -9,7 +9,8 @@ from tinyq.run.flags import Parser
 SPLITS = ("test", "validation", "train")
 EXAMPLES = """examples:
   python -m tinyq.evaluate runs/digits_cnn-digits-cbp-001
-  python -m tinyq.evaluate float.h5 --data mnist --data-path DIR --json"""
+  python -m tinyq.evaluate float.h5 --data mnist --data-path DIR --json
+  python -m tinyq.evaluate runs/net-iris-cbp-001 --model net.py:function"""
 
 
 def evaluate(argv: list[str]) -> None:
@@ -39,17 +40,21 @@ def main(argv: list[str] | None = None) -> int:
 def _split(arguments, path, attributes):
     """The wanted part of the data the network was made for, or of data that fits it."""
     from tinyq import data
+    from tinyq.run.attributes import data_options, shape_of
     from tinyq.run.folder import data_path_beside
-    from tinyq.run.saved import shape_of
 
     name = arguments.data or attributes["data"]
     options, where = {}, arguments.data_path
     if name == attributes["data"]:
-        options, where = json.loads(attributes["data_options"]), where or data_path_beside(path)
+        options, where = data_options(attributes), where or data_path_beside(path)
+    if arguments.classes:
+        options["classes"] = arguments.classes
     bundle = data.load(name, where, **options)
     if bundle.input_shape != shape_of(attributes) or bundle.num_classes != len(attributes["class_names"]):
         raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
                        f"but {name} has {bundle.input_shape} and {bundle.num_classes}; name the right --data")
+    if name == attributes["data"] and list(bundle.class_names) != attributes["class_names"]:
+        raise BadInput(f"{path}: made for other classes than those of {name} here; name its --classes or --data-path")
     dataset = getattr(bundle, arguments.split)
     if dataset is None:
         raise UsageError(f"--split {arguments.split}: {name} has no such part with the settings of this network")
@@ -90,7 +95,9 @@ def _parser():
     parser.add_argument("--data", metavar="NAME", help="dataset (default: the one it was trained on)")
     parser.add_argument("--data-path", metavar="PATH",
                         help="folder (or file) that holds the dataset (default: the run's own)")
-    parser.add_argument("--model", metavar="PATH", help="file.py:function of a network of your own that was moved")
+    parser.add_argument("--classes", metavar="FILE", help="of imagefolder: a file with a class a line, as in training")
+    parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function of a network of your own: "
+                        "a weight file cannot choose what code runs")
     parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")
     parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: all cores)")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -25,8 +25,9 @@ def summarise(argv: list[str]) -> None:
     if arguments.network is None and arguments.model is None:
         raise UsageError("tinyq.summary: give a run, a model.h5 file or --model NAME")
     if arguments.network is not None:
+        from tinyq.run.attributes import shape_of
         from tinyq.run.folder import weights_file
-        from tinyq.run.saved import load_model, shape_of
+        from tinyq.run.saved import load_model
 
         model, attributes = load_model(weights_file(arguments.network), arguments.model)
         found = layers.layers(model, shape_of(attributes))
@@ -71,7 +72,7 @@ def _parser():
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="?", metavar="RUN_OR_MODEL.h5", help="a trained network")
     parser.add_argument("--model", metavar="NAME", help="or a network by name, or path/to/file.py:function; "
-                        "beside a trained one: where its file.py:function is now")
+                        "beside a trained one of your own: its file.py:function")
     parser.add_argument("--data", metavar="NAME", help="the dataset it is built for: " + ", ".join(SHAPES))
     parser.add_argument("--input-shape", metavar="C,H,W", help="of one sample, instead of --data")
     parser.add_argument("--classes", metavar="N", help="how many, instead of --data")

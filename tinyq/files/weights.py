@@ -70,7 +70,7 @@ def read(path, state: Mapping[str, np.ndarray]) -> Weights:
         attributes = _root_attributes(file)
         specs = file.specs()
         expected = {_path(name): hdf5.Spec.of(array) for name, array in state.items()}
-        constrained = [name for name in state if _path(name) + "_scale" in specs]
+        constrained = [name for name in state if np.ndim(state[name]) and _path(name) + "_scale" in specs]
         for name in constrained:
             expected[_path(name) + "_scale"] = hdf5.Spec((len(state[name]),), np.dtype(np.float32))
             expected[_path(name) + "_levels"] = hdf5.Spec(_levels_shape(specs, _path(name)), np.dtype(np.float32))
@@ -130,7 +130,8 @@ def _levels_shape(specs, path):
 
 
 def _is_probe(path, spec):
-    return path in (f"{PROBE}/inputs", f"{PROBE}/logits") and spec.dtype == np.float32 and len(spec.shape) >= 2
+    named = path in (f"{PROBE}/inputs", f"{PROBE}/logits")
+    return named and spec.dtype == np.float32 and len(spec.shape) >= 2 and spec.shape[0] > 0
 
 
 def _viewer_attributes(datasets):

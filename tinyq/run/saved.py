@@ -9,6 +9,7 @@ from tinyq.files import weights as files
 from tinyq.files.weights import Weights
 from tinyq.levels import LevelSet
 from tinyq.methods.straight_through import LevelView
+from tinyq.run.attributes import network_of, refuse_unfit, shape_of
 from tinyq.run.measure import logits_of
 
 PROBES = 4
@@ -43,35 +44,30 @@ def describe(config, bundle) -> dict:
             "data_options": json.dumps(config.own[config.data])}
 
 
-def shape_of(attributes) -> tuple[int, ...]:
-    """The shape of one input."""
-    return tuple(map(int, attributes["input_shape"].split(",")))
-
-
 def preprocessing(manifest) -> dict:
     """What the manifest says of the way from pixels to input."""
     return {key: value for key, value in manifest.items() if key not in ("name", "splits", "class_names", "sha256")}
 
 
-def load_model(path, name=None):
+def load_model(path, name: str | None = None):
     """(model, attributes) of a model.h5 or float.h5, in evaluation mode; its probe inputs gave the stored logits.
 
-    name: the model to build instead of the one that the file names, such as a user's file that has been moved.
+    name: the model, where the user says it; only so can it be one of the user's own, "path/to/file.py:function".
     Raises BadInput when the file is not what a model of that name needs, or computes something else.
     """
     attributes = files.attributes_of(path)
+    refuse_unfit(path, attributes)
+    name, classes = name or network_of(path, attributes), len(attributes["class_names"])
     try:
-        model = models.build(name or attributes["model"], len(attributes["class_names"]), shape_of(attributes),
-                             attributes["constrain"])
-    except (KeyError, ValueError, AttributeError) as error:
-        raise BadInput(f"{path}: its attributes do not say which model this is ({error})") from None
-    except TinyqError as error:
-        moved = "; where it is now, say with --model" if ".py" in attributes["model"] and name is None else ""
-        raise BadInput(f"{path}: {error}{moved}") from None
+        model = models.build(name, classes, shape_of(attributes), attributes["constrain"])
+    except (TinyqError, ValueError, MemoryError) as error:
+        raise BadInput(f"{path}: {error}") from None
     held = files.read(path, model.state_dict())
     model.load_state_dict(held.state, source=str(path))
-    parameters = dict(model.named_parameters())
+    parameters = dict(model.constrained_parameters())
     for name, levels in held.levels.items():
+        if name not in parameters or "levels" not in attributes:
+            raise BadInput(f"{path}: {name} has levels, but is not confined in this network")
         level_set = LevelSet(attributes["levels"], tuple(levels.tolist()))
         parameters[name].view = LevelView(level_set, _compact(held.scales[name]))
     model.eval()
@@ -87,8 +83,10 @@ def load_weights(path, model) -> None:
 
 def check_probe(path, model, held: Weights) -> None:
     """BadInput unless the stored inputs give the stored logits: to the bit for files that tinyq wrote."""
-    if held.probe_inputs is None:
+    if held.probe_inputs is None and held.probe_logits is None:
         return
+    if held.probe_logits is None or np.shape(held.probe_inputs)[1:] != shape_of(held.attributes):
+        raise BadInput(f"{path}: its probe is not of inputs of {shape_of(held.attributes)} and their logits")
     logits = logits_of(model, held.probe_inputs)
     allowed = held.attributes.get("probe_tolerance", 0.0) * float(np.abs(held.probe_logits).max())
     if logits.shape != held.probe_logits.shape or not (np.abs(logits - held.probe_logits) <= allowed).all():
