@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyq import nn
-from tinyq.autodiff import Tensor
+from tinyq.autodiff import Tensor, linalg
 from tinyq.errors import BadInput, UsageError
 from tinyq.streams import Streams
 
@@ -186,6 +186,29 @@ def test_constrain_marks_inner_weights_all_or_none():
     assert marked("none") == []
     with pytest.raises(UsageError, match="did you mean 'inner'"):
         marked("iner")
+
+
+def test_a_layer_made_float_stays_float_and_still_counts_as_first_or_last():
+    model = nn.Sequential(nn.Linear(2, 2, constrained=False), nn.Linear(2, 2), nn.Linear(2, 2, constrained=False),
+                          nn.Linear(2, 2))
+    for which, expected in (("none", []), ("all", ["1.weight", "3.weight"]), ("inner", ["1.weight"])):
+        assert [name for name, _ in nn.constrain(model, which).constrained_parameters()] == expected
+
+
+def test_weights_are_met_in_the_order_they_compute_each_once_even_without_a_call_of_their_layer():
+    class Tied(nn.Module):
+        def __init__(self):
+            self.last, self.unused, self.first, self.inside = (nn.Linear(3, 3) for _ in range(4))
+
+        def forward(self, x):
+            x = self.first(self.first(x))
+            x = linalg.linear(x, *self.inside.weight.shown(), None)
+            return self.last(x) / 0.0
+
+    model = Tied().eval().train()
+    weights, y = nn.computing_weights(model, (3,))
+    assert weights == [model.first.weight, model.inside.weight, model.last.weight] and y.shape == (1, 3)
+    assert model.training and y.node is None
 
 
 def test_a_sequential_is_a_sequence():
