@@ -82,7 +82,7 @@ def _verify(arguments):
     root = data_root(arguments.data_path)
     chosen = _chosen(arguments)
     if not arguments.datasets:
-        chosen = {name: dataset for name, dataset in chosen.items() if dataset.is_there(root)}
+        chosen = {name: dataset for name, dataset in chosen.items() if dataset.folder(root).is_dir()}
     if not chosen:
         raise BadInput(f"{str(root)!r}: no dataset here to verify; choose another --data-path, or fetch one")
     problems = {name: dataset.problems(root) for name, dataset in chosen.items()}
@@ -94,7 +94,7 @@ def _verify(arguments):
     if bad := [name for name, found in problems.items() if found]:
         missing = [problem.missing for found in problems.values() for problem in found]
         option = f" --data-path {shlex.quote(arguments.data_path)}" if arguments.data_path else ""
-        raise BadInput(f"{str(root)!r}: {missing.count(True)} files missing and {missing.count(False)} wrong; "
+        raise BadInput(f"{str(root)!r}: files missing: {missing.count(True)}, wrong: {missing.count(False)}; "
                        f"fetch them: python -m tinyq.data fetch {' '.join(bad)}{option}")
 
 

@@ -248,9 +248,9 @@ def test_fetch_and_where_and_verify_on_the_command_line(capsys, served, mnist, t
     damaged, gone, *_ = sorted(tmp_path.rglob("*.gz"))
     damaged.write_bytes(b"damaged")
     gone.unlink()
-    code, out, err = run(capsys, "verify", "mnist", *where)
+    code, out, err = run(capsys, "verify", *where)         # a dataset of which only a part is there is meant too
     assert code == 65 and sorted(out.splitlines()) == [f"mnist: WRONG, {damaged}", f"mnist: missing, {gone}"]
-    assert err.count("\n") == 1 and "1 files missing and 1 wrong; fetch them: " in err
+    assert err.count("\n") == 1 and "files missing: 1, wrong: 1; fetch them: " in err
     assert err.endswith(f"fetch mnist --data-path {tmp_path}\n")
 
 
@@ -261,7 +261,7 @@ def test_fetch_and_where_and_verify_on_the_command_line(capsys, served, mnist, t
     (["fetch", "mnist", "--mirror", "http://127.0.0.1/"], 2, "only https"),
     (["fetch", "cifar10", "--offline"], 65, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
     (["verify"], 65, "no dataset here"),
-    (["verify", "cifar10"], 65, "1 files missing and 0 wrong; fetch them: python -m tinyq.data fetch cifar10"),
+    (["verify", "cifar10"], 65, "files missing: 1, wrong: 0; fetch them: python -m tinyq.data fetch cifar10"),
 ])
 def test_mistakes_end_in_one_line_and_their_exit_code(capsys, tmp_path, monkeypatch, arguments, code, message):
     monkeypatch.setenv("TINYQ_DATA", str(tmp_path))
