@@ -48,9 +48,10 @@ def test_a_run_whose_batch_was_skipped_goes_on_bit_for_bit(pictures, tmp_path):
 def test_a_signal_while_the_epoch_ends_stops_before_the_next(tmp_path, monkeypatch):
     measure = loop.measure
 
-    def measure_and_signal(*arguments):
+    def measure_and_signal(*arguments, **options):
+        scores = measure(*arguments, **options)
         os.kill(os.getpid(), signal.SIGINT)
-        return measure(*arguments)
+        return scores
 
     monkeypatch.setattr(loop, "measure", measure_and_signal)
     with pytest.raises(Stopped, match="stopped after step 7; go on"):
@@ -65,8 +66,8 @@ def test_a_plateau_hears_the_validation_accuracy(tmp_path, monkeypatch):
     accuracies = iter([0.5, 0.6, 0.6, 0.7, 0.7])
     measure = loop.measure
 
-    def said(*arguments):
-        scores = measure(*arguments)
+    def said(*arguments, **options):
+        scores = measure(*arguments, **options)
         right = next(accuracies)
         return type("Said", (), {"loss": scores.loss, "accuracy": right})
 

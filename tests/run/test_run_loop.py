@@ -5,10 +5,11 @@ import signal
 import numpy as np
 import pytest
 
-from tinyq.errors import BadInput, Busy, CannotCreate, Diverged, UsageError
+from tinyq.errors import BadInput, Busy, CannotCreate, Diverged, InputOutputError, UsageError
 from tinyq.files.journal import read_records
 from tinyq.files.lock import locked
-from tinyq.run import checkpoint, loop, session
+from tinyq.run import checkpoint, loop, result, session
+from tinyq.run.measure import measure
 from tinyq.run.resolve import resolve
 from tinyq.run.signals import Stopped, stop_request
 
@@ -95,6 +96,43 @@ def test_a_signal_stops_after_the_step_and_the_run_can_go_on(whole, tmp_path, mo
     monkeypatch.undo()
     assert (tmp_path / "r" / "plots" / "curves.svg").exists() and not (tmp_path / "r" / "result.json").exists()
     assert session.resume(tmp_path / "r", {})[0]["weights_sha256"] == whole[0]["weights_sha256"]
+
+
+@pytest.mark.parametrize("module, steps", [(loop, 7), (session, 14), (result, 35)],
+                         ids=["validation", "test of the float network", "test at the end"])
+def test_a_signal_during_an_evaluation_stops_it(whole, tmp_path, monkeypatch, module, steps):
+    def measure_and_signal(*args, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return measure(*args, **options)
+
+    monkeypatch.setattr(module, "measure", measure_and_signal)
+    with pytest.raises(Stopped, match=f"stopped after step {steps}; go on with: .* --resume"):
+        train(tmp_path / "r", max_steps=35)
+    monkeypatch.undo()
+    assert session.resume(tmp_path / "r", {})[0]["weights_sha256"] == whole[0]["weights_sha256"]
+    assert records(tmp_path / "r") == records(whole[1])
+
+
+def test_a_full_disk_says_how_to_go_on(tmp_path, monkeypatch):
+    def full(*args):
+        raise InputOutputError("x.h5: writing failed; free some space")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(InputOutputError, match=r"free some space; then go on with: .* --resume .*r$"):
+        train(tmp_path / "r")
+
+
+def test_a_network_that_no_step_was_taken_with_is_not_shown_as_trained(whole, tmp_path):
+    for number, changes in enumerate([{"epochs": 0}, {"max_steps": 14}]):
+        outcome = train(tmp_path / str(number), **changes)
+        assert not outcome["method_stepped"] and "ternary (cbp, no step taken) " in result.summary(outcome)
+    assert whole[0]["method_stepped"] and "ternary (cbp) " in result.summary(whole[0])
+
+
+def test_a_confined_network_to_start_from_is_not_called_the_float_network(whole, tmp_path, capsys):
+    outcome = train(tmp_path / "r", weights=str(whole[1]), pretrain_epochs=0, epochs=1)
+    assert outcome["test_accuracy_float"] is None and not (tmp_path / "r" / "float.h5").exists()
+    assert "which is confined already" in capsys.readouterr().out
 
 
 def test_after_one_signal_the_next_is_the_systems_again():
@@ -184,8 +222,10 @@ def test_accumulated_batches_make_one_step(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    with pytest.raises(Diverged, match="try a lower --lr"):
-        train(tmp_path / "r", lr=1e30)
+    with pytest.raises(Diverged, match="cbp phase, step .* try a lower --lr$"):
+        train(tmp_path / "r", lr=1e30, pretrain_epochs=0)
+    with pytest.raises(Diverged, match="float phase, step .* in this phase that is --pretrain-lr"):
+        train(tmp_path / "f", pretrain_lr=1e30)
 
 
 def test_a_run_with_validation_folded_in_has_no_validation_figures(tmp_path):

@@ -30,7 +30,7 @@ def write_bytes(path, data) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputOutputError(f"{path}: writing failed ({error.strerror}); the old file, if any, is intact; "
-                               "free some space or choose another --output") from error
+                               "free some space") from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

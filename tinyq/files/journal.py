@@ -34,10 +34,9 @@ class Journal:
         try:
             written = os.write(self._descriptor, line)
         except OSError as error:
-            raise InputOutputError(f"{self.path}: writing failed ({error.strerror}); free some space, "
-                                   "then go on with --resume") from error
+            raise InputOutputError(f"{self.path}: writing failed ({error.strerror}); free some space") from error
         if written < len(line):
-            raise InputOutputError(f"{self.path}: disk full; free some space, then go on with --resume")
+            raise InputOutputError(f"{self.path}: disk full; free some space")
         self.records += 1
 
     def close(self) -> None:

@@ -41,6 +41,7 @@ class Job:
     loader: Loader
     streams: Streams
     phases: list[Phase]
+    starts_on_levels: bool          # --weights named a network that is confined already
 
 
 def build(config: Config) -> Job:
@@ -55,10 +56,9 @@ def build(config: Config) -> Job:
         raise UsageError(f"--method {config.method}: {config.model} has no weight to constrain (the first and the last "
                          "layer stay float); add --constrain all to constrain those too")
     model.initialise(streams)
-    if config.weights:
-        load_weights(weights_file(config.weights), model)
+    starts_on_levels = bool(config.weights) and load_weights(weights_file(config.weights), model)
     loader = Loader(bundle.train, config.batch_size, streams, shuffle=True, augment=True, workers=config.workers)
-    return Job(config, bundle, model, loader, streams, phases_of(config, model))
+    return Job(config, bundle, model, loader, streams, phases_of(config, model), starts_on_levels)
 
 
 def load_data(config: Config) -> DataBundle:

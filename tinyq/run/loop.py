@@ -8,10 +8,9 @@ import time
 
 from tinyq.errors import Diverged
 from tinyq.run import checkpoint
-from tinyq.run.build import Job
+from tinyq.run.build import FLOAT_PHASE, Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.measure import measure
-from tinyq.run.signals import Stopped
 
 
 class Loop:
@@ -63,10 +62,13 @@ class Loop:
         epoch, total = phase.first_epoch + position.epoch, len(job.loader)
         job.model.train()
         for batches in _in_groups(job.loader.epoch(epoch, start=position.batch), job.config.accumulate):
-            self._step(phase, epoch, batches, total)
-            if self.request.number is not None:
-                self._stop(phase)
-            if self._out_of_steps() and position.batch < total:
+            try:
+                self._step(phase, epoch, batches, total)
+            except Diverged as error:
+                flag = "; in this phase that is --pretrain-lr" if phase.name == FLOAT_PHASE else ""
+                raise Diverged(f"{phase.name} phase, step {position.steps + 1}: {error}{flag}") from error
+            self._stop_if_asked(phase)
+            if self._out_of_steps():
                 self._save(phase)
                 return False
         return True
@@ -81,7 +83,7 @@ class Loop:
         job.model.key_step(job.streams, epoch, position.batch)
         objective = phase.method.step(seen)
         if not math.isfinite(objective):
-            raise Diverged(f"the loss is {objective} at step {position.steps}; try a lower --lr")
+            raise Diverged(f"the objective is {objective}: try a lower --lr")
         position.batch += len(batches)
         position.steps += 1
         self.progress.step()
@@ -93,7 +95,8 @@ class Loop:
         job, position = self.job, self.position
         figures = {}
         if job.bundle.validation is not None:
-            scores = measure(job.model, job.bundle.validation, job.bundle.num_classes)
+            scores = measure(job.model, job.bundle.validation, job.bundle.num_classes,
+                             before_batch=lambda: self._stop_if_asked(phase))
             figures = {"validation_loss": scores.loss, "validation_accuracy": scores.accuracy,
                        "validation_error": 1 - scores.accuracy}
             phase.schedule.observe(scores.accuracy)
@@ -105,8 +108,7 @@ class Loop:
         self._record(phase, {"record": "epoch", **own, **figures, **method, "lr": lr})
         position.epoch, position.batch = position.epoch + 1, 0
         self._save(phase)
-        if self.request.number is not None:
-            self._stop(phase)
+        self.request.heed(self.folder, position.steps)
 
     def _record(self, phase, figures):
         position = self.position
@@ -127,13 +129,14 @@ class Loop:
         self.position.phase, self.position.epoch, self.position.batch = self.position.phase + 1, 0, 0
 
     def _out_of_steps(self):
-        most = self.job.config.max_steps
-        return most is not None and self.position.steps >= most
+        """Whether the next step is not to be taken; an epoch whose steps are all taken is brought to its end."""
+        most, position = self.job.config.max_steps, self.position
+        return most is not None and position.steps >= most and position.batch < len(self.job.loader)
 
-    def _stop(self, phase):
-        self._save(phase)
-        raise Stopped(self.request.number, f"stopped after step {self.position.steps}; "
-                      f"go on with: python -m tinyq.train --resume {self.folder}")
+    def _stop_if_asked(self, phase):
+        if self.request.number is not None:
+            self._save(phase)
+            self.request.heed(self.folder, self.position.steps)
 
     def _count_time(self):
         now = time.monotonic()

@@ -52,11 +52,16 @@ def logits_of(model, x):
         model.train(training)
 
 
-def measure(model, dataset, num_classes: int, batch_size: int = BATCH) -> Scores:
-    """Run a whole split through the model; on a tie of logits the lower class counts as the prediction."""
+def measure(model, dataset, num_classes: int, batch_size: int = BATCH, before_batch=None) -> Scores:
+    """Run a whole split through the model; on a tie of logits the lower class counts as the prediction.
+
+    before_batch() is called ahead of each batch and may raise, to stop here.
+    """
     loss, top5 = 0.0, 0
     confusion = np.zeros((num_classes, num_classes), np.int64)
     for start in range(0, len(dataset), batch_size):
+        if before_batch:
+            before_batch()
         x, y = dataset.batch(np.arange(start, min(start + batch_size, len(dataset))))
         logits = logits_of(model, x)
         loss += nn.cross_entropy(Tensor(logits), y).item() * len(y)

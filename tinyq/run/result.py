@@ -9,16 +9,20 @@ from tinyq.run.sizes import on_levels, sizes
 from tinyq.run.table import table
 
 
-def outcome(job: Job, position: Position, weights: Weights) -> dict:
-    """result.json of a finished run; accuracies are of the weights as saved, None where there is no such split."""
+def outcome(job: Job, position: Position, weights: Weights, before_batch=None) -> dict:
+    """result.json of a finished run; accuracies are of the weights as saved, None where there is no such split.
+
+    before_batch: as for measure.
+    """
     config, bundle = job.config, job.bundle
     layers = sizes(job.model)
-    test = _accuracy(job, bundle.test)
+    test = _accuracy(job, bundle.test, before_batch)
     return {
         "model": config.model, "data": config.data, "method": config.method, "levels": config.levels,
         "constrain": config.constrain, "recipe": config.recipe, "seed": config.seed,
-        "steps": position.steps, "seconds": round(position.seconds, 1),
-        "validation_accuracy": _accuracy(job, bundle.validation),
+        "steps": position.steps, "method_stepped": position.epoch > 0 or position.batch > 0,
+        "seconds": round(position.seconds, 1),
+        "validation_accuracy": _accuracy(job, bundle.validation, before_batch),
         "test_accuracy_float": position.test_accuracy_float if views(job.model) else test,
         "test_accuracy": test,
         "on_levels": on_levels(job.model),
@@ -41,11 +45,13 @@ def histograms(model) -> dict:
 
 
 def summary(outcome: dict) -> str:
-    """The table at the end of a run."""
-    rows = [["float", _percent(outcome["test_accuracy_float"]), outcome["bytes_float"]]]
+    """The table at the end of a run; a network that its method never touched is not passed off as its result."""
+    stepped = outcome["method_stepped"]
+    name = "float" if stepped or outcome["on_levels"] is not None else "as it began, no step taken"
+    rows = [[name, _percent(outcome["test_accuracy_float"]), outcome["bytes_float"]]]
     if outcome["on_levels"] is None:
         return table(["network", "test accuracy", "bytes"], rows)
-    name = f"{outcome['levels']} ({outcome['method']})"
+    name = f"{outcome['levels']} ({outcome['method']}{'' if stepped else ', no step taken'})"
     rows.append([name, _percent(outcome["test_accuracy"]), outcome["bytes_packed"]])
     share = outcome["bytes_float"] / outcome["bytes_packed"]
     return "\n".join([
@@ -54,8 +60,10 @@ def summary(outcome: dict) -> str:
         f"levels; packed (computed) {share:.1f} times smaller"])
 
 
-def _accuracy(job, dataset):
-    return None if dataset is None else measure(job.model, dataset, job.bundle.num_classes).accuracy
+def _accuracy(job, dataset, before_batch):
+    if dataset is None:
+        return None
+    return measure(job.model, dataset, job.bundle.num_classes, before_batch=before_batch).accuracy
 
 
 def _percent(accuracy):

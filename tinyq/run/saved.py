@@ -75,10 +75,11 @@ def load_model(path, name: str | None = None):
     return model, attributes
 
 
-def load_weights(path, model) -> None:
-    """Start a model from the weights in a file; scales and levels, if it has them, are left behind."""
+def load_weights(path, model) -> bool:
+    """Start a model from the weights in a file; returns whether some lie on levels, which are left behind."""
     held = files.read(path, model.state_dict())
     model.load_state_dict(held.state, source=str(path))
+    return bool(held.levels)
 
 
 def check_probe(path, model, held: Weights) -> None:

@@ -3,7 +3,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from tinyq.errors import BadInput, CannotCreate, UsageError
+from tinyq.errors import BadInput, CannotCreate, InputOutputError, UsageError
 from tinyq.files import weights as weight_files
 from tinyq.files.atomic import make_folder, make_numbered_folder, write_text
 from tinyq.files.journal import Journal, read_records
@@ -91,38 +91,47 @@ def _carry_out(job: Job, folder: Path, position: Position, states) -> dict:
     progress = Progress(epochs, steps_per_epoch, position.steps)
     progress.say(f"data: {splits(job.bundle)}")
     try:
-        with Journal(folder / METRICS_FILE, keep=position.records) as journal, stop_request() as request:
-            loop = Loop(job, position, folder, journal, progress, request,
-                        lambda: _keep_float_network(job, folder, position, journal, progress))
-            loop.run(states)
+        with stop_request() as request:
+            def heed():
+                request.heed(folder, position.steps)
+
+            with Journal(folder / METRICS_FILE, keep=position.records) as journal:
+                loop = Loop(job, position, folder, journal, progress, request,
+                            lambda: _keep_float_network(job, folder, position, journal, progress, heed))
+                loop.run(states)
+            return _finish(job, folder, position, heed)
     except Stopped:
         plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), {})
         raise
+    except InputOutputError as error:
+        raise InputOutputError(f"{error}; then go on with: python -m tinyq.train --resume {folder}") from error
     finally:
         progress.close()
-    return _finish(job, folder, position)
 
 
-def _keep_float_network(job, folder, position, journal, progress):
+def _keep_float_network(job, folder, position, journal, progress, heed):
     """Measure and save the float network that the last phase starts from, if there is one."""
     if len(job.phases) == 1 and not job.config.weights:
+        return
+    if len(job.phases) == 1 and job.starts_on_levels:
+        progress.say(f"starts from {job.config.weights}, which is confined already: no float network to compare with")
         return
     attributes = saved.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
     weight_files.write(folder / FLOAT_FILE, saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle)))
     if job.bundle.test is not None:
-        scores = measure(job.model, job.bundle.test, job.bundle.num_classes)
+        scores = measure(job.model, job.bundle.test, job.bundle.num_classes, before_batch=heed)
         position.test_accuracy_float = scores.accuracy
         journal.append({"record": "float", "step": position.steps, "test_accuracy": scores.accuracy})
         progress.say(f"float network: test error {1 - scores.accuracy:.2%}, kept in {folder / FLOAT_FILE}")
 
 
-def _finish(job, folder, position) -> dict:
+def _finish(job, folder, position, heed) -> dict:
     histograms = result.histograms(job.model)               # before the latent weights are gone
     job.phases[-1].method.finish()
     attributes = saved.describe(job.config, job.bundle)
     weights = saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle))
     weight_files.write(folder / MODEL_FILE, weights)
-    outcome = result.outcome(job, position, weights)
+    outcome = result.outcome(job, position, weights, heed)
     plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), histograms)
     write_text(folder / RESULT_FILE, json.dumps(outcome, indent=2) + "\n")
     return outcome

@@ -22,6 +22,12 @@ class StopRequest:
 
     number: int | None = None
 
+    def heed(self, folder, steps: int) -> None:
+        """Raise Stopped, which says how to go on, if a signal has come."""
+        if self.number is not None:
+            raise Stopped(self.number, f"stopped after step {steps}; "
+                          f"go on with: python -m tinyq.train --resume {folder}")
+
 
 @contextmanager
 def stop_request():
