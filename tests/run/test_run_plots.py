@@ -88,6 +88,12 @@ def test_a_logarithmic_axis_puts_equal_ratios_at_equal_distances():
     assert [round(axes.y(value)) for value in (1, 0.1, 0.01, 0.001, 0)] == [0, 30, 60, 90, 90]
 
 
+def test_a_short_logarithmic_axis_has_figures_too():
+    picture = Picture(100, 100)
+    Axes(picture, 0, 0, 100, 90, (0, 1), (1.0888, 1.1), log=True).ticks()
+    assert {"1.09", "1.095", "1.1"} <= {text.text for text in shapes(picture, "text")}
+
+
 def test_a_table_aligns_words_left_and_numbers_right():
     assert table(["name", "n"], [["a", 1234], ["long name", 5]]).splitlines() == [
         "name           n", "---------  -----", "a          1,234", "long name      5"]

@@ -51,7 +51,7 @@ def level_histograms(histograms: dict) -> Picture:
     """One histogram a layer: latent weights in units of their scale, with a dashed line at each level."""
     columns = min(3, len(histograms))
     rows = math.ceil(len(histograms) / columns)
-    picture = Picture(max(40 + 310 * columns, 560), 50 + 190 * rows)
+    picture = Picture(max(40 + 310 * columns, 680), 50 + 190 * rows)
     for i, (name, histogram) in enumerate(histograms.items()):
         _histogram(picture, 50 + 310 * (i % columns), 40 + 190 * (i // columns), name, histogram)
     picture.text(50, picture.height - 14, "latent weights in units of the scale; dashed: levels; "

@@ -91,7 +91,8 @@ class Axes:
             return round_numbers(low, high)
         decades = range(math.floor(low), math.ceil(high) + 1)
         marks = (1, 2, 5) if high - low < 3 else (1,)
-        return [mark * 10.0**d for d in decades for mark in marks if low <= math.log10(mark * 10.0**d) <= high]
+        found = [mark * 10.0**d for d in decades for mark in marks if low <= math.log10(mark * 10.0**d) <= high]
+        return found if len(found) > 1 else round_numbers(10.0**low, 10.0**high)       # within a factor of about two
 
 
 def round_numbers(low: float, high: float, about: int = 5) -> list[float]:
