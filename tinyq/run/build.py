@@ -50,6 +50,9 @@ def build(config: Config) -> Job:
     bundle = load_data(config)
     if bundle.train is None:
         raise BadInput(f"--data {config.data}: there is no training part here; it belongs in train/<class>/")
+    if bundle.validation is None and _waits_for_validation(config):
+        raise UsageError(f"--schedule plateau: {config.data} has no validation part with these settings, and nothing "
+                         "else lowers the rate; choose another schedule or hold some samples back for validation")
     streams = Streams(config.seed)
     model = models.build(config.model, bundle.num_classes, bundle.input_shape, config.constrain)
     if config.method != PLAIN and not model.constrained_parameters():        # told before hours of pretraining
@@ -125,6 +128,10 @@ def _set_threads(threads: int) -> None:
         kernels.set_threads(threads)
     except ValueError as error:
         raise UsageError(f"--threads {threads}: {error}; set NUMBA_NUM_THREADS in the environment") from None
+
+
+def _waits_for_validation(config):
+    return config.schedule == "plateau" or bool(config.pretrain_epochs) and config.pretrain_schedule == "plateau"
 
 
 def _phase(name, config, model, method, first_epoch):

@@ -4,7 +4,7 @@ import json
 import numpy as np
 
 from tinyq import models
-from tinyq.errors import BadInput, TinyqError
+from tinyq.errors import BadInput, Diverged, TinyqError
 from tinyq.files import weights as files
 from tinyq.files.weights import Weights
 from tinyq.levels import LevelSet
@@ -26,13 +26,24 @@ def shown_state(model) -> dict[str, np.ndarray]:
     return state | {name: view.shown(parameters[name].data) for name, view in views(model).items()}
 
 
+def require_finite(arrays: dict) -> None:
+    """Diverged, naming the array, where one holds a NaN or an infinity: a last step is followed by no other check."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise Diverged(f"{name} is not finite after the last step, so the network is not saved; try a lower --lr")
+
+
 def weights_of(model, attributes: dict, probe_inputs) -> Weights:
-    """Everything model.h5 holds. attributes: describe(...)'s; probe_inputs: a few samples as the network gets them."""
+    """Everything model.h5 holds. attributes: describe(...)'s; probe_inputs: a few samples as the network gets them.
+
+    Raises Diverged where the network or what it computes is not finite.
+    """
     parameters, confined = dict(model.named_parameters()), views(model)
     scales = {name: np.full(len(parameters[name].data), view.scale, np.float32) for name, view in confined.items()}
     levels = {name: view.level_set.values.astype(np.float32) for name, view in confined.items()}
-    return Weights(shown_state(model), scales, levels, {**attributes, "probe_tolerance": 0.0},
-                   probe_inputs, logits_of(model, probe_inputs))
+    state, logits = shown_state(model), logits_of(model, probe_inputs)
+    require_finite({**state, "the network's output": logits})
+    return Weights(state, scales, levels, {**attributes, "probe_tolerance": 0.0}, probe_inputs, logits)
 
 
 def describe(config, bundle) -> dict:

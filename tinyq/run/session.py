@@ -126,6 +126,7 @@ def _keep_float_network(job, folder, position, journal, progress, heed):
 
 
 def _finish(job, folder, position, heed) -> dict:
+    saved.require_finite(job.model.state_dict())            # histograms and methods count on it
     histograms = result.histograms(job.model)               # before the latent weights are gone
     job.phases[-1].method.finish()
     attributes = saved.describe(job.config, job.bundle)
