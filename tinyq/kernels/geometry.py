@@ -58,9 +58,9 @@ def conv_geometry(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1) -
     if len(x_shape) != 4 or len(w_shape) != 4 or min(w_shape) < 1:
         raise UsageError(f"conv2d: input {x_shape} and weight {w_shape} must have four axes, the weight none of size 0")
     groups = _at_least(1, groups, "conv2d: groups")[0]
-    geometry = ConvGeometry(
-        tuple(x_shape), tuple(w_shape), _at_least(1, stride, "conv2d: stride"), _at_least(0, padding, "conv2d: padding"),
-        _at_least(1, dilation, "conv2d: dilation"), groups)
+    stride, padding = _at_least(1, stride, "conv2d: stride"), _at_least(0, padding, "conv2d: padding")
+    dilation = _at_least(1, dilation, "conv2d: dilation")
+    geometry = ConvGeometry(tuple(x_shape), tuple(w_shape), stride, padding, dilation, groups)
     if x_shape[1] != w_shape[1] * groups or w_shape[0] % groups:
         raise UsageError(f"conv2d: input {x_shape} does not fit weight {w_shape} in {groups} groups")
     if min(geometry.output_size) < 1:

@@ -50,7 +50,8 @@ def sliding_windows(size, kernel, stride, padding, dilation=1, ceil_mode=False, 
 @lru_cache(maxsize=256)
 def adaptive_windows(size, output_size) -> Windows:
     """`output_size` (oh, ow) windows that cover the plane: output o reads floor(o h / oh) to ceil((o + 1) h / oh)."""
-    rows, columns = (_divide(length, outputs) for length, outputs in zip(size, pair(output_size, "pooling: output size"), strict=True))
+    outputs = pair(output_size, "pooling: output size")
+    rows, columns = (_divide(length, count) for length, count in zip(size, outputs, strict=True))
     return _cross(size, rows, columns, (1, 1))
 
 
