@@ -188,6 +188,7 @@ def test_data_that_do_not_fit_the_network_are_refused(capsys, trained):
 
 
 def test_every_command_has_help_with_an_example(capsys):
+    assert run(capsys, "--debug summary --model lenet")[0] == 0
     code, out, _ = run(capsys, "--help")
     assert code == 0 and all(name in out for name in COMMANDS)
     assert run(capsys, "--version")[1].startswith("tinyq ")

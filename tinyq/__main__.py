@@ -16,6 +16,8 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Hand the arguments to the command named first; returns its exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["--debug"]:                         # as good in front of the command as behind it
+        argv = [*argv[1:], *argv[:1]]
     if argv and argv[0] in COMMANDS:
         return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:])
     return exit_code_of(_without_command, argv)
@@ -25,7 +27,7 @@ def _without_command(argv):
     if argv in (["--version"], ["-V"]):
         print(f"tinyq {__version__}")
     elif not argv or argv[0] in ("-h", "--help", "help"):
-        print("usage: tinyq COMMAND ... (tinyq COMMAND --help says more)\n")
+        print("usage: tinyq COMMAND ... [--debug] (tinyq COMMAND --help says more)\n")
         print("\n".join(f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items()))
     else:
         raise UsageError(f"{argv[0]}: no such command; {did_you_mean(argv[0], COMMANDS)}")

@@ -41,15 +41,12 @@ def _split(arguments, path, attributes):
     """The wanted part of the data the network was made for, or of data that fits it."""
     from tinyq import data
     from tinyq.run.attributes import data_options, shape_of
-    from tinyq.run.folder import data_path_beside
+    from tinyq.run.folder import data_paths_beside
 
     name = arguments.data or attributes["data"]
-    options, where = {}, arguments.data_path
-    if name == attributes["data"]:
-        options, where = data_options(attributes), where or data_path_beside(path)
-    if arguments.classes:
-        options["classes"] = arguments.classes
-    bundle = data.load(name, where, **options)
+    options = {**data_options(attributes), **data_paths_beside(path, name)} if name == attributes["data"] else {}
+    given = {"path": arguments.data_path, "classes": arguments.classes}
+    bundle = data.load(name, **options | {option: value for option, value in given.items() if value})
     if bundle.input_shape != shape_of(attributes) or bundle.num_classes != len(attributes["class_names"]):
         raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
                        f"but {name} has {bundle.input_shape} and {bundle.num_classes}; name the right --data")

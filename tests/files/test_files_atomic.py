@@ -120,3 +120,12 @@ def test_json_of_a_journal_is_strict(tmp_path):
     with journal.Journal(tmp_path / "j") as j:
         j.append({"text": "é\n"})
     assert json.loads((tmp_path / "j").read_text()) == {"text": "é\n"}
+
+
+def test_no_room_for_a_new_file_is_a_full_disk_not_a_wrong_folder(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic.os, "open", full)
+    with pytest.raises(InputOutputError, match="no room for this file .* free some space"):
+        atomic.write_bytes(tmp_path / "x", b"1")

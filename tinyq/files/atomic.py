@@ -2,6 +2,7 @@
 
 Everything tinyq writes goes through this package; nothing is ever written in place.
 """
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -85,6 +86,8 @@ def _create(temporary, path):
     try:
         return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputOutputError(f"{path}: no room for this file ({error.strerror}); free some space") from error
         raise CannotCreate(f"{path}: cannot create this file ({error.strerror}); "
                            "make the folder writable or choose another --output") from error
 

@@ -3,6 +3,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+from tinyq import data
 from tinyq.errors import BadInput
 from tinyq.run.resolve import Resolved, read_toml
 
@@ -15,7 +16,9 @@ def anchored(resolved: Resolved) -> Resolved:
     config = resolved.config
     names = ["data_path", "weights", *(["model"] if ".py" in config.model else [])]
     paths = {name: _absolute(getattr(config, name)) for name in names if getattr(config, name)}
-    return dataclasses.replace(resolved, config=dataclasses.replace(config, **paths))
+    own = {owner: {key: _absolute(value) if value and key in data.PATH_OPTIONS else value
+                   for key, value in values.items()} for owner, values in config.own.items()}
+    return dataclasses.replace(resolved, config=dataclasses.replace(config, **paths, own=own))
 
 
 def weights_file(path) -> Path:
@@ -30,10 +33,12 @@ def weights_file(path) -> Path:
     raise BadInput(f"{path}: neither a run (no {CONFIG_FILE}) nor a weight file")
 
 
-def data_path_beside(weights) -> str | None:
-    """Where the data of the run lie whose folder holds this weight file; None where it is in none, or says nothing."""
+def data_paths_beside(weights, name: str) -> dict[str, str]:
+    """Arguments of data.load that say where the data of a run lie: of the run whose folder holds this weight file."""
     config = Path(weights).parent / CONFIG_FILE
-    return read_toml(config).get("data_path") if config.is_file() else None
+    settings = read_toml(config) if config.is_file() else {}
+    keys = {"path": "data_path", **{option: f"{name}.{option}" for option in data.PATH_OPTIONS}}
+    return {option: settings[key] for option, key in keys.items() if key in settings}
 
 
 def _absolute(path):
