@@ -179,6 +179,24 @@ def test_what_is_no_hdf5_file_is_bad_input(tmp_path, content):
         hdf5.Reader(path)
 
 
+def test_a_file_with_flipped_bits_is_read_or_bad_input(path, tmp_path):
+    whole, rng = path.read_bytes(), np.random.Generator(np.random.Philox(0))
+    outcomes = set()
+    for _ in range(300):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        damaged[rng.integers(len(whole), size=8)] ^= rng.integers(1, 256, 8).astype(np.uint8)
+        (tmp_path / "damaged.h5").write_bytes(damaged.tobytes())
+        try:
+            with hdf5.Reader(tmp_path / "damaged.h5") as file:
+                file.attributes()
+                file.read(EXPECTED)
+            outcomes.add("read")
+        except BadInput as error:
+            assert "damaged.h5" in str(error)
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
+
+
 def test_a_truncated_file_is_bad_input(path):
     whole = path.read_bytes()
     for length in range(100, len(whole), 500):

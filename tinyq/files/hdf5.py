@@ -5,6 +5,7 @@ Reading: the bytes are read once and opened as an image; links are looked at bef
 is read only when the caller expected its name, shape and dtype.
 """
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,11 +85,16 @@ class Reader:
 
     def attributes(self, group: str = "/") -> dict:
         """A group's attributes: texts, lists of texts, numbers; BadInput for any other kind."""
-        holder = self._object(group)
-        return {} if holder is None else {name: self._attribute(holder, name) for name in holder.attrs}
+        with self._damage_told():
+            holder = self._object(group)
+            return {} if holder is None else {name: self._attribute(holder, name) for name in holder.attrs}
 
     def specs(self) -> dict[str, Spec]:
         """Path and spec of every dataset, found without following a link that could lead out of the file."""
+        with self._damage_told():
+            return self._walked()
+
+    def _walked(self):
         found, pending, objects = {}, [("", 0)], 0
         while pending:
             group, depth = pending.pop()
@@ -101,8 +107,10 @@ class Reader:
                 item = self._object(path)
                 if isinstance(item, h5py.Group):
                     pending.append((path, depth + 1))
-                else:
+                elif item is not None:
                     found[path] = self._spec(path, item)
+                else:
+                    raise BadInput(f"{self.path}: damaged (no name of an object: {name!r})")
         return found
 
     def read(self, expected: Mapping[str, Spec], allow_extra=False, finite=True) -> dict[str, np.ndarray]:
@@ -115,15 +123,25 @@ class Reader:
         problems += [] if allow_extra else [f"{name} is not of this model" for name in specs if name not in expected]
         arrays = {}
         for name in (n for n in expected if n in specs):
-            problem = self._difference(name, specs[name], expected[name])
+            with self._damage_told():
+                problem = self._difference(name, specs[name], expected[name])
+                if problem is None:
+                    arrays[name] = self._object(name)[()] if expected[name].shape == () else self._object(name)[...]
             if problem is None:
-                arrays[name] = self._object(name)[()] if expected[name].shape == () else self._object(name)[...]
                 problem = _first_not_finite(arrays[name]) if finite else None
             if problem is not None:
                 problems.append(f"{name} {problem}")
         if problems:
             raise BadInput(f"{self.path}: {'; '.join(problems)}")
         return {name: np.asarray(arrays[name]) for name in expected}
+
+    @contextmanager
+    def _damage_told(self):
+        """BadInput for whatever h5py raises on the way through a damaged file."""
+        try:
+            yield
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError, MemoryError) as error:
+            raise BadInput(f"{self.path}: damaged ({error})") from error
 
     def _object(self, path):
         """The group or dataset at a path, None where nothing is; each link on the way must be a plain one."""
@@ -167,6 +185,8 @@ class Reader:
         return None if held >= size else f"holds {held} bytes of {size}"
 
     def _attribute(self, holder, name):
+        if not isinstance(name, str):                       # bytes that are no UTF-8
+            raise BadInput(f"{self.path}: damaged (no name of an attribute: {name!r})")
         try:
             stored = h5py.h5a.open(holder.id, name.encode())
             dtype, shape = stored.dtype, stored.shape
