@@ -48,4 +48,7 @@ def test_pictures_and_their_list_of_classes_are_found_again(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert tinyq(["evaluate", "../r", "--threads", "1"]) == 0
     assert "n = 4" in capsys.readouterr().out
+    (tmp_path / "names.txt").rename(tmp_path / "classes.txt")
+    config = tmp_path / "r" / "config.toml"
+    config.write_text(config.read_text().replace("names.txt", "classes.txt"))
     assert tinyq(["train", "--resume", "../r", "--max-steps", "9"]) == 0

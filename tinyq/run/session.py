@@ -3,6 +3,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from tinyq import data
 from tinyq.errors import BadInput, CannotCreate, InputOutputError, UsageError
 from tinyq.files import weights as weight_files
 from tinyq.files.atomic import make_folder, make_numbered_folder, write_text
@@ -71,7 +72,8 @@ def _made_with(job) -> dict:
     config = job.config
     moving = (*RESUMABLE, "output", "recipe", "weights", "own")         # of weights, the checkpoint has what is needed
     settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in moving}
-    own = {f"{owner}.{key}": value for owner, values in config.own.items() for key, value in values.items()}
+    own = {f"{owner}.{key}": value for owner, values in config.own.items() for key, value in values.items()
+           if key not in data.PATH_OPTIONS}
     return {**settings, **own, "model": Path(config.model).name, "data_sha256": job.bundle.manifest["sha256"]}
 
 
