@@ -78,12 +78,12 @@ def test_the_histogram_is_in_units_of_the_scale_before_and_after_the_finish():
     phase.method.begin(job.model, phase.optimizer, job.bundle.train, job.streams)
     (name, before), = result.histograms(job.model).items()
     w = dict(job.model.named_parameters())[name].data
-    assert np.array_equal(before["counts"], np.histogram(w, before["edges"])[0])         # RPR's latent is in those units
+    assert np.array_equal(before["counts"], np.histogram(w, before["edges"])[0])     # RPR's latent is in those units
     assert before["counts"].sum() + before["outside"] == 128 and before["counts"].sum() > 100
     phase.method.finish()
-    after = result.histograms(job.model)[name]["counts"]
-    bins = np.digitize([-1, 0, 1], before["edges"]) - 1
-    assert after[bins].sum() == after.sum() == 128
+    after = result.histograms(job.model)[name]
+    bins = np.digitize([-1, 0, 1], after["edges"]) - 1
+    assert after["counts"][bins].sum() == after["counts"].sum() == 128
 
 
 def test_too_few_epochs_are_refused_before_anything_is_trained(tmp_path):
