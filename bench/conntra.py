@@ -18,7 +18,7 @@ def arguments():
     parser.add_argument("--models", default="logistic,lenet")
     parser.add_argument("--error", default="rate", choices=("rate", "cross-entropy"))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--visits", type=int, default=200, help="of ours in one turn, picked over all parameters")
+    parser.add_argument("--visits", type=int, default=2000, help="of ours in one turn, picked over all parameters")
     parser.add_argument("--peer-visits", type=int, default=2, help="of the peer in one turn")
     parser.add_argument("--turns", type=int, default=5)
     return parser.parse_args()

@@ -38,7 +38,9 @@ class Literal:
         self.x, self.y = np.round(data.features.astype(np.float64) * 256), data.labels
         self.levels = method.levels.values
         self.parameters = [np.round(p.data / p.view.scale * 4) / 4 for _, p in model.named_parameters()]
-        self.temperature = math.prod(method.scales_.tolist()) / 256
+        self.temperature = method.sharpness / 256
+        for scale in method.scales_.tolist():
+            self.temperature *= scale
         self.measure = method.error
         self.flat = [(p, i) for p in self.parameters for i in np.ndindex(p.shape)]
 
@@ -58,12 +60,16 @@ class Literal:
         logits = self.logits()
         if self.measure == "rate":
             return np.count_nonzero(logits.argmax(axis=1) != self.y)
-        top = logits.max(axis=1)
+        y = logits * self.temperature
+        n = np.floor(y * (1 / math.log(2)) + 0.5)
+        top = n.max(axis=1)
+        terms = kernels.exp((y - n * math.log(2)).astype(np.float32)) * np.float32(2) ** (n - top[:, None]).astype(int)
         total = np.zeros(len(top), np.float32)
-        terms = kernels.exp(((logits - top[:, None]) * self.temperature).astype(np.float32))
-        for column in terms.T:
+        for column in terms.T.astype(np.float32):
             total += column
-        losses = kernels.log(total).astype(np.float64) + (top - logits[np.arange(len(top)), self.y]) * self.temperature
+        mantissa, power = np.frexp(total)
+        losses = kernels.log(2 * mantissa).astype(np.float64) + (power - 1 + top) * math.log(2)
+        losses -= y[np.arange(len(top)), self.y]
         return int(np.floor(losses * 2**24 + 0.5).astype(np.int64).sum())
 
     def search(self, picks):
@@ -116,3 +122,12 @@ def test_it_is_algorithm_2_pick_for_pick_move_for_move(name, n, shape, level_set
     record = literal.search(picks)
     np.testing.assert_array_equal(method.levels.values[codes], [level for level, _ in record])
     np.testing.assert_array_equal(errors, [error for _, error in record])
+
+
+def test_a_logit_that_leaves_the_others_far_behind_is_added_up_anew():
+    method, model, data = begun("logistic", 200, (1, 8, 8), error="cross-entropy", sharpness=3e4)
+    literal = Literal(method, model, data)
+    picks = SEED.key("far").integers(0, len(method.search_.codes), 300)
+    _, errors, moved = kernels.visit(picks, method.search_)
+    assert moved.any()
+    np.testing.assert_array_equal(errors, [error for _, error in literal.search(picks)])

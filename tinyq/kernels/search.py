@@ -10,13 +10,15 @@ error of a sample is an integer, so that a sum over samples depends neither on t
 kept errors of blocks that a candidate does not change need not be computed again.
 """
 import numpy as np
+from numba import get_num_threads
 
+from tinyq.kernels.borrowed import borrowed
 from tinyq.kernels.compile import njit, prange
-from tinyq.kernels.search_carry import Change, carry, fill, keep, new_scratch
-from tinyq.kernels.search_error import cross_entropy, misclassified
-from tinyq.kernels.search_layout import BIAS, C_IN, C_OUT, KH, KW, NO_BIAS, OUTPUT, WEIGHTS, WIDE
+from tinyq.kernels.search_carry import Change, carry, complete, fill, keep, new_scratch, of_task
+from tinyq.kernels.search_error import error_of_all
+from tinyq.kernels.search_layout import BIAS, BLOCK, C_IN, C_OUT, KH, KW, NO_BIAS, OUTPUT, WEIGHTS, WIDE
+from tinyq.kernels.search_logit import moves_one_logit, try_logit
 
-TASKS = 32                              # stretches of blocks that threads take
 WORTH_THREADS = 16                      # blocks below which waking threads costs more than it saves
 
 
@@ -27,7 +29,7 @@ def visit(picks, search):
     visit, (code uint8 the parameter was left with, error int64 then, whether it moved).
     """
     codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
-    _visit(picks, search, codes, errors, moved)
+    _visit(picks, search, new_scratch(search, _tasks(search)), codes, errors, moved)
     return codes, errors, moved
 
 
@@ -36,23 +38,28 @@ def recompute(every_unit, search):
 
     every_unit: 0, 1, ..., int64, up to the largest stage's number of inputs at least.
     """
-    _fill_parallel(every_unit, search)
+    _fill_parallel(every_unit, search, _tasks(search))
     return int(search.block_errors.sum())
 
 
+def _tasks(search):
+    """Stretches of blocks: one a thread, or one in all."""
+    return get_num_threads() if len(search.block_errors) >= WORTH_THREADS else 1
+
+
 @njit
-def _visit(picks, search, codes, errors, moved):
-    blocks, levels = len(search.block_errors), len(search.levels)
-    best, partial = search.block_errors.sum(), np.zeros((TASKS, levels), np.int64)
+def _visit(picks, search, scratch, codes, errors, moved):
+    blocks, tasks = len(search.block_errors), len(scratch.written)
+    best, partial = search.block_errors.sum(), np.zeros((tasks, len(search.levels)), np.int64)
     for k in range(len(picks)):
         p = picks[k]
         change, current = _change_of(p, search.stages), search.codes[p]
-        if blocks < WORTH_THREADS:
-            _try_levels(search, change, current, partial[0], 0, blocks)
+        if tasks == 1:
+            _try_levels(borrowed(search), change, current, partial[0], 0, blocks, of_task(scratch, 0))
         else:
-            _try_levels_parallel(search, change, current, partial)
+            _try_levels_parallel(search, change, current, partial, scratch)
         found = current
-        for j in range(levels):                             # ties are accepted, in the order of the levels
+        for j in range(len(search.levels)):                             # ties are accepted, in the order of the levels
             error = partial[:, j].sum()
             if error <= best:
                 best, found = error, j
@@ -60,10 +67,10 @@ def _visit(picks, search, codes, errors, moved):
             step = _value(search, change, found) - _value(search, change, current)
             search.codes[p] = found
             search.wide[p] = search.narrow[p] = _value(search, change, found)
-            if blocks < WORTH_THREADS:
-                _keep(search, change, step, 0, blocks)
+            if tasks == 1:
+                _keep(borrowed(search), change, step, 0, blocks, of_task(scratch, 0))
             else:
-                _keep_parallel(search, change, step)
+                _keep_parallel(search, change, step, scratch)
         codes[k], errors[k], moved[k] = found, best, found != current
 
 
@@ -88,70 +95,106 @@ def _value(search, change, code):
 
 
 @njit
-def _try_levels(search, change, current, errors, first, last):
+def _try_levels(search, change, current, errors, first, last, scratch):
     """The error of blocks first ... last - 1 with each level: errors (levels,) int64."""
-    scratch = new_scratch(search.kept_narrow.shape[1], search.kept_wide.shape[1])
     for j in range(len(errors)):
-        step, total = _value(search, change, j) - _value(search, change, current), 0
-        for b in range(first, last):
-            changed = j != current and carry(search, b, change, step, scratch) > len(search.stages)
-            total += _error(search, b, scratch.narrow, scratch.wide) if changed else search.block_errors[b]
-        errors[j] = total
+        errors[j], scratch.steps[j] = 0, _value(search, change, j) - _value(search, change, current)
+    if moves_one_logit(search.stages, change.stage):
+        _try_logit(search, change, errors, first, last, scratch)
+        return
+    for b in range(first, last):
+        for j in range(len(errors)):
+            changed = j != current and carry(search, b, change, scratch.steps[j], scratch) > len(search.stages)
+            errors[j] += _error_in(search, b, scratch) if changed else search.block_errors[b]
 
 
 @njit
-def _keep(search, change, step, first, last):
+def _try_logit(search, change, errors, first, last, scratch):
+    """The same for a parameter of the last stage, in its type and that of its input."""
+    stage, k = search.stages[change.stage], change.stage
+    held = search.leaders, search.terms, search.references
+    spare = scratch.leaders, scratch.terms, scratch.reference, scratch.spare
+    of_blocks = search.block_errors, search.labels, search.temperature[0], held
+    narrow, wide = search.kept_narrow, search.kept_wide
+    if not stage[WIDE]:
+        for j in range(len(errors)):
+            scratch.narrow_steps[j] = scratch.steps[j]
+        try_logit(stage, change, scratch.narrow_steps, errors, narrow, narrow, *of_blocks, (scratch.narrow, *spare),
+                  first, last)
+    elif k > 0 and not search.stages[k - 1, WIDE]:
+        try_logit(stage, change, scratch.steps, errors, narrow, wide, *of_blocks, (scratch.wide, *spare), first, last)
+    else:
+        try_logit(stage, change, scratch.steps, errors, wide, wide, *of_blocks, (scratch.wide, *spare), first, last)
+
+
+@njit
+def _error_in(search, b, scratch):
+    """The error of block b with the logits in the scratch."""
+    k = len(search.stages) - 1
+    if search.stages[k, WIDE]:
+        complete(search.kept_wide[b], scratch.wide, search.stages[k], scratch.channels[k, :scratch.written[k]])
+        return _error_of(search, b, scratch.wide, scratch.leaders, scratch.terms, scratch.reference, scratch.spare)
+    complete(search.kept_narrow[b], scratch.narrow, search.stages[k], scratch.channels[k, :scratch.written[k]])
+    return _error_of(search, b, scratch.narrow, scratch.leaders, scratch.terms, scratch.reference, scratch.spare)
+
+
+@njit
+def _error_of(search, b, units, leaders, terms, reference, spare):
+    stage = search.stages[-1]
+    return error_of_all(units, stage[OUTPUT], stage[C_OUT], search.labels[b], search.temperature[0], leaders, terms,
+                        reference, spare)
+
+
+@njit
+def _keep(search, change, step, first, last, scratch):
     """Make the change in blocks first ... last - 1."""
-    scratch = new_scratch(search.kept_narrow.shape[1], search.kept_wide.shape[1])
     for b in range(first, last):
         reached = carry(search, b, change, step, scratch)
         keep(search, b, change, reached, scratch)
         if reached > len(search.stages):
-            search.block_errors[b] = _error(search, b, scratch.narrow, scratch.wide)
+            _measure(search, b, scratch.spare)
 
 
 @njit
 def _fill(every_unit, search, first, last):
+    spare = np.empty((2, BLOCK), np.float32)
     for b in range(first, last):
         fill(search, b, every_unit)
-        search.block_errors[b] = _error(search, b, search.kept_narrow[b], search.kept_wide[b])
+        _measure(search, b, spare)
 
 
 @njit
-def _error(search, b, narrow, wide):
-    """The error of block b with these units."""
-    stage, labels, temperature = search.stages[-1], search.labels[b], search.temperature[0]
-    if temperature == 0:
-        if stage[WIDE]:
-            return misclassified(wide, stage[OUTPUT], stage[C_OUT], labels)
-        return misclassified(narrow, stage[OUTPUT], stage[C_OUT], labels)
-    if stage[WIDE]:
-        return cross_entropy(wide, stage[OUTPUT], stage[C_OUT], labels, temperature)
-    return cross_entropy(narrow, stage[OUTPUT], stage[C_OUT], labels, temperature)
+def _measure(search, b, spare):
+    """The error of block b as it is kept, and what is kept of its logits."""
+    held = search.leaders[b], search.terms[b], search.references[b]
+    if search.stages[-1, WIDE]:
+        search.block_errors[b] = _error_of(search, b, search.kept_wide[b], *held, spare)
+    else:
+        search.block_errors[b] = _error_of(search, b, search.kept_narrow[b], *held, spare)
 
 
 @njit(parallel=True)
-def _try_levels_parallel(search, change, current, partial):
-    for task in prange(TASKS):
-        first, last = _stretch(task, len(search.block_errors))
-        _try_levels(search, change, current, partial[task], first, last)
+def _try_levels_parallel(search, change, current, partial, scratch):
+    for task in prange(len(partial)):
+        first, last = _stretch(task, len(partial), len(search.block_errors))
+        _try_levels(borrowed(search), change, current, partial[task], first, last, of_task(scratch, task))
 
 
 @njit(parallel=True)
-def _keep_parallel(search, change, step):
-    for task in prange(TASKS):
-        first, last = _stretch(task, len(search.block_errors))
-        _keep(search, change, step, first, last)
+def _keep_parallel(search, change, step, scratch):
+    for task in prange(len(scratch.written)):
+        first, last = _stretch(task, len(scratch.written), len(search.block_errors))
+        _keep(borrowed(search), change, step, first, last, of_task(scratch, task))
 
 
 @njit(parallel=True)
-def _fill_parallel(every_unit, search):
-    for task in prange(TASKS):
-        first, last = _stretch(task, len(search.block_errors))
-        _fill(every_unit, search, first, last)
+def _fill_parallel(every_unit, search, tasks):
+    for task in prange(tasks):
+        first, last = _stretch(task, tasks, len(search.block_errors))
+        _fill(every_unit, borrowed(search), first, last)
 
 
 @njit
-def _stretch(task, blocks):
+def _stretch(task, tasks, blocks):
     """The blocks of one task, [first, last)."""
-    return task * blocks // TASKS, (task + 1) * blocks // TASKS
+    return task * blocks // tasks, (task + 1) * blocks // tasks

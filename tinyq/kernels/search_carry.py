@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyq.kernels import search_rows as rows
+from tinyq.kernels.borrowed import borrowed
 from tinyq.kernels.compile import njit
 from tinyq.kernels.search_layout import (
     BIAS,
@@ -47,6 +48,18 @@ class Scratch(NamedTuple):
     delta_narrow: np.ndarray
     delta_wide: np.ndarray
     changed: np.ndarray                 # (2, units) int64: outputs of a stage that differ; of the next one
+    differs: np.ndarray                 # (2, units) bool: which of the written channels' outputs they are
+    channels: np.ndarray                # (stages, most channels) int64: those written, their number in the next
+    written: np.ndarray                 # (stages,) int64
+    tap_units: np.ndarray               # (most inputs,) int64: of one sum, the inputs that changed, and their weights
+    tap_narrow: np.ndarray
+    tap_wide: np.ndarray
+    leaders: np.ndarray                 # of the logits, as in Search
+    terms: np.ndarray
+    reference: np.ndarray
+    spare: np.ndarray                   # (2, BLOCK) float32
+    steps: np.ndarray                   # (levels,) float64: how far each level is from the one that a parameter has
+    narrow_steps: np.ndarray            # int32
 
 
 class Change(NamedTuple):
@@ -59,13 +72,27 @@ class Change(NamedTuple):
     v: int
 
 
+def new_scratch(search, tasks):
+    """Scratch for so many tasks at a time, along the first axis of every array."""
+    narrow, wide, stages = search.kept_narrow.shape[1], search.kept_wide.shape[1], search.stages
+    units, channels = max(narrow, wide), stages[:, C_OUT].max()
+    shapes = [((narrow, BLOCK), np.int32), ((wide, BLOCK), np.float64)] * 2 + [
+        ((2, units), np.int64), ((2, units), np.bool_), ((len(stages), channels), np.int64), (len(stages), np.int64),
+        (units, np.int64), (units, np.int32), (units, np.float64), (search.leaders.shape[1:], np.int32),
+        (search.terms.shape[1:], np.float32), (BLOCK, np.float64),
+        ((2, BLOCK), np.float32), (len(search.levels), np.float64), (len(search.levels), np.int32)]
+    return Scratch(*(np.empty((tasks, *np.atleast_1d(shape)), dtype) for shape, dtype in shapes))
+
+
 @njit
-def new_scratch(narrow_units, wide_units):
-    """Scratch for one thread."""
-    units = max(narrow_units, wide_units)
-    return Scratch(np.empty((narrow_units, BLOCK), np.int32), np.empty((wide_units, BLOCK), np.float64),
-                   np.empty((narrow_units, BLOCK), np.int32), np.empty((wide_units, BLOCK), np.float64),
-                   np.empty((2, units), np.int64))
+def of_task(scratch, task):
+    """The scratch of one task; its arrays must not outlive the whole."""
+    return borrowed(Scratch(
+        scratch.narrow[task], scratch.wide[task], scratch.delta_narrow[task], scratch.delta_wide[task],
+        scratch.changed[task], scratch.differs[task], scratch.channels[task], scratch.written[task],
+        scratch.tap_units[task], scratch.tap_narrow[task], scratch.tap_wide[task], scratch.leaders[task],
+        scratch.terms[task], scratch.reference[task], scratch.spare[task], scratch.steps[task],
+        scratch.narrow_steps[task]))
 
 
 @njit
@@ -73,39 +100,30 @@ def carry(search, b, change, step, scratch):
     """Change one parameter by `step` in block b and carry it towards the logits.
 
     Returns how many stages were written to the scratch, counted from the first of the network: all of them, and one
-    more if some logit changed, and then all logits are there; fewer where the change died out. Of the stage that the
-    parameter belongs to only its channel is written.
+    more if some logit changed; fewer where the change died out. Only the channels in scratch.channels are written.
     """
     kept_narrow, kept_wide = search.kept_narrow[b], search.kept_wide[b]
-    narrow, wide, delta_narrow, delta_wide, changed = scratch
+    narrow, wide = scratch.narrow, scratch.wide
     stage = search.stages[change.stage]
     if stage[WIDE]:
         if change.stage > 0 and not search.stages[change.stage - 1, WIDE]:
-            _change(kept_narrow, kept_wide, wide, stage, change, step)
+            n = _begin_with(kept_narrow, kept_wide, wide, scratch.delta_wide, stage, change, step, scratch)
         else:
-            _change(kept_wide, kept_wide, wide, stage, change, step)
-        n = _activate(kept_wide, wide, delta_wide, changed[change.stage & 1], 0, stage, change.o)
+            n = _begin_with(kept_wide, kept_wide, wide, scratch.delta_wide, stage, change, step, scratch)
     else:
-        _change(kept_narrow, kept_narrow, narrow, stage, change, np.int32(step))
-        n = _activate(kept_narrow, narrow, delta_narrow, changed[change.stage & 1], 0, stage, change.o)
-    if change.stage == len(search.stages) - 1 and n > 0:
-        _copy_other_outputs(search, b, change.o, narrow, wide)
+        n = _begin_with(kept_narrow, kept_narrow, narrow, scratch.delta_narrow, stage, change, np.int32(step), scratch)
     for k in range(change.stage + 1, len(search.stages)):
         if n == 0:
             return k
-        stage, source, found = search.stages[k], changed[(k - 1) & 1, :n], changed[k & 1]
-        n = 0
-        if not stage[WIDE]:
-            _spread(delta_narrow, source, search.narrow, kept_narrow, narrow, stage)
-            for o in range(stage[C_OUT]):
-                n = _activate(kept_narrow, narrow, delta_narrow, found, n, stage, o)
-            continue
-        if search.stages[k - 1, WIDE]:
-            _spread(delta_wide, source, search.wide, kept_wide, wide, stage)
+        if not search.stages[k, WIDE]:
+            n = _spread(search.stages, k, n, scratch.delta_narrow, search.narrow, scratch.tap_narrow, kept_narrow,
+                        narrow, scratch.delta_narrow, scratch)
+        elif search.stages[k - 1, WIDE]:
+            n = _spread(search.stages, k, n, scratch.delta_wide, search.wide, scratch.tap_wide, kept_wide, wide,
+                        scratch.delta_wide, scratch)
         else:
-            _spread(delta_narrow, source, search.wide, kept_wide, wide, stage)
-        for o in range(stage[C_OUT]):
-            n = _activate(kept_wide, wide, delta_wide, found, n, stage, o)
+            n = _spread(search.stages, k, n, scratch.delta_narrow, search.wide, scratch.tap_wide, kept_wide, wide,
+                        scratch.delta_wide, scratch)
     return len(search.stages) + (n > 0)
 
 
@@ -114,11 +132,22 @@ def keep(search, b, change, reached, scratch):
     """Take over what `carry` left in the scratch; `reached` is what it returned."""
     for k in range(change.stage, min(reached, len(search.stages))):
         stage = search.stages[k]
-        first, channels = (change.o, 1) if k == change.stage else (0, stage[C_OUT])
-        if stage[WIDE]:
-            _copy_channels(scratch.wide, search.kept_wide[b], stage, first, channels)
+        for o in scratch.channels[k, :scratch.written[k]]:
+            if stage[WIDE]:
+                _copy_channel(scratch.wide, search.kept_wide[b], stage, o)
+            else:
+                _copy_channel(scratch.narrow, search.kept_narrow[b], stage, o)
+
+
+@njit
+def complete(kept, new, stage, channels):
+    """Copy to the new logits those of the classes that are not in `channels`, ascending."""
+    at = 0
+    for k in range(stage[C_OUT]):
+        if at < len(channels) and channels[at] == k:
+            at += 1
         else:
-            _copy_channels(scratch.narrow, search.kept_narrow[b], stage, first, channels)
+            rows.copy(new[stage[OUTPUT] + k], kept[stage[OUTPUT] + k])
 
 
 @njit
@@ -130,20 +159,35 @@ def fill(search, b, every_unit):
         inputs = every_unit[:stage[C_IN] * stage[H] * stage[W]]
         if not stage[WIDE]:
             _begin(search.narrow, narrow, stage)
-            _spread(narrow, inputs, search.narrow, narrow, narrow, stage)
+            _add_all(narrow, inputs, search.narrow, narrow, stage)
             _finish(narrow, stage)
             continue
         _begin(search.wide, wide, stage)
         if k == 0 or search.stages[k - 1, WIDE]:
-            _spread(wide, inputs, search.wide, wide, wide, stage)
+            _add_all(wide, inputs, search.wide, wide, stage)
         else:
-            _spread(narrow, inputs, search.wide, wide, wide, stage)
+            _add_all(narrow, inputs, search.wide, wide, stage)
         _finish(wide, stage)
 
 
 @njit
+def _begin_with(source, kept, new, delta, stage, change, step, scratch):
+    """The changed channel of the stage that the parameter belongs to; returns how many of its outputs differ."""
+    which = change.stage & 1
+    scratch.channels[change.stage, 0], scratch.written[change.stage] = change.o, 1
+    if not _change(source, kept, new, stage, change, step):
+        scratch.written[change.stage] = 0
+        return 0
+    return _activate(kept, new, delta, scratch.changed[which], scratch.differs[which], 0, stage, change.o)
+
+
+@njit
 def _change(source, kept, new, stage, change, step):
-    """The sums of the changed channel: those kept, plus step times the input under the tap (or step, for a bias)."""
+    """The sums of the changed channel: those kept, plus step times the input under the tap (or step, for a bias).
+
+    Returns whether any of them may differ.
+    """
+    differs = change.c < 0
     for oy in range(stage[OH]):
         iy = oy * stage[STRIDE_Y] - stage[PAD_Y] + change.u
         for ox in range(stage[OW]):
@@ -151,20 +195,94 @@ def _change(source, kept, new, stage, change, step):
             z = stage[SUMS] + (change.o * stage[OH] + oy) * stage[OW] + ox
             if change.c < 0:
                 rows.add_constant(new[z], kept[z], step)
-            elif 0 <= iy < stage[H] and 0 <= ix < stage[W]:
-                x = stage[INPUT] + (change.c * stage[H] + iy) * stage[W] + ix
+                continue
+            x = stage[INPUT] + (change.c * stage[H] + iy) * stage[W] + ix
+            if 0 <= iy < stage[H] and 0 <= ix < stage[W] and not rows.is_zero(source[x]):
                 rows.add_product(new[z], kept[z], step, source[x])
+                differs = True
             else:
                 rows.copy(new[z], kept[z])
+    return differs
 
 
 @njit
-def _spread(delta, changed, weights, kept, new, stage):
-    """The sums of all channels: those kept, plus weight times difference for every changed input."""
-    for z in range(stage[SUMS], stage[SUMS] + stage[C_OUT] * stage[OH] * stage[OW]):
-        rows.copy(new[z], kept[z])
+def _spread(stages, k, n, delta, weights, tap_weights, kept, new, new_delta, scratch):
+    """Carry n changed outputs of stage k - 1 through stage k; returns how many of its outputs differ.
+
+    delta: the differences of its inputs; weights, tap_weights, kept, new and new_delta are of its own type.
+    """
+    stage, before, after = stages[k], (k - 1) & 1, k & 1
+    sources, differs = scratch.changed[before, :n], scratch.differs[before]
+    inputs = scratch.channels[k - 1, :scratch.written[k - 1]]
+    scratch.written[k] = found = 0
+    for o in range(stage[C_OUT]):
+        if stage[OH] * stage[OW] == 1 and stage[KH] * stage[KW] == 1:
+            taps = _connected(sources, weights, stage[WEIGHTS] + o * stage[C_IN], scratch.tap_units, tap_weights)
+            if taps == 0:
+                continue
+            z = stage[SUMS] + o
+            rows.add_products(new[z], kept[z], tap_weights, scratch.tap_units, stage[INPUT], taps, delta)
+        else:
+            _convolve(inputs, differs, delta, weights, tap_weights, scratch.tap_units, kept, new, stage, o)
+        scratch.channels[k, scratch.written[k]] = o
+        scratch.written[k] += 1
+        found = _activate(kept, new, new_delta, scratch.changed[after], scratch.differs[after], found, stage, o)
+    return found
+
+
+@njit
+def _connected(sources, weights, first, tap_units, tap_weights):
+    """The changed inputs of a full connection's output, whose weights start at `first`; returns their number."""
+    taps = 0
+    for unit in sources:
+        w = weights[first + unit]
+        tap_units[taps], tap_weights[taps] = unit, w
+        taps += w != 0
+    return taps
+
+
+@njit
+def _convolve(inputs, differs, delta, weights, tap_weights, tap_units, kept, new, stage, o):
+    """All sums of channel o of a convolution whose input channels `inputs` changed, where `differs` says."""
+    for oy in range(stage[OH]):
+        for ox in range(stage[OW]):
+            top, left = oy * stage[STRIDE_Y] - stage[PAD_Y], ox * stage[STRIDE_X] - stage[PAD_X]
+            taps = 0
+            for c in inputs:
+                first = stage[WEIGHTS] + (o * stage[C_IN] + c) * stage[KH] * stage[KW]
+                for iy in range(max(top, 0), min(top + stage[KH], stage[H])):
+                    for ix in range(max(left, 0), min(left + stage[KW], stage[W])):
+                        unit = (c * stage[H] + iy) * stage[W] + ix
+                        w = weights[first + (iy - top) * stage[KW] + ix - left]
+                        tap_units[taps], tap_weights[taps] = unit, w
+                        taps += differs[unit] & (w != 0)
+            z = stage[SUMS] + (o * stage[OH] + oy) * stage[OW] + ox
+            rows.add_products(new[z], kept[z], tap_weights, tap_units, stage[INPUT], taps, delta)
+
+
+@njit
+def _activate(kept, new, delta, changed, differs, n, stage, o):
+    """Pool and rectify channel o of the new sums; appends outputs that differ from the kept ones to `changed`.
+
+    changed holds n of them already; returns how many it holds then. differs: whether, for every output of the channel.
+    """
+    for py in range(stage[PH]):
+        for px in range(stage[PW]):
+            unit = (o * stage[PH] + py) * stage[PW] + px
+            a = stage[OUTPUT] + unit
+            _largest(new, stage, o, py, px, a)
+            differs[unit] = rows.difference(delta[a], new[a], kept[a])
+            if differs[unit]:
+                changed[n] = unit
+                n += 1
+    return n
+
+
+@njit
+def _add_all(source, inputs, weights, units, stage):
+    """To the sums of all channels, weight times input for every input."""
     taps = stage[KH] * stage[KW]
-    for unit in changed:
+    for unit in inputs:
         c, iy, ix = unit // (stage[H] * stage[W]), unit // stage[W] % stage[H], unit % stage[W]
         low_y, high_y = _reach(iy + stage[PAD_Y], stage[KH], stage[STRIDE_Y], stage[OH])
         low_x, high_x = _reach(ix + stage[PAD_X], stage[KW], stage[STRIDE_X], stage[OW])
@@ -178,7 +296,7 @@ def _spread(delta, changed, weights, kept, new, stage):
                     w = weights[first + u * stage[KW] + v]
                     if w != 0:
                         z = stage[SUMS] + (o * stage[OH] + oy) * stage[OW] + ox
-                        rows.add_product(new[z], new[z], w, delta[x])
+                        rows.add_product(units[z], units[z], w, source[x])
 
 
 @njit
@@ -186,23 +304,6 @@ def _reach(position, kernel, stride, size):
     """The outputs [low, high) along one axis whose window covers the padded input position."""
     low = max(0, (position - kernel + stride) // stride)
     return low, min(size - 1, position // stride) + 1
-
-
-@njit
-def _activate(kept, new, delta, changed, n, stage, o):
-    """Pool and rectify channel o of the new sums; appends outputs that differ from the kept ones to `changed`.
-
-    changed holds n of them already; returns how many it holds then.
-    """
-    for py in range(stage[PH]):
-        for px in range(stage[PW]):
-            unit = (o * stage[PH] + py) * stage[PW] + px
-            a = stage[OUTPUT] + unit
-            _largest(new, stage, o, py, px, a)
-            if rows.difference(delta[a], new[a], kept[a]):
-                changed[n] = unit
-                n += 1
-    return n
 
 
 @njit
@@ -238,21 +339,8 @@ def _finish(units, stage):
 
 
 @njit
-def _copy_other_outputs(search, b, o, narrow, wide):
-    """The logits of the classes other than o, where the change is in the last stage."""
-    stage = search.stages[-1]
-    for k in range(stage[C_OUT]):
-        if k != o:
-            unit = stage[OUTPUT] + k
-            if stage[WIDE]:
-                rows.copy(wide[unit], search.kept_wide[b, unit])
-            else:
-                rows.copy(narrow[unit], search.kept_narrow[b, unit])
-
-
-@njit
-def _copy_channels(new, kept, stage, first, channels):
-    """Sums and outputs of `channels` channels from the first."""
+def _copy_channel(new, kept, stage, o):
+    """Sums and outputs of channel o."""
     for start, pixels in ((stage[SUMS], stage[OH] * stage[OW]), (stage[OUTPUT], stage[PH] * stage[PW])):
-        for unit in range(start + first * pixels, start + (first + channels) * pixels):
+        for unit in range(start + o * pixels, start + (o + 1) * pixels):
             rows.copy(kept[unit], new[unit])

@@ -13,6 +13,10 @@ NO_BIAS = -1
  POOL_STRIDE_X, PH, PW, WEIGHTS, BIAS, INPUT, SUMS, OUTPUT, WIDE) = range(25)
 COLUMNS = 25
 
+# Behind the logits, in the same array of units: the largest of each sample, the second largest, and the label's.
+FIRST, SECOND, OWN = range(3)
+STANDINGS = 3
+
 
 class Search(NamedTuple):
     """A network, its samples and all that was computed of them; a search changes the arrays in place.
@@ -20,9 +24,13 @@ class Search(NamedTuple):
     stages: (stages, COLUMNS) int64. bias_units: (stages,) float64, what a bias of level 1 adds to the sums.
     levels: (n,) float64 ascending, as the network multiplies by them. codes: (parameters,) uint8, indices into them.
     narrow, wide: (parameters,) int32 and float64, what the codes stand for. kept_narrow, kept_wide: (blocks, units,
-    BLOCK) int32 and float64, one of which holds a stage. labels: (blocks, BLOCK) int64, -1 where there is no sample.
+    BLOCK) int32 and float64, one of which holds a stage. labels: (blocks, BLOCK) int32, -1 where there is no sample.
     block_errors: (blocks,) int64, misclassified samples, or cross-entropy in units of LOSS_UNIT. temperature: (1,)
     float64, what turns a logit of these units into one of the softmax; 0: the misclassified are counted.
+
+    Of each sample's logits, so that a change of one of them need not look at the others: leaders (blocks, 2, BLOCK)
+    int32, the classes of FIRST and SECOND, while the misclassified are counted; terms (blocks, classes, BLOCK) float32
+    and references (blocks, BLOCK) float64 (search_error.py) while it is the cross-entropy.
     """
 
     stages: np.ndarray
@@ -36,3 +44,6 @@ class Search(NamedTuple):
     labels: np.ndarray
     block_errors: np.ndarray
     temperature: np.ndarray
+    leaders: np.ndarray
+    terms: np.ndarray
+    references: np.ndarray

@@ -27,6 +27,26 @@ def add_product(out, x, w, y):
 
 
 @njit
+def add_products(out, x, weights, units, first, count, source):
+    """out = x + the sum over `count` taps of weights[t] source[first + units[t]], four at a time."""
+    done = count % 4
+    if count == 0:
+        copy(out, x)
+    for t in range(done):
+        add_product(out, out if t else x, weights[t], source[first + units[t]])
+    for t in range(done, count, 4):
+        _add_four(out, out if t else x, weights[t], source[first + units[t]],
+                  weights[t + 1], source[first + units[t + 1]], weights[t + 2], source[first + units[t + 2]],
+                  weights[t + 3], source[first + units[t + 3]])
+
+
+@njit
+def _add_four(out, x, w0, y0, w1, y1, w2, y2, w3, y3):
+    for s in range(BLOCK):
+        out[s] = x[s] + (w0 * y0[s] + w1 * y1[s]) + (w2 * y2[s] + w3 * y3[s])
+
+
+@njit
 def raise_to(out, x):
     """out = max(out, x)."""
     for s in range(BLOCK):
@@ -51,8 +71,9 @@ def difference(out, x, y):
 
 
 @njit
-def overtake(top, winner, x, k):
-    """Where x is larger than top: top = x and winner = k."""
+def is_zero(x):
+    """Whether the whole row is 0."""
+    different = np.int32(0)
     for s in range(BLOCK):
-        winner[s] = k if x[s] > top[s] else winner[s]
-        top[s] = x[s] if x[s] > top[s] else top[s]
+        different |= np.int32(x[s] != 0)
+    return different == 0

@@ -11,6 +11,7 @@ from tinyq.kernels.search_layout import (
     OUTPUT,
     POOL_Y,
     RELU,
+    STANDINGS,
     SUMS,
     WEIGHTS,
     WIDE,
@@ -34,11 +35,12 @@ def search_of(stages, units: Units, inputs, labels):
     padded = np.zeros((blocks * BLOCK, inputs.shape[1]), kept[table[0, WIDE]].dtype)
     padded[:len(inputs)] = inputs
     kept[table[0, WIDE]][:, :inputs.shape[1]] = padded.reshape(blocks, BLOCK, -1).transpose(0, 2, 1)
-    labelled = np.full(blocks * BLOCK, -1, np.int64)
+    labelled = np.full(blocks * BLOCK, -1, np.int32)
     labelled[:len(labels)] = labels
     return Search(table, units.bias_units, units.levels, np.zeros(count, np.uint8), np.zeros(count, np.int32),
                   np.zeros(count, np.float64), *kept, labelled.reshape(blocks, BLOCK), np.zeros(blocks, np.int64),
-                  np.zeros(1))
+                  np.zeros(1), np.zeros((blocks, 2, BLOCK), np.int32),
+                  np.zeros((blocks, table[-1, C_OUT], BLOCK), np.float32), np.zeros((blocks, BLOCK)))
 
 
 def place(search, codes):
@@ -76,6 +78,7 @@ def layout(stages, units):
         row[SUMS] = take(held, wide, c_out * stage.sums[0] * stage.sums[1])
         row[OUTPUT] = source = take(held, wide, int(np.prod(stage.output)))
         row[WIDE] = wide
+    take(held, wide, STANDINGS)
     return table, *held
 
 

@@ -2,6 +2,7 @@
 import numpy as np
 
 from tinyq.kernels.reference.functions import exp, log
+from tinyq.kernels.search_error import LARGEST_EXPONENT, LN2, LOG2_E
 from tinyq.kernels.search_layout import (
     BIAS,
     BLOCK,
@@ -107,11 +108,15 @@ def _errors(logits, labels, temperature):
     sample = labels >= 0
     if temperature == 0:
         return (sample & (logits.argmax(axis=1) != labels)).sum(axis=1)
-    top = logits.max(axis=1)
-    terms = exp(((logits - top[:, None]) * temperature).astype(np.float32))
+    own = np.take_along_axis(logits, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
+    y = logits * temperature
+    n = np.floor(y * LOG2_E + 0.5)
+    top = n.max(axis=1)
+    powers = np.maximum(n - top[:, None], -LARGEST_EXPONENT).astype(np.int32)
+    terms = np.ldexp(exp((y - n * LN2).astype(np.float32)), powers)
     total = np.zeros(top.shape, np.float32)
     for k in range(logits.shape[1]):
         total += terms[:, k]
-    own = np.take_along_axis(logits, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
-    loss = log(total).astype(np.float64) + (top - own) * temperature
+    fraction, power = np.frexp(total)                           # total = fraction 2**power, fraction in [1/2, 1)
+    loss = log(2 * fraction).astype(np.float64) + (power - 1 + top) * LN2 - own * temperature
     return np.where(sample, np.floor(loss / LOSS_UNIT + 0.5), 0).astype(np.int64).sum(axis=1)
