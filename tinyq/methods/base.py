@@ -28,6 +28,9 @@ class Method(Protocol):
     def step(self, batches) -> float:
         """One change of the weights from a list of micro-batches (x, y); returns the objective that it lowers."""
 
+    def so_far(self) -> dict:
+        """{name: number} of the epoch in hand, for the bar."""
+
     def end_epoch(self, validation=None) -> dict:
         """What the method does between epochs, given validation figures; returns {name: number} for the record."""
 
@@ -168,6 +171,10 @@ class GradientMethod:
     def update(self, batches):
         """The gradient step, with the method's hooks."""
         return gradient_step(self.model_, self.optimizer_, batches, label_smoothing=self.label_smoothing)
+
+    def so_far(self):
+        """The mean objective of the epoch's steps."""
+        return {"objective": self.sums_.objective / max(self.sums_.steps, 1)}
 
     def end_epoch(self, validation=None):
         """The averages of the epoch, whose sums begin anew."""

@@ -82,6 +82,11 @@ class CoNNTrA:
         counts["seen"] = seen
         return self._visit(picks)
 
+    def so_far(self):
+        """The error, or the cross-entropy, after the last visit, and the moves of the pass."""
+        name = "objective" if self.search_.temperature[0] else "error"
+        return {name: self._error(), "moves": self.counts_["moves"]}
+
     def end_epoch(self, validation=None):
         """The figures of the pass, and on to the next."""
         record = {"train_accuracy": self.accuracy(), "train_objective": self._error(), "moves": self.counts_["moves"],

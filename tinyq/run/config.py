@@ -53,6 +53,8 @@ class Config:
     batch_size: int = option(128, "samples in a batch", group=TRAINING, low=1, short="-b")
     accumulate: int = option(1, "batches whose gradients make one step; batch norm takes its statistics from each "
                              "batch by itself, so this is not the same as a larger --batch-size", group=TRAINING, low=1)
+    watch_test: bool = option(False, "measure the test part after every epoch too, for its curve; nothing in the run "
+                              "looks at it", group=TRAINING)
     label_smoothing: float = option(0.0, "share of each label spread over all classes", group=TRAINING, low=0, below=1)
 
     opt: str = option("sgd", "the optimiser", group=OPTIMISER)

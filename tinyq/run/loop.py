@@ -86,29 +86,43 @@ class Loop:
             raise Diverged(f"the objective is {objective}: try a lower --lr")
         position.batch += len(batches)
         position.steps += 1
-        self.progress.step()
+        self.progress.step(phase.name, phase.method.so_far())
         if job.config.print_freq and position.steps % job.config.print_freq == 0:
             lr = phase.optimizer.groups[0]["lr"]
             self._record(phase, {"record": "step", "objective": objective, "lr": lr})
 
     def _end_epoch(self, phase):
-        job, position = self.job, self.position
-        figures = {}
-        if job.bundle.validation is not None:
-            scores = measure(job.model, job.bundle.validation, job.bundle.num_classes,
-                             before_batch=lambda: self._stop_if_asked(phase))
-            figures = {"validation_loss": scores.loss, "validation_accuracy": scores.accuracy,
-                       "validation_error": 1 - scores.accuracy}
-            phase.schedule.observe(scores.accuracy)
+        position = self.position
+        validation, test = self._validation(phase), self._watched_test(phase)
         lr = phase.optimizer.groups[0]["lr"]                # before the method may change it for the next epoch
-        method = phase.method.end_epoch(figures or None)
+        method = phase.method.end_epoch(validation or None)
         accuracy = method.pop("train_accuracy", None)
         own = {"loss": method.pop("train_loss", None), "accuracy": accuracy,
                "error": None if accuracy is None else 1 - accuracy}
-        self._record(phase, {"record": "epoch", **own, **figures, **method, "lr": lr})
+        self._record(phase, {"record": "epoch", **own, **validation, **test, **method, "lr": lr})
         position.epoch, position.batch = position.epoch + 1, 0
         self._save(phase)
         self.request.heed(self.folder, position.steps)
+
+    def _validation(self, phase):
+        """The figures that the schedule and the method may look at."""
+        scores = self._measure(phase, self.job.bundle.validation)
+        if scores is None:
+            return {}
+        phase.schedule.observe(scores.accuracy)
+        return {"validation_loss": scores.loss, "validation_accuracy": scores.accuracy,
+                "validation_error": 1 - scores.accuracy}
+
+    def _watched_test(self, phase):
+        """The figure that nothing may look at, if it was asked for."""
+        scores = self._measure(phase, self.job.bundle.test) if self.job.config.watch_test else None
+        return {} if scores is None else {"test_error": 1 - scores.accuracy}
+
+    def _measure(self, phase, part):
+        if part is None:
+            return None
+        return measure(self.job.model, part, self.job.bundle.num_classes,
+                       before_batch=lambda: self._stop_if_asked(phase))
 
     def _record(self, phase, figures):
         position = self.position

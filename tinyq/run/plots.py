@@ -24,7 +24,8 @@ def write_all(folder, records: list[dict], histograms: dict) -> None:
 def curves(epochs: list[dict]) -> Picture:
     """Loss and error over the epochs of all phases, each phase with its name; a dashed line where one begins."""
     picture = Picture(900, 350)
-    panels = [("loss", ["loss", "validation_loss"], 1.0), ("error, %", ["error", "validation_error"], 100.0)]
+    panels = [("loss", ["loss", "validation_loss"], 1.0),
+              ("error, %", ["error", "validation_error", "test_error"], 100.0)]
     for i, (title, names, factor) in enumerate(panels):
         lines = {name: _points(epochs, name, factor) for name in names}
         _panel(picture, 60 + 450 * i, title, {n: p for n, p in lines.items() if p}, _beginnings(epochs))

@@ -5,7 +5,8 @@ from tqdm import tqdm
 
 # figures of an epoch's record as a line shows them: (name, label, format)
 SHOWN = (("objective", "objective", "{:.4f}"), ("loss", "loss", "{:.4f}"), ("error", "error", "{:.2%}"),
-         ("validation_error", "validation", "{:.2%}"), ("lr", "lr", "{:.2g}"),
+         ("validation_error", "validation", "{:.2%}"), ("test_error", "test", "{:.2%}"), ("moves", "moves", "{:,}"),
+         ("lr", "lr", "{:.2g}"),
          ("g", "g", "{:d}"), ("cfs_over_scale", "cfs/a", "{:.4f}"), ("frozen", "frozen", "{:.2%}"))
 
 
@@ -26,15 +27,15 @@ class Progress:
         else:
             self.bar.write(text)
 
-    def step(self) -> None:
-        """One more step is done."""
+    def step(self, phase: str, figures: dict) -> None:
+        """One more step is done; figures are those of the epoch so far."""
         if self.bar is not None:
+            self.bar.set_postfix_str(f"{phase} {_line(figures)}", refresh=False)
             self.bar.update()
 
     def record(self, record: dict) -> None:
         """Show the figures of a step's or an epoch's record."""
-        figures = "  ".join(f"{label} {layout.format(record[name])}" for name, label, layout in SHOWN
-                            if record.get(name) is not None)
+        figures = _line(record)
         if self.bar is None:
             at = f" step {record['step']}" if record["record"] == "step" else ""
             print(f"{record['phase']:<8} epoch {record['epoch'] + 1:>3}/{self.total_epochs}{at}  {figures}  "
@@ -46,3 +47,8 @@ class Progress:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
+
+
+def _line(figures):
+    return "  ".join(f"{label} {layout.format(figures[name])}" for name, label, layout in SHOWN
+                     if figures.get(name) is not None)

@@ -14,7 +14,7 @@ _RPR = dict(opt="adam", lr=1e-3, weight_decay=0.0, schedule="constant")
 
 # Inputs without rounding, and every parameter discrete: CoNNTrA then computes in integers.
 _WHOLE_LOGISTIC = dict(model="logistic", data="mnist", constrain="all", batch_size=64, opt="sgd", momentum=0.9,
-                       epochs=5, lr=0.05, weight_decay=0.0, schedule="cosine", warmup=0.0,
+                       epochs=5, lr=0.05, weight_decay=1e-4, schedule="cosine", warmup=0.0,
                        mnist=dict(validation=0, whole=True))
 _WHOLE_LENET = dict(_LENET, constrain="all", mnist=dict(padding=2, validation=0, whole=True))
 _WHOLE_IRIS = dict(model="mlp:8,16", data="iris", constrain="all", batch_size=16, opt="adam", epochs=100, lr=0.01,
@@ -50,11 +50,11 @@ RECIPES: dict[str, dict] = {
                       lr=0.05, weight_decay=5e-4, schedule="cosine"),
     "iris-mlp": dict(model="mlp:8,16", data="iris", method="backprop", batch_size=16, opt="adam", epochs=100, lr=0.01,
                      weight_decay=0.0, schedule="cosine"),
-    "mnist-logistic-conntra": _then(_WHOLE_LOGISTIC, method="conntra", levels="ternary", epochs=12,
-                                    conntra=dict(surrogate=8, sharpness=2.0)),
-    "mnist-lenet-conntra": _then(_WHOLE_LENET, method="conntra", levels="ternary", epochs=4,
-                                 conntra=dict(surrogate=2)),
-    "iris-conntra": _then(_WHOLE_IRIS, method="conntra", levels="ternary", epochs=100),
+    "mnist-logistic-conntra": _then(_WHOLE_LOGISTIC, method="conntra", levels="ternary", epochs=8,
+                                    conntra=dict(surrogate=7, sharpness=1.4)),
+    "mnist-lenet-conntra": _then(_WHOLE_LENET, method="conntra", levels="ternary", epochs=1,
+                                 conntra=dict(surrogate=1, subset=6000)),
+    "iris-conntra": _then(_WHOLE_IRIS, method="conntra", levels="ternary", epochs=60, conntra=dict(surrogate=50)),
     "digits-conntra": _then(_WHOLE_DIGITS, method="conntra", levels="ternary", epochs=10, conntra=dict(surrogate=6)),
     # Kim and Jeong's published numbers (METHODS.md, section 1); the network and the data are the user's.
     "cbp-paper": dict(method="cbp", opt="sgd", momentum=0.9, lr=1e-3, weight_decay=1e-4, batch_size=256, epochs=1000,

@@ -75,9 +75,11 @@ def load_model(path, name: str | None = None):
         raise BadInput(f"{path}: {error}") from None
     held = files.read(path, model.state_dict())
     model.load_state_dict(held.state, source=str(path))
-    parameters = dict(model.constrained_parameters())
+    parameters = dict(model.named_parameters())
+    everything = set(held.levels) == set(parameters)            # as CoNNTrA leaves a network, biases and all
+    confinable = {name for name, p in parameters.items() if p.constrained or everything}
     for name, levels in held.levels.items():
-        if name not in parameters or "levels" not in attributes:
+        if name not in confinable or "levels" not in attributes:
             raise BadInput(f"{path}: {name} has levels, but is not confined in this network")
         level_set = LevelSet(attributes["levels"], tuple(levels.tolist()))
         parameters[name].view = LevelView(level_set, _compact(held.scales[name]))

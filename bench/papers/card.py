@@ -1,0 +1,75 @@
+"""The card of an experiment in Markdown: claimed, reached, gap, command, time, seeds, machine."""
+import statistics
+
+from experiments import LEVELS, METHODS, SEEDS
+
+
+def card(name, experiment, results):
+    """The text of results/NAME.md from what results/NAME.json holds."""
+    if not results:
+        return f"# {experiment.title}\n\nNo run is finished.\n"
+    done = f"{len(results)} of {len(experiment.runs)} runs are finished."
+    parts = [f"# {experiment.title}", done]
+    if experiment.claimed:
+        parts.append(_against_claims(experiment.claimed, _claimed_runs(results)))
+    if name == "lenet":
+        parts.append(f"Validation error, %, mean and range over the seeds that are finished:\n\n{comparison(results)}")
+    parts += [f"![training and validation error over training]({name}.svg)", " ".join(experiment.notes),
+              _commands(results), _machines(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def comparison(results):
+    """Method x set: mean validation error in percent, and from where to where the seeds reach."""
+    lines = ["| method | " + " | ".join(LEVELS) + " |", "|---" * (len(LEVELS) + 1) + "|"]
+    return "\n".join(lines + [f"| {method} | " + " | ".join(_cell(results, method, levels) for levels in LEVELS) + " |"
+                              for method in METHODS])
+
+
+def errors_of(results, method, levels):
+    """Validation errors of the seeds that are finished."""
+    runs = (results.get(f"{method}-{levels}-seed{seed}") for seed in SEEDS)
+    return [run["discrete"]["validation_error"] for run in runs if run]
+
+
+def _cell(results, method, levels):
+    found = errors_of(results, method, levels)
+    if not found:
+        return "not run"
+    seeds = "" if len(found) == len(SEEDS) else f", {len(found)} of {len(SEEDS)} seeds"
+    return f"{statistics.mean(found):.2f} ({min(found):.2f} to {max(found):.2f}{seeds})"
+
+
+def _claimed_runs(results):
+    return [run for run in results.values() if (run["method"], run["levels"]) == ("conntra", "ternary")]
+
+
+def _against_claims(claimed, runs):
+    """Median over the runs, with its range, beside what was published."""
+    if not runs:
+        return "No run that the paper makes a claim for is finished."
+    lines = ["| | figure | claimed | reached (median) | from | to | gap |", "|---|---|---|---|---|---|---|"]
+    for method, side in (("backprop", "float"), ("conntra", "discrete")):
+        for key, unit, places in (("training_error", "%", 2), ("validation_error", "%", 2), ("kilobytes", "kB", 2),
+                                  ("seconds", "s", 1)):
+            values = [run[side]["bytes"] / 1000 if key == "kilobytes" else run[side][key] for run in runs]
+            values = sorted(value for value in values if value is not None)
+            if values:
+                claim, middle = claimed[method][key], statistics.median(values)
+                figures = " | ".join(f"{v:.{places}f}" for v in (claim, middle, values[0], values[-1]))
+                figure = f"{key.replace('_', ' ')}, {unit}"
+                lines.append(f"| {method} | {figure} | {figures} | {middle - claim:+.{places}f} |")
+    return "\n".join(lines)
+
+
+def _commands(results):
+    rows = [f"    {run['command']}" + (f"   (from the float network of {run['starts_from']})"
+                                       if run["starts_from"] else "") for run in results.values()]
+    return "Commands (the data path, --watch-test and the output folder left out):\n\n" + "\n".join(rows)
+
+
+def _machines(results):
+    machines = sorted({run["machine"] for run in results.values()})
+    shared = sum(run["shared_machine"] for run in results.values())
+    return (f"Machine: {'; '.join(machines)}. In {shared} of {len(results)} runs other work was running beside, so "
+            "that their seconds are too many.")
