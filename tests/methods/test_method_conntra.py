@@ -8,9 +8,11 @@ from tinyq import kernels, levels, models, nn
 from tinyq.autodiff import Tensor
 from tinyq.data import Table
 from tinyq.errors import BadInput, UsageError
+from tinyq.kernels.reference import search as reference
 from tinyq.levels import NAMED
 from tinyq.methods import CoNNTrA
 from tinyq.methods.conntra_chain import chain_of
+from tinyq.methods.conntra_rounding import show, unit_of_logits
 from tinyq.methods.conntra_search import logits_of
 from tinyq.streams import Streams
 
@@ -116,9 +118,7 @@ def test_the_model_computes_what_the_search_computes_and_every_parameter_is_on_i
     method.step([Share(100)])
     method.finish()
     logits = model(Tensor(data.features)).data
-    scale = 1.0
-    for c in method.scales_.tolist():
-        scale *= c
+    scale = method.scales_[:, 0].prod()
     np.testing.assert_allclose(logits, logits_of(method.search_) * (scale / method.units_.logits), rtol=1e-4, atol=1e-4)
     assert np.count_nonzero(logits.argmax(axis=1) == data.labels) == round(method.accuracy() * 300)
     for p in model.parameters():
@@ -133,7 +133,7 @@ def test_rounding_scales_every_layer_and_counts_biases_in_units_of_the_input():
     second.weight.data[...] = [[0.1, 0], [0, -0.1]]
     second.bias.data[...] = [-1, 0.01]
     method = begun(model, Table(np.array([[1, 2], [0.5, 3]], np.float32), np.array([0, 1])))
-    np.testing.assert_allclose(method.scales_, [4, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(method.scales_, [[4, 0], [0.1, 0]], rtol=1e-6)
     codes = method.search_.codes.astype(int) - 1
     np.testing.assert_array_equal(codes, [1, -1, 0, 1, 0, 1, 1, 0, 0, -1, -1, 0])
 
@@ -148,6 +148,44 @@ def test_real_inputs_are_searched_in_float64_and_kept_units_are_what_a_run_gives
     np.testing.assert_array_equal(method.search_.block_errors, errors)
 
 
+def normed():
+    """Two products with batch norm as a trained network has it, and one without."""
+    model = nn.Sequential(nn.Conv2d(1, 3, 2), nn.BatchNorm2d(3), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(),
+                          nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)).initialise(SEED)
+    for norm in (model[1], model[6]):
+        stream = SEED.key("norm", norm.num_features)
+        norm.weight.data[...], norm.bias.data[...] = stream.normal((2, norm.num_features))
+        norm.running_mean[...] = stream.normal(norm.num_features)
+        norm.running_var[...] = 0.5 + stream.uniform(norm.num_features)
+    return model
+
+
+def images(n=300):
+    flat = table(n)
+    return Table(flat.features.reshape(n, 1, 3, 3), flat.labels)
+
+
+@pytest.mark.parametrize("level_set", ["binary", "ternary", "shift1"])
+@pytest.mark.parametrize("error", ["rate", "cross-entropy"])
+def test_batch_norm_is_searched_in_float64_and_its_weights_are_discrete_too(level_set, error):
+    data, model = images(), normed()
+    method = begun(model, data, levels=levels.parse(level_set), error=error)
+    assert not method.units_.exact
+    assert len(method.search_.codes) == sum(p.size for p in model.parameters())
+    first = method._error()
+    total = len(method.search_.codes)
+    picks = np.concatenate([np.arange(total), SEED.key("n").integers(0, total, 200)])
+    literal = method.search_._replace(**{name: array.copy() for name, array in method.search_._asdict().items()})
+    codes, errors, moved = kernels.visit(picks, method.search_)
+    assert [array.tolist() for array in reference.visit(picks, literal)] == [codes.tolist(), errors.tolist(),
+                                                                            moved.tolist()]
+    show(method.stages_, method.search_.codes)
+    logits = model.eval()(Tensor(data.features)).data
+    np.testing.assert_allclose(logits, logits_of(method.search_) * unit_of_logits(method.scales_), rtol=1e-3, atol=1e-3)
+    assert method._error() <= first and moved.any()
+    assert all((p.data == p.view.shown(p.data)).all() for p in model.parameters())
+
+
 def test_a_subset_is_fixed_by_the_seed():
     one, two = (begun(mlp(), table(), subset=70) for _ in range(2))
     assert np.count_nonzero(one.search_.labels >= 0) == 70
@@ -159,7 +197,8 @@ def test_a_subset_is_fixed_by_the_seed():
 
 
 @pytest.mark.parametrize("model, reason", [
-    (nn.Sequential(nn.Linear(9, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)), "1 is a BatchNorm1d"),
+    (nn.Sequential(nn.Linear(9, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Linear(4, 2)), "2 does not follow a Linear"),
+    (nn.Sequential(nn.Linear(9, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2)), "1 has no running"),
     (nn.Sequential(nn.Linear(9, 4), nn.Tanh(), nn.Linear(4, 2)), "1 is a Tanh"),
     (nn.Sequential(nn.ReLU(), nn.Linear(9, 2)), "0 is a ReLU before the first of these"),
 ], ids=lambda v: v if isinstance(v, str) else "")

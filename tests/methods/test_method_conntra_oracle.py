@@ -38,9 +38,7 @@ class Literal:
         self.x, self.y = np.round(data.features.astype(np.float64) * 256), data.labels
         self.levels = method.levels.values
         self.parameters = [np.round(p.data / p.view.scale * 4) / 4 for _, p in model.named_parameters()]
-        self.temperature = method.sharpness / 256
-        for scale in method.scales_.tolist():
-            self.temperature *= scale
+        self.temperature = method.sharpness / 256 * math.prod(method.scales_[:, 0].tolist())
         self.measure = method.error
         self.flat = [(p, i) for p in self.parameters for i in np.ndindex(p.shape)]
 

@@ -1,9 +1,10 @@
 """Coordinate search over levels without re-running the network (CoNNTrA, Algorithm 2; METHODS.md, section 3).
 
 The network is a chain of stages: a product (convolution; a full connection is one whose kernel covers its input), then
-maxima over windows, then ReLU. What every stage computed is kept, for blocks of BLOCK samples side by side, so that
-one instruction serves many samples. A candidate changes one weight: its output channel is corrected by
-(new - old) * input, and from there on only units of which some sample in the block changed are carried forward.
+batch norm with fixed statistics, then maxima over windows, then ReLU. What every stage computed is kept, for blocks of
+BLOCK samples side by side, so that one instruction serves many samples. A candidate changes one weight: its output
+channel is corrected by (new - old) * input, and from there on only units of which some sample in the block changed are
+carried forward.
 
 Stages whose sums fit are int32, the others float64, which is exact as long as sums are integers below 2**53. The
 error of a sample is an integer, so that a sum over samples depends neither on their order nor on threads, and the
@@ -14,10 +15,21 @@ from numba import get_num_threads
 
 from tinyq.kernels.borrowed import borrowed
 from tinyq.kernels.compile import njit, prange
-from tinyq.kernels.search_carry import Change, carry, complete, fill, keep, new_scratch, of_task
+from tinyq.kernels.search_carry import (
+    BETA_OF,
+    BIAS_OF,
+    GAMMA_OF,
+    Change,
+    carry,
+    complete,
+    keep,
+    new_scratch,
+    of_task,
+)
 from tinyq.kernels.search_error import error_of_all
-from tinyq.kernels.search_layout import BIAS, BLOCK, C_IN, C_OUT, KH, KW, NO_BIAS, OUTPUT, WEIGHTS, WIDE
+from tinyq.kernels.search_layout import BETA, BIAS, BLOCK, C_IN, C_OUT, GAMMA, KH, KW, NONE, OUTPUT, WEIGHTS, WIDE
 from tinyq.kernels.search_logit import moves_one_logit, try_logit
+from tinyq.kernels.search_stage import fill
 
 WORTH_THREADS = 16                      # blocks below which waking threads costs more than it saves
 
@@ -65,12 +77,12 @@ def _visit(picks, search, scratch, codes, errors, moved):
                 best, found = error, j
         if found != current:
             step = _value(search, change, found) - _value(search, change, current)
-            search.codes[p] = found
-            search.wide[p] = search.narrow[p] = _value(search, change, found)
             if tasks == 1:
                 _keep(borrowed(search), change, step, 0, blocks, of_task(scratch, 0))
             else:
                 _keep_parallel(search, change, step, scratch)
+            search.codes[p] = found
+            search.wide[p] = search.narrow[p] = _value(search, change, found)
         codes[k], errors[k], moved[k] = found, best, found != current
 
 
@@ -81,8 +93,9 @@ def _change_of(p, stages):
     while k + 1 < len(stages) and p >= stages[k + 1, WEIGHTS]:
         k += 1
     stage = stages[k]
-    if stage[BIAS] != NO_BIAS and p >= stage[BIAS]:
-        return Change(k, p - stage[BIAS], -1, 0, 0)
+    for kind, column in ((BETA_OF, BETA), (GAMMA_OF, GAMMA), (BIAS_OF, BIAS)):
+        if stage[column] != NONE and p >= stage[column]:
+            return Change(k, p - stage[column], kind, 0, 0)
     at, taps = p - stage[WEIGHTS], stage[KH] * stage[KW]
     o, rest = at // (stage[C_IN] * taps), at % (stage[C_IN] * taps)
     return Change(k, o, rest // taps, rest % taps // stage[KW], rest % stage[KW])
@@ -91,7 +104,7 @@ def _change_of(p, stages):
 @njit
 def _value(search, change, code):
     """What the network multiplies by, or adds, for a code of this parameter."""
-    return search.levels[code] * (search.bias_units[change.stage] if change.c < 0 else 1.0)
+    return search.levels[code] * (search.bias_units[change.stage] if change.c == BIAS_OF else 1.0)
 
 
 @njit

@@ -1,4 +1,4 @@
-"""One block of samples: a changed weight, and what changes with it from stage to stage (kernels/search.py).
+"""One block of samples: a changed parameter, and what changes with it from stage to stage (kernels/search.py).
 
 Every function is compiled for the types a stage has: int32 or float64 units, with input of either.
 """
@@ -10,26 +10,17 @@ from tinyq.kernels import search_rows as rows
 from tinyq.kernels.borrowed import borrowed
 from tinyq.kernels.compile import njit
 from tinyq.kernels.search_layout import (
-    BIAS,
     BLOCK,
     C_IN,
     C_OUT,
     INPUT,
     KH,
     KW,
-    NO_BIAS,
     OH,
     OUTPUT,
     OW,
     PAD_X,
     PAD_Y,
-    PH,
-    POOL_STRIDE_X,
-    POOL_STRIDE_Y,
-    POOL_X,
-    POOL_Y,
-    PW,
-    RELU,
     STRIDE_X,
     STRIDE_Y,
     SUMS,
@@ -38,6 +29,7 @@ from tinyq.kernels.search_layout import (
     H,
     W,
 )
+from tinyq.kernels.search_stage import activate, affine_of, copy_channel
 
 
 class Scratch(NamedTuple):
@@ -63,13 +55,16 @@ class Scratch(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One parameter: its stage, its output channel o and its tap (c, u, v); c is -1 for a bias."""
+    """One parameter: its stage, its output channel o and its tap (c, u, v); c may be one of the negative ones below."""
 
     stage: int
     o: int
     c: int
     u: int
     v: int
+
+
+BIAS_OF, GAMMA_OF, BETA_OF = -1, -2, -3
 
 
 def new_scratch(search, tasks):
@@ -107,22 +102,22 @@ def carry(search, b, change, step, scratch):
     stage = search.stages[change.stage]
     if stage[WIDE]:
         if change.stage > 0 and not search.stages[change.stage - 1, WIDE]:
-            n = _begin_with(kept_narrow, kept_wide, wide, scratch.delta_wide, stage, change, step, scratch)
+            n = _begin_with(search, kept_narrow, kept_wide, wide, scratch.delta_wide, change, step, scratch)
         else:
-            n = _begin_with(kept_wide, kept_wide, wide, scratch.delta_wide, stage, change, step, scratch)
+            n = _begin_with(search, kept_wide, kept_wide, wide, scratch.delta_wide, change, step, scratch)
     else:
-        n = _begin_with(kept_narrow, kept_narrow, narrow, scratch.delta_narrow, stage, change, np.int32(step), scratch)
+        n = _begin_with(search, kept_narrow, kept_narrow, narrow, scratch.delta_narrow, change, np.int32(step), scratch)
     for k in range(change.stage + 1, len(search.stages)):
         if n == 0:
             return k
         if not search.stages[k, WIDE]:
-            n = _spread(search.stages, k, n, scratch.delta_narrow, search.narrow, scratch.tap_narrow, kept_narrow,
+            n = _spread(search, k, n, scratch.delta_narrow, search.narrow, scratch.tap_narrow, kept_narrow,
                         narrow, scratch.delta_narrow, scratch)
         elif search.stages[k - 1, WIDE]:
-            n = _spread(search.stages, k, n, scratch.delta_wide, search.wide, scratch.tap_wide, kept_wide, wide,
+            n = _spread(search, k, n, scratch.delta_wide, search.wide, scratch.tap_wide, kept_wide, wide,
                         scratch.delta_wide, scratch)
         else:
-            n = _spread(search.stages, k, n, scratch.delta_narrow, search.wide, scratch.tap_wide, kept_wide, wide,
+            n = _spread(search, k, n, scratch.delta_narrow, search.wide, scratch.tap_wide, kept_wide, wide,
                         scratch.delta_wide, scratch)
     return len(search.stages) + (n > 0)
 
@@ -134,9 +129,9 @@ def keep(search, b, change, reached, scratch):
         stage = search.stages[k]
         for o in scratch.channels[k, :scratch.written[k]]:
             if stage[WIDE]:
-                _copy_channel(scratch.wide, search.kept_wide[b], stage, o)
+                copy_channel(scratch.wide, search.kept_wide[b], stage, o)
             else:
-                _copy_channel(scratch.narrow, search.kept_narrow[b], stage, o)
+                copy_channel(scratch.narrow, search.kept_narrow[b], stage, o)
 
 
 @njit
@@ -151,34 +146,16 @@ def complete(kept, new, stage, channels):
 
 
 @njit
-def fill(search, b, every_unit):
-    """Compute all units of block b from its input; every_unit is 0, 1, ... up to the largest input at least."""
-    narrow, wide = search.kept_narrow[b], search.kept_wide[b]
-    for k in range(len(search.stages)):
-        stage = search.stages[k]
-        inputs = every_unit[:stage[C_IN] * stage[H] * stage[W]]
-        if not stage[WIDE]:
-            _begin(search.narrow, narrow, stage)
-            _add_all(narrow, inputs, search.narrow, narrow, stage)
-            _finish(narrow, stage)
-            continue
-        _begin(search.wide, wide, stage)
-        if k == 0 or search.stages[k - 1, WIDE]:
-            _add_all(wide, inputs, search.wide, wide, stage)
-        else:
-            _add_all(narrow, inputs, search.wide, wide, stage)
-        _finish(wide, stage)
-
-
-@njit
-def _begin_with(source, kept, new, delta, stage, change, step, scratch):
+def _begin_with(search, source, kept, new, delta, change, step, scratch):
     """The changed channel of the stage that the parameter belongs to; returns how many of its outputs differ."""
-    which = change.stage & 1
+    stage, which = search.stages[change.stage], change.stage & 1
     scratch.channels[change.stage, 0], scratch.written[change.stage] = change.o, 1
     if not _change(source, kept, new, stage, change, step):
         scratch.written[change.stage] = 0
         return 0
-    return _activate(kept, new, delta, scratch.changed[which], scratch.differs[which], 0, stage, change.o)
+    factor, offset, gamma, beta = affine_of(stage, change.o, search.wide, search.norms)
+    affine = factor, offset, gamma + step * (change.c == GAMMA_OF), beta + step * (change.c == BETA_OF)
+    return activate(kept, new, delta, scratch.changed[which], scratch.differs[which], 0, stage, change.o, affine)
 
 
 @njit
@@ -194,7 +171,7 @@ def _change(source, kept, new, stage, change, step):
             ix = ox * stage[STRIDE_X] - stage[PAD_X] + change.v
             z = stage[SUMS] + (change.o * stage[OH] + oy) * stage[OW] + ox
             if change.c < 0:
-                rows.add_constant(new[z], kept[z], step)
+                rows.add_constant(new[z], kept[z], step * (change.c == BIAS_OF))
                 continue
             x = stage[INPUT] + (change.c * stage[H] + iy) * stage[W] + ix
             if 0 <= iy < stage[H] and 0 <= ix < stage[W] and not rows.is_zero(source[x]):
@@ -206,12 +183,12 @@ def _change(source, kept, new, stage, change, step):
 
 
 @njit
-def _spread(stages, k, n, delta, weights, tap_weights, kept, new, new_delta, scratch):
+def _spread(search, k, n, delta, weights, tap_weights, kept, new, new_delta, scratch):
     """Carry n changed outputs of stage k - 1 through stage k; returns how many of its outputs differ.
 
     delta: the differences of its inputs; weights, tap_weights, kept, new and new_delta are of its own type.
     """
-    stage, before, after = stages[k], (k - 1) & 1, k & 1
+    stage, norms, before, after = search.stages[k], search.norms, (k - 1) & 1, k & 1
     sources, differs = scratch.changed[before, :n], scratch.differs[before]
     inputs = scratch.channels[k - 1, :scratch.written[k - 1]]
     scratch.written[k] = found = 0
@@ -226,7 +203,8 @@ def _spread(stages, k, n, delta, weights, tap_weights, kept, new, new_delta, scr
             _convolve(inputs, differs, delta, weights, tap_weights, scratch.tap_units, kept, new, stage, o)
         scratch.channels[k, scratch.written[k]] = o
         scratch.written[k] += 1
-        found = _activate(kept, new, new_delta, scratch.changed[after], scratch.differs[after], found, stage, o)
+        affine = affine_of(stage, o, weights, norms)
+        found = activate(kept, new, new_delta, scratch.changed[after], scratch.differs[after], found, stage, o, affine)
     return found
 
 
@@ -258,89 +236,3 @@ def _convolve(inputs, differs, delta, weights, tap_weights, tap_units, kept, new
                         taps += differs[unit] & (w != 0)
             z = stage[SUMS] + (o * stage[OH] + oy) * stage[OW] + ox
             rows.add_products(new[z], kept[z], tap_weights, tap_units, stage[INPUT], taps, delta)
-
-
-@njit
-def _activate(kept, new, delta, changed, differs, n, stage, o):
-    """Pool and rectify channel o of the new sums; appends outputs that differ from the kept ones to `changed`.
-
-    changed holds n of them already; returns how many it holds then. differs: whether, for every output of the channel.
-    """
-    for py in range(stage[PH]):
-        for px in range(stage[PW]):
-            unit = (o * stage[PH] + py) * stage[PW] + px
-            a = stage[OUTPUT] + unit
-            _largest(new, stage, o, py, px, a)
-            differs[unit] = rows.difference(delta[a], new[a], kept[a])
-            if differs[unit]:
-                changed[n] = unit
-                n += 1
-    return n
-
-
-@njit
-def _add_all(source, inputs, weights, units, stage):
-    """To the sums of all channels, weight times input for every input."""
-    taps = stage[KH] * stage[KW]
-    for unit in inputs:
-        c, iy, ix = unit // (stage[H] * stage[W]), unit // stage[W] % stage[H], unit % stage[W]
-        low_y, high_y = _reach(iy + stage[PAD_Y], stage[KH], stage[STRIDE_Y], stage[OH])
-        low_x, high_x = _reach(ix + stage[PAD_X], stage[KW], stage[STRIDE_X], stage[OW])
-        x = stage[INPUT] + unit
-        for o in range(stage[C_OUT]):
-            first = stage[WEIGHTS] + (o * stage[C_IN] + c) * taps
-            for oy in range(low_y, high_y):
-                u = iy + stage[PAD_Y] - oy * stage[STRIDE_Y]
-                for ox in range(low_x, high_x):
-                    v = ix + stage[PAD_X] - ox * stage[STRIDE_X]
-                    w = weights[first + u * stage[KW] + v]
-                    if w != 0:
-                        z = stage[SUMS] + (o * stage[OH] + oy) * stage[OW] + ox
-                        rows.add_product(units[z], units[z], w, source[x])
-
-
-@njit
-def _reach(position, kernel, stride, size):
-    """The outputs [low, high) along one axis whose window covers the padded input position."""
-    low = max(0, (position - kernel + stride) // stride)
-    return low, min(size - 1, position // stride) + 1
-
-
-@njit
-def _largest(units, stage, o, py, px, a):
-    """units[a]: the largest sum in the window, not below 0 with ReLU."""
-    z = stage[SUMS] + (o * stage[OH] + py * stage[POOL_STRIDE_Y]) * stage[OW] + px * stage[POOL_STRIDE_X]
-    rows.copy(units[a], units[z])
-    for j in range(stage[POOL_Y]):
-        for i in range(stage[POOL_X]):
-            if i + j:
-                rows.raise_to(units[a], units[z + j * stage[OW] + i])
-    if stage[RELU]:
-        rows.rectify(units[a])
-
-
-@njit
-def _begin(parameters, units, stage):
-    """Every sum is its channel's bias."""
-    pixels = stage[OH] * stage[OW]
-    for o in range(stage[C_OUT]):
-        bias = parameters[stage[BIAS] + o] if stage[BIAS] != NO_BIAS else 0
-        for z in range(stage[SUMS] + o * pixels, stage[SUMS] + (o + 1) * pixels):
-            units[z] = bias
-
-
-@njit
-def _finish(units, stage):
-    """All outputs of a stage from its sums."""
-    for o in range(stage[C_OUT]):
-        for py in range(stage[PH]):
-            for px in range(stage[PW]):
-                _largest(units, stage, o, py, px, stage[OUTPUT] + (o * stage[PH] + py) * stage[PW] + px)
-
-
-@njit
-def _copy_channel(new, kept, stage, o):
-    """Sums and outputs of channel o."""
-    for start, pixels in ((stage[SUMS], stage[OH] * stage[OW]), (stage[OUTPUT], stage[PH] * stage[PW])):
-        for unit in range(start + o * pixels, start + (o + 1) * pixels):
-            rows.copy(kept[unit], new[unit])

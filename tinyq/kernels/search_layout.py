@@ -5,13 +5,14 @@ import numpy as np
 
 BLOCK = 256                             # samples side by side: 16 vectors of 16 int32
 LOSS_UNIT = 2.0**-24                    # a sample's cross-entropy is rounded to a multiple of this
-NO_BIAS = -1
+NONE = -1                               # in place of an offset: the stage has no such parameters
 
-# Columns of Search.stages, a row a stage. WEIGHTS and BIAS are offsets into the parameters; INPUT, SUMS (products plus
-# bias) and OUTPUT into the units. WIDE: sums and outputs are float64; the input is what the stage before puts out.
+# Columns of Search.stages, a row a stage. WEIGHTS to BETA are offsets into the parameters; INPUT, SUMS (products plus
+# bias), NORMED (the same normalised; SUMS itself without batch norm) and OUTPUT into the units; CHANNEL into norms.
+# WIDE: sums and outputs are float64; the input is what the stage before puts out.
 (C_IN, H, W, C_OUT, KH, KW, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X, OH, OW, RELU, POOL_Y, POOL_X, POOL_STRIDE_Y,
- POOL_STRIDE_X, PH, PW, WEIGHTS, BIAS, INPUT, SUMS, OUTPUT, WIDE) = range(25)
-COLUMNS = 25
+ POOL_STRIDE_X, PH, PW, WEIGHTS, BIAS, GAMMA, BETA, CHANNEL, INPUT, SUMS, NORMED, OUTPUT, WIDE) = range(29)
+COLUMNS = 29
 
 # Behind the logits, in the same array of units: the largest of each sample, the second largest, and the label's.
 FIRST, SECOND, OWN = range(3)
@@ -22,6 +23,8 @@ class Search(NamedTuple):
     """A network, its samples and all that was computed of them; a search changes the arrays in place.
 
     stages: (stages, COLUMNS) int64. bias_units: (stages,) float64, what a bias of level 1 adds to the sums.
+    norms: (channels, 2) float64 of the stages with batch norm: a sum is multiplied by the first, the second is taken
+    from it, and then come gamma and beta.
     levels: (n,) float64 ascending, as the network multiplies by them. codes: (parameters,) uint8, indices into them.
     narrow, wide: (parameters,) int32 and float64, what the codes stand for. kept_narrow, kept_wide: (blocks, units,
     BLOCK) int32 and float64, one of which holds a stage. labels: (blocks, BLOCK) int32, -1 where there is no sample.
@@ -35,6 +38,7 @@ class Search(NamedTuple):
 
     stages: np.ndarray
     bias_units: np.ndarray
+    norms: np.ndarray
     levels: np.ndarray
     codes: np.ndarray
     narrow: np.ndarray

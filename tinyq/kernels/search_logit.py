@@ -2,14 +2,15 @@
 from tinyq.kernels import search_rows as rows
 from tinyq.kernels.compile import njit
 from tinyq.kernels.search_error import FAR, error_of_all, error_of_one
-from tinyq.kernels.search_layout import C_OUT, INPUT, KH, KW, OH, OUTPUT, OW, RELU
+from tinyq.kernels.search_layout import C_OUT, INPUT, KH, KW, NORMED, OH, OUTPUT, OW, RELU, SUMS
 
 
 @njit
 def moves_one_logit(stages, k):
-    """Whether a parameter of stage k does: of a full connection at the end, without ReLU."""
+    """Whether a parameter of stage k does: of a full connection at the end, without batch norm or ReLU."""
     stage = stages[k]
-    return k == len(stages) - 1 and stage[OH] * stage[OW] * stage[KH] * stage[KW] == 1 and not stage[RELU]
+    plain = stage[NORMED] == stage[SUMS] and not stage[RELU]
+    return k == len(stages) - 1 and plain and stage[OH] * stage[OW] * stage[KH] * stage[KW] == 1
 
 
 @njit

@@ -77,3 +77,11 @@ def is_zero(x):
     for s in range(BLOCK):
         different |= np.int32(x[s] != 0)
     return different == 0
+
+
+@njit
+def normalise(out, x, affine):
+    """out = (x factor - offset) gamma + beta."""
+    factor, offset, gamma, beta = affine
+    for s in range(BLOCK):
+        out[s] = (x[s] * factor - offset) * gamma + beta

@@ -17,8 +17,8 @@ from tinyq.kernels.search_layout import LOSS_UNIT
 from tinyq.levels import NAMED, LevelSet
 from tinyq.methods.base import refuse_unfit
 from tinyq.methods.conntra_chain import chain_of
-from tinyq.methods.conntra_rounding import install_views, round_chain, show
-from tinyq.methods.conntra_search import logits_of, place, search_of
+from tinyq.methods.conntra_rounding import install_views, round_chain, show, unit_of_logits, units_of_sums
+from tinyq.methods.conntra_search import logits_of, place, search_of, set_norms
 from tinyq.methods.conntra_units import units_of
 
 RATE, CROSS_ENTROPY = "rate", "cross-entropy"
@@ -108,7 +108,7 @@ class CoNNTrA:
 
     def load_state(self, state):
         """Take over what `state` gave; BadInput lists what does not fit the network."""
-        refuse_unfit(state, {"codes": self.search_.codes.shape, "scales": (len(self.stages_),),
+        refuse_unfit(state, {"codes": self.search_.codes.shape, "scales": (len(self.stages_), 2),
                              **dict.fromkeys(COUNTS, ())})
         self._start(np.asarray(state["codes"], np.uint8), np.array(state["scales"], np.float64),
                     {name: int(state[name]) for name in COUNTS})
@@ -116,6 +116,7 @@ class CoNNTrA:
     def _start(self, codes, scales, counts):
         self.scales_, self.counts_ = scales, counts
         place(self.search_, codes)
+        set_norms(self.search_, self.stages_, units_of_sums(scales))
         install_views(self.stages_, self.levels, self.units_.inputs, scales)
         show(self.stages_, codes)
         self._set_error(always=True)
@@ -124,9 +125,7 @@ class CoNNTrA:
         """The error of this pass, and with another one, or where sums round, everything kept computed anew."""
         temperature = 0.0
         if self.error == CROSS_ENTROPY or self.counts_["pass"] < self.surrogate:
-            temperature = self.sharpness / self.units_.logits
-            for scale in self.scales_.tolist():
-                temperature *= scale
+            temperature = self.sharpness / self.units_.logits * unit_of_logits(self.scales_)
         if always or temperature != self.search_.temperature[0] or not self.units_.exact:
             self.search_.temperature[0] = temperature
             kernels.recompute(self.every_unit_, self.search_)

@@ -13,7 +13,7 @@ TRANSPARENT = (nn.Flatten, nn.Identity, nn.Dropout)             # in evaluation 
 
 @dataclass(eq=False)
 class Stage:
-    """A product y = weight * x + bias over a window, then the largest of each pooling window, then ReLU."""
+    """A product y = weight * x + bias over a window, then batch norm, the largest of each pooling window, and ReLU."""
 
     name: str
     weight: Parameter               # (c_out, c_in, kh, kw), or (n_out, n_in) of a Linear
@@ -27,11 +27,16 @@ class Stage:
     pool_stride: tuple[int, int] = (1, 1)
     pooled: tuple[int, int] = None  # height and width of the output
     relu: bool = False
+    norm: nn.BatchNorm2d | nn.BatchNorm1d | None = None
+    norm_name: str = ""
 
     @property
     def parameters(self):
-        """(dotted name, Parameter), the weight first."""
-        return [(f"{self.name}.weight", self.weight), *([(f"{self.name}.bias", self.bias)] if self.bias else [])]
+        """(dotted name, Parameter): weight, bias, and batch norm's."""
+        named = [(f"{self.name}.weight", self.weight), (f"{self.name}.bias", self.bias)]
+        if self.norm:
+            named += [(f"{self.norm_name}.weight", self.norm.weight), (f"{self.norm_name}.bias", self.norm.bias)]
+        return [(name, p) for name, p in named if p is not None]
 
     @property
     def output(self):
@@ -42,7 +47,7 @@ class Stage:
 def chain_of(model, sample):
     """The stages of a model, found by running one sample (1, ...) through it.
 
-    UsageError, naming the layer, for a network that is no chain of Linear, Conv2d, ReLU and MaxPool2d.
+    UsageError, naming the layer, for a network that is no chain of Linear, Conv2d, BatchNorm, ReLU and MaxPool2d.
     """
     calls, logits = _calls(model, sample)
     stages, previous = [], sample
@@ -52,6 +57,8 @@ def chain_of(model, sample):
         previous = y
         if isinstance(layer, nn.Linear | nn.Conv2d):
             stages.append(_stage(name, layer, x, y))
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and stages:
+            _normalise(stages[-1], name, layer)
         elif isinstance(layer, nn.ReLU | nn.MaxPool2d) and stages:
             _append(stages[-1], name, layer, y)
         elif not isinstance(layer, TRANSPARENT):
@@ -103,6 +110,15 @@ def _stage(name, layer, x, y):
                  _pair(geometry.padding), y.shape[2:], pooled=y.shape[2:])
 
 
+def _normalise(stage, name, layer):
+    """Put batch norm between the stage's product and the rest."""
+    if stage.norm or stage.relu or stage.pool != (1, 1):
+        raise _refused(f"{name} does not follow a Linear or Conv2d at once")
+    if layer.running_mean is None:
+        raise _refused(f"{name} has no running statistics")
+    stage.norm, stage.norm_name = layer, name
+
+
 def _append(stage, name, layer, y):
     """Put a ReLU or a pooling behind the stage; their order does not matter, the largest of rectified sums being
     the rectified largest."""
@@ -123,5 +139,5 @@ def _pair(value):
 
 
 def _refused(reason):
-    return UsageError("--method conntra: it evaluates chains of Linear, Conv2d, ReLU, MaxPool2d and Flatten, and "
-                      f"{reason}; choose logistic, mlp or lenet, or another method")
+    return UsageError("--method conntra: it evaluates chains of Linear, Conv2d, BatchNorm, ReLU, MaxPool2d and "
+                      f"Flatten, and {reason}; choose logistic, mlp or lenet, or another method")

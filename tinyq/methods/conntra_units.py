@@ -32,7 +32,7 @@ class Units:
 def units_of(stages, level_set, x):
     """The units for a chain of stages, a LevelSet and the inputs x (samples, ...)."""
     inputs, finest = _whole(x), _whole(level_set.values)
-    if inputs and finest:
+    if inputs and finest and not any(stage.norm for stage in stages):
         units = _units(stages, level_set.values * finest, inputs, finest, np.abs(x).max() * inputs)
         if np.abs(x).max() * inputs <= LARGEST_INPUT and units.bounds[-1] < EXACT_BOUND:
             return units

@@ -4,15 +4,19 @@ import numpy as np
 from tinyq.kernels.reference.functions import exp, log
 from tinyq.kernels.search_error import LARGEST_EXPONENT, LN2, LOG2_E
 from tinyq.kernels.search_layout import (
+    BETA,
     BIAS,
     BLOCK,
     C_IN,
     C_OUT,
+    CHANNEL,
+    GAMMA,
     INPUT,
     KH,
     KW,
     LOSS_UNIT,
-    NO_BIAS,
+    NONE,
+    NORMED,
     OH,
     OUTPUT,
     OW,
@@ -61,7 +65,9 @@ def recompute(every_unit, search):
         source = search.kept_wide if source_is_wide else search.kept_narrow
         x = source[:, stage[INPUT]:stage[INPUT] + stage[C_IN] * stage[H] * stage[W]]
         sums = _products(x.astype(kept.dtype), search.wide if stage[WIDE] else search.narrow, stage)
-        outputs = _largest(sums, stage)
+        normed = _normalised(sums, stage, search)
+        outputs = _largest(normed, stage)
+        kept[:, stage[NORMED]:stage[NORMED] + sums[0, ..., 0].size] = normed.reshape(len(sums), -1, BLOCK)
         kept[:, stage[SUMS]:stage[SUMS] + sums[0, ..., 0].size] = sums.reshape(len(sums), -1, BLOCK)
         kept[:, stage[OUTPUT]:stage[OUTPUT] + outputs[0, ..., 0].size] = outputs.reshape(len(sums), -1, BLOCK)
     search.block_errors[:] = _errors(outputs[:, :, 0, 0], search.labels, float(search.temperature[0]))
@@ -70,7 +76,8 @@ def recompute(every_unit, search):
 
 def _set(search, p, code):
     k = int(np.searchsorted(search.stages[:, WEIGHTS], p, side="right")) - 1
-    is_bias = search.stages[k, BIAS] != NO_BIAS and p >= search.stages[k, BIAS]
+    first = search.stages[k, BIAS]
+    is_bias = first != NONE and first <= p < first + search.stages[k, C_OUT]
     search.codes[p] = code
     search.wide[p] = search.narrow[p] = search.levels[code] * (search.bias_units[k] if is_bias else 1)
 
@@ -82,7 +89,7 @@ def _products(x, parameters, stage):
     x = np.pad(x, ((0, 0), (0, 0), (stage[PAD_Y],) * 2, (stage[PAD_X],) * 2, (0, 0)))
     weights = parameters[stage[WEIGHTS]:stage[WEIGHTS] + c_out * c_in * kh * kw].reshape(c_out, c_in, kh, kw)
     sums = np.zeros((len(x), c_out, stage[OH], stage[OW], BLOCK), x.dtype)
-    if stage[BIAS] != NO_BIAS:
+    if stage[BIAS] != NONE:
         sums += parameters[stage[BIAS]:stage[BIAS] + c_out].reshape(-1, 1, 1, 1)
     for o, c, u, v in np.ndindex(c_out, c_in, kh, kw):
         rows = slice(u, u + (stage[OH] - 1) * stage[STRIDE_Y] + 1, stage[STRIDE_Y])
@@ -90,6 +97,19 @@ def _products(x, parameters, stage):
         if weights[o, c, u, v]:
             sums[:, o] += weights[o, c, u, v] * x[:, c, rows, columns]
     return sums
+
+
+def _normalised(sums, stage, search):
+    """(sums * factor - offset) * gamma + beta of every channel, where the stage has batch norm."""
+    if stage[NORMED] == stage[SUMS]:
+        return sums
+    channels = slice(stage[CHANNEL], stage[CHANNEL] + stage[C_OUT])
+    factor, offset = (column.reshape(-1, 1, 1, 1) for column in search.norms[channels].T)
+    normed = sums * factor - offset
+    if stage[GAMMA] == NONE:
+        return normed
+    gamma, beta = (search.wide[stage[i]:stage[i] + stage[C_OUT]].reshape(-1, 1, 1, 1) for i in (GAMMA, BETA))
+    return normed * gamma + beta
 
 
 def _largest(sums, stage):
