@@ -47,5 +47,5 @@ def test_the_set_up_is_two_commands():
 
 
 def test_the_benchmarks_it_names_exist():
-    for script in re.findall(r"bench/\w+\.py", README):
+    for script in re.findall(r"bench/[\w/]+\.py", README):
         assert (Path(__file__).resolve().parent.parent / script).is_file(), script

@@ -13,27 +13,33 @@ def card(name, experiment, results):
     if experiment.claimed:
         parts.append(_against_claims(experiment.claimed, _claimed_runs(results)))
     if name == "lenet":
-        parts.append(f"Validation error, %, mean and range over the seeds that are finished:\n\n{comparison(results)}")
+        parts.append("Validation error, %, mean and range over the seeds that are finished:\n\n" + comparison(results)
+                     + "\n\n![validation error of each method and set](lenet-comparison.svg)")
     parts += [f"![training and validation error over training]({name}.svg)", " ".join(experiment.notes),
               _commands(results), _machines(results)]
     return "\n\n".join(parts) + "\n"
 
 
 def comparison(results):
-    """Method x set: mean validation error in percent, and from where to where the seeds reach."""
-    lines = ["| method | " + " | ".join(LEVELS) + " |", "|---" * (len(LEVELS) + 1) + "|"]
-    return "\n".join(lines + [f"| {method} | " + " | ".join(_cell(results, method, levels) for levels in LEVELS) + " |"
-                              for method in METHODS])
+    """Method x set: mean validation error in percent with its range over the seeds, and the bytes of the network."""
+    lines = ["| method | float | " + " | ".join(LEVELS) + " | packed bytes, in the same order |",
+             "|---" * (len(LEVELS) + 3) + "|"]
+    for method in METHODS:
+        cells = [_spread(values_of(results, method, LEVELS[1], "float", "validation_error"))]
+        cells += [_spread(values_of(results, method, levels, "discrete", "validation_error")) for levels in LEVELS]
+        sizes = [values_of(results, method, levels, "discrete", "bytes") for levels in LEVELS]
+        packed = ", ".join(f"{size[0]:,}" if size else "not run" for size in sizes)
+        lines.append(f"| {method} | {' | '.join(cells)} | {packed} |")
+    return "\n".join(lines)
 
 
-def errors_of(results, method, levels):
-    """Validation errors of the seeds that are finished."""
+def values_of(results, method, levels, side, key):
+    """One figure of the seeds that are finished; side is "float" or "discrete"."""
     runs = (results.get(f"{method}-{levels}-seed{seed}") for seed in SEEDS)
-    return [run["discrete"]["validation_error"] for run in runs if run]
+    return [run[side][key] for run in runs if run]
 
 
-def _cell(results, method, levels):
-    found = errors_of(results, method, levels)
+def _spread(found):
     if not found:
         return "not run"
     seeds = "" if len(found) == len(SEEDS) else f", {len(found)} of {len(SEEDS)} seeds"

@@ -1,9 +1,13 @@
 """The figure of an experiment: training and validation error over training (the CoNNTrA paper's figures 2, 3 and 5)."""
+import statistics
+
+from card import values_of
 from experiments import LEVELS, METHODS
 
 from tinyq.run.svg import COLOURS, Axes, Picture
 
 WIDTH, HEIGHT, GAP = 250, 200, 70
+LIGHT = ("#c9dced", "#f4d0d5", "#cfe6d9")
 SHARES = (("training", 1), ("validation", 2))
 
 
@@ -22,6 +26,32 @@ def figure(experiment, results):
         picture.text(60 + 70 * i, 38, share, colour=COLOURS[i])
     picture.text(60, 20, experiment.title)
     picture.text(210, 38, "dashed: the method begins; logarithmic, from 0.1 %", colour="#777")
+    return str(picture)
+
+
+def comparison_figure(results):
+    """The text of results/lenet-comparison.svg: a dot for each seed, a bar for the mean, by set and method."""
+    picture = Picture(640, 330)
+    found = {(m, levels): values_of(results, m, levels, "discrete", "validation_error")
+             for levels in LEVELS for m in METHODS}
+    highest = max((max(values) for values in found.values() if values), default=1)
+    axes = Axes(picture, 60, 60, 540, 210, (0, len(LEVELS)), (0, 1.1 * highest))
+    for value in axes.y_ticks():
+        picture.line(60, axes.y(value), 600, axes.y(value), "#eee")
+        picture.text(55, axes.y(value) + 3, f"{value:g}", 10, "end")
+    for (method, levels), values in found.items():
+        i = METHODS.index(method)
+        x = axes.x(LEVELS.index(levels) + 0.25 * (i + 1))
+        if values:
+            top = axes.y(statistics.mean(values))
+            picture.bar(x - 12, top, 24, axes.y(0) - top, LIGHT[i])
+        for value in values:
+            picture.dot(x, axes.y(value), COLOURS[i])
+    for i, levels in enumerate(LEVELS):
+        picture.text(axes.x(i + 0.5), 288, levels, 11, "middle")
+    for i, method in enumerate(METHODS):
+        picture.text(60 + 70 * i, 38, method, colour=COLOURS[i])
+    picture.text(60, 20, "LeNet on MNIST, validation error, %: each seed and the mean")
     return str(picture)
 
 

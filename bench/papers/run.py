@@ -19,7 +19,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from card import card  # noqa: E402
 from experiments import EXPERIMENTS  # noqa: E402
-from figure import figure  # noqa: E402
+from figure import comparison_figure, figure  # noqa: E402
 from timing import machine  # noqa: E402
 
 from tinyq.files.atomic import make_folder, write_text  # noqa: E402
@@ -101,6 +101,8 @@ def main():
         write_text(path, json.dumps(ordered, indent=1) + "\n")
     write_text(path.with_suffix(".md"), card(args.experiment, experiment, results))
     write_text(path.with_suffix(".svg"), figure(experiment, results))
+    if args.experiment == "lenet":
+        write_text(path.with_name("lenet-comparison.svg"), comparison_figure(results))
     print(card(args.experiment, experiment, results))
 
 

@@ -74,7 +74,7 @@ class Axes:
         bottom = self.top + self.height
         for value in round_numbers(*self.x_range):
             self.picture.text(self.x(value), bottom + 14, f"{value:g}", 10, "middle")
-        for value in self._y_ticks():
+        for value in self.y_ticks():
             self.picture.line(self.left, self.y(value), self.left + self.width, self.y(value), "#eee")
             self.picture.text(self.left - 5, self.y(value) + 3, f"{value:g}", 10, "end")
         self.picture.text(self.left + self.width / 2, bottom + 30, x_label, 11, "middle")
@@ -85,7 +85,8 @@ class Axes:
             return value
         return math.log10(value) if value > 0 else -math.inf
 
-    def _y_ticks(self):
+    def y_ticks(self):
+        """Round numbers along the y axis."""
         low, high = self.y_range
         if not self.log:
             return round_numbers(low, high)
