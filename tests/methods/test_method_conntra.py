@@ -12,7 +12,7 @@ from tinyq.kernels.reference import search as reference
 from tinyq.levels import NAMED
 from tinyq.methods import CoNNTrA
 from tinyq.methods.conntra_chain import chain_of
-from tinyq.methods.conntra_rounding import show, unit_of_logits
+from tinyq.methods.conntra_rounding import show, units_of
 from tinyq.methods.conntra_search import logits_of
 from tinyq.streams import Streams
 
@@ -118,8 +118,7 @@ def test_the_model_computes_what_the_search_computes_and_every_parameter_is_on_i
     method.step([Share(100)])
     method.finish()
     logits = model(Tensor(data.features)).data
-    scale = method.scales_[:, 0].prod()
-    np.testing.assert_allclose(logits, logits_of(method.search_) * (scale / method.units_.logits), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits, true_logits(method), rtol=1e-4, atol=1e-4)
     assert np.count_nonzero(logits.argmax(axis=1) == data.labels) == round(method.accuracy() * 300)
     for p in model.parameters():
         assert p.data.tobytes() == p.view.shown(p.data).tobytes()
@@ -160,8 +159,31 @@ def normed():
     return model
 
 
-def images(n=300):
-    flat = table(n)
+def true_logits(method):
+    return logits_of(method.search_) * (units_of(method.stages_, method.scales_)[1] / method.units_.logits)
+
+
+@pytest.mark.parametrize("middle", [
+    (nn.ReLU(), nn.AvgPool2d(2)), (nn.AvgPool2d((2, 1)), nn.ReLU()), (nn.ReLU(), nn.AdaptiveAvgPool2d(1)),
+], ids=["relu-mean", "mean-relu", "relu-global"])
+@pytest.mark.parametrize("finest", [16, 3])
+def test_means_over_windows_are_sums_in_other_units(middle, finest):
+    data = images(finest=finest)
+    pixels = 2 if isinstance(middle[0], nn.AvgPool2d) else 1
+    model = nn.Sequential(nn.Conv2d(1, 3, 2), *middle, nn.Flatten(), nn.Linear(3 * pixels, 2)).initialise(SEED)
+    method = begun(model, data, error="cross-entropy")
+    assert method.units_.exact == (finest == 16)
+    picks = SEED.key("means").integers(0, len(method.search_.codes), 150)
+    literal = method.search_._replace(**{name: array.copy() for name, array in method.search_._asdict().items()})
+    found = kernels.visit(picks, method.search_)
+    for ours, theirs in zip(found, reference.visit(picks, literal), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    show(method.stages_, method.search_.codes)
+    np.testing.assert_allclose(model.eval()(Tensor(data.features)).data, true_logits(method), rtol=1e-4, atol=1e-4)
+
+
+def images(n=300, finest=16):
+    flat = table(n, finest=finest)
     return Table(flat.features.reshape(n, 1, 3, 3), flat.labels)
 
 
@@ -181,7 +203,7 @@ def test_batch_norm_is_searched_in_float64_and_its_weights_are_discrete_too(leve
                                                                             moved.tolist()]
     show(method.stages_, method.search_.codes)
     logits = model.eval()(Tensor(data.features)).data
-    np.testing.assert_allclose(logits, logits_of(method.search_) * unit_of_logits(method.scales_), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(logits, true_logits(method), rtol=1e-3, atol=1e-3)
     assert method._error() <= first and moved.any()
     assert all((p.data == p.view.shown(p.data)).all() for p in model.parameters())
 

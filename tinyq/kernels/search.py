@@ -1,10 +1,10 @@
 """Coordinate search over levels without re-running the network (CoNNTrA, Algorithm 2; METHODS.md, section 3).
 
 The network is a chain of stages: a product (convolution; a full connection is one whose kernel covers its input), then
-batch norm with fixed statistics, then maxima over windows, then ReLU. What every stage computed is kept, for blocks of
-BLOCK samples side by side, so that one instruction serves many samples. A candidate changes one weight: its output
-channel is corrected by (new - old) * input, and from there on only units of which some sample in the block changed are
-carried forward.
+batch norm with fixed statistics, then maxima or sums over windows, then ReLU. What every stage computed is kept, for
+blocks of BLOCK samples side by side, so that one instruction serves many samples. A candidate changes one weight: its
+output channel is corrected by (new - old) * input, and from there on only units of which some sample in the block
+changed are carried forward.
 
 Stages whose sums fit are int32, the others float64, which is exact as long as sums are integers below 2**53. The
 error of a sample is an integer, so that a sum over samples depends neither on their order nor on threads, and the

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from tinyq.kernels import search_rows as rows
 from tinyq.kernels.compile import njit
 from tinyq.kernels.functions import exp_of, log_of
 from tinyq.kernels.search_layout import BLOCK, FIRST, LOSS_UNIT, OWN, SECOND
@@ -101,7 +102,7 @@ def _cross_entropy(units, output, classes, labels, temperature, terms, reference
         total[s] = 0
     for k in range(classes):
         _exponentials(terms[k], units[output + k], temperature, reference)
-        _add(total, terms[k])
+        rows.add(total, terms[k])
     return _losses(total, own, labels, temperature, reference)
 
 
@@ -113,7 +114,7 @@ def _cross_entropy_with(logit, o, own, mine, labels, temperature, terms, referen
     for s in range(BLOCK):
         total[s] = 0
     for k in range(len(terms)):
-        _add(total, term if k == o else terms[k])
+        rows.add(total, term if k == o else terms[k])
     far = np.int32(0)
     for s in range(BLOCK):
         mine[s] = logit[s] if labels[s] == o else own[s]
@@ -137,12 +138,6 @@ def _exponentials(out, x, temperature, reference):
         n = math.floor(y * LOG2_E + 0.5)
         power = min(max(n - reference[s], -LARGEST_EXPONENT), LARGEST_EXPONENT)
         out[s] = exp_of(np.float32(y - n * LN2)) * np.int32((np.int32(power) + 127) << 23).view(np.float32)
-
-
-@njit
-def _add(out, x):
-    for s in range(BLOCK):
-        out[s] = out[s] + x[s]
 
 
 @njit

@@ -11,8 +11,9 @@ NONE = -1                               # in place of an offset: the stage has n
 # bias), NORMED (the same normalised; SUMS itself without batch norm) and OUTPUT into the units; CHANNEL into norms.
 # WIDE: sums and outputs are float64; the input is what the stage before puts out.
 (C_IN, H, W, C_OUT, KH, KW, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X, OH, OW, RELU, POOL_Y, POOL_X, POOL_STRIDE_Y,
- POOL_STRIDE_X, PH, PW, WEIGHTS, BIAS, GAMMA, BETA, CHANNEL, INPUT, SUMS, NORMED, OUTPUT, WIDE) = range(29)
-COLUMNS = 29
+ POOL_STRIDE_X, POOLING, PH, PW, WEIGHTS, BIAS, GAMMA, BETA, CHANNEL, INPUT, SUMS, NORMED, OUTPUT, WIDE) = range(30)
+COLUMNS = 30
+LARGEST, SUM, SUM_OF_POSITIVE = range(3)        # POOLING: what an output is of its window; ReLU comes behind it
 
 # Behind the logits, in the same array of units: the largest of each sample, the second largest, and the label's.
 FIRST, SECOND, OWN = range(3)

@@ -47,6 +47,20 @@ def _add_four(out, x, w0, y0, w1, y1, w2, y2, w3, y3):
 
 
 @njit
+def add(out, x):
+    """out = out + x."""
+    for s in range(BLOCK):
+        out[s] = out[s] + x[s]
+
+
+@njit
+def add_positive(out, x):
+    """out = out + max(x, 0)."""
+    for s in range(BLOCK):
+        out[s] = out[s] + (x[s] if x[s] > 0 else 0)
+
+
+@njit
 def raise_to(out, x):
     """out = max(out, x)."""
     for s in range(BLOCK):

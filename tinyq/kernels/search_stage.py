@@ -13,6 +13,7 @@ from tinyq.kernels.search_layout import (
     INPUT,
     KH,
     KW,
+    LARGEST,
     NONE,
     NORMED,
     OH,
@@ -25,10 +26,13 @@ from tinyq.kernels.search_layout import (
     POOL_STRIDE_Y,
     POOL_X,
     POOL_Y,
+    POOLING,
     PW,
     RELU,
     STRIDE_X,
     STRIDE_Y,
+    SUM,
+    SUM_OF_POSITIVE,
     SUMS,
     WEIGHTS,
     WIDE,
@@ -59,7 +63,7 @@ def activate(kept, new, delta, changed, differs, n, stage, o, affine):
         for px in range(stage[PW]):
             unit = (o * stage[PH] + py) * stage[PW] + px
             a = stage[OUTPUT] + unit
-            _largest(new, stage, o, py, px, a)
+            _pool(new, stage, o, py, px, a)
             differs[unit] = rows.difference(delta[a], new[a], kept[a])
             if differs[unit]:
                 changed[n] = unit
@@ -107,14 +111,23 @@ def _normalise(units, stage, o, affine):
 
 
 @njit
-def _largest(units, stage, o, py, px, a):
-    """units[a]: the largest sum in the window, not below 0 with ReLU."""
-    z = stage[NORMED] + (o * stage[OH] + py * stage[POOL_STRIDE_Y]) * stage[OW] + px * stage[POOL_STRIDE_X]
-    rows.copy(units[a], units[z])
+def _pool(units, stage, o, py, px, a):
+    """units[a]: what POOLING makes of the window, not below 0 with ReLU."""
+    first = stage[NORMED] + (o * stage[OH] + py * stage[POOL_STRIDE_Y]) * stage[OW] + px * stage[POOL_STRIDE_X]
+    rows.copy(units[a], units[first])
+    if stage[POOLING] == SUM_OF_POSITIVE:
+        rows.rectify(units[a])
     for j in range(stage[POOL_Y]):
         for i in range(stage[POOL_X]):
-            if i + j:
-                rows.raise_to(units[a], units[z + j * stage[OW] + i])
+            z = first + j * stage[OW] + i
+            if z == first:
+                continue
+            if stage[POOLING] == LARGEST:
+                rows.raise_to(units[a], units[z])
+            elif stage[POOLING] == SUM:
+                rows.add(units[a], units[z])
+            else:
+                rows.add_positive(units[a], units[z])
     if stage[RELU]:
         rows.rectify(units[a])
 
@@ -164,4 +177,4 @@ def _finish(units, stage, parameters, norms):
         _normalise(units, stage, o, affine_of(stage, o, parameters, norms))
         for py in range(stage[PH]):
             for px in range(stage[PW]):
-                _largest(units, stage, o, py, px, stage[OUTPUT] + (o * stage[PH] + py) * stage[PW] + px)
+                _pool(units, stage, o, py, px, stage[OUTPUT] + (o * stage[PH] + py) * stage[PW] + px)

@@ -17,9 +17,9 @@ from tinyq.kernels.search_layout import LOSS_UNIT
 from tinyq.levels import NAMED, LevelSet
 from tinyq.methods.base import refuse_unfit
 from tinyq.methods.conntra_chain import chain_of
-from tinyq.methods.conntra_rounding import install_views, round_chain, show, unit_of_logits, units_of_sums
+from tinyq.methods.conntra_rounding import install_views, round_chain, show, units_of
 from tinyq.methods.conntra_search import logits_of, place, search_of, set_norms
-from tinyq.methods.conntra_units import units_of
+from tinyq.methods.conntra_units import integer_units
 
 RATE, CROSS_ENTROPY = "rate", "cross-entropy"
 COUNTS = ("pass", "seen", "visits", "moves")
@@ -62,7 +62,7 @@ class CoNNTrA:
         x, y = data.batch(self._chosen(len(data)))
         self.stages_ = chain_of(model, x[:1])
         self._refuse_unconstrained()
-        self.units_ = units_of(self.stages_, self.levels, x)
+        self.units_ = integer_units(self.stages_, self.levels, x)
         self.search_ = search_of(self.stages_, self.units_, self.units_.of(x), y)
         width = max(self.search_.kept_narrow.shape[1], self.search_.kept_wide.shape[1])
         self.every_unit_ = np.arange(width)
@@ -116,7 +116,7 @@ class CoNNTrA:
     def _start(self, codes, scales, counts):
         self.scales_, self.counts_ = scales, counts
         place(self.search_, codes)
-        set_norms(self.search_, self.stages_, units_of_sums(scales))
+        set_norms(self.search_, self.stages_, units_of(self.stages_, scales)[0])
         install_views(self.stages_, self.levels, self.units_.inputs, scales)
         show(self.stages_, codes)
         self._set_error(always=True)
@@ -125,7 +125,7 @@ class CoNNTrA:
         """The error of this pass, and with another one, or where sums round, everything kept computed anew."""
         temperature = 0.0
         if self.error == CROSS_ENTROPY or self.counts_["pass"] < self.surrogate:
-            temperature = self.sharpness / self.units_.logits * unit_of_logits(self.scales_)
+            temperature = self.sharpness / self.units_.logits * units_of(self.stages_, self.scales_)[1]
         if always or temperature != self.search_.temperature[0] or not self.units_.exact:
             self.search_.temperature[0] = temperature
             kernels.recompute(self.every_unit_, self.search_)

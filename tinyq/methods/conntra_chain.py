@@ -6,14 +6,16 @@ import numpy as np
 from tinyq import kernels, nn
 from tinyq.autodiff import Tensor, no_record
 from tinyq.errors import UsageError
+from tinyq.kernels.search_layout import LARGEST, SUM, SUM_OF_POSITIVE
 from tinyq.nn import Parameter
 
+POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 TRANSPARENT = (nn.Flatten, nn.Identity, nn.Dropout)             # in evaluation they change no number
 
 
 @dataclass(eq=False)
 class Stage:
-    """A product y = weight * x + bias over a window, then batch norm, the largest of each pooling window, and ReLU."""
+    """A product y = weight * x + bias over a window, then batch norm, pooling and ReLU."""
 
     name: str
     weight: Parameter               # (c_out, c_in, kh, kw), or (n_out, n_in) of a Linear
@@ -26,6 +28,7 @@ class Stage:
     pool: tuple[int, int] = (1, 1)
     pool_stride: tuple[int, int] = (1, 1)
     pooled: tuple[int, int] = None  # height and width of the output
+    pooling: int = LARGEST          # of the window, or its SUM, or SUM_OF_POSITIVE: a mean is a sum in other units
     relu: bool = False
     norm: nn.BatchNorm2d | nn.BatchNorm1d | None = None
     norm_name: str = ""
@@ -39,6 +42,11 @@ class Stage:
         return [(name, p) for name, p in named if p is not None]
 
     @property
+    def summed(self):
+        """How many values an output is the sum of, where it stands for their mean."""
+        return 1 if self.pooling == LARGEST else self.pool[0] * self.pool[1]
+
+    @property
     def output(self):
         """Channels, height and width of what it puts out."""
         return self.kernel[0], *self.pooled
@@ -47,7 +55,7 @@ class Stage:
 def chain_of(model, sample):
     """The stages of a model, found by running one sample (1, ...) through it.
 
-    UsageError, naming the layer, for a network that is no chain of Linear, Conv2d, BatchNorm, ReLU and MaxPool2d.
+    UsageError, naming the layer, for a network that is no chain of Linear, Conv2d, BatchNorm, ReLU and pooling.
     """
     calls, logits = _calls(model, sample)
     stages, previous = [], sample
@@ -59,8 +67,10 @@ def chain_of(model, sample):
             stages.append(_stage(name, layer, x, y))
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and stages:
             _normalise(stages[-1], name, layer)
-        elif isinstance(layer, nn.ReLU | nn.MaxPool2d) and stages:
-            _append(stages[-1], name, layer, y)
+        elif isinstance(layer, nn.ReLU) and stages:
+            stages[-1].relu = True
+        elif isinstance(layer, POOLS) and stages:
+            _pool(stages[-1], name, layer, y)
         elif not isinstance(layer, TRANSPARENT):
             raise _refused(f"{name} is a {type(layer).__name__}" + ("" if stages else " before the first of these"))
     if not stages or previous is not logits or np.prod(stages[-1].pooled) != 1:
@@ -119,19 +129,28 @@ def _normalise(stage, name, layer):
     stage.norm, stage.norm_name = layer, name
 
 
-def _append(stage, name, layer, y):
-    """Put a ReLU or a pooling behind the stage; their order does not matter, the largest of rectified sums being
-    the rectified largest."""
-    if isinstance(layer, nn.ReLU):
-        stage.relu = True
-        return
-    window = layer.window
-    if stage.pool != (1, 1) or _pair(window["padding"]) != (0, 0) or _pair(window["dilation"]) != (1, 1) \
+def _pool(stage, name, layer, y):
+    """Put a pooling behind the stage. Before the largest or behind it, ReLU is the same; sums tell the two apart."""
+    window = _window(stage, name, layer)
+    if stage.pool != (1, 1) or _pair(window["padding"]) != (0, 0) or _pair(window.get("dilation", 1)) != (1, 1) \
             or window["ceil_mode"]:
         raise _refused(f"{name} pools a second time, or with padding, dilation or ceil_mode")
+    if not isinstance(layer, nn.MaxPool2d):
+        stage.pooling, stage.relu = (SUM_OF_POSITIVE, False) if stage.relu else (SUM, False)
     stage.pool = _pair(window["kernel"])
     stage.pool_stride = stage.pool if window["stride"] is None else _pair(window["stride"])
     stage.pooled = y.shape[2:]
+
+
+def _window(stage, name, layer):
+    """The layer's window; AdaptiveAvgPool2d's where it divides its input evenly."""
+    if not isinstance(layer, nn.AdaptiveAvgPool2d):
+        return layer.window
+    size = _pair(layer.output_size)
+    if any(pixels % n for pixels, n in zip(stage.sums, size, strict=True)):
+        raise _refused(f"{name} has windows of different sizes")
+    kernel = tuple(pixels // n for pixels, n in zip(stage.sums, size, strict=True))
+    return {"kernel": kernel, "stride": None, "padding": 0, "ceil_mode": False}
 
 
 def _pair(value):
@@ -139,5 +158,5 @@ def _pair(value):
 
 
 def _refused(reason):
-    return UsageError("--method conntra: it evaluates chains of Linear, Conv2d, BatchNorm, ReLU, MaxPool2d and "
-                      f"Flatten, and {reason}; choose logistic, mlp or lenet, or another method")
+    return UsageError("--method conntra: it evaluates chains of Linear, Conv2d, BatchNorm, ReLU, pooling and "
+                      f"Flatten, and {reason}; choose logistic, mlp, lenet or digits_cnn, or another method")

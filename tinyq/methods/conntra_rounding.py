@@ -3,7 +3,7 @@
 A network of products, ReLU and maxima keeps its argmax when layer l is divided by c_l > 0 and its bias by the product
 of c_1 ... c_l. So a weight is c_l * level; a bias is c_1 ... c_l * level in units of the integer network's input. Batch
 norm takes sums in true units, and gives outputs in units of a scale of its own, that of its weight: the product starts
-anew with it.
+anew with it. A mean over a window is kept as its sum, in units of so many parts.
 """
 import numpy as np
 
@@ -33,19 +33,13 @@ def install_views(stages, level_set, inputs, scales):
         p.view = LevelView(level_set, np.asarray(scale, p.dtype))
 
 
-def units_of_sums(scales):
-    """How much 1 of each stage's sums is in true units, biases and inputs in those of the input: (stages,) float64."""
-    products, product = [], 1.0
-    for scale, norm_scale in scales.tolist():
-        product *= scale
-        products.append(product)
-        product = norm_scale or product
-    return np.array(products)
-
-
-def unit_of_logits(scales):
-    """The same of the last stage's outputs."""
-    return float(scales[-1, 1] or units_of_sums(scales)[-1])
+def units_of(stages, scales):
+    """How much 1 is in true units, the levels' and the input's own left out: ((stages,) of sums, of the logits)."""
+    of_sums, unit = [], 1.0
+    for stage, (scale, norm_scale) in zip(stages, scales.tolist(), strict=True):
+        of_sums.append(unit * scale)
+        unit = (norm_scale or of_sums[-1]) / stage.summed
+    return np.array(of_sums), unit
 
 
 def show(stages, codes):
@@ -59,7 +53,8 @@ def show(stages, codes):
 
 def _scaled(stages, scales, inputs):
     """(Parameter, its scale) in the order of the codes."""
-    for stage, (scale, norm_scale), unit in zip(stages, scales.tolist(), units_of_sums(scales).tolist(), strict=True):
+    units, _ = units_of(stages, scales)
+    for stage, (scale, norm_scale), unit in zip(stages, scales.tolist(), units.tolist(), strict=True):
         of_kind = [(stage.weight, scale), (stage.bias, unit / inputs)]
         if stage.norm:
             of_kind += [(stage.norm.weight, norm_scale), (stage.norm.bias, norm_scale)]

@@ -85,7 +85,7 @@ def layout(stages, units):
         wide = wide or bound >= NARROW_BOUND
         c_out, c_in, kh, kw = stage.kernel
         row[:POOL_Y - 1] = (c_in, *stage.source[1:], c_out, kh, kw, *stage.stride, *stage.padding, *stage.sums)
-        row[RELU:WEIGHTS] = stage.relu, *stage.pool, *stage.pool_stride, *stage.pooled
+        row[RELU:WEIGHTS] = stage.relu, *stage.pool, *stage.pool_stride, stage.pooling, *stage.pooled
         norm = (stage.norm.weight, stage.norm.bias) if stage.norm else (None, None)
         for column, p in zip((WEIGHTS, BIAS, GAMMA, BETA), (stage.weight, stage.bias, *norm), strict=True):
             row[column] = NONE if p is None else parameters

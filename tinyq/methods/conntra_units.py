@@ -29,7 +29,7 @@ class Units:
         return x.reshape(len(x), -1).astype(np.float64) * self.inputs
 
 
-def units_of(stages, level_set, x):
+def integer_units(stages, level_set, x):
     """The units for a chain of stages, a LevelSet and the inputs x (samples, ...)."""
     inputs, finest = _whole(x), _whole(level_set.values)
     if inputs and finest and not any(stage.norm for stage in stages):
@@ -44,7 +44,7 @@ def _units(stages, levels, inputs, finest, largest, exact=True):
     bounds, most = [], np.abs(levels).max()
     for stage, unit in zip(stages, bias_units, strict=True):
         c_out, c_in, kh, kw = stage.kernel
-        largest = most * (c_in * kh * kw * largest + unit)
+        largest = most * (c_in * kh * kw * largest + unit) * stage.summed
         bounds.append(float(largest))
     return Units(inputs, levels, bias_units, bounds, exact, inputs * float(finest) ** len(stages))
 

@@ -14,6 +14,7 @@ from tinyq.kernels.search_layout import (
     INPUT,
     KH,
     KW,
+    LARGEST,
     LOSS_UNIT,
     NONE,
     NORMED,
@@ -27,10 +28,12 @@ from tinyq.kernels.search_layout import (
     POOL_STRIDE_Y,
     POOL_X,
     POOL_Y,
+    POOLING,
     PW,
     RELU,
     STRIDE_X,
     STRIDE_Y,
+    SUM_OF_POSITIVE,
     SUMS,
     WEIGHTS,
     WIDE,
@@ -66,7 +69,7 @@ def recompute(every_unit, search):
         x = source[:, stage[INPUT]:stage[INPUT] + stage[C_IN] * stage[H] * stage[W]]
         sums = _products(x.astype(kept.dtype), search.wide if stage[WIDE] else search.narrow, stage)
         normed = _normalised(sums, stage, search)
-        outputs = _largest(normed, stage)
+        outputs = _pooled(normed, stage)
         kept[:, stage[NORMED]:stage[NORMED] + sums[0, ..., 0].size] = normed.reshape(len(sums), -1, BLOCK)
         kept[:, stage[SUMS]:stage[SUMS] + sums[0, ..., 0].size] = sums.reshape(len(sums), -1, BLOCK)
         kept[:, stage[OUTPUT]:stage[OUTPUT] + outputs[0, ..., 0].size] = outputs.reshape(len(sums), -1, BLOCK)
@@ -112,15 +115,16 @@ def _normalised(sums, stage, search):
     return normed * gamma + beta
 
 
-def _largest(sums, stage):
-    """(blocks, c_out, ph, pw, BLOCK): the largest sum of each window, not below 0 with ReLU."""
-    largest = None
+def _pooled(sums, stage):
+    """(blocks, c_out, ph, pw, BLOCK): the largest or the sum of each window, not below 0 with ReLU."""
+    combine = np.maximum if stage[POOLING] == LARGEST else np.add
+    values, pooled = np.maximum(sums, 0) if stage[POOLING] == SUM_OF_POSITIVE else sums, None
     for j, i in np.ndindex(stage[POOL_Y], stage[POOL_X]):
         rows = slice(j, j + (stage[PH] - 1) * stage[POOL_STRIDE_Y] + 1, stage[POOL_STRIDE_Y])
         columns = slice(i, i + (stage[PW] - 1) * stage[POOL_STRIDE_X] + 1, stage[POOL_STRIDE_X])
-        part = sums[:, :, rows, columns]
-        largest = part if largest is None else np.maximum(largest, part)
-    return np.where(largest > 0, largest, 0) if stage[RELU] else largest
+        part = values[:, :, rows, columns]
+        pooled = part if pooled is None else combine(pooled, part)
+    return np.where(pooled > 0, pooled, 0) if stage[RELU] else pooled
 
 
 def _errors(logits, labels, temperature):
