@@ -1,10 +1,13 @@
 """Models by name."""
 from tinyq import nn
 from tinyq.errors import UsageError, did_you_mean
+from tinyq.models.alexnet import alexnet, alexnet_bn
+from tinyq.models.cifar_resnet import resnet20, resnet32, resnet56
 from tinyq.models.digits_cnn import digits_cnn
+from tinyq.models.googlenet import googlenet
 from tinyq.models.lenet import lenet
 from tinyq.models.mlp import logistic, mlp
-from tinyq.models.resnet import resnet20, resnet32, resnet56
+from tinyq.models.resnet import cifar_resnet18, resnet18, resnet34, resnet50, resnet101
 from tinyq.models.user import user_model
 
 REGISTRY = {
@@ -15,6 +18,14 @@ REGISTRY = {
     "resnet20": resnet20,
     "resnet32": resnet32,
     "resnet56": resnet56,
+    "cifar_resnet18": cifar_resnet18,
+    "alexnet": alexnet,
+    "alexnet_bn": alexnet_bn,
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+    "googlenet": googlenet,
 }
 
 

@@ -1,72 +1,97 @@
-"""The CIFAR residual networks of He et al. 2016, section 4.2: 6 n + 2 layers, parameter-free shortcuts."""
+"""The residual networks of He et al. 2016 for photographs, with torchvision's names and its stride in the 3x3 layer."""
 from functools import partial
 
-from tinyq.autodiff import shape
-from tinyq.errors import UsageError
-from tinyq.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential, init
+from tinyq.models.images import require_images
+from tinyq.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, init
 
-_conv3x3 = partial(Conv2d, kernel_size=3, padding=1, bias=False, initial_weight=init.kaiming_normal)
-
-
-class Shortcut(Module):
-    """The paper's option A: every second pixel, and channels of zeros added (before and after, half each)."""
-
-    def __init__(self, stride, extra_channels):
-        """`extra_channels` is even."""
-        self.stride, self.half = stride, extra_channels // 2
-
-    def forward(self, x):
-        """(n, c, h, w) to (n, c + extra_channels, h / stride, w / stride)."""
-        x = x[:, :, ::self.stride, ::self.stride]
-        return shape.pad(x, widths=((0, 0), (self.half, self.half), (0, 0), (0, 0)))
+_conv = partial(Conv2d, bias=False, initial_weight=init.kaiming_normal_fan_out)
+_conv1x1, _conv3x3 = partial(_conv, kernel_size=1), partial(_conv, kernel_size=3, padding=1)
 
 
 class BasicBlock(Module):
-    """Two 3x3 convolutions beside a shortcut: (n, c_in, h, w) to (n, c_out, h / stride, w / stride)."""
+    """Two 3x3 convolutions beside a shortcut: (n, c_in, h, w) to (n, width, h / stride, w / stride)."""
 
-    def __init__(self, c_in, c_out, stride):
-        """A stride of 2 goes with twice the channels."""
-        self.conv1, self.bn1 = _conv3x3(c_in, c_out, stride=stride), BatchNorm2d(c_out)
-        self.conv2, self.bn2 = _conv3x3(c_out, c_out), BatchNorm2d(c_out)
+    expansion = 1
+
+    def __init__(self, c_in, width, stride):
+        """The shortcut is a 1x1 convolution where the shapes differ."""
+        self.conv1, self.bn1 = _conv3x3(c_in, width, stride=stride), BatchNorm2d(width)
+        self.conv2, self.bn2 = _conv3x3(width, width), BatchNorm2d(width)
         self.relu = ReLU()
-        self.shortcut = Shortcut(stride, c_out - c_in) if stride > 1 else None
+        self.downsample = _downsample(c_in, width, stride)
 
     def forward(self, x):
         """relu(branch(x) + shortcut(x))."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return self.relu(y + (self.shortcut(x) if self.shortcut else x))
+        return self.relu(y + (self.downsample(x) if self.downsample else x))
 
 
-class CifarResNet(Module):
-    """Stages of 16, 32 and 64 channels with n blocks each: (n, c, h, w) to (n, num_classes)."""
+class Bottleneck(Module):
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut: (n, c_in, h, w) to (n, 4 width, h / stride, w / stride)."""
 
-    def __init__(self, blocks, num_classes, c_in=3):
-        """`blocks` a stage; `c_in` is the image's number of channels."""
-        self.conv1, self.bn1, self.relu = _conv3x3(c_in, 16), BatchNorm2d(16), ReLU()
-        self.layer1 = _stage(16, 16, blocks, stride=1)
-        self.layer2 = _stage(16, 32, blocks, stride=2)
-        self.layer3 = _stage(32, 64, blocks, stride=2)
-        self.pool, self.flatten = AdaptiveAvgPool2d(1), Flatten()
-        self.fc = Linear(64, num_classes)
+    expansion = 4
+
+    def __init__(self, c_in, width, stride):
+        """The shortcut is a 1x1 convolution where the shapes differ."""
+        self.conv1, self.bn1 = _conv1x1(c_in, width), BatchNorm2d(width)
+        self.conv2, self.bn2 = _conv3x3(width, width, stride=stride), BatchNorm2d(width)
+        self.conv3, self.bn3 = _conv1x1(width, self.expansion * width), BatchNorm2d(self.expansion * width)
+        self.relu = ReLU()
+        self.downsample = _downsample(c_in, self.expansion * width, stride)
+
+    def forward(self, x):
+        """relu(branch(x) + shortcut(x))."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return self.relu(y + (self.downsample(x) if self.downsample else x))
+
+
+class ResNet(Module):
+    """Four stages of blocks behind a stem: (n, c, h, w) to (n, num_classes)."""
+
+    def __init__(self, block, blocks, num_classes, c_in=3, small=False):
+        """block: the class; blocks: how many in each stage; small: a stem of one 3x3 layer, for images of 32x32."""
+        self.conv1 = _conv3x3(c_in, 64) if small else _conv(c_in, 64, 7, stride=2, padding=3)
+        self.bn1, self.relu = BatchNorm2d(64), ReLU()
+        self.maxpool = None if small else MaxPool2d(3, stride=2, padding=1)
+        channels = 64
+        for i, count in enumerate(blocks):
+            width = 64 << i
+            setattr(self, f"layer{i + 1}", _stage(block, channels, width, count, stride=1 if i == 0 else 2))
+            channels = block.expansion * width
+        self.avgpool, self.flatten = AdaptiveAvgPool2d(1), Flatten()
+        self.fc = Linear(channels, num_classes)
 
     def forward(self, x):
         """(n, c, h, w) to logits (n, num_classes)."""
         x = self.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return self.fc(self.flatten(self.pool(x)))
+        x = self.maxpool(x) if self.maxpool else x
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+        return self.fc(self.flatten(self.avgpool(x)))
 
 
-def _stage(c_in, c_out, blocks, stride):
-    return Sequential(BasicBlock(c_in, c_out, stride), *(BasicBlock(c_out, c_out, 1) for _ in range(blocks - 1)))
+def _stage(block, c_in, width, count, stride):
+    rest = (block(block.expansion * width, width, 1) for _ in range(count - 1))
+    return Sequential(block(c_in, width, stride), *rest)
 
 
-def _resnet(depth, num_classes, input_shape):
-    """A residual network of 6 n + 2 layers for images of any size from 8x8 up (the paper's: 32x32)."""
-    if len(input_shape) != 3 or min(input_shape[1:]) < 8:
-        raise UsageError(f"--model resnet{depth} takes (channels, height, width) images of 8x8 or more; "
-                         f"the data's inputs are {input_shape}")
-    return CifarResNet((depth - 2) // 6, num_classes, input_shape[0])
+def _downsample(c_in, c_out, stride):
+    if stride == 1 and c_in == c_out:
+        return None
+    return Sequential(_conv1x1(c_in, c_out, stride=stride), BatchNorm2d(c_out))
 
 
-resnet20, resnet32, resnet56 = (partial(_resnet, depth) for depth in (20, 32, 56))     # 0.27, 0.46, 0.85 M parameters
+def _resnet(name, block, blocks, num_classes, input_shape, small=False):
+    """One of the networks, for images of 32x32 or more (the paper's: 224x224)."""
+    require_images(name, input_shape, 32)
+    return ResNet(block, blocks, num_classes, input_shape[0], small)
+
+
+resnet18 = partial(_resnet, "resnet18", BasicBlock, (2, 2, 2, 2))
+resnet34 = partial(_resnet, "resnet34", BasicBlock, (3, 4, 6, 3))
+resnet50 = partial(_resnet, "resnet50", Bottleneck, (3, 4, 6, 3))
+resnet101 = partial(_resnet, "resnet101", Bottleneck, (3, 4, 23, 3))
+cifar_resnet18 = partial(_resnet, "cifar_resnet18", BasicBlock, (2, 2, 2, 2), small=True)

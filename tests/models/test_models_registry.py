@@ -4,10 +4,10 @@ import pytest
 from tinyq import models
 from tinyq.autodiff import Tensor, no_record
 from tinyq.errors import UsageError
-from tinyq.models.resnet import Shortcut
+from tinyq.models.cifar_resnet import Shortcut
 from tinyq.streams import Streams
 
-MNIST, CIFAR, DIGITS = (1, 28, 28), (3, 32, 32), (1, 8, 8)
+MNIST, CIFAR, DIGITS, PHOTOGRAPH = (1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64)
 SIZES = {                           # model, classes, input: parameters
     ("logistic", 10, MNIST): 7_850,
     ("mlp:8,16", 3, (4,)): 235,
@@ -17,6 +17,14 @@ SIZES = {                           # model, classes, input: parameters
     ("resnet20", 10, CIFAR): 269_722,
     ("resnet32", 10, CIFAR): 464_154,
     ("resnet56", 10, CIFAR): 853_018,
+    ("cifar_resnet18", 10, CIFAR): 11_173_962,
+    ("alexnet", 1000, PHOTOGRAPH): 61_100_840,              # these as torchvision's, GoogLeNet's without its heads
+    ("alexnet_bn", 1000, PHOTOGRAPH): 61_110_184,
+    ("resnet18", 1000, PHOTOGRAPH): 11_689_512,
+    ("resnet34", 1000, PHOTOGRAPH): 21_797_672,
+    ("resnet50", 1000, PHOTOGRAPH): 25_557_032,
+    ("resnet101", 1000, PHOTOGRAPH): 44_549_160,
+    ("googlenet", 1000, PHOTOGRAPH): 6_624_904,
 }
 INNER = {
     "lenet": ["conv2", "fc1", "fc2"],
@@ -31,7 +39,7 @@ def test_parameter_counts(key, count):
     assert sum(p.size for p in models.build(*key).parameters()) == count
 
 
-@pytest.mark.parametrize("key", [key for key in SIZES if key[0] != "resnet56"], ids=str)
+@pytest.mark.parametrize("key", [key for key in SIZES if key[0] not in ("resnet56", "resnet101")], ids=str)
 def test_every_model_maps_its_input_to_logits(key):
     name, num_classes, input_shape = key
     model = models.build(*key).initialise(Streams(0)).eval()

@@ -66,7 +66,7 @@ def test_default_weights_fill_the_interval_of_one_over_root_fan_in():
 
 
 def test_other_initial_weights_have_their_spread():
-    for initial, variance in ((nn.init.kaiming_normal, 2 / 144), (nn.init.xavier_uniform, 2 / 720)):
+    for initial, variance in ((nn.init.kaiming_normal, 2 / 144), (nn.init.kaiming_normal_fan_out, 2 / 576)):
         layer = keyed(nn.Conv2d(16, 64, 3, initial_weight=initial))
         assert layer.weight.data.std() == pytest.approx(math.sqrt(variance), rel=0.02)
 

@@ -22,7 +22,11 @@ def kaiming_normal(stream, shape):
     return math.sqrt(2 / fan_in(shape)) * stream.normal(shape)
 
 
-def xavier_uniform(stream, shape):
-    """Glorot and Bengio 2010, eq. (16): uniform within sqrt(6 / (fan_in + fan_out)), for tanh and sigmoid."""
-    fan_out = shape[0] * math.prod(shape[2:])
-    return uniform(stream, shape, math.sqrt(6 / (fan_in(shape) + fan_out)))
+def kaiming_normal_fan_out(stream, shape):
+    """He et al. 2015, eq. (14): normal of variance 2 / fan_out, which keeps the scale of gradients; torchvision's."""
+    return math.sqrt(2 / (shape[0] * math.prod(shape[2:]))) * stream.normal(shape)
+
+
+def normal_of_hundredths(stream, shape):
+    """Normal of deviation 0.01, as torchvision's GoogLeNet."""
+    return 0.01 * stream.normal(shape)

@@ -1,0 +1,59 @@
+"""AlexNet as torchvision has it (Krizhevsky 2014), and with batch norm as CBP's authors train it."""
+from tinyq.models.images import require_images
+from tinyq.nn import (
+    AdaptiveAvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Module,
+    ReLU,
+    Sequential,
+)
+
+# Convolutions: output channels, kernel size, stride, padding, and whether a pooling follows.
+CONVOLUTIONS = ((64, 11, 4, 2, True), (192, 5, 1, 2, True), (384, 3, 1, 1, False), (256, 3, 1, 1, False),
+                (256, 3, 1, 1, True))
+HIDDEN, PIXELS = 4096, 6
+LEAST_SIZE = 63                     # below it nothing is left behind the last pooling
+
+
+class AlexNet(Module):
+    """Five convolutions and three full connections: (n, c, h, w) to (n, num_classes)."""
+
+    def __init__(self, num_classes, c_in=3, batch_norm=False):
+        """batch_norm: behind every layer but the last, in place of biases and dropout (eps 1e-4; METHODS.md)."""
+        layers = []
+        for c_out, kernel, stride, padding, pooled in CONVOLUTIONS:
+            layers += [Conv2d(c_in, c_out, kernel, stride, padding, bias=not batch_norm),
+                       *([BatchNorm2d(c_out, eps=1e-4)] if batch_norm else []), ReLU(),
+                       *([MaxPool2d(3, stride=2)] if pooled else [])]
+            c_in = c_out
+        self.features, self.avgpool, self.flatten = Sequential(*layers), AdaptiveAvgPool2d(PIXELS), Flatten()
+        self.classifier = Sequential(*_hidden(c_in * PIXELS * PIXELS, batch_norm), *_hidden(HIDDEN, batch_norm),
+                                     Linear(HIDDEN, num_classes))
+
+    def forward(self, x):
+        """(n, c, h, w) to logits (n, num_classes)."""
+        return self.classifier(self.flatten(self.avgpool(self.features(x))))
+
+
+def _hidden(n_in, batch_norm):
+    if batch_norm:
+        return Linear(n_in, HIDDEN, bias=False), BatchNorm1d(HIDDEN, eps=1e-4), ReLU()
+    return Dropout(0.5), Linear(n_in, HIDDEN), ReLU()
+
+
+def alexnet(num_classes, input_shape):
+    """Torchvision's network, for images of 63x63 or more (224x224 in the papers)."""
+    require_images("alexnet", input_shape, LEAST_SIZE)
+    return AlexNet(num_classes, input_shape[0])
+
+
+def alexnet_bn(num_classes, input_shape):
+    """The network of Kim and Jeong 2021, with batch norm."""
+    require_images("alexnet_bn", input_shape, LEAST_SIZE)
+    return AlexNet(num_classes, input_shape[0], batch_norm=True)

@@ -1,0 +1,72 @@
+"""The CIFAR residual networks of He et al. 2016, section 4.2: 6 n + 2 layers, parameter-free shortcuts."""
+from functools import partial
+
+from tinyq.autodiff import shape
+from tinyq.errors import UsageError
+from tinyq.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential, init
+
+_conv3x3 = partial(Conv2d, kernel_size=3, padding=1, bias=False, initial_weight=init.kaiming_normal)
+
+
+class Shortcut(Module):
+    """The paper's option A: every second pixel, and channels of zeros added (before and after, half each)."""
+
+    def __init__(self, stride, extra_channels):
+        """`extra_channels` is even."""
+        self.stride, self.half = stride, extra_channels // 2
+
+    def forward(self, x):
+        """(n, c, h, w) to (n, c + extra_channels, h / stride, w / stride)."""
+        x = x[:, :, ::self.stride, ::self.stride]
+        return shape.pad(x, widths=((0, 0), (self.half, self.half), (0, 0), (0, 0)))
+
+
+class BasicBlock(Module):
+    """Two 3x3 convolutions beside a shortcut: (n, c_in, h, w) to (n, c_out, h / stride, w / stride)."""
+
+    def __init__(self, c_in, c_out, stride):
+        """A stride of 2 goes with twice the channels."""
+        self.conv1, self.bn1 = _conv3x3(c_in, c_out, stride=stride), BatchNorm2d(c_out)
+        self.conv2, self.bn2 = _conv3x3(c_out, c_out), BatchNorm2d(c_out)
+        self.relu = ReLU()
+        self.shortcut = Shortcut(stride, c_out - c_in) if stride > 1 else None
+
+    def forward(self, x):
+        """relu(branch(x) + shortcut(x))."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(y + (self.shortcut(x) if self.shortcut else x))
+
+
+class CifarResNet(Module):
+    """Stages of 16, 32 and 64 channels with n blocks each: (n, c, h, w) to (n, num_classes)."""
+
+    def __init__(self, blocks, num_classes, c_in=3):
+        """`blocks` a stage; `c_in` is the image's number of channels."""
+        self.conv1, self.bn1, self.relu = _conv3x3(c_in, 16), BatchNorm2d(16), ReLU()
+        self.layer1 = _stage(16, 16, blocks, stride=1)
+        self.layer2 = _stage(16, 32, blocks, stride=2)
+        self.layer3 = _stage(32, 64, blocks, stride=2)
+        self.pool, self.flatten = AdaptiveAvgPool2d(1), Flatten()
+        self.fc = Linear(64, num_classes)
+
+    def forward(self, x):
+        """(n, c, h, w) to logits (n, num_classes)."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.fc(self.flatten(self.pool(x)))
+
+
+def _stage(c_in, c_out, blocks, stride):
+    return Sequential(BasicBlock(c_in, c_out, stride), *(BasicBlock(c_out, c_out, 1) for _ in range(blocks - 1)))
+
+
+def _resnet(depth, num_classes, input_shape):
+    """A residual network of 6 n + 2 layers for images of any size from 8x8 up (the paper's: 32x32)."""
+    if len(input_shape) != 3 or min(input_shape[1:]) < 8:
+        raise UsageError(f"--model resnet{depth} takes (channels, height, width) images of 8x8 or more; "
+                         f"the data's inputs are {input_shape}")
+    return CifarResNet((depth - 2) // 6, num_classes, input_shape[0])
+
+
+resnet20, resnet32, resnet56 = (partial(_resnet, depth) for depth in (20, 32, 56))     # 0.27, 0.46, 0.85 M parameters
