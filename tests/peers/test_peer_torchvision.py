@@ -16,7 +16,7 @@ CLASSES, SIZE = 1000, 64
 
 @pytest.fixture(scope="module")
 def torchvision_models():
-    """torchvision.models without its compiled operators, which no network here calls; they are declared, not defined."""
+    """torchvision.models without its compiled operators, which no network here calls: they are only declared."""
     found = importlib.util.find_spec("torchvision")
     if found is None:
         pytest.skip("torchvision is not installed")
