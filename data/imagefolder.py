@@ -35,7 +35,7 @@ def load_imagefolder(path=None, *, classes: str | None = None, validation: int |
     if not 0 < size <= resize:
         raise UsageError(f"size {size} with resize {resize}: the square must lie inside the resized image")
     tree = open_tree(data_root(path))
-    class_names, parts = _parts(tree, _listed_classes(classes) if classes else None, validation)
+    class_names, parts = _parts(tree, class_list(classes) if classes else None, validation)
     views = CentreView(size, resize), RANDOM_VIEWS[random_view](size, resize, flip, jitter)
     splits = {name: ImageFiles(tree, *part, MEAN, STD, *views, bad_image == "skip") for name, part in parts.items()}
     return make_bundle("imagefolder", splits, (3, size, size), class_names, mean=list(MEAN), std=list(STD),
@@ -73,8 +73,8 @@ def _validated(train, own, validation, what):
     return {name: ([names[k] for k in part], labels[part]) for name, part in parts.items() if len(part)}
 
 
-def _listed_classes(path):
-    """The first word of each line of a file of class names."""
+def class_list(path):
+    """The first word of each line of a file of class names; BadInput where it cannot be read or repeats one."""
     try:
         names = [line.split()[0] for line in Path(path).read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

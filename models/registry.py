@@ -28,6 +28,9 @@ REGISTRY = {
     "googlenet": googlenet,
 }
 
+# What torchvision's files of a network may hold beyond it: heads that only its own training uses.
+OPTIONAL_PREFIXES = {"googlenet": ("aux1.", "aux2.")}
+
 
 def build(name, num_classes, input_shape, constrain="inner"):
     """The model `name` for this data, its weights still to be initialised (zeros).

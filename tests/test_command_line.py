@@ -97,7 +97,7 @@ def test_evaluation_agrees_with_the_run(capsys, trained):
     report = json.loads(run(capsys, f"evaluate {trained / 'float.h5'} --json --threads 1")[1])
     assert report["top1"] == result["test_accuracy_float"]
     out = run(capsys, f"evaluate {trained / 'model.h5'} --split validation --threads 1")[1]
-    assert "n = 15" in out and "worst class" in out and "top-5" not in out
+    assert "n = 15" in out and "worst  " in out and "top-5" not in out
 
 
 def test_the_summary_of_a_file_is_that_of_the_run(capsys, trained):
@@ -221,7 +221,8 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(capsys):
               "seconds": 3.0}
     for terminal in (True, False):
         progress = Progress(2, 4, terminal=terminal)
-        progress.step()
+        progress.step("conntra", {"error": 0.5, "moves": 1234, "other": 7})
+        assert not terminal or progress.bar.postfix == "conntra error 50.00%  moves 1,234"
         progress.record(record)
         progress.say("a line")
         progress.close()

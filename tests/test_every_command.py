@@ -6,6 +6,7 @@ from tinyq.__main__ import COMMANDS, main
 MISTAKES = {
     "train": ("--levels tenary", 2),
     "evaluate": ("none.h5", 65),
+    "convert": ("none.pth out.h5 --model resnet18", 65),
     "summary": ("none.h5", 65),
     "data": ("fetch mnst", 2),
 }

@@ -8,6 +8,7 @@ from tinyq.errors import UsageError, did_you_mean, exit_code_of
 COMMANDS = {
     "train": ("tinyq.train", "train a network whose weights are confined to a few values"),
     "evaluate": ("tinyq.evaluate", "how well a trained network does on a dataset"),
+    "convert": ("tinyq.convert", "weight files of other programs to tinyq's, and back"),
     "summary": ("tinyq.summary", "layers, sizes and cost of a network"),
     "data": ("tinyq.data.__main__", "fetch and verify datasets"),
 }

@@ -6,6 +6,7 @@ import sys
 from tinyq.errors import BadInput, UsageError, did_you_mean, exit_code_of
 from tinyq.run.flags import Parser
 
+WORST = 5                               # classes that the text names
 SPLITS = ("test", "validation", "train")
 EXAMPLES = """examples:
   python -m tinyq.evaluate runs/digits_cnn-digits-cbp-001
@@ -21,13 +22,17 @@ def evaluate(argv: list[str]) -> None:
     from tinyq.run.build import use_threads
     from tinyq.run.folder import weights_file
     from tinyq.run.measure import measure
+    from tinyq.run.predictions import Predictions
     from tinyq.run.saved import load_model
 
     path = weights_file(arguments.network)
     use_threads(_threads(arguments.threads))
     model, attributes = load_model(path, arguments.model)
     dataset, bundle = _split(arguments, path, attributes)
-    scores = measure(model, dataset, bundle.num_classes)
+    predictions = Predictions(dataset, bundle.class_names) if arguments.predictions else None
+    scores = measure(model, dataset, bundle.num_classes, bundle.input_shape, each=predictions and predictions.add)
+    if predictions:
+        predictions.write(arguments.predictions)
     report = _report(arguments, attributes, bundle, scores)
     print(json.dumps(report, indent=2) if arguments.json else _text(report, path))
 
@@ -73,8 +78,8 @@ def _text(report, path):
              f"top-1        {report['top1']:.2%}   n = {report['n']:,}, {wrong:,} wrong"]
     if report["top5"] is not None:
         lines.append(f"top-5        {report['top5']:.2%}")
-    worst = report["worst_class"]
-    lines.append(f"worst class  {report['per_class'][worst]:.2%}   {worst}")
+    worst = sorted(report["per_class"].items(), key=lambda item: item[1])[:WORST]
+    lines.append("worst        " + ", ".join(f"{name} {share:.2%}" for name, share in worst))
     lines.append(f"loss         {report['loss']:.4f}")
     return "\n".join(lines)
 
@@ -97,6 +102,7 @@ def _parser():
                         "a weight file cannot choose what code runs")
     parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")
     parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: all cores)")
+    parser.add_argument("--predictions", metavar="FILE.csv", help="also save every sample's five likeliest classes")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

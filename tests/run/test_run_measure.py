@@ -5,6 +5,7 @@ from tinyq import nn
 from tinyq.autodiff import Tensor
 from tinyq.data import Table
 from tinyq.run.measure import logits_of, measure
+from tinyq.run.predictions import Predictions
 
 
 class Given(nn.Module):
@@ -16,7 +17,7 @@ class Given(nn.Module):
 
 def scores_of(logits, labels, **options):
     logits = np.array(logits, np.float32)
-    return measure(Given(), Table(logits, np.array(labels, np.int64)), logits.shape[1], **options)
+    return measure(Given(), Table(logits, np.array(labels, np.int64)), logits.shape[1], logits.shape[1:], **options)
 
 
 def test_counts_are_those_of_a_small_example():
@@ -24,7 +25,6 @@ def test_counts_are_those_of_a_small_example():
     assert scores.samples == 4 and scores.accuracy == 0.5
     assert scores.confusion.tolist() == [[1, 0, 0], [0, 1, 1], [1, 0, 0]]
     assert scores.correct.tolist() == [1, 1, 0]
-    assert scores.worst_class == (2, 0.0)
     assert scores.top5_accuracy is None
 
 
@@ -35,10 +35,12 @@ def test_ties_go_to_the_lower_class_also_among_five():
     assert scores.top5 == 5 and scores.top5_accuracy == pytest.approx(5 / 11)
 
 
-def test_the_batch_size_changes_nothing():
+def test_the_batch_size_changes_nothing(monkeypatch):
     rng = np.random.default_rng(0)
     logits, labels = rng.standard_normal((23, 12)), rng.integers(0, 12, 23)
-    whole, parts = scores_of(logits, labels), scores_of(logits, labels, batch_size=5)
+    whole = scores_of(logits, labels)
+    monkeypatch.setattr("tinyq.run.measure.MOST_NUMBERS", 5 * 12)
+    parts = scores_of(logits, labels)
     assert np.array_equal(whole.confusion, parts.confusion) and whole.top5 == parts.top5
     assert whole.loss == pytest.approx(parts.loss, rel=1e-6)
 
@@ -52,5 +54,13 @@ def test_measuring_leaves_the_mode_and_the_running_statistics_alone():
     assert all(np.array_equal(before[name], array) for name, array in model.state_dict().items())
 
 
-def test_a_class_without_samples_is_not_the_worst():
-    assert scores_of([[1, 0, 0], [0, 1, 0]], [0, 0]).worst_class == (0, 0.5)
+def test_predictions_name_the_likeliest_classes(tmp_path):
+    logits = np.array([[3, 1, 1], [9, 9, 9], [0, 5, 1]], np.float32)
+    data = Table(logits, np.array([0, 1, 2]))
+    predictions = Predictions(data, ["a", "b", "c"])
+    measure(Given(), data, 3, (3,), each=predictions.add)
+    predictions.write(tmp_path / "p.csv")
+    lines = (tmp_path / "p.csv").read_text().splitlines()
+    assert lines[0] == "sample,label,class_1,probability_1,class_2,probability_2,class_3,probability_3"
+    assert lines[1] == "0,a,a,0.786986,b,0.106507,c,0.106507"
+    assert [line.split(",")[2] for line in lines[1:]] == ["a", "a", "b"]

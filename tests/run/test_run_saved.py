@@ -81,9 +81,17 @@ def test_a_tolerance_in_the_file_is_kept_to(tmp_path):
     saved.load_model(tmp_path / "b.h5")
 
 
+def test_a_last_layer_for_other_classes_keeps_its_own_values(path):
+    model = models.build("digits_cnn", 4, (1, 8, 8)).initialise(Streams(1))
+    fc = model.fc.weight.data.copy()
+    assert saved.load_weights(path, model) == (True, ["fc.weight", "fc.bias"])
+    assert np.array_equal(model.fc.weight.data, fc) and np.array_equal(model.conv1.weight.data,
+                                                                       confined().conv1.weight.data)
+
+
 def test_starting_from_a_file_takes_its_weights_and_leaves_its_levels(path):
     model = digits_cnn()
-    saved.load_weights(path, model)
+    assert saved.load_weights(path, model) == (True, [])
     assert saved.views(model) == {} and len(np.unique(model.conv3.weight.data)) == 5
     with pytest.raises(BadInput, match="is missing"):
         saved.load_weights(path, models.build("lenet", 10, (1, 28, 28)))

@@ -15,8 +15,7 @@ from tinyq.kernels.compile import njit
 from tinyq.kernels.functions import exp_of, log_of
 from tinyq.kernels.search_layout import BLOCK, FIRST, LOSS_UNIT, OWN, SECOND
 
-LOG2_E = 1 / math.log(2)
-LN2 = math.log(2)
+LN2, LOG2_E = 0.6931471805599453, 1.4426950408889634
 LARGEST_EXPONENT = 126.0                # of the powers of two that a term may be
 LARGEST_SUM = np.float32(2.0**60)       # sums beyond it, or below its inverse, want another reference
 MANTISSA, ONE_BITS = np.int32(0x7FFFFF), np.int32(0x3F800000)

@@ -42,6 +42,7 @@ class Job:
     streams: Streams
     phases: list[Phase]
     starts_on_levels: bool          # --weights named a network that is confined already
+    drawn: list[str]                # what of it could not be taken over, being for another number of classes
 
 
 def build(config: Config) -> Job:
@@ -59,9 +60,9 @@ def build(config: Config) -> Job:
         raise UsageError(f"--method {config.method}: {config.model} has no weight to constrain (the first and the last "
                          "layer stay float); add --constrain all to constrain those too")
     model.initialise(streams)
-    starts_on_levels = bool(config.weights) and load_weights(weights_file(config.weights), model)
+    starts_on_levels, drawn = load_weights(weights_file(config.weights), model) if config.weights else (False, [])
     loader = Loader(bundle.train, config.batch_size, streams, shuffle=True, augment=True, workers=config.workers)
-    return Job(config, bundle, model, loader, streams, phases_of(config, model), starts_on_levels)
+    return Job(config, bundle, model, loader, streams, phases_of(config, model), starts_on_levels, drawn)
 
 
 def load_data(config: Config) -> DataBundle:

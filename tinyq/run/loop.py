@@ -121,7 +121,8 @@ class Loop:
     def _measure(self, phase, part):
         if part is None:
             return None
-        return measure(self.job.model, part, self.job.bundle.num_classes,
+        bundle = self.job.bundle
+        return measure(self.job.model, part, bundle.num_classes, bundle.input_shape,
                        before_batch=lambda: self._stop_if_asked(phase))
 
     def _record(self, phase, figures):

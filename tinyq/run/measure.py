@@ -1,4 +1,5 @@
 """How well a network does on one split of a dataset."""
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -6,7 +7,7 @@ import numpy as np
 from tinyq import nn
 from tinyq.autodiff import Tensor, no_record
 
-BATCH = 500
+BATCH, MOST_NUMBERS = 500, 1 << 22      # samples in a batch at most, and what their inputs may hold together
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +34,6 @@ class Scores:
         """Share of samples whose class is among the five largest logits; None below ten classes."""
         return self.top5 / self.samples if len(self.correct) >= 10 else None
 
-    @property
-    def worst_class(self) -> tuple[int, float]:
-        """The class recognised least often, and how often."""
-        held = np.maximum(self.confusion.sum(axis=1), 1)
-        share = np.where(self.confusion.sum(axis=1) > 0, self.correct / held, 1.0)
-        return int(share.argmin()), float(share.min())
-
 
 def logits_of(model, x):
     """What the model in evaluation mode makes of a batch: an array (n, classes); its mode is restored."""
@@ -52,11 +46,12 @@ def logits_of(model, x):
         model.train(training)
 
 
-def measure(model, dataset, num_classes: int, batch_size: int = BATCH, before_batch=None) -> Scores:
+def measure(model, dataset, num_classes: int, input_shape, before_batch=None, each=None) -> Scores:
     """Run a whole split through the model; on a tie of logits the lower class counts as the prediction.
 
-    before_batch() is called ahead of each batch and may raise, to stop here.
+    before_batch() is called ahead of each batch and may raise, to stop here; each(samples, labels, logits) behind it.
     """
+    batch_size = max(1, min(BATCH, MOST_NUMBERS // math.prod(input_shape)))
     loss, top5 = 0.0, 0
     confusion = np.zeros((num_classes, num_classes), np.int64)
     for start in range(0, len(dataset), batch_size):
@@ -67,7 +62,15 @@ def measure(model, dataset, num_classes: int, batch_size: int = BATCH, before_ba
         loss += nn.cross_entropy(Tensor(logits), y).item() * len(y)
         np.add.at(confusion, (y, logits.argmax(axis=1)), 1)
         top5 += np.count_nonzero(_rank_of_label(logits, y) < 5)
+        if each:
+            each(_kept(dataset, start, batch_size), y, logits)
     return Scores(loss / confusion.sum(), confusion.diagonal().copy(), int(top5), confusion)
+
+
+def _kept(dataset, start, batch_size):
+    """The samples of a batch, but for unreadable images that were skipped."""
+    skipped = getattr(dataset, "skipped", {})
+    return np.array([i for i in range(start, min(start + batch_size, len(dataset))) if i not in skipped], np.int64)
 
 
 def _rank_of_label(logits, y):

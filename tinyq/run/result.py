@@ -63,7 +63,7 @@ def summary(outcome: dict) -> str:
 def _accuracy(job, dataset, before_batch):
     if dataset is None:
         return None
-    return measure(job.model, dataset, job.bundle.num_classes, before_batch=before_batch).accuracy
+    return measure(job.model, dataset, job.bundle.num_classes, job.bundle.input_shape, before_batch).accuracy
 
 
 def _percent(accuracy):

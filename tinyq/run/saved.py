@@ -88,11 +88,29 @@ def load_model(path, name: str | None = None):
     return model, attributes
 
 
-def load_weights(path, model) -> bool:
-    """Start a model from the weights in a file; returns whether some lie on levels, which are left behind."""
-    held = files.read(path, model.state_dict())
-    model.load_state_dict(held.state, source=str(path))
-    return bool(held.levels)
+def load_weights(path, model) -> tuple[bool, list[str]]:
+    """Start a model from the weights in a file.
+
+    Where the file is of the same network for another number of classes, the last layer keeps the values it has.
+    Returns (whether some weights lie on levels, which are left behind; the names of those that were kept).
+    """
+    own = model.state_dict()
+    state = {name: array for name, array in _of_file(path, own).items()}
+    held = files.read(path, state)
+    kept = [name for name, array in own.items() if array.shape != state[name].shape]
+    model.load_state_dict({**held.state, **{name: own[name] for name in kept}}, source=str(path))
+    return bool(held.levels), kept
+
+
+def _of_file(path, own):
+    """The state_dict that the file must hold: the model's own, its last layer with the file's number of classes."""
+    classes = files.attributes_of(path).get("class_names")
+    last = next(reversed(own)).rpartition(".")[0]
+    outputs = len(own[f"{last}.weight"]) if f"{last}.weight" in own else 0
+    if not isinstance(classes, list) or not classes or len(classes) == outputs:
+        return own
+    return {name: np.zeros((len(classes), *array.shape[1:]), array.dtype) if name.startswith(f"{last}.") else array
+            for name, array in own.items()}
 
 
 def check_probe(path, model, held: Weights) -> None:

@@ -92,6 +92,8 @@ def _carry_out(job: Job, folder: Path, position: Position, states) -> dict:
     steps_per_epoch = -(-len(job.loader) // job.config.accumulate)
     progress = Progress(epochs, steps_per_epoch, position.steps)
     progress.say(f"data: {splits(job.bundle)}")
+    if job.drawn:
+        progress.say(f"{job.config.weights} is for another number of classes: {' and '.join(job.drawn)} drawn anew")
     try:
         with stop_request() as request:
             def heed():
@@ -121,7 +123,7 @@ def _keep_float_network(job, folder, position, journal, progress, heed):
     attributes = saved.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
     weight_files.write(folder / FLOAT_FILE, saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle)))
     if job.bundle.test is not None:
-        scores = measure(job.model, job.bundle.test, job.bundle.num_classes, before_batch=heed)
+        scores = measure(job.model, job.bundle.test, job.bundle.num_classes, job.bundle.input_shape, heed)
         position.test_accuracy_float = scores.accuracy
         journal.append({"record": "float", "step": position.steps, "test_accuracy": scores.accuracy})
         progress.say(f"float network: test error {1 - scores.accuracy:.2%}, kept in {folder / FLOAT_FILE}")

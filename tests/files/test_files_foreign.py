@@ -1,0 +1,187 @@
+"""Weight files of other programs: what they hold is read to the bit, and what they want to run is not."""
+import io
+import json
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+from tinyq.errors import BadInput
+from tinyq.files import safetensors, torch_weights
+
+
+class Hostile:
+    """Its pickle calls a function when it is loaded."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def saved_as_torch_would(path, pickled, storages=(), compression=zipfile.ZIP_STORED, extra=()):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("m/data.pkl", pickled)
+        for key, data in [*storages, *extra]:
+            archive.writestr(f"m/data/{key}", data)
+    return path
+
+
+def tensor(offset=0, shape=(2, 3), strides=(3, 1), count=6, name="w", kind="FloatStorage", key="0"):
+    """The pickle of {name: tensor}, instruction by instruction."""
+    def number(n):
+        return b"\x8a\x08" + struct.pack("<q", n)
+
+    def text(value):
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    def numbers(values):
+        return b"(" + b"".join(map(number, values)) + b"t"
+
+    kind = b"ctorch\n" + kind.encode() + b"\n"
+    storage = b"(" + text("storage") + kind + text(key) + text("cpu") + number(count) + b"tQ"
+    rebuilt = (b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + number(offset) + numbers(shape) + numbers(strides)
+               + b"\x89" + b"ccollections\nOrderedDict\n)R" + b"tR")
+    return b"\x80\x02}" + text(name) + rebuilt + b"s."
+
+
+VALUES = np.arange(6, dtype="<f4")
+
+
+def test_a_tensor_is_a_view_of_its_storage(tmp_path):
+    path = saved_as_torch_would(tmp_path / "a.pth", tensor(1, (2, 2), (1, 3)), [("0", VALUES.tobytes())])
+    np.testing.assert_array_equal(torch_weights.read(path)["w"], [[1, 4], [2, 5]])
+
+
+@pytest.mark.parametrize("pickled, reason", [
+    (pickle.dumps({"w": Hostile(print, "run")}, 2), "wants to use"),
+    (pickle.dumps({"w": Hostile(eval, "1")}, 4), "wants to use"),
+    (b"cos\nsystem\n(X\x02\x00\x00\x00lstR.", "wants to use os.system"),
+    (b"(X\x02\x00\x00\x00lsios\nsystem\n.", "is not one that weights need"),
+    (b"\x80\x02}X\x01\x00\x00\x00w(ctorch\nFloatStorage\n)Rs.", "calls what is no function"),
+    (b"\x80\x02" + b"]" * 100_000, "ends too early"),
+    (b"\x80\x02h\x07.", "refers to what is not there"),
+    (b"\x80\x02\x8a\xff" + bytes(255) + b".", "a number is too long"),
+    (b"\x80\x02X\xff\xff\xff\x7fabc", "ends too early"),
+    (b"\x80\x02}.", "holds no state_dict"),
+    (b"\x80\x02}X\x01\x00\x00\x00wK\x01s.", "'w' is no tensor"),
+    (b"\x80\x02]q\x00h\x00a.", "holds no state_dict"),
+    (b"", "ends too early"),
+    (tensor(count=7), "a storage has 24 bytes, not 28"),
+    (tensor(shape=(2, 4)), "reaches beyond its storage"),
+    (tensor(shape=(1 << 40, 3), strides=(0, 1)), "larger than the file"),
+    (tensor(offset=-1), "not described as it should be"),
+    (tensor(strides=(1,)), "do not fit"),
+    (tensor(key="../../etc/passwd"), "is missing"),
+    (tensor(kind="QInt8Storage"), "wants to use torch.QInt8Storage"),
+], ids=lambda value: "" if isinstance(value, bytes) else value.replace(" ", "-"))
+def test_a_broken_or_hostile_pickle_is_refused_and_nothing_is_run(tmp_path, capfd, pickled, reason):
+    path = saved_as_torch_would(tmp_path / "a.pth", pickled, [("0", VALUES.tobytes())])
+    with pytest.raises(BadInput, match=reason):
+        torch_weights.read(path)
+    assert capfd.readouterr().out == ""
+
+
+def test_a_broken_or_hostile_archive_is_refused(tmp_path):
+    good = saved_as_torch_would(tmp_path / "good.pth", tensor(), [("0", VALUES.tobytes())]).read_bytes()
+    bomb = saved_as_torch_would(tmp_path / "bomb.pth", tensor(), [("0", bytes(10**7))], zipfile.ZIP_DEFLATED)
+    with pytest.raises(BadInput, match="compressed"):
+        torch_weights.read(bomb)
+    for cut in range(0, len(good), 7):
+        (tmp_path / "cut.pth").write_bytes(good[:cut])
+        with pytest.raises(BadInput, match="cut.pth: not readable as PyTorch weights"):
+            torch_weights.read(tmp_path / "cut.pth")
+    with zipfile.ZipFile(tmp_path / "two.pth", "w") as archive:
+        archive.writestr("a/data.pkl", tensor())
+        archive.writestr("b/data.pkl", tensor())
+    with pytest.raises(BadInput, match="one folder with one data.pkl"):
+        torch_weights.read(tmp_path / "two.pth")
+    with pytest.raises(BadInput, match="cannot be read"):
+        torch_weights.read(tmp_path / "none.pth")
+
+
+def test_flipped_bytes_never_do_worse_than_a_refusal(tmp_path):
+    good = saved_as_torch_would(tmp_path / "good.pth", tensor(), [("0", VALUES.tobytes())]).read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(400):
+        data = bytearray(good)
+        for at in random.integers(0, len(data), 3):
+            data[at] = random.integers(0, 256)
+        (tmp_path / "mutant.pth").write_bytes(data)
+        try:
+            torch_weights.read(tmp_path / "mutant.pth")
+        except BadInput:
+            pass
+
+
+ARRAYS = {"b": np.arange(3, dtype=np.int64), "a.weight": VALUES.reshape(2, 3), "scalar": np.float32(2).reshape(())}
+
+
+def test_safetensors_come_back_to_the_bit_and_are_the_same_bytes_again(tmp_path):
+    for name in ("one", "two"):
+        safetensors.write(tmp_path / name, dict(reversed(ARRAYS.items())) if name == "two" else ARRAYS)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    for name, array in safetensors.read(tmp_path / "one").items():
+        assert array.dtype == ARRAYS[name].dtype and array.shape == ARRAYS[name].shape
+        np.testing.assert_array_equal(array, ARRAYS[name])
+
+
+def test_other_programs_read_what_is_written(tmp_path):
+    numpy_reader = pytest.importorskip("safetensors.numpy")
+    safetensors.write(tmp_path / "a.safetensors", ARRAYS)
+    for name, array in numpy_reader.load_file(tmp_path / "a.safetensors").items():
+        np.testing.assert_array_equal(array, ARRAYS[name])
+    numpy_reader.save_file({"half": VALUES.astype(np.float16)}, tmp_path / "b.safetensors")
+    np.testing.assert_array_equal(safetensors.read(tmp_path / "b.safetensors")["half"], VALUES)
+
+
+def entry(begin, end, shape=(1,), dtype="F32"):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+@pytest.mark.parametrize("header, size, reason", [
+    ({"w": entry(0, 8)}, 8, "not those of its shape"),
+    ({"w": entry(0, 4), "v": entry(0, 4)}, 4, "overlap"),
+    ({"w": entry(4, 8)}, 8, "gaps"),
+    ({"w": entry(0, 4)}, 9, "do not end with the file"),
+    ({"w": entry(0, 1 << 40, (1 << 38,))}, 8, "do not end with the file"),
+    ({"w": entry(0, 4, (-1,))}, 4, "no whole numbers"),
+    ({"w": entry(0, 4, dtype="F8")}, 4, "of a type"),
+    ({"w": [1]}, 4, "not described"),
+    ([1], 0, "no object"),
+    ('{"w": 1, "w": 2}', 0, "there twice"),
+    ("[" * 100_000, 0, "not readable"),
+    (b"\xff\xfe", 0, "not readable"),
+], ids=str)
+def test_a_broken_safetensors_file_is_refused(tmp_path, header, size, reason):
+    text = header if isinstance(header, bytes) else (header if isinstance(header, str) else json.dumps(header)).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(size))
+    with pytest.raises(BadInput, match=reason):
+        safetensors.read(tmp_path / "a.safetensors")
+
+
+def test_a_header_longer_than_the_file_is_refused(tmp_path):
+    for data in (b"", b"1234567", struct.pack("<Q", 1 << 60), struct.pack("<Q", 100) + b"{}"):
+        (tmp_path / "a.safetensors").write_bytes(data)
+        with pytest.raises(BadInput, match="a.safetensors: not readable as safetensors"):
+            safetensors.read(tmp_path / "a.safetensors")
+
+
+def test_torch_itself(tmp_path):
+    torch = pytest.importorskip("torch")
+    x = torch.arange(24.0).reshape(4, 6)
+    state = {"turned": x.t(), "part": x[1:, 2:5], "half": x.half(), "brain": x.bfloat16(), "double": x.double(),
+             "count": torch.tensor(3)}
+    wrapped = {"state_dict": {f"module.{name}": value for name, value in state.items()}, "epoch": 3}
+    for zipped in (True, False):
+        buffer = io.BytesIO()
+        torch.save(wrapped, buffer, _use_new_zipfile_serialization=zipped)
+        (tmp_path / "a.pth").write_bytes(buffer.getvalue())
+        found = torch_weights.read(tmp_path / "a.pth")
+        assert list(found) == list(state)
+        for name, value in state.items():
+            np.testing.assert_array_equal(found[name], value.float().numpy())
+        assert found["count"].dtype == np.int64 and found["brain"].dtype == np.float32

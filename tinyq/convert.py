@@ -1,0 +1,58 @@
+"""`python -m tinyq.convert`: weight files of other programs to tinyq's, and back."""
+import argparse
+import sys
+from pathlib import Path
+
+from tinyq.errors import UsageError, exit_code_of
+from tinyq.run.flags import Parser
+
+EXAMPLES = """examples:
+  python -m tinyq.convert resnet18.pth resnet18.h5 --model resnet18
+  python -m tinyq.convert resnet18.pth resnet18.h5 --model resnet18 --classes imagenet_classes.txt
+  python -m tinyq.convert runs/resnet18-imagefolder-cbp-001 resnet18-ternary.safetensors"""
+
+
+def convert(argv: list[str]) -> None:
+    """Convert in the direction that the file names say, and print one line."""
+    arguments = _parser().parse_known_and_refuse_others(argv)
+    from tinyq.data.imagefolder import class_list
+    from tinyq.run import conversion
+    from tinyq.run.folder import weights_file
+
+    target = Path(arguments.target).suffix.lower()
+    if target in conversion.SAFETENSORS:
+        print(conversion.to_safetensors(weights_file(arguments.source), arguments.target, arguments.model))
+        return
+    if target not in conversion.TINYQ:
+        raise UsageError(f"{arguments.target}: convert writes .h5 and .safetensors")
+    if arguments.model is None:
+        raise UsageError("--model: say which network it is, for example --model resnet18")
+    names = class_list(arguments.classes) if arguments.classes else None
+    print(conversion.to_tinyq(arguments.source, arguments.target, arguments.model, names, _shape(arguments)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return exit_code_of(convert, sys.argv[1:] if argv is None else argv)
+
+
+def _shape(arguments):
+    try:
+        return tuple(map(int, arguments.input_shape.split(",")))
+    except ValueError:
+        raise UsageError("--input-shape takes whole numbers, such as 3,224,224") from None
+
+
+def _parser():
+    parser = Parser(prog="python -m tinyq.convert", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
+                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", metavar="IN", help=".pth, .pt, .bin (PyTorch) or .safetensors; or a run or model.h5")
+    parser.add_argument("target", metavar="OUT", help="OUT.h5, or from tinyq's own OUT.safetensors")
+    parser.add_argument("--model", metavar="NAME", help="the network whose weights they are")
+    parser.add_argument("--classes", metavar="FILE", help="the classes' names, one a line (by default numbers)")
+    parser.add_argument("--input-shape", default="3,224,224", metavar="C,H,W", help="of one image (3,224,224)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
