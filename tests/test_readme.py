@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tinyq import evaluate, summary, train
+from tinyq import convert, evaluate, summary, train
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
-COMMANDS = {"train": train.main, "evaluate": evaluate.main, "summary": summary.main}
+COMMANDS = {"train": train.main, "evaluate": evaluate.main, "summary": summary.main, "convert": convert.main}
 
 
 def blocks(language):
