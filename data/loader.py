@@ -23,19 +23,15 @@ class Loader:
     """One split, batch by batch: `for batch in loader.epoch(3)`; len() is the number of batches."""
 
     def __init__(self, dataset: Dataset, batch_size: int, streams: Streams | None = None, shuffle: bool = False,
-                 augment: bool = False, workers: int = 0, drop_last: bool = False):
-        """`streams`, the run's, is needed to shuffle or augment. `workers` threads prepare batches ahead; 0: none do.
-
-        `drop_last` leaves out a last batch that is not full.
-        """
+                 augment: bool = False, workers: int = 0):
+        """`streams`, the run's, is needed to shuffle or augment. `workers` threads prepare batches ahead; 0: none do."""
         assert batch_size > 0 and (streams is not None or not (shuffle or augment))
         self.dataset, self.batch_size, self.streams = dataset, batch_size, streams
-        self.shuffle, self.augment, self.workers, self.drop_last = shuffle, augment, workers, drop_last
+        self.shuffle, self.augment, self.workers = shuffle, augment, workers
 
     def __len__(self):
         """Batches in an epoch."""
-        full, rest = divmod(len(self.dataset), self.batch_size)
-        return full + (rest > 0 and not self.drop_last)
+        return -(-len(self.dataset) // self.batch_size)
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, without the first `start` of them (those a resumed run has done).

@@ -54,12 +54,9 @@ def test_an_epoch_goes_on_where_it_was_left(start, workers):
     assert bits(loader.epoch(2, start)) == bits(loader.epoch(2))[start:]
 
 
-@pytest.mark.parametrize("n, batch_size, drop_last, expected", [
-    (50, 8, False, [8] * 6 + [2]), (50, 8, True, [8] * 6), (48, 8, False, [8] * 6), (48, 8, True, [8] * 6),
-    (3, 8, False, [3]), (3, 8, True, []),
-])
-def test_lengths_of_batches(n, batch_size, drop_last, expected):
-    loader = data.Loader(images(n), batch_size, drop_last=drop_last)
+@pytest.mark.parametrize("n, batch_size, expected", [(50, 8, [8] * 6 + [2]), (48, 8, [8] * 6), (3, 8, [3])])
+def test_lengths_of_batches(n, batch_size, expected):
+    loader = data.Loader(images(n), batch_size)
     assert [len(b.y) for b in loader.epoch()] == expected and len(loader) == len(expected)
 
 
