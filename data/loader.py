@@ -24,7 +24,7 @@ class Loader:
 
     def __init__(self, dataset: Dataset, batch_size: int, streams: Streams | None = None, shuffle: bool = False,
                  augment: bool = False, workers: int = 0):
-        """`streams`, the run's, is needed to shuffle or augment. `workers` threads prepare batches ahead; 0: none do."""
+        """`streams`, the run's, is needed to shuffle or augment; `workers` threads prepare batches ahead (0: none)."""
         assert batch_size > 0 and (streams is not None or not (shuffle or augment))
         self.dataset, self.batch_size, self.streams = dataset, batch_size, streams
         self.shuffle, self.augment, self.workers = shuffle, augment, workers
