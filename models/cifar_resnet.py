@@ -2,7 +2,7 @@
 from functools import partial
 
 from tinyq.autodiff import shape
-from tinyq.errors import UsageError
+from tinyq.models.images import require_images
 from tinyq.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential, init
 
 _conv3x3 = partial(Conv2d, kernel_size=3, padding=1, bias=False, initial_weight=init.kaiming_normal)
@@ -63,9 +63,7 @@ def _stage(c_in, c_out, blocks, stride):
 
 def _resnet(depth, num_classes, input_shape):
     """A residual network of 6 n + 2 layers for images of any size from 8x8 up (the paper's: 32x32)."""
-    if len(input_shape) != 3 or min(input_shape[1:]) < 8:
-        raise UsageError(f"--model resnet{depth} takes (channels, height, width) images of 8x8 or more; "
-                         f"the data's inputs are {input_shape}")
+    require_images(f"resnet{depth}", input_shape, 8)
     return CifarResNet((depth - 2) // 6, num_classes, input_shape[0])
 
 

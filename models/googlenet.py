@@ -2,6 +2,7 @@
 import numpy as np
 
 from tinyq.autodiff import shape
+from tinyq.errors import UsageError, did_you_mean
 from tinyq.models.images import require_images
 from tinyq.nn import (
     AdaptiveAvgPool2d,
@@ -25,16 +26,23 @@ INCEPTIONS = (
     ("inception4e", 528, 256, 160, 320, 32, 128, 128), ("maxpool4", 2),
     ("inception5a", 832, 256, 160, 320, 32, 128, 128), ("inception5b", 832, 384, 192, 384, 48, 128, 128))
 
+# The auxiliary heads: name, the inception whose output they classify, its channels; and their share of the loss.
+HEADS, SHARE = (("aux1", "inception4a", 512), ("aux2", "inception4d", 528)), 0.3
+
 # ImageNet's normalisation undone and replaced by that of the network's first training, (x - 0.5) / 0.5.
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+FACTOR, SHIFT = STD / 0.5, (MEAN - 0.5) / 0.5
+
+LEAST_SIZE = 15                     # below it a pooling finds nothing
+AUXILIARY, PLAIN = "aux", "plain"   # what may follow the name on the command line
 
 
 class BasicConv2d(Module):
     """Convolution, batch norm, ReLU."""
 
-    def __init__(self, c_in, c_out, kernel_size, **geometry):
-        """No bias: batch norm would take it away."""
-        self.conv = Conv2d(c_in, c_out, kernel_size, bias=False, initial_weight=init.normal_of_hundredths, **geometry)
+    def __init__(self, c_in, c_out, kernel_size, **options):
+        """No bias: batch norm would take it away. options: Conv2d's."""
+        self.conv = Conv2d(c_in, c_out, kernel_size, bias=False, initial_weight=init.normal_of_hundredths, **options)
         self.bn, self.relu = BatchNorm2d(c_out, eps=0.001), ReLU()
 
     def forward(self, x):
@@ -58,33 +66,85 @@ class Inception(Module):
         return shape.concatenate(*(branch(x) for branch in branches), axis=1)
 
 
-class GoogLeNet(Module):
-    """Nine inceptions behind a stem, without the auxiliary heads: (n, 3, h, w) to (n, num_classes)."""
+class InceptionAux(Module):
+    """An auxiliary classifier (the paper's section 5): (n, c_in, h, w) to (n, num_classes).
 
-    def __init__(self, num_classes):
-        """Inputs are photographs normalised by ImageNet's mean and deviation, as torchvision's weights expect them."""
-        self.conv1 = BasicConv2d(3, 64, 7, stride=2, padding=3)
+    Training alone runs it, so no method confines its weights.
+    """
+
+    def __init__(self, c_in, num_classes):
+        """Of the activations it takes the means of 4 x 4 fields."""
+        self.avgpool, self.flatten = AdaptiveAvgPool2d(4), Flatten()
+        self.conv = BasicConv2d(c_in, 128, 1, constrained=False)
+        self.fc1, self.relu, self.dropout = _linear(128 * 4 * 4, 1024, constrained=False), ReLU(), Dropout(0.7)
+        self.fc2 = _linear(1024, num_classes, constrained=False)
+
+    def forward(self, x):
+        """(n, c_in, h, w) to logits (n, num_classes)."""
+        x = self.flatten(self.conv(self.avgpool(x)))
+        return self.fc2(self.dropout(self.relu(self.fc1(x))))
+
+
+class GoogLeNet(Module):
+    """Nine inceptions behind a stem: (n, c, h, w) to (n, num_classes)."""
+
+    def __init__(self, num_classes, c_in=3, auxiliary=False, transform_input=True):
+        """auxiliary: add the two heads to training. transform_input: the inputs are RGB photographs normalised by
+        ImageNet's mean and deviation, and the network, as torchvision's pretrained one, wants other ones.
+        """
+        self.transform_input = transform_input
+        self.conv1 = BasicConv2d(c_in, 64, 7, stride=2, padding=3)
         self.maxpool1 = MaxPool2d(3, stride=2, ceil_mode=True)
         self.conv2, self.conv3 = BasicConv2d(64, 64, 1), BasicConv2d(64, 192, 3, padding=1)
         self.maxpool2 = MaxPool2d(3, stride=2, ceil_mode=True)
         for name, *widths in INCEPTIONS:
             pooling = len(widths) == 1
             setattr(self, name, MaxPool2d(*widths, stride=2, ceil_mode=True) if pooling else Inception(*widths))
+        self.heads = {}
+        for name, source, channels in HEADS if auxiliary else ():
+            self.heads[source] = head = InceptionAux(channels, num_classes)
+            setattr(self, name, head)
         self.avgpool, self.flatten, self.dropout = AdaptiveAvgPool2d(1), Flatten(), Dropout(0.2)
-        self.fc = Linear(1024, num_classes, initial_weight=init.normal_of_hundredths)
+        self.fc = _linear(1024, num_classes)
 
     def forward(self, x):
-        """(n, 3, h, w) to logits (n, num_classes)."""
-        factor, shift = ((STD / 0.5), (MEAN - 0.5) / 0.5)
-        x = x * factor.astype(x.dtype).reshape(1, 3, 1, 1) + shift.astype(x.dtype).reshape(1, 3, 1, 1)
+        """(n, c, h, w) to logits (n, num_classes)."""
+        return self._outputs(x, heads={})[0]
+
+    def training_outputs(self, x):
+        """The logits, and those of the auxiliary heads with their share of the loss."""
+        return self._outputs(x, self.heads)
+
+    def _outputs(self, x, heads):
+        if self.transform_input:
+            x = x * _per_channel(FACTOR, x.dtype) + _per_channel(SHIFT, x.dtype)
         x = self.maxpool1(self.conv1(x))
         x = self.maxpool2(self.conv3(self.conv2(x)))
+        auxiliary = []
         for name, *_ in INCEPTIONS:
             x = getattr(self, name)(x)
-        return self.fc(self.dropout(self.flatten(self.avgpool(x))))
+            if name in heads:
+                auxiliary.append((SHARE, heads[name](x)))
+        return self.fc(self.dropout(self.flatten(self.avgpool(x)))), auxiliary
 
 
-def googlenet(num_classes, input_shape):
-    """The network, for RGB images of 32x32 or more (224x224 in the paper)."""
-    require_images("googlenet", input_shape, 32, channels=3)
-    return GoogLeNet(num_classes)
+def googlenet(num_classes, input_shape, argument=None):
+    """The network, for images of 15x15 or more (224x224 in the paper).
+
+    argument: "aux" adds the auxiliary heads, "plain" leaves out the input's transformation, which only RGB images
+    get; "aux,plain" does both.
+    """
+    require_images("googlenet", input_shape, LEAST_SIZE)
+    wishes = [] if argument is None else argument.split(",")
+    for wish in wishes:
+        if wish not in (AUXILIARY, PLAIN):
+            raise UsageError(f"--model googlenet:{argument}: {did_you_mean(wish, (AUXILIARY, PLAIN))}")
+    return GoogLeNet(num_classes, input_shape[0], AUXILIARY in wishes, PLAIN not in wishes and input_shape[0] == 3)
+
+
+def _linear(n_in, n_out, constrained=True):
+    return Linear(n_in, n_out, constrained=constrained, initial_weight=init.normal_of_hundredths)
+
+
+def _per_channel(values, dtype):
+    return values.astype(dtype).reshape(1, 3, 1, 1)

@@ -1,4 +1,6 @@
 """Models by name."""
+import inspect
+
 from tinyq import nn
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.models.alexnet import alexnet, alexnet_bn
@@ -35,11 +37,12 @@ OPTIONAL_PREFIXES = {"googlenet": ("aux1.", "aux2.")}
 def build(name, num_classes, input_shape, constrain="inner"):
     """The model `name` for this data, its weights still to be initialised (zeros).
 
-    name: one of REGISTRY, with an argument after a colon where it takes one ("mlp:100,50"), or a user's
-    "path/to/file.py:factory", called as factory(num_classes, input_shape): it returns a tinyq.nn.Module that maps a
-    Tensor (n, *input_shape) to logits (n, num_classes). input_shape: (c, h, w) or (features,). constrain: the weights
-    a method may confine ("inner", "all", "none"). "inner" leaves out the first and the last conv or linear layer: of a
-    user's model, of those that a traced sample met, in that order; one made with constrained=False stays float.
+    name: one of REGISTRY, with an argument after a colon where it takes one ("mlp:100,50", "googlenet:aux"), or a
+    user's "path/to/file.py:factory", called as factory(num_classes, input_shape): it returns a tinyq.nn.Module that
+    maps a Tensor (n, *input_shape) to logits (n, num_classes). input_shape: (c, h, w) or (features,). constrain: the
+    weights a method may confine ("inner", "all", "none"). "inner" leaves out the first and the last conv or linear
+    layer: of a user's model, of those that a traced sample met, in that order; one made with constrained=False stays
+    float.
     UsageError says in one line what is wrong, in a user's file with its line.
     """
     base, colon, argument = name.partition(":")
@@ -48,7 +51,7 @@ def build(name, num_classes, input_shape, constrain="inner"):
         return nn.constrain(model, constrain, weights)
     if base not in REGISTRY:
         raise UsageError(f"--model {name}: no such model; {did_you_mean(base, REGISTRY)}; or path/to/file.py:factory")
-    if colon and REGISTRY[base] is not mlp:
+    if colon and "argument" not in inspect.signature(REGISTRY[base]).parameters:
         raise UsageError(f"--model {name}: {base} takes no argument")
     model = REGISTRY[base](num_classes, tuple(input_shape), *([argument] if colon else []))
     return nn.constrain(model, constrain)

@@ -85,8 +85,8 @@ def _downsample(c_in, c_out, stride):
 
 
 def _resnet(name, block, blocks, num_classes, input_shape, small=False):
-    """One of the networks, for images of 32x32 or more (the paper's: 224x224)."""
-    require_images(name, input_shape, 32)
+    """One of the networks, for images of any size from 8x8 up (the paper's: 224x224)."""
+    require_images(name, input_shape, 8)
     return ResNet(block, blocks, num_classes, input_shape[0], small)
 
 

@@ -18,13 +18,14 @@ SIZES = {                           # model, classes, input: parameters
     ("resnet32", 10, CIFAR): 464_154,
     ("resnet56", 10, CIFAR): 853_018,
     ("cifar_resnet18", 10, CIFAR): 11_173_962,
-    ("alexnet", 1000, PHOTOGRAPH): 61_100_840,              # these as torchvision's, GoogLeNet's without its heads
+    ("alexnet", 1000, PHOTOGRAPH): 61_100_840,              # these as torchvision's
     ("alexnet_bn", 1000, PHOTOGRAPH): 61_110_184,
     ("resnet18", 1000, PHOTOGRAPH): 11_689_512,
     ("resnet34", 1000, PHOTOGRAPH): 21_797_672,
     ("resnet50", 1000, PHOTOGRAPH): 25_557_032,
     ("resnet101", 1000, PHOTOGRAPH): 44_549_160,
     ("googlenet", 1000, PHOTOGRAPH): 6_624_904,
+    ("googlenet:aux", 1000, PHOTOGRAPH): 13_004_888,
 }
 INNER = {
     "lenet": ["conv2", "fc1", "fc2"],
@@ -39,7 +40,7 @@ def test_parameter_counts(key, count):
     assert sum(p.size for p in models.build(*key).parameters()) == count
 
 
-@pytest.mark.parametrize("key", [key for key in SIZES if key[0] not in ("resnet56", "resnet101")], ids=str)
+@pytest.mark.parametrize("key", [key for key in SIZES if key[0] not in ("resnet56", "resnet101", "alexnet_bn")], ids=str)
 def test_every_model_maps_its_input_to_logits(key):
     name, num_classes, input_shape = key
     model = models.build(*key).initialise(Streams(0)).eval()
@@ -77,6 +78,10 @@ def test_a_shortcut_subsamples_and_adds_zero_channels():
     ("digits_cnn", MNIST, "takes (channels, 8, 8) images"),
     ("resnet20", (4,), "--model resnet20 takes"),
     ("lenet:5", MNIST, "lenet takes no argument"),
+    ("resnet18", (3, 7, 8), "images of 8x8 or more; the data's inputs are (3, 7, 8)"),
+    ("alexnet", (3, 64, 62), "images of 63x63 or more"),
+    ("googlenet", (3, 14, 14), "images of 15x15 or more"),
+    ("googlenet:heads", PHOTOGRAPH, "choose from: aux, plain"),
     ("mlp:", (4,), "such as mlp:100"),
     ("mlp:8,x", (4,), "such as mlp:100"),
     ("mlp:8,0", (4,), "such as mlp:100"),

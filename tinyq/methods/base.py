@@ -72,7 +72,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step saw: the mean loss of its samples, and the objective (loss and whatever a method adds)."""
+    """What one step saw: the mean loss of its samples, and the objective, to which auxiliary heads and a method add."""
 
     loss: float
     objective: float
@@ -89,21 +89,30 @@ def gradient_step(model, optimizer, batches, *, label_smoothing=0.0, adjust=None
     """
     optimizer.zero_grad()
     samples = sum(len(batch.y) for batch in batches)
-    loss, correct = 0.0, 0
+    objective, loss, correct = 0.0, 0.0, 0
     for batch in batches:
-        logits = model(Tensor(batch.x))
-        mean = nn.cross_entropy(logits, batch.y, label_smoothing)
-        require_finite(mean.item(), "the loss")
+        total, own, logits = _losses(model, batch, label_smoothing)
+        require_finite(total.item(), "the loss")
         share = len(batch.y) / samples
-        mean.backward(np.full(mean.shape, share, mean.dtype))
-        loss += share * mean.item()
+        total.backward(np.full(total.shape, share, total.dtype))
+        objective += share * total.item()
+        loss += share * own.item()
         correct += np.count_nonzero(logits.data.argmax(axis=1) == batch.y)
     _require_finite_gradients(model, optimizer)
-    objective = loss + (adjust() if adjust else 0.0)
+    objective += adjust() if adjust else 0.0
     optimizer.step(where=where)
     if after:
         after()
     return Step(loss, objective, int(correct), samples)
+
+
+def _losses(model, batch, label_smoothing):
+    """(what is lowered, the network's own loss, its logits): the first has the auxiliary heads' shares added."""
+    logits, auxiliary = model.training_outputs(Tensor(batch.x))
+    own = total = nn.cross_entropy(logits, batch.y, label_smoothing)
+    for share, output in auxiliary:
+        total = total + share * nn.cross_entropy(output, batch.y, label_smoothing)
+    return total, own, logits
 
 
 def require_finite(value, what):

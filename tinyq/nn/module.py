@@ -22,6 +22,13 @@ class Module:
         """The layer's function, Tensor to Tensor."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
+    def training_outputs(self, x):
+        """(logits, [(share, logits)]): what a training step takes its loss of.
+
+        The list is of auxiliary classifiers, of whose losses a share is added; a network that has them says so here.
+        """
+        return self(x), []
+
     def __call__(self, *inputs):
         """Run `forward`."""
         return self.forward(*inputs)
