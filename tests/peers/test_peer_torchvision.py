@@ -2,12 +2,15 @@
 import importlib.util
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tinyq import models, nn
 from tinyq.autodiff import Tensor, no_record
+from tinyq.methods import gradient_step
+from tinyq.optim import SGD
 
 torch = pytest.importorskip("torch")
 NAMES = ("resnet18", "googlenet")
@@ -30,8 +33,9 @@ def torchvision_models():
 def theirs(name, torchvision_models):
     """Their network with statistics that are not the identity, and without dropout, so that a step has one answer."""
     torch.manual_seed(0)
-    network = getattr(torchvision_models, name)(**({"aux_logits": False, "init_weights": False}
-                                                   if name == "googlenet" else {}))
+    base, _, heads = name.partition(":")
+    options = {"aux_logits": bool(heads), "init_weights": False} if base == "googlenet" else {}
+    network = getattr(torchvision_models, base)(**options)
     network.transform_input = True                          # as ours does, and their pretrained network
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -53,8 +57,8 @@ def ours(name, network, dtype=np.float32):
     return model.astype(dtype)
 
 
-def batch(n, dtype=np.float32):
-    random = np.random.default_rng(0)
+def batch(n, dtype=np.float32, seed=0):
+    random = np.random.default_rng(seed)
     return random.standard_normal((n, 3, SIZE, SIZE)).astype(dtype), random.integers(0, CLASSES, n)
 
 
@@ -80,16 +84,35 @@ def test_the_loss_in_training_agrees(name, torchvision_models):
     assert nn.cross_entropy(model(Tensor(x)), y).item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_theirs_and_in_their_order(torchvision_models):
+    for name in (*NAMES, "googlenet:aux", "resnet34", "resnet50", "resnet101"):
+        expected = [(key, tuple(array.shape)) for key, array in theirs(name, torchvision_models).state_dict().items()]
+        state = models.build(name, CLASSES, (3, SIZE, SIZE)).state_dict()
+        assert [(key, array.shape) for key, array in state.items()] == expected, name
+
+
+def their_step(network, x, y):
+    """(loss, gradients by name); the auxiliary heads' losses count 0.3 each, as in the paper."""
+    network.zero_grad()
+    outputs = network(torch.from_numpy(x))
+    outputs = (outputs,) if torch.is_tensor(outputs) else outputs
+    own, *others = [torch.nn.functional.cross_entropy(output, torch.from_numpy(y)) for output in outputs]
+    loss = own + 0.3 * sum(others)
+    loss.backward()
+    return loss.item(), {key: p.grad.numpy().copy() for key, p in network.named_parameters()}
+
+
+def our_step(model, x, y):
+    """The same by tinyq, through the step that its methods share."""
+    step = gradient_step(model, SGD(model.parameters(), lr=0.0), [SimpleNamespace(x=x, y=y)])
+    return step.objective, {key: p.grad for key, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", [*NAMES, "googlenet:aux"])
 def test_every_gradient_of_a_step_in_float64_through_the_plain_twins(name, torchvision_models):
     network, (x, y) = theirs(name, torchvision_models).train(), batch(2, np.float64)
-    model = ours(name, network, np.float64).train()
-    network.double()
-    loss = nn.cross_entropy(model(Tensor(x)), y)
-    loss.backward()
-    expected = torch.nn.functional.cross_entropy(network(torch.from_numpy(x)), torch.from_numpy(y))
-    expected.backward()
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-10)
-    gradients = {key: p.grad.numpy() for key, p in network.named_parameters()}
-    for key, p in model.named_parameters():
-        assert relative(p.grad, gradients[key]) < 1e-8, key
+    loss, gradients = our_step(ours(name, network, np.float64).train(), x, y)
+    their_loss, expected = their_step(network.double(), x, y)
+    assert loss == pytest.approx(their_loss, rel=1e-10) and gradients.keys() == expected.keys()
+    for key, gradient in gradients.items():
+        assert relative(gradient, expected[key]) < 1e-8, key
