@@ -7,12 +7,13 @@ from tinyq.data.datasets import Dataset, ImageArray, ImageFiles, Table
 from tinyq.data.draws import Draws
 from tinyq.data.embedded import load_digits, load_iris
 from tinyq.data.imagefolder import load_imagefolder
+from tinyq.data.imagenet import load_imagenet
 from tinyq.data.loader import Batch, Loader
 from tinyq.data.mnist import load_mnist
 from tinyq.errors import UsageError, did_you_mean
 
 READERS = {"iris": load_iris, "digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10,
-           "imagefolder": load_imagefolder}
+           "imagefolder": load_imagefolder, "imagenet": load_imagenet}
 PATH_OPTIONS = ("classes",)            # options that name a file of the user's
 
 __all__ = ["PATH_OPTIONS", "READERS", "Batch", "DataBundle", "Dataset", "Draws", "ImageArray", "ImageFiles", "Loader",

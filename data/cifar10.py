@@ -6,7 +6,7 @@ import numpy as np
 from tinyq.data.archive import read_members
 from tinyq.data.bundle import make_bundle
 from tinyq.data.datasets import ImageArray
-from tinyq.data.images import decode
+from tinyq.data.images import Photograph
 from tinyq.data.roots import folder_with
 from tinyq.data.splits import check_labels, classes_in_turn, hold_out_last
 from tinyq.data.tree import labelled_images, open_tree
@@ -90,7 +90,7 @@ def _decoded(tree, split):
     _, names, labels = labelled_images(tree, split, CLASSES)
     images = np.empty((len(names), 32, 32, 3), np.uint8)
     for k, name in enumerate(names):            # in turn: threads cost more than such small images
-        pixels = decode(tree.read(name), name)
+        pixels = Photograph(tree.read(name), name).pixels()
         if pixels.shape[:2] != (32, 32):
             raise BadInput(f"{str(tree.path / name)!r}: {pixels.shape[1]} x {pixels.shape[0]} pixels, not 32 x 32")
         images[k] = pixels[..., :3]

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyq.data.digest import digest_of_arrays, digest_of_listing
 from tinyq.data.draws import Draws
-from tinyq.data.images import decode
+from tinyq.data.images import Photograph
 from tinyq.data.transforms import normalise, random_crop_flip
 from tinyq.errors import BadInput
 
@@ -99,7 +99,7 @@ class ImageFiles:
     labels: np.ndarray
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    view: object                # for evaluation: pixels (H, W, 4) -> (size, size, 3) uint8
+    view: object                # for evaluation: Photograph -> (size, size, 3) uint8
     random_view: object         # for training: also takes the sample's stream
     skip_bad: bool = False
     skipped: dict[int, str] = field(default_factory=dict)
@@ -123,11 +123,11 @@ class ImageFiles:
     def _view_of(self, index, draws):
         name = self.names[index]
         try:
-            pixels = decode(self.tree.read(name), name)
+            photograph = Photograph(self.tree.read(name), name)
+            return self.view(photograph) if draws is None else self.random_view(photograph, draws.stream(index))
         except BadInput as error:
             self._skip(index, error)
             return None
-        return self.view(pixels) if draws is None else self.random_view(pixels, draws.stream(index))
 
     def _skip(self, index, error):
         if not self.skip_bad:

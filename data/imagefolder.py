@@ -29,8 +29,8 @@ def load_imagefolder(path=None, *, classes: str | None = None, validation: int |
     `resize` (8/7 of `size`), training a `random_view` ("resized" or "crop"), mirrored half of the time with `flip`,
     its colours varied by `jitter`. `bad_image="skip"` leaves unreadable images out.
     """
-    _check_choice("random_view", random_view, RANDOM_VIEWS)
-    _check_choice("bad_image", bad_image, ("fail", "skip"))
+    check_choice("random_view", random_view, RANDOM_VIEWS)
+    check_choice("bad_image", bad_image, ("fail", "skip"))
     resize = resize or -(-size * 8 // 7)
     if not 0 < size <= resize:
         raise UsageError(f"size {size} with resize {resize}: the square must lie inside the resized image")
@@ -84,6 +84,7 @@ def class_list(path):
     return names
 
 
-def _check_choice(option, value, choices):
+def check_choice(option, value, choices):
+    """UsageError, with the nearest right one, for a value that is no choice of an option."""
     if value not in choices:
         raise UsageError(f"{option} {value!r}: {did_you_mean(str(value), choices)}")

@@ -1,4 +1,8 @@
-"""What a network sees of a photograph: a fixed view for evaluation, random ones for training; 8-bit RGB squares."""
+"""What a network sees of a photograph: a fixed view for evaluation, random ones for training; 8-bit RGB squares.
+
+A view takes a Photograph (images.py) and decodes of it what it needs: evaluation every pixel, as torchvision does;
+training a large JPEG at a half, a quarter or an eighth of its size, as long as no pixel has to be made up for that.
+"""
 import math
 from dataclasses import dataclass
 
@@ -16,11 +20,11 @@ class CentreView:
     size: int
     resize: int
 
-    def __call__(self, image, stream=None):
-        """(H, W, 4) uint8 to (size, size, 3) uint8."""
-        h, w = shorter_side_to(self.resize, image.shape)
+    def __call__(self, photograph, stream=None):
+        """(size, size, 3) uint8."""
+        h, w = shorter_side_to(self.resize, photograph.shape)
         top, left = round((h - self.size) / 2), round((w - self.size) / 2)
-        return resize(image, (h, w), (top, left, self.size, self.size))[..., :3]
+        return resize(photograph.pixels(), (h, w), (top, left, self.size, self.size))[..., :3]
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,13 @@ class RandomCropView:
     flip: bool = True
     jitter: float = 0.0
 
-    def __call__(self, image, stream):
-        """(H, W, 4) uint8 to (size, size, 3) uint8, drawn from `stream`."""
-        h, w = shorter_side_to(self.resize, image.shape)
+    def __call__(self, photograph, stream):
+        """(size, size, 3) uint8, drawn from `stream`."""
+        h, w = shorter_side_to(self.resize, photograph.shape)
         down, right = stream.uniform(2)
         box = (math.floor(down * (h - self.size + 1)), math.floor(right * (w - self.size + 1)), self.size, self.size)
-        return _flipped_and_jittered(resize(image, (h, w), box)[..., :3], stream, self.flip, self.jitter)
+        view = resize(photograph.pixels((h, w)), (h, w), box)[..., :3]
+        return _flipped_and_jittered(view, stream, self.flip, self.jitter)
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,12 @@ class RandomResizedView:
     flip: bool = True
     jitter: float = 0.0
 
-    def __call__(self, image, stream):
-        """(H, W, 4) uint8 to (size, size, 3) uint8, drawn from `stream`."""
-        top, left, h, w = random_box(image.shape, stream.uniform((10, 4)).tolist(), self.smallest)
+    def __call__(self, photograph, stream):
+        """(size, size, 3) uint8, drawn from `stream`."""
+        height, width = photograph.shape
+        box = random_box((height, width), stream.uniform((10, 4)).tolist(), self.smallest)
+        image = photograph.pixels((-(-self.size * height // box[2]), -(-self.size * width // box[3])))
+        top, left, h, w = reduced_box(box, (height, width), image.shape)
         part = np.ascontiguousarray(image[top:top + h, left:left + w])
         return _flipped_and_jittered(resize(part, (self.size, self.size))[..., :3], stream, self.flip, self.jitter)
 
@@ -76,6 +84,15 @@ def random_box(shape, attempts, smallest: float):
             return math.floor(down * (height - h + 1)), math.floor(right * (width - w + 1)), h, w
     h, w = min(height, max(1, round(width * 4 / 3))), min(width, max(1, round(height * 4 / 3)))
     return (height - h) // 2, (width - w) // 2, h, w
+
+
+def reduced_box(box, shape, reduced):
+    """The box of an image of `shape` in the same image decoded as `reduced`, kept inside it and not empty."""
+    if tuple(shape) == tuple(reduced[:2]):
+        return box
+    starts = [start * r // s for start, s, r in zip(box[:2], shape, reduced, strict=False)]
+    ends = [-(-(start + n) * r // s) for start, n, s, r in zip(box[:2], box[2:], shape, reduced, strict=False)]
+    return (*starts, *(end - start for start, end in zip(starts, ends, strict=True)))
 
 
 def colour_jitter(image, strength: float, stream):

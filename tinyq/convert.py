@@ -9,7 +9,7 @@ from tinyq.run.flags import Parser
 EXAMPLES = """examples:
   python -m tinyq.convert resnet18.pth resnet18.h5 --model resnet18
   python -m tinyq.convert resnet18.pth resnet18.h5 --model resnet18 --classes imagenet_classes.txt
-  python -m tinyq.convert runs/resnet18-imagefolder-cbp-001 resnet18-ternary.safetensors"""
+  python -m tinyq.convert runs/resnet18-imagenet-cbp-001 resnet18-ternary.safetensors"""
 
 
 def convert(argv: list[str]) -> None:
@@ -46,7 +46,7 @@ def _shape(arguments):
 def _parser():
     parser = Parser(prog="python -m tinyq.convert", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", metavar="IN", help=".pth, .pt, .bin (PyTorch) or .safetensors; or a run or model.h5")
+    parser.add_argument("source", metavar="IN", help=".pth, .pt, .bin, .safetensors or .h5; or a tinyq run or model.h5")
     parser.add_argument("target", metavar="OUT", help="OUT.h5, or from tinyq's own OUT.safetensors")
     parser.add_argument("--model", metavar="NAME", help="the network whose weights they are")
     parser.add_argument("--classes", metavar="FILE", help="the classes' names, one a line (by default numbers)")

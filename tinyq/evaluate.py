@@ -55,7 +55,8 @@ def _split(arguments, path, attributes):
     if bundle.input_shape != shape_of(attributes) or bundle.num_classes != len(attributes["class_names"]):
         raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
                        f"but {name} has {bundle.input_shape} and {bundle.num_classes}; name the right --data")
-    if name == attributes["data"] and list(bundle.class_names) != attributes["class_names"]:
+    numbered = attributes["class_names"] == list(map(str, range(bundle.num_classes)))       # converted without names
+    if name == attributes["data"] and not numbered and list(bundle.class_names) != attributes["class_names"]:
         raise BadInput(f"{path}: made for other classes than those of {name} here; name its --classes or --data-path")
     dataset = getattr(bundle, arguments.split)
     if dataset is None:
@@ -97,7 +98,7 @@ def _parser():
     parser.add_argument("--data", metavar="NAME", help="dataset (default: the one it was trained on)")
     parser.add_argument("--data-path", metavar="PATH",
                         help="folder (or file) that holds the dataset (default: the run's own)")
-    parser.add_argument("--classes", metavar="FILE", help="of imagefolder: a file with a class a line, as in training")
+    parser.add_argument("--classes", metavar="FILE", help="of photographs: a file with a class a line, as in training")
     parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function of a network of your own: "
                         "a weight file cannot choose what code runs")
     parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")

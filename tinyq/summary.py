@@ -8,7 +8,7 @@ from tinyq.run.flags import Parser
 
 # what a network is built for when it is not said: (classes, input shape) by dataset
 SHAPES = {"iris": (3, (4,)), "digits": (10, (1, 8, 8)), "mnist": (10, (1, 28, 28)), "cifar10": (10, (3, 32, 32)),
-          "imagefolder": (1000, (3, 224, 224))}
+          "imagefolder": (1000, (3, 224, 224)), "imagenet": (1000, (3, 224, 224))}
 
 EXAMPLES = """examples:
   python -m tinyq.summary --model lenet --levels binary

@@ -8,8 +8,12 @@ import pytest
 from PIL import Image
 
 from tinyq.data import images
-from tinyq.data.images import decode
+from tinyq.data.images import Photograph
 from tinyq.errors import BadInput
+
+
+def decode(data, name):
+    return Photograph(data, name).pixels()
 
 
 def encoded(image, form="PNG", **options):
@@ -113,3 +117,23 @@ def test_real_photographs_decode(shared_data):
         with Image.open(path) as image:
             np.testing.assert_array_equal(got[..., :3], np.asarray(image.convert("RGB")))
     assert images.PIXEL_LIMIT == 50_000_000
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("smallest, reduced", [((300, 400), (300, 400)), ((151, 200), (300, 400)),
+                                               ((150, 200), (150, 200)), ((80, 100), (150, 200)),
+                                               ((70, 100), (75, 100)), ((1, 1), (38, 50))])
+def test_a_large_jpeg_is_decoded_no_larger_than_needed_and_never_smaller(mode, smallest, reduced):
+    rows, columns = np.mgrid[:300, :400]
+    image = Image.fromarray(np.stack([rows * 0.8, columns * 0.6, rows * 0 + 90], -1).astype(np.uint8)).convert(mode)
+    data = encoded(image, "JPEG", quality=95)
+    photograph = Photograph(data, "a.jpg")
+    assert photograph.shape == (300, 400)
+    pixels = photograph.pixels(smallest)
+    assert pixels.shape == (*reduced, 4)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB").resize(reduced[::-1]))
+    assert np.abs(pixels[..., :3].astype(int) - expected).max() <= 6
+
+
+def test_a_png_is_always_decoded_whole():
+    assert Photograph(encoded(Image.fromarray(gradient(64, 64))), "a.png").pixels((8, 8)).shape == (64, 64, 4)

@@ -10,13 +10,38 @@ from tinyq.data import views
 from tinyq.data.draws import Draws, below
 from tinyq.data.resample import resize
 from tinyq.data.transforms import normalise, random_crop_flip
-from tinyq.data.views import CentreView, RandomCropView, RandomResizedView, colour_jitter, random_box, shorter_side_to
+from tinyq.data.views import (
+    CentreView,
+    RandomCropView,
+    RandomResizedView,
+    colour_jitter,
+    random_box,
+    reduced_box,
+    shorter_side_to,
+)
 from tinyq.streams import Streams
 
 
 def photo(h, w, seed=0):
     """Noise with an unused fourth byte."""
     return np.random.Generator(np.random.Philox(seed)).integers(0, 256, (h, w, 4), np.uint8)
+
+
+class Whole:
+    """A photograph that is there already."""
+
+    def __init__(self, image):
+        self.image, self.shape = image, image.shape[:2]
+
+    def pixels(self, smallest=None):
+        return self.image
+
+
+class Halved(Whole):
+    """One of which every second pixel is decoded."""
+
+    def pixels(self, smallest=None):
+        return np.ascontiguousarray(self.image[::2, ::2])
 
 
 def smooth(h, w):
@@ -46,7 +71,7 @@ def test_the_centre_view_is_torchvision_s_resize_and_centre_crop():
         full = Image.fromarray(image, "RGBX").resize((width, height), Image.Resampling.BILINEAR)
         top, left = int(round((height - 28) / 2.0)), int(round((width - 28) / 2.0))
         expected = np.asarray(full)[top:top + 28, left:left + 28, :3]
-        np.testing.assert_array_equal(CentreView(28, 32)(image), expected)
+        np.testing.assert_array_equal(CentreView(28, 32)(Whole(image)), expected)
 
 
 def test_normalise_is_exact_and_contiguous_for_any_layout():
@@ -110,6 +135,21 @@ def test_random_boxes_lie_inside_and_have_the_area_and_shape_asked_for():
     assert 0.74 < min(aspects) < 0.8 and 1.25 < max(aspects) < 1.35
 
 
+def test_a_box_of_a_reduced_image_covers_what_it_covered_before():
+    assert reduced_box((3, 5, 10, 7), (20, 30), (20, 30, 4)) == (3, 5, 10, 7)
+    assert reduced_box((4, 6, 10, 8), (20, 30), (10, 15, 4)) == (2, 3, 5, 4)
+    assert reduced_box((3, 5, 1, 1), (20, 30), (10, 15, 4)) == (1, 2, 1, 1)
+    assert reduced_box((0, 0, 21, 29), (21, 29), (3, 4, 4)) == (0, 0, 3, 4)
+
+
+@pytest.mark.parametrize("view", [RandomResizedView(24), RandomCropView(24, 28)], ids=repr)
+def test_a_reduced_photograph_gives_nearly_the_same_view(view):
+    image, stream = smooth(200, 160) // 2, Draws(Streams(0), 0).stream
+    for k in range(20):
+        whole, reduced = (view(kind(image), stream(k)).astype(int) for kind in (Whole, Halved))
+        assert np.abs(whole[..., :2] - reduced[..., :2]).max() <= 4, k
+
+
 @pytest.mark.parametrize("shape, expected", [((10, 1000), (0, 493, 10, 13)), ((1000, 10), (493, 0, 13, 10)),
                                              ((1, 1), (0, 0, 1, 1)), ((30, 30), (0, 0, 30, 30))])
 def test_without_a_fitting_attempt_the_centre_is_taken(shape, expected):
@@ -125,7 +165,7 @@ def test_exp_is_right_to_the_last_bits():
                                   RandomCropView(24, 24, flip=False)], ids=repr)
 def test_random_views_are_repeatable_and_differ_by_index(view):
     image, draws = smooth(50, 40), Draws(Streams(0), 0)
-    a, b, c = (view(image, draws.stream(k)) for k in (4, 4, 5))
+    a, b, c = (view(Whole(image), draws.stream(k)) for k in (4, 4, 5))
     assert a.shape == (24, 24, 3) and a.dtype == np.uint8
     np.testing.assert_array_equal(a, b)
     assert (a != c).any()
@@ -136,7 +176,7 @@ def test_half_of_the_views_are_mirrored_and_none_without_flip(view):
     image = smooth(40, 40)                                  # green grows to the right
 
     def share(view):
-        pixels = [view(image, Draws(Streams(0), 0).stream(k))[..., 1].astype(int) for k in range(200)]
+        pixels = [view(Whole(image), Draws(Streams(0), 0).stream(k))[..., 1].astype(int) for k in range(200)]
         return np.mean([p[:, -1].sum() < p[:, 0].sum() for p in pixels])
 
     assert 0.4 < share(view) < 0.6 and share(dataclasses.replace(view, flip=False)) == 0

@@ -6,7 +6,7 @@ import pytest
 
 from tinyq import models
 from tinyq.convert import main
-from tinyq.files import safetensors
+from tinyq.files import hdf5, safetensors
 from tinyq.run import saved
 from tinyq.run.attributes import shape_of
 from tinyq.streams import Streams
@@ -54,6 +54,22 @@ def test_counters_may_be_missing_and_known_heads_may_be_there(tmp_path, capsys):
     assert convert(tmp_path, state, "googlenet") == 0
     assert "left out: aux1.fc2.weight, aux2.fc2.bias" in capsys.readouterr().out
     assert convert(tmp_path, state | {"aux3.weight": np.zeros(1, np.float32)}, "googlenet") == 65
+
+
+LAYOUTS = {"dots": str, "groups": lambda name: name.replace(".", "/"),
+           "a group a layer": lambda name: "/".join(name.rsplit(".", 1))}
+
+
+@pytest.mark.parametrize("named", LAYOUTS.values(), ids=LAYOUTS)
+def test_hdf5_of_other_programs_is_read(tmp_path, capsys, named):
+    state = state_of("cifar_resnet18")
+    hdf5.write(tmp_path / "in.h5", {named(name): array for name, array in state.items()}, {})
+    flags = str(tmp_path / "out.h5"), "--model", "cifar_resnet18", "--input-shape", SHAPE
+    assert main([str(tmp_path / "in.h5"), *flags]) == 0
+    for name, array in saved.load_model(tmp_path / "out.h5")[0].state_dict().items():
+        np.testing.assert_array_equal(array, state[name])
+    assert main([str(tmp_path / "out.h5"), *flags]) == 2
+    assert "tinyq's own already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

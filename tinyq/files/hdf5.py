@@ -179,7 +179,7 @@ class Reader:
         if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
             return "keeps its data in another file"
         if layout.get_nfilters():
-            return "is compressed or filtered"
+            return "is compressed or filtered (h5repack -f NONE undoes that)"
         held = dataset.get_storage_size()
         size = int(np.prod(expected.shape, dtype=np.int64)) * np.dtype(expected.dtype).itemsize
         return None if held >= size else f"holds {held} bytes of {size}"

@@ -7,16 +7,16 @@ import numpy as np
 
 from tinyq import models
 from tinyq.errors import BadInput, UsageError
-from tinyq.files import safetensors, torch_weights
+from tinyq.files import hdf5, safetensors, torch_weights
 from tinyq.files import weights as files
 from tinyq.nn import Linear
 from tinyq.run.saved import load_model, shown_state, weights_of
 from tinyq.streams import Streams
 
 TORCH, SAFETENSORS, TINYQ = (".pth", ".pt", ".bin"), (".safetensors",), (".h5", ".hdf5")
-READERS = {**dict.fromkeys(TORCH, torch_weights.read), **dict.fromkeys(SAFETENSORS, safetensors.read)}
 COUNTER = "num_batches_tracked"         # old files lack it, and nothing depends on it
 PROBES = 2
+IMAGENET = 1000, (3, 224, 224)          # classes and input of a network that is taken to be ImageNet's
 
 # What torchvision's weights expect: the central square of the resized image, in ImageNet's mean and deviation.
 PREPROCESSING = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "resize": 256, "size": 224}
@@ -36,10 +36,12 @@ def to_tinyq(source, target, name, class_names=None, input_shape=(3, 224, 224)) 
     known, left_out = _fitted(state, model, models.OPTIONAL_PREFIXES.get(name, ()))
     model.load_state_dict(known, source=str(source))
     _require_finite(known, source)
+    usual = (classes, input_shape) == IMAGENET
+    data, options = ("imagenet", {}) if usual else ("imagefolder", {"size": input_shape[1]})
     attributes = {
-        "model": name, "data": "imagefolder", "method": "backprop", "constrain": "inner",
+        "model": name, "data": data, "method": "backprop", "constrain": "inner",
         "input_shape": ",".join(map(str, input_shape)), "class_names": class_names or list(map(str, range(classes))),
-        "preprocessing": json.dumps(PREPROCESSING), "data_options": json.dumps({"size": input_shape[1]}),
+        "preprocessing": json.dumps(PREPROCESSING), "data_options": json.dumps(options),
         "source": Path(source).name, "source_sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()}
     probes = Streams(0).key("probe").normal((PROBES, *input_shape)).astype(np.float32)
     files.write(target, weights_of(model.eval(), attributes, probes))
@@ -56,10 +58,23 @@ def to_safetensors(source, target, name=None) -> str:
     return f"{target}: {attributes['model']}, {len(state)} arrays, as the network computes with them"
 
 
+def _read_hdf5(source):
+    """The arrays of another program's HDF5 file: groups or dots, "layer1/0/conv1/weight" is layer1.0.conv1.weight."""
+    with hdf5.Reader(source) as file:
+        if "weights_sha256" in file.attributes():
+            raise UsageError(f"{source}: is tinyq's own already; convert takes it to .safetensors")
+        arrays = file.read(file.specs(), finite=False)
+    return {path.replace("/", "."): array for path, array in arrays.items()}
+
+
+READERS = {**dict.fromkeys(TORCH, torch_weights.read), **dict.fromkeys(SAFETENSORS, safetensors.read),
+           **dict.fromkeys(TINYQ, _read_hdf5)}
+
+
 def _read(source):
     reader = READERS.get(Path(source).suffix.lower())
     if reader is None:
-        raise UsageError(f"{source}: convert reads {', '.join(READERS)} and {', '.join(TINYQ)}")
+        raise UsageError(f"{source}: convert reads {', '.join(READERS)}")
     return reader(source)
 
 
