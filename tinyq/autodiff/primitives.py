@@ -65,6 +65,8 @@ class Primitive:
         output = self._tensor(y, dtype)
         if tape.recording and parents.count(None) < len(parents):
             self._record(output, parents, pulls, params)
+        if tape.observer:
+            tape.observer()
         return (output, *more) if more else output
 
     def gradient(self, pull, g, position, like):

@@ -9,6 +9,7 @@ from tinyq import kernels
 from tinyq.errors import UsageError
 
 recording = True                                # whether a call of a primitive leaves a node; see no_record
+observer = None                                 # called after every primitive and every pull; see observed
 
 _creation = itertools.count()
 
@@ -94,6 +95,17 @@ def no_record():
         recording = before
 
 
+@contextmanager
+def observed(callback):
+    """Inside it callback() is called after every application of a primitive and after every pull."""
+    global observer
+    before, observer = observer, callback
+    try:
+        yield
+    finally:
+        observer = before
+
+
 def detach(x):
     """The same array as a constant: no gradient flows back through it."""
     return Tensor(x.data)
@@ -128,6 +140,8 @@ def _pass(node, g, pending, heap):
         leaf = type(parent) is not Node
         if leaf and (gx is g or gx.base is not None):
             gx = gx.copy()                                  # a leaf owns its .grad: others may read this one
+        if observer:
+            observer()
         if parent in pending:
             pending[parent] = kernels.add(pending[parent], gx)
         else:

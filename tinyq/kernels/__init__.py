@@ -7,7 +7,7 @@ import importlib
 import numpy as np
 
 from tinyq.kernels.geometry import ConvGeometry, conv_geometry
-from tinyq.kernels.process import keep_freed_memory, let_waiting_threads_sleep
+from tinyq.kernels.process import keep_freed_memory, let_waiting_threads_sleep, return_freed_memory
 
 # Before anything can load numba's threads.
 let_waiting_threads_sleep()
@@ -63,5 +63,5 @@ def verify_arithmetic() -> None:
     arithmetic.verify_arithmetic()
 
 
-__all__ = ["ConvGeometry", "conv_geometry", "set_threads", "verify_arithmetic",
+__all__ = ["ConvGeometry", "conv_geometry", "return_freed_memory", "set_threads", "verify_arithmetic",
            *(n for names in FAMILIES.values() for n in names)]

@@ -18,6 +18,13 @@ def let_waiting_threads_sleep():
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
+def return_freed_memory():
+    """Give freed pages back to the system after all, where the C library can, so that what is resident is in use."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
+
+
 def keep_freed_memory():
     """Ask glibc not to return freed pages to the system; elsewhere do nothing.
 

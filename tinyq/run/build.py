@@ -62,7 +62,9 @@ def build(config: Config) -> Job:
     model.initialise(streams)
     starts_on_levels, drawn = load_weights(weights_file(config.weights), model) if config.weights else (False, [])
     loader = Loader(bundle.train, config.batch_size, streams, shuffle=True, augment=True, workers=config.workers)
-    return Job(config, bundle, model, loader, streams, phases_of(config, model), starts_on_levels, drawn)
+    phases = phases_of(config, model)
+    kernels.return_freed_memory()                           # drawing the first weights took more than they do
+    return Job(config, bundle, model, loader, streams, phases, starts_on_levels, drawn)
 
 
 def load_data(config: Config) -> DataBundle:

@@ -2,6 +2,7 @@
 from tinyq import levels
 from tinyq.run.build import PLAIN, build
 from tinyq.run.config import Config
+from tinyq.run.memory import memory_of
 from tinyq.run.sizes import sizes
 from tinyq.run.table import table
 
@@ -20,7 +21,7 @@ def splits(bundle) -> str:
 
 
 def plan(config: Config) -> str:
-    """Data, phases, steps and sizes; loads the data and makes the model, and trains nothing."""
+    """Data, phases, steps, sizes and memory; loads the data, makes the model, and takes three steps of fewer samples."""
     job = build(config)
     planned = levels.parse(config.levels) if config.levels else None
     layers = sizes(job.model, planned)
@@ -35,6 +36,9 @@ def plan(config: Config) -> str:
             f", of these {sum(size.count for size in confined):,} constrained to {planned.name} ({planned.bits} bits)"
             if planned else ", all of them float"),
     ]
+    memory = memory_of(job)
+    lines.append(f"memory       {memory}" if memory else f"memory       not foretold: {config.method} keeps what the "
+                 "whole network computes for each of its samples")
     if not planned:
         return "\n".join(lines)
     rows = [[size.name, "x".join(map(str, size.shape)), size.count] for size in confined]

@@ -1,6 +1,6 @@
 """The networks for photographs against torchvision's own results, from files that hold its weights and what they gave.
 
-    python bench/torchvision.py REFERENCE_DIR --photographs DIR --classes FILE [--models resnet18,googlenet]
+    python bench/torchvision_reference.py REFERENCE_DIR --photographs DIR --classes FILE [--models resnet18,googlenet]
 
 REFERENCE_DIR has, for each network, NAME.pth and NAME.npz: names, logits and top5 of every photograph under
 DIR/val/<class>/; x, y, a batch of inputs and labels; loss64, and for some weights grad64/<weight> and

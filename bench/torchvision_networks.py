@@ -1,0 +1,18 @@
+"""torchvision's networks without its compiled operators, of which there is no CPU build: they are only declared."""
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+
+def torchvision_models():
+    """The module torchvision.models; no network in it calls an operator of torchvision's own."""
+    import torch
+
+    source = (Path(importlib.util.find_spec("torchvision").origin).parent / "_meta_registrations.py").read_text()
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in sorted(set(re.findall(r'(?:register_meta\("|torchvision::)(\w+)', source))):
+        library.define(f"{operator}(Tensor a) -> Tensor")
+    models = importlib.import_module("torchvision.models")
+    models.declared_operators = library                     # they last as long as the object does
+    return models
