@@ -100,7 +100,7 @@ def main():
         print(*SIDES[args.side[0]](args.side[1], args.folder, args.threads))
         return
     photographs(args.folder)
-    print(f"{machine()}; batch {BATCH}, {args.threads} threads; MiB; each peak with what the process took before its steps")
+    print(f"{machine()}; batch {BATCH}, {args.threads} threads; MiB; in brackets: before the steps")
     for name in args.networks:
         for _ in range(2):                                                  # the first call may compile kernels
             said = foretold(name, args.folder, args.threads)

@@ -35,6 +35,8 @@ def test_nothing_given_is_the_digits_recipe():
     ("--data iris", "iris-mlp"),
     ("--model lenet --data digits --method cbp", "none"),
     ("--recipe none --model lenet --data mnist --method cbp", "none"),
+    ("--model resnet18 --data imagenet --method cbp", "cbp-paper"),
+    ("--model googlenet:aux --data imagenet --method rpr", "rpr-paper"),
 ])
 def test_the_first_recipe_that_agrees_is_taken(line, recipe):
     assert resolved(line).config.recipe == recipe

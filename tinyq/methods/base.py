@@ -18,6 +18,7 @@ class Method(Protocol):
     """How the weights of a network come to their levels. The training loop knows this and no method by name."""
 
     done: bool                      # nothing is left to do: the loop may stop before its last epoch
+    notice: str                     # after begin, what is to be said before the first step; or ""
 
     def begin(self, model, optimizer, data, streams, state=None):
         """Take over the model's constrained parameters; with `state` go on from there instead of starting.
@@ -154,7 +155,7 @@ class GradientMethod:
 
     label_smoothing: float = field(default=0.0, kw_only=True)
 
-    done = False
+    done, notice = False, ""
 
     def begin(self, model, optimizer, data, streams, state=None):
         """Take over the model; with `state` go on from there instead of starting."""

@@ -2,7 +2,8 @@
 
 Every parameter, biases included, is put on its nearest level. Then parameters are visited, each picked uniformly at
 random: every level is tried, and the last of those with the least error on the training set is kept. There is no
-gradient, and no candidate is given a run of the network: see tinyq/kernels/search.py.
+gradient. In a chain of layers no candidate is given a run of the network (tinyq/kernels/search.py); in any other it is
+given the part of one that its layer can change.
 
 An epoch is one pass: as many visits as there are parameters. A step makes the share of them that its batch is of the
 training set, and looks at nothing else of the batch.
@@ -11,18 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyq import kernels
 from tinyq.errors import TinyqError, UsageError, did_you_mean
-from tinyq.kernels.search_layout import LOSS_UNIT
 from tinyq.levels import NAMED, LevelSet
 from tinyq.methods.base import refuse_unfit
-from tinyq.methods.conntra_chain import chain_of
-from tinyq.methods.conntra_rounding import install_views, round_chain, show, units_of
-from tinyq.methods.conntra_search import logits_of, place, search_of, set_norms
-from tinyq.methods.conntra_units import integer_units
+from tinyq.methods.conntra_chain import NoChain
+from tinyq.methods.conntra_chain_search import ChainSearch
+from tinyq.methods.conntra_network_search import NetworkSearch
 
 RATE, CROSS_ENTROPY = "rate", "cross-entropy"
-COUNTS = ("pass", "seen", "visits", "moves")
+COUNTS = ("pass", "seen", "made", "visits", "moves")     # made: visits of this pass, visits: of all
 
 
 @dataclass
@@ -32,10 +30,8 @@ class CoNNTrA:
     levels: the set. error: what a visit lowers, "rate" (of misclassification, the paper's) or "cross-entropy".
     surrogate: so many passes lower the cross-entropy before those that lower `error`. subset: of so many training
     samples, the same for the whole run, drawn by the seed (0: all of them). sharpness: what the
-    cross-entropy multiplies the logits by, besides their scales.
-
-    Where inputs and levels are multiples of 1/256, everything is computed in integers, without rounding. Elsewhere
-    it is float64, and what is kept is recomputed from the parameters at the start of every step.
+    cross-entropy multiplies the logits by, besides their scales. visits: made in a step (0: so many that an epoch is a
+    pass, which for a large network is more than anyone waits for).
     """
 
     levels: LevelSet = NAMED["ternary"]
@@ -43,6 +39,7 @@ class CoNNTrA:
     surrogate: int = 0
     subset: int = 0
     sharpness: float = 1.0
+    visits: int = 0
 
     done = False
 
@@ -50,7 +47,7 @@ class CoNNTrA:
         """Refuse hyper-parameters that mean nothing."""
         if self.error not in (RATE, CROSS_ENTROPY):
             raise UsageError(f"--conntra.error {self.error}: {did_you_mean(self.error, (RATE, CROSS_ENTROPY))}")
-        for name, value in (("surrogate", self.surrogate), ("subset", self.subset)):
+        for name, value in (("surrogate", self.surrogate), ("subset", self.subset), ("visits", self.visits)):
             if value < 0:
                 raise UsageError(f"--conntra.{name} {value}: must be at least 0")
         if not self.sharpness > 0:
@@ -59,92 +56,80 @@ class CoNNTrA:
     def begin(self, model, optimizer, data, streams, state=None):
         """Round the model's parameters, or go on from a state; compute everything that is kept."""
         self.streams_, self.samples_ = streams, len(data)
+        _refuse_unconstrained(model)
         x, y = data.batch(self._chosen(len(data)))
-        self.stages_ = chain_of(model, x[:1])
-        self._refuse_unconstrained()
-        self.units_ = integer_units(self.stages_, self.levels, x)
-        self.search_ = search_of(self.stages_, self.units_, self.units_.of(x), y)
-        width = max(self.search_.kept_narrow.shape[1], self.search_.kept_wide.shape[1])
-        self.every_unit_ = np.arange(width)
+        try:
+            self.search_ = ChainSearch(model, self.levels, x, y)
+        except NoChain as reason:
+            self.search_ = NetworkSearch(model, self.levels, x, y, reason)
         if state is None:
-            codes, scales = round_chain(self.stages_, self.levels, self.units_.inputs)
-            self._start(codes, scales, dict.fromkeys(COUNTS, 0))
+            self._start(*self.search_.rounded(), dict.fromkeys(COUNTS, 0))
         else:
             self.load_state(state)
+
+    @property
+    def notice(self):
+        """What there is to say of the cost before the first step."""
+        return self.search_.notice
 
     def step(self, batches):
         """The visits that are this step's share of the pass; returns the error they left."""
         self._set_error()
         total, counts = len(self.search_.codes), self.counts_
-        seen = counts["seen"] + sum(len(batch.y) for batch in batches)
-        first, last = (min(n, self.samples_) * total // self.samples_ for n in (counts["seen"], seen))
-        picks = self.streams_.key("conntra", counts["pass"]).integers(0, total, total)[first:last]
-        counts["seen"] = seen
+        counts["seen"] = min(counts["seen"] + sum(len(batch.y) for batch in batches), self.samples_)
+        made = counts["made"]
+        counts["made"] = min(made + self.visits, total) if self.visits else counts["seen"] * total // self.samples_
+        picks = self.streams_.key("conntra", counts["pass"]).integers(0, total, total)[made:counts["made"]]
         return self._visit(picks)
 
     def so_far(self):
         """The error, or the cross-entropy, after the last visit, and the moves of the pass."""
-        name = "objective" if self.search_.temperature[0] else "error"
-        return {name: self._error(), "moves": self.counts_["moves"]}
+        name = "objective" if self._sharpness() else "error"
+        return {name: self.search_.mean_error(), "moves": self.counts_["moves"]}
 
     def end_epoch(self, validation=None):
         """The figures of the pass, and on to the next."""
-        record = {"train_accuracy": self.accuracy(), "train_objective": self._error(), "moves": self.counts_["moves"],
-                  "visits": self.counts_["visits"]}
-        self.counts_.update({"pass": self.counts_["pass"] + 1, "seen": 0, "moves": 0})
+        record = {"train_accuracy": self.search_.accuracy(), "train_objective": self.search_.mean_error(),
+                  "moves": self.counts_["moves"], "visits": self.counts_["visits"]}
+        self.counts_.update({"pass": self.counts_["pass"] + 1, "seen": 0, "made": 0, "moves": 0})
         return record
-
-    def accuracy(self):
-        """Share of the samples searched on that are classified rightly."""
-        labels = self.search_.labels[self.search_.labels >= 0]
-        return np.count_nonzero(logits_of(self.search_).argmax(axis=1) == labels) / len(labels)
 
     def finish(self):
         """Every parameter has been on its level since `begin`."""
 
     def state(self):
         """The codes, the scales, and where in the pass the search is."""
-        return {"codes": self.search_.codes.copy(), "scales": self.scales_.copy(), **self.counts_}
+        return {"codes": self.search_.codes.copy(), "scales": self.search_.scales.copy(), **self.counts_}
 
     def load_state(self, state):
         """Take over what `state` gave; BadInput lists what does not fit the network."""
-        refuse_unfit(state, {"codes": self.search_.codes.shape, "scales": (len(self.stages_), 2),
+        refuse_unfit(state, {"codes": self.search_.codes.shape, "scales": self.search_.scales_shape,
                              **dict.fromkeys(COUNTS, ())})
         self._start(np.asarray(state["codes"], np.uint8), np.array(state["scales"], np.float64),
                     {name: int(state[name]) for name in COUNTS})
 
     def _start(self, codes, scales, counts):
-        self.scales_, self.counts_ = scales, counts
-        place(self.search_, codes)
-        set_norms(self.search_, self.stages_, units_of(self.stages_, scales)[0])
-        install_views(self.stages_, self.levels, self.units_.inputs, scales)
-        show(self.stages_, codes)
-        self._set_error(always=True)
+        self.counts_ = counts
+        self.search_.place(codes, scales)
+        self._set_error()
 
-    def _set_error(self, always=False):
-        """The error of this pass, and with another one, or where sums round, everything kept computed anew."""
-        temperature = 0.0
-        if self.error == CROSS_ENTROPY or self.counts_["pass"] < self.surrogate:
-            temperature = self.sharpness / self.units_.logits * units_of(self.stages_, self.scales_)[1]
-        if always or temperature != self.search_.temperature[0] or not self.units_.exact:
-            self.search_.temperature[0] = temperature
-            kernels.recompute(self.every_unit_, self.search_)
+    def _sharpness(self):
+        """What the logits are multiplied by in this pass's cross-entropy; 0 where the error is the rate."""
+        surrogate = self.error == CROSS_ENTROPY or self.counts_["pass"] < self.surrogate
+        return self.sharpness if surrogate else 0.0
+
+    def _set_error(self):
+        self.search_.set_error(self._sharpness())
 
     def _visit(self, picks):
         if len(picks):
-            before = int(self.search_.block_errors.sum())
-            _, errors, moved = kernels.visit(picks, self.search_)
+            before = self.search_.error()
+            errors, moved = self.search_.visit(picks)
             if (np.diff(errors, prepend=before) > 0).any():
                 raise TinyqError("conntra: the error rose at a visit; this is a fault in tinyq")
             self.counts_["visits"] += len(picks)
             self.counts_["moves"] += int(moved.sum())
-            show(self.stages_, self.search_.codes)
-        return self._error()
-
-    def _error(self):
-        """The error as a number: a share of the samples, or their mean cross-entropy."""
-        unit = LOSS_UNIT if self.search_.temperature[0] else 1
-        return int(self.search_.block_errors.sum()) * unit / np.count_nonzero(self.search_.labels >= 0)
+        return self.search_.mean_error()
 
     def _chosen(self, samples):
         """Indices of the samples searched on."""
@@ -153,6 +138,7 @@ class CoNNTrA:
         order = self.streams_.key("conntra-subset").permutation(samples)
         return np.sort(order[:self.subset]) if self.subset else np.arange(samples)
 
-    def _refuse_unconstrained(self):
-        if not all(stage.weight.constrained for stage in self.stages_):
-            raise UsageError("--method conntra: it constrains every parameter; add --constrain all")
+
+def _refuse_unconstrained(model):
+    if not all(p.constrained for p in model.parameters() if p.ndim > 1):
+        raise UsageError("--method conntra: it constrains every parameter; add --constrain all")

@@ -5,12 +5,15 @@ import numpy as np
 
 from tinyq import kernels, nn
 from tinyq.autodiff import Tensor, no_record
-from tinyq.errors import UsageError
 from tinyq.kernels.search_layout import LARGEST, SUM, SUM_OF_POSITIVE
 from tinyq.nn import Parameter
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 TRANSPARENT = (nn.Flatten, nn.Identity, nn.Dropout)             # in evaluation they change no number
+
+
+class NoChain(Exception):
+    """The network is no chain of stages; the text says where it ceases to be one."""
 
 
 @dataclass(eq=False)
@@ -55,13 +58,13 @@ class Stage:
 def chain_of(model, sample):
     """The stages of a model, found by running one sample (1, ...) through it.
 
-    UsageError, naming the layer, for a network that is no chain of Linear, Conv2d, BatchNorm, ReLU and pooling.
+    NoChain, naming the layer, for a network that is no chain of Linear, Conv2d, BatchNorm, ReLU and pooling.
     """
-    calls, logits = _calls(model, sample)
+    calls, logits = calls_of(model, sample)
     stages, previous = [], sample
     for name, layer, x, y in calls:
         if x is not previous:
-            raise _refused(f"{name or type(layer).__name__} does not take what the layer before it put out")
+            raise NoChain(f"{name or type(layer).__name__} does not take what the layer before it put out")
         previous = y
         if isinstance(layer, nn.Linear | nn.Conv2d):
             stages.append(_stage(name, layer, x, y))
@@ -69,21 +72,23 @@ def chain_of(model, sample):
             _normalise(stages[-1], name, layer)
         elif isinstance(layer, nn.ReLU) and stages:
             stages[-1].relu = True
+        elif isinstance(layer, nn.AdaptiveAvgPool2d) and x.shape == y.shape:
+            continue                                        # the mean of one value
         elif isinstance(layer, POOLS) and stages:
             _pool(stages[-1], name, layer, y)
         elif not isinstance(layer, TRANSPARENT):
-            raise _refused(f"{name} is a {type(layer).__name__}" + ("" if stages else " before the first of these"))
+            raise NoChain(f"{name} is a {type(layer).__name__}" + ("" if stages else " before the first of these"))
     if not stages or previous is not logits or np.prod(stages[-1].pooled) != 1:
-        raise _refused("what this one puts out is not what its last layer does")
+        raise NoChain("what this one puts out is not what its last layer does")
     left_out = {id(p) for p in model.parameters()} - {id(p) for stage in stages for _, p in stage.parameters}
     if left_out or len({id(stage.weight) for stage in stages}) < len(stages):
-        raise _refused("this one has parameters that none of these layers uses, or that two of them share")
+        raise NoChain("this one has parameters that none of these layers uses, or that two of them share")
     return stages
 
 
-def _calls(model, sample):
+def calls_of(model, sample):
     """[(dotted name, layer, input array, output array)] of the layers without parts, as called, and the logits."""
-    calls, leaves = [], [(name, m) for name, m in model.named_modules() if not _parts(m)]
+    calls, leaves = [], [(name, m) for name, m in model.named_modules() if not parts_of(m)]
     for name, layer in leaves:
         layer.forward = _listening(name, layer, layer.forward, calls)
     training = model.training
@@ -105,7 +110,8 @@ def _listening(name, layer, forward, calls):
     return listen
 
 
-def _parts(module):
+def parts_of(module):
+    """Whether a module has modules of its own."""
     return any(isinstance(value, nn.Module) for value in vars(module).values())
 
 
@@ -115,7 +121,7 @@ def _stage(name, layer, x, y):
                      (0, 0), (1, 1), pooled=(1, 1))
     geometry = kernels.conv_geometry(x.shape, layer.weight.shape, **layer.geometry)
     if geometry.groups != 1 or _pair(geometry.dilation) != (1, 1):
-        raise _refused(f"{name} has groups or dilation")
+        raise NoChain(f"{name} has groups or dilation")
     return Stage(name, layer.weight, layer.bias, layer.weight.shape, x.shape[1:], _pair(geometry.stride),
                  _pair(geometry.padding), y.shape[2:], pooled=y.shape[2:])
 
@@ -123,9 +129,9 @@ def _stage(name, layer, x, y):
 def _normalise(stage, name, layer):
     """Put batch norm between the stage's product and the rest."""
     if stage.norm or stage.relu or stage.pool != (1, 1):
-        raise _refused(f"{name} does not follow a Linear or Conv2d at once")
+        raise NoChain(f"{name} does not follow a Linear or Conv2d at once")
     if layer.running_mean is None:
-        raise _refused(f"{name} has no running statistics")
+        raise NoChain(f"{name} has no running statistics")
     stage.norm, stage.norm_name = layer, name
 
 
@@ -134,7 +140,7 @@ def _pool(stage, name, layer, y):
     window = _window(stage, name, layer)
     if stage.pool != (1, 1) or _pair(window["padding"]) != (0, 0) or _pair(window.get("dilation", 1)) != (1, 1) \
             or window["ceil_mode"]:
-        raise _refused(f"{name} pools a second time, or with padding, dilation or ceil_mode")
+        raise NoChain(f"{name} pools a second time, or with padding, dilation or ceil_mode")
     if not isinstance(layer, nn.MaxPool2d):
         stage.pooling, stage.relu = (SUM_OF_POSITIVE, False) if stage.relu else (SUM, False)
     stage.pool = _pair(window["kernel"])
@@ -148,15 +154,10 @@ def _window(stage, name, layer):
         return layer.window
     size = _pair(layer.output_size)
     if any(pixels % n for pixels, n in zip(stage.sums, size, strict=True)):
-        raise _refused(f"{name} has windows of different sizes")
+        raise NoChain(f"{name} has windows of different sizes")
     kernel = tuple(pixels // n for pixels, n in zip(stage.sums, size, strict=True))
     return {"kernel": kernel, "stride": None, "padding": 0, "ceil_mode": False}
 
 
 def _pair(value):
     return tuple(value) if isinstance(value, tuple | list) else (value, value)
-
-
-def _refused(reason):
-    return UsageError("--method conntra: it evaluates chains of Linear, Conv2d, BatchNorm, ReLU, pooling and "
-                      f"Flatten, and {reason}; choose logistic, mlp, lenet or digits_cnn, or another method")

@@ -49,6 +49,8 @@ class Loop:
         elif phase is job.phases[-1]:
             self.float_trained()
         phase.method.begin(job.model, phase.optimizer, job.bundle.train, job.streams, state=method_state)
+        if phase.method.notice:
+            self.progress.say(phase.method.notice)
 
     def _train(self, phase):
         position = self.position

@@ -21,7 +21,7 @@ def splits(bundle) -> str:
 
 
 def plan(config: Config) -> str:
-    """Data, phases, steps, sizes and memory; loads the data, makes the model, and takes three steps of fewer samples."""
+    """Data, phases, steps, sizes and memory; loads the data, makes the model, takes three steps of fewer samples."""
     job = build(config)
     planned = levels.parse(config.levels) if config.levels else None
     layers = sizes(job.model, planned)

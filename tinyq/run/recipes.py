@@ -56,11 +56,13 @@ RECIPES: dict[str, dict] = {
                                  conntra=dict(surrogate=1, subset=6000)),
     "iris-conntra": _then(_WHOLE_IRIS, method="conntra", levels="ternary", epochs=60, conntra=dict(surrogate=50)),
     "digits-conntra": _then(_WHOLE_DIGITS, method="conntra", levels="ternary", epochs=10, conntra=dict(surrogate=6)),
-    # Kim and Jeong's published numbers (METHODS.md, section 1); the network and the data are the user's.
-    "cbp-paper": dict(method="cbp", opt="sgd", momentum=0.9, lr=1e-3, weight_decay=1e-4, batch_size=256, epochs=1000,
-                      schedule="constant", pretrain_epochs=0, cbp=dict(lambda_lr=1e-4, period=20)),
+    # Kim and Jeong's published numbers (METHODS.md, section 1), for any network.
+    "cbp-paper": dict(data="imagenet", method="cbp", opt="sgd", momentum=0.9, lr=1e-3, weight_decay=1e-4,
+                      batch_size=256, epochs=1000, schedule="constant", pretrain_epochs=0,
+                      cbp=dict(lambda_lr=1e-4, period=20)),
     # RPR's (METHODS.md, section 2): 45 epochs between and 30 at 1, and up to 125 at 0.9, where the paper's run took 37.
     # Its batch size is not published.
-    "rpr-paper": dict(method="rpr", **_RPR, batch_size=256, epochs=200, pretrain_epochs=0,
-                      rpr=dict(fractions="0.9,0.95,0.975,0.9875,1", patience=5, period=15, final=30)),
+    "rpr-paper": dict(data="imagenet", method="rpr", **_RPR, batch_size=256, epochs=200, pretrain_epochs=0,
+                      rpr=dict(fractions="0.9,0.95,0.975,0.9875,1", patience=5, period=15, final=30),
+                      imagenet=dict(preprocessing="rpr")),
 }

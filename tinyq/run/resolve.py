@@ -79,11 +79,15 @@ def _recipe_name(flags, file):
 
 
 def _first_that_agrees(given):
-    """The first recipe whose model (up to a colon), data and method are those given, where they are given."""
+    """The first recipe whose model (up to a colon), data and method are those given, where they are given.
+
+    One that names no model is for any, where the data are given as well.
+    """
     wanted = {key: str(given[key]).partition(":")[0] for key in _SUBJECT if key in given}
     for name, values in RECIPES.items():
-        offered = {key: values[key].partition(":")[0] for key in _SUBJECT if key in values}
-        if len(offered) == len(_SUBJECT) and wanted.items() <= offered.items():
+        offered = {key: values.get(key, wanted.get(key, "")).partition(":")[0] for key in _SUBJECT}
+        named = "model" in values or "data" in wanted
+        if named and all(offered.values()) and wanted.items() <= offered.items():
             return name
     return "none"
 
