@@ -28,6 +28,12 @@ def serve(step):
         print((time.perf_counter() - start) / repeat, flush=True)
 
 
+def serve_numbered(measure):
+    """Be one side: for every number n on stdin print measure(n), in seconds."""
+    for line in sys.stdin:
+        print(measure(int(line)), flush=True)
+
+
 class Side:
     """A process that serves a step. Each side has its own, as users run it: allocator and threads are not shared."""
 
@@ -35,9 +41,9 @@ class Side:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([sys.executable, *command], stdin=pipe, stdout=pipe, text=True)
 
-    def seconds(self, repeat):
-        """Mean seconds of `repeat` steps in a row."""
-        self.process.stdin.write(f"{repeat}\n")
+    def seconds(self, number):
+        """What the process answers to a number: by `serve`, the mean seconds of so many steps in a row."""
+        self.process.stdin.write(f"{number}\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 
@@ -49,13 +55,17 @@ class Side:
 
 def interleave(ours, peer, pairs=15, repeat=3, warm_up=3):
     """Seconds a step of two sides in alternating turns, [(ours, peer)], after `warm_up` steps of each."""
-    ours.seconds(warm_up)
-    peer.seconds(warm_up)
+    return interleave_all([ours, peer], pairs, repeat, warm_up)
+
+
+def interleave_all(sides, rounds, repeat=1, warm_up=3):
+    """[seconds a step of each side] of every round, in which each takes a turn, the order reversed from round to round."""
+    for side in sides:
+        side.seconds(warm_up)
     measured = []
-    for i in range(pairs):
-        first, second = (ours, peer) if i % 2 else (peer, ours)
-        times = {first: first.seconds(repeat), second: second.seconds(repeat)}
-        measured.append((times[ours], times[peer]))
+    for i in range(rounds):
+        times = {side: side.seconds(repeat) for side in (sides if i % 2 else sides[::-1])}
+        measured.append([times[side] for side in sides])
     return measured
 
 
@@ -68,6 +78,19 @@ def summary(measured):
         "peer_ms": 1e3 * statistics.median(b for _, b in measured),
         "ratio": statistics.median(ratios), "low": low, "high": high, "pairs": len(measured),
     }
+
+
+def ratios_line(peer, measured):
+    """Part of a report: a peer's median, and the ratio of times with its quartiles."""
+    result = summary(measured)
+    return (f"{peer:22} {result['peer_ms']:8.1f} ms   ratio {result['ratio']:.2f} "
+            f"(quartiles {result['low']:.2f} to {result['high']:.2f}, {result['pairs']} rounds)")
+
+
+def peak_memory(pid):
+    """The most memory a process has had resident so far, in MiB."""
+    with open(f"/proc/{pid}/status") as lines:
+        return next(int(text.split()[1]) for text in lines if text.startswith("VmHWM")) / 1024
 
 
 def line(name, result):

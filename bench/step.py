@@ -1,0 +1,144 @@
+"""A training step at 224x224 (forward, backward, SGD with momentum) against PyTorch on the CPU, in both its layouts.
+
+    pip install torch==2.13.0 && pip install --no-deps torchvision==0.28.0
+    python bench/step.py [--networks resnet18 resnet50 googlenet alexnet] [--batch 16] [--threads 2] [--pairs 7]
+
+Same weights, data, threads and float32 on all sides, each in a process of its own; they take turns. The ratio is of
+times in one round; GFLOP/s counts the convolutions' and linear layers' three passes; the peak is that of the register
+tile on cached operands, measured in the same run.
+"""
+import argparse
+import statistics
+
+import numpy as np
+from layers import geometries, peak
+from timing import Side, interleave_all, machine, peak_memory, ratios_line, serve
+from torchvision_networks import torchvision_models
+
+from tinyq import kernels, models, nn, optim
+from tinyq.autodiff import Tensor
+from tinyq.run.layers import layers, totals
+from tinyq.streams import Streams
+
+SIDES = ("tinyq", "default", "channels_last")
+SIZE, CLASSES = 224, 1000
+
+
+def batch_of(batch):
+    """The one batch all sides train on."""
+    stream = Streams(0).key("bench")
+    return stream.normal((batch, 3, SIZE, SIZE)).astype(np.float32), stream.integers(0, CLASSES, batch)
+
+
+def our_model(name):
+    """The network with its initial weights, which the peer copies; no dropout, so that losses can be compared."""
+    model = models.build(name, CLASSES, (3, SIZE, SIZE)).initialise(Streams(0))
+    for _, module in model.named_modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def tinyq_step(name, batch, threads):
+    """A training step of tinyq; returns the loss."""
+    kernels.set_threads(threads)
+    x, y = batch_of(batch)
+    model = our_model(name)
+    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    def step():
+        optimizer.zero_grad()
+        loss = nn.cross_entropy(model(Tensor(x)), y)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def torch_model(name):
+    """torchvision's network with our weights."""
+    import torch
+
+    options = {"aux_logits": False, "init_weights": False, "transform_input": True} if name == "googlenet" else {}
+    model = getattr(torchvision_models(), name)(num_classes=CLASSES, **options)
+    model.load_state_dict({key: torch.from_numpy(a) for key, a in our_model(name).state_dict().items()})
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def torch_step(name, batch, threads, layout):
+    """The same step of PyTorch."""
+    import torch
+
+    torch.set_num_threads(threads)
+    x, y = map(torch.from_numpy, batch_of(batch))
+    model = torch_model(name)
+    if layout == "channels_last":
+        x, model = x.to(memory_format=torch.channels_last), model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    def step():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def make(side, name, batch, threads):
+    """The step of one side."""
+    if side == "tinyq":
+        return tinyq_step(name, batch, threads)
+    return torch_step(name, batch, threads, side)
+
+
+def flops(name, batch):
+    """Of a step: three passes of every product, two for the first layer, which needs no input gradient."""
+    macs = totals(layers(our_model(name), (3, SIZE, SIZE)))["macs"]
+    stem = geometries(name, 1)[0][0]
+    return 2 * batch * (3 * macs - int(np.prod(stem.output_shape)) * stem.products)
+
+
+def report(name, args):
+    """One network's lines."""
+    sides = {side: Side(__file__, "--batch", str(args.batch), "--threads", str(args.threads), "--serve", side, name)
+             for side in SIDES}
+    rounds = interleave_all(list(sides.values()), args.pairs)
+    top, memory = peak(args.threads), {key: peak_memory(side.process.pid) for key, side in sides.items()}
+    for side in sides.values():
+        side.close()
+    ours = statistics.median(times[0] for times in rounds)
+    rate = flops(name, args.batch) / ours / 1e9
+    print(f"{name} batch {args.batch}, {args.threads} threads: tinyq {1e3 * ours:.0f} ms, {rate:.0f} GFLOP/s, "
+          f"{rate / top:.0%} of the peak of {top:.0f}; {memory['tinyq']:.0f} MiB")
+    for k, side in enumerate(SIDES[1:], 1):
+        print(f"    {ratios_line('PyTorch ' + side, [(t[0], t[k]) for t in rounds])}; {memory[side]:.0f} MiB", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="*", default=["resnet18", "resnet50", "googlenet", "alexnet"])
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--check", action="store_true", help="compare the losses of the sides' first steps instead")
+    parser.add_argument("--serve", nargs=2, metavar=("SIDE", "NETWORK"), help="be one side (this script's own use)")
+    args = parser.parse_args()
+    if args.serve:
+        return serve(make(*args.serve, args.batch, args.threads))
+    print(f"{machine()}")
+    for name in args.networks:
+        if args.check:
+            print(name, *(f"{side} {make(side, name, args.batch, args.threads)():.6f}" for side in SIDES))
+        else:
+            report(name, args)
+    return None
+
+
+if __name__ == "__main__":
+    main()
