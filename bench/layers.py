@@ -2,7 +2,8 @@
 
     python bench/layers.py [--networks resnet18 googlenet] [--batch 16] [--threads 2] [--repeats 7] [--torch]
 
-The peak is that of the register tile on cached operands, measured before each network. With --torch, PyTorch's time for the same pass in its channels-last layout is shown too, from a process of its own.
+The peak is that of the register tile on cached operands, measured before each network. With --torch, PyTorch's time
+for the same pass in its channels-last layout is shown too, from a process of its own.
 """
 import argparse
 import statistics
@@ -95,7 +96,7 @@ def _tiles(threads, calls, k, a, rows, b, offsets, sums):
 
 
 def peak(threads, repeats=9, calls=20000, k=PRODUCT_BLOCK):
-    """GFLOP/s of the register tile on operands in the first-level cache, on so many threads at once; the best of some."""
+    """GFLOP/s of the register tile on operands in the first-level cache, on all threads at once; the best of some."""
     kernels.set_threads(threads)
     a, b = np.ones(k * ROWS, np.float32), np.ones(k * COLUMNS, np.float32)
     rows, offsets = np.arange(ROWS), np.arange(k) * COLUMNS

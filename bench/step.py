@@ -117,7 +117,8 @@ def report(name, args):
     print(f"{name} batch {args.batch}, {args.threads} threads: tinyq {1e3 * ours:.0f} ms, {rate:.0f} GFLOP/s, "
           f"{rate / top:.0%} of the peak of {top:.0f}; {memory['tinyq']:.0f} MiB")
     for k, side in enumerate(SIDES[1:], 1):
-        print(f"    {ratios_line('PyTorch ' + side, [(t[0], t[k]) for t in rounds])}; {memory[side]:.0f} MiB", flush=True)
+        line = ratios_line(f"PyTorch {side}", [(t[0], t[k]) for t in rounds])
+        print(f"    {line}; {memory[side]:.0f} MiB", flush=True)
 
 
 def main():

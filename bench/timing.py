@@ -59,7 +59,7 @@ def interleave(ours, peer, pairs=15, repeat=3, warm_up=3):
 
 
 def interleave_all(sides, rounds, repeat=1, warm_up=3):
-    """[seconds a step of each side] of every round, in which each takes a turn, the order reversed from round to round."""
+    """[seconds a step of each side] of every round: each takes a turn, the order reversed every other round."""
     for side in sides:
         side.seconds(warm_up)
     measured = []

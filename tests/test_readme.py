@@ -27,13 +27,19 @@ def training_commands():
     return [line.split("python -m tinyq.train")[1] for line in lines if "python -m tinyq.train" in line]
 
 
-@pytest.mark.parametrize("flags", training_commands())
+@pytest.mark.parametrize("flags", [flags for flags in training_commands() if "--weights" not in flags])
 def test_the_training_commands_are_accepted(flags, shared_data, capsys):
     arguments = shlex.split(flags)
     if "DIR" in arguments:
         arguments[arguments.index("DIR")] = str(shared_data("mnist"))
     assert not train.main([*arguments, "--dry-run"])
     assert "steps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [flags for flags in training_commands() if "--weights" in flags])
+def test_the_flags_of_commands_that_need_weights_are_accepted(flags, capsys):
+    assert not train.main([*shlex.split(flags), "--print-config"])
+    assert 'data = "imagenet"' in capsys.readouterr().out
 
 
 def test_every_module_of_the_command_table_exists():
