@@ -5,6 +5,7 @@ from tinyq.kernels.correlate import correlate
 from tinyq.kernels.plan import forward_plan, input_grad_plans
 from tinyq.kernels.spans import contiguous
 from tinyq.kernels.weight_grad import conv2d_weight_grad
+from tinyq.kernels.weights import pack_rows
 
 __all__ = ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
 
@@ -19,8 +20,9 @@ def conv2d(x, w, geometry, scale=None, bias=None):
     c_out = geometry.w_shape[0]
     scale = np.ones(c_out, np.float32) if scale is None else contiguous(scale)
     bias = np.zeros(c_out, np.float32) if bias is None else contiguous(bias)
-    weights = w.reshape(geometry.groups, -1, geometry.products)
-    correlate(x, weights, forward_plan(geometry), scale, bias, y)
+    plan, m = forward_plan(geometry), c_out // geometry.groups
+    packed = pack_rows(w, geometry.groups, m, geometry.products, plan.weight_index)
+    correlate(x, packed, m, plan, scale, bias, y)
     return y
 
 
@@ -32,8 +34,9 @@ def conv2d_input_grad(g, w, geometry):
     gx = (np.empty if every_phase else np.zeros)(geometry.x_shape, np.float32)
     c_in = geometry.w_shape[1]
     one, zero = np.ones(geometry.x_shape[1], np.float32), np.zeros(geometry.x_shape[1], np.float32)
-    by_input = w.reshape(geometry.groups, -1, c_in, *w.shape[2:]).swapaxes(1, 2)     # (groups, c_in, c_out, kh, kw)
-    flat = by_input.reshape(geometry.groups, c_in, -1)
+    kernel = w.shape[2] * w.shape[3]
     for plan in plans:
-        correlate(g, flat[:, :, plan.weight_index], plan, one, zero, gx)
+        c_out, tap = np.divmod(plan.weight_index, kernel)
+        packed = pack_rows(w, geometry.groups, c_in, kernel, c_out * (c_in * kernel) + tap)
+        correlate(g, packed, c_in, plan, one, zero, gx)
     return gx

@@ -4,45 +4,52 @@ import numpy as np
 
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.layout import lay_out
-from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, ROWS, any_tile, peek, poke, store_run
+from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, ROWS, any_tile, peek, poke, store_every_second, store_run
+from tinyq.kernels.panels import correlate_panels
 from tinyq.kernels.spans import contiguous
 
 _PACKED_ROWS = np.arange(ROWS)
 _TASKS_A_THREAD = 2
+# Measured: what copying a piece of a panel costs in rows of the tile; weights (elements) that stay in the second-level
+# cache, and how much longer all tiles take where they do not.
+_PIECE_COST, _RESIDENT, _STREAMING_COST = 4, 1 << 17, 1.2
 
 
-def correlate(source, weights, plan, scale, shift, target):
+def correlate(source, packed, m, plan, scale, shift, target):
     """Write scale * (weights x source) + shift to the places of target (n, groups * m, ., .) that the plan names.
 
-    source (n, groups * plan.channels, ., .), weights (groups, m, taps), scale and shift (groups * m,).
+    source (n, groups * plan.channels, ., .), packed (weights.pack_rows) of (groups, m, taps), scale and shift
+    (groups * m,).
     """
-    groups, m, _ = weights.shape
+    source, groups = contiguous(source), packed.shape[0]
+    if _panels_pay(plan, m):
+        correlate_panels(source, packed, m, plan, scale, shift, target)
+        return
     threads = numba.get_num_threads()
     parts = parts_of(source.shape[0] * groups, plan.rows, threads)
     layout = plan.layout
     if plan.virtual_pixels < COLUMNS:                                  # a whole tile needs slack behind the sample
         layout = layout._replace(direct=False)
-    packed = pack_rows(weights)
     samples = np.zeros((threads, 0 if layout.direct else plan.size + COLUMNS), np.float32)    # the padding stays zero
     tiles = np.empty((threads, packed.shape[1] + 1, ROWS, COLUMNS), np.float32)               # slack for store_run
-    _tasks(contiguous(source), packed, m, parts, layout, scale, shift, samples, tiles, target)
+    _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target)
+
+
+def _panels_pay(plan, m):
+    """Whether gathering costs less than the lanes that virtual pixels waste; the bits do not depend on it."""
+    pixels = plan.rows * plan.columns
+    pieces = COLUMNS // LANES + (0 if plan.is_source else COLUMNS / plan.columns)
+    by_panels = pixels * (m + _PIECE_COST * pieces)
+    by_sample = -(-plan.virtual_pixels // LANES) * LANES * m
+    if m * len(plan.taps) > _RESIDENT:
+        by_sample *= _STREAMING_COST
+    return by_panels < by_sample
 
 
 def parts_of(tasks, splittable, threads):
     """Into how many parts to split each task so that every thread has work."""
     wanted = 1 if threads == 1 else _TASKS_A_THREAD * threads
     return max(1, min(splittable, -(-wanted // max(1, tasks))))
-
-
-def pack_rows(weights):
-    """(groups, m, k) -> (groups, tiles, k, ROWS), rows padded with zeros."""
-    groups, m, k = weights.shape
-    packed = np.zeros((groups, -(-m // ROWS), k, ROWS), np.float32)
-    whole = m // ROWS
-    packed[:, :whole] = weights[:, :whole * ROWS].reshape(groups, whole, ROWS, k).swapaxes(2, 3)
-    if m % ROWS:
-        packed[:, whole, :, :m % ROWS] = weights[:, whole * ROWS:].swapaxes(1, 2)
-    return packed
 
 
 @njit(parallel=True)
@@ -118,6 +125,8 @@ def _store(tiles, q, lanes, m, bottom, layout, scale, shift, target):
                 run, place = sums + (r * lanes + lane) * 4, into + (r * plane + at) * 4
                 if spread == 1:
                     store_run(run, place, last - lane, room, scale[r], shift[r])
+                elif spread == 2:
+                    store_every_second(run, place, last - lane, scale[r], shift[r])
                 else:
                     _store_spread(run, last - lane, spread, scale[r], shift[r], place)
         lane += width - x

@@ -1,6 +1,6 @@
 """Laying one sample out as its plan says (see plan.py)."""
 from tinyq.kernels.compile import njit
-from tinyq.kernels.micro import LANES, copy_floats, peek, poke, transpose_tile
+from tinyq.kernels.micro import LANES, copy_even, copy_floats, peek, poke, transpose_tile
 
 
 @njit
@@ -31,29 +31,32 @@ def _copy_run(source, step, target, count):
     """target[i] = source[i * step], both addresses of float32."""
     if step == 1:
         copy_floats(source, target, count)
-    elif step == 2:                                                  # a constant step is vectorised
-        for i in range(count):
-            poke(target, i, peek(source, 2 * i))
+    elif step == 2 and count >= LANES:
+        for i in range(0, count - LANES, LANES):
+            copy_even(source + 8 * i, target + 4 * i)
+        last = count - LANES                                         # overlaps what is there already
+        copy_even(source + 8 * last, target + 4 * last)
     else:
         for i in range(count):
             poke(target, i, peek(source, step * i))
 
 
 @njit
-def channels_last(source, virtual, target):
-    """Lay source (channels, pixels) out as target (tiles, virtual pixels, columns), pixel p at virtual[p].
+def channels_last(source, first, target):
+    """Lay source (channels, pixels) out as target (tiles, rows, columns), pixel p in row first + p.
 
-    Channel c is column c % columns of tile c // columns. What no pixel or channel maps to is left as it is (zero).
+    Channel c is column c % columns of tile c // columns. What no channel maps to is left as it is (zero).
     """
     channels, pixels = source.shape
     columns = target.shape[2]
-    base, into, rows = source.ctypes.data, target.ctypes.data, virtual.ctypes.data
+    base, into = source.ctypes.data, target.ctypes.data + first * columns * 4
     tile = target.shape[1] * columns
-    whole, vector = pixels - pixels % LANES, channels - channels % LANES
-    for c in range(0, vector, LANES):
+    vector = channels - channels % LANES
+    for c in range(0, vector if pixels >= LANES else 0, LANES):
         at = into + (c // columns * tile + c % columns) * 4
-        for p in range(0, whole, LANES):
-            transpose_tile(base + (c * pixels + p) * 4, pixels, at, rows + p * 8, columns)
-    for c in range(channels):
-        for p in range(whole if c < vector else 0, pixels):
-            target[c // columns, virtual[p], c % columns] = source[c, p]
+        for p in range(0, pixels, LANES):
+            p = min(p, pixels - LANES)                               # the last ones overlap
+            transpose_tile(base + (c * pixels + p) * 4, pixels, at + p * columns * 4, columns)
+    for c in range(vector if pixels >= LANES else 0, channels):
+        for p in range(pixels):
+            target[c // columns, first + p, c % columns] = source[c, p]

@@ -51,6 +51,9 @@ def _broadcast(builder, scalar):
     return builder.shuffle_vector(builder.insert_element(undefined, scalar, I32(0)), undefined, lanes)
 
 
+_TILE = types.void(types.int64, types.uintp, types.uintp, types.int64, *[types.uintp] * 4, types.int64)
+
+
 def _make_tile(vectors):
     """The tile function for `vectors` vectors a row (narrow outputs waste fewer lanes with one)."""
 
@@ -61,19 +64,31 @@ def _make_tile(vectors):
         Addresses are integers; `rows` (ROWS) and `offsets` (k) point to int64 element offsets; `carry` and
         `total` are tiles (ROWS, vectors * LANES) of float32; `flags` combines RESUME and FLUSH.
         """
-        signature = types.void(types.int64, types.uintp, types.uintp, types.int64, types.uintp, types.uintp,
-                               types.uintp, types.uintp, types.int64)
-
         def codegen(context, builder, sig, args):
-            _emit_tile(builder, vectors, *args)
+            _emit_tile(builder, vectors, False, *args)
             return context.get_dummy_value()
 
-        return signature, codegen
+        return _TILE, codegen
 
     return tile
 
 
-def _emit_tile(builder, vectors, k, a, rows, a_step, b, offsets, carry, total, flags):
+def _make_gathering_tile(vectors):
+    """The same with the offsets on the other side."""
+
+    @intrinsic
+    def gathering_tile(typingctx, k, a, rows, b_step, b, offsets, carry, total, flags):
+        """Add sum over i < k of outer(a[rows[:] + offsets[i]], b[i * b_step : + columns]) to a tile; see tile."""
+        def codegen(context, builder, sig, args):
+            _emit_tile(builder, vectors, True, *args)
+            return context.get_dummy_value()
+
+        return _TILE, codegen
+
+    return gathering_tile
+
+
+def _emit_tile(builder, vectors, gathers, k, a, rows, linear_step, b, offsets, carry, total, flags):
     a, b, carry, total = (builder.inttoptr(p, ir.PointerType(F32)) for p in (a, b, carry, total))
     rows, offsets = (builder.inttoptr(p, ir.PointerType(I64)) for p in (rows, offsets))
     fma = cgutils.get_or_insert_function(
@@ -102,9 +117,10 @@ def _emit_tile(builder, vectors, k, a, rows, a_step, b, offsets, carry, total, f
     i = builder.phi(I64)
     i.add_incoming(I64(0), entry)
     accumulators = {cell: builder.phi(VEC) for cell in cells}
-    offset = builder.load(_element(builder, offsets, i))
+    step, offset = builder.mul(i, linear_step), builder.load(_element(builder, offsets, i))
+    if gathers:
+        step, offset = offset, step
     columns = [_load_vector(builder, b, builder.add(offset, I64(v * LANES))) for v in range(vectors)]
-    step = builder.mul(i, a_step)
     sums = {}
     for r in range(ROWS):
         x = _broadcast(builder, builder.load(_element(builder, row_start[r], step)))
@@ -129,8 +145,8 @@ def _emit_tile(builder, vectors, k, a, rows, a_step, b, offsets, carry, total, f
                 _store_vector(builder, sums[cell], carry, at[cell])
 
 
-tile = _make_tile(VECTORS)
-narrow_tile = _make_tile(1)
+tile, narrow_tile = _make_tile(VECTORS), _make_tile(1)
+gathering_tile, narrow_gathering_tile = _make_gathering_tile(VECTORS), _make_gathering_tile(1)
 
 
 @njit
@@ -140,6 +156,15 @@ def any_tile(columns, k, a, rows, a_step, b, offsets, carry, total, flags):
         tile(k, a, rows, a_step, b, offsets, carry, total, flags)
     else:
         narrow_tile(k, a, rows, a_step, b, offsets, carry, total, flags)
+
+
+@njit
+def any_gathering_tile(columns, k, a, rows, b_step, b, offsets, carry, total, flags):
+    """The gathering tile of COLUMNS or of LANES columns."""
+    if columns == COLUMNS:
+        gathering_tile(k, a, rows, b_step, b, offsets, carry, total, flags)
+    else:
+        narrow_gathering_tile(k, a, rows, b_step, b, offsets, carry, total, flags)
 
 
 @intrinsic
@@ -158,9 +183,7 @@ def store_run(typingctx, source, target, count, room, scale, shift):
         for v in range(VECTORS):
             begin, end = I64(v * LANES), I64((v + 1) * LANES)
             with builder.if_then(builder.icmp_signed(">", count, begin)):
-                value = _load_vector(builder, source, begin)
-                value = builder.fadd(value, ir.Constant(VEC, [0.0] * LANES))        # -0 becomes +0 (contract)
-                value = builder.fadd(builder.fmul(value, scale), shift)
+                value = _affine(builder, _load_vector(builder, source, begin), scale, shift)
                 # A masked store takes several times as long as a plain one.
                 with builder.if_else(builder.icmp_signed(">=", room, end)) as (plainly, masked):
                     with plainly:
@@ -175,7 +198,11 @@ def store_run(typingctx, source, target, count, room, scale, shift):
 def _store_first(builder, value, target, index, count):
     """Store the first `count` lanes of a vector."""
     lanes = ir.Constant(ir.VectorType(I32, LANES), list(range(LANES)))
-    mask = builder.icmp_signed("<", lanes, _broadcast_int(builder, count))
+    _store_masked(builder, value, target, index, builder.icmp_signed("<", lanes, _broadcast_int(builder, count)))
+
+
+def _store_masked(builder, value, target, index, mask):
+    """Store the lanes in the mask."""
     pointer = builder.bitcast(_element(builder, target, index), ir.PointerType(VEC))
     arguments = [VEC, ir.PointerType(VEC), I32, ir.VectorType(I1, LANES)]
     store = cgutils.get_or_insert_function(
@@ -204,12 +231,80 @@ def copy_floats(typingctx, source, target, count):
 
 
 @intrinsic
+def copy_vector(typingctx, source, target):
+    """Copy LANES float32 from one address to another."""
+    def codegen(context, builder, sig, args):
+        source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in args)
+        _store_vector(builder, _load_vector(builder, source, I64(0)), target, I64(0))
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp), codegen
+
+
+@intrinsic
+def copy_even(typingctx, source, target):
+    """target[j] = source[2 * j] for j < LANES, reading nothing behind the last of them."""
+    def codegen(context, builder, sig, args):
+        source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in args)
+        low, high = (_load_vector(builder, source, I64(start)) for start in (0, LANES - 1))
+        order = [2 * j if j < LANES // 2 else 2 * j + 1 for j in range(LANES)]          # of both, the second one behind
+        evens = builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(I32, LANES), order))
+        _store_vector(builder, evens, target, I64(0))
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp), codegen
+
+
+@intrinsic
+def store_every_second(typingctx, source, target, count, scale, shift):
+    """target[2 * j] = source[j] * scale + shift (two roundings) for 0 <= j < count <= COLUMNS; the odd ones are kept.
+
+    Whole vectors are read.
+    """
+    signature = types.void(types.uintp, types.uintp, types.int64, types.float32, types.float32)
+
+    def codegen(context, builder, sig, args):
+        source, target, count, scale, shift = args
+        source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in (source, target))
+        scale, shift = _broadcast(builder, scale), _broadcast(builder, shift)
+        index = ir.VectorType(I32, LANES)
+        even = ir.Constant(ir.VectorType(I1, LANES), [j % 2 == 0 for j in range(LANES)])
+        for half in range(2 * VECTORS):                                 # of a vector of values, spread over a whole one
+            begin = half * LANES // 2
+            with builder.if_then(builder.icmp_signed(">", count, I64(begin))):
+                value = _affine(builder, _load_vector(builder, source, I64(half // 2 * LANES)), scale, shift)
+                spread = [half % 2 * LANES // 2 + j // 2 for j in range(LANES)]
+                value = builder.shuffle_vector(value, value, ir.Constant(index, spread))
+                places = ir.Constant(index, [begin + j // 2 for j in range(LANES)])
+                inside = builder.icmp_signed("<", places, _broadcast_int(builder, count))
+                _store_masked(builder, value, target, I64(2 * begin), builder.and_(inside, even))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _affine(builder, value, scale, shift):
+    """value * scale + shift, after -0 has become +0 (contract)."""
+    value = builder.fadd(value, ir.Constant(VEC, [0.0] * LANES))
+    return builder.fadd(builder.fmul(value, scale), shift)
+
+
+@intrinsic
 def peek(typingctx, base, index):
     """The float32 at an address plus `index` elements, without numba's wrap-around of negative indices."""
     def codegen(context, builder, sig, args):
         return builder.load(_element(builder, builder.inttoptr(args[0], ir.PointerType(F32)), args[1]))
 
     return types.float32(types.uintp, types.int64), codegen
+
+
+@intrinsic
+def peek_index(typingctx, base, index):
+    """The int64 at an address plus `index` elements."""
+    def codegen(context, builder, sig, args):
+        return builder.load(_element(builder, builder.inttoptr(args[0], ir.PointerType(I64)), args[1]))
+
+    return types.int64(types.uintp, types.int64), codegen
 
 
 @intrinsic
@@ -223,18 +318,16 @@ def poke(typingctx, base, index, value):
 
 
 @intrinsic
-def transpose_tile(typingctx, source, source_row, target, target_rows, target_row):
-    """target[target_rows[j], i] = source[i, j] for i, j < LANES; row strides count elements, target_rows is int64."""
-    signature = types.void(types.uintp, types.int64, types.uintp, types.uintp, types.int64)
+def transpose_tile(typingctx, source, source_row, target, target_row):
+    """target[j, i] = source[i, j] for i, j < LANES; row strides count elements."""
+    signature = types.void(types.uintp, types.int64, types.uintp, types.int64)
 
     def codegen(context, builder, sig, args):
-        source, source_row, target, target_rows, target_row = args
+        source, source_row, target, target_row = args
         source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in (source, target))
-        target_rows = builder.inttoptr(target_rows, ir.PointerType(I64))
         rows = [_load_vector(builder, source, builder.mul(source_row, I64(i))) for i in range(LANES)]
         for i, column in enumerate(_transposed(builder, rows)):
-            row = builder.load(_element(builder, target_rows, I64(i)))
-            _store_vector(builder, column, target, builder.mul(target_row, row))
+            _store_vector(builder, column, target, builder.mul(target_row, I64(i)))
         return context.get_dummy_value()
 
     return signature, codegen

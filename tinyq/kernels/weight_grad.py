@@ -6,9 +6,11 @@ from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK, samples_per_chunk
 from tinyq.kernels.correlate import parts_of
 from tinyq.kernels.layout import channels_last, lay_out
-from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, RESUME, ROWS, any_tile
+from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, RESUME, ROWS, any_gathering_tile
 from tinyq.kernels.plan import forward_plan
 from tinyq.kernels.spans import contiguous
+
+_LAID_OUT = 1 << 19             # elements of the samples that are laid out together: they stay in the cache
 
 
 def conv2d_weight_grad(g, x, geometry):
@@ -25,34 +27,43 @@ def conv2d_weight_grad(g, x, geometry):
     columns = LANES if c_out <= LANES else COLUMNS
     chunk = samples_per_chunk(n)
     chunks, tap_tiles, channel_tiles = -(-n // chunk), -(-k // ROWS), -(-c_out // columns)
-    sums = np.zeros((chunks, groups, tap_tiles, channel_tiles, ROWS, columns), np.float32)
+    sums = np.empty((chunks, groups, tap_tiles, channel_tiles, ROWS, columns), np.float32)
     taps = np.zeros(tap_tiles * ROWS, np.int64)
     taps[:k] = plan.offsets
     threads = numba.get_num_threads()
-    parts = parts_of(chunks * groups, tap_tiles, threads)
-    pixels = plan.rows * plan.plane[1]
-    # What the padding is made of stays zero: between the rows of a sample and beyond its last channel.
-    samples = np.zeros((threads, 0 if plan.is_source else plan.size), np.float32)
-    gradients = np.zeros((threads, channel_tiles, pixels, columns), np.float32)
+    parts = 1 if chunks * groups % threads == 0 else parts_of(chunks * groups, tap_tiles, threads)
+    together = max(1, min(chunk, _LAID_OUT // plan.size))
+    pixels = plan.rows * plan.columns
+    pitch = int(np.prod(geometry.x_shape[1:])) if plan.is_source else plan.size
+    where = (np.arange(together)[:, None] * pitch + plan.virtual).ravel()
+    # What the padding is made of stays zero: around a sample and beyond its last channel.
+    samples = np.zeros((threads, 0 if plan.is_source else together, plan.size), np.float32)
+    gradients = np.zeros((threads, channel_tiles, together * pixels, columns), np.float32)
     carries = np.empty((threads, *sums.shape[2:]), np.float32)
-    flat = contiguous(g).reshape(n, -1, len(plan.virtual))
-    _tasks(contiguous(x), flat, chunk, parts, plan.layout, taps,
-           np.arange(pixels) * columns, samples, gradients, carries, sums)
-    return _join(sums, k, c_out).reshape(geometry.w_shape)
-
-
-def _join(sums, k, c_out):
-    """The chunks' sums added in ascending order, as (groups, c_out, k)."""
-    total = sums[0]
-    for chunk in sums[1:]:
-        total += chunk
-    groups, tap_tiles, channel_tiles, rows, columns = total.shape
-    whole = total.transpose(0, 2, 4, 1, 3).reshape(groups, channel_tiles * columns, tap_tiles * rows)
-    return np.ascontiguousarray(whole[:, :c_out, :k])
+    flat = contiguous(g).reshape(n, -1, pixels)
+    _tasks(contiguous(x), flat, chunk, together, parts, plan.layout, taps, where, samples, gradients, carries, sums)
+    joined = np.empty(geometry.w_shape, np.float32)
+    _join(sums, joined.reshape(groups, c_out, k))
+    return joined
 
 
 @njit(parallel=True)
-def _tasks(x, g, chunk, parts, layout, taps, pixel_offsets, samples, gradients, carries, sums):
+def _join(sums, target):
+    """target (groups, c_out, k) = the chunks' sums added in ascending order."""
+    tap_tiles = sums.shape[2]
+    for task in prange(sums.shape[1] * tap_tiles):
+        group, t = task // tap_tiles, task % tap_tiles
+        first = t * ROWS
+        for c in range(target.shape[1]):
+            for r in range(min(ROWS, target.shape[2] - first)):
+                total = sums[0, group, t, c // sums.shape[5], r, c % sums.shape[5]]
+                for chunk in range(1, sums.shape[0]):
+                    total += sums[chunk, group, t, c // sums.shape[5], r, c % sums.shape[5]]
+                target[group, c, first + r] = total
+
+
+@njit(parallel=True)
+def _tasks(x, g, chunk, together, parts, layout, taps, where, samples, gradients, carries, sums):
     groups = sums.shape[1]
     for task in prange(sums.shape[0] * groups * parts):
         thread = numba.get_thread_id()
@@ -60,45 +71,45 @@ def _tasks(x, g, chunk, parts, layout, taps, pixel_offsets, samples, gradients, 
         channels, c_out = x.shape[1] // groups, g.shape[1] // groups
         begin, end = index * chunk, min((index + 1) * chunk, x.shape[0])
         _task(x[begin:end, group * channels:(group + 1) * channels], g[begin:end, group * c_out:(group + 1) * c_out],
-              part, parts, layout, taps, pixel_offsets, samples[thread], gradients[thread], carries[thread],
+              together, part, parts, layout, taps, where, samples[thread], gradients[thread], carries[thread],
               sums[index, group])
 
 
 @njit
-def _task(x, g, part, parts, layout, taps, pixel_offsets, sample, gradient, carry, sums):
-    """Tap tiles `part` of `parts`, summed over the samples of one chunk."""
+def _task(x, g, together, part, parts, layout, taps, where, samples, gradient, carry, sums):
+    """Tap tiles `part` of `parts`, summed over the samples of one chunk, so many of which are laid out together."""
     first, last = sums.shape[0] * part // parts, sums.shape[0] * (part + 1) // parts
     if first == last:
         return
     channels = (layout.channels[first * ROWS], layout.channels[min(last * ROWS, layout.channels.size) - 1] + 1)
-    pixels = layout.virtual.size
-    for i in range(x.shape[0]):
-        if layout.direct:
-            base = x[i].ctypes.data
-        else:
-            lay_out(x[i], layout, channels, (0, layout.plane[0]), sample)
-            base = sample.ctypes.data
-        channels_last(g[i], layout.virtual, gradient)
-        _add_sample(base, i * pixels, x.shape[0] * pixels, layout.virtual, taps, pixel_offsets, gradient, first, last,
-                    carry, sums)
+    pixels = g.shape[2]
+    sums[first:last] = 0
+    for begin in range(0, x.shape[0], together):
+        end = min(begin + together, x.shape[0])
+        for i in range(begin, end):
+            if not layout.direct:
+                lay_out(x[i], layout, channels, (0, layout.plane[0]), samples[i - begin])
+            channels_last(g[i], (i - begin) * pixels, gradient)
+        base = x[begin].ctypes.data if layout.direct else samples.ctypes.data
+        _add_samples(base, begin * pixels, end * pixels, x.shape[0] * pixels, where, taps, gradient, first, last, carry,
+                     sums)
 
 
 @njit
-def _add_sample(base, before, total, virtual, taps, pixel_offsets, gradient, first, last, carry, sums):
-    """Add one sample's pixels, which are numbers before <= p < before + virtual.size of the chunk's total."""
+def _add_samples(base, begin, end, total, where, taps, gradient, first, last, carry, sums):
+    """Add the pixels begin ... end - 1 of the chunk's total: those laid out at where[0], where[1], ..."""
     columns = sums.shape[3]
-    tile = ROWS * columns * 4                                        # bytes
-    tap, pixel, rows = taps.ctypes.data, pixel_offsets.ctypes.data, gradient.ctypes.data
+    tile, row = ROWS * columns * 4, columns * 4                      # bytes
+    tap, pixel, rows = taps.ctypes.data, where.ctypes.data, gradient.ctypes.data
     carried, added = carry.ctypes.data, sums.ctypes.data
-    p = before
-    while p < before + virtual.size:
-        stop = min((p // PRODUCT_BLOCK + 1) * PRODUCT_BLOCK, before + virtual.size)
+    p = begin
+    while p < end:
+        stop = min((p // PRODUCT_BLOCK + 1) * PRODUCT_BLOCK, end)
         flags = (RESUME if p % PRODUCT_BLOCK else 0) | (FLUSH if stop % PRODUCT_BLOCK == 0 or stop == total else 0)
-        start = virtual[p - before]
-        count = virtual[stop - 1 - before] + 1 - start
-        for t in range(first, last):
-            for c in range(sums.shape[1]):
+        for c in range(sums.shape[1]):                               # its gradients stay in the first-level cache
+            for t in range(first, last):
                 at = (t * sums.shape[1] + c) * tile
-                any_tile(columns, count, base + start * 4, tap + t * ROWS * 8, 1,
-                         rows + (c * gradient.shape[1] + start) * columns * 4, pixel, carried + at, added + at, flags)
+                any_gathering_tile(columns, stop - p, base, tap + t * ROWS * 8, columns,
+                                   rows + (c * gradient.shape[1] + p - begin) * row, pixel + (p - begin) * 8,
+                                   carried + at, added + at, flags)
         p = stop
