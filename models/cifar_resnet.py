@@ -3,7 +3,7 @@ from functools import partial
 
 from tinyq.autodiff import shape
 from tinyq.models.images import require_images
-from tinyq.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential, init
+from tinyq.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, Module, Sequential, init
 
 _conv3x3 = partial(Conv2d, kernel_size=3, padding=1, bias=False, initial_weight=init.kaiming_normal)
 
@@ -28,14 +28,13 @@ class BasicBlock(Module):
         """A stride of 2 goes with twice the channels."""
         self.conv1, self.bn1 = _conv3x3(c_in, c_out, stride=stride), BatchNorm2d(c_out)
         self.conv2, self.bn2 = _conv3x3(c_out, c_out), BatchNorm2d(c_out)
-        self.relu = ReLU()
         self.shortcut = Shortcut(stride, c_out - c_in) if stride > 1 else None
 
     def forward(self, x):
         """relu(branch(x) + shortcut(x))."""
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return self.relu(y + (self.shortcut(x) if self.shortcut else x))
+        y = self.bn1(self.conv1(x), relu=True)
+        shortcut = self.shortcut(x) if self.shortcut else x
+        return self.bn2(self.conv2(y), shortcut, relu=True)
 
 
 class CifarResNet(Module):
@@ -43,7 +42,7 @@ class CifarResNet(Module):
 
     def __init__(self, blocks, num_classes, c_in=3):
         """`blocks` a stage; `c_in` is the image's number of channels."""
-        self.conv1, self.bn1, self.relu = _conv3x3(c_in, 16), BatchNorm2d(16), ReLU()
+        self.conv1, self.bn1 = _conv3x3(c_in, 16), BatchNorm2d(16)
         self.layer1 = _stage(16, 16, blocks, stride=1)
         self.layer2 = _stage(16, 32, blocks, stride=2)
         self.layer3 = _stage(32, 64, blocks, stride=2)
@@ -52,7 +51,7 @@ class CifarResNet(Module):
 
     def forward(self, x):
         """(n, c, h, w) to logits (n, num_classes)."""
-        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x), relu=True)
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(self.flatten(self.pool(x)))
 

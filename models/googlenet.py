@@ -43,11 +43,11 @@ class BasicConv2d(Module):
     def __init__(self, c_in, c_out, kernel_size, **options):
         """No bias: batch norm would take it away. options: Conv2d's."""
         self.conv = Conv2d(c_in, c_out, kernel_size, bias=False, initial_weight=init.normal_of_hundredths, **options)
-        self.bn, self.relu = BatchNorm2d(c_out, eps=0.001), ReLU()
+        self.bn = BatchNorm2d(c_out, eps=0.001)
 
     def forward(self, x):
         """(n, c_in, h, w) to (n, c_out, h', w')."""
-        return self.relu(self.bn(self.conv(x)))
+        return self.bn(self.conv(x), relu=True)
 
 
 class Inception(Module):

@@ -2,7 +2,7 @@
 from functools import partial
 
 from tinyq.models.images import require_images
-from tinyq.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, init
+from tinyq.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, Sequential, init
 
 _conv = partial(Conv2d, bias=False, initial_weight=init.kaiming_normal_fan_out)
 _conv1x1, _conv3x3 = partial(_conv, kernel_size=1), partial(_conv, kernel_size=3, padding=1)
@@ -17,14 +17,13 @@ class BasicBlock(Module):
         """The shortcut is a 1x1 convolution where the shapes differ."""
         self.conv1, self.bn1 = _conv3x3(c_in, width, stride=stride), BatchNorm2d(width)
         self.conv2, self.bn2 = _conv3x3(width, width), BatchNorm2d(width)
-        self.relu = ReLU()
         self.downsample = _downsample(c_in, width, stride)
 
     def forward(self, x):
         """relu(branch(x) + shortcut(x))."""
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return self.relu(y + (self.downsample(x) if self.downsample else x))
+        y = self.bn1(self.conv1(x), relu=True)
+        shortcut = self.downsample(x) if self.downsample else x
+        return self.bn2(self.conv2(y), shortcut, relu=True)
 
 
 class Bottleneck(Module):
@@ -37,15 +36,14 @@ class Bottleneck(Module):
         self.conv1, self.bn1 = _conv1x1(c_in, width), BatchNorm2d(width)
         self.conv2, self.bn2 = _conv3x3(width, width, stride=stride), BatchNorm2d(width)
         self.conv3, self.bn3 = _conv1x1(width, self.expansion * width), BatchNorm2d(self.expansion * width)
-        self.relu = ReLU()
         self.downsample = _downsample(c_in, self.expansion * width, stride)
 
     def forward(self, x):
         """relu(branch(x) + shortcut(x))."""
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return self.relu(y + (self.downsample(x) if self.downsample else x))
+        y = self.bn1(self.conv1(x), relu=True)
+        y = self.bn2(self.conv2(y), relu=True)
+        shortcut = self.downsample(x) if self.downsample else x
+        return self.bn3(self.conv3(y), shortcut, relu=True)
 
 
 class ResNet(Module):
@@ -54,7 +52,7 @@ class ResNet(Module):
     def __init__(self, block, blocks, num_classes, c_in=3, small=False):
         """block: the class; blocks: how many in each stage; small: a stem of one 3x3 layer, for images of 32x32."""
         self.conv1 = _conv3x3(c_in, 64) if small else _conv(c_in, 64, 7, stride=2, padding=3)
-        self.bn1, self.relu = BatchNorm2d(64), ReLU()
+        self.bn1 = BatchNorm2d(64)
         self.maxpool = None if small else MaxPool2d(3, stride=2, padding=1)
         channels = 64
         for i, count in enumerate(blocks):
@@ -66,7 +64,7 @@ class ResNet(Module):
 
     def forward(self, x):
         """(n, c, h, w) to logits (n, num_classes)."""
-        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x), relu=True)
         x = self.maxpool(x) if self.maxpool else x
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)

@@ -279,7 +279,7 @@ def network(w1=None):
     def loss_of(quantise=lambda w: w):
         p = parameters
         h = conv.conv2d(x, quantise(p["conv"]))
-        h, *_ = norm.batch_norm_with_statistics(h, p["weight"], p["bias"], 1e-5)
+        h, *_ = norm.batch_norm(h, p["weight"], p["bias"], eps=1e-5)
         h = shape.flatten(pool.max_pool2d(elementwise.relu(h), kernel=2))
         h = linalg.linear(h, p["fc"], None, p["fc bias"])
         return loss.softmax_cross_entropy(h, labels, smoothing=0.1)

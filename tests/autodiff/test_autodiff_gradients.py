@@ -111,6 +111,9 @@ EXAMPLES = {
     "batch_norm": [((x, weight, bias), {"eps": 1e-5}) for x in (images(n=4), normal(5, 3), normal(3, 3, 4))
                    for weight, bias in [(channels(3, "weight"), normal(3, key="bias")), (None, None)]]
                   + [((images(n=4), None, normal(3)), {"eps": 0.1})],
+    "batch_norm_relu": [((x, channels(3, "weight"), normal(3, key="bias"), shortcut), {"eps": 1e-5})
+                        for x in (images(n=4), normal(5, 3)) for shortcut in (None, normal(*x.shape, key="shortcut"))]
+                       + [((images(n=4), None, None, None), {"eps": 0.1})],
     "batch_norm_inference": [((x, weight, bias, normal(3, key="mean"), positive(3)), {"eps": 1e-5})
                              for x in (images(), normal(5, 3)) for weight, bias in [
                                  (channels(3, "weight"), normal(3, key="bias")), (None, None)]],

@@ -35,6 +35,23 @@ def test_twins(shape, affine, threads):
                      [plain.batch_norm_inference(x, weight, bias, mean, variance, EPS)])
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shortcut", [True, False], ids=["shortcut", "alone"])
+def test_with_relu_twins(shape, shortcut, threads):
+    x, g, weight, bias = normal("x", *shape), normal("g", *shape), normal("w", shape[1]), normal("b", shape[1])
+    added = normal("s", *shape) if shortcut else None
+    ours = kernels.batch_norm_relu(x, weight, bias, added, EPS)
+    assert_same_bits(ours, plain.batch_norm_relu(x, weight, bias, added, EPS))
+    y, mean, _, inverse_std = ours
+    read_only = g.copy()
+    read_only.flags.writeable = False
+    gradients = kernels.batch_norm_relu_grad(g, y, x, weight, mean, inverse_std, shortcut)
+    others = plain.batch_norm_relu_grad(g, y, x, weight, mean, inverse_std, shortcut)
+    assert (gradients[3] is None) == (others[3] is None) == (not shortcut)
+    for theirs in (others, kernels.batch_norm_relu_grad(read_only, y, x, weight, mean, inverse_std, shortcut)):
+        assert_same_bits(gradients[:3 + shortcut], theirs[:3 + shortcut])
+
+
 def test_any_strides():
     x, g = normal("x", 6, 5, 4, 3).transpose(3, 1, 0, 2), normal("g", 3, 5, 6, 4)[..., ::-1]
     weight, bias = normal("w", 10)[::2], normal("b", 5)

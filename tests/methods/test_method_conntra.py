@@ -160,6 +160,21 @@ def normed():
     return model
 
 
+class NormWithReLU(nn.Module):
+    def __init__(self):
+        self.fc1, self.norm, self.fc2 = nn.Linear(9, 5), nn.BatchNorm1d(5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.fc2(self.norm(self.fc1(x), relu=True))
+
+
+def test_a_relu_within_batch_norm_is_one_behind_it():
+    model = NormWithReLU().initialise(SEED)
+    parts = nn.Sequential(model.fc1, model.norm, nn.ReLU(), model.fc2)
+    assert [stage.relu for stage in chain_of(model, np.zeros((1, 9), np.float32))] == [True, False] \
+        == [stage.relu for stage in chain_of(parts, np.zeros((1, 9), np.float32))]
+
+
 def true_logits(method):
     search = method.search_
     return logits_of(search.held) * (units_of(search.stages, search.scales)[1] / search.units.logits)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyq import nn
-from tinyq.autodiff import Tensor, linalg
+from tinyq.autodiff import Tensor, elementwise, linalg
 from tinyq.errors import BadInput, UsageError
 from tinyq.streams import Streams
 
@@ -130,6 +130,17 @@ def test_one_value_a_channel_cannot_be_normalised_in_training():
     with pytest.raises(BadInput, match="larger batch"):
         nn.BatchNorm1d(3)(images((1, 3)))
     nn.BatchNorm1d(3).eval()(images((1, 3)))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_with_shortcut_and_relu_is_its_parts(training):
+    fused, parts = nn.BatchNorm2d(3).train(training), nn.BatchNorm2d(3).train(training)
+    x, shortcut = images((2, 3, 5, 5)), images((2, 3, 5, 5)) * -0.5
+    assert np.array_equal(fused(x, shortcut, relu=True).data, elementwise.relu(parts(x) + shortcut).data)
+    assert np.array_equal(fused(x, relu=True).data, elementwise.relu(parts(x)).data)
+    assert all(np.array_equal(a, parts.state_dict()[name]) for name, a in fused.state_dict().items())
+    with pytest.raises(UsageError, match="give relu=True"):
+        fused(x, shortcut)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 5, 5), (2, 3), (2, 3, 5)])

@@ -96,6 +96,8 @@ EXAMPLES = [
        lambda x, w, b: F.batch_norm(x, None, None, w, b, True, eps=1e-3))
       for x in (IMAGES, normal(8, 4), normal(3, 4, 6))],
     ("batch_norm", (IMAGES, None, None), {"eps": 1e-5}, lambda x, w, b: F.batch_norm(x, None, None, w, b, True)),
+    ("batch_norm_relu", (IMAGES, positive(4), normal(4), normal(*IMAGES.shape, key="shortcut")), {"eps": 1e-3},
+     lambda x, w, b, s: F.relu(F.batch_norm(x, None, None, w, b, True, eps=1e-3) + s)),
     ("batch_norm_inference", (IMAGES, positive(4), normal(4), normal(4), positive(4)), {"eps": 1e-5},
      lambda x, w, b, mean, variance: F.batch_norm(x, mean.detach(), variance.detach(), w, b)),
     *[("softmax_cross_entropy", (5 * normal(7, 10), ints(10, 7)), {"smoothing": s},

@@ -18,9 +18,16 @@ def batch_norm(x, weight, bias, *, eps):
     return y, (lambda g: gradients(g)[0], lambda g: gradients(g)[1], lambda g: gradients(g)[2]), mean, variance
 
 
-def batch_norm_with_statistics(x, weight, bias, eps):
-    """(output Tensor, mean, biased variance) of batch_norm, for a layer that keeps running statistics."""
-    return batch_norm(x, weight, bias, eps=eps)
+@primitive
+def batch_norm_relu(x, weight, bias, shortcut, *, eps):
+    """relu(batch_norm(x) + shortcut) in as many passes as batch_norm alone; shortcut of x's shape, or None."""
+    _check_input(x, weight=weight, bias=bias)
+    if shortcut is not None and shortcut.shape != x.shape:
+        raise ValueError("the shortcut must have the input's shape")
+    y, mean, variance, inverse_std = kernels.batch_norm_relu(x, weight, bias, shortcut, eps)
+    added = shortcut is not None
+    gradients = once(lambda g: kernels.batch_norm_relu_grad(g, y, x, weight, mean, inverse_std, added))
+    return y, tuple(lambda g, i=i: gradients(g)[i] for i in range(4)), mean, variance
 
 
 @primitive

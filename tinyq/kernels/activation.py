@@ -16,7 +16,7 @@ def relu(x):
 def relu_grad(g, y):
     """+0 where y <= 0, else g: the gradient of `relu` from its output; float32 of g's shape."""
     assert g.shape == y.shape
-    return _map(_relu_grad_span, _relu_grad_parallel, g, y)
+    return _map(relu_grad_span, _relu_grad_parallel, g, y)
 
 
 def add(a, b):
@@ -61,7 +61,8 @@ def _relu_span(x, y):
 
 
 @njit
-def _relu_grad_span(g, y, gx):
+def relu_grad_span(g, y, gx):
+    """gx = `relu_grad` of g and y, flat arrays."""
     for i in range(y.size):
         gx[i] = ZERO if y[i] <= ZERO else g[i]
 
@@ -95,7 +96,7 @@ def _relu_parallel(x, y):
 @njit(parallel=True)
 def _relu_grad_parallel(g, y, gx):
     for i in prange(-(-y.size // SPAN)):
-        _relu_grad_span(g[i * SPAN:(i + 1) * SPAN], y[i * SPAN:(i + 1) * SPAN], gx[i * SPAN:(i + 1) * SPAN])
+        relu_grad_span(g[i * SPAN:(i + 1) * SPAN], y[i * SPAN:(i + 1) * SPAN], gx[i * SPAN:(i + 1) * SPAN])
 
 
 @njit(parallel=True)

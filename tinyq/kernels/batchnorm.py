@@ -1,14 +1,17 @@
 """Batch normalisation of (n, c, ...) arrays, training and inference, and its gradient, channel by channel.
 
-A channel is one task: its three passes over x (mean, variance, output) meet in the core's own cache.
+A channel is one task: its three passes over x (mean, variance, output) meet in the core's own cache. With a ReLU
+behind it, and a shortcut added before that, these are done in the last pass, and undone in the gradient's first.
 """
 import numpy as np
 
-from tinyq.kernels.activation import affine_span, channel_affine
+from tinyq.kernels.activation import ZERO, affine_span, channel_affine, relu_grad_span
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.lanes import lane_sum, lane_sum_of_products, lane_sum_of_squares
 from tinyq.kernels.reference.batchnorm import inference_affine
 from tinyq.kernels.spans import WORTH_THREADS, flat
+
+NOTHING = np.empty(0, np.float32)
 
 
 def batch_norm(x, weight, bias, eps):
@@ -17,18 +20,12 @@ def batch_norm(x, weight, bias, eps):
     weight and bias (c,) or None. Statistics in float64, rounded once to float32; y = x * scale + shift with
     scale = weight * inverse_std and shift = bias - mean * scale computed in float64 and rounded once.
     """
-    n, c = x.shape[:2]
-    weight = np.ones(c, np.float32) if weight is None else flat(weight)
-    bias = np.zeros(c, np.float32) if bias is None else flat(bias)
-    assert weight.size == bias.size == c
-    y = np.empty(x.shape, np.float32)
-    mean, variance, inverse_std = (np.empty(c, np.float32) for _ in range(3))
-    arguments = flat(x), n, weight, bias, float(eps), y.reshape(-1), mean, variance, inverse_std
-    if x.size < WORTH_THREADS:
-        _normalise_channels(*arguments, 0, c)
-    else:
-        _normalise_parallel(*arguments)
-    return y, mean, variance, inverse_std
+    return _normalise(x, weight, bias, None, False, eps)
+
+
+def batch_norm_relu(x, weight, bias, shortcut, eps):
+    """`batch_norm` whose y is relu(normalised x + shortcut); shortcut of x's shape or None."""
+    return _normalise(x, weight, bias, shortcut, True, eps)
 
 
 def batch_norm_grad(g, x, weight, mean, inverse_std):
@@ -37,16 +34,14 @@ def batch_norm_grad(g, x, weight, mean, inverse_std):
     With m elements a channel, in float64 and rounded once: gbias = sum g, gweight = s = inverse_std * sum g (x - mean);
     gx = g * a + ((x - mean) * b + d), a = weight * inverse_std, b = -a * inverse_std * s / m, d = -a * sum g / m.
     """
-    assert g.shape == x.shape
-    n, c = x.shape[:2]
-    weight = np.ones(c, np.float32) if weight is None else flat(weight)
-    gx, gweight, gbias = np.empty(x.shape, np.float32), np.empty(c, np.float32), np.empty(c, np.float32)
-    arguments = flat(g), flat(x), n, weight, flat(mean), flat(inverse_std), gx.reshape(-1), gweight, gbias
-    if x.size < WORTH_THREADS:
-        _gradient_channels(*arguments, 0, c)
-    else:
-        _gradient_parallel(*arguments)
-    return gx, gweight, gbias
+    return _gradients(g, x, weight, mean, inverse_std, NOTHING, NOTHING)
+
+
+def batch_norm_relu_grad(g, y, x, weight, mean, inverse_std, shortcut):
+    """(gx, gweight, gbias, gshortcut) of `batch_norm_relu`, whose output was y; the last None unless `shortcut`."""
+    masked = np.empty(x.shape, np.float32) if shortcut else None
+    gradients = _gradients(g, x, weight, mean, inverse_std, flat(y), masked.reshape(-1) if shortcut else NOTHING)
+    return *gradients, masked
 
 
 def batch_norm_inference(x, weight, bias, mean, variance, eps):
@@ -54,8 +49,38 @@ def batch_norm_inference(x, weight, bias, mean, variance, eps):
     return channel_affine(x, *inference_affine(weight, bias, mean, variance, eps, np.float32))
 
 
+def _normalise(x, weight, bias, shortcut, relu, eps):
+    n, c = x.shape[:2]
+    weight = np.ones(c, np.float32) if weight is None else flat(weight)
+    bias = np.zeros(c, np.float32) if bias is None else flat(bias)
+    assert weight.size == bias.size == c and (shortcut is None or shortcut.shape == x.shape)
+    y = np.empty(x.shape, np.float32)
+    mean, variance, inverse_std = (np.empty(c, np.float32) for _ in range(3))
+    arguments = (flat(x), n, weight, bias, NOTHING if shortcut is None else flat(shortcut), relu, float(eps),
+                 y.reshape(-1), mean, variance, inverse_std)
+    if x.size < WORTH_THREADS:
+        _normalise_channels(*arguments, 0, c)
+    else:
+        _normalise_parallel(*arguments)
+    return y, mean, variance, inverse_std
+
+
+def _gradients(g, x, weight, mean, inverse_std, y, masked):
+    """y and masked flat, or NOTHING: without a ReLU, and where none but x wants what it lets through."""
+    assert g.shape == x.shape
+    n, c = x.shape[:2]
+    weight = np.ones(c, np.float32) if weight is None else flat(weight)
+    gx, gweight, gbias = np.empty(x.shape, np.float32), np.empty(c, np.float32), np.empty(c, np.float32)
+    arguments = (flat(g), y, masked, flat(x), n, weight, flat(mean), flat(inverse_std), gx.reshape(-1), gweight, gbias)
+    if x.size < WORTH_THREADS:
+        _gradient_channels(*arguments, 0, c)
+    else:
+        _gradient_parallel(*arguments)
+    return gx, gweight, gbias
+
+
 @njit
-def _normalise_channels(x, n, weight, bias, eps, y, mean, variance, inverse_std, first, last):
+def _normalise_channels(x, n, weight, bias, shortcut, relu, eps, y, mean, variance, inverse_std, first, last):
     channels = weight.size
     size = x.size // max(1, n * channels)
     for c in range(first, last):
@@ -73,26 +98,53 @@ def _normalise_channels(x, n, weight, bias, eps, y, mean, variance, inverse_std,
         mean[c], variance[c], inverse_std[c] = centre, spread, inverse
         for sample in range(n):
             start = (sample * channels + c) * size
-            affine_span(x[start:start + size], y[start:start + size], np.float32(scale), np.float32(shift))
-
-
-@njit(parallel=True)
-def _normalise_parallel(x, n, weight, bias, eps, y, mean, variance, inverse_std):
-    for c in prange(weight.size):
-        _normalise_channels(x, n, weight, bias, eps, y, mean, variance, inverse_std, c, c + 1)
+            end = start + size
+            if not relu:
+                affine_span(x[start:end], y[start:end], np.float32(scale), np.float32(shift))
+            elif shortcut.size:
+                _affine_add_relu_span(x[start:end], shortcut[start:end], y[start:end], np.float32(scale),
+                                      np.float32(shift))
+            else:
+                _affine_relu_span(x[start:end], y[start:end], np.float32(scale), np.float32(shift))
 
 
 @njit
-def _gradient_channels(g, x, n, weight, mean, inverse_std, gx, gweight, gbias, first, last):
+def _affine_relu_span(x, y, scale, shift):
+    for i in range(x.size):
+        value = x[i] * scale + shift
+        y[i] = ZERO if value <= ZERO else value
+
+
+@njit
+def _affine_add_relu_span(x, shortcut, y, scale, shift):
+    for i in range(x.size):
+        value = (x[i] * scale + shift) + shortcut[i]
+        y[i] = ZERO if value <= ZERO else value
+
+
+@njit(parallel=True)
+def _normalise_parallel(x, n, weight, bias, shortcut, relu, eps, y, mean, variance, inverse_std):
+    for c in prange(weight.size):
+        _normalise_channels(x, n, weight, bias, shortcut, relu, eps, y, mean, variance, inverse_std, c, c + 1)
+
+
+@njit
+def _gradient_channels(g, y, masked, x, n, weight, mean, inverse_std, gx, gweight, gbias, first, last):
     channels = weight.size
     size = x.size // max(1, n * channels)
+    let_through = masked if masked.size else gx if y.size else g
     for c in range(first, last):
         centre, inverse = np.float64(mean[c]), np.float64(inverse_std[c])
         total, total_product = 0.0, 0.0
         for sample in range(n):
             start = (sample * channels + c) * size
-            total += lane_sum(g, start, size)
-            total_product += lane_sum_of_products(g, x, centre, start, size)
+            end = start + size
+            if masked.size:
+                relu_grad_span(g[start:end], y[start:end], masked[start:end])
+            elif y.size:
+                relu_grad_span(g[start:end], y[start:end], gx[start:end])
+            total += lane_sum(let_through, start, size)
+            total_product += lane_sum_of_products(let_through, x, centre, start, size)
         slope = total_product * inverse
         gbias[c], gweight[c] = total, slope
         a = weight[c] * inverse
@@ -101,8 +153,11 @@ def _gradient_channels(g, x, n, weight, mean, inverse_std, gx, gweight, gbias, f
         for sample in range(n):
             start = (sample * channels + c) * size
             end = start + size
-            _gradient_span(g[start:end], x[start:end], gx[start:end],
-                           mean[c], np.float32(a), np.float32(b), np.float32(d))
+            if y.size and not masked.size:
+                _gradient_in_place(x[start:end], gx[start:end], mean[c], np.float32(a), np.float32(b), np.float32(d))
+            else:
+                _gradient_span(let_through[start:end], x[start:end], gx[start:end],
+                               mean[c], np.float32(a), np.float32(b), np.float32(d))
 
 
 @njit
@@ -111,7 +166,14 @@ def _gradient_span(g, x, gx, mean, a, b, d):
         gx[i] = g[i] * a + ((x[i] - mean) * b + d)
 
 
+@njit
+def _gradient_in_place(x, gx, mean, a, b, d):
+    """_gradient_span where gx holds g; that two arrays are one the compiler would find out too late."""
+    for i in range(gx.size):
+        gx[i] = gx[i] * a + ((x[i] - mean) * b + d)
+
+
 @njit(parallel=True)
-def _gradient_parallel(g, x, n, weight, mean, inverse_std, gx, gweight, gbias):
+def _gradient_parallel(g, y, masked, x, n, weight, mean, inverse_std, gx, gweight, gbias):
     for c in prange(weight.size):
-        _gradient_channels(g, x, n, weight, mean, inverse_std, gx, gweight, gbias, c, c + 1)
+        _gradient_channels(g, y, masked, x, n, weight, mean, inverse_std, gx, gweight, gbias, c, c + 1)

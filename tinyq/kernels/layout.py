@@ -31,11 +31,8 @@ def _copy_run(source, step, target, count):
     """target[i] = source[i * step], both addresses of float32."""
     if step == 1:
         copy_floats(source, target, count)
-    elif step == 2 and count >= LANES:
-        for i in range(0, count - LANES, LANES):
-            copy_even(source + 8 * i, target + 4 * i)
-        last = count - LANES                                         # overlaps what is there already
-        copy_even(source + 8 * last, target + 4 * last)
+    elif step == 2:
+        copy_even(source, target, count)
     else:
         for i in range(count):
             poke(target, i, peek(source, step * i))

@@ -1,95 +1,74 @@
-"""The maxima of 16 pooling windows at once, as a function numba code can call.
+"""The maxima of LANES pooling windows at once, as a function that numba code can call.
 
-The windows' taps are gathered one after another while the maxima and their places stay in registers. A scalar loop
-is ten times slower: its comparisons are branches that real activations make unpredictable.
+The plane is laid out as for a convolution (plan.py): tap k of virtual pixel q is at offsets[k] + q, so that a tap of
+neighbouring windows is one vector. The padding is minus infinity, which beats nothing.
 """
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinyq.kernels.windows import GROUP
+from tinyq.kernels.micro import F32, I32, I64, LANES
 
-F32, I1, I32 = ir.FloatType(), ir.IntType(1), ir.IntType(32)
-SINGLES, INTEGERS, BITS = (ir.VectorType(t, GROUP) for t in (F32, I32, I1))
-POINTERS = ir.VectorType(ir.PointerType(F32), GROUP)
+SINGLES, INTEGERS = (ir.VectorType(t, LANES) for t in (F32, I32))
 
 
 @intrinsic
-def window_maxima(typingctx, x, plane, origins, heights, widths, first, step, taps, y, indices, out, count):
-    """y[out + o], indices[out + o] = the maximum of window first + o and its place in the plane, o < count <= 16.
+def window_maxima(typingctx, plane, offsets, shifts, taps, origins, places, y, indices):
+    """y[:LANES], indices[:LANES] = the maximum of each of LANES neighbouring windows and its place in the image.
 
-    x flat float32 whose plane begins at `plane`; the tables, step and taps of `Windows`; y float32, indices int32.
-    The first of equal elements wins; a NaN wins over numbers, the last of several.
+    Addresses: plane, of the first window's first virtual pixel; offsets (taps,) int64 in the layout and shifts (taps,)
+    int32 in the image; origins and places (LANES,) int32, each window's own shift and the place of its first tap inside
+    the image; y float32 and indices int32. The first of equal elements wins; a NaN wins over numbers, the last of
+    several.
     """
-    pair = types.UniTuple(types.int64, 2)
-    signature = types.void(x, types.int64, origins, heights, widths, types.int64, pair, pair,
-                           y, indices, types.int64, types.int64)
+    signature = types.void(*[types.uintp] * 3, types.int64, *[types.uintp] * 4)
 
-    def codegen(context, builder, signature, args):
-        x, plane, *tables, first, step, taps, y, indices, out, count = (
-            context.make_array(t)(context, builder, a).data if isinstance(t, types.Array) else a
-            for t, a in zip(signature.args, args, strict=True))
-        image = _splat(builder, builder.gep(x, [plane]), POINTERS)
-        origin, height, width = (_load(builder, builder.gep(table, [first])) for table in tables)
-        step, taps = cgutils.unpack_tuple(builder, step), cgutils.unpack_tuple(builder, taps)
-        best = cgutils.alloca_once_value(builder, ir.Constant(SINGLES, [float("-inf")] * GROUP))
-        place = cgutils.alloca_once_value(builder, ir.Constant(INTEGERS, [-1] * GROUP))
-        with cgutils.for_range(builder, taps[0]) as row, cgutils.for_range(builder, taps[1]) as column:
-            i, j = row.index, column.index
-            inside = builder.and_(builder.icmp_signed("<", _splat(builder, i, INTEGERS), height),
-                                  builder.icmp_signed("<", _splat(builder, j, INTEGERS), width))
-            offset = builder.add(builder.mul(i, step[0]), builder.mul(j, step[1]))
-            at = builder.add(origin, _splat(builder, offset, INTEGERS))
-            _take_larger(builder, _gather(builder, image, at, inside), at, inside, best, place)
-        kept = builder.icmp_signed("<", ir.Constant(INTEGERS, list(range(GROUP))), _splat(builder, count, INTEGERS))
-        _store(builder, builder.load(best), builder.gep(y, [out]), kept, "f32")
-        _store(builder, builder.load(place), builder.gep(indices, [out]), kept, "i32")
+    def codegen(context, builder, sig, args):
+        plane, offsets, shifts, taps, origins, places, y, indices = args
+        plane, y = (builder.inttoptr(p, F32.as_pointer()) for p in (plane, y))
+        shifts, origins, places, indices = (
+            builder.inttoptr(p, I32.as_pointer()) for p in (shifts, origins, places, indices))
+        offsets = builder.inttoptr(offsets, I64.as_pointer())
+        origin = _load(builder, origins, INTEGERS)
+        best = cgutils.alloca_once_value(builder, ir.Constant(SINGLES, [float("-inf")] * LANES))
+        place = cgutils.alloca_once(builder, INTEGERS)
+        builder.store(_load(builder, places, INTEGERS), place)
+        with cgutils.for_range(builder, taps) as tap:
+            value = _load(builder, builder.gep(plane, [_element(builder, offsets, tap.index)]), SINGLES)
+            at = builder.add(origin, _splat(builder, _element(builder, shifts, tap.index)))
+            _take_larger(builder, value, at, best, place)
+        _store(builder, builder.load(best), y)
+        _store(builder, builder.load(place), indices)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _take_larger(builder, value, at, inside, best, place):
-    """Where a tap lies inside its window and beats the best so far, or is its first, it becomes the best."""
+def _take_larger(builder, value, at, best, place):
+    """Where a tap beats the best so far it becomes the best."""
     so_far, where = builder.load(best), builder.load(place)
-    larger = builder.or_(builder.fcmp_ordered(">", value, so_far), builder.fcmp_unordered("uno", value, value))
-    none_yet = builder.icmp_signed("<", where, ir.Constant(INTEGERS, [0] * GROUP))
-    taken = builder.and_(inside, builder.or_(larger, none_yet))
+    taken = builder.or_(builder.fcmp_ordered(">", value, so_far), builder.fcmp_unordered("uno", value, value))
     builder.store(builder.select(taken, value, so_far), best)
     builder.store(builder.select(taken, at, where), place)
 
 
-def _load(builder, pointer):
-    """16 int32."""
-    vector = builder.load(builder.bitcast(pointer, INTEGERS.as_pointer()))
+def _element(builder, base, index):
+    return builder.load(builder.gep(base, [index]))
+
+
+def _load(builder, pointer, kind):
+    vector = builder.load(builder.bitcast(pointer, kind.as_pointer()))
     vector.align = 4
     return vector
 
 
-def _gather(builder, image, at, inside):
-    """The float32 at the indices `at`; those not inside are not touched and read as 0."""
-    gather = _function(builder, "llvm.masked.gather.v16f32.v16p0", SINGLES, [POINTERS, I32, BITS, SINGLES])
-    addresses = builder.gep(image, [at], source_etype=F32)
-    return builder.call(gather, [addresses, I32(4), inside, ir.Constant(SINGLES, [0.0] * GROUP)])
+def _store(builder, vector, pointer):
+    builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer())).align = 4
 
 
-def _store(builder, vector, pointer, kept, suffix):
-    """The lanes that are kept."""
-    vector_pointer = vector.type.as_pointer()
-    store = _function(builder, f"llvm.masked.store.v16{suffix}.p0", ir.VoidType(),
-                      [vector.type, vector_pointer, I32, BITS])
-    builder.call(store, [vector, builder.bitcast(pointer, vector_pointer), I32(4), kept])
-
-
-def _function(builder, name, result, arguments):
-    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
-
-
-def _splat(builder, scalar, vector_type):
-    """A pointer, or the low 32 bits of an integer, in every lane."""
-    if vector_type is INTEGERS:
-        scalar = builder.trunc(scalar, I32)
-    undefined = ir.Constant(vector_type, ir.Undefined)
+def _splat(builder, scalar):
+    """An int32 in every lane."""
+    undefined = ir.Constant(INTEGERS, ir.Undefined)
     single = builder.insert_element(undefined, scalar, I32(0))
-    return builder.shuffle_vector(single, undefined, ir.Constant(INTEGERS, [0] * GROUP))
+    return builder.shuffle_vector(single, undefined, ir.Constant(INTEGERS, [0] * LANES))

@@ -197,8 +197,22 @@ def store_run(typingctx, source, target, count, room, scale, shift):
 
 def _store_first(builder, value, target, index, count):
     """Store the first `count` lanes of a vector."""
+    _store_masked(builder, value, target, index, _first_lanes(builder, count))
+
+
+def _first_lanes(builder, count):
+    """The mask of the first `count` lanes."""
     lanes = ir.Constant(ir.VectorType(I32, LANES), list(range(LANES)))
-    _store_masked(builder, value, target, index, builder.icmp_signed("<", lanes, _broadcast_int(builder, count)))
+    return builder.icmp_signed("<", lanes, _broadcast_int(builder, count))
+
+
+def _load_masked(builder, base, index, mask):
+    """A vector of which the lanes outside the mask are not touched, and 0."""
+    pointer = builder.bitcast(_element(builder, base, index), ir.PointerType(VEC))
+    load = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(VEC, [ir.PointerType(VEC), I32, ir.VectorType(I1, LANES), VEC]),
+        f"llvm.masked.load.v{LANES}f32.p0")
+    return builder.call(load, [pointer, I32(4), mask, ir.Constant(VEC, [0.0] * LANES)])
 
 
 def _store_masked(builder, value, target, index, mask):
@@ -218,13 +232,19 @@ def _broadcast_int(builder, value):
 
 @intrinsic
 def copy_floats(typingctx, source, target, count):
-    """Copy `count` float32 from one address to another."""
+    """Copy `count` float32 from one address to another; inline, as most runs are a few vectors long."""
     signature = types.void(types.uintp, types.uintp, types.int64)
 
     def codegen(context, builder, sig, args):
         source, target, count = args
-        byte = ir.PointerType(ir.IntType(8))
-        cgutils.raw_memcpy(builder, builder.inttoptr(target, byte), builder.inttoptr(source, byte), count, 4)
+        source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in (source, target))
+        rest = builder.and_(count, I64(LANES - 1))
+        whole = builder.sub(count, rest)
+        with cgutils.for_range_slice(builder, I64(0), whole, I64(LANES)) as (at, _):
+            _store_vector(builder, _load_vector(builder, source, at), target, at)
+        with builder.if_then(builder.icmp_signed(">", rest, I64(0))):
+            inside = _first_lanes(builder, rest)
+            _store_masked(builder, _load_masked(builder, source, whole, inside), target, whole, inside)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -242,17 +262,33 @@ def copy_vector(typingctx, source, target):
 
 
 @intrinsic
-def copy_even(typingctx, source, target):
-    """target[j] = source[2 * j] for j < LANES, reading nothing behind the last of them."""
+def copy_even(typingctx, source, target, count):
+    """target[j] = source[2 * j] for j < count, touching nothing else."""
+    signature = types.void(types.uintp, types.uintp, types.int64)
+    places = ir.Constant(ir.VectorType(I32, LANES), [2 * j for j in range(LANES)])
+
     def codegen(context, builder, sig, args):
-        source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in args)
-        low, high = (_load_vector(builder, source, I64(start)) for start in (0, LANES - 1))
-        order = [2 * j if j < LANES // 2 else 2 * j + 1 for j in range(LANES)]          # of both, the second one behind
-        evens = builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(I32, LANES), order))
-        _store_vector(builder, evens, target, I64(0))
+        source, target, count = args
+        source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in (source, target))
+        rest = builder.and_(count, I64(LANES - 1))
+        whole = builder.sub(count, rest)
+        with cgutils.for_range_slice(builder, I64(0), whole, I64(LANES)) as (at, _):
+            begin = builder.mul(at, I64(2))
+            low = _load_vector(builder, source, begin)
+            high = _load_vector(builder, source, builder.add(begin, I64(LANES - 1)))
+            of_both = [2 * j if j < LANES // 2 else 2 * j + 1 for j in range(LANES)]
+            order = ir.Constant(places.type, of_both)             # the second half from a vector that begins one before
+            _store_vector(builder, builder.shuffle_vector(low, high, order), target, at)
+        with builder.if_then(builder.icmp_signed(">", rest, I64(0))):
+            read = builder.sub(builder.mul(rest, I64(2)), I64(1))
+            begin, second = builder.mul(whole, I64(2)), builder.sub(read, I64(LANES))
+            low = _load_masked(builder, source, begin, _first_lanes(builder, read))
+            high = _load_masked(builder, source, builder.add(begin, I64(LANES)), _first_lanes(builder, second))
+            evens = builder.shuffle_vector(low, high, places)
+            _store_first(builder, evens, target, whole, rest)
         return context.get_dummy_value()
 
-    return types.void(types.uintp, types.uintp), codegen
+    return signature, codegen
 
 
 @intrinsic

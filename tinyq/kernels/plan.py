@@ -122,7 +122,7 @@ def _number(phases, step):
     return phases[:, 0] * step[1] + phases[:, 1]
 
 
-def _grid(*sizes):
+def index_grid(*sizes):
     """All index combinations, the last fastest: (product, len(sizes)) int64."""
     return np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), -1).reshape(-1, len(sizes))
 
@@ -131,7 +131,7 @@ def _grid(*sizes):
 def forward_plan(geometry: ConvGeometry) -> Plan:
     """x to y: k is (c, kh, kw)."""
     _, c, kh, kw = geometry.w_shape
-    grid = _grid(c, kh, kw)
+    grid = index_grid(c, kh, kw)
     taps = grid * (1, *geometry.dilation) - (0, *geometry.padding)
     return Plan(geometry.x_shape[2:], c, geometry.stride, *geometry.output_size, (0, 0), (1, 1), taps,
                 np.arange(len(taps)))
@@ -144,10 +144,10 @@ def input_grad_plans(geometry: ConvGeometry) -> tuple[Plan, ...]:
     Tap (kh, kw) of input row i reads output row (i + padding - kh * dilation) / stride where that is whole.
     """
     c_out, (_, _, kh, kw) = geometry.w_shape[0] // geometry.groups, geometry.w_shape
-    grid = _grid(c_out, kh, kw)
+    grid = index_grid(c_out, kh, kw)
     stride = np.array(geometry.stride)
     plans = []
-    for phase in _grid(*geometry.stride):
+    for phase in index_grid(*geometry.stride):
         shift = phase + geometry.padding - grid[:, 1:] * geometry.dilation
         used = np.flatnonzero((shift % stride == 0).all(1))
         rows, columns = (-(-(size - p) // s) for size, p, s in zip(geometry.x_shape[2:], phase, stride, strict=True))

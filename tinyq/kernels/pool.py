@@ -1,33 +1,10 @@
-"""Max, average and adaptive average pooling of (n, c, h, w) arrays and their gradients, plane by plane."""
+"""Average and adaptive average pooling of (n, c, h, w) arrays and their gradients, plane by plane."""
 import numpy as np
 
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.lanes import lane_sum
-from tinyq.kernels.maxima import window_maxima
 from tinyq.kernels.spans import WORTH_THREADS, flat, items_per_task
-from tinyq.kernels.windows import GROUP, adaptive_windows, sliding_windows
-
-
-def max_pool2d(x, kernel, stride, padding, dilation=1, ceil_mode=False):
-    """Maximum of each window and its flat index in the plane: y float32 and indices int32, both (n, c, oh, ow).
-
-    Settings are numbers or pairs; the first of equal elements wins. UsageError for a window that does not fit.
-    """
-    windows = sliding_windows(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
-    y = np.empty((*x.shape[:2], *windows.output_size), np.float32)
-    indices = np.empty(y.shape, np.int32)
-    _over_planes(_max_planes, _max_parallel, x.shape, flat(x), y.reshape(-1), indices.reshape(-1),
-                 windows.origins, windows.heights, windows.widths, windows.step, windows.taps, windows.outputs)
-    return y, indices
-
-
-def max_pool2d_grad(g, indices, x_shape):
-    """Gradient with respect to x (x_shape): every g, ascending by output, added where its maximum was."""
-    assert g.shape == indices.shape and g.shape[:2] == tuple(x_shape[:2])
-    gx = np.zeros(x_shape, np.float32)
-    _over_planes(_max_grad_planes, _max_grad_parallel, x_shape,
-                 flat(g), np.ascontiguousarray(indices).reshape(-1), gx.reshape(-1))
-    return gx
+from tinyq.kernels.windows import adaptive_windows, sliding_windows
 
 
 def avg_pool2d(x, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
@@ -81,22 +58,6 @@ def _over_planes(planes, parallel, x_shape, *arguments):
 
 
 @njit
-def _max_planes(size, x, y, indices, origins, heights, widths, step, taps, outputs, first, last):
-    for plane in range(first, last):
-        for o in range(0, outputs, GROUP):
-            window_maxima(x, plane * size, origins, heights, widths, o, step, taps,
-                          y, indices, plane * outputs + o, min(GROUP, outputs - o))
-
-
-@njit
-def _max_grad_planes(size, g, indices, gx, first, last):
-    outputs = g.size * size // gx.size
-    for plane in range(first, last):
-        for o in range(plane * outputs, (plane + 1) * outputs):
-            gx[plane * size + indices[o]] += g[o]
-
-
-@njit
 def _average_planes(size, x, y, origins, heights, widths, divisors, pitch, outputs, first, last):
     for plane in range(first, last):
         for o in range(outputs):
@@ -124,19 +85,6 @@ def _average_grad_planes(size, g, gx, origins, heights, widths, divisors, pitch,
 def _add_to_each(x, value):
     for i in range(x.size):
         x[i] += value
-
-
-@njit(parallel=True)
-def _max_parallel(planes, grain, size, x, y, indices, origins, heights, widths, step, taps, outputs):
-    for i in prange(-(-planes // grain)):
-        _max_planes(size, x, y, indices, origins, heights, widths, step, taps, outputs,
-                    i * grain, min((i + 1) * grain, planes))
-
-
-@njit(parallel=True)
-def _max_grad_parallel(planes, grain, size, g, indices, gx):
-    for i in prange(-(-planes // grain)):
-        _max_grad_planes(size, g, indices, gx, i * grain, min((i + 1) * grain, planes))
 
 
 @njit(parallel=True)

@@ -7,16 +7,13 @@ import numpy as np
 from tinyq.errors import UsageError
 from tinyq.kernels.geometry import pair
 
-# Windows that a kernel works on together.
-GROUP = 16
-
 
 @dataclass(frozen=True, eq=False)
 class Windows:
     """The elements of an (h, w) plane that each output reads; outputs in row-major order.
 
     Output o reads `origins[o] + i * step[0] + j * step[1]` for i < heights[o], j < widths[o]: padding is cut away.
-    The tables are read-only and padded with empty windows to a multiple of GROUP entries.
+    The tables are read-only.
     """
 
     output_size: tuple[int, int]
@@ -100,8 +97,7 @@ def _cross(size, rows, columns, dilation):
 
 
 def _table(values, dtype):
-    """Read-only and padded with zeros to a multiple of GROUP."""
-    table = np.zeros(-(-values.size // GROUP) * GROUP, dtype)
-    table[:values.size] = values.reshape(-1)
+    """Flat and read-only."""
+    table = values.astype(dtype).reshape(-1)
     table.flags.writeable = False
     return table

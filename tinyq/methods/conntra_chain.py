@@ -62,7 +62,7 @@ def chain_of(model, sample):
     """
     calls, logits = calls_of(model, sample)
     stages, previous = [], sample
-    for name, layer, x, y in calls:
+    for name, layer, x, y, relu in calls:
         if x is not previous:
             raise NoChain(f"{name or type(layer).__name__} does not take what the layer before it put out")
         previous = y
@@ -70,6 +70,7 @@ def chain_of(model, sample):
             stages.append(_stage(name, layer, x, y))
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and stages:
             _normalise(stages[-1], name, layer)
+            stages[-1].relu = relu
         elif isinstance(layer, nn.ReLU) and stages:
             stages[-1].relu = True
         elif isinstance(layer, nn.AdaptiveAvgPool2d) and x.shape == y.shape:
@@ -87,7 +88,7 @@ def chain_of(model, sample):
 
 
 def calls_of(model, sample):
-    """[(dotted name, layer, input array, output array)] of the layers without parts, as called, and the logits."""
+    """[(dotted name, layer, input, output, whether with a ReLU)] of the layers without parts, as called; the logits."""
     calls, leaves = [], [(name, m) for name, m in model.named_modules() if not parts_of(m)]
     for name, layer in leaves:
         layer.forward = _listening(name, layer, layer.forward, calls)
@@ -103,9 +104,11 @@ def calls_of(model, sample):
 
 
 def _listening(name, layer, forward, calls):
-    def listen(x):
-        y = forward(x)
-        calls.append((name, layer, x.data, y.data))
+    def listen(x, shortcut=None, **options):
+        if shortcut is not None:
+            raise NoChain(f"{name} does not take what the layer before it put out alone, but a shortcut too")
+        y = forward(x, **options)
+        calls.append((name, layer, x.data, y.data, options.get("relu", False)))
         return y
     return listen
 

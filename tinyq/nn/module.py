@@ -29,9 +29,9 @@ class Module:
         """
         return self(x), []
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs, **options):
         """Run `forward`."""
-        return self.forward(*inputs)
+        return self.forward(*inputs, **options)
 
     def reset(self, key):
         """Set this module's own parameters and buffers to their initial values.

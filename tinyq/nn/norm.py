@@ -1,7 +1,7 @@
 """Batch normalisation."""
 import numpy as np
 
-from tinyq.autodiff import norm
+from tinyq.autodiff import elementwise, norm
 from tinyq.errors import BadInput, UsageError
 from tinyq.nn.module import Module
 from tinyq.nn.parameter import Parameter
@@ -35,20 +35,29 @@ class _BatchNorm(Module):
             self.weight.data[...] = 1
             self.bias.data[...] = 0
 
-    def forward(self, x):
-        """Same shape as x: (n, c, ...)."""
+    def forward(self, x, shortcut=None, relu=False):
+        """y, or relu(y + shortcut) in as few passes over memory; all of x's shape, (n, c, ...)."""
+        if shortcut is not None and not relu:
+            raise UsageError(f"{type(self).__name__}: a shortcut is added on the way to a ReLU; give relu=True")
         if x.ndim not in self.ndims or x.shape[1] != self.num_features:
             raise UsageError(f"{type(self).__name__} of {self.num_features} channels: the input is {x.shape}")
         if not self.training and self.running_mean is not None:
-            return norm.batch_norm_inference(x, self.weight, self.bias, self.running_mean, self.running_var,
-                                             eps=self.eps)
+            return self._infer(x, shortcut, relu)
         count = x.size // self.num_features
         if self.training and count < 2:
             raise BadInput(f"batch norm cannot train on one value a channel (input {x.shape}): use a larger batch")
-        y, mean, variance = norm.batch_norm_with_statistics(x, self.weight, self.bias, self.eps)
+        if relu:
+            y, mean, variance = norm.batch_norm_relu(x, self.weight, self.bias, shortcut, eps=self.eps)
+        else:
+            y, mean, variance = norm.batch_norm(x, self.weight, self.bias, eps=self.eps)
         if self.training and self.running_mean is not None:
             self._track(mean, variance * (count / (count - 1)))
         return y
+
+    def _infer(self, x, shortcut, relu):
+        y = norm.batch_norm_inference(x, self.weight, self.bias, self.running_mean, self.running_var, eps=self.eps)
+        y = y if shortcut is None else y + shortcut
+        return elementwise.relu(y) if relu else y
 
     def _track(self, mean, unbiased_variance):
         """Move the running statistics towards this batch's, in place."""

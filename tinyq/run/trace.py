@@ -34,8 +34,8 @@ def trace(model, input_shape) -> list[LayerTrace]:
 
 
 def _listening(forward, outputs):
-    def listen(*inputs):
-        y = forward(*inputs)
+    def listen(*inputs, **options):
+        y = forward(*inputs, **options)
         outputs.append(y.shape[1:])
         return y
     return listen

@@ -1,7 +1,7 @@
 """Plain twins of batch normalisation and its gradient."""
 import numpy as np
 
-from tinyq.kernels.reference.activation import along_channels, channel_affine
+from tinyq.kernels.reference.activation import along_channels, channel_affine, relu, relu_grad
 from tinyq.kernels.reference.lanes import plane_sum
 from tinyq.kernels.shapes import planes
 
@@ -31,6 +31,18 @@ def batch_norm_grad(g, x, weight, mean, inverse_std):
     centre, a, b, d = (along_channels(v.astype(x.dtype), x.ndim) for v in (mean, a, b, d))
     gx = np.asarray(g * a + ((x - centre) * b + d), order="C")
     return gx, slope.astype(x.dtype), sum_g.astype(x.dtype)
+
+
+def batch_norm_relu(x, weight, bias, shortcut, eps):
+    """`batch_norm`, a shortcut added where there is one, and `relu`."""
+    y, *statistics = batch_norm(x, weight, bias, eps)
+    return relu(y if shortcut is None else y + shortcut), *statistics
+
+
+def batch_norm_relu_grad(g, y, x, weight, mean, inverse_std, shortcut):
+    """(gx, gweight, gbias, gshortcut or None): `relu_grad` handed to `batch_norm_grad` and to the shortcut."""
+    masked = relu_grad(g, y)
+    return *batch_norm_grad(masked, x, weight, mean, inverse_std), masked if shortcut else None
 
 
 def batch_norm_inference(x, weight, bias, mean, variance, eps):

@@ -1,34 +1,8 @@
-"""Plain twins of pooling: a window's taps one after another, all windows of all planes at once."""
+"""Plain twins of average pooling: a window's taps one after another, all windows of all planes at once."""
 import numpy as np
 
 from tinyq.kernels.reference.lanes import lane_sum
 from tinyq.kernels.windows import adaptive_windows, sliding_windows
-
-
-def max_pool2d(x, kernel, stride, padding, dilation=1, ceil_mode=False):
-    """Maximum of each window (n, c, oh, ow) and its flat index in the plane, int32."""
-    windows = sliding_windows(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
-    flat = x.reshape(-1, x.shape[2] * x.shape[3])
-    best = np.full((len(flat), windows.outputs), -np.inf, x.dtype)
-    place = np.full(best.shape, -1, np.int32)
-    for outputs, at in _taps(windows):
-        value, so_far, where = flat[:, at], best[:, outputs], place[:, outputs]
-        taken = (value > so_far) | np.isnan(value) | (where < 0)
-        best[:, outputs] = np.where(taken, value, so_far)
-        place[:, outputs] = np.where(taken, at.astype(np.int32), where)
-    shape = (*x.shape[:2], *windows.output_size)
-    return best.reshape(shape), place.reshape(shape)
-
-
-def max_pool2d_grad(g, indices, x_shape):
-    """Gradient with respect to x: every g, ascending by output, added where its maximum was."""
-    planes = x_shape[0] * x_shape[1]
-    gx = np.zeros((planes, x_shape[2] * x_shape[3]), g.dtype)
-    outputs = g.shape[2] * g.shape[3]
-    incoming, places, every = g.reshape(planes, outputs), indices.reshape(planes, outputs), np.arange(planes)
-    for o in range(outputs):
-        gx[every, places[:, o]] += incoming[:, o]
-    return gx.reshape(x_shape)
 
 
 def avg_pool2d(x, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
@@ -55,7 +29,7 @@ def adaptive_avg_pool2d_grad(g, x_shape, output_size):
 def _average(x, windows):
     flat = x.reshape(-1, x.shape[2] * x.shape[3])
     total = np.zeros((len(flat), windows.outputs))
-    for outputs, at in _taps(windows):
+    for outputs, at in taps(windows):
         total[:, outputs] += flat[:, at]
     for o in np.flatnonzero(windows.widths[:windows.outputs] == x.shape[3]):
         first = windows.origins[o]
@@ -75,7 +49,7 @@ def _average_grad(g, x_shape, windows):
     return gx.reshape(x_shape)
 
 
-def _taps(windows):
+def taps(windows):
     """For each tap (i, j) in row-major order: the outputs whose window has it, and where it lies in the plane."""
     origins, heights, widths = (t[:windows.outputs] for t in (windows.origins, windows.heights, windows.widths))
     for i in range(windows.taps[0]):
