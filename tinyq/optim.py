@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from tinyq import kernels
 from tinyq.errors import BadInput, UsageError, did_you_mean
 
 _NON_NEGATIVE = ("lr", "momentum", "weight_decay", "eps")
@@ -164,21 +165,11 @@ class SGD(Optimizer):
                 raise UsageError("SGD: nesterov needs a momentum above 0 and no dampening")
 
     def _update(self, w, g, memory, group):
-        if group["weight_decay"]:
-            g = g + group["weight_decay"] * w
-        if group["momentum"]:
-            g = self._with_momentum(g, memory, group)
-        w -= float(group["lr"]) * g
-
-    @staticmethod
-    def _with_momentum(g, memory, group):
-        share = 1 - group["dampening"]
-        if "momentum" not in memory:
-            memory["momentum"], share = np.zeros(g.shape, g.dtype), 1.0
-        b = memory["momentum"]
-        b *= group["momentum"]
-        b += g if share == 1 else share * g
-        return g + group["momentum"] * b if group["nesterov"] else b
+        share, factor = 1 - group["dampening"], group["momentum"]
+        if factor and "momentum" not in memory:
+            memory["momentum"], share = np.zeros(w.shape, w.dtype), 1.0
+        kernels.sgd(w, g, memory.get("momentum") if factor else None, group["lr"], share, group["weight_decay"],
+                    group["nesterov"], factor)
 
 
 class Adam(Optimizer):
@@ -203,26 +194,10 @@ class Adam(Optimizer):
         (beta1, beta2), lr = group["betas"], float(group["lr"])
         memory["beta1_power"] *= beta1
         memory["beta2_power"] *= beta2
-        if group["weight_decay"] and self.decoupled:
-            w *= 1 - lr * group["weight_decay"]
-        elif group["weight_decay"]:
-            g = g + group["weight_decay"] * w
-
-        mean, square = memory["mean"], memory["square"]
-        change = g - mean
-        change *= 1 - beta1
-        mean += change
-        np.multiply(g, g, out=change)
-        change *= 1 - beta2
-        square *= beta2
-        square += change
-
-        denominator = np.sqrt(square, out=change)
-        denominator /= math.sqrt(1 - memory["beta2_power"])
-        denominator += group["eps"]
-        np.divide(mean, denominator, out=change)
-        change *= lr / (1 - memory["beta1_power"])
-        w -= change
+        decay = group["weight_decay"]
+        kernels.adam(w, g, memory["mean"], memory["square"], (1 - beta1, 1 - beta2), beta2,
+                     0.0 if self.decoupled else decay, 1 - lr * decay if self.decoupled else 1.0,
+                     math.sqrt(1 - memory["beta2_power"]), group["eps"], lr / (1 - memory["beta1_power"]))
 
 
 class AdamW(Adam):

@@ -25,6 +25,7 @@ FAMILIES = {
     "pool": ("avg_pool2d", "avg_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"),
     "loss": ("softmax_cross_entropy", "softmax_cross_entropy_grad"),
     "discrete": ("nearest_level", "constraint"),
+    "update": ("sgd", "adam"),
     "search": ("visit", "recompute"),
 }
 
