@@ -65,7 +65,7 @@ def _make_tile(vectors):
         `total` are tiles (ROWS, vectors * LANES) of float32; `flags` combines RESUME and FLUSH.
         """
         def codegen(context, builder, sig, args):
-            _emit_tile(builder, vectors, False, *args)
+            builder.call(_tile_function(builder.module, vectors, False), args)
             return context.get_dummy_value()
 
         return _TILE, codegen
@@ -80,12 +80,26 @@ def _make_gathering_tile(vectors):
     def gathering_tile(typingctx, k, a, rows, b_step, b, offsets, carry, total, flags):
         """Add sum over i < k of outer(a[rows[:] + offsets[i]], b[i * b_step : + columns]) to a tile; see tile."""
         def codegen(context, builder, sig, args):
-            _emit_tile(builder, vectors, True, *args)
+            builder.call(_tile_function(builder.module, vectors, True), args)
             return context.get_dummy_value()
 
         return _TILE, codegen
 
     return gathering_tile
+
+
+def _tile_function(module, vectors, gathers):
+    """The tile as a function of its own. Inlined, LLVM kept two of the sums in memory instead of registers."""
+    name = f"tinyq_{'gathering_' if gathers else ''}tile_{vectors}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 9), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block())
+    _emit_tile(builder, vectors, gathers, *function.args)
+    builder.ret_void()
+    return function
 
 
 def _emit_tile(builder, vectors, gathers, k, a, rows, linear_step, b, offsets, carry, total, flags):
@@ -126,6 +140,8 @@ def _emit_tile(builder, vectors, gathers, k, a, rows, linear_step, b, offsets, c
         x = _broadcast(builder, builder.load(_element(builder, row_start[r], step)))
         for v in range(vectors):
             sums[r, v] = builder.call(fma, [x, columns[v], accumulators[r, v]])
+    if gathers:
+        _keep_order(builder)
     following = builder.add(i, I64(1))
     i.add_incoming(following, loop)
     for cell in cells:
@@ -143,6 +159,14 @@ def _emit_tile(builder, vectors, gathers, k, a, rows, linear_step, b, offsets, c
         with goes_on:
             for cell in cells:
                 _store_vector(builder, sums[cell], carry, at[cell])
+
+
+def _keep_order(builder):
+    """Let no load pass this point. LLVM mixes two steps of k, which costs a fifth where eight loads wait for an offset.
+
+    Where one does, it gains a tenth.
+    """
+    builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], side_effect=True)
 
 
 tile, narrow_tile = _make_tile(VECTORS), _make_tile(1)
