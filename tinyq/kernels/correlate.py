@@ -3,7 +3,7 @@ import numba
 import numpy as np
 
 from tinyq.kernels.compile import njit, prange
-from tinyq.kernels.layout import lay_out
+from tinyq.kernels.layout import ZERO, lay_out
 from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, ROWS, any_tile, peek, poke, store_every_second, store_run
 from tinyq.kernels.panels import correlate_panels
 from tinyq.kernels.spans import contiguous
@@ -30,7 +30,7 @@ def correlate(source, packed, m, plan, scale, shift, target):
     layout = plan.layout
     if plan.virtual_pixels < COLUMNS:                                  # a whole tile needs slack behind the sample
         layout = layout._replace(direct=False)
-    samples = np.zeros((threads, 0 if layout.direct else plan.size + COLUMNS), np.float32)    # the padding stays zero
+    samples = np.empty((threads, 0 if layout.direct else plan.size + COLUMNS), np.float32)
     tiles = np.empty((threads, packed.shape[1] + 1, ROWS, COLUMNS), np.float32)               # slack for store_run
     _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target)
 
@@ -73,7 +73,7 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
     if layout.direct:
         base = image.ctypes.data
     else:
-        lay_out(image, layout, (0, channels), (top, bottom + layout.plane[0] - rows), sample)
+        lay_out(image, layout, (0, channels), (top, bottom + layout.plane[0] - rows), ZERO, sample)
         base = sample.ctypes.data
     aligned = columns % COLUMNS == 0                                    # rows of whole tiles waste nothing
     end = columns if aligned else (bottom - top - 1) * width + columns
@@ -120,7 +120,8 @@ def _store(tiles, q, lanes, m, bottom, layout, scale, shift, target):
             column = layout.first[1] + x * spread
             at = row * target.shape[2] + column
             # Behind a run come the next rows of the same part, which are stored after it.
-            room = bottom * target.shape[2] - at if target.shape[2] == columns else last - lane
+            follows = target.shape[2] == columns and layout.spread[0] == 1
+            room = bottom * target.shape[2] - at if follows else last - lane
             for r in range(m):
                 run, place = sums + (r * lanes + lane) * 4, into + (r * plane + at) * 4
                 if spread == 1:

@@ -1,29 +1,50 @@
 """Laying one sample out as its plan says (see plan.py)."""
+import numpy as np
+
 from tinyq.kernels.compile import njit
 from tinyq.kernels.micro import LANES, copy_even, copy_floats, peek, poke, transpose_tile
 
+ZERO = np.float32(0)
+
 
 @njit
-def lay_out(source, layout, channel_range, row_range, target):
-    """Copy source (channels, h, w) into target, split into stride phases, the padding around it left as it is (zero).
+def lay_out(source, layout, channel_range, row_range, padding, target):
+    """Copy source (channels, h, w) into target, split into stride phases, with `padding` around it.
 
-    Only the channels and plane rows in the two ranges are filled; target is flat (phases, channels, *plane).
+    Only the channels and plane rows in the two ranges are filled; target is flat (phases, channels, *plane), and what
+    it has more is the padding of the last row.
     """
     channels, h, w = source.shape
     base, into = source.ctypes.data, target.ctypes.data         # outside the loops: a counted reference each
     height, width = layout.plane[0], layout.plane[1]
     step_y, step_x = layout.step[0], layout.step[1]
+    # A row's right padding is the next one's left, which may not be filled by this call: as much as all phases have.
+    shared = min(max(0, -((layout.phases[:, 1].max() + layout.origin[1]) // step_x)), width)
     for p in range(layout.phases.shape[0]):
         top, start = layout.phases[p, 0] + layout.origin[0], layout.phases[p, 1] + layout.origin[1]
         first = min(max(0, -(start // step_x)), width)               # the first i with start + i * step_x >= 0
         last = max(first, min(width, (w - 1 - start) // step_x + 1))
         for c in range(channel_range[0], channel_range[1]):
             for r in range(row_range[0], row_range[1]):
-                y = r * step_y + top
+                y, at = r * step_y + top, into + ((p * channels + c) * height + r) * width * 4
                 if 0 <= y < h:
+                    _fill(at, 0, first, padding)
                     run = base + ((c * h + y) * w + start + first * step_x) * 4
-                    at = into + (((p * channels + c) * height + r) * width + first) * 4
-                    _copy_run(run, step_x, at, last - first)
+                    _copy_run(run, step_x, at + first * 4, last - first)
+                    _fill(at, last, width, padding)
+                else:
+                    _fill(at, 0, width, padding)
+            behind = (p * channels + c) * height + row_range[1]
+            if behind < layout.phases.shape[0] * channels * height:
+                _fill(into + behind * width * 4, 0, shared, padding)
+    if channel_range[1] == channels:
+        _fill(into, layout.phases.shape[0] * channels * height * width, target.size, padding)
+
+
+@njit
+def _fill(target, first, last, value):
+    for i in range(first, last):
+        poke(target, i, value)
 
 
 @njit
@@ -42,7 +63,7 @@ def _copy_run(source, step, target, count):
 def channels_last(source, first, target):
     """Lay source (channels, pixels) out as target (tiles, rows, columns), pixel p in row first + p.
 
-    Channel c is column c % columns of tile c // columns. What no channel maps to is left as it is (zero).
+    Channel c is column c % columns of tile c // columns. What no channel maps to is left as it is.
     """
     channels, pixels = source.shape
     columns = target.shape[2]

@@ -14,6 +14,8 @@ from tinyq.kernels.plan import Plan, index_grid
 from tinyq.kernels.spans import WORTH_THREADS, items_per_task
 from tinyq.kernels.windows import sliding_windows
 
+LEAST = np.float32(-np.inf)
+
 
 class _Tables(NamedTuple):
     """What a plane of a certain size needs, whatever is in it."""
@@ -33,7 +35,7 @@ def max_pool2d(x, kernel, stride, padding, dilation=1, ceil_mode=False):
     plan = tables.plan
     y = np.empty((*x.shape[:2], plan.rows, plan.columns), np.float32)
     indices, threads = np.empty(y.shape, np.int32), numba.get_num_threads()
-    laid_out = np.full((threads, plan.size + LANES), -np.inf, np.float32)         # the padding stays as it is
+    laid_out = np.empty((threads, plan.size + LANES), np.float32)
     maxima, found = (np.empty((threads, plan.virtual_pixels + LANES), kind) for kind in (np.float32, np.int32))
     _over_planes(_maxima, _maxima_parallel, _planes(x), plan.layout, *tables[1:], laid_out, maxima, found, _planes(y),
                  _planes(indices))
@@ -91,7 +93,7 @@ def _maxima(x, layout, shifts, origins, places, laid_out, maxima, found, y, indi
         layout.offsets.ctypes.data, shifts.ctypes.data, origins.ctypes.data, places.ctypes.data)
     values, numbers = y.ctypes.data, indices.ctypes.data
     for i in range(first, last):
-        lay_out(x[i:i + 1], layout, (0, 1), (0, layout.plane[0]), laid_out[thread])
+        lay_out(x[i:i + 1], layout, (0, 1), (0, layout.plane[0]), LEAST, laid_out[thread])
         for q in range(0, (rows - 1) * width + columns, LANES):
             window_maxima(plane + q * 4, offsets, shift, shifts.size, origin + q * 4, start + q * 4,
                           best + q * 4, place + q * 4)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
-from tinyq.kernels.layout import lay_out
+from tinyq.kernels.layout import ZERO, lay_out
 from tinyq.kernels.micro import (
     COLUMNS,
     FLUSH,
@@ -42,7 +42,7 @@ def correlate_panels(source, packed, m, plan, scale, shift, target):
     most = -(-tiles // chunks)
     held = min(samples, (most * COLUMNS - 1) // pixels + 2)
     pieces = most * (COLUMNS // LANES + COLUMNS // plan.columns + 3)
-    laid_out = np.zeros((threads, 0 if plan.is_source else held, plan.size + LANES), np.float32)    # padding stays zero
+    laid_out = np.empty((threads, 0 if plan.is_source else held, plan.size + LANES), np.float32)
     panels = np.empty((threads, (PRODUCT_BLOCK + 1) * COLUMNS), np.float32)                     # slack for a last piece
     totals = np.empty((threads, most * -(-row_tiles // parts) + 1, ROWS, COLUMNS), np.float32)  # and for store_run
     tables = np.empty((threads, 2, pieces), np.int64)
@@ -93,7 +93,7 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
         if not layout.direct:
             needed = layout.channels[blocks[b + 1] - 1] + 1
             for s in range(sample, beyond):
-                lay_out(source[s], layout, (ready, needed), (0, layout.plane[0]), laid_out[s - sample])
+                lay_out(source[s], layout, (ready, needed), (0, layout.plane[0]), ZERO, laid_out[s - sample])
             ready = max(ready, needed)
         for t in range(tiles):
             _gather(base, limit, offsets + start * 8, k, table, starts[t], starts[t + 1], room)
@@ -150,7 +150,8 @@ def _store(totals, begin, end, pixels, top, bottom, layout, scale, shift, target
     columns, spread = layout.outputs[1], layout.spread[1]
     plane = target.shape[2] * target.shape[3]
     sums = totals.ctypes.data
-    whole = spread == 1 and columns == target.shape[3]      # the outputs of a sample follow each other
+    # Whether the outputs of a sample follow each other.
+    whole = spread == layout.spread[0] == 1 and columns == target.shape[3]
     p = begin
     while p < end:
         sample, inside = p // pixels, p % pixels

@@ -5,11 +5,13 @@ import numpy as np
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK, samples_per_chunk
 from tinyq.kernels.correlate import parts_of
-from tinyq.kernels.layout import channels_last, lay_out
+from tinyq.kernels.layout import ZERO, channels_last, lay_out
 from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, RESUME, ROWS, any_gathering_tile
 from tinyq.kernels.plan import forward_plan
 from tinyq.kernels.spans import contiguous
+from tinyq.kernels.weight_grad_few import weight_grad_few
 
+_FEW = 4096                     # pixels of all samples: a tile of channels stays in the second-level cache
 _LAID_OUT = 1 << 19             # elements of the samples that are laid out together: they stay in the cache
 
 
@@ -25,7 +27,11 @@ def conv2d_weight_grad(g, x, geometry):
     n, groups, k = g.shape[0], geometry.groups, geometry.products
     c_out = geometry.w_shape[0] // groups
     columns = LANES if c_out <= LANES else COLUMNS
-    chunk = samples_per_chunk(n)
+    chunk, pixels = samples_per_chunk(n), plan.rows * plan.columns
+    x, flat, joined = contiguous(x), contiguous(g).reshape(n, -1, pixels), np.empty(geometry.w_shape, np.float32)
+    if n * pixels <= _FEW:
+        weight_grad_few(flat, x, chunk, columns, plan, joined.reshape(groups, c_out, k))
+        return joined
     chunks, tap_tiles, channel_tiles = -(-n // chunk), -(-k // ROWS), -(-c_out // columns)
     sums = np.empty((chunks, groups, tap_tiles, channel_tiles, ROWS, columns), np.float32)
     taps = np.zeros(tap_tiles * ROWS, np.int64)
@@ -33,16 +39,12 @@ def conv2d_weight_grad(g, x, geometry):
     threads = numba.get_num_threads()
     parts = 1 if chunks * groups % threads == 0 else parts_of(chunks * groups, tap_tiles, threads)
     together = max(1, min(chunk, _LAID_OUT // plan.size))
-    pixels = plan.rows * plan.columns
     pitch = int(np.prod(geometry.x_shape[1:])) if plan.is_source else plan.size
     where = (np.arange(together)[:, None] * pitch + plan.virtual).ravel()
-    # What the padding is made of stays zero: around a sample and beyond its last channel.
-    samples = np.zeros((threads, 0 if plan.is_source else together, plan.size), np.float32)
-    gradients = np.zeros((threads, channel_tiles, together * pixels, columns), np.float32)
+    samples = np.empty((threads, 0 if plan.is_source else together, plan.size), np.float32)
+    gradients = np.empty((threads, channel_tiles, together * pixels, columns), np.float32)
     carries = np.empty((threads, *sums.shape[2:]), np.float32)
-    flat = contiguous(g).reshape(n, -1, pixels)
-    _tasks(contiguous(x), flat, chunk, together, parts, plan.layout, taps, where, samples, gradients, carries, sums)
-    joined = np.empty(geometry.w_shape, np.float32)
+    _tasks(x, flat, chunk, together, parts, plan.layout, taps, where, samples, gradients, carries, sums)
     _join(sums, joined.reshape(groups, c_out, k))
     return joined
 
@@ -88,7 +90,7 @@ def _task(x, g, together, part, parts, layout, taps, where, samples, gradient, c
         end = min(begin + together, x.shape[0])
         for i in range(begin, end):
             if not layout.direct:
-                lay_out(x[i], layout, channels, (0, layout.plane[0]), samples[i - begin])
+                lay_out(x[i], layout, channels, (0, layout.plane[0]), ZERO, samples[i - begin])
             channels_last(g[i], (i - begin) * pixels, gradient)
         base = x[begin].ctypes.data if layout.direct else samples.ctypes.data
         _add_samples(base, begin * pixels, end * pixels, x.shape[0] * pixels, where, taps, gradient, first, last, carry,

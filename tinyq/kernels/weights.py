@@ -12,9 +12,9 @@ def pack_rows(w, groups, m, row_step, taps):
     """(groups, tiles, k, ROWS) from weights w: row r of group g has its k-th at (g * m + r) * row_step + taps[k].
 
     For an input gradient rows are input channels: row_step is that of one, and the rows of group g begin at
-    g times the elements of a group's weights. Rows beyond m are zeros.
+    g times the elements of a group's weights. Rows beyond m are anything.
     """
-    packed = np.zeros((groups, -(-m // ROWS), len(taps), ROWS), np.float32)
+    packed = np.empty((groups, -(-m // ROWS), len(taps), ROWS), np.float32)
     pack = _pack_parallel if packed.size >= _WORTH_THREADS else _pack
     pack(contiguous(w).ctypes.data, w.size // groups, m, row_step, taps, packed)
     return packed
