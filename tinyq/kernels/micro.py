@@ -4,6 +4,8 @@ One call adds the products of a run of k to a tile of ROWS x (vectors * LANES) o
 fused multiply-adds over k ascending. Tile shape and vector width therefore choose which outputs are computed
 together and never change a bit (DESIGN, numeric contract).
 """
+import itertools
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -386,20 +388,42 @@ def transpose_tile(typingctx, source, source_row, target, target_row):
         source, source_row, target, target_row = args
         source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in (source, target))
         rows = [_load_vector(builder, source, builder.mul(source_row, I64(i))) for i in range(LANES)]
-        for i, column in enumerate(_transposed(builder, rows)):
+        for i, column in enumerate(_interleaved(builder, rows)):
             _store_vector(builder, column, target, builder.mul(target_row, I64(i)))
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _transposed(builder, rows):
-    """LANES vectors transposed: log2(LANES) rounds of interleaving row i with row i + LANES / 2 (perfect shuffles)."""
-    half = LANES // 2
-    index = ir.VectorType(I32, LANES)
+@intrinsic
+def interleave_rows(typingctx, source, source_row, target):
+    """target[j * ROWS + i] = source[i * source_row + j] for i < ROWS, j < LANES."""
+    signature = types.void(types.uintp, types.int64, types.uintp)
+
+    def codegen(context, builder, sig, args):
+        source, source_row, target = args
+        source, target = (builder.inttoptr(p, ir.PointerType(F32)) for p in (source, target))
+        rows = [_load_vector(builder, source, builder.mul(source_row, I64(i))) for i in range(ROWS)]
+        if ROWS & (ROWS - 1) == 0:
+            for i, vector in enumerate(_interleaved(builder, rows)):
+                _store_vector(builder, vector, target, I64(i * LANES))
+        else:
+            for i, j in itertools.product(range(ROWS), range(LANES)):
+                builder.store(builder.extract_element(rows[i], I32(j)), _element(builder, target, I64(j * ROWS + i)))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _interleaved(builder, rows):
+    """A power of two of vectors, their elements in the order element by element: of LANES vectors, the transpose.
+
+    log2(rows) rounds of interleaving row i with row i + rows / 2 (perfect shuffles).
+    """
+    half, index = len(rows) // 2, ir.VectorType(I32, LANES)
     low = ir.Constant(index, [i // 2 + (i % 2) * LANES for i in range(LANES)])
-    high = ir.Constant(index, [half + i // 2 + (i % 2) * LANES for i in range(LANES)])
-    for _ in range(LANES.bit_length() - 1):
+    high = ir.Constant(index, [LANES // 2 + i // 2 + (i % 2) * LANES for i in range(LANES)])
+    for _ in range(half.bit_length()):
         pairs = [(rows[i], rows[i + half]) for i in range(half)]
         rows = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
     return rows

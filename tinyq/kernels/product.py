@@ -8,7 +8,18 @@ import numpy as np
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.correlate import parts_of
-from tinyq.kernels.micro import COLUMNS, FLUSH, ROWS, peek, tile
+from tinyq.kernels.micro import (
+    COLUMNS,
+    FLUSH,
+    LANES,
+    ROWS,
+    copy_floats,
+    peek,
+    poke,
+    store_run,
+    tile,
+    transpose_tile,
+)
 from tinyq.kernels.spans import strided
 
 # Below this many products waking the other threads costs more than they save.
@@ -59,28 +70,51 @@ def _task(a, rows, step_k, b, k, b_row, b_column, column, part, parts, panel, ti
     width = min(COLUMNS, out.shape[1] - column)
     row, columns, offsets, sums = (                                  # outside the loop: a counted reference each
         rows.ctypes.data, panel.ctypes.data, _PANEL_OFFSETS.ctypes.data, tiles.ctypes.data)
-    tiles[first:last] = 0
-    if width < COLUMNS:
-        panel[:] = 0
+    one_block = k <= PRODUCT_BLOCK
+    if not one_block:
+        tiles[first:last] = 0
     for start in range(0, k, PRODUCT_BLOCK):
         count = min(PRODUCT_BLOCK, k - start)
-        _pack(b + (start * b_row + column * b_column) * 4, b_row, b_column, panel[:count, :width])
+        _pack(b + (start * b_row + column * b_column) * 4, b_row, b_column, count, width, columns)
         for t in range(first, last):
-            total = sums + t * ROWS * COLUMNS * 4
-            tile(count, a + start * step_k * 4, row + t * ROWS * 8, step_k, columns, offsets, total, total, FLUSH)
-    for t in range(first, last):
-        for r in range(min(ROWS, out.shape[0] - t * ROWS)):
-            out[t * ROWS + r, column:column + width] = tiles[t, r, :width]
+            if one_block:
+                tile(count, a, row + t * ROWS * 8, step_k, columns, offsets, sums, sums, 0)
+                _store(sums, t, column, width, out)
+            else:
+                total = sums + t * ROWS * COLUMNS * 4
+                tile(count, a + start * step_k * 4, row + t * ROWS * 8, step_k, columns, offsets, total, total, FLUSH)
+    if not one_block:
+        for t in range(first, last):
+            _store(sums + t * ROWS * COLUMNS * 4, t, column, width, out)
 
 
 @njit
-def _pack(b, b_row, b_column, panel):
-    """panel (k, n) = the matrix at address b with these strides, walked along the shorter one."""
-    if b_column <= b_row:
-        for i in range(panel.shape[0]):
-            for j in range(panel.shape[1]):
-                panel[i, j] = peek(b, i * b_row + j * b_column)
+def _store(sums, t, column, width, out):
+    """Store row tile t at its place in out."""
+    into = out.ctypes.data + (t * ROWS * out.shape[1] + column) * 4
+    for r in range(min(ROWS, out.shape[0] - t * ROWS)):
+        store_run(sums + r * COLUMNS * 4, into + r * out.shape[1] * 4, width, width, np.float32(1), np.float32(-0.0))
+
+
+@njit
+def _pack(b, b_row, b_column, count, width, panel):
+    """panel (count, COLUMNS) = the matrix (count, width) at address b with these strides; beyond width anything."""
+    rows, columns = count - count % LANES, width - width % LANES
+    if b_row == 1:                                                   # columns lie in memory: transpose blocks of them
+        for j in range(0, columns, LANES):
+            for i in range(0, rows, LANES):
+                transpose_tile(b + (i + j * b_column) * 4, b_column, panel + (i * COLUMNS + j) * 4, COLUMNS)
+        _copy_elements(b, b_row, b_column, 0, rows, columns, width, panel)
+        _copy_elements(b, b_row, b_column, rows, count, 0, width, panel)
+    elif b_column == 1:
+        for i in range(count):
+            copy_floats(b + i * b_row * 4, panel + i * COLUMNS * 4, width)
     else:
-        for j in range(panel.shape[1]):
-            for i in range(panel.shape[0]):
-                panel[i, j] = peek(b, i * b_row + j * b_column)
+        _copy_elements(b, b_row, b_column, 0, count, 0, width, panel)
+
+
+@njit
+def _copy_elements(b, b_row, b_column, first_row, last_row, first_column, last_column, panel):
+    for j in range(first_column, last_column):
+        for i in range(first_row, last_row):
+            poke(panel, i * COLUMNS + j, peek(b, i * b_row + j * b_column))

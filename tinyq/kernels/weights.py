@@ -2,7 +2,7 @@
 import numpy as np
 
 from tinyq.kernels.compile import njit, prange
-from tinyq.kernels.micro import ROWS, peek, poke
+from tinyq.kernels.micro import LANES, ROWS, interleave_rows, peek, poke
 from tinyq.kernels.spans import contiguous
 
 _WORTH_THREADS = 1 << 16
@@ -37,7 +37,16 @@ def _pack_tile(w, group_step, m, row_step, taps, tile, packed):
     group, t = tile // packed.shape[1], tile % packed.shape[1]
     begin, rows = group * group_step + t * ROWS * row_step, min(ROWS, m - t * ROWS)
     into = packed[group, t].ctypes.data
-    for r in range(rows):
-        at = w + (begin + r * row_step) * 4
+    first, done = w + (begin + taps[0]) * 4, 0
+    if rows == ROWS and taps[-1] - taps[0] == taps.size - 1:               # taps that follow each other
+        for k in range(0, taps.size - LANES + 1, LANES):
+            interleave_rows(first + k * 4, row_step, into + k * ROWS * 4)
+        done = taps.size - taps.size % LANES
+    if taps.size > 1 and taps[1] - taps[0] > row_step:
         for k in range(taps.size):
-            poke(into, k * ROWS + r, peek(at, taps[k]))
+            for r in range(rows):
+                poke(into, k * ROWS + r, peek(w, begin + r * row_step + taps[k]))
+        return
+    for r in range(rows):
+        for k in range(done, taps.size):
+            poke(into, k * ROWS + r, peek(w, begin + r * row_step + taps[k]))
