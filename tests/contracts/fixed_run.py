@@ -1,6 +1,6 @@
-"""A fixed training run, for its weights' hash: python fixed_run.py lenet|resnet20|digits THREADS
+"""A fixed training run, for its weights' hash: python fixed_run.py lenet|resnet20|resnet18|googlenet|digits THREADS
 
-lenet, resnet20: synthetic images keyed by a seed, SGD with momentum and decay. digits: the command line's own loop,
+All but digits: synthetic images keyed by a seed, SGD with momentum and decay. digits: the command line's own loop,
 with augmentation, Adam, pretraining and CBP. Batches and sums are large enough for every constant of the contract to
 matter.
 """
@@ -17,7 +17,8 @@ from tinyq.autodiff import Tensor
 from tinyq.streams import Streams
 
 # model -> steps, batch, image shape
-RUNS = {"lenet": (50, 80, (1, 28, 28)), "resnet20": (30, 16, (3, 32, 32))}
+RUNS = {"lenet": (50, 80, (1, 28, 28)), "resnet20": (30, 16, (3, 32, 32)), "resnet18": (5, 16, (3, 64, 64)),
+        "googlenet": (5, 16, (3, 64, 64))}
 DIGITS = ("--recipe digits-cbp --opt adam --lr 0.001 --digits.padding 1 --pretrain-epochs 2 --epochs 3 "
           "--label-smoothing 0.1")
 
@@ -26,8 +27,7 @@ def weights_after(name):
     """The state of the model after its fixed run: {name: array}."""
     steps, batch, shape = RUNS[name]
     streams = Streams(20)
-    model = models.build(name, 10, shape)
-    model.initialise(streams)
+    model = models.build(name, 10, shape).initialise(streams)
     optimizer = optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
     for step in range(steps):
         stream = streams.key("images", name, step)
@@ -35,6 +35,7 @@ def weights_after(name):
         # A class is a brightness, so that there is something to learn and the loss moves.
         images = stream.normal((batch, *shape)) + labels[:, None, None, None] * 0.3
         optimizer.zero_grad()
+        model.key_step(streams, 0, step)
         nn.cross_entropy(model(Tensor(images.astype(np.float32))), labels, label_smoothing=0.1).backward()
         optimizer.step()
     total = kernels.sum(images.astype(np.float32), (0, 1, 2, 3))             # over many chunks of a flat reduction

@@ -13,6 +13,8 @@ RUN = Path(__file__).parent / "fixed_run.py"
 WEIGHTS_SHA256 = {
     "lenet": "5d78b3993aef4ad588ff873566e5ac876fe44c629262351b0361d6d3b94ab78a",
     "resnet20": "e06d93a6ec8251a30474ac1e0d4a9c9b1f2362de127e66bf529632c441e56707",
+    "resnet18": "3171c2f3d1e8e26108aca6d6b946192697a5db35a27ed33377c3d1d315b151d5",
+    "googlenet": "41ca240700d670d2e2359f2e3054cabde6d4bada6da8788e8b2d3cbf8267f2fc",
     "digits": "7734e89b8b6369bbb8cf2e7085e590a8e5cf22061112a7865d3341bf6fc2b157",
 }
 
