@@ -64,16 +64,16 @@ def _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, targe
 @njit
 def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample, tiles, target):
     """Rows `part` of `parts` of the outputs of one group of sample i."""
-    rows, columns = layout.outputs[0], layout.outputs[1]
+    rows, columns = layout.rows, layout.columns
     top, bottom = rows * part // parts, rows * (part + 1) // parts
     if top == bottom:
         return
-    channels, width = source.shape[1] // packed.shape[0], layout.plane[1]
+    channels, width = source.shape[1] // packed.shape[0], layout.width
     image = source[i, group * channels:(group + 1) * channels]
     if layout.direct:
         base = image.ctypes.data
     else:
-        lay_out(image, layout, (0, channels), (top, bottom + layout.plane[0] - rows), ZERO, sample)
+        lay_out(image, layout, (0, channels), (top, bottom + layout.height - rows), ZERO, sample)
         base = sample.ctypes.data
     aligned = columns % COLUMNS == 0                                    # rows of whole tiles waste nothing
     end = columns if aligned else (bottom - top - 1) * width + columns
@@ -109,18 +109,18 @@ def _products(packed, base, layout, lanes, tiles):
 @njit
 def _store(tiles, q, lanes, m, bottom, layout, scale, shift, target):
     """Scatter the tiles' virtual pixels q, q + 1, ... to the target, dropping those beyond a row's outputs."""
-    columns, width, spread = layout.outputs[1], layout.plane[1], layout.spread[1]
+    columns, width, spread = layout.columns, layout.width, layout.spread_x
     plane = target.shape[1] * target.shape[2]
     sums, into = tiles.ctypes.data, target.ctypes.data
     y, x, lane = q // width, q % width, 0
     while lane < lanes and y < bottom:
         if x < columns:
             last = min(lane + columns - x, lanes)
-            row = layout.first[0] + y * layout.spread[0]
-            column = layout.first[1] + x * spread
+            row = layout.first_y + y * layout.spread_y
+            column = layout.first_x + x * spread
             at = row * target.shape[2] + column
             # Behind a run come the next rows of the same part, which are stored after it.
-            follows = target.shape[2] == columns and layout.spread[0] == 1
+            follows = target.shape[2] == columns and layout.spread_y == 1
             room = bottom * target.shape[2] - at if follows else last - lane
             for r in range(m):
                 run, place = sums + (r * lanes + lane) * 4, into + (r * plane + at) * 4

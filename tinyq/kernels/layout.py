@@ -16,12 +16,12 @@ def lay_out(source, layout, channel_range, row_range, padding, target):
     """
     channels, h, w = source.shape
     base, into = source.ctypes.data, target.ctypes.data         # outside the loops: a counted reference each
-    height, width = layout.plane[0], layout.plane[1]
-    step_y, step_x = layout.step[0], layout.step[1]
+    height, width = layout.height, layout.width
+    step_y, step_x = layout.step_y, layout.step_x
     # A row's right padding is the next one's left, which may not be filled by this call: as much as all phases have.
-    shared = min(max(0, -((layout.phases[:, 1].max() + layout.origin[1]) // step_x)), width)
+    shared = min(max(0, -((layout.phases[:, 1].max() + layout.origin_x) // step_x)), width)
     for p in range(layout.phases.shape[0]):
-        top, start = layout.phases[p, 0] + layout.origin[0], layout.phases[p, 1] + layout.origin[1]
+        top, start = layout.phases[p, 0] + layout.origin_y, layout.phases[p, 1] + layout.origin_x
         first = min(max(0, -(start // step_x)), width)               # the first i with start + i * step_x >= 0
         last = max(first, min(width, (w - 1 - start) // step_x + 1))
         for c in range(channel_range[0], channel_range[1]):

@@ -86,14 +86,14 @@ def _maxima_parallel(x, layout, shifts, origins, places, laid_out, maxima, found
 @njit
 def _maxima(x, layout, shifts, origins, places, laid_out, maxima, found, y, indices, first, last):
     thread = numba.get_thread_id()
-    rows, columns, width = layout.outputs[0], layout.outputs[1], layout.plane[1]
+    rows, columns, width = layout.rows, layout.columns, layout.width
     # Addresses are taken outside the loops: each costs a counted reference to its array.
     plane, best, place = laid_out[thread].ctypes.data, maxima[thread].ctypes.data, found[thread].ctypes.data
     offsets, shift, origin, start = (
         layout.offsets.ctypes.data, shifts.ctypes.data, origins.ctypes.data, places.ctypes.data)
     values, numbers = y.ctypes.data, indices.ctypes.data
     for i in range(first, last):
-        lay_out(x[i:i + 1], layout, (0, 1), (0, layout.plane[0]), LEAST, laid_out[thread])
+        lay_out(x[i:i + 1], layout, (0, 1), (0, layout.height), LEAST, laid_out[thread])
         for q in range(0, (rows - 1) * width + columns, LANES):
             window_maxima(plane + q * 4, offsets, shift, shifts.size, origin + q * 4, start + q * 4,
                           best + q * 4, place + q * 4)

@@ -66,7 +66,7 @@ def _tasks(source, packed, m, chunks, parts, layout, scale, shift, laid_out, pan
 def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, laid_out, panel, totals, table, starts,
           target):
     """Outputs `chunk` of `chunks` of the row tiles `part` of `parts`."""
-    pixels = layout.outputs[0] * layout.outputs[1]
+    pixels = layout.rows * layout.columns
     count = source.shape[0] * pixels
     all_tiles = -(-count // COLUMNS)
     first, last = all_tiles * chunk // chunks, all_tiles * (chunk + 1) // chunks
@@ -93,7 +93,7 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
         if not layout.direct:
             needed = layout.channels[blocks[b + 1] - 1] + 1
             for s in range(sample, beyond):
-                lay_out(source[s], layout, (ready, needed), (0, layout.plane[0]), ZERO, laid_out[s - sample])
+                lay_out(source[s], layout, (ready, needed), (0, layout.height), ZERO, laid_out[s - sample])
             ready = max(ready, needed)
         for t in range(tiles):
             _gather(base, limit, offsets + start * 8, k, table, starts[t], starts[t + 1], room)
@@ -113,7 +113,7 @@ def _pieces(begin, end, pixels, layout, pitch, table, starts):
     Piece starts[t] ... starts[t + 1] - 1 are those of tile t, ascending, so that what one copies too much the next
     overwrites.
     """
-    columns, width, n, p = layout.outputs[1], layout.plane[1], 0, begin
+    columns, width, n, p = layout.columns, layout.width, 0, begin
     for t in range(starts.size):
         starts[t] = n
         stop = min(end, begin + (t + 1) * COLUMNS)
@@ -147,17 +147,17 @@ def _gather(base, limit, offsets, k, table, first, last, panel):
 @njit
 def _store(totals, begin, end, pixels, top, bottom, layout, scale, shift, target):
     """Scatter outputs begin ... end - 1 of rows top ... bottom - 1 from their tiles."""
-    columns, spread = layout.outputs[1], layout.spread[1]
+    columns, spread = layout.columns, layout.spread_x
     plane = target.shape[2] * target.shape[3]
     sums = totals.ctypes.data
     # Whether the outputs of a sample follow each other.
-    whole = spread == layout.spread[0] == 1 and columns == target.shape[3]
+    whole = spread == layout.spread_y == 1 and columns == target.shape[3]
     p = begin
     while p < end:
         sample, inside = p // pixels, p % pixels
         y, x = inside // columns, inside % columns
         length = min(pixels - inside if whole else columns - x, end - p)
-        at = (layout.first[0] + y * layout.spread[0]) * target.shape[3] + layout.first[1] + x * spread
+        at = (layout.first_y + y * layout.spread_y) * target.shape[3] + layout.first_x + x * spread
         into = target[sample].ctypes.data + at * 4
         for r in range(top, bottom):
             run, place = sums + ((r - top) * COLUMNS + p - begin) * 4, into + r * plane * 4

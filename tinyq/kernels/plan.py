@@ -17,20 +17,25 @@ from tinyq.kernels.geometry import ConvGeometry
 
 
 class Layout(NamedTuple):
-    """What compiled code needs of a plan, each an int64 array (numba takes no tuples inside a tuple) and a flag."""
+    """What compiled code needs of a plan; numbers are cheaper to hand over, and to compile, than small arrays."""
 
-    phases: np.ndarray
-    step: np.ndarray
-    origin: np.ndarray
-    plane: np.ndarray
-    outputs: np.ndarray
-    first: np.ndarray
-    spread: np.ndarray
-    channels: np.ndarray
+    step_y: int
+    step_x: int
+    origin_y: int
+    origin_x: int
+    height: int                 # of the plane as laid out
+    width: int
+    rows: int                   # of outputs
+    columns: int
+    first_y: int
+    first_x: int
+    spread_y: int
+    spread_x: int
+    direct: bool                # the source has this layout already
+    phases: np.ndarray          # int64, as are the following
+    channels: np.ndarray        # of each tap
     offsets: np.ndarray
     block_starts: np.ndarray
-    virtual: np.ndarray
-    direct: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +112,8 @@ class Plan:
     @cached_property
     def layout(self) -> Layout:
         """The same for compiled code."""
-        pairs = (self.step, self.origin, self.plane, (self.rows, self.columns), self.first, self.spread)
-        return Layout(self.phases, *map(np.array, pairs), self.taps[:, 0].copy(), self.offsets, self.block_starts,
-                      self.virtual, self.is_source)
+        return Layout(*self.step, *self.origin, *self.plane, self.rows, self.columns, *self.first, *self.spread,
+                      self.is_source, self.phases, self.taps[:, 0].copy(), self.offsets, self.block_starts)
 
     @property
     def is_source(self) -> bool:

@@ -90,7 +90,7 @@ def _task(x, g, together, part, parts, layout, taps, where, samples, gradient, c
         end = min(begin + together, x.shape[0])
         for i in range(begin, end):
             if not layout.direct:
-                lay_out(x[i], layout, channels, (0, layout.plane[0]), ZERO, samples[i - begin])
+                lay_out(x[i], layout, channels, (0, layout.height), ZERO, samples[i - begin])
             channels_last(g[i], (i - begin) * pixels, gradient)
         base = x[begin].ctypes.data if layout.direct else samples.ctypes.data
         _add_samples(base, begin * pixels, end * pixels, x.shape[0] * pixels, where, taps, gradient, first, last, carry,

@@ -41,7 +41,7 @@ def _lay_out_all(x, g, layout, samples, gradients):
         i, group = task // groups, task % groups
         channels, c_out = x.shape[1] // groups, g.shape[1] // groups
         if not layout.direct:
-            lay_out(x[i, group * channels:(group + 1) * channels], layout, (0, channels), (0, layout.plane[0]), ZERO,
+            lay_out(x[i, group * channels:(group + 1) * channels], layout, (0, channels), (0, layout.height), ZERO,
                     samples[group, i])
         channels_last(g[i, group * c_out:(group + 1) * c_out], i * g.shape[2], gradients[group])
 
