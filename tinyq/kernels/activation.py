@@ -1,7 +1,7 @@
 """Elementwise kernels of a layer: relu and its gradient, a sum of two, a per-channel affine."""
 import numpy as np
 
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.reference.activation import channel_affine as plain_affine
 from tinyq.kernels.spans import SPAN, WORTH_THREADS, flat, items_per_task
 
@@ -73,7 +73,7 @@ def _add_span(a, b, y):
         y[i] = a[i] + b[i]
 
 
-@njit
+@part
 def affine_span(x, y, scale, shift):
     """y = x * scale + shift, scale and shift float32 numbers: the one affine of training and inference."""
     for i in range(x.size):

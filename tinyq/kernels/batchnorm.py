@@ -6,7 +6,7 @@ behind it, and a shortcut added before that, these are done in the last pass, an
 import numpy as np
 
 from tinyq.kernels.activation import ZERO, affine_span, channel_affine, relu_grad_span
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.lanes import lane_sum, lane_sum_of_products, lane_sum_of_squares
 from tinyq.kernels.reference.batchnorm import inference_affine
 from tinyq.kernels.spans import WORTH_THREADS, flat
@@ -108,14 +108,14 @@ def _normalise_channels(x, n, weight, bias, shortcut, relu, eps, y, mean, varian
                 _affine_relu_span(x[start:end], y[start:end], np.float32(scale), np.float32(shift))
 
 
-@njit
+@part
 def _affine_relu_span(x, y, scale, shift):
     for i in range(x.size):
         value = x[i] * scale + shift
         y[i] = ZERO if value <= ZERO else value
 
 
-@njit
+@part
 def _affine_add_relu_span(x, shortcut, y, scale, shift):
     for i in range(x.size):
         value = (x[i] * scale + shift) + shortcut[i]
@@ -124,7 +124,8 @@ def _affine_add_relu_span(x, shortcut, y, scale, shift):
 
 @njit(parallel=True)
 def _normalise_parallel(x, n, weight, bias, shortcut, relu, eps, y, mean, variance, inverse_std):
-    for c in prange(weight.size):
+    for i in prange(weight.size):
+        c = np.int64(i)                                     # prange counts unsigned, another type to compile for
         _normalise_channels(x, n, weight, bias, shortcut, relu, eps, y, mean, variance, inverse_std, c, c + 1)
 
 
@@ -160,13 +161,13 @@ def _gradient_channels(g, y, masked, x, n, weight, mean, inverse_std, gx, gweigh
                                mean[c], np.float32(a), np.float32(b), np.float32(d))
 
 
-@njit
+@part
 def _gradient_span(g, x, gx, mean, a, b, d):
     for i in range(gx.size):
         gx[i] = g[i] * a + ((x[i] - mean) * b + d)
 
 
-@njit
+@part
 def _gradient_in_place(x, gx, mean, a, b, d):
     """_gradient_span where gx holds g; that two arrays are one the compiler would find out too late."""
     for i in range(gx.size):
@@ -175,5 +176,6 @@ def _gradient_in_place(x, gx, mean, a, b, d):
 
 @njit(parallel=True)
 def _gradient_parallel(g, y, masked, x, n, weight, mean, inverse_std, gx, gweight, gbias):
-    for c in prange(weight.size):
+    for i in prange(weight.size):
+        c = np.int64(i)
         _gradient_channels(g, y, masked, x, n, weight, mean, inverse_std, gx, gweight, gbias, c, c + 1)

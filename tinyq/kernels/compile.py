@@ -13,15 +13,24 @@ from numba.core.registry import cpu_target
 prange = numba.prange
 
 
-def njit(function=None, *, parallel=False):
-    """Compile without fastmath and with NumPy's division semantics, cached under a hash of the kernels' sources."""
+def njit(function=None, *, parallel=False, python=True):
+    """Compile without fastmath and with NumPy's division semantics, cached under a hash of the kernels' sources.
+
+    python: whether Python calls it, not only other kernels; the code it is called through takes its time to compile.
+    """
     if function is None:
-        return lambda f: njit(f, parallel=parallel)
+        return lambda f: njit(f, parallel=parallel, python=python)
     before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder())
     try:
-        return numba.njit(function, cache=True, parallel=parallel, error_model="numpy", nogil=True)
+        return numba.njit(function, cache=True, parallel=parallel, error_model="numpy", nogil=True,
+                          no_cfunc_wrapper=True, no_cpython_wrapper=not python)
     finally:
         config.CACHE_DIR = before
+
+
+def part(function):
+    """Compile a function that only other kernels call."""
+    return njit(function, python=False)
 
 
 def cache_folder() -> Path:

@@ -2,7 +2,7 @@
 import numba
 import numpy as np
 
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.layout import ZERO, lay_out
 from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, ROWS, any_tile, peek, poke, store_every_second, store_run
 from tinyq.kernels.panels import correlate_panels
@@ -61,7 +61,7 @@ def _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, targe
         _task(source, packed, m, i, group, part, parts, layout, scale, shift, samples[thread], tiles[thread], target)
 
 
-@njit
+@part
 def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample, tiles, target):
     """Rows `part` of `parts` of the outputs of one group of sample i."""
     rows, columns = layout.rows, layout.columns
@@ -73,7 +73,7 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
     if layout.direct:
         base = image.ctypes.data
     else:
-        lay_out(image, layout, (0, channels), (top, bottom + layout.height - rows), ZERO, sample)
+        lay_out(image.ctypes.data, layout, np.int64(0), channels, top, bottom + layout.height - rows, ZERO, sample)
         base = sample.ctypes.data
     aligned = columns % COLUMNS == 0                                    # rows of whole tiles waste nothing
     end = columns if aligned else (bottom - top - 1) * width + columns
@@ -87,7 +87,7 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
             _store(tiles, q, lanes, m, bottom, layout, scale[group * m:], shift[group * m:], target[i, group * m:])
 
 
-@njit
+@part
 def _products(packed, base, layout, lanes, tiles):
     """All rows' sums for `lanes` virtual pixels: blocks of k ascending, each from +0, added to the total."""
     k, blocks = packed.shape[1], layout.block_starts
@@ -106,7 +106,7 @@ def _products(packed, base, layout, lanes, tiles):
             any_tile(lanes, count, row, rows, ROWS, base, offsets + start * 8, out, out, flags)
 
 
-@njit
+@part
 def _store(tiles, q, lanes, m, bottom, layout, scale, shift, target):
     """Scatter the tiles' virtual pixels q, q + 1, ... to the target, dropping those beyond a row's outputs."""
     columns, width, spread = layout.columns, layout.width, layout.spread_x
@@ -134,7 +134,7 @@ def _store(tiles, q, lanes, m, bottom, layout, scale, shift, target):
         y, x = y + 1, 0
 
 
-@njit
+@part
 def _store_spread(run, count, spread, scale, shift, target):
     """store_run to every spread-th place."""
     for j in range(count):

@@ -4,7 +4,7 @@ No libm: its results differ between machines. `polynomials.py` holds the fits.
 """
 import numpy as np
 
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.fused import fma
 from tinyq.kernels.polynomials import (
     EXP,
@@ -62,7 +62,7 @@ def _map(span, parallel, x):
     return y
 
 
-@njit
+@part
 def exp_of(x):
     """e**x of one float32: 2**n * e**r, n the integer nearest to x / log 2.
 
@@ -83,13 +83,13 @@ def exp_of(x):
     return value * _power_of_two(half) * _power_of_two(np.int32(exponent - half))
 
 
-@njit
+@part
 def _power_of_two(n):
     """2**n as float32 for int32 n within the normal range."""
     return np.int32((n + 127) << 23).view(np.float32)
 
 
-@njit
+@part
 def log_of(x):
     """log of one float32: e log 2 + log m, m in [sqrt(1/2), sqrt(2))."""
     subnormal = x < SMALLEST_NORMAL
@@ -106,7 +106,7 @@ def log_of(x):
     return -INFINITY if x == ZERO else (NOT_A_NUMBER if x < ZERO else y)
 
 
-@njit
+@part
 def tanh_of(x):
     """tanh of one float32: a polynomial near 0, 1 - 2 / (e**2|x| + 1) with x's sign beyond."""
     size = abs(x)
@@ -119,7 +119,7 @@ def tanh_of(x):
     return x if x == ZERO else y                                     # -0 stays -0
 
 
-@njit
+@part
 def sigmoid_of(x):
     """Sigmoid of one float32 from z = e**-|x|, which never overflows: z / (1 + z) for x < 0, else 1 / (1 + z).
 

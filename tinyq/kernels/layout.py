@@ -1,53 +1,51 @@
 """Laying one sample out as its plan says (see plan.py)."""
 import numpy as np
 
-from tinyq.kernels.compile import njit
+from tinyq.kernels.compile import part
 from tinyq.kernels.micro import LANES, copy_even, copy_floats, peek, poke, transpose_tile
 
 ZERO = np.float32(0)
 
 
-@njit
-def lay_out(source, layout, channel_range, row_range, padding, target):
-    """Copy source (channels, h, w) into target, split into stride phases, with `padding` around it.
+@part
+def lay_out(source, layout, channel, last_channel, row, last_row, padding, target):
+    """Copy the image (channels, h, w) at address `source` into target, by stride phases, with `padding` around it.
 
-    Only the channels and plane rows in the two ranges are filled; target is flat (phases, channels, *plane), and what
-    it has more is the padding of the last row.
+    Only the channels channel ... last_channel - 1 and the plane's rows row ... last_row - 1 are filled; target is flat
+    (phases, channels, *plane), and what it has more is the padding of the last row.
     """
-    channels, h, w = source.shape
-    base, into = source.ctypes.data, target.ctypes.data         # outside the loops: a counted reference each
+    channels, h, w, into = layout.source_channels, layout.source_height, layout.source_width, target.ctypes.data
     height, width = layout.height, layout.width
-    step_y, step_x = layout.step_y, layout.step_x
-    # A row's right padding is the next one's left, which may not be filled by this call: as much as all phases have.
-    shared = min(max(0, -((layout.phases[:, 1].max() + layout.origin_x) // step_x)), width)
+    step_y, step_x, beginning = layout.step_y, layout.step_x, np.int64(0)
     for p in range(layout.phases.shape[0]):
         top, start = layout.phases[p, 0] + layout.origin_y, layout.phases[p, 1] + layout.origin_x
         first = min(max(0, -(start // step_x)), width)               # the first i with start + i * step_x >= 0
         last = max(first, min(width, (w - 1 - start) // step_x + 1))
-        for c in range(channel_range[0], channel_range[1]):
-            for r in range(row_range[0], row_range[1]):
+        for c in range(channel, last_channel):
+            for r in range(row, last_row):
                 y, at = r * step_y + top, into + ((p * channels + c) * height + r) * width * 4
                 if 0 <= y < h:
-                    _fill(at, 0, first, padding)
-                    run = base + ((c * h + y) * w + start + first * step_x) * 4
+                    _fill(at, beginning, first, padding)
+                    run = source + ((c * h + y) * w + start + first * step_x) * 4
                     _copy_run(run, step_x, at + first * 4, last - first)
                     _fill(at, last, width, padding)
                 else:
-                    _fill(at, 0, width, padding)
-            behind = (p * channels + c) * height + row_range[1]
+                    _fill(at, beginning, width, padding)
+            # The right padding of the last row is the left one of the next, which this call may not fill.
+            behind = (p * channels + c) * height + last_row
             if behind < layout.phases.shape[0] * channels * height:
-                _fill(into + behind * width * 4, 0, shared, padding)
-    if channel_range[1] == channels:
+                _fill(into + behind * width * 4, beginning, layout.shared, padding)
+    if last_channel == channels:
         _fill(into, layout.phases.shape[0] * channels * height * width, target.size, padding)
 
 
-@njit
+@part
 def _fill(target, first, last, value):
     for i in range(first, last):
         poke(target, i, value)
 
 
-@njit
+@part
 def _copy_run(source, step, target, count):
     """target[i] = source[i * step], both addresses of float32."""
     if step == 1:
@@ -59,7 +57,7 @@ def _copy_run(source, step, target, count):
             poke(target, i, peek(source, step * i))
 
 
-@njit
+@part
 def channels_last(source, first, target):
     """Lay source (channels, pixels) out as target (tiles, rows, columns), pixel p in row first + p.
 

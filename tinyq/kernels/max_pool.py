@@ -91,9 +91,11 @@ def _maxima(x, layout, shifts, origins, places, laid_out, maxima, found, y, indi
     plane, best, place = laid_out[thread].ctypes.data, maxima[thread].ctypes.data, found[thread].ctypes.data
     offsets, shift, origin, start = (
         layout.offsets.ctypes.data, shifts.ctypes.data, origins.ctypes.data, places.ctypes.data)
-    values, numbers = y.ctypes.data, indices.ctypes.data
+    image, values, numbers = x.ctypes.data, y.ctypes.data, indices.ctypes.data
+    zero, one = np.int64(0), np.int64(1)                    # literals would be types of their own
     for i in range(first, last):
-        lay_out(x[i:i + 1], layout, (0, 1), (0, layout.height), LEAST, laid_out[thread])
+        at = image + i * layout.source_height * layout.source_width * 4
+        lay_out(at, layout, zero, one, zero, layout.height, LEAST, laid_out[thread])
         for q in range(0, (rows - 1) * width + columns, LANES):
             window_maxima(plane + q * 4, offsets, shift, shifts.size, origin + q * 4, start + q * 4,
                           best + q * 4, place + q * 4)

@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinyq.kernels.compile import njit, target_features
+from tinyq.kernels.compile import part, target_features
 
 F32, I64, I32, I1 = ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(1)
 
@@ -175,7 +175,7 @@ tile, narrow_tile = _make_tile(VECTORS), _make_tile(1)
 gathering_tile, narrow_gathering_tile = _make_gathering_tile(VECTORS), _make_gathering_tile(1)
 
 
-@njit
+@part
 def any_tile(columns, k, a, rows, a_step, b, offsets, carry, total, flags):
     """The tile of COLUMNS or of LANES columns."""
     if columns == COLUMNS:
@@ -184,7 +184,7 @@ def any_tile(columns, k, a, rows, a_step, b, offsets, carry, total, flags):
         narrow_tile(k, a, rows, a_step, b, offsets, carry, total, flags)
 
 
-@njit
+@part
 def any_gathering_tile(columns, k, a, rows, b_step, b, offsets, carry, total, flags):
     """The gathering tile of COLUMNS or of LANES columns."""
     if columns == COLUMNS:

@@ -8,7 +8,7 @@ pixels into a panel (block, COLUMNS) that stays in the first-level cache, and mu
 import numba
 import numpy as np
 
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.layout import ZERO, lay_out
 from tinyq.kernels.micro import (
@@ -62,7 +62,7 @@ def _tasks(source, packed, m, chunks, parts, layout, scale, shift, laid_out, pan
               starts[thread], target[:, group * m:])
 
 
-@njit
+@part
 def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, laid_out, panel, totals, table, starts,
           target):
     """Outputs `chunk` of `chunks` of the row tiles `part` of `parts`."""
@@ -93,7 +93,8 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
         if not layout.direct:
             needed = layout.channels[blocks[b + 1] - 1] + 1
             for s in range(sample, beyond):
-                lay_out(source[s], layout, (ready, needed), (0, layout.height), ZERO, laid_out[s - sample])
+                lay_out(source[s].ctypes.data, layout, ready, needed, np.int64(0), layout.height, ZERO,
+                        laid_out[s - sample])
             ready = max(ready, needed)
         for t in range(tiles):
             _gather(base, limit, offsets + start * 8, k, table, starts[t], starts[t + 1], room)
@@ -106,7 +107,7 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
                top * ROWS, min(m, bottom * ROWS), layout, scale, shift, target)
 
 
-@njit
+@part
 def _pieces(begin, end, pixels, layout, pitch, table, starts):
     """Where the runs of each tile come from, in pieces of at most LANES: table[0] in the source, table[1] in the panel.
 
@@ -130,7 +131,7 @@ def _pieces(begin, end, pixels, layout, pitch, table, starts):
             p += length
 
 
-@njit
+@part
 def _gather(base, limit, offsets, k, table, first, last, panel):
     """panel[i, lane] = the source at offsets[i] from each pixel of the tile."""
     for i in range(k):
@@ -144,7 +145,7 @@ def _gather(base, limit, offsets, k, table, first, last, panel):
                     poke(write, j, peek(read, j))
 
 
-@njit
+@part
 def _store(totals, begin, end, pixels, top, bottom, layout, scale, shift, target):
     """Scatter outputs begin ... end - 1 of rows top ... bottom - 1 from their tiles."""
     columns, spread = layout.columns, layout.spread_x

@@ -31,6 +31,10 @@ class Layout(NamedTuple):
     first_x: int
     spread_y: int
     spread_x: int
+    source_channels: int
+    source_height: int
+    source_width: int
+    shared: int                 # of the padding left of a row, what every phase has
     direct: bool                # the source has this layout already
     phases: np.ndarray          # int64, as are the following
     channels: np.ndarray        # of each tap
@@ -79,6 +83,11 @@ class Plan:
         right = width - 1 - (self.source_size[1] - 1 - start) // step
         return max(0, min(int(left.min()), int(right.min())))
 
+    @property
+    def _left(self):
+        reach = int(self.origin[1] + self.phases[:, 1].max())
+        return min(max(0, -(reach // self.step[1])), self.plane[1])
+
     @cached_property
     def offsets(self) -> np.ndarray:
         """(k,) int64: where tap k of virtual pixel 0 is laid out."""
@@ -113,7 +122,8 @@ class Plan:
     def layout(self) -> Layout:
         """The same for compiled code."""
         return Layout(*self.step, *self.origin, *self.plane, self.rows, self.columns, *self.first, *self.spread,
-                      self.is_source, self.phases, self.taps[:, 0].copy(), self.offsets, self.block_starts)
+                      self.channels, *self.source_size, self._left, self.is_source, self.phases,
+                      self.taps[:, 0].copy(), self.offsets, self.block_starts)
 
     @property
     def is_source(self) -> bool:

@@ -1,7 +1,7 @@
 """Average and adaptive average pooling of (n, c, h, w) arrays and their gradients, plane by plane."""
 import numpy as np
 
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.lanes import lane_sum
 from tinyq.kernels.spans import WORTH_THREADS, flat, items_per_task
 from tinyq.kernels.windows import adaptive_windows, sliding_windows
@@ -81,7 +81,7 @@ def _average_grad_planes(size, g, gx, origins, heights, widths, divisors, pitch,
                 _add_to_each(gx[start:start + widths[o]], share)
 
 
-@njit
+@part
 def _add_to_each(x, value):
     for i in range(x.size):
         x[i] += value

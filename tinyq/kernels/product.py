@@ -5,7 +5,7 @@ Compiled code gets addresses and strides, so that one specialisation serves ever
 import numba
 import numpy as np
 
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.correlate import parts_of
 from tinyq.kernels.micro import (
@@ -63,7 +63,7 @@ def _alone(a, rows, step_k, b, k, b_row, b_column, parts, panel, tiles, out):
               out)
 
 
-@njit
+@part
 def _task(a, rows, step_k, b, k, b_row, b_column, column, part, parts, panel, tiles, out):
     """Row tiles `part` of `parts` for the COLUMNS outputs from `column`."""
     first, last = tiles.shape[0] * part // parts, tiles.shape[0] * (part + 1) // parts
@@ -88,7 +88,7 @@ def _task(a, rows, step_k, b, k, b_row, b_column, column, part, parts, panel, ti
             _store(sums + t * ROWS * COLUMNS * 4, t, column, width, out)
 
 
-@njit
+@part
 def _store(sums, t, column, width, out):
     """Store row tile t at its place in out."""
     into = out.ctypes.data + (t * ROWS * out.shape[1] + column) * 4
@@ -96,7 +96,7 @@ def _store(sums, t, column, width, out):
         store_run(sums + r * COLUMNS * 4, into + r * out.shape[1] * 4, width, width, np.float32(1), np.float32(-0.0))
 
 
-@njit
+@part
 def _pack(b, b_row, b_column, count, width, panel):
     """panel (count, COLUMNS) = the matrix (count, width) at address b with these strides; beyond width anything."""
     rows, columns = count - count % LANES, width - width % LANES
@@ -113,7 +113,7 @@ def _pack(b, b_row, b_column, count, width, panel):
         _copy_elements(b, b_row, b_column, 0, count, 0, width, panel)
 
 
-@njit
+@part
 def _copy_elements(b, b_row, b_column, first_row, last_row, first_column, last_column, panel):
     for j in range(first_column, last_column):
         for i in range(first_row, last_row):

@@ -1,7 +1,7 @@
 """Sums in the contract's order: the same bits whatever the number of threads."""
 import numpy as np
 
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import REDUCTION_CHUNK
 from tinyq.kernels.lanes import lane_sum
 from tinyq.kernels.shapes import rows_to_sum
@@ -71,7 +71,7 @@ def _column_sums(x, totals, y):
         y[c] = totals[c]
 
 
-@njit
+@part
 def _accumulate(x, totals):
     for i in range(x.size):
         totals[i] += x[i]

@@ -2,7 +2,7 @@
 import numba
 import numpy as np
 
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK, samples_per_chunk
 from tinyq.kernels.correlate import parts_of
 from tinyq.kernels.layout import ZERO, channels_last, lay_out
@@ -77,27 +77,28 @@ def _tasks(x, g, chunk, together, parts, layout, taps, where, samples, gradients
               sums[index, group])
 
 
-@njit
+@part
 def _task(x, g, together, part, parts, layout, taps, where, samples, gradient, carry, sums):
     """Tap tiles `part` of `parts`, summed over the samples of one chunk, so many of which are laid out together."""
     first, last = sums.shape[0] * part // parts, sums.shape[0] * (part + 1) // parts
     if first == last:
         return
-    channels = (layout.channels[first * ROWS], layout.channels[min(last * ROWS, layout.channels.size) - 1] + 1)
+    channel, last_channel = layout.channels[first * ROWS], layout.channels[min(last * ROWS, layout.channels.size) - 1] + 1
     pixels = g.shape[2]
     sums[first:last] = 0
     for begin in range(0, x.shape[0], together):
         end = min(begin + together, x.shape[0])
         for i in range(begin, end):
             if not layout.direct:
-                lay_out(x[i], layout, channels, (0, layout.height), ZERO, samples[i - begin])
+                lay_out(x[i].ctypes.data, layout, channel, last_channel, np.int64(0), layout.height, ZERO,
+                        samples[i - begin])
             channels_last(g[i], (i - begin) * pixels, gradient)
         base = x[begin].ctypes.data if layout.direct else samples.ctypes.data
         _add_samples(base, begin * pixels, end * pixels, x.shape[0] * pixels, where, taps, gradient, first, last, carry,
                      sums)
 
 
-@njit
+@part
 def _add_samples(base, begin, end, total, where, taps, gradient, first, last, carry, sums):
     """Add the pixels begin ... end - 1 of the chunk's total: those laid out at where[0], where[1], ..."""
     columns = sums.shape[3]

@@ -6,7 +6,7 @@ Here all samples are laid out first; a task's tiles stay in the first-level cach
 import numba
 import numpy as np
 
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.layout import ZERO, channels_last, lay_out
 from tinyq.kernels.micro import FLUSH, ROWS, any_gathering_tile
@@ -41,7 +41,7 @@ def _lay_out_all(x, g, layout, samples, gradients):
         i, group = task // groups, task % groups
         channels, c_out = x.shape[1] // groups, g.shape[1] // groups
         if not layout.direct:
-            lay_out(x[i, group * channels:(group + 1) * channels], layout, (0, channels), (0, layout.height), ZERO,
+            lay_out(x[i, group * channels:].ctypes.data, layout, np.int64(0), channels, np.int64(0), layout.height, ZERO,
                     samples[group, i])
         channels_last(g[i, group * c_out:(group + 1) * c_out], i * g.shape[2], gradients[group])
 
@@ -57,7 +57,7 @@ def _tasks(x, chunk, parts, direct, offsets, where, samples, gradients, sums, ta
               sums[numba.get_thread_id()], target[group])
 
 
-@njit
+@part
 def _task(base, chunk, first, last, offsets, where, gradients, sums, target):
     """Tap tiles first ... last - 1, for all channels."""
     columns, total = gradients.shape[2], gradients.shape[1]
@@ -73,7 +73,7 @@ def _task(base, chunk, first, last, offsets, where, gradients, sums, target):
                     target[c * columns + j, t * ROWS + r] = sums[1, t - first, r, j]
 
 
-@njit
+@part
 def _add_chunk(base, begin, end, first, last, offsets, where, gradients, sums):
     """Add the pixels begin ... end - 1, a chunk's, block by block."""
     columns = gradients.shape[1]

@@ -1,7 +1,7 @@
 """Weights in the order the register tile reads them: ROWS of them side by side for every k."""
 import numpy as np
 
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.micro import LANES, ROWS, interleave_rows, peek, poke
 from tinyq.kernels.spans import contiguous
 
@@ -32,7 +32,7 @@ def _pack_parallel(w, group_step, m, row_step, taps, packed):
         _pack_tile(w, group_step, m, row_step, taps, tile, packed)
 
 
-@njit
+@part
 def _pack_tile(w, group_step, m, row_step, taps, tile, packed):
     group, t = tile // packed.shape[1], tile % packed.shape[1]
     begin, rows = group * group_step + t * ROWS * row_step, min(ROWS, m - t * ROWS)
