@@ -83,7 +83,8 @@ def _task(x, g, together, part, parts, layout, taps, where, samples, gradient, c
     first, last = sums.shape[0] * part // parts, sums.shape[0] * (part + 1) // parts
     if first == last:
         return
-    channel, last_channel = layout.channels[first * ROWS], layout.channels[min(last * ROWS, layout.channels.size) - 1] + 1
+    channel = layout.channels[first * ROWS]
+    last_channel = layout.channels[min(last * ROWS, layout.channels.size) - 1] + 1
     pixels = g.shape[2]
     sums[first:last] = 0
     for begin in range(0, x.shape[0], together):

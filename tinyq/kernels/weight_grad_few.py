@@ -41,8 +41,8 @@ def _lay_out_all(x, g, layout, samples, gradients):
         i, group = task // groups, task % groups
         channels, c_out = x.shape[1] // groups, g.shape[1] // groups
         if not layout.direct:
-            lay_out(x[i, group * channels:].ctypes.data, layout, np.int64(0), channels, np.int64(0), layout.height, ZERO,
-                    samples[group, i])
+            source = x[i, group * channels:].ctypes.data
+            lay_out(source, layout, np.int64(0), channels, np.int64(0), layout.height, ZERO, samples[group, i])
         channels_last(g[i, group * c_out:(group + 1) * c_out], i * g.shape[2], gradients[group])
 
 
