@@ -1,10 +1,12 @@
 """torchvision's networks without its compiled operators, of which there is no CPU build: they are only declared."""
+import functools
 import importlib
 import importlib.util
 import re
 from pathlib import Path
 
 
+@functools.cache
 def torchvision_models():
     """The module torchvision.models; no network in it calls an operator of torchvision's own."""
     import torch

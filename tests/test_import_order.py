@@ -12,10 +12,11 @@ LAYERS = {
     "tinyq": 0, "tinyq.errors": 0, "tinyq.levels": 0, "tinyq.streams": 0, "tinyq.portable": 0,
     "tinyq.kernels": 0, "tinyq.files": 0,
     "tinyq.autodiff": 1,
-    "tinyq.nn": 2, "tinyq.optim": 2, "tinyq.schedules": 2,
+    "tinyq.nn": 2, "tinyq.inference": 2, "tinyq.optim": 2, "tinyq.schedules": 2,
     "tinyq.models": 3, "tinyq.data": 3, "tinyq.methods": 3,
     "tinyq.run": 4,
-    "tinyq.train": 6, "tinyq.evaluate": 6, "tinyq.summary": 6, "tinyq.convert": 6, "tinyq.__main__": 6,
+    "tinyq.train": 6, "tinyq.evaluate": 6, "tinyq.summary": 6, "tinyq.convert": 6, "tinyq.doctor": 6,
+    "tinyq.__main__": 6,
 }
 
 

@@ -7,6 +7,7 @@ from tinyq.errors import UsageError
 from tinyq.kernels import weight_grad
 from tinyq.kernels.plan import forward_plan, input_grad_plans
 from tinyq.kernels.reference import conv as plain_conv
+from tinyq.kernels.reference import inference as plain_inference
 from tinyq.kernels.reference import product as plain_product
 from tinyq.streams import Streams
 
@@ -77,6 +78,17 @@ def used_memory():
     """What the kernels allocate holds NaNs, as memory that was used before may."""
     blocks = [np.full(1 << size, np.nan, np.float32) for size in range(6, 18) for _ in range(20)]
     del blocks
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+@pytest.mark.parametrize("added, relu", [(False, True), (True, True), (True, False)])
+def test_a_packed_convolution_has_the_bits_of_its_parts(case, added, relu, threads):
+    geometry = kernels.conv_geometry(*case)
+    x, w, scale, shift = (normal(name, *shape) for name, shape in (
+        ("x", case[0]), ("w", case[1]), ("scale", case[1][:1]), ("bias", case[1][:1])))
+    other = normal("added", *geometry.output_shape[::-1]).T if added else None
+    y = kernels.conv2d_packed(x, kernels.pack_weights(w, geometry.groups), geometry, scale, shift, other, relu)
+    assert_same_bits(y, plain_inference.conv2d_packed(x, w, geometry, scale, shift, other, relu))
 
 
 def random_geometry(index):

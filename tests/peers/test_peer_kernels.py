@@ -112,7 +112,7 @@ def test_average_pool(case, count_include_pad):
     g = normal("g", *ty.shape)
     ty.backward(torch.tensor(g))
     assert_close(both(lambda a: kernels.avg_pool2d(a, *settings), x), ty)
-    assert_close(both(lambda a: kernels.avg_pool2d_grad(a, shape), g), tx.grad)
+    assert_close(both(lambda a: kernels.avg_pool2d_grad(a, shape, *settings), g), tx.grad)
 
 
 @pytest.mark.parametrize("size", [1, (3, 2), (6, 7), (9, 5)], ids=str)

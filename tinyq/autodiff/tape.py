@@ -10,6 +10,7 @@ from tinyq.errors import UsageError
 
 recording = True                                # whether a call of a primitive leaves a node; see no_record
 observer = None                                 # called after every primitive and every pull; see observed
+tracer = None                                   # called with what every primitive did; see traced
 
 _creation = itertools.count()
 
@@ -104,6 +105,17 @@ def observed(callback):
         yield
     finally:
         observer = before
+
+
+@contextmanager
+def traced(callback):
+    """Inside it callback(primitive, input arrays, params, output array) is called after every primitive."""
+    global tracer
+    before, tracer = tracer, callback
+    try:
+        yield
+    finally:
+        tracer = before
 
 
 def detach(x):

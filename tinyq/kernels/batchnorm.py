@@ -9,9 +9,7 @@ from tinyq.kernels.activation import ZERO, affine_span, channel_affine, relu_gra
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.lanes import lane_sum, lane_sum_of_products, lane_sum_of_squares
 from tinyq.kernels.reference.batchnorm import inference_affine
-from tinyq.kernels.spans import WORTH_THREADS, flat
-
-NOTHING = np.empty(0, np.float32)
+from tinyq.kernels.spans import NOTHING, WORTH_THREADS, flat
 
 
 def batch_norm(x, weight, bias, eps):

@@ -4,9 +4,20 @@ import numpy as np
 
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.layout import ZERO, lay_out
-from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, ROWS, any_tile, peek, poke, store_every_second, store_run
+from tinyq.kernels.micro import (
+    COLUMNS,
+    FLUSH,
+    LANES,
+    ROWS,
+    any_tile,
+    finish_run,
+    peek,
+    poke,
+    store_every_second,
+    store_run,
+)
 from tinyq.kernels.panels import correlate_panels
-from tinyq.kernels.spans import contiguous
+from tinyq.kernels.spans import NOTHING, contiguous
 
 _PACKED_ROWS = np.arange(ROWS)
 _TASKS_A_THREAD = 2
@@ -15,15 +26,15 @@ _TASKS_A_THREAD = 2
 _PIECE_COST, _RESIDENT, _STREAMING_COST = 4, 1 << 17, 1.2
 
 
-def correlate(source, packed, m, plan, scale, shift, target):
+def correlate(source, packed, m, plan, scale, shift, target, added=NOTHING, relu=False):
     """Write scale * (weights x source) + shift to the places of target (n, groups * m, ., .) that the plan names.
 
     source (n, groups * plan.channels, ., .), packed (weights.pack_rows) of (groups, m, taps), scale and shift
-    (groups * m,).
+    (groups * m,). Where the plan names all places, `added`, of target's shape, may be added, and the ReLU taken.
     """
     source, groups = contiguous(source), packed.shape[0]
     if _panels_pay(plan, m):
-        correlate_panels(source, packed, m, plan, scale, shift, target)
+        correlate_panels(source, packed, m, plan, scale, shift, target, added, relu)
         return
     threads = numba.get_num_threads()
     parts = parts_of(source.shape[0] * groups, plan.rows, threads)
@@ -32,7 +43,7 @@ def correlate(source, packed, m, plan, scale, shift, target):
         layout = layout._replace(direct=False)
     samples = np.empty((threads, 0 if layout.direct else plan.size + COLUMNS), np.float32)
     tiles = np.empty((threads, packed.shape[1] + 1, ROWS, COLUMNS), np.float32)               # slack for store_run
-    _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target)
+    _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target, added, relu)
 
 
 def _panels_pay(plan, m):
@@ -53,16 +64,17 @@ def parts_of(tasks, splittable, threads):
 
 
 @njit(parallel=True)
-def _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target):
+def _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target, added, relu):
     groups = packed.shape[0]
     for task in prange(source.shape[0] * groups * parts):
         thread = numba.get_thread_id()
         i, group, part = task // parts // groups, task // parts % groups, task % parts
-        _task(source, packed, m, i, group, part, parts, layout, scale, shift, samples[thread], tiles[thread], target)
+        _task(source, packed, m, i, group, part, parts, layout, scale, shift, samples[thread], tiles[thread], target,
+              added, relu)
 
 
 @part
-def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample, tiles, target):
+def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample, tiles, target, added, relu):
     """Rows `part` of `parts` of the outputs of one group of sample i."""
     rows, columns = layout.rows, layout.columns
     top, bottom = rows * part // parts, rows * (part + 1) // parts
@@ -85,6 +97,11 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
                 q = min(q, (rows - 1) * width + columns - lanes)        # the source has no slack to read beyond
             _products(packed[group], base + q * 4, layout, lanes, tiles)
             _store(tiles, q, lanes, m, bottom, layout, scale[group * m:], shift[group * m:], target[i, group * m:])
+    if relu or added.size:
+        run = (bottom - top) * columns
+        for c in range(group * m, (group + 1) * m):
+            at = (((i * target.shape[1] + c) * rows) + top) * columns * 4
+            finish_run(target.ctypes.data + at, added.ctypes.data + at if added.size else 0, run, relu)
 
 
 @part

@@ -221,6 +221,37 @@ def store_run(typingctx, source, target, count, room, scale, shift):
     return signature, codegen
 
 
+@intrinsic
+def finish_run(typingctx, target, added, count, relu):
+    """target[j] += added[j] (an address, or 0 for none), and then its ReLU if `relu`, for j < count."""
+    signature = types.void(types.uintp, types.uintp, types.int64, types.boolean)
+
+    def codegen(context, builder, sig, args):
+        target, added, count, relu = args
+        adds, zeros = builder.icmp_unsigned("!=", added, I64(0)), ir.Constant(VEC, [0.0] * LANES)
+        target = builder.inttoptr(target, ir.PointerType(F32))
+        # Without anything to add the target itself is read a second time: one loop serves all.
+        added = builder.select(adds, builder.inttoptr(added, ir.PointerType(F32)), target)
+        rest = builder.and_(count, I64(LANES - 1))
+        whole = builder.sub(count, rest)
+
+        def finished(value, other):
+            value = builder.select(adds, builder.fadd(value, other), value)
+            rectified = builder.select(builder.fcmp_ordered("<=", value, zeros), zeros, value)
+            return builder.select(relu, rectified, value)
+
+        with cgutils.for_range_slice(builder, I64(0), whole, I64(LANES)) as (at, _):
+            value, other = (_load_vector(builder, p, at) for p in (target, added))
+            _store_vector(builder, finished(value, other), target, at)
+        with builder.if_then(builder.icmp_signed(">", rest, I64(0))):
+            inside = _first_lanes(builder, rest)
+            value, other = (_load_masked(builder, p, whole, inside) for p in (target, added))
+            _store_masked(builder, finished(value, other), target, whole, inside)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 def _store_first(builder, value, target, index, count):
     """Store the first `count` lanes of a vector."""
     _store_masked(builder, value, target, index, _first_lanes(builder, count))

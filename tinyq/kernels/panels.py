@@ -17,6 +17,7 @@ from tinyq.kernels.micro import (
     LANES,
     ROWS,
     copy_vector,
+    finish_run,
     peek,
     peek_index,
     poke,
@@ -29,7 +30,7 @@ _PACKED_ROWS, _PANEL = np.arange(ROWS), np.arange(PRODUCT_BLOCK) * COLUMNS
 _MOST_TILES = 16                # of a task: their panels use a block of weights while it is in the second-level cache
 
 
-def correlate_panels(source, packed, m, plan, scale, shift, target):
+def correlate_panels(source, packed, m, plan, scale, shift, target, added, relu):
     """What correlate.correlate does, its weights packed (weights.pack_rows)."""
     groups, row_tiles = packed.shape[:2]
     threads, pixels = numba.get_num_threads(), plan.rows * plan.columns
@@ -48,11 +49,12 @@ def correlate_panels(source, packed, m, plan, scale, shift, target):
     tables = np.empty((threads, 2, pieces), np.int64)
     starts = np.empty((threads, most + 1), np.int64)
     _tasks(source, packed, m, chunks, parts, plan.layout, scale, shift, laid_out, panels, totals, tables, starts,
-           target)
+           target, added, relu)
 
 
 @njit(parallel=True)
-def _tasks(source, packed, m, chunks, parts, layout, scale, shift, laid_out, panels, totals, tables, starts, target):
+def _tasks(source, packed, m, chunks, parts, layout, scale, shift, laid_out, panels, totals, tables, starts, target,
+           added, relu):
     for task in prange(packed.shape[0] * chunks * parts):
         thread = numba.get_thread_id()
         group, chunk, part = task // parts // chunks, task // parts % chunks, task % parts
@@ -60,6 +62,8 @@ def _tasks(source, packed, m, chunks, parts, layout, scale, shift, laid_out, pan
         _task(source[:, group * channels:(group + 1) * channels], packed[group], m, chunk, chunks, part, parts, layout,
               scale[group * m:], shift[group * m:], laid_out[thread], panels[thread], totals[thread], tables[thread],
               starts[thread], target[:, group * m:])
+        if relu or added.size:
+            _finish(group, m, chunk, chunks, part, parts, packed.shape[1], target, added, relu)
 
 
 @part
@@ -105,6 +109,23 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
     for t in range(tiles):
         _store(totals[t * rows:(t + 1) * rows + 1], begin + t * COLUMNS, min(end, begin + (t + 1) * COLUMNS), pixels,
                top * ROWS, min(m, bottom * ROWS), layout, scale, shift, target)
+
+
+@part
+def _finish(group, m, chunk, chunks, part, parts, row_tiles, target, added, relu):
+    """Add and rectify what _task of the same numbers has stored."""
+    pixels = target.shape[2] * target.shape[3]
+    count = target.shape[0] * pixels
+    all_tiles = -(-count // COLUMNS)
+    p, end = all_tiles * chunk // chunks * COLUMNS, min(all_tiles * (chunk + 1) // chunks * COLUMNS, count)
+    top, bottom = row_tiles * part // parts * ROWS, min(m, row_tiles * (part + 1) // parts * ROWS)
+    while p < end:
+        sample, inside = p // pixels, p % pixels
+        length = min(pixels - inside, end - p)
+        for r in range(top, bottom):
+            at = ((sample * target.shape[1] + group * m + r) * pixels + inside) * 4
+            finish_run(target.ctypes.data + at, added.ctypes.data + at if added.size else 0, length, relu)
+        p += length
 
 
 @part

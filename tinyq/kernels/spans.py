@@ -8,6 +8,8 @@ import numpy as np
 SPAN = 1 << 14
 # Below this many elements waking the other threads costs more than they save.
 WORTH_THREADS = 1 << 15
+# In place of an array that is not there.
+NOTHING = np.empty(0, np.float32)
 
 
 def contiguous(x):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyq import nn
-from tinyq.autodiff import Tensor, no_record
+from tinyq.autodiff import Tensor
+from tinyq.inference import Fused
 
 BATCH, MOST_NUMBERS = 500, 1 << 22      # samples in a batch at most, and what their inputs may hold together
 
@@ -37,13 +38,7 @@ class Scores:
 
 def logits_of(model, x):
     """What the model in evaluation mode makes of a batch: an array (n, classes); its mode is restored."""
-    training = model.training
-    model.eval()
-    try:
-        with no_record():
-            return model(Tensor(x)).data
-    finally:
-        model.train(training)
+    return Fused(model)(x)
 
 
 def measure(model, dataset, num_classes: int, input_shape, before_batch=None, each=None) -> Scores:
@@ -53,12 +48,12 @@ def measure(model, dataset, num_classes: int, input_shape, before_batch=None, ea
     """
     batch_size = max(1, min(BATCH, MOST_NUMBERS // math.prod(input_shape)))
     loss, top5 = 0.0, 0
-    confusion = np.zeros((num_classes, num_classes), np.int64)
+    network, confusion = Fused(model), np.zeros((num_classes, num_classes), np.int64)
     for start in range(0, len(dataset), batch_size):
         if before_batch:
             before_batch()
         x, y = dataset.batch(np.arange(start, min(start + batch_size, len(dataset))))
-        logits = logits_of(model, x)
+        logits = network(x)
         loss += nn.cross_entropy(Tensor(logits), y).item() * len(y)
         np.add.at(confusion, (y, logits.argmax(axis=1)), 1)
         top5 += np.count_nonzero(_rank_of_label(logits, y) < 5)

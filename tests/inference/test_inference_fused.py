@@ -1,0 +1,133 @@
+"""The one evaluation: the same as the layers one after the other, but for one rounding of each scale."""
+import numpy as np
+import pytest
+
+from tinyq import models, nn
+from tinyq.autodiff import Tensor, elementwise, no_record
+from tinyq.inference import Fused
+from tinyq.levels import parse
+from tinyq.methods.straight_through import LevelView
+from tinyq.streams import Streams
+
+SEED = Streams(8)
+NETWORKS = [("lenet", (1, 28, 28)), ("mlp:20,8", (5,)), ("resnet20", (3, 16, 16)), ("resnet18", (3, 32, 32)),
+            ("resnet50", (3, 32, 32)), ("googlenet", (3, 32, 32)), ("alexnet", (3, 63, 63)),
+            ("alexnet_bn", (3, 63, 63))]
+
+
+def trained_like(name, shape):
+    """A network whose batch norms do something."""
+    model = models.build(name, 10, shape).initialise(SEED)
+    for place, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            stream = SEED.key("norm", place)
+            count = module.num_features
+            module.running_mean[...], module.bias.data[...] = 0.1 * stream.normal((2, count))
+            module.running_var[...], module.weight.data[...] = 0.5 + stream.uniform(count), 0.5 + stream.uniform(count)
+    return model
+
+
+def batch(n, shape, dtype=np.float32):
+    return SEED.key("batch", n).normal((n, *shape)).astype(dtype)
+
+
+def layer_by_layer(model, x):
+    with no_record():
+        return model.eval()(Tensor(x)).data
+
+
+def steps_of(network):
+    (steps, _), = network._programs.values()
+    return [step.name for _, step, _ in steps]
+
+
+@pytest.mark.parametrize("name, shape", NETWORKS, ids=[name for name, _ in NETWORKS])
+def test_a_network_evaluates_as_its_layers_do(name, shape):
+    model, x = trained_like(name, shape), batch(3, shape)
+    network = Fused(model)
+    y, expected = network(x), layer_by_layer(model, x)
+    assert y.shape == expected.shape and y.dtype == np.float32
+    assert np.abs(y - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert not {"conv2d", "linear", "batch_norm_inference", "relu"} & set(steps_of(network))
+    wide = model.astype(np.float64)
+    exact, parts = Fused(wide)(x.astype(np.float64)), layer_by_layer(wide, x.astype(np.float64))
+    assert np.abs(exact - parts).max() <= 1e-12 * np.abs(parts).max()
+
+
+def test_any_batch_gives_a_sample_the_same_bits():
+    model, x = trained_like("resnet20", (3, 16, 16)), batch(5, (3, 16, 16))
+    network = Fused(model)
+    whole = network(x)
+    for i in range(len(x)):
+        assert np.array_equal(network(x[i:i + 1])[0], whole[i])
+
+
+def test_discrete_weights_stay_on_their_levels_and_their_scale_goes_into_the_affine():
+    model = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()).initialise(SEED)
+    weight = model[0].weight
+    weight.view = LevelView(parse("ternary"), np.float32(0.3))
+    weight.data[...] = np.float32(0.3) * SEED.key("levels").integers(-1, 2, weight.shape)
+    model[1].running_var[...] = 2
+    x = batch(2, (2, 6, 6))
+    network = Fused(model)
+    y = network(x)
+    assert steps_of(network) == ["product"]
+    assert np.allclose(y, layer_by_layer(model, x), rtol=1e-6, atol=1e-6)
+
+
+class Branches(nn.Module):
+    """What a product must not swallow: a sum that others read, an addition of itself, a ReLU before the norm."""
+
+    def __init__(self):
+        self.a, self.b, self.norm = nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)
+
+    def forward(self, x):
+        shared = self.a(x)
+        doubled = shared + shared
+        early = self.norm(elementwise.relu(self.b(shared)))
+        late = self.norm(self.b(x) + x)
+        return elementwise.relu(early + late) + doubled * 2
+
+
+def test_only_what_follows_a_product_alone_goes_into_it():
+    model = Branches().initialise(SEED)
+    model.norm.running_mean[...], model.norm.weight.data[...] = 0.3, [2, 0.5]
+    x = batch(2, (2, 5, 5))
+    network = Fused(model)
+    assert np.allclose(network(x), layer_by_layer(model, x), rtol=1e-6, atol=1e-6)
+    assert steps_of(network).count("batch_norm_inference") == 2
+
+
+class ShapeDependent(nn.Module):
+    """Reads its batch's size, and for one sample does another thing."""
+
+    def __init__(self):
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = x.reshape((x.shape[0], 6))
+        return self.fc(x) if x.shape[0] > 1 else elementwise.relu(self.fc(x))
+
+
+def test_a_network_may_depend_on_the_shape_of_its_input():
+    model = ShapeDependent().initialise(SEED)
+    network = Fused(model)
+    for n in (1, 2, 5):
+        x = batch(n, (2, 3))
+        assert np.array_equal(network(x), layer_by_layer(model, x))
+
+
+def test_what_does_not_depend_on_the_input_is_its_own_result():
+    class Constant(nn.Module):
+        def forward(self, x):
+            return Tensor(np.ones((2, 3), np.float32))
+
+    assert np.array_equal(Fused(Constant())(batch(2, (4,))), np.ones((2, 3)))
+
+
+def test_the_models_mode_and_the_caller_s_batch_stay_as_they_were():
+    model, x = trained_like("lenet", (1, 28, 28)).train(), batch(2, (1, 28, 28))
+    before = x.copy()
+    network = Fused(model)
+    first = network(x)
+    assert model.training and np.array_equal(x, before) and np.array_equal(network(x), first)

@@ -1,0 +1,4 @@
+"""Networks as they are evaluated: recorded once, their batch norms, additions and ReLUs done within the products."""
+from tinyq.inference.fused import Fused
+
+__all__ = ["Fused"]

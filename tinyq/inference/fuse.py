@@ -1,0 +1,113 @@
+"""Steps rewritten: every product takes with it the batch norm, the addition and the ReLU that follow it alone."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyq import kernels
+from tinyq.inference.record import Step, Value
+
+
+@dataclass(eq=False)
+class Product:
+    """A convolution or linear layer on its way to one step: y = relu(scale * (x * w) + shift + added)."""
+
+    x: Value
+    w: np.ndarray               # (c_out, c_in / groups, kh, kw)
+    scale: np.ndarray           # (c_out,) float64
+    shift: np.ndarray
+    options: dict               # of the convolution; None for a linear layer
+    added: Value | None = None
+    relu: bool = False
+
+
+def fuse(steps, result, input_shape):
+    """The steps, or None where one went into a product, with the same result but for the roundings of the scales.
+
+    A product's affine is computed in float64 and rounded once, so that the batch norm behind it costs nothing and its
+    weights stay what they are.
+    """
+    steps, readers = list(steps), _readers(steps, result)
+    shapes = {Value(-1): input_shape, **{Value(i): step.shape for i, step in enumerate(steps)}}
+    for i in range(len(steps)):
+        product = _product(steps[i]) if steps[i] else None
+        if product:
+            last = _grow(product, Value(i), steps, readers, shapes)
+            steps[last] = _step(product, shapes[product.x], shapes[Value(last)])
+    return steps
+
+
+def _readers(steps, result):
+    """{Value: the numbers of the steps that read it}; -1 stands for whoever wants the result."""
+    readers = {result: [-1]}
+    for i, step in enumerate(steps):
+        for a in step.inputs:
+            if type(a) is Value:
+                readers.setdefault(a, []).append(i)
+    return readers
+
+
+def _grow(product, own, steps, readers, shapes):
+    """Take in what follows the product alone, for as long as it can be; returns the number of the last such step."""
+    while True:
+        following = readers.get(own, [])
+        if len(following) != 1 or following[0] < 0 or not _absorb(product, own, steps[following[0]], shapes):
+            return own.step
+        steps[own.step], own = None, Value(following[0])
+
+
+def _product(step):
+    if step.name not in ("conv2d", "linear") or type(step.inputs[0]) is not Value:
+        return None
+    x, w, scale, bias = (*step.inputs, None, None)[:4]
+    if any(type(a) is Value for a in (w, scale, bias)):
+        return None
+    linear = step.name == "linear"
+    w = w.reshape(*w.shape, 1, 1) if linear else w
+    scale, shift = (np.full(len(w), least) if a is None else a.astype(np.float64) for a, least in ((scale, 1.0),
+                                                                                                   (bias, 0.0)))
+    return Product(x, w, scale, shift, None if linear else step.params)
+
+
+def _absorb(product, own, step, shapes):
+    """Take a step that reads `own`, the product so far, into it, if it is of a kind and in an order that it can do."""
+    if product.relu or step is None:
+        return False
+    if step.name == "batch_norm_inference" and product.added is None and step.inputs[0] == own:
+        return _normalise(product, step)
+    if step.name == "add" and product.added is None:
+        return _add(product, own, step, shapes)
+    product.relu = step.name == "relu"
+    return product.relu
+
+
+def _normalise(product, step):
+    weight, bias, mean, variance = step.inputs[1:]
+    if any(type(a) is Value for a in (weight, bias, mean, variance)):
+        return False
+    factor = 1 / np.sqrt(variance.astype(np.float64) + float(step.params["eps"]))
+    factor = factor if weight is None else weight * factor
+    product.scale = product.scale * factor
+    product.shift = (product.shift - mean) * factor + (0 if bias is None else bias)
+    return True
+
+
+def _add(product, own, step, shapes):
+    others = [a for a in step.inputs if a != own]
+    if len(others) != 1 or type(others[0]) is not Value or shapes[others[0]] != shapes[own]:
+        return False
+    product.added = others[0]
+    return True
+
+
+def _step(product, input_shape, shape):
+    dtype, options = product.w.dtype, product.options
+    image = (*input_shape, 1, 1) if options is None else input_shape
+    geometry = kernels.conv_geometry(image, product.w.shape, **(options or {}))
+    packed = kernels.pack_weights(product.w, geometry.groups)
+    scale, shift, relu = product.scale.astype(dtype), product.shift.astype(dtype), product.relu
+
+    def run(x, added=None):
+        added = added if added is None else added.reshape(geometry.output_shape)
+        return kernels.conv2d_packed(x.reshape(image), packed, geometry, scale, shift, added, relu).reshape(shape)
+
+    return Step("product", run, (product.x,) if product.added is None else (product.x, product.added), shape)

@@ -1,0 +1,65 @@
+"""A network's evaluation as a list of steps: what its primitives did with one batch, in order."""
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinyq.autodiff import Tensor, no_record, tape
+
+
+@dataclass(frozen=True)
+class Value:
+    """An array that depends on the network's input; the number is the step that makes it, -1 the input itself."""
+
+    step: int
+
+
+@dataclass(eq=False)
+class Step:
+    """One application of a function of arrays. inputs: Values, constant arrays and None."""
+
+    name: str
+    run: Callable
+    inputs: tuple
+    shape: tuple[int, ...]              # of what it makes
+    params: dict = field(default_factory=dict)
+
+
+def record(model, x):
+    """(steps, Value of the result) of model(Tensor(x)) in evaluation mode; modes are restored.
+
+    What does not depend on x is a constant. The steps hold for x's shape: a network may read sizes off its input.
+    """
+    recorder = _Recorder(x)
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    try:
+        with no_record(), tape.traced(recorder.note), np.errstate(all="ignore"):
+            y = model.eval()(Tensor(x))
+    finally:
+        for module, training in modes:
+            module.training = training
+    return recorder.steps, recorder.value_of(y.data)
+
+
+class _Recorder:
+    """Knows arrays by identity: a Tensor made of another's array is the same value."""
+
+    def __init__(self, x):
+        self.steps, self._known = [], {id(x): (weakref.ref(x), Value(-1))}
+
+    def value_of(self, array):
+        """The Value that an array is, or the array itself. Arrays are not kept alive, so a new one may have an old id."""
+        known, value = self._known.get(id(array), (lambda: None, None))
+        return value if array is not None and known() is array else array
+
+    def note(self, primitive, inputs, params, y):
+        """A primitive made the array y of these arrays."""
+        inputs = tuple(map(self.value_of, inputs))
+        if any(type(a) is Value for a in inputs):
+            self._known[id(y)] = weakref.ref(y), Value(len(self.steps))
+            self.steps.append(Step(primitive.name, _only_output(primitive.rule), inputs, y.shape, params))
+
+
+def _only_output(rule):
+    return lambda *arrays, **params: np.asarray(rule(*arrays, **params)[0])
