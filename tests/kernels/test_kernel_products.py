@@ -91,6 +91,14 @@ def test_a_packed_convolution_has_the_bits_of_its_parts(case, added, relu, threa
     assert_same_bits(y, plain_inference.conv2d_packed(x, w, geometry, scale, shift, other, relu))
 
 
+@pytest.mark.parametrize("n, k, m", [(1, 300, 40), (5, 7, 3), (17, 600, 65), (0, 4, 2), (9, 256, 32)])
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_packed_linear_layer_has_the_bits_of_its_parts(n, k, m, relu, threads):
+    x, w, scale, shift = normal("x", k, n).T, normal("w", m, k), normal("scale", m), normal("shift", m)
+    assert_same_bits(kernels.linear_packed(x, kernels.pack_linear(w), scale, shift, relu),
+                     plain_inference.linear_packed(x, w, scale, shift, relu))
+
+
 def random_geometry(index):
     """Sizes, strides, paddings, dilations and groups of every kind, small enough for the twin."""
     draw = Streams(index).key("geometry").integers

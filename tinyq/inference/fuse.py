@@ -12,7 +12,7 @@ class Product:
     """A convolution or linear layer on its way to one step: y = relu(scale * (x * w) + shift + added)."""
 
     x: Value
-    w: np.ndarray               # (c_out, c_in / groups, kh, kw)
+    w: np.ndarray               # (c_out, c_in / groups, kh, kw), or (out, in)
     scale: np.ndarray           # (c_out,) float64
     shift: np.ndarray
     options: dict               # of the convolution; None for a linear layer
@@ -62,7 +62,6 @@ def _product(step):
     if any(type(a) is Value for a in (w, scale, bias)):
         return None
     linear = step.name == "linear"
-    w = w.reshape(*w.shape, 1, 1) if linear else w
     scale, shift = (np.full(len(w), least) if a is None else a.astype(np.float64) for a, least in ((scale, 1.0),
                                                                                                    (bias, 0.0)))
     return Product(x, w, scale, shift, None if linear else step.params)
@@ -93,21 +92,24 @@ def _normalise(product, step):
 
 def _add(product, own, step, shapes):
     others = [a for a in step.inputs if a != own]
-    if len(others) != 1 or type(others[0]) is not Value or shapes[others[0]] != shapes[own]:
+    if product.options is None or len(others) != 1 or type(others[0]) is not Value or shapes[others[0]] != shapes[own]:
         return False
     product.added = others[0]
     return True
 
 
 def _step(product, input_shape, shape):
-    dtype, options = product.w.dtype, product.options
-    image = (*input_shape, 1, 1) if options is None else input_shape
-    geometry = kernels.conv_geometry(image, product.w.shape, **(options or {}))
-    packed = kernels.pack_weights(product.w, geometry.groups)
-    scale, shift, relu = product.scale.astype(dtype), product.shift.astype(dtype), product.relu
-
-    def run(x, added=None):
-        added = added if added is None else added.reshape(geometry.output_shape)
-        return kernels.conv2d_packed(x.reshape(image), packed, geometry, scale, shift, added, relu).reshape(shape)
-
+    scale, shift = (a.astype(product.w.dtype) for a in (product.scale, product.shift))
+    run = (_linear if product.options is None else _convolution)(product, input_shape, scale, shift)
     return Step("product", run, (product.x,) if product.added is None else (product.x, product.added), shape)
+
+
+def _linear(product, input_shape, scale, shift):
+    packed, relu = kernels.pack_linear(product.w), product.relu
+    return lambda x: kernels.linear_packed(x, packed, scale, shift, relu)
+
+
+def _convolution(product, input_shape, scale, shift):
+    geometry = kernels.conv_geometry(input_shape, product.w.shape, **product.options)
+    packed, relu = kernels.pack_weights(product.w, geometry.groups), product.relu
+    return lambda x, added=None: kernels.conv2d_packed(x, packed, geometry, scale, shift, added, relu)

@@ -49,7 +49,7 @@ class _Recorder:
         self.steps, self._known = [], {id(x): (weakref.ref(x), Value(-1))}
 
     def value_of(self, array):
-        """The Value that an array is, or the array itself. Arrays are not kept alive, so a new one may have an old id."""
+        """The Value that an array is, or the array itself; none is kept alive, so that a new one may have an old id."""
         known, value = self._known.get(id(array), (lambda: None, None))
         return value if array is not None and known() is array else array
 

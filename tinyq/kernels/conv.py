@@ -21,7 +21,7 @@ def conv2d(x, w, geometry, scale=None, bias=None):
     scale = np.ones(c_out, np.float32) if scale is None else contiguous(scale)
     bias = np.zeros(c_out, np.float32) if bias is None else contiguous(bias)
     plan, m = forward_plan(geometry), c_out // geometry.groups
-    packed = pack_rows(w, geometry.groups, m, geometry.products, plan.weight_index)
+    packed = pack_rows(w, geometry.groups, m, geometry.products, plan.weight_index, plan.block_starts)
     correlate(x, packed, m, plan, scale, bias, y)
     return y
 
@@ -37,6 +37,6 @@ def conv2d_input_grad(g, w, geometry):
     kernel = w.shape[2] * w.shape[3]
     for plan in plans:
         c_out, tap = np.divmod(plan.weight_index, kernel)
-        packed = pack_rows(w, geometry.groups, c_in, kernel, c_out * (c_in * kernel) + tap)
+        packed = pack_rows(w, geometry.groups, c_in, kernel, c_out * (c_in * kernel) + tap, plan.block_starts)
         correlate(g, packed, c_in, plan, one, zero, gx)
     return gx

@@ -96,7 +96,7 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
             if layout.direct:
                 q = min(q, (rows - 1) * width + columns - lanes)        # the source has no slack to read beyond
             _products(packed[group], base + q * 4, layout, lanes, tiles)
-            _store(tiles, q, lanes, m, bottom, layout, scale[group * m:], shift[group * m:], target[i, group * m:])
+            _store(tiles, q, lanes, m, top, bottom, layout, scale[group * m:], shift[group * m:], target[i, group * m:])
     if relu or added.size:
         run = (bottom - top) * columns
         for c in range(group * m, (group + 1) * m):
@@ -107,7 +107,7 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
 @part
 def _products(packed, base, layout, lanes, tiles):
     """All rows' sums for `lanes` virtual pixels: blocks of k ascending, each from +0, added to the total."""
-    k, blocks = packed.shape[1], layout.block_starts
+    tiles_of_rows, blocks = packed.shape[0], layout.block_starts
     one_block = blocks.shape[0] == 2
     flags = 0 if one_block else FLUSH
     if not one_block:
@@ -117,21 +117,21 @@ def _products(packed, base, layout, lanes, tiles):
         packed.ctypes.data, _PACKED_ROWS.ctypes.data, layout.offsets.ctypes.data, tiles.ctypes.data)
     for b in range(blocks.shape[0] - 1):
         start, count = blocks[b], blocks[b + 1] - blocks[b]
-        for t in range(packed.shape[0]):
+        for t in range(tiles_of_rows):
             out = sums + t * ROWS * lanes * 4
-            row = weights + (t * k + start) * ROWS * 4
+            row = weights + (start * tiles_of_rows + t * count) * ROWS * 4
             any_tile(lanes, count, row, rows, ROWS, base, offsets + start * 8, out, out, flags)
 
 
 @part
-def _store(tiles, q, lanes, m, bottom, layout, scale, shift, target):
+def _store(tiles, q, lanes, m, top, bottom, layout, scale, shift, target):
     """Scatter the tiles' virtual pixels q, q + 1, ... to the target, dropping those beyond a row's outputs."""
     columns, width, spread = layout.columns, layout.width, layout.spread_x
     plane = target.shape[1] * target.shape[2]
     sums, into = tiles.ctypes.data, target.ctypes.data
     y, x, lane = q // width, q % width, 0
     while lane < lanes and y < bottom:
-        if x < columns:
+        if x < columns and y >= top:                        # before the part's own rows lie those of another
             last = min(lane + columns - x, lanes)
             row = layout.first_y + y * layout.spread_y
             column = layout.first_x + x * spread

@@ -104,8 +104,8 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
             _gather(base, limit, offsets + start * 8, k, table, starts[t], starts[t + 1], room)
             for r in range(rows):
                 total = sums + (t * rows + r) * ROWS * COLUMNS * 4
-                tile(k, weights + ((top + r) * packed.shape[1] + start) * ROWS * 4, _PACKED_ROWS.ctypes.data, ROWS,
-                     room, _PANEL.ctypes.data, total, total, FLUSH)
+                row = weights + (start * packed.shape[0] + (top + r) * k) * ROWS * 4
+                tile(k, row, _PACKED_ROWS.ctypes.data, ROWS, room, _PANEL.ctypes.data, total, total, FLUSH)
     for t in range(tiles):
         _store(totals[t * rows:(t + 1) * rows + 1], begin + t * COLUMNS, min(end, begin + (t + 1) * COLUMNS), pixels,
                top * ROWS, min(m, bottom * ROWS), layout, scale, shift, target)

@@ -1,6 +1,7 @@
 """Plain twins of a product with weights that stay: its parts, one after the other."""
 from tinyq.kernels.reference.activation import relu as rectified
 from tinyq.kernels.reference.conv import conv2d
+from tinyq.kernels.reference.product import matmul
 
 
 def pack_weights(w, groups):
@@ -12,4 +13,15 @@ def conv2d_packed(x, packed, geometry, scale, shift, added, relu):
     """conv2d, the addition, and the ReLU."""
     y = conv2d(x, packed, geometry, scale, shift)
     y = y if added is None else y + added
+    return rectified(y) if relu else y
+
+
+def pack_linear(w):
+    """The weights as they are."""
+    return w
+
+
+def linear_packed(x, packed, scale, shift, relu):
+    """matmul, the affine, and the ReLU."""
+    y = matmul(x, packed.T) * scale + shift
     return rectified(y) if relu else y
