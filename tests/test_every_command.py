@@ -9,6 +9,7 @@ MISTAKES = {
     "convert": ("none.pth out.h5 --model resnet18", 65),
     "summary": ("none.h5", 65),
     "data": ("fetch mnst", 2),
+    "doctor": ("now", 2),
 }
 
 

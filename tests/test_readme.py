@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tinyq import convert, evaluate, summary, train
+from tinyq import convert, doctor, evaluate, summary, train
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
-COMMANDS = {"train": train.main, "evaluate": evaluate.main, "summary": summary.main, "convert": convert.main}
+COMMANDS = {"train": train.main, "evaluate": evaluate.main, "summary": summary.main, "convert": convert.main,
+            "doctor": doctor.main}
 
 
 def blocks(language):

@@ -10,6 +10,7 @@ COMMANDS = {
     "evaluate": ("tinyq.evaluate", "how well a trained network does on a dataset"),
     "convert": ("tinyq.convert", "weight files of other programs to tinyq's, and back"),
     "summary": ("tinyq.summary", "layers, sizes and cost of a network"),
+    "doctor": ("tinyq.doctor", "versions, what the kernels use of this machine; --warm-up compiles them"),
     "data": ("tinyq.data.__main__", "fetch and verify datasets"),
 }
 

@@ -42,13 +42,14 @@ def test_with_relu_twins(shape, shortcut, threads):
     added = normal("s", *shape) if shortcut else None
     ours = kernels.batch_norm_relu(x, weight, bias, added, EPS)
     assert_same_bits(ours, plain.batch_norm_relu(x, weight, bias, added, EPS))
-    y, mean, _, inverse_std = ours
+    y, mean, _, inverse_std, affine = ours
+    y = y if shortcut else None
     read_only = g.copy()
     read_only.flags.writeable = False
-    gradients = kernels.batch_norm_relu_grad(g, y, x, weight, mean, inverse_std, shortcut)
-    others = plain.batch_norm_relu_grad(g, y, x, weight, mean, inverse_std, shortcut)
+    gradients = kernels.batch_norm_relu_grad(g, y, affine, x, weight, mean, inverse_std)
+    others = plain.batch_norm_relu_grad(g, y, affine, x, weight, mean, inverse_std)
     assert (gradients[3] is None) == (others[3] is None) == (not shortcut)
-    for theirs in (others, kernels.batch_norm_relu_grad(read_only, y, x, weight, mean, inverse_std, shortcut)):
+    for theirs in (others, kernels.batch_norm_relu_grad(read_only, y, affine, x, weight, mean, inverse_std)):
         assert_same_bits(gradients[:3 + shortcut], theirs[:3 + shortcut])
 
 

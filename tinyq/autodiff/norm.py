@@ -24,9 +24,9 @@ def batch_norm_relu(x, weight, bias, shortcut, *, eps):
     _check_input(x, weight=weight, bias=bias)
     if shortcut is not None and shortcut.shape != x.shape:
         raise ValueError("the shortcut must have the input's shape")
-    y, mean, variance, inverse_std = kernels.batch_norm_relu(x, weight, bias, shortcut, eps)
-    added = shortcut is not None
-    gradients = once(lambda g: kernels.batch_norm_relu_grad(g, y, x, weight, mean, inverse_std, added))
+    y, mean, variance, inverse_std, affine = kernels.batch_norm_relu(x, weight, bias, shortcut, eps)
+    kept = None if shortcut is None else y
+    gradients = once(lambda g: kernels.batch_norm_relu_grad(g, kept, affine, x, weight, mean, inverse_std))
     return y, tuple(lambda g, i=i: gradients(g)[i] for i in range(4)), mean, variance
 
 

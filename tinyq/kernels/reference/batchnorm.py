@@ -8,14 +8,20 @@ from tinyq.kernels.shapes import planes
 
 def batch_norm(x, weight, bias, eps):
     """(y, mean, biased variance, 1 / sqrt(variance + eps)) with x's own statistics, see the kernel's formulas."""
+    values, affine = _statistics(x, weight, bias, eps)
+    return channel_affine(x, *affine), *values
+
+
+def _statistics(x, weight, bias, eps):
+    """((mean, biased variance, 1 / sqrt(variance + eps)), (scale, shift)), each (c,)."""
     values = planes(x).astype(np.float64)
     count = values.shape[0] * values.shape[2]
     mean = plane_sum(values) / count
     deviation = values - mean[:, None]
     variance = plane_sum(deviation * deviation) / count
-    y = batch_norm_inference(x, weight, bias, mean, variance, eps)
     inverse_std = 1 / np.sqrt(variance + float(eps))
-    return y, *(v.astype(x.dtype) for v in (mean, variance, inverse_std))
+    statistics = tuple(v.astype(x.dtype) for v in (mean, variance, inverse_std))
+    return statistics, inference_affine(weight, bias, mean, variance, eps, x.dtype)
 
 
 def batch_norm_grad(g, x, weight, mean, inverse_std):
@@ -34,15 +40,16 @@ def batch_norm_grad(g, x, weight, mean, inverse_std):
 
 
 def batch_norm_relu(x, weight, bias, shortcut, eps):
-    """`batch_norm`, a shortcut added where there is one, and `relu`."""
-    y, *statistics = batch_norm(x, weight, bias, eps)
-    return relu(y if shortcut is None else y + shortcut), *statistics
+    """`batch_norm`, a shortcut added where there is one, and `relu`; its scale and shift as (2, c)."""
+    values, affine = _statistics(x, weight, bias, eps)
+    y = channel_affine(x, *affine)
+    return relu(y if shortcut is None else y + shortcut), *values, np.stack(affine)
 
 
-def batch_norm_relu_grad(g, y, x, weight, mean, inverse_std, shortcut):
+def batch_norm_relu_grad(g, y, affine, x, weight, mean, inverse_std):
     """(gx, gweight, gbias, gshortcut or None): `relu_grad` handed to `batch_norm_grad` and to the shortcut."""
-    masked = relu_grad(g, y)
-    return *batch_norm_grad(masked, x, weight, mean, inverse_std), masked if shortcut else None
+    masked = relu_grad(g, channel_affine(x, *affine) if y is None else y)
+    return *batch_norm_grad(masked, x, weight, mean, inverse_std), None if y is None else masked
 
 
 def batch_norm_inference(x, weight, bias, mean, variance, eps):

@@ -1,0 +1,32 @@
+"""The doctor: what it finds is what the kernels use, and what it warmed up need not be compiled again."""
+import json
+import os
+import subprocess
+import sys
+
+import numba
+
+from tinyq import doctor
+from tinyq.kernels import compile
+from tinyq.kernels.micro import COLUMNS, ROWS
+
+
+def test_it_says_what_the_kernels_use(capsys):
+    assert not doctor.main(["--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["register tile"].startswith(f"{ROWS} x {COLUMNS} ") and found["threads"] == numba.get_num_threads()
+    assert found["cache"] == str(compile.cache_folder()) and found["numba"] == numba.__version__
+    assert not doctor.main([])
+    assert "instruction set" in capsys.readouterr().out
+
+
+def test_after_a_warm_up_nothing_is_compiled(tmp_path):
+    def run(*command):
+        result = subprocess.run([sys.executable, "-m", *command], cwd=tmp_path, env=os.environ, capture_output=True,
+                                text=True, timeout=600)
+        assert result.returncode == 0, result.stderr
+        return result.stderr
+
+    assert "all kernels are compiled" in run("tinyq.doctor", "--warm-up")
+    for recipe in ("digits-cbp", "digits-rpr", "iris-conntra"):
+        assert "compiling" not in run("tinyq.train", "--recipe", recipe, "--max-steps", "3"), recipe

@@ -1,0 +1,54 @@
+"""`python -m tinyq.doctor`: versions, what the kernels use of this machine, and where they are kept."""
+import argparse
+import importlib.metadata
+import json
+import platform
+import sys
+import time
+
+from tinyq import __version__
+from tinyq.errors import exit_code_of
+from tinyq.run.flags import Parser
+
+EXAMPLES = """examples:
+  python -m tinyq.doctor
+  python -m tinyq.doctor --warm-up                 # compile all kernels now, not in the first run"""
+
+
+def examine(argv: list[str]) -> None:
+    """Print the findings, or JSON; TinyqError where the machine does not compute as the kernels need it."""
+    arguments = _parser().parse_known_and_refuse_others(argv)
+    from tinyq.kernels import capability, verify_arithmetic
+
+    if arguments.warm_up:
+        _warm_up()
+    verify_arithmetic()
+    found = {"tinyq": __version__, "python": platform.python_version(), "machine": platform.machine(),
+             **{name: importlib.metadata.version(name) for name in ("numpy", "h5py", "pillow", "tqdm")},
+             **capability.describe(), "arithmetic": "IEEE-754, subnormal numbers kept"}
+    print(json.dumps(found, indent=2) if arguments.json else "\n".join(f"{k:<22} {v}" for k, v in found.items()))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return exit_code_of(examine, sys.argv[1:] if argv is None else argv)
+
+
+def _warm_up():
+    from tinyq.run.warm_up import warm_up
+
+    began = time.perf_counter()
+    warm_up(lambda name: print(f"tinyq: warming up: {name}", file=sys.stderr, flush=True))
+    print(f"tinyq: all kernels are compiled; it took {time.perf_counter() - began:.0f} s", file=sys.stderr)
+
+
+def _parser():
+    parser = Parser(prog="python -m tinyq.doctor", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
+                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--warm-up", action="store_true", help="compile the kernels now")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

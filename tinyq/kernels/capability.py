@@ -1,0 +1,42 @@
+"""What this machine gives the kernels, and what was chosen for it."""
+import os
+
+import llvmlite
+import numba
+from numba.core.registry import cpu_target
+
+from tinyq.kernels.compile import cache_folder, target_features
+from tinyq.kernels.micro import COLUMNS, LANES, PLAIN_SHAPE, ROWS, TILE_SHAPES
+
+
+def describe() -> dict:
+    """Names and values: compiler, target, instruction set, register tile, threads, cache."""
+    _, cpu, _ = cpu_target.target_context.codegen().magic_tuple()
+    folder = cache_folder()
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    return {
+        "numba": numba.__version__,
+        "llvmlite": llvmlite.__version__,
+        "target": cpu,
+        "instruction set": instruction_set(),
+        "register tile": f"{ROWS} x {COLUMNS} float32, {LANES} a vector",
+        "cores for this process": len(os.sched_getaffinity(0)),
+        "threads": numba.get_num_threads(),
+        "threading layer": _threading_layer(),
+        "cache": str(folder),
+        "cache holds": f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.1f} MiB",
+    }
+
+
+def instruction_set() -> str:
+    """The one that chose the register tile, of the target that numba compiles for: it may be less than the host's."""
+    features = target_features()
+    return next((name for name, _ in TILE_SHAPES if name in features), f"plain vectors of {PLAIN_SHAPE[2]}")
+
+
+def _threading_layer():
+    """Known once a parallel kernel has run."""
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return "not started"

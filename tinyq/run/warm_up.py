@@ -1,0 +1,41 @@
+"""Compiling the kernels ahead: small jobs of every method and a large network, so that no real one waits for them."""
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tinyq import models, nn, optim
+from tinyq.autodiff import Tensor
+from tinyq.inference import Fused
+from tinyq.run.resolve import resolve
+from tinyq.run.session import start
+from tinyq.streams import Streams
+
+RECIPES = ("digits-cbp", "digits-rpr", "digits-float", "iris-mlp", "digits-conntra")
+NETWORKS = (("lenet", (1, 28, 28), 64), ("resnet20", (3, 32, 32), 64), ("googlenet", (3, 64, 64), 8))
+
+
+def warm_up(report) -> None:
+    """Two steps of every recipe in a folder that is thrown away, and one of every network; report(name) before each."""
+    with tempfile.TemporaryDirectory() as folder:
+        for recipe in RECIPES:
+            report(recipe)
+            output = str(Path(folder) / recipe)
+            with contextlib.redirect_stdout(io.StringIO()):
+                start(resolve({"recipe": recipe, "max_steps": 2, "workers": 0, "output": output}))
+    for name, shape, batch in NETWORKS:
+        report(f"{name} at {shape[1]}x{shape[2]}")
+        _step(name, shape, batch)
+
+
+def _step(name, shape, batch):
+    streams = Streams(0)
+    model = models.build(name, 10, shape).initialise(streams)
+    model.key_step(streams, 0, 0)
+    x = streams.key("warm-up").normal((batch, *shape)).astype(np.float32)
+    nn.cross_entropy(model(Tensor(x)), np.zeros(batch, np.int64)).backward()
+    for optimizer in (optim.SGD(model.parameters(), lr=0.01, momentum=0.9), optim.Adam(model.parameters())):
+        optimizer.step()
+    Fused(model)(x)
