@@ -1,7 +1,7 @@
 """A training step at 224x224 (forward, backward, SGD with momentum) against PyTorch on the CPU, in both its layouts.
 
     pip install torch==2.13.0 && pip install --no-deps torchvision==0.28.0
-    python bench/step.py [--networks resnet18 resnet50 googlenet alexnet] [--batch 16] [--threads 2] [--pairs 7]
+    python bench/step.py [--networks resnet18 resnet50 googlenet alexnet] [--batch 16] [--threads 2] [--pairs 7] [--scaling]
 
 Same weights, data, threads and float32 on all sides, each in a process of its own; they take turns. The ratio is of
 times in one round; GFLOP/s counts the convolutions' and linear layers' three passes; the peak is that of the register
@@ -121,12 +121,26 @@ def report(name, args):
         print(f"    {line}; {memory[side]:.0f} MiB", flush=True)
 
 
+def scaling(name, args):
+    """One line: how many times as fast the step is on all threads as on one."""
+    one, all_threads = (Side(__file__, "--batch", str(args.batch), "--threads", str(threads), "--serve", "tinyq", name)
+                        for threads in (1, args.threads))
+    rounds = interleave_all([one, all_threads], args.pairs)
+    for side in (one, all_threads):
+        side.close()
+    gains = sorted(a / b for a, b in rounds)
+    low, _, high = statistics.quantiles(gains, n=4)
+    print(f"{name} batch {args.batch}: {args.threads} threads are {statistics.median(gains):.2f} times as fast as one "
+          f"(quartiles {low:.2f} to {high:.2f}, {len(rounds)} rounds)", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="*", default=["resnet18", "resnet50", "googlenet", "alexnet"])
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--scaling", action="store_true", help="compare one thread with all instead")
     parser.add_argument("--check", action="store_true", help="compare the losses of the sides' first steps instead")
     parser.add_argument("--serve", nargs=2, metavar=("SIDE", "NETWORK"), help="be one side (this script's own use)")
     args = parser.parse_args()
@@ -136,6 +150,8 @@ def main():
     for name in args.networks:
         if args.check:
             print(name, *(f"{side} {make(side, name, args.batch, args.threads)():.6f}" for side in SIDES))
+        elif args.scaling:
+            scaling(name, args)
         else:
             report(name, args)
     return None

@@ -29,6 +29,9 @@ ROWS, VECTORS, LANES = _tile_shape()
 COLUMNS = VECTORS * LANES
 VEC = ir.VectorType(F32, LANES)
 
+# How far ahead of the weights in use others are asked for, in elements: a block of them.
+_AHEAD = 256 * ROWS
+
 # What a call does besides adding products; combined with |.
 RESUME = 1      # start from the carried partial sum instead of +0
 FLUSH = 2       # the block of k ends here: add the sum to the total instead of carrying it
@@ -144,6 +147,8 @@ def _emit_tile(builder, vectors, gathers, k, a, rows, linear_step, b, offsets, c
             sums[r, v] = builder.call(fma, [x, columns[v], accumulators[r, v]])
     if gathers:
         _keep_order(builder)
+    else:
+        _prefetch(builder, _element(builder, row_start[0], builder.add(step, I64(_AHEAD))))
     following = builder.add(i, I64(1))
     i.add_incoming(following, loop)
     for cell in cells:
@@ -161,6 +166,14 @@ def _emit_tile(builder, vectors, gathers, k, a, rows, linear_step, b, offsets, c
         with goes_on:
             for cell in cells:
                 _store_vector(builder, sums[cell], carry, at[cell])
+
+
+def _prefetch(builder, pointer):
+    """Ask for the cache line at a pointer."""
+    byte = ir.PointerType(ir.IntType(8))
+    prefetch = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]), "llvm.prefetch.p0")
+    builder.call(prefetch, [builder.bitcast(pointer, byte), I32(0), I32(3), I32(1)])
 
 
 def _keep_order(builder):
