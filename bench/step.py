@@ -1,7 +1,8 @@
 """A training step at 224x224 (forward, backward, SGD with momentum) against PyTorch on the CPU, in both its layouts.
 
     pip install torch==2.13.0 && pip install --no-deps torchvision==0.28.0
-    python bench/step.py [--networks resnet18 resnet50 googlenet alexnet] [--batch 16] [--threads 2] [--pairs 7] [--scaling]
+    python bench/step.py [--networks resnet18 resnet50 googlenet alexnet] [--batch 16] [--threads 2] [--pairs 7]
+    python bench/step.py --scaling --networks resnet18              # one thread against all, instead
 
 Same weights, data, threads and float32 on all sides, each in a process of its own; they take turns. The ratio is of
 times in one round; GFLOP/s counts the convolutions' and linear layers' three passes; the peak is that of the register
