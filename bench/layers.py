@@ -17,7 +17,8 @@ from timing import Side, machine, serve_numbered
 from tinyq import kernels, models
 from tinyq.autodiff import Tensor, no_record
 from tinyq.kernels.contract import PRODUCT_BLOCK
-from tinyq.kernels.micro import COLUMNS, FLUSH, ROWS, tile
+from tinyq.kernels.micro import FLUSH, tile
+from tinyq.kernels.vectors import COLUMNS, ROWS
 from tinyq.streams import Streams
 
 PASSES = ("forward", "input", "weight")

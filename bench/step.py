@@ -15,9 +15,9 @@ import numpy as np
 from layers import geometries, peak
 from timing import Side, interleave_all, machine, peak_memory, ratios_line, serve
 from torchvision_networks import torchvision_models
+from training_step import tinyq_step, torch_step
 
-from tinyq import kernels, models, nn, optim
-from tinyq.autodiff import Tensor
+from tinyq import models, nn
 from tinyq.run.layers import layers, totals
 from tinyq.streams import Streams
 
@@ -40,23 +40,6 @@ def our_model(name):
     return model
 
 
-def tinyq_step(name, batch, threads):
-    """A training step of tinyq; returns the loss."""
-    kernels.set_threads(threads)
-    x, y = batch_of(batch)
-    model = our_model(name)
-    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-
-    def step():
-        optimizer.zero_grad()
-        loss = nn.cross_entropy(model(Tensor(x)), y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
-
-
 def torch_model(name):
     """torchvision's network with our weights."""
     import torch
@@ -70,32 +53,15 @@ def torch_model(name):
     return model
 
 
-def torch_step(name, batch, threads, layout):
-    """The same step of PyTorch."""
-    import torch
-
-    torch.set_num_threads(threads)
-    x, y = map(torch.from_numpy, batch_of(batch))
-    model = torch_model(name)
-    if layout == "channels_last":
-        x, model = x.to(memory_format=torch.channels_last), model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-
-    def step():
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
-
-
 def make(side, name, batch, threads):
     """The step of one side."""
+    x, y = batch_of(batch)
     if side == "tinyq":
-        return tinyq_step(name, batch, threads)
-    return torch_step(name, batch, threads, side)
+        return tinyq_step(our_model(name), x, y, threads)
+    import torch
+
+    layout = {"memory_format": torch.channels_last} if side == "channels_last" else {}
+    return torch_step(torch_model(name).to(**layout), torch.from_numpy(x).to(**layout), y, threads)
 
 
 def flops(name, batch):

@@ -9,12 +9,13 @@ import argparse
 import numpy as np
 import torch
 from timing import Side, interleave, line, machine, serve, summary
+from training_step import tinyq_step, torch_step
 
-from tinyq import kernels, models, nn, optim
-from tinyq.autodiff import Tensor
+from tinyq import models
 from tinyq.streams import Streams
 
 F = torch.nn.functional
+SIDES = ("tinyq", "torch")
 NETWORKS = {"lenet": (64, (1, 28, 28)), "resnet20": (128, (3, 32, 32))}
 
 
@@ -65,44 +66,16 @@ def our_model(name):
     return model
 
 
-def tinyq_step(name, threads):
-    """A training step of tinyq; returns the loss."""
-    kernels.set_threads(threads)
+def make(side, name, threads):
+    """The step of one side."""
     x, y = batch_of(name)
-    model = our_model(name)
-    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-
-    def step():
-        optimizer.zero_grad()
-        loss = nn.cross_entropy(model(Tensor(x)), y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
-
-
-def torch_step(name, threads):
-    """The same step of PyTorch."""
-    torch.set_num_threads(threads)
-    x, y = map(torch.from_numpy, batch_of(name))
+    if side == "tinyq":
+        return tinyq_step(our_model(name), x, y, threads)
     model = {"lenet": torch_lenet, "resnet20": torch_resnet20}[name]()
     with torch.no_grad():
         for theirs, (_, ours) in zip(model.parameters(), our_model(name).named_parameters(), strict=True):
             theirs.copy_(torch.from_numpy(ours.data))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-
-    def step():
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
-
-
-SIDES = {"tinyq": tinyq_step, "torch": torch_step}
+    return torch_step(model, x, y, threads)
 
 
 def main():
@@ -112,11 +85,10 @@ def main():
     parser.add_argument("--serve", nargs=2, metavar=("SIDE", "NETWORK"), help="be one side (this script's own use)")
     args = parser.parse_args()
     if args.serve:
-        side, name = args.serve
-        return serve(SIDES[side](name, args.threads))
+        return serve(make(*args.serve, args.threads))
     print(f"{machine()}; PyTorch {torch.__version__}; {args.threads} threads")
     for name, (batch, _) in NETWORKS.items():
-        losses = [make(name, args.threads)() for make in SIDES.values()]
+        losses = [make(side, name, args.threads)() for side in SIDES]
         assert abs(losses[0] - losses[1]) < 1e-5, losses              # the same network, or the times mean nothing
         sides = [Side(__file__, "--threads", str(args.threads), "--serve", side, name) for side in SIDES]
         measured = interleave(*sides, args.pairs, repeat=50 if name == "lenet" else 3)

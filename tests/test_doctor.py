@@ -8,7 +8,7 @@ import numba
 
 from tinyq import doctor
 from tinyq.kernels import compile
-from tinyq.kernels.micro import COLUMNS, ROWS
+from tinyq.kernels.vectors import COLUMNS, ROWS
 
 
 def test_it_says_what_the_kernels_use(capsys):
@@ -21,9 +21,12 @@ def test_it_says_what_the_kernels_use(capsys):
 
 
 def test_after_a_warm_up_nothing_is_compiled(tmp_path):
+    """From an empty cache: with a full one there would be nothing to compile anyway."""
+    env = {**os.environ, "TINYQ_CACHE": str(tmp_path / "cache")}
+
     def run(*command):
-        result = subprocess.run([sys.executable, "-m", *command], cwd=tmp_path, env=os.environ, capture_output=True,
-                                text=True, timeout=600)
+        result = subprocess.run([sys.executable, "-m", *command], cwd=tmp_path, env=env, capture_output=True, text=True,
+                                timeout=600)
         assert result.returncode == 0, result.stderr
         return result.stderr
 

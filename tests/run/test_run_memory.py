@@ -21,9 +21,9 @@ def job_of(**flags):
 def test_the_peak_of_a_step_is_foretold_from_smaller_ones(flags):
     job = job_of(**flags)
     foretold = memory_of(job)
+    memory._trace(job, job.phases[-1], job.config.batch_size)               # loads kernels that smaller steps did not
     points = memory._trace(job, job.phases[-1], job.config.batch_size)
-    # A weight gradient's workspace grows with the samples only until they have many pixels.
-    assert foretold.activations + foretold.workspace == pytest.approx(points[:, 1].max(), rel=0.08)
+    assert foretold.activations + foretold.workspace == pytest.approx(points[:, 1].max(), rel=0.03)
 
 
 def test_state_counts_moments_and_multipliers():

@@ -6,7 +6,7 @@ import numba
 from numba.core.registry import cpu_target
 
 from tinyq.kernels.compile import cache_folder, target_features
-from tinyq.kernels.micro import COLUMNS, LANES, PLAIN_SHAPE, ROWS, TILE_SHAPES
+from tinyq.kernels.vectors import COLUMNS, LANES, PLAIN_SHAPE, ROWS, TILE_SHAPES
 
 
 def describe() -> dict:

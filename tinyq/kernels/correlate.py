@@ -4,29 +4,19 @@ import numpy as np
 
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.layout import ZERO, lay_out
-from tinyq.kernels.micro import (
-    COLUMNS,
-    FLUSH,
-    LANES,
-    ROWS,
-    any_tile,
-    finish_run,
-    peek,
-    poke,
-    store_every_second,
-    store_run,
-)
+from tinyq.kernels.micro import FLUSH, PACKED_ROWS, any_tile
+from tinyq.kernels.moves import finish_run, peek, poke, store_every_second, store_run
 from tinyq.kernels.panels import correlate_panels
-from tinyq.kernels.spans import NOTHING, contiguous
+from tinyq.kernels.spans import NO_IMAGES, contiguous
+from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
 
-_PACKED_ROWS = np.arange(ROWS)
 _TASKS_A_THREAD = 2
 # Measured: what copying a piece of a panel costs in rows of the tile; weights (elements) that stay in the second-level
 # cache, and how much longer all tiles take where they do not.
 _PIECE_COST, _RESIDENT, _STREAMING_COST = 4, 1 << 17, 1.2
 
 
-def correlate(source, packed, m, plan, scale, shift, target, added=NOTHING, relu=False):
+def correlate(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, relu=False):
     """Write scale * (weights x source) + shift to the places of target (n, groups * m, ., .) that the plan names.
 
     source (n, groups * plan.channels, ., .), packed (weights.pack_rows) of (groups, m, taps), scale and shift
@@ -100,8 +90,7 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
     if relu or added.size:
         run = (bottom - top) * columns
         for c in range(group * m, (group + 1) * m):
-            at = (((i * target.shape[1] + c) * rows) + top) * columns * 4
-            finish_run(target.ctypes.data + at, added.ctypes.data + at if added.size else 0, run, relu)
+            finish_run(target[i, c, top:].ctypes.data, added[i, c, top:].ctypes.data if added.size else 0, run, relu)
 
 
 @part
@@ -114,7 +103,7 @@ def _products(packed, base, layout, lanes, tiles):
         tiles[:] = 0
     # Addresses are taken outside the loop: each costs a counted reference to its array.
     weights, rows, offsets, sums = (
-        packed.ctypes.data, _PACKED_ROWS.ctypes.data, layout.offsets.ctypes.data, tiles.ctypes.data)
+        packed.ctypes.data, PACKED_ROWS.ctypes.data, layout.offsets.ctypes.data, tiles.ctypes.data)
     for b in range(blocks.shape[0] - 1):
         start, count = blocks[b], blocks[b + 1] - blocks[b]
         for t in range(tiles_of_rows):

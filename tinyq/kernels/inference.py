@@ -5,12 +5,11 @@ import numpy as np
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.correlate import correlate
-from tinyq.kernels.micro import COLUMNS, FLUSH, ROWS, tile
+from tinyq.kernels.micro import FLUSH, PANEL, tile
 from tinyq.kernels.plan import forward_plan
-from tinyq.kernels.spans import NOTHING, contiguous
+from tinyq.kernels.spans import NO_IMAGES, contiguous
+from tinyq.kernels.vectors import COLUMNS, ROWS
 from tinyq.kernels.weights import pack_rows
-
-_PANEL = np.arange(PRODUCT_BLOCK) * COLUMNS
 
 
 def pack_weights(w, groups):
@@ -27,9 +26,9 @@ def conv2d_packed(x, packed, geometry, scale, shift, added, relu):
     """
     assert x.shape == geometry.x_shape, (x.shape, geometry)
     y, plan, m = np.empty(geometry.output_shape, np.float32), forward_plan(geometry), geometry.w_shape[0]
-    added = NOTHING if added is None else contiguous(added)
+    added = NO_IMAGES if added is None else contiguous(added)
     assert not added.size or added.shape == y.shape
-    correlate(x, packed, m // geometry.groups, plan, contiguous(scale), contiguous(shift), y, added.reshape(-1), relu)
+    correlate(x, packed, m // geometry.groups, plan, contiguous(scale), contiguous(shift), y, added, relu)
     return y
 
 
@@ -68,7 +67,7 @@ def _linear_task(x, rows, panel, scale, shift, relu, first, tiles, y):
     """The COLUMNS outputs from `first`, of all samples."""
     tiles[:] = 0
     a, row, b, offsets, sums = (                                     # outside the loops: a counted reference each
-        x.ctypes.data, rows.ctypes.data, panel.ctypes.data, _PANEL.ctypes.data, tiles.ctypes.data)
+        x.ctypes.data, rows.ctypes.data, panel.ctypes.data, PANEL.ctypes.data, tiles.ctypes.data)
     for start in range(0, panel.shape[0], PRODUCT_BLOCK):
         count = min(PRODUCT_BLOCK, panel.shape[0] - start)
         for t in range(tiles.shape[0]):

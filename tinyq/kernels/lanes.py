@@ -9,6 +9,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tinyq.kernels.contract import LANES
+from tinyq.kernels.vectors import broadcast
 
 F32, F64, I32, I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
 SINGLES, DOUBLES = ir.VectorType(F32, LANES), ir.VectorType(F64, LANES)
@@ -46,7 +47,7 @@ def _summing(arrays, term):
         start, count = args[-2:]
         spans = [builder.gep(context.make_array(array_type)(context, builder, array).data, [start])
                  for array_type, array in zip(signature.args[:arrays], args, strict=False)]
-        numbers = [_splat(builder, number, DOUBLES) for number in args[arrays:-2]]
+        numbers = [broadcast(builder, number, DOUBLES) for number in args[arrays:-2]]
         lanes = cgutils.alloca_once_value(builder, ZEROS)
 
         def step(at, mask=None):
@@ -61,7 +62,7 @@ def _summing(arrays, term):
             step(at)
         with builder.if_then(builder.icmp_signed(">", rest, I64(0))):
             lane = ir.Constant(ir.VectorType(I64, LANES), list(range(LANES)))
-            step(whole, builder.icmp_signed("<", lane, _splat(builder, rest, lane.type)))
+            step(whole, builder.icmp_signed("<", lane, broadcast(builder, rest, lane.type)))
         return _join(builder, builder.load(lanes))
 
     return codegen
@@ -80,13 +81,6 @@ def _load(builder, pointer, mask):
             f"llvm.masked.load.v{LANES}f32.p0")
         singles = builder.call(load, [pointer, I32(4), mask, ir.Constant(SINGLES, [0.0] * LANES)])
     return builder.fpext(singles, DOUBLES)
-
-
-def _splat(builder, scalar, vector_type):
-    """A scalar in every lane."""
-    undefined = ir.Constant(vector_type, ir.Undefined)
-    single = builder.insert_element(undefined, scalar, I32(0))
-    return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
 
 
 def _join(builder, lanes):

@@ -2,7 +2,8 @@
 import numpy as np
 
 from tinyq.kernels.compile import part
-from tinyq.kernels.micro import LANES, copy_even, copy_floats, peek, poke, transpose_tile
+from tinyq.kernels.moves import copy_even, copy_floats, peek, poke, transpose_tile
+from tinyq.kernels.vectors import LANES
 
 ZERO = np.float32(0)
 

@@ -9,9 +9,10 @@ from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.geometry import pair
 from tinyq.kernels.layout import lay_out
 from tinyq.kernels.maxima import window_maxima
-from tinyq.kernels.micro import LANES, copy_floats
+from tinyq.kernels.moves import copy_floats
 from tinyq.kernels.plan import Plan, index_grid
 from tinyq.kernels.spans import WORTH_THREADS, items_per_task
+from tinyq.kernels.vectors import LANES
 from tinyq.kernels.windows import sliding_windows
 
 LEAST = np.float32(-np.inf)

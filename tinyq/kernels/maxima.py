@@ -8,9 +8,18 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinyq.kernels.micro import F32, I32, I64, LANES
-
-SINGLES, INTEGERS = (ir.VectorType(t, LANES) for t in (F32, I32))
+from tinyq.kernels.vectors import (
+    I32,
+    I64,
+    INTEGERS,
+    LANES,
+    SINGLES,
+    broadcast,
+    element,
+    load_vector,
+    pointer,
+    store_vector,
+)
 
 
 @intrinsic
@@ -26,20 +35,18 @@ def window_maxima(typingctx, plane, offsets, shifts, taps, origins, places, y, i
 
     def codegen(context, builder, sig, args):
         plane, offsets, shifts, taps, origins, places, y, indices = args
-        plane, y = (builder.inttoptr(p, F32.as_pointer()) for p in (plane, y))
-        shifts, origins, places, indices = (
-            builder.inttoptr(p, I32.as_pointer()) for p in (shifts, origins, places, indices))
-        offsets = builder.inttoptr(offsets, I64.as_pointer())
-        origin = _load(builder, origins, INTEGERS)
+        plane, y = (pointer(builder, p) for p in (plane, y))
+        shifts, origins, places, indices = (pointer(builder, p, I32) for p in (shifts, origins, places, indices))
+        offsets = pointer(builder, offsets, I64)
+        origin = load_vector(builder, origins, kind=INTEGERS)
         best = cgutils.alloca_once_value(builder, ir.Constant(SINGLES, [float("-inf")] * LANES))
-        place = cgutils.alloca_once(builder, INTEGERS)
-        builder.store(_load(builder, places, INTEGERS), place)
+        place = cgutils.alloca_once_value(builder, load_vector(builder, places, kind=INTEGERS))
         with cgutils.for_range(builder, taps) as tap:
-            value = _load(builder, builder.gep(plane, [_element(builder, offsets, tap.index)]), SINGLES)
-            at = builder.add(origin, _splat(builder, _element(builder, shifts, tap.index)))
-            _take_larger(builder, value, at, best, place)
-        _store(builder, builder.load(best), y)
-        _store(builder, builder.load(place), indices)
+            offset, shift = (builder.load(element(builder, p, tap.index)) for p in (offsets, shifts))
+            at = builder.add(origin, broadcast(builder, shift, INTEGERS))
+            _take_larger(builder, load_vector(builder, plane, offset), at, best, place)
+        store_vector(builder, builder.load(best), y)
+        store_vector(builder, builder.load(place), indices)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -51,24 +58,3 @@ def _take_larger(builder, value, at, best, place):
     taken = builder.or_(builder.fcmp_ordered(">", value, so_far), builder.fcmp_unordered("uno", value, value))
     builder.store(builder.select(taken, value, so_far), best)
     builder.store(builder.select(taken, at, where), place)
-
-
-def _element(builder, base, index):
-    return builder.load(builder.gep(base, [index]))
-
-
-def _load(builder, pointer, kind):
-    vector = builder.load(builder.bitcast(pointer, kind.as_pointer()))
-    vector.align = 4
-    return vector
-
-
-def _store(builder, vector, pointer):
-    builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer())).align = 4
-
-
-def _splat(builder, scalar):
-    """An int32 in every lane."""
-    undefined = ir.Constant(INTEGERS, ir.Undefined)
-    single = builder.insert_element(undefined, scalar, I32(0))
-    return builder.shuffle_vector(single, undefined, ir.Constant(INTEGERS, [0] * LANES))

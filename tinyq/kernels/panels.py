@@ -11,22 +11,10 @@ import numpy as np
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.layout import ZERO, lay_out
-from tinyq.kernels.micro import (
-    COLUMNS,
-    FLUSH,
-    LANES,
-    ROWS,
-    copy_vector,
-    finish_run,
-    peek,
-    peek_index,
-    poke,
-    store_every_second,
-    store_run,
-    tile,
-)
+from tinyq.kernels.micro import FLUSH, PACKED_ROWS, PANEL, tile
+from tinyq.kernels.moves import copy_vector, finish_run, peek, peek_index, poke, store_every_second, store_run
+from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
 
-_PACKED_ROWS, _PANEL = np.arange(ROWS), np.arange(PRODUCT_BLOCK) * COLUMNS
 _MOST_TILES = 16                # of a task: their panels use a block of weights while it is in the second-level cache
 
 
@@ -61,14 +49,12 @@ def _tasks(source, packed, m, chunks, parts, layout, scale, shift, laid_out, pan
         channels = source.shape[1] // packed.shape[0]
         _task(source[:, group * channels:(group + 1) * channels], packed[group], m, chunk, chunks, part, parts, layout,
               scale[group * m:], shift[group * m:], laid_out[thread], panels[thread], totals[thread], tables[thread],
-              starts[thread], target[:, group * m:])
-        if relu or added.size:
-            _finish(group, m, chunk, chunks, part, parts, packed.shape[1], target, added, relu)
+              starts[thread], target[:, group * m:], added[:, group * m:], relu)
 
 
 @part
 def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, laid_out, panel, totals, table, starts,
-          target):
+          target, added, relu):
     """Outputs `chunk` of `chunks` of the row tiles `part` of `parts`."""
     pixels = layout.rows * layout.columns
     count = source.shape[0] * pixels
@@ -105,26 +91,26 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
             for r in range(rows):
                 total = sums + (t * rows + r) * ROWS * COLUMNS * 4
                 row = weights + (start * packed.shape[0] + (top + r) * k) * ROWS * 4
-                tile(k, row, _PACKED_ROWS.ctypes.data, ROWS, room, _PANEL.ctypes.data, total, total, FLUSH)
+                tile(k, row, PACKED_ROWS.ctypes.data, ROWS, room, PANEL.ctypes.data, total, total, FLUSH)
     for t in range(tiles):
         _store(totals[t * rows:(t + 1) * rows + 1], begin + t * COLUMNS, min(end, begin + (t + 1) * COLUMNS), pixels,
                top * ROWS, min(m, bottom * ROWS), layout, scale, shift, target)
+    if relu or added.size:
+        _finish(begin, end, pixels, top * ROWS, min(m, bottom * ROWS), target, added, relu)
 
 
 @part
-def _finish(group, m, chunk, chunks, part, parts, row_tiles, target, added, relu):
-    """Add and rectify what _task of the same numbers has stored."""
-    pixels = target.shape[2] * target.shape[3]
-    count = target.shape[0] * pixels
-    all_tiles = -(-count // COLUMNS)
-    p, end = all_tiles * chunk // chunks * COLUMNS, min(all_tiles * (chunk + 1) // chunks * COLUMNS, count)
-    top, bottom = row_tiles * part // parts * ROWS, min(m, row_tiles * (part + 1) // parts * ROWS)
+def _finish(begin, end, pixels, top, bottom, target, added, relu):
+    """Add to, and rectify, the outputs begin ... end - 1 of rows top ... bottom - 1 that are stored."""
+    p = begin
     while p < end:
         sample, inside = p // pixels, p % pixels
         length = min(pixels - inside, end - p)
+        into = target[sample].ctypes.data + inside * 4
+        other = added[sample].ctypes.data + inside * 4 if added.size else 0
         for r in range(top, bottom):
-            at = ((sample * target.shape[1] + group * m + r) * pixels + inside) * 4
-            finish_run(target.ctypes.data + at, added.ctypes.data + at if added.size else 0, length, relu)
+            at = r * pixels * 4
+            finish_run(into + at, other + at if added.size else 0, length, relu)
         p += length
 
 

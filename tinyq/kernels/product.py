@@ -8,24 +8,14 @@ import numpy as np
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.correlate import parts_of
-from tinyq.kernels.micro import (
-    COLUMNS,
-    FLUSH,
-    LANES,
-    ROWS,
-    copy_floats,
-    peek,
-    poke,
-    store_run,
-    tile,
-    transpose_tile,
-)
+from tinyq.kernels.micro import FLUSH, PANEL, tile
+from tinyq.kernels.moves import copy_floats, peek, poke, store_run, transpose_tile
 from tinyq.kernels.spans import strided
+from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
 
 # Below this many products waking the other threads costs more than they save.
 WORTH_THREADS = 1 << 19
 
-_PANEL_OFFSETS = np.arange(PRODUCT_BLOCK) * COLUMNS
 
 
 def matmul(a, b):
@@ -69,7 +59,7 @@ def _task(a, rows, step_k, b, k, b_row, b_column, column, part, parts, panel, ti
     first, last = tiles.shape[0] * part // parts, tiles.shape[0] * (part + 1) // parts
     width = min(COLUMNS, out.shape[1] - column)
     row, columns, offsets, sums = (                                  # outside the loop: a counted reference each
-        rows.ctypes.data, panel.ctypes.data, _PANEL_OFFSETS.ctypes.data, tiles.ctypes.data)
+        rows.ctypes.data, panel.ctypes.data, PANEL.ctypes.data, tiles.ctypes.data)
     one_block = k <= PRODUCT_BLOCK
     if not one_block:
         tiles[first:last] = 0

@@ -8,8 +8,8 @@ import numpy as np
 SPAN = 1 << 14
 # Below this many elements waking the other threads costs more than they save.
 WORTH_THREADS = 1 << 15
-# In place of an array that is not there.
-NOTHING = np.empty(0, np.float32)
+# In place of an array that is not there: a flat one, and images.
+NOTHING, NO_IMAGES = np.empty(0, np.float32), np.empty((0, 0, 0, 0), np.float32)
 
 
 def contiguous(x):

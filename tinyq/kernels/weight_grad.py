@@ -6,9 +6,10 @@ from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK, samples_per_chunk
 from tinyq.kernels.correlate import parts_of
 from tinyq.kernels.layout import ZERO, channels_last, lay_out
-from tinyq.kernels.micro import COLUMNS, FLUSH, LANES, RESUME, ROWS, any_gathering_tile
+from tinyq.kernels.micro import FLUSH, RESUME, any_gathering_tile
 from tinyq.kernels.plan import forward_plan
 from tinyq.kernels.spans import contiguous
+from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
 from tinyq.kernels.weight_grad_few import weight_grad_few
 
 _FEW = 4096                     # pixels of all samples: a tile of channels stays in the second-level cache

@@ -9,7 +9,8 @@ import numpy as np
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.layout import ZERO, channels_last, lay_out
-from tinyq.kernels.micro import FLUSH, ROWS, any_gathering_tile
+from tinyq.kernels.micro import FLUSH, any_gathering_tile
+from tinyq.kernels.vectors import ROWS
 
 _TILES = 6                      # of a task: these and a block of gradients fit the first-level cache
 

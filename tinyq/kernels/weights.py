@@ -2,8 +2,9 @@
 import numpy as np
 
 from tinyq.kernels.compile import njit, part, prange
-from tinyq.kernels.micro import LANES, ROWS, interleave_rows, peek, poke
+from tinyq.kernels.moves import interleave_rows, peek, poke
 from tinyq.kernels.spans import contiguous
+from tinyq.kernels.vectors import LANES, ROWS
 
 _WORTH_THREADS = 1 << 16
 

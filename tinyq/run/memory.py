@@ -51,7 +51,7 @@ class Memory:
 def memory_of(job) -> Memory | None:
     """The memory of a step of the job's last phase; None for a method that follows no gradient.
 
-    Takes three steps, so the job's weights are not what they were.
+    Takes four steps, so the job's weights are not what they were.
     """
     phase, config = job.phases[-1], job.config
     if not isinstance(phase.method, GradientMethod):
@@ -60,7 +60,8 @@ def memory_of(job) -> Memory | None:
     job.model.train()
     job.model.key_step(job.streams, 0, 0)
     small = [max(1, config.batch_size // parts) for parts in (4, 2)]
-    _trace(job, phase, small[0])                            # loads the kernels and makes the optimiser's state
+    for samples in small:                                   # loads each size's kernels, makes the optimiser's state
+        _trace(job, phase, samples)
     phase.optimizer.zero_grad()
     base = _resident()
     low, high = (_trace(job, phase, n) for n in small)
