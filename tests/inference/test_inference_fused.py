@@ -37,8 +37,8 @@ def layer_by_layer(model, x):
 
 
 def steps_of(network):
-    (steps, _), = network._programs.values()
-    return [step.name for _, step, _ in steps]
+    program, = network._programs.values()
+    return [step.name for _, step, _ in program.steps]
 
 
 @pytest.mark.parametrize("name, shape", NETWORKS, ids=[name for name, _ in NETWORKS])

@@ -3,8 +3,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyq import kernels
 from tinyq.inference.record import Step, Value
+
+PRODUCT = "product"         # a step of inputs (x, w, scale, shift[, added]) and params: options and relu of Product
 
 
 @dataclass(eq=False)
@@ -23,6 +24,7 @@ class Product:
 def fuse(steps, result, input_shape):
     """The steps, or None where one went into a product, with the same result but for the roundings of the scales.
 
+    Products are data still, and have no `run` (product.py gives them one).
     A product's affine is computed in float64 and rounded once, so that the batch norm behind it costs nothing and its
     weights stay what they are.
     """
@@ -32,7 +34,7 @@ def fuse(steps, result, input_shape):
         product = _product(steps[i]) if steps[i] else None
         if product:
             last = _grow(product, Value(i), steps, readers, shapes)
-            steps[last] = _step(product, shapes[product.x], shapes[Value(last)])
+            steps[last] = _step(product, shapes[Value(last)])
     return steps
 
 
@@ -98,18 +100,8 @@ def _add(product, own, step, shapes):
     return True
 
 
-def _step(product, input_shape, shape):
+def _step(product, shape):
     scale, shift = (a.astype(product.w.dtype) for a in (product.scale, product.shift))
-    run = (_linear if product.options is None else _convolution)(product, input_shape, scale, shift)
-    return Step("product", run, (product.x,) if product.added is None else (product.x, product.added), shape)
-
-
-def _linear(product, input_shape, scale, shift):
-    packed, relu = kernels.pack_linear(product.w), product.relu
-    return lambda x: kernels.linear_packed(x, packed, scale, shift, relu)
-
-
-def _convolution(product, input_shape, scale, shift):
-    geometry = kernels.conv_geometry(input_shape, product.w.shape, **product.options)
-    packed, relu = kernels.pack_weights(product.w, geometry.groups), product.relu
-    return lambda x, added=None: kernels.conv2d_packed(x, packed, geometry, scale, shift, added, relu)
+    added = () if product.added is None else (product.added,)
+    params = {"options": product.options, "relu": product.relu}
+    return Step(PRODUCT, None, (product.x, product.w, scale, shift, *added), shape, params)

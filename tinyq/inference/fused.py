@@ -1,7 +1,8 @@
 """The one evaluation of a network: what `tinyq.evaluate`, a run's result and a packed model all compute."""
 import numpy as np
 
-from tinyq.inference.fuse import fuse
+from tinyq.inference.fuse import PRODUCT, fuse
+from tinyq.inference.product import prepare
 from tinyq.inference.record import Value, record
 
 
@@ -22,27 +23,38 @@ class Fused:
         """What the network makes of the batch x, both arrays."""
         key = x.shape, x.dtype
         if key not in self._programs:
-            self._programs[key] = _program(self.model, x)
-        steps, result = self._programs[key]
-        if type(result) is not Value:
-            return result                                   # it does not depend on the input
+            steps, result = record(self.model, np.zeros_like(x))
+            if type(result) is Value:
+                steps = fuse(steps, result, x.shape)
+            self._programs[key] = Program(steps, result, x.shape)
+        return self._programs[key](x)
+
+
+class Program:
+    """Fused steps made ready for one shape of input."""
+
+    def __init__(self, steps, result, input_shape):
+        """Prepare the steps, of which some may be None: those that went into others."""
+        shapes = {Value(-1): input_shape, **{Value(i): step.shape for i, step in enumerate(steps) if step}}
+        self.steps, self.result = [], result
+        last_reader = {a: i for i, step in enumerate(steps) if step for a in step.inputs if type(a) is Value}
+        finished = {}
+        for value, i in last_reader.items():
+            if value != result:
+                finished.setdefault(i, []).append(value)
+        for i, step in enumerate(steps):
+            if step:
+                ready = prepare(step, shapes[step.inputs[0]]) if step.name == PRODUCT else step
+                self.steps.append((i, ready, finished.get(i, [])))          # and whom nobody reads any more
+
+    def __call__(self, x):
+        """The result, which may not depend on x."""
+        if type(self.result) is not Value:
+            return self.result
         values = {Value(-1): x}
-        for number, step, finished in steps:
+        for number, step, finished in self.steps:
             values[Value(number)] = step.run(*(values[a] if type(a) is Value else a for a in step.inputs),
                                              **step.params)
             for value in finished:
                 del values[value]
-        return values[result]
-
-
-def _program(model, x):
-    """([(number, step, the Values that nobody reads after it)], result)."""
-    steps, result = record(model, np.zeros_like(x))
-    if type(result) is Value:
-        steps = fuse(steps, result, x.shape)
-    last_reader = {a: i for i, step in enumerate(steps) if step for a in step.inputs if type(a) is Value}
-    finished = {}
-    for value, i in last_reader.items():
-        if value != result:
-            finished.setdefault(i, []).append(value)
-    return [(i, step, finished.get(i, [])) for i, step in enumerate(steps) if step], result
+        return values[self.result]
