@@ -51,10 +51,18 @@ class Program:
         """The result, which may not depend on x."""
         if type(self.result) is not Value:
             return self.result
+        y = x
+        for value, array in self.values(x):
+            if value == self.result:
+                y = array
+        return y
+
+    def values(self, x):
+        """(Value, array) of each step in turn; what nobody reads any more is let go."""
         values = {Value(-1): x}
         for number, step, finished in self.steps:
-            values[Value(number)] = step.run(*(values[a] if type(a) is Value else a for a in step.inputs),
-                                             **step.params)
-            for value in finished:
-                del values[value]
-        return values[self.result]
+            value = Value(number)
+            values[value] = step.run(*(values[a] if type(a) is Value else a for a in step.inputs), **step.params)
+            yield value, values[value]
+            for other in finished:
+                del values[other]

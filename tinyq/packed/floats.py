@@ -3,6 +3,7 @@ import numpy as np
 
 from tinyq.inference.fuse import PRODUCT
 from tinyq.inference.fused import Program
+from tinyq.inference.product import prepare
 from tinyq.inference.record import Step, Value
 from tinyq.packed.format import Packed
 from tinyq.packed.graph import Constant
@@ -14,15 +15,35 @@ class FloatNetwork:
 
     def __init__(self, packed: Packed):
         """Take the network; weights stay packed until a shape of input is met."""
-        self.packed, self._programs = packed, {}
+        self.packed, self._programs, self._steps = packed, {}, {}
 
     def __call__(self, x):
         """The logits (n, classes)."""
-        if x.shape not in self._programs:
+        return self._program(x.shape)(np.ascontiguousarray(x, np.float32))
+
+    def values(self, x):
+        """(number, array) of the input and of each node in turn, the array the caller's until the next is asked for."""
+        yield -1, x
+        for value, array in self._program(x.shape).values(np.ascontiguousarray(x, np.float32)):
+            yield value.step, array
+
+    def node(self, number, values):
+        """The output of one node; values: those it reads, by number."""
+        node = self.packed.graph.nodes[number]
+        x = next(values[a] for a in node.inputs if isinstance(a, int))
+        key = number, len(x)
+        if key not in self._steps:
+            step = self._step(node, len(x))
+            self._steps[key] = prepare(step, x.shape) if step.name == PRODUCT else step
+        step = self._steps[key]
+        return step.run(*(values[a.step] if type(a) is Value else a for a in step.inputs), **step.params)
+
+    def _program(self, shape):
+        if shape not in self._programs:
             nodes = self.packed.graph.nodes
-            steps = [self._step(node, len(x)) for node in nodes]
-            self._programs[x.shape] = Program(steps, Value(len(nodes) - 1), x.shape)
-        return self._programs[x.shape](np.ascontiguousarray(x, np.float32))
+            steps = [self._step(node, shape[0]) for node in nodes]
+            self._programs[shape] = Program(steps, Value(len(nodes) - 1), shape)
+        return self._programs[shape]
 
     def _step(self, node, n):
         inputs, shape = tuple(map(self._input, node.inputs)), (n, *node.shape)

@@ -4,7 +4,7 @@
     /graph, /meta           JSON as text
     /tensors/NAME/...       data, levels, scale, affine of a product (tensor.py)
     /constants/NAME         arrays that other operations read
-    /ranges                 (values, 2) float32, the least and largest activation, the input first; only if calibrated
+    /ranges                 (2, values, 2) float32, those of calibrate.ranges; only of a calibrated network
     /golden/KIND            what the network makes of golden_input(), checked when it is loaded
 """
 import json
@@ -134,7 +134,7 @@ def _expected(path, description, specs):
         expected |= {f"constants/{a.name}": Spec(a.shape, np.dtype(np.float32)) for a in constants}
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path}: its graph does not fit together ({error})") from error
-    optional = {"ranges": (len(graph.nodes) + 1, 2), **{f"golden/{k}": (1, *graph.nodes[-1].shape) for k in KINDS}}
+    optional = {"ranges": (2, len(graph.nodes) + 1, 2), **{f"golden/{k}": (1, *graph.nodes[-1].shape) for k in KINDS}}
     return expected | {name: Spec(shape, np.dtype(np.float32)) for name, shape in optional.items() if name in specs}
 
 
@@ -152,7 +152,7 @@ def _packed(path, description, meta, datasets):
     constants = {name.partition("/")[2]: a for name, a in datasets.items() if name.startswith("constants/")}
     golden = {name.partition("/")[2]: a for name, a in datasets.items() if name.startswith("golden/")}
     ranges = datasets.get("ranges")
-    if ranges is not None and not (ranges[:, 0] <= ranges[:, 1]).all():
+    if ranges is not None and not (ranges[..., 0] <= ranges[..., 1]).all():
         raise BadInput(f"{path}: an activation's least value is above its largest")
     return Packed(graph, tensors, constants, meta, ranges, golden)
 
