@@ -33,11 +33,19 @@ class PlainNetwork:
 
     def __call__(self, x):
         """The logits (n, classes), float32."""
-        codes, floats = {}, {-1: x}
-        for op in self.program.operations:
-            getattr(self, f"_{type(op).__name__.lower()}")(op, codes, floats)
+        codes, floats = self._run(x, self.program.operations)
         result = self.program.result
         return floats[result] if result in floats else dequantise(codes[result], self.program.quants[result])
+
+    def codes(self, x, operations=None):
+        """{value: codes (n, ...)} of what has codes; operations: the first of the program's, by default all."""
+        return self._run(x, self.program.operations if operations is None else operations)[0]
+
+    def _run(self, x, operations):
+        codes, floats = {}, {-1: x}
+        for op in operations:
+            getattr(self, f"_{type(op).__name__.lower()}")(op, codes, floats)
+        return codes, floats
 
     def _float(self, op: Float, codes, floats):
         floats[op.y] = self.evaluate_node(op.y, floats)

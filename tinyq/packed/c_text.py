@@ -1,0 +1,83 @@
+"""The frames of the C files; $names are filled in."""
+from string import Template
+
+HEADER = Template("""\
+/* Written by tinyq: the network of $name.c, in whole numbers ($kind activations).
+
+   Input: $inputs codes ($input_shape, the last axis the fastest), each of a value of the network's input$before
+       code = clamp(round_half_even(value * ${NAME}_INPUT_CODES_PER_UNIT) + ${NAME}_INPUT_ZERO, $input_low, $input_high)
+   Output: $outputs codes, each of which stands for (code - ${NAME}_OUTPUT_ZERO) * ${NAME}_OUTPUT_SCALE. The largest
+   code is the largest value, so that naming a class needs no floating point. */
+#ifndef ${NAME}_H
+#define ${NAME}_H
+
+#include <stdint.h>
+
+#define ${NAME}_INPUTS $inputs
+#define ${NAME}_INPUT_CODES_PER_UNIT $reciprocal
+#define ${NAME}_INPUT_ZERO ($input_zero)
+#define ${NAME}_OUTPUTS $outputs
+#define ${NAME}_OUTPUT_SCALE $output_scale
+#define ${NAME}_OUTPUT_ZERO ($output_zero)
+#define ${NAME}_FLASH_BYTES $flash  /* arrays of constants */
+#define ${NAME}_ARENA_BYTES $arena  /* arrays that are written */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Not reentrant: its memory is static. */
+void ${name}_run(const $ctype *input, int32_t *output);
+$pixel_table
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+""")
+
+PIXEL_TABLE = Template("""
+/* The code of each 8-bit pixel of each channel. */
+extern const $ctype ${name}_code_of_pixel[$channels][256];
+""")
+
+SOURCE = Template("""\
+/* Written by tinyq. Weights are packed as in the .tq.h5 file and decoded a row at a time; sums are int32_t. */
+#include "$name.h"
+#include "tinyq_runtime.h"
+
+$constants
+/* Every value has a place from where it is made until it is last read. */
+$memory
+void ${name}_run(const $ctype *input, int32_t *output)
+{
+    $calls
+}
+""")
+
+SELF_TEST = Template("""\
+/* Written by tinyq: inputs of $name, and what tinyq makes of them; exit code 1 where $name makes something else. */
+#include <stdio.h>
+
+#include "$name.h"
+
+#define SAMPLES $samples
+
+$arrays
+int main(void)
+{
+    static int32_t output[${NAME}_OUTPUTS];
+    for (int i = 0; i < SAMPLES; i++) {
+        ${name}_run(inputs[i], output);
+        for (int j = 0; j < ${NAME}_OUTPUTS; j++)
+            if (output[j] != expected[i][j]) {
+                printf("$name: sample %d, output %d: %ld instead of %ld\\n", i, j, (long)output[j],
+                       (long)expected[i][j]);
+                return 1;
+            }
+    }
+    printf("$name: ok: %d x %d outputs; flash %ld bytes, arena %ld bytes\\n", SAMPLES, ${NAME}_OUTPUTS,
+           (long)${NAME}_FLASH_BYTES, (long)${NAME}_ARENA_BYTES);
+    return 0;
+}
+""")
