@@ -9,7 +9,7 @@ import numpy as np
 from tinyq.errors import UsageError
 from tinyq.files import atomic
 from tinyq.packed import c_text
-from tinyq.packed.arena import arena
+from tinyq.packed.c_arena import arena
 from tinyq.packed.c_body import Body
 from tinyq.packed.c_entry import entry, golden, pixel_codes
 from tinyq.packed.c_source import array_text
