@@ -2,6 +2,7 @@
 import numba
 import numpy as np
 
+from tinyq.kernels.codes import copy_exactly, raise_codes
 from tinyq.kernels.compile import njit, part, prange
 
 _CHUNK = 1 << 12
@@ -16,19 +17,16 @@ def _rounded(v, shift):
 @njit(parallel=True)
 def max_pool(x, origins, heights, widths, down, right, y):
     """y[i, o] = the largest x[i, origins[o] + r * down + c * right], r < heights[o], c < widths[o], per channel."""
-    for row in prange(y.shape[0] * y.shape[1]):
-        i, o = row // y.shape[1], row % y.shape[1]
-        image, target = x[i], y[i, o]
-        target[:] = image[origins[o]]
+    channels, size = y.shape[2], y.itemsize
+    row = channels * size
+    for place in prange(y.shape[0] * y.shape[1]):
+        i, o = place // y.shape[1], place % y.shape[1]
+        source = x.ctypes.data + (i * x.shape[1] + origins[o]) * row
+        target = y.ctypes.data + place * row
+        copy_exactly(source, target, row)
         for r in range(heights[o]):
             for c in range(widths[o]):
-                _raise_to(target, image[origins[o] + r * down + c * right])
-
-
-@part
-def _raise_to(target, codes):
-    for j in range(target.size):
-        target[j] = max(target[j], codes[j])
+                raise_codes(target, source + (r * down + c * right) * row, channels, size)
 
 
 @njit(parallel=True)
@@ -63,13 +61,21 @@ def quantise(x, reciprocal, zero, low, high, y):
     n, places, channels = y.shape
     chunks = -(-places // _CHUNK)
     for task in prange(n * chunks):
-        i, chunk = task // chunks, task % chunks
-        for p in range(chunk * _CHUNK, min(places, (chunk + 1) * _CHUNK)):
-            for c in range(channels):
-                value = x[i, c, p]
-                scaled = np.rint((value if value == value else np.float32(0)) * reciprocal)
-                limited = min(max(scaled, np.float32(low - zero)), np.float32(high - zero))
-                y[i, p, c] = np.int64(limited) + zero
+        i, first = task // chunks, task % chunks * _CHUNK
+        codes = np.empty(min(_CHUNK, places - first), y.dtype)
+        for c in range(channels):
+            _quantise_run(x[i, c, first:first + codes.size], reciprocal, zero, low, high, codes)
+            for p in range(codes.size):
+                y[i, first + p, c] = codes[p]
+
+
+@part
+def _quantise_run(x, reciprocal, zero, low, high, codes):
+    """A run of its own, which LLVM turns into vectors."""
+    least, most = np.float32(low - zero), np.float32(high - zero)
+    for p in range(codes.size):
+        value = x[p] if x[p] == x[p] else np.float32(0)
+        codes[p] = np.int32(min(max(np.rint(value * reciprocal), least), most)) + np.int32(zero)
 
 
 @njit

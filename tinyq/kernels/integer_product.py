@@ -9,7 +9,7 @@ from collections import namedtuple
 import numba
 import numpy as np
 
-from tinyq.kernels.codes import copy_bytes, copy_exactly, fill_codes
+from tinyq.kernels.codes import copy_bytes, copy_exactly, copy_runs, fill_codes
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.dots import (
     COLUMNS,
@@ -63,13 +63,12 @@ def _task(f, block, group, which, scratch):
         return
     sums = scratch + SLACK
     levels = sums + ROWS * COLUMNS * 4
-    gathered = levels + f.steps * COLUMNS * 4 * f.halves + SLACK
+    gathered = levels + f.steps * COLUMNS * 4 * f.halves + SLACK * 8
     if f.direct:
         start, pitch = f.x + (first * ROWS * f.channels + group * f.group_channels) * f.size, f.channels * f.size
     else:
         start, pitch = gathered, f.pitch
-        for p in range(first * ROWS, min(last * ROWS, pixels)):
-            _gather(f, p, group, gathered + (p - first * ROWS) * pitch)
+        _gather(f, first * ROWS, min(last * ROWS, pixels), group, gathered)
     for panel in range(begin, end):
         table = _levels_of(f, group * f.panels + panel, levels)
         for t in range(first, last):
@@ -114,66 +113,89 @@ def _multiply(f, count, rows, pitch, levels, sums, resume):
 
 @part
 def _finish(f, pixel, count, group, panel, sums):
-    """Requantise and store the tile's sums: whole vectors of outputs, the last few one by one."""
+    """Requantise and store the tile's sums: whole vectors of outputs, and of the last one what there is."""
     first = panel * COLUMNS
     valid = min(COLUMNS, f.group_outputs - first)
-    channel = group * f.group_outputs + first
+    start = pixel * f.outputs + group * f.group_outputs + first
     parameters = (group * f.panels + panel) * COLUMNS
-    multiplier, offset = f.multiplier + parameters * 4, f.offset + parameters * 8
-    spare = sums - SLACK
-    for r in range(count):
-        at = (pixel + r) * f.outputs + channel
-        row, codes, added = sums + r * COLUMNS * 4, f.y + at * f.result_size, f.added + at * f.result_size
-        for v in range(VECTORS):
-            if (v + 1) * LANES <= valid:
-                _finish_vector(f, row, multiplier, offset, added, codes, v)
-            elif v * LANES < valid:
-                done = v * LANES * f.result_size
-                _finish_vector(f, row, multiplier, offset, added, spare - done, v)
-                copy_exactly(spare, codes + done, valid * f.result_size - done)
+    for v in range(-(-valid // LANES)):
+        at = (start + v * LANES) * f.result_size
+        codes, added, row = f.y + at, f.added + at, sums + v * LANES * 4
+        multiplier, offset = f.multiplier + (parameters + v * LANES) * 4, f.offset + (parameters + v * LANES) * 8
+        pitch = f.outputs * f.result_size
+        if (v + 1) * LANES <= valid:
+            _finish_vector(f, count, row, multiplier, offset, added, codes, pitch)
+        else:
+            spare = sums - SLACK
+            for r in range(count):
+                _finish_vector(f, 1, row + r * COLUMNS * 4, multiplier, offset, added + r * pitch, spare, pitch)
+                copy_exactly(spare, codes + r * pitch, (valid - v * LANES) * f.result_size)
 
 
 @part
-def _finish_vector(f, sums, multiplier, offset, added, codes, v):
+def _finish_vector(f, rows, sums, multiplier, offset, added, codes, pitch):
     s, low, high, by, left = f.shift, f.low, f.high, f.added_multiplier, f.added_shift
     if f.result_size == 1:
         if f.added:
-            finish_bytes_added(sums, multiplier, offset, s, low, high, added, by, left, codes, v)
+            finish_bytes_added(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
         else:
-            finish_bytes(sums, multiplier, offset, s, low, high, added, by, left, codes, v)
+            finish_bytes(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
     elif f.result_size == 2:
         if f.added:
-            finish_shorts_added(sums, multiplier, offset, s, low, high, added, by, left, codes, v)
+            finish_shorts_added(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
         else:
-            finish_shorts(sums, multiplier, offset, s, low, high, added, by, left, codes, v)
+            finish_shorts(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
     else:
-        finish_ints(sums, multiplier, offset, s, low, high, added, by, left, codes, v)
+        finish_ints(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
 
 
 @part
-def _gather(f, p, group, row):
-    """The codes that output pixel p reads, (taps_y, taps_x, group channels), into a row."""
-    pixels = f.rows * f.columns
-    sample, inside = p // pixels, p % pixels
-    y, x = inside // f.columns * f.stride_y - f.top, inside % f.columns * f.stride_x - f.left
-    image = f.x + (sample * f.height * f.width * f.channels + group * f.group_channels) * f.size
-    run = f.group_channels * f.size
+def _gather(f, begin, end, group, rows):
+    """The codes that output pixels begin ... end - 1 read, (taps_y, taps_x, group channels) each, a row a pixel."""
+    pixels, size = f.rows * f.columns, f.size
+    base = f.x + group * f.group_channels * size
+    run, line = f.group_channels * size, f.width * f.channels * size
     dense = f.dilation_x == 1 and f.groups == 1
+    reach_x, reach_y = (f.taps_x - 1) * f.dilation_x, (f.taps_y - 1) * f.dilation_y
+    # The columns whose taps all lie inside: from `inner` to before `outer`.
+    inner = -(-f.left // f.stride_x)
+    outer = (f.width - 1 - reach_x + f.left) // f.stride_x + 1 if f.width - 1 - reach_x + f.left >= 0 else 0
+    p = begin
+    while p < end:
+        sample, inside = p // pixels, p % pixels
+        row, column = inside // f.columns, inside % f.columns
+        y, x = row * f.stride_y - f.top, column * f.stride_x - f.left
+        image, target = base + sample * f.height * line, rows + (p - begin) * f.pitch
+        count = min(min(outer, f.columns) - column, end - p)
+        if dense and y >= 0 and y + reach_y < f.height and column >= inner and count > 0:
+            copy_runs(count, image + y * line + x * f.channels * size, f.stride_x * f.channels * size, f.taps_y,
+                      f.dilation_y * line, f.taps_x * run, target, f.pitch)
+            p += count
+        else:
+            _gather_pixel(f, image, y, x, dense, target)
+            p += 1
+
+
+@part
+def _gather_pixel(f, image, y, x, dense, row):
+    """One pixel whose taps may lie outside the image, where the padding's code stands."""
+    size = f.size
+    run = f.group_channels * size
     for ky in range(f.taps_y):
         iy, into = y + ky * f.dilation_y, row + ky * f.taps_x * run
         if iy < 0 or iy >= f.height:
-            fill_codes(into, f.taps_x * f.group_channels, f.padding, f.size)
+            fill_codes(into, f.taps_x * f.group_channels, f.padding, size)
         elif dense:
             before = min(f.taps_x, max(0, -x))
             behind = min(f.taps_x - before, max(0, x + f.taps_x - f.width))
             inner = f.taps_x - before - behind
-            copy_bytes(image + (iy * f.width + x + before) * f.channels * f.size, into + before * run, inner * run)
-            fill_codes(into, before * f.group_channels, f.padding, f.size)
-            fill_codes(into + (before + inner) * run, behind * f.group_channels, f.padding, f.size)
+            copy_bytes(image + (iy * f.width + x + before) * f.channels * size, into + before * run, inner * run)
+            fill_codes(into, before * f.group_channels, f.padding, size)
+            fill_codes(into + (before + inner) * run, behind * f.group_channels, f.padding, size)
         else:
             for kx in range(f.taps_x):
                 ix = x + kx * f.dilation_x
                 if ix < 0 or ix >= f.width:
-                    fill_codes(into + kx * run, f.group_channels, f.padding, f.size)
+                    fill_codes(into + kx * run, f.group_channels, f.padding, size)
                 else:
-                    copy_bytes(image + (iy * f.width + ix) * f.channels * f.size, into + kx * run, run)
+                    copy_bytes(image + (iy * f.width + ix) * f.channels * size, into + kx * run, run)
