@@ -46,18 +46,25 @@ def available() -> list[str]:
     return [isa.name for isa in ISAS if isa.needs <= features] + [PLAIN]
 
 
-def chosen() -> str:
-    """The best instruction set, or what TINYQ_ISA forces; UsageError where that is none or is not to be had."""
-    wanted, there = os.environ.get(FORCED) or available()[0], available()
-    if wanted not in {PLAIN, *(isa.name for isa in ISAS)}:
-        raise UsageError(f"{FORCED}={wanted}: {did_you_mean(wanted, [PLAIN, *(isa.name for isa in ISAS)])}")
-    if wanted not in there:
-        raise UsageError(f"{FORCED}={wanted}: not on this machine; it has: {', '.join(there)}")
-    return wanted
+def choose():
+    """(the Isa or None for NumPy alone, what to tell the user or None): the best there is, or what TINYQ_ISA forces.
+
+    One that is not to be had here gives way to the best that is; UsageError for a name that does not exist.
+    """
+    there, wanted = available(), os.environ.get(FORCED)
+    names = [*(isa.name for isa in ISAS), PLAIN]
+    if wanted and wanted not in names:
+        raise UsageError(f"{FORCED}={wanted}: {did_you_mean(wanted, names)}")
+    name = wanted if wanted in there else there[0]
+    note = f"{FORCED}={wanted}: this machine does not have it; {name} computes" if wanted and name != wanted else None
+    if name == PLAIN and not wanted:
+        note = "no integer kernels for this processor; NumPy computes, slower"
+    return next((isa for isa in ISAS if isa.name == name), None), note
 
 
-ISA = next((isa for isa in ISAS if isa.name == chosen()), ISAS[-1])
-ROWS, LANES, VECTORS = ISA.rows, ISA.lanes, 2
+ISA, NOTE = choose()
+_SHAPE = ISA or ISAS[-1]                # something to define the functions for, which then nobody calls
+ROWS, LANES, VECTORS = _SHAPE.rows, _SHAPE.lanes, 2
 COLUMNS, VECTOR_BYTES = LANES * VECTORS, 4 * LANES
 SUMS, BYTES, SHORTS = (ir.VectorType(kind, VECTOR_BYTES * 8 // kind.width) for kind in (I32, I8, I16))
 _512 = LANES == 16
@@ -93,7 +100,7 @@ def _call(builder, name, result, *arguments):
 
 def _add_products_of_bytes(builder, sums, codes, levels):
     """sums + four unsigned codes times four signed levels in each lane; all vectors of 32-bit lanes."""
-    if ISA.wide:
+    if _SHAPE.wide:
         return _call(builder, _DOT_BYTES, SUMS, sums, codes, levels)
     pairs = _call(builder, _PAIRS_OF_BYTES, SHORTS, builder.bitcast(codes, BYTES), builder.bitcast(levels, BYTES))
     ones = ir.Constant(SHORTS, [1] * SHORTS.count)
