@@ -239,3 +239,73 @@ def _store_as_shorts(builder, value, address, at):
 
 
 decode_2, decode_4, decode_8 = (_make_decode(bits) for bits in (2, 4, 8))
+
+
+_ACCUMULATORS = 8                       # vectors of sums that one row needs so that none waits for the one before
+
+
+def _make_coded_row(bits):
+    @intrinsic
+    def coded_row(typingctx, count, packed, table, codes, sums):
+        """The sums (COLUMNS,) int32 of one row of 8-bit codes times a packed panel, decoded in registers.
+
+        `count` packed vectors (see decode) and the table by address; codes must be 0 from the row's end to where the
+        last vector's levels end. For a single row this takes the time that reading the packed panel takes.
+        """
+        def codegen(context, builder, sig, args):
+            builder.call(_coded_row_function(builder.module, bits), args)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 5), codegen
+
+    return coded_row
+
+
+def _coded_row_function(module, bits):
+    name = f"tinyq_coded_row_{bits}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 5), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block())
+    _emit_coded_row(builder, bits, *function.args)
+    builder.ret_void()
+    return function
+
+
+def _emit_coded_row(builder, bits, count, packed, table, codes, sums):
+    many, zero = 8 // bits, ir.Constant(SUMS, [0] * LANES)
+    together = _ACCUMULATORS // many
+    look_up = load(builder, table, I64(0), BYTES)
+    slots = [cgutils.alloca_once_value(builder, zero) for _ in range(_ACCUMULATORS)]
+
+    def add_vectors(at, number):
+        for i in range(number):
+            index = builder.add(at, I64(i))
+            vector = load(builder, packed, builder.mul(index, I64(VECTOR_BYTES)), BYTES)
+            row_at = builder.mul(index, I64(4 * many // VECTORS))
+            for j in range(many):
+                place = builder.inttoptr(builder.add(builder.add(codes, row_at), I64(4 * (j // VECTORS))),
+                                         I32.as_pointer())
+                four = builder.load(place)
+                four.align = 1
+                levels = builder.bitcast(_decoded(builder, vector, j, bits, look_up), SUMS)
+                slot = slots[i * many + j]
+                builder.store(_add_products_of_bytes(builder, builder.load(slot), spread(builder, four, SUMS), levels),
+                              slot)
+
+    rest = builder.urem(count, I64(together))
+    whole = builder.sub(count, rest)
+    with cgutils.for_range_slice(builder, I64(0), whole, I64(together)) as (at, _):
+        add_vectors(at, together)
+    with cgutils.for_range_slice(builder, whole, count, I64(1)) as (at, _):
+        add_vectors(at, 1)
+    for v in range(VECTORS):
+        total = zero
+        for slot in slots[v::VECTORS]:
+            total = builder.add(total, builder.load(slot))
+        store(builder, total, sums, I64(v * VECTOR_BYTES))
+
+
+coded_row_2, coded_row_4 = _make_coded_row(2), _make_coded_row(4)

@@ -19,6 +19,8 @@ from tinyq.kernels.dots import (
     VECTORS,
     byte_row,
     byte_tile,
+    coded_row_2,
+    coded_row_4,
     decode_2,
     decode_4,
     decode_8,
@@ -39,8 +41,8 @@ MOST_GATHERED = 1 << 18                # bytes of rows at a time: a quarter of a
 FIELDS = ("x", "y", "added", "samples", "height", "width", "channels", "rows", "columns", "taps_y", "taps_x", "stride_y",
           "stride_x", "top", "left", "dilation_y", "dilation_x", "groups", "group_channels", "group_outputs", "outputs",
           "size", "result_size", "steps", "padding", "panels", "halves", "codes", "bits", "panel_bytes", "table",
-          "multiplier", "offset", "shift", "low", "high", "added_multiplier", "added_shift", "direct", "pitch", "tiles",
-          "blocks", "parts", "scratch", "scratch_bytes")
+          "multiplier", "offset", "shift", "low", "high", "added_multiplier", "added_shift", "direct", "coded", "pitch",
+          "tiles", "blocks", "parts", "scratch", "scratch_bytes")
 Fields = namedtuple("Fields", FIELDS)
 
 
@@ -69,6 +71,13 @@ def _task(f, block, group, which, scratch):
     else:
         start, pitch = gathered, f.pitch
         _gather(f, first * ROWS, min(last * ROWS, pixels), group, gathered)
+    if f.coded:
+        for r in range(pixels):                             # so that what lies behind the row counts nothing
+            fill_codes(gathered + r * pitch + f.group_channels, pitch - f.group_channels, 0, 1)
+            for panel in range(begin, end):
+                _coded_row(f, panel, gathered + r * pitch, sums)
+                _finish(f, r, 1, group, panel, sums)
+        return
     for panel in range(begin, end):
         table = _levels_of(f, group * f.panels + panel, levels)
         for t in range(first, last):
@@ -77,6 +86,15 @@ def _task(f, block, group, which, scratch):
             for half in range(f.halves):
                 _multiply(f, count, rows, pitch, table + half * f.steps * COLUMNS * 4, sums, half)
             _finish(f, t * ROWS, count, group, panel, sums)
+
+
+@part
+def _coded_row(f, panel, row, sums):
+    packed, vectors = f.codes + panel * f.panel_bytes, f.panel_bytes // VECTOR_BYTES
+    if f.bits == 2:
+        coded_row_2(vectors, packed, f.table, row, sums)
+    else:
+        coded_row_4(vectors, packed, f.table, row, sums)
 
 
 @part

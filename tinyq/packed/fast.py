@@ -174,9 +174,11 @@ class _Run:
         taps, stride, padding, dilation = (g.w_shape[2:], g.stride, g.padding, g.dilation) if g else (((1, 1),) * 2
                                                                                      + ((0, 0), (1, 1)))
         groups = g.groups if g else 1
-        direct = taps == stride == (1, 1) and padding == (0, 0)
-        pitch = -(-levels.steps * 4 // ALIGNMENT) * ALIGNMENT
-        blocks, parts, tiles = _split(self.n * rows * columns, levels.packed.shape[1], groups, pitch, direct)
+        size, pixels = self.program.dtype.itemsize, self.n * rows * columns
+        coded = g is None and size == 1 and levels.bits < 8 and levels.halves == 1 and pixels * 4 <= integer_product.ROWS
+        direct = taps == stride == (1, 1) and padding == (0, 0) and not coded
+        pitch = -(-(levels.steps + 4) * 4 // ALIGNMENT) * ALIGNMENT
+        blocks, parts, tiles = _split(pixels, levels.packed.shape[1], groups, pitch, direct)
         halves = levels.halves
         scratch = (2 * integer_product.SLACK + integer_product.ROWS * integer_product.COLUMNS * 4
                    + levels.steps * integer_product.COLUMNS * 4 * halves + integer_product.SLACK * 8
@@ -184,10 +186,10 @@ class _Run:
         return integer_product.Fields(
             x.ctypes.data, y.ctypes.data, self.codes[op.added].ctypes.data if op.added is not None else 0, self.n,
             height, width, channels, rows, columns, *taps, *stride, *padding, *dilation, groups, channels // groups,
-            outputs // groups, outputs, self.program.dtype.itemsize, y.itemsize, levels.steps, op.padding_code,
+            outputs // groups, outputs, size, y.itemsize, levels.steps, op.padding_code,
             levels.packed.shape[1], halves, levels.packed.ctypes.data, levels.bits, levels.packed.shape[2],
             levels.table.ctypes.data, levels.multiplier.ctypes.data, levels.offset.ctypes.data, r.shift, r.low, r.high,
-            r.added_multiplier, r.added_shift, int(direct), pitch, tiles, blocks, parts, 0,
+            r.added_multiplier, r.added_shift, int(direct), int(coded), pitch, tiles, blocks, parts, 0,
             -(-scratch // ALIGNMENT) * ALIGNMENT)
 
 
