@@ -8,6 +8,8 @@ from tinyq.errors import UsageError, did_you_mean, exit_code_of
 COMMANDS = {
     "train": ("tinyq.train", "train a network whose weights are confined to a few values"),
     "evaluate": ("tinyq.evaluate", "how well a trained network does on a dataset"),
+    "pack": ("tinyq.pack", "a trained network packed at 1 to 3 bits a weight, or as C"),
+    "infer": ("tinyq.infer", "what a packed network makes of images, or of a dataset"),
     "convert": ("tinyq.convert", "weight files of other programs to tinyq's, and back"),
     "summary": ("tinyq.summary", "layers, sizes and cost of a network"),
     "doctor": ("tinyq.doctor", "versions, what the kernels use of this machine; --warm-up compiles them"),

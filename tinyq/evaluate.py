@@ -3,11 +3,10 @@ import argparse
 import json
 import sys
 
-from tinyq.errors import BadInput, UsageError, did_you_mean, exit_code_of
+from tinyq.errors import UsageError, exit_code_of
 from tinyq.run.flags import Parser
 
 WORST = 5                               # classes that the text names
-SPLITS = ("test", "validation", "train")
 EXAMPLES = """examples:
   python -m tinyq.evaluate runs/digits_cnn-digits-cbp-001
   python -m tinyq.evaluate float.h5 --data mnist --data-path DIR --json
@@ -17,18 +16,17 @@ EXAMPLES = """examples:
 def evaluate(argv: list[str]) -> None:
     """Print the scores, or JSON."""
     arguments = _parser().parse_known_and_refuse_others(argv)
-    if arguments.split not in SPLITS:
-        raise UsageError(f"--split {arguments.split}: {did_you_mean(arguments.split, SPLITS)}")
     from tinyq.run.build import use_threads
     from tinyq.run.folder import weights_file
     from tinyq.run.measure import measure
     from tinyq.run.predictions import Predictions
     from tinyq.run.saved import load_model
+    from tinyq.run.splits import split_for
 
     path = weights_file(arguments.network)
     use_threads(_threads(arguments.threads))
     model, attributes = load_model(path, arguments.model)
-    dataset, bundle = _split(arguments, path, attributes)
+    dataset, bundle = split_for(path, attributes, arguments.split, arguments.data, arguments.data_path, arguments.classes)
     predictions = Predictions(dataset, bundle.class_names) if arguments.predictions else None
     scores = measure(model, dataset, bundle.num_classes, bundle.input_shape, each=predictions and predictions.add)
     if predictions:
@@ -40,28 +38,6 @@ def evaluate(argv: list[str]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     return exit_code_of(evaluate, sys.argv[1:] if argv is None else argv)
-
-
-def _split(arguments, path, attributes):
-    """The wanted part of the data the network was made for, or of data that fits it."""
-    from tinyq import data
-    from tinyq.run.attributes import data_options, shape_of
-    from tinyq.run.folder import data_paths_beside
-
-    name = arguments.data or attributes["data"]
-    options = {**data_options(attributes), **data_paths_beside(path, name)} if name == attributes["data"] else {}
-    given = {"path": arguments.data_path, "classes": arguments.classes}
-    bundle = data.load(name, **options | {option: value for option, value in given.items() if value})
-    if bundle.input_shape != shape_of(attributes) or bundle.num_classes != len(attributes["class_names"]):
-        raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
-                       f"but {name} has {bundle.input_shape} and {bundle.num_classes}; name the right --data")
-    numbered = attributes["class_names"] == list(map(str, range(bundle.num_classes)))       # converted without names
-    if name == attributes["data"] and not numbered and list(bundle.class_names) != attributes["class_names"]:
-        raise BadInput(f"{path}: made for other classes than those of {name} here; name its --classes or --data-path")
-    dataset = getattr(bundle, arguments.split)
-    if dataset is None:
-        raise UsageError(f"--split {arguments.split}: {name} has no such part with the settings of this network")
-    return dataset, bundle
 
 
 def _report(arguments, attributes, bundle, scores):

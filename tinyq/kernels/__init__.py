@@ -17,7 +17,7 @@ keep_freed_memory()
 FAMILIES = {
     "product": ("matmul",),
     "conv": ("conv2d", "conv2d_input_grad", "conv2d_weight_grad"),
-    "inference": ("pack_weights", "conv2d_packed", "pack_linear", "linear_packed"),
+    "inference": ("pack_weights", "code_weights", "conv2d_packed", "pack_linear", "code_linear", "linear_packed"),
     "functions": ("exp", "log", "tanh", "sigmoid"),
     "activation": ("relu", "relu_grad", "add", "channel_affine"),
     "reduce": ("sum", "channel_sums"),

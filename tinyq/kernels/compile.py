@@ -36,7 +36,8 @@ def part(function):
 def cache_folder() -> Path:
     """Where compiled kernels are kept; numba's own check does not see an edit in another module, a hash does."""
     base = os.environ.get("TINYQ_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyq"
-    return Path(base) / f"kernels-{_SOURCE_HASH}"
+    forced = os.environ.get("TINYQ_ISA")                    # dots.py: other code of the same name
+    return Path(base) / (f"kernels-{_SOURCE_HASH}" + (f"-{forced}" if forced else ""))
 
 
 def target_features() -> frozenset[str]:

@@ -3,6 +3,7 @@ import numba
 import numpy as np
 
 from tinyq.kernels.compile import njit, part, prange
+from tinyq.kernels.coded import NOT_CODED, decode_block, decoded_size
 from tinyq.kernels.layout import ZERO, lay_out
 from tinyq.kernels.micro import FLUSH, PACKED_ROWS, any_tile
 from tinyq.kernels.moves import finish_run, peek, poke, store_every_second, store_run
@@ -16,15 +17,16 @@ _TASKS_A_THREAD = 2
 _PIECE_COST, _RESIDENT, _STREAMING_COST = 4, 1 << 17, 1.2
 
 
-def correlate(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, relu=False):
+def correlate(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, relu=False, coded=NOT_CODED):
     """Write scale * (weights x source) + shift to the places of target (n, groups * m, ., .) that the plan names.
 
     source (n, groups * plan.channels, ., .), packed (weights.pack_rows) of (groups, m, taps), scale and shift
     (groups * m,). Where the plan names all places, `added`, of target's shape, may be added, and the ReLU taken.
+    coded: the weights in codes instead; then of packed only the first three axes count, and the last has size 0.
     """
     source, groups = contiguous(source), packed.shape[0]
     if _panels_pay(plan, m):
-        correlate_panels(source, packed, m, plan, scale, shift, target, added, relu)
+        correlate_panels(source, packed, m, plan, scale, shift, target, added, relu, coded)
         return
     threads = numba.get_num_threads()
     parts = parts_of(source.shape[0] * groups, plan.rows, threads)
@@ -33,7 +35,8 @@ def correlate(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, re
         layout = layout._replace(direct=False)
     samples = np.empty((threads, 0 if layout.direct else plan.size + COLUMNS), np.float32)
     tiles = np.empty((threads, packed.shape[1] + 1, ROWS, COLUMNS), np.float32)               # slack for store_run
-    _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target, added, relu)
+    decoded = np.empty((threads, decoded_size(packed, coded, packed.shape[2])), np.float32)
+    _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target, added, relu, coded, decoded)
 
 
 def _panels_pay(plan, m):
@@ -54,17 +57,18 @@ def parts_of(tasks, splittable, threads):
 
 
 @njit(parallel=True)
-def _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target, added, relu):
+def _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target, added, relu, coded, decoded):
     groups = packed.shape[0]
     for task in prange(source.shape[0] * groups * parts):
         thread = numba.get_thread_id()
         i, group, part = task // parts // groups, task // parts % groups, task % parts
         _task(source, packed, m, i, group, part, parts, layout, scale, shift, samples[thread], tiles[thread], target,
-              added, relu)
+              added, relu, coded, decoded[thread])
 
 
 @part
-def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample, tiles, target, added, relu):
+def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample, tiles, target, added, relu, coded,
+          decoded):
     """Rows `part` of `parts` of the outputs of one group of sample i."""
     rows, columns = layout.rows, layout.columns
     top, bottom = rows * part // parts, rows * (part + 1) // parts
@@ -77,6 +81,12 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
     else:
         lay_out(image.ctypes.data, layout, np.int64(0), channels, top, bottom + layout.height - rows, ZERO, sample)
         base = sample.ctypes.data
+    weights = packed[group].ctypes.data
+    if coded.bits:
+        weights = decoded.ctypes.data
+        for b in range(layout.block_starts.size - 1):
+            start, count = layout.block_starts[b], layout.block_starts[b + 1] - layout.block_starts[b]
+            decode_block(coded, group, b, 0, packed.shape[1], count, weights + start * packed.shape[1] * ROWS * 4)
     aligned = columns % COLUMNS == 0                                    # rows of whole tiles waste nothing
     end = columns if aligned else (bottom - top - 1) * width + columns
     for row in range(top, bottom, 1 if aligned else bottom - top):
@@ -85,7 +95,7 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
             q = row * width + x
             if layout.direct:
                 q = min(q, (rows - 1) * width + columns - lanes)        # the source has no slack to read beyond
-            _products(packed[group], base + q * 4, layout, lanes, tiles)
+            _products(weights, packed.shape[1], base + q * 4, layout, lanes, tiles)
             _store(tiles, q, lanes, m, top, bottom, layout, scale[group * m:], shift[group * m:], target[i, group * m:])
     if relu or added.size:
         run = (bottom - top) * columns
@@ -94,16 +104,15 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
 
 
 @part
-def _products(packed, base, layout, lanes, tiles):
+def _products(weights, tiles_of_rows, base, layout, lanes, tiles):
     """All rows' sums for `lanes` virtual pixels: blocks of k ascending, each from +0, added to the total."""
-    tiles_of_rows, blocks = packed.shape[0], layout.block_starts
+    blocks = layout.block_starts
     one_block = blocks.shape[0] == 2
     flags = 0 if one_block else FLUSH
     if not one_block:
         tiles[:] = 0
     # Addresses are taken outside the loop: each costs a counted reference to its array.
-    weights, rows, offsets, sums = (
-        packed.ctypes.data, PACKED_ROWS.ctypes.data, layout.offsets.ctypes.data, tiles.ctypes.data)
+    rows, offsets, sums = PACKED_ROWS.ctypes.data, layout.offsets.ctypes.data, tiles.ctypes.data
     for b in range(blocks.shape[0] - 1):
         start, count = blocks[b], blocks[b + 1] - blocks[b]
         for t in range(tiles_of_rows):

@@ -1,22 +1,61 @@
 """A product with weights that stay: packed once, its affine, an addition and a ReLU done where it is stored."""
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.coded import NOT_CODED, Coded, code_rows
+from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.correlate import correlate
+from tinyq.kernels.level_runs import (
+    MOST_LEVELS,
+    PANELS_AT_ONCE,
+    bits_for,
+    can_decode,
+    coded_float_row_2,
+    coded_float_row_4,
+    decode_floats_2,
+    decode_floats_4,
+    encode,
+)
 from tinyq.kernels.micro import FLUSH, PANEL, tile
 from tinyq.kernels.plan import forward_plan
 from tinyq.kernels.spans import NO_IMAGES, contiguous
-from tinyq.kernels.vectors import COLUMNS, ROWS
+from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
 from tinyq.kernels.weights import pack_rows
+
+_FEW = 3                                # samples up to which a register tile would be mostly idle
+
+
+class PackedWeights(NamedTuple):
+    """Weights as the kernels read them: floats, or codes and an array of size 0 that has the floats' first axes."""
+
+    floats: np.ndarray
+    coded: Coded
+
+    @property
+    def nbytes(self) -> int:
+        """Of all that stays in memory."""
+        return self.floats.nbytes + self.coded.codes.nbytes
 
 
 def pack_weights(w, groups):
     """What conv2d_packed takes of the weights w (c_out, c_in / groups, kh, kw)."""
     taps = w[0].size
     block_starts = np.append(np.arange(0, taps, PRODUCT_BLOCK), taps)
-    return pack_rows(w, groups, len(w) // groups, taps, np.arange(taps), block_starts)
+    return PackedWeights(pack_rows(w, groups, len(w) // groups, taps, np.arange(taps), block_starts), NOT_CODED)
+
+
+def code_weights(w, groups, levels):
+    """The same of weights that are levels (ascending float32): they stay in codes where the target can decode them."""
+    if not _can_code(levels):
+        return pack_weights(w, groups)
+    m = len(w) // groups
+    rows = np.full((groups, -(-m // ROWS) * ROWS, *w.shape[1:]), levels[0])      # whole tiles: every code is one
+    rows[:, :m] = w.reshape(groups, m, *w.shape[1:])
+    packed = pack_weights(rows.reshape(-1, *w.shape[1:]), groups).floats
+    return PackedWeights(np.empty((*packed.shape[:3], 0), np.float32), code_rows(packed, levels, bits_for(len(levels))))
 
 
 def conv2d_packed(x, packed, geometry, scale, shift, added, relu):
@@ -28,15 +67,34 @@ def conv2d_packed(x, packed, geometry, scale, shift, added, relu):
     y, plan, m = np.empty(geometry.output_shape, np.float32), forward_plan(geometry), geometry.w_shape[0]
     added = NO_IMAGES if added is None else contiguous(added)
     assert not added.size or added.shape == y.shape
-    correlate(x, packed, m // geometry.groups, plan, contiguous(scale), contiguous(shift), y, added, relu)
+    correlate(x, packed.floats, m // geometry.groups, plan, contiguous(scale), contiguous(shift), y, added, relu,
+              packed.coded)
     return y
 
 
 def pack_linear(w):
     """What linear_packed takes of the weights w (out, in): (tiles, in, COLUMNS), outputs beside each other."""
-    tiles = -(-len(w) // COLUMNS)
-    packed = np.zeros((tiles, w.shape[1], COLUMNS), np.float32)
-    for t in range(tiles):
+    return PackedWeights(_panels(w, -(-len(w) // COLUMNS), np.float32(0)), NOT_CODED)
+
+
+def code_linear(w, levels):
+    """The same of weights that are levels, which stay in codes (see code_weights)."""
+    if not _can_code(levels):
+        return pack_linear(w)
+    tiles = -(-len(w) // (COLUMNS * PANELS_AT_ONCE)) * PANELS_AT_ONCE
+    panels = _panels(w, tiles, levels[0])
+    codes, table = encode(panels.reshape(tiles, -1), levels)
+    coded = Coded(bits_for(len(levels)), tiles, codes.shape[1], codes.shape[1], 1, codes.reshape(-1), table)
+    return PackedWeights(np.empty((tiles, w.shape[1], 0), np.float32), coded)
+
+
+def _can_code(levels):
+    return can_decode() and len(levels) <= MOST_LEVELS
+
+
+def _panels(w, tiles, fill):
+    packed = np.full((tiles, w.shape[1], COLUMNS), fill, np.float32)
+    for t in range(-(-len(w) // COLUMNS)):
         packed[t, :, :len(w) - t * COLUMNS] = w[t * COLUMNS:(t + 1) * COLUMNS].T
     return packed
 
@@ -45,35 +103,83 @@ def linear_packed(x, packed, scale, shift, relu):
     """scale * (x @ w.T) + shift, and its ReLU if `relu`; x (n, in), scale and shift (out,).
 
     A register tile is some samples by COLUMNS outputs: one sample wastes its other rows, but the weights, which are
-    what takes the time then, come in one stream.
+    what takes the time then, come in one stream. Codes of few samples are decoded in registers.
     """
     n, k = x.shape
     y, threads = np.empty((n, len(scale)), np.float32), numba.get_num_threads()
-    rows = np.minimum(np.arange(-(-n // ROWS) * ROWS), n - 1) * k           # beyond the last: the last again
-    tiles = np.empty((threads, len(rows) // ROWS, ROWS, COLUMNS), np.float32)
-    if n:
-        _linear_tasks(contiguous(x), rows, packed, contiguous(scale), contiguous(shift), relu, tiles, y)
+    x, scale, shift, coded = contiguous(x), contiguous(scale), contiguous(shift), packed.coded
+    if n and coded.bits and n <= _FEW:
+        _linear_coded_rows(x, coded, scale, shift, relu, y)
+    elif n:
+        rows = np.minimum(np.arange(-(-n // ROWS) * ROWS), n - 1) * k       # beyond the last: the last again
+        tiles = np.empty((threads, len(rows) // ROWS, ROWS, COLUMNS), np.float32)
+        room = np.empty((threads, (PRODUCT_BLOCK * COLUMNS + 16 * LANES) if coded.bits else 0), np.float32)
+        _linear_tasks(x, rows, packed.floats, coded, scale, shift, relu, tiles, room, y)
     return y
 
 
 @njit(parallel=True)
-def _linear_tasks(x, rows, packed, scale, shift, relu, tiles, y):
+def _linear_tasks(x, rows, packed, coded, scale, shift, relu, tiles, room, y):
     for task in prange(packed.shape[0]):
-        _linear_task(x, rows, packed[task], scale, shift, relu, task * COLUMNS, tiles[numba.get_thread_id()], y)
+        thread = numba.get_thread_id()
+        _linear_task(x, rows, packed, coded, scale, shift, relu, np.int64(task), tiles[thread], room[thread], y)
 
 
-@njit
-def _linear_task(x, rows, panel, scale, shift, relu, first, tiles, y):
-    """The COLUMNS outputs from `first`, of all samples."""
+@part
+def _linear_task(x, rows, packed, coded, scale, shift, relu, task, tiles, room, y):
+    """The COLUMNS outputs of one panel, of all samples."""
     tiles[:] = 0
+    k = packed.shape[1]
     a, row, b, offsets, sums = (                                     # outside the loops: a counted reference each
-        x.ctypes.data, rows.ctypes.data, panel.ctypes.data, PANEL.ctypes.data, tiles.ctypes.data)
-    for start in range(0, panel.shape[0], PRODUCT_BLOCK):
-        count = min(PRODUCT_BLOCK, panel.shape[0] - start)
+        x.ctypes.data, rows.ctypes.data, packed[task].ctypes.data, PANEL.ctypes.data, tiles.ctypes.data)
+    for start in range(0, k, PRODUCT_BLOCK):
+        count = min(PRODUCT_BLOCK, k - start)
+        panel = b + start * COLUMNS * 4
+        if coded.bits:
+            panel = room.ctypes.data
+            _decode(coded, task, start, count, panel)
         for t in range(tiles.shape[0]):
             total = sums + t * ROWS * COLUMNS * 4
-            tile(count, a + start * 4, row + t * ROWS * 8, 1, b + start * COLUMNS * 4, offsets, total, total, FLUSH)
+            tile(count, a + start * 4, row + t * ROWS * 8, 1, panel, offsets, total, total, FLUSH)
     for i in range(y.shape[0]):
-        for j in range(first, min(first + COLUMNS, y.shape[1])):
-            value = (tiles[i // ROWS, i % ROWS, j - first] + np.float32(0)) * scale[j] + shift[j]
-            y[i, j] = np.float32(0) if relu and value <= 0 else value
+        _finish(tiles[i // ROWS, i % ROWS], task * COLUMNS, scale, shift, relu, y[i])
+
+
+@part
+def _decode(coded, task, start, count, target):
+    """Rows start ... start + count - 1 of a panel."""
+    at = coded.codes.ctypes.data + task * coded.run + start * COLUMNS * coded.bits // 8
+    if coded.bits == 2:
+        decode_floats_2(at, count * COLUMNS, coded.table.ctypes.data, target)
+    else:
+        decode_floats_4(at, count * COLUMNS, coded.table.ctypes.data, target)
+
+
+@njit(parallel=True)
+def _linear_coded_rows(x, coded, scale, shift, relu, y):
+    """Sample by sample, PANELS_AT_ONCE panels a task."""
+    for task in prange(coded.tiles // PANELS_AT_ONCE):
+        codes = coded.codes.ctypes.data + task * PANELS_AT_ONCE * coded.run
+        totals = np.empty((PANELS_AT_ONCE, COLUMNS), np.float32)
+        for i in range(y.shape[0]):
+            totals[:] = 0
+            _coded_row(x[i], codes, coded, totals)
+            for p in range(PANELS_AT_ONCE):
+                _finish(totals[p], (task * PANELS_AT_ONCE + p) * COLUMNS, scale, shift, relu, y[i])
+
+
+@part
+def _coded_row(x, codes, coded, totals):
+    table = coded.table.ctypes.data
+    if coded.bits == 2:
+        coded_float_row_2(x.size, x.ctypes.data, codes, coded.run, table, totals.ctypes.data)
+    else:
+        coded_float_row_4(x.size, x.ctypes.data, codes, coded.run, table, totals.ctypes.data)
+
+
+@part
+def _finish(sums, first, scale, shift, relu, y):
+    """Outputs `first` ... of one sample from their sums."""
+    for j in range(first, min(first + COLUMNS, y.size)):
+        value = (sums[j - first] + np.float32(0)) * scale[j] + shift[j]
+        y[j] = np.float32(0) if relu and value <= 0 else value

@@ -8,6 +8,7 @@ pixels into a panel (block, COLUMNS) that stays in the first-level cache, and mu
 import numba
 import numpy as np
 
+from tinyq.kernels.coded import decode_block, decoded_size
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.layout import ZERO, lay_out
@@ -18,8 +19,8 @@ from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
 _MOST_TILES = 16                # of a task: their panels use a block of weights while it is in the second-level cache
 
 
-def correlate_panels(source, packed, m, plan, scale, shift, target, added, relu):
-    """What correlate.correlate does, its weights packed (weights.pack_rows)."""
+def correlate_panels(source, packed, m, plan, scale, shift, target, added, relu, coded):
+    """What correlate.correlate does."""
     groups, row_tiles = packed.shape[:2]
     threads, pixels = numba.get_num_threads(), plan.rows * plan.columns
     samples = source.shape[0]
@@ -36,25 +37,27 @@ def correlate_panels(source, packed, m, plan, scale, shift, target, added, relu)
     totals = np.empty((threads, most * -(-row_tiles // parts) + 1, ROWS, COLUMNS), np.float32)  # and for store_run
     tables = np.empty((threads, 2, pieces), np.int64)
     starts = np.empty((threads, most + 1), np.int64)
+    decoded = np.empty((threads, decoded_size(packed, coded, PRODUCT_BLOCK)), np.float32)
     _tasks(source, packed, m, chunks, parts, plan.layout, scale, shift, laid_out, panels, totals, tables, starts,
-           target, added, relu)
+           target, added, relu, coded, decoded)
 
 
 @njit(parallel=True)
 def _tasks(source, packed, m, chunks, parts, layout, scale, shift, laid_out, panels, totals, tables, starts, target,
-           added, relu):
+           added, relu, coded, decoded):
     for task in prange(packed.shape[0] * chunks * parts):
         thread = numba.get_thread_id()
         group, chunk, part = task // parts // chunks, task // parts % chunks, task % parts
         channels = source.shape[1] // packed.shape[0]
         _task(source[:, group * channels:(group + 1) * channels], packed[group], m, chunk, chunks, part, parts, layout,
               scale[group * m:], shift[group * m:], laid_out[thread], panels[thread], totals[thread], tables[thread],
-              starts[thread], target[:, group * m:], added[:, group * m:], relu)
+              starts[thread], target[:, group * m:], added[:, group * m:], relu, coded, np.int64(group),
+              decoded[thread])
 
 
 @part
 def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, laid_out, panel, totals, table, starts,
-          target, added, relu):
+          target, added, relu, coded, group, decoded):
     """Outputs `chunk` of `chunks` of the row tiles `part` of `parts`."""
     pixels = layout.rows * layout.columns
     count = source.shape[0] * pixels
@@ -86,11 +89,15 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
                 lay_out(source[s].ctypes.data, layout, ready, needed, np.int64(0), layout.height, ZERO,
                         laid_out[s - sample])
             ready = max(ready, needed)
+        first_row = weights + (start * packed.shape[0] + top * k) * ROWS * 4
+        if coded.bits:
+            first_row = decoded.ctypes.data
+            decode_block(coded, group, b, top, bottom, k, first_row)
         for t in range(tiles):
             _gather(base, limit, offsets + start * 8, k, table, starts[t], starts[t + 1], room)
             for r in range(rows):
                 total = sums + (t * rows + r) * ROWS * COLUMNS * 4
-                row = weights + (start * packed.shape[0] + (top + r) * k) * ROWS * 4
+                row = first_row + r * k * ROWS * 4
                 tile(k, row, PACKED_ROWS.ctypes.data, ROWS, room, PANEL.ctypes.data, total, total, FLUSH)
     for t in range(tiles):
         _store(totals[t * rows:(t + 1) * rows + 1], begin + t * COLUMNS, min(end, begin + (t + 1) * COLUMNS), pixels,

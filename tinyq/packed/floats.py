@@ -3,7 +3,7 @@ import numpy as np
 
 from tinyq.inference.fuse import PRODUCT
 from tinyq.inference.fused import Program
-from tinyq.inference.product import prepare
+from tinyq.inference.product import prepare, ready
 from tinyq.inference.record import Step, Value
 from tinyq.packed.format import Packed
 from tinyq.packed.graph import Constant
@@ -14,8 +14,8 @@ class FloatNetwork:
     """A function of a batch (n, ...) float32."""
 
     def __init__(self, packed: Packed):
-        """Take the network; weights stay packed until a shape of input is met."""
-        self.packed, self._programs, self._steps = packed, {}, {}
+        """Take the network."""
+        self.packed, self._programs, self._steps, self._weights = packed, {}, {}, {}
 
     def __call__(self, x):
         """The logits (n, classes)."""
@@ -52,7 +52,15 @@ class FloatNetwork:
             return Step(node.operation, _rule_of(node.operation), inputs, shape, params)
         tensor, options = self.packed.tensors[node.weight.name], node.params["options"]
         params = {"options": None if options is None else conv_options(options), "relu": node.params["relu"]}
-        return Step(PRODUCT, None, (inputs[0], tensor.bare(), *tensor.affine, *inputs[1:]), shape, params)
+        if node.weight.name not in self._weights:           # for all shapes of input
+            self._weights[node.weight.name] = ready(tensor.bare(), params["options"], tensor.levels)
+        weights = self._weights[node.weight.name]
+        return Step(PRODUCT, None, (inputs[0], weights, *tensor.affine, *inputs[1:]), shape, params)
+
+    def resident_bytes(self) -> int:
+        """Of all weights as they are kept, once a batch was seen."""
+        return sum(w.packed.nbytes for w in self._weights.values()) + sum(
+            t.affine.nbytes for t in self.packed.tensors.values())
 
     def _input(self, a):
         if isinstance(a, Constant):

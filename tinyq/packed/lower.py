@@ -122,7 +122,8 @@ class _Lowering:
             most = min((self._most_code(v) for v in group), default=self.most)
             quant = self._quant(low, high, most)
             quants |= dict.fromkeys(group, quant)
-        if self.result in self.integer and self.graph.nodes[self.result].weight:
+        last = self.graph.nodes[self.result]
+        if self.result in self.integer and last.weight and len(last.inputs) == 1:
             largest = np.abs(ranges[self.result + 1]).max() or 1.0
             quants[self.result] = Quant(float(np.float32(largest / RESULT_STEPS)), 0, -MOST_RESULT, MOST_RESULT)
         return quants

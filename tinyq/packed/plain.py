@@ -62,7 +62,7 @@ class PlainNetwork:
         sums = (_convolved(x, self._weights[op.y], op) if op.geometry else x @ self._weights[op.y].T).astype(np.int64)
         added = None if op.added is None else codes[op.added]
         y = requantise(sums, op.requant, (1, -1, *[1] * (sums.ndim - 2)), added)
-        codes[op.y] = y.astype(np.int32 if op.y == self.program.result else self.program.dtype)
+        codes[op.y] = y.astype(np.int32 if self.program.is_wide(op.y) else self.program.dtype)
         assert len(y) == n
 
     def _maxpool(self, op: MaxPool, codes, floats):

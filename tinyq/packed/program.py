@@ -158,7 +158,7 @@ class Program:
     quants: dict[int, Quant]
     result: int
 
-    @property
-    def wide(self) -> bool:
-        """Whether the result's codes are int32, those of a last product."""
-        return any(isinstance(op, Product) and op.y == self.result for op in self.operations)
+    def is_wide(self, value: int) -> bool:
+        """Whether its codes are int32: those of a last product that adds nothing."""
+        return value == self.result and any(
+            isinstance(op, Product) and op.y == value and op.added is None for op in self.operations)

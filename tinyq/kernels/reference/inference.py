@@ -9,6 +9,11 @@ def pack_weights(w, groups):
     return w
 
 
+def code_weights(w, groups, levels):
+    """The weights as they are."""
+    return w
+
+
 def conv2d_packed(x, packed, geometry, scale, shift, added, relu):
     """conv2d, the addition, and the ReLU."""
     y = conv2d(x, packed, geometry, scale, shift)
@@ -17,6 +22,11 @@ def conv2d_packed(x, packed, geometry, scale, shift, added, relu):
 
 
 def pack_linear(w):
+    """The weights as they are."""
+    return w
+
+
+def code_linear(w, levels):
     """The weights as they are."""
     return w
 

@@ -1,0 +1,126 @@
+"""`python -m tinyq.infer`: what a packed network makes of images, or of a dataset."""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tinyq.errors import BadInput, UsageError, exit_code_of
+from tinyq.run.flags import Parser
+
+SHOWN, BATCH = 5, 100
+EXAMPLES = """examples:
+  python -m tinyq.infer digits.tq.h5 --data digits --activations int8
+  python -m tinyq.infer resnet18.tq.h5 cat.jpg dog.png
+  python -m tinyq.infer lenet.tq.h5 --data mnist --data-path DIR --activations int16 --calibrate"""
+
+
+def infer(argv: list[str]) -> None:
+    """Print the likeliest classes of each image, or how many of a dataset's samples are recognised."""
+    arguments = _parser().parse_known_and_refuse_others(argv)
+    if bool(arguments.images) == bool(arguments.data is not None):
+        raise UsageError("give images or --data, one of the two")
+    from tinyq.packed import format
+    from tinyq.packed.network import PackedNetwork, calibrated
+
+    _use_threads(arguments.threads)
+    packed = format.read(arguments.network)
+    meta = _checked(arguments.network, packed.meta)
+    if arguments.calibrate is not None:
+        packed = calibrated(packed, _calibration(arguments, meta))
+    try:
+        network = PackedNetwork(packed, arguments.activations)
+    except BadInput as error:
+        raise BadInput(f"{arguments.network}: {error}") from error
+    report = _of_data(network, meta, arguments) if arguments.data is not None else _of_images(network, meta, arguments)
+    print(json.dumps(report, indent=2) if arguments.json else _text(report))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return exit_code_of(infer, sys.argv[1:] if argv is None else argv)
+
+
+def _use_threads(text):
+    if text is not None and (not text.isdecimal() or int(text) < 1):
+        raise UsageError(f"--threads {text}: must be a whole number from 1 up")
+    try:
+        from tinyq.run.build import use_threads
+
+        use_threads(None if text is None else int(text))
+    except ImportError:                     # without numba NumPy computes, which has threads of its own
+        return
+
+
+def _checked(path, meta):
+    from tinyq.run.attributes import refuse_unfit
+
+    refuse_unfit(path, meta)
+    return meta
+
+
+def _calibration(arguments, meta):
+    from tinyq.run.splits import calibration_batches, split_for
+
+    name = arguments.calibrate or arguments.data or None
+    return calibration_batches(
+        split_for(arguments.network, meta, "train", name, arguments.data_path, arguments.classes)[1])
+
+
+def _of_data(network, meta, arguments):
+    from tinyq.run.splits import split_for
+
+    dataset, bundle = split_for(arguments.network, meta, arguments.split, arguments.data or None, arguments.data_path,
+                                arguments.classes)
+    seen = right = 0
+    for start in range(0, len(dataset), BATCH):
+        x, y = dataset.batch(np.arange(start, min(start + BATCH, len(dataset))))
+        seen, right = seen + len(y), right + int((network(x).argmax(axis=1) == y).sum())
+    return {"data": bundle.name, "split": arguments.split, "activations": network.activations,
+            "kernels": network.executor, "n": seen, "correct": right, "top1": right / seen}
+
+
+def _of_images(network, meta, arguments):
+    from tinyq.run.pixels import read_image
+
+    images = []
+    for path in arguments.images:
+        logits = network(read_image(Path(path), meta)[None])[0]
+        shares = np.exp((logits - logits.max()).astype(np.float64))
+        shares /= shares.sum()
+        order = np.argsort(-logits, kind="stable")[:SHOWN]
+        images.append({"image": str(path), "classes": [
+            {"class": meta["class_names"][i], "probability": float(shares[i])} for i in order.tolist()]})
+    return {"activations": network.activations, "kernels": network.executor, "images": images}
+
+
+def _text(report):
+    if "images" in report:
+        return "\n".join(f"{image['image']}: " + ", ".join(
+            f"{c['class']} {c['probability']:.1%}" for c in image["classes"]) for image in report["images"])
+    return (f"{report['data']}, {report['split']} part, {report['activations']} activations ({report['kernels']}): "
+            f"{report['top1']:.2%} of {report['n']:,} right")
+
+
+def _parser():
+    parser = Parser(prog="python -m tinyq.infer", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
+                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", metavar="MODEL.tq.h5", help="a packed network (python -m tinyq.pack makes one)")
+    parser.add_argument("images", metavar="IMAGE", nargs="*", help="JPEG or PNG files")
+    parser.add_argument("--data", nargs="?", const="", metavar="NAME",
+                        help="a dataset instead (default: the one the network was trained on)")
+    parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")
+    parser.add_argument("--data-path", metavar="PATH", help="folder (or file) that holds the dataset")
+    parser.add_argument("--classes", metavar="FILE", help="of photographs: a file with a class a line, as in training")
+    parser.add_argument("--activations", default="float32", metavar="KIND", help="float32 (default: the bits of the "
+                        "trained network's evaluation), int8 or int16 (the same bits on every processor)")
+    parser.add_argument("--calibrate", nargs="?", const="", metavar="DATA", help="find the ranges for int8 and int16 "
+                        "now, on the training part of the network's own data, or of DATA")
+    parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: all cores)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

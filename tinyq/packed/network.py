@@ -1,0 +1,101 @@
+"""A packed network as a function: loaded, checked against what it must give, run by the best that this machine has."""
+import dataclasses
+import sys
+
+import numpy as np
+
+from tinyq.errors import BadInput, UsageError, did_you_mean
+from tinyq.packed import calibrate, format
+from tinyq.packed.floats import FloatNetwork
+from tinyq.packed.format import KINDS, Packed, golden_input
+from tinyq.packed.lower import lower
+from tinyq.packed.plain import PlainNetwork
+
+
+class PackedNetwork:
+    """A function of a batch (n, ...) float32, as the trained network's data prepare it; returns logits (n, classes).
+
+    With activations "float32" they have the bits of the trained network's own evaluation, with "int8" or "int16" the
+    same bits on every processor and executor. A batch's samples do not influence each other.
+    """
+
+    def __init__(self, packed: Packed, activations: str = "float32"):
+        """Prepare the network; UsageError where it has no such form."""
+        if activations not in KINDS:
+            raise UsageError(f"activations {activations}: {did_you_mean(activations, KINDS)}")
+        self.packed, self.activations = packed, activations
+        self._floats = FloatNetwork(packed)
+        self.executor, self._run = "float32", self._floats
+        if activations != "float32":
+            self._program = lower(packed, activations)
+            self.executor, self._run = _integer_executor(self._program, self._floats.node)
+        self._check_golden()
+
+    @classmethod
+    def load(cls, path, activations: str = "float32", calibration=None) -> "PackedNetwork":
+        """The network in a file; BadInput where it is damaged or does not give what it gave when it was packed.
+
+        calibration: batches to calibrate with in place of what the file says.
+        """
+        packed = format.read(path)
+        if calibration is not None:
+            packed = calibrated(packed, calibration)
+        try:
+            return cls(packed, activations)
+        except BadInput as error:
+            raise BadInput(f"{path}: {error}") from error
+
+    def __call__(self, x):
+        """The logits of a batch."""
+        x = np.asarray(x, np.float32)
+        if x.shape[1:] != self.packed.graph.input_shape:
+            raise UsageError(f"a batch of {x.shape[1:]}, but the network takes {self.packed.graph.input_shape}")
+        return self._run(x)
+
+    def _check_golden(self):
+        """Compare with the outputs in the file; kernels that compute something else are not used again."""
+        expected = self.packed.golden.get(self.activations)
+        if expected is None or np.array_equal(self(golden_input(self.packed.graph)), expected):
+            return
+        if isinstance(self._run, PlainNetwork | FloatNetwork):
+            raise BadInput("the network does not give the outputs stored with it; the file is of another version")
+        _say(f"the {self.executor} kernels give wrong sums on this machine; NumPy computes instead, slower")
+        self.executor, self._run = "plain", PlainNetwork(self._program, self._floats.node)
+        self._check_golden()
+
+
+def calibrated(packed: Packed, batches) -> Packed:
+    """The network with the ranges that these batches give, and new golden outputs of its integer forms."""
+    return with_golden(dataclasses.replace(packed, ranges=calibrate.ranges(packed, batches), golden={}))
+
+
+def with_golden(packed: Packed) -> Packed:
+    """The network with the outputs that a reader must get from golden_input."""
+    x, floats = golden_input(packed.graph), FloatNetwork(packed)
+    golden = {"float32": floats(x)}
+    for kind in KINDS[1:] if packed.ranges is not None else ():
+        try:
+            golden[kind] = PlainNetwork(lower(packed, kind), floats.node)(x)
+        except UsageError:                              # it has no such form: said when it is asked for
+            continue
+    return dataclasses.replace(packed, golden=golden)
+
+
+def _integer_executor(program, evaluate_node):
+    """(name, network) of the fastest executor there is."""
+    try:
+        from tinyq.kernels.dots import ISA, NOTE
+    except ImportError:
+        _say("numba is not installed; NumPy computes, slower")
+        return "plain", PlainNetwork(program, evaluate_node)
+    if NOTE:
+        _say(NOTE)
+    if ISA is None:
+        return "plain", PlainNetwork(program, evaluate_node)
+    from tinyq.packed.fast import FastNetwork
+
+    return ISA.name, FastNetwork(program, evaluate_node)
+
+
+def _say(text):
+    print(f"tinyq: {text}", file=sys.stderr, flush=True)

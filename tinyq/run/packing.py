@@ -1,0 +1,39 @@
+"""From a finished network to its packed file, and what that file weighs and computes beside the network."""
+import json
+
+import numpy as np
+
+from tinyq.packed import format
+from tinyq.packed.format import Packed
+from tinyq.packed.network import calibrated, with_golden
+from tinyq.packed.pack import pack
+from tinyq.packed.tensor import BYTES, FLOAT
+from tinyq.run.attributes import data_options, shape_of
+
+# Of a network's attributes: how its file is laid out, and what is said elsewhere in the packed one.
+_LEFT_OUT = ("format", "layer_names", "probe_tolerance", "backend", "keras_version", "data_options")
+
+
+def pack_model(model, attributes: dict, calibration=None, edge_bits: int = 32, trits: bool = False) -> Packed:
+    """The model with its attributes (saved.load_model) as a packed network; calibration: batches, or None for none."""
+    meta = {key: value for key, value in attributes.items() if key not in _LEFT_OUT}
+    meta["data_options"] = json.dumps(data_options(attributes))             # without paths of this machine
+    packed = pack(model, shape_of(attributes), meta, edge_bits, trits)
+    return with_golden(packed) if calibration is None else calibrated(packed, calibration)
+
+
+def sizes(packed: Packed, path) -> dict:
+    """Bytes: of the codes in theory, of all that the file keeps, of what of it is float, and of the file."""
+    coded = [t for t in packed.tensors.values() if t.scheme not in (FLOAT, BYTES)]
+    codes = sum(-(-int(t.rows * t.k * t.code_bits * 10) // 80) for t in coded)
+    payload = sum(array.nbytes for array in packed.payload().values())
+    return {"weights_in_codes": sum(t.rows * t.k for t in coded), "bytes_codes_in_theory": codes,
+            "bytes_codes": sum(t.data.nbytes for t in coded),
+            "bytes_float": sum(a.nbytes for a in packed.payload().values() if a.dtype == np.float32),
+            "bytes_payload": payload, "bytes_file": path.stat().st_size,
+            "bytes_network_as_float": 4 * sum(t.rows * t.k for t in packed.tensors.values())}
+
+
+def payload_of(path) -> int:
+    """Bytes of all datasets of a packed file, as it was read again."""
+    return sum(array.nbytes for array in format.read(path).payload().values())
