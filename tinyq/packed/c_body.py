@@ -20,7 +20,7 @@ class Body:
         for i, op in enumerate(operations):
             self.calls.append(f"/* {i}: {_told(nodes[op.y])} */")
             getattr(self, f"_{type(op).__name__.lower()}")(op, f"op_{i}")
-        if not program.wide:
+        if not program.is_wide(program.result):
             self._call("widen", place(program.result), "output", self._count(program.result))
 
     def _call(self, function, *arguments):
@@ -30,9 +30,8 @@ class Body:
         return math.prod(self.program.shapes[value])
 
     def _product(self, op, name):
-        wide = self.program.wide and op.y == self.program.result
         product = {"weights": c_source.weights(self.constants, op),
-                   "requant": c_source.requant(self.constants, op.requant), "wide": int(wide)}
+                   "requant": c_source.requant(self.constants, op.requant), "wide": int(self.program.is_wide(op.y))}
         x, y, added = self.place(op.x), self.place(op.y), "NULL" if op.added is None else self.place(op.added)
         self.levels = max(self.levels, op.tensor.k)
         if op.geometry is None:

@@ -1,4 +1,5 @@
 """Where the exported C begins: at the codes of the input, or of what the network makes of each element of it first."""
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,21 @@ def golden(program: Program, packed: Packed, at: Entry, samples):
     codes = _network(program, packed).codes(np.asarray(samples, np.float32))
     first, last = (codes[value].reshape(len(samples), -1) for value in (at.quantise.y, program.result))
     return first, last.astype(np.int32)
+
+
+def pixel_values(packed: Packed):
+    """(c, 256) float32, the network's input for each 8-bit pixel of each channel, or None where meta does not say."""
+    try:
+        how = json.loads(packed.meta["preprocessing"])
+        mean, std = (np.array(how[name], np.float32) for name in ("mean", "std"))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    channels = packed.graph.input_shape[0]
+    if len(packed.graph.input_shape) != 3 or mean.shape != (channels,) or std.shape != (channels,):
+        return None
+    with np.errstate(all="ignore"):                 # as tinyq.data.transforms.normalise, operation for operation
+        values = (np.arange(PIXELS, dtype=np.float32) / np.float32(255) - mean[:, None]) / std[:, None]
+    return values if np.isfinite(values).all() else None
 
 
 def pixel_codes(program: Program, packed: Packed, at: Entry, pixels):

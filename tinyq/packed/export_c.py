@@ -3,20 +3,23 @@ import importlib.resources
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from tinyq.errors import UsageError
+from tinyq.errors import UsageError, did_you_mean
 from tinyq.files import atomic
-from tinyq.packed import c_text
+from tinyq.packed import c_text, format
 from tinyq.packed.c_arena import arena
 from tinyq.packed.c_body import Body
-from tinyq.packed.c_entry import entry, golden, pixel_codes
+from tinyq.packed.c_entry import entry, golden, pixel_codes, pixel_values
 from tinyq.packed.c_source import array_text
 from tinyq.packed.format import Packed, golden_input
+from tinyq.packed.lower import lower
 from tinyq.packed.program import Program
 
 RUNTIME = ("tinyq_runtime.h", "tinyq_runtime.c", "tinyq_kernels.h")
+MOST_NAME = 60
 CTYPES = {"int8": "uint8_t", "int16": "int16_t"}
 
 
@@ -40,7 +43,7 @@ def export(program: Program, packed: Packed, folder, name: str, samples=None, pi
     pixels: float32 (c, 256), the network's input for each 8-bit value of each channel: NAME.c then has a table of their
     codes. UsageError where a part of the network is not in integers, or C has no such name.
     """
-    if not re.fullmatch("(?!tinyq)[A-Za-z][A-Za-z0-9_]{0,63}", name):
+    if not re.fullmatch("(?!tinyq)[A-Za-z][A-Za-z0-9_]*", name):
         raise UsageError(f"{name!r} is no name for C files: letters, digits and _, a letter first, not tinyq...")
     source = _Source(program, packed, name, pixels)
     texts = {f"{name}.h": source.header(), f"{name}.c": source.body(),
@@ -52,13 +55,30 @@ def export(program: Program, packed: Packed, folder, name: str, samples=None, pi
     return source.sizes
 
 
+def export_file(path, folder, kind: str) -> dict:
+    """`export` of a packed file, named as the file is, for activations "int8" or "int16"; what was written, to print.
+
+    BadInput where the file is damaged, UsageError as `export` has it.
+    """
+    if kind not in CTYPES:
+        raise UsageError(f"--activations {kind}: {did_you_mean(kind, CTYPES)}")
+    packed = format.read(path)
+    name = re.sub(r"\W+", "_", Path(path).name.removesuffix(".tq.h5"), flags=re.ASCII)
+    name = (name if name[:1].isalpha() and not name.startswith("tinyq") else f"net_{name}")[:MOST_NAME]
+    sizes = export(lower(packed, kind), packed, folder, name, pixels=pixel_values(packed))
+    return {"files": f"{Path(folder) / name}.h, .c, _selftest.c; {', '.join(RUNTIME)}", "activations": kind,
+            "bytes_flash": sizes.flash, "bytes_flash_weights": sizes.weights, "bytes_arena": sizes.arena,
+            "self_test": f"cc -std=c99 -O2 {name}.c {name}_selftest.c tinyq_runtime.c && ./a.out"}
+
+
 class _Source:
     def __init__(self, program, packed, name, pixels):
         self.program, self.packed = program, packed
         self.names = {"name": name, "NAME": name.upper(), "ctype": CTYPES[program.kind]}
         self.entry = entry(program, packed)
         self.pixels = None if pixels is None else pixel_codes(program, packed, self.entry, pixels)
-        outside = {self.entry.quantise.y: "input"} | ({program.result: "output"} if program.wide else {})
+        outside = {self.entry.quantise.y: "input"}
+        outside |= {program.result: "output"} if program.is_wide(program.result) else {}
         self.memory = arena(self.entry.behind, program, outside)
         self.parts = Body(program, self.entry.behind, packed.graph.nodes, lambda value: (
             f"arena + {self.memory.places[value]}" if value in self.memory.places else outside.get(value, "input")))

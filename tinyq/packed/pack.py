@@ -23,7 +23,7 @@ def pack(model, input_shape, meta: dict, edge_bits: int = 32, trits: bool = Fals
     graph, weights, constants = record_graph(model, input_shape, names)
     tensors = {}
     for name, (w, scale, shift) in weights.items():
-        affine, view = np.stack([scale, shift]).astype(np.float32), names.views.get(name)
+        affine, view = np.stack([scale, shift]).astype(np.float32), names.view_of(name, w)
         if view is not None:
             levels = view.level_set.values.astype(np.float32)
             own = np.atleast_1d(np.asarray(view.scale, np.float32))
@@ -51,6 +51,10 @@ class _Names:
     def __call__(self, w):
         """The names of all parameters with these weights, in the model's order."""
         return self._of.get(_key(w), [])
+
+    def view_of(self, name, w):
+        """The view behind a tensor, None where its weights are not confined; used again, they have another name."""
+        return self.views.get(name) or next((self.views[n] for n in self(w) if n in self.views), None)
 
 
 def _key(w):

@@ -1,0 +1,111 @@
+"""Small networks made by hand: together they contain every operation that a packed network may."""
+from networks import confined, packed_model
+
+from tinyq import nn
+from tinyq.autodiff.shape import concatenate, getitem, pad, reshape
+from tinyq.nn import Conv2d, Linear
+
+
+class Model(nn.Module):
+    """Layers by name, and a function of them and the input."""
+
+    def __init__(self, forward, **layers):
+        self.function = forward
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def residual(m, x):
+    x = nn.ReLU()(m.first(x))
+    return m.last(nn.Flatten()(nn.ReLU()(m.second(x) + x)))
+
+
+def concatenated(m, x):
+    x = nn.ReLU()(m.first(x))
+    return m.last(nn.Flatten()(concatenate(m.second(x), x, nn.MaxPool2d(3, 1, 1)(x), axis=1)))
+
+
+def padded(m, x):
+    x = pad(nn.ReLU()(m.first(x)), widths=((0, 0), (0, 0), (1, 2), (0, 3)))
+    return m.last(nn.Flatten()(m.second(x)))
+
+
+def cut(m, x):
+    x = getitem(m.first(x), index=(slice(None), slice(1, 4, 2), slice(1, None), slice(0, 7, 3)))
+    return m.last(nn.Flatten()(x))
+
+
+def pooled(m, x):
+    x = nn.AvgPool2d(3, 2, 1, count_include_pad=True)(m.first(x))
+    x = nn.AvgPool2d((2, 3), 1, 1, count_include_pad=False)(x)
+    x = nn.MaxPool2d(3, 2, 1, dilation=2, ceil_mode=True)(nn.AdaptiveAvgPool2d((5, 7))(x))
+    return m.last(nn.Flatten()(x))
+
+
+def pooled_last(m, x):
+    return nn.Flatten()(nn.AdaptiveAvgPool2d(1)(m.second(nn.ReLU()(m.first(x)))))
+
+
+def alone(m, x):
+    """An addition and a ReLU that no product takes in."""
+    x = m.first(x)
+    y = nn.MaxPool2d(2)(x) + nn.AvgPool2d(2)(x)
+    return m.last(nn.Flatten()(nn.ReLU()(y) + y))
+
+
+def twice(m, x):
+    """One layer's weights used by two products."""
+    x = nn.ReLU()(m.first(x))
+    return m.last(nn.Flatten()(m.second(nn.ReLU()(m.second(x)))))
+
+
+def doubled(m, x):
+    """A value added to itself, and the input's own addition."""
+    x = m.first(x) + x
+    return m.last(nn.Flatten()(x + x))
+
+
+def reshaped(m, x):
+    x = nn.ReLU()(m.first(x))
+    return m.last(reshape(reshape(x, shape=(-1, x.shape[1] * x.shape[2], x.shape[3])), shape=(-1, m.n)))
+
+
+def island(m, x):
+    """tanh has no form in integers."""
+    return m.last(nn.Flatten()(nn.Tanh()(m.first(x))))
+
+
+def with_n(model, n):
+    model.n = n
+    return model
+
+
+MODELS = {
+    "residual": lambda: Model(residual, first=Conv2d(3, 5, 3, padding=1), second=Conv2d(5, 5, 3, padding=1),
+                              last=Linear(5 * 81, 4)),
+    "concatenated": lambda: Model(concatenated, first=Conv2d(3, 4, 3), second=Conv2d(4, 6, 1),
+                                  last=Linear(14 * 49, 4)),
+    "padded": lambda: Model(padded, first=Conv2d(3, 4, 3, padding=1), second=Conv2d(4, 3, 3, 2, padding=1),
+                            last=Linear(3 * 36, 4)),
+    "cut": lambda: Model(cut, first=Conv2d(3, 6, 3), last=Linear(2 * 6 * 3, 4)),
+    "pooled": lambda: Model(pooled, first=Conv2d(3, 4, 3, padding=1), last=Linear(4 * 2 * 3, 4)),
+    "pooled_last": lambda: Model(pooled_last, first=Conv2d(3, 4, 3), second=Conv2d(4, 5, 3)),
+    "alone": lambda: Model(alone, first=Conv2d(3, 4, 2), last=Linear(4 * 16, 4)),
+    "twice": lambda: Model(twice, first=Conv2d(3, 4, 3), second=Conv2d(4, 4, 3, padding=1), last=Linear(4 * 49, 4)),
+    "doubled": lambda: Model(doubled, first=Conv2d(3, 3, 3, padding=1), last=Linear(3 * 81, 4)),
+    "reshaped": lambda: with_n(Model(reshaped, first=Conv2d(3, 4, 3), last=Linear(4 * 49, 4)), 4 * 49),
+    "groups": lambda: nn.Sequential(Conv2d(3, 6, 3, padding=1), nn.ReLU(), Conv2d(6, 9, (3, 2), (2, 1), (2, 1), (2, 3),
+                                    groups=3), nn.BatchNorm2d(9), nn.Flatten(), Linear(9 * 5 * 8, 4)),
+    "far_padding": lambda: nn.Sequential(Conv2d(3, 4, (2, 1), (3, 4), (5, 7)), nn.Flatten(), Linear(4 * 6 * 6, 4)),
+    "island": lambda: Model(island, first=Conv2d(3, 4, 3), last=Linear(4 * 49, 4)),
+}
+SHAPE = (3, 9, 9)
+
+
+def small(name, levels="ternary", **options):
+    """One of MODELS, all its layers on levels, packed and calibrated."""
+    model = nn.constrain(MODELS[name](), "all")
+    return packed_model(confined(model, levels), SHAPE, **options)
