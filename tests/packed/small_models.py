@@ -1,7 +1,9 @@
 """Small networks made by hand: together they contain every operation that a packed network may."""
+import numpy as np
 from networks import confined, packed_model
 
 from tinyq import nn
+from tinyq.autodiff import Tensor
 from tinyq.autodiff.shape import concatenate, getitem, pad, reshape
 from tinyq.nn import Conv2d, Linear
 
@@ -78,6 +80,13 @@ def island(m, x):
     return m.last(nn.Flatten()(nn.Tanh()(m.first(x))))
 
 
+def prepared(m, x):
+    """The input's channels scaled and shifted before the first product."""
+    factor, shift = (Tensor(np.array(a, np.float32).reshape(1, 3, 1, 1)) for a in ([0.5, 0.25, 2], [0.1, 0, -1]))
+    x = x * factor + shift
+    return m.last(nn.Flatten()(nn.ReLU()(m.first(x))))
+
+
 def with_n(model, n):
     model.n = n
     return model
@@ -100,6 +109,7 @@ MODELS = {
     "groups": lambda: nn.Sequential(Conv2d(3, 6, 3, padding=1), nn.ReLU(), Conv2d(6, 9, (3, 2), (2, 1), (2, 1), (2, 3),
                                     groups=3), nn.BatchNorm2d(9), nn.Flatten(), Linear(9 * 5 * 8, 4)),
     "far_padding": lambda: nn.Sequential(Conv2d(3, 4, (2, 1), (3, 4), (5, 7)), nn.Flatten(), Linear(4 * 6 * 6, 4)),
+    "prepared": lambda: Model(prepared, first=Conv2d(3, 4, 3), last=Linear(4 * 49, 4)),
     "island": lambda: Model(island, first=Conv2d(3, 4, 3), last=Linear(4 * 49, 4)),
 }
 SHAPE = (3, 9, 9)

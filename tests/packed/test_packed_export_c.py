@@ -4,12 +4,17 @@ import dataclasses
 import re
 import shutil
 import subprocess
+import tempfile
+from functools import cache
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 from networks import SHAPES, packed, samples
 from small_models import MODELS, SHAPE, small
 
+from tinyq.data.transforms import normalise
 from tinyq.errors import BadInput, UsageError
 from tinyq.packed import format
 from tinyq.packed.c_entry import entry, golden, pixel_values
@@ -23,10 +28,26 @@ SANITIZED = "-fsanitize=undefined,address -fno-sanitize-recover=all -g".split()
 needs_compiler = pytest.mark.skipif(GCC is None, reason="no C compiler")
 
 
-def compiled(folder, name, *options, strict=STRICT):
+@cache
+def runtime(options):
+    """The runtime's object file, compiled once."""
+    folder = Path(tempfile.mkdtemp(dir=runtime.folder))
+    for name in RUNTIME:
+        (folder / name).write_text((resources.files("tinyq.packed") / "c" / name).read_text())
+    subprocess.run([GCC, *options, "-c", "tinyq_runtime.c"], cwd=folder, check=True)
+    return folder / "tinyq_runtime.o"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime_folder(tmp_path_factory):
+    runtime.folder = tmp_path_factory.mktemp("runtime")
+
+
+def compiled(folder, name, *options):
     """The result of compiling and running the self-test."""
-    sources = [f"{name}.c", f"{name}_selftest.c", "tinyq_runtime.c"]
-    subprocess.run([GCC, *strict, *options, *sources, "-o", name], cwd=folder, check=True, timeout=300)
+    options = *STRICT, *options
+    sources = [f"{name}.c", f"{name}_selftest.c", runtime(options)]
+    subprocess.run([GCC, *options, *sources, "-o", name], cwd=folder, check=True, timeout=300)
     return subprocess.run([folder / name], capture_output=True, text=True, timeout=300)
 
 
@@ -43,17 +64,21 @@ def assert_runs(packed_network, kind, folder, x, *options):
     assert run.stdout == (f"net: ok: {len(x)} x {count} outputs; flash {sizes.flash} bytes, arena {sizes.arena} bytes\n")
 
 
+SLOW = pytest.mark.slow                 # a compiler takes seconds for an array of a megabyte
+
+
 @needs_compiler
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name, levels", [("lenet", "binary"), ("digits_cnn", "shift2"), ("resnet20", "ternary"),
-                                          ("mlp:20,8", "shift1"), ("resnet18", "ternary"), ("googlenet", "ternary")])
+@pytest.mark.parametrize("name, levels, kind", [
+    ("lenet", "binary", "int8"), ("lenet", "ternary", "int16"), ("digits_cnn", "shift2", "int8"),
+    ("digits_cnn", "shift1", "int16"), ("resnet20", "ternary", "int8"), ("resnet20", "ternary", "int16"),
+    ("mlp:20,8", "shift1", "int8"), ("resnet18", "binary", "int8"), ("googlenet", "ternary", "int16"),
+    pytest.param("resnet18", "ternary", "int16", marks=SLOW), pytest.param("googlenet", "binary", "int8", marks=SLOW)])
 def test_a_network_in_c_gives_the_same_integers(tmp_path, name, levels, kind):
-    shape = SHAPES[name]
-    assert_runs(packed(name, levels), kind, tmp_path, extremes(shape))
+    assert_runs(packed(name, levels), kind, tmp_path, extremes(SHAPES[name]))
 
 
 @needs_compiler
-@pytest.mark.slow
+@SLOW
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["resnet18", "googlenet"])
 def test_a_network_of_photographs_in_c_gives_the_same_integers(tmp_path, name, kind, monkeypatch):
@@ -122,24 +147,34 @@ def test_the_flash_said_is_what_the_compiler_puts_there(tmp_path):
 
 @needs_compiler
 def test_the_library_runs_on_8_bit_pixels(tmp_path):
-    network = packed("googlenet", "ternary")                        # which begins with mul and add
+    network = small("prepared")
     meta = {"preprocessing": '{"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'}
     network = dataclasses.replace(network, meta=meta)
     program, values = lower(network, "int8"), pixel_values(network)
     export(program, network, tmp_path, "net", pixels=values)
+    assert "of the network's input, after its mul, add," in (tmp_path / "net.h").read_text()
     subprocess.run([GCC, *STRICT, "-shared", "-fPIC", "net.c", "tinyq_runtime.c", "-o", "net.so"], cwd=tmp_path,
                    check=True)
     library = ctypes.CDLL(str(tmp_path / "net.so"))
     table = np.ctypeslib.as_array((ctypes.c_uint8 * 768).in_dll(library, "net_code_of_pixel")).reshape(3, 256)
-    pixels = np.random.Generator(np.random.Philox(5)).integers(0, 256, (2, 3, 32, 32))
+    pixels = np.random.Generator(np.random.Philox(5)).integers(0, 256, (20, *SHAPE))
     channels = np.arange(3)[:, None, None]
-    first, last = golden(program, network, entry(program, network), values[channels, pixels])
+    x = normalise(pixels.astype(np.uint8), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    first, last = golden(program, network, entry(program, network), x)
     codes = np.ascontiguousarray(table[channels, pixels])
-    assert np.array_equal(codes.reshape(2, -1), first)
+    assert np.array_equal(codes.reshape(20, -1), first)
     for image, expected in zip(codes, last, strict=True):
-        output = np.zeros(10, np.int32)
+        output = np.zeros(4, np.int32)
         library.net_run(image.ctypes.data_as(ctypes.c_void_p), output.ctypes.data_as(ctypes.c_void_p))
         assert np.array_equal(output, expected)
+
+
+def test_pixels_are_values_only_where_the_file_says_how():
+    network = small("prepared")
+    for text in (None, "{", "[]", "{}", '{"mean": 1, "std": 1}', '{"mean": [0, 0], "std": [1, 1]}',
+                 '{"mean": [0, 0, 0], "std": [0, 1, 1]}', '{"mean": ["a", 0, 0], "std": [0, 1, 1]}', "[" * 100_000):
+        assert pixel_values(dataclasses.replace(network, meta={"preprocessing": text})) is None
+    assert pixel_values(network) is None
 
 
 @needs_compiler
