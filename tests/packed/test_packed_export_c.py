@@ -61,7 +61,7 @@ def assert_runs(packed_network, kind, folder, x, *options):
     run = compiled(folder, "net", *options)
     count = packed_network.graph.nodes[-1].shape[0]
     assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout == (f"net: ok: {len(x)} x {count} outputs; flash {sizes.flash} bytes, arena {sizes.arena} bytes\n")
+    assert run.stdout == f"net: ok: {len(x)} x {count} outputs; flash {sizes.flash} bytes, arena {sizes.arena} bytes\n"
 
 
 SLOW = pytest.mark.slow                 # a compiler takes seconds for an array of a megabyte
@@ -233,8 +233,8 @@ def test_a_name_from_a_file_cannot_leave_its_comment(tmp_path):
 
 
 @needs_compiler
-@pytest.mark.parametrize("file, name", [("my net-2.tq.h5", "my_net_2"), ("3.tq.h5", "net_3"), ("tinyq.h5", "net_tinyq_h5"),
-                                        ("é.tq.h5", "net__")])
+@pytest.mark.parametrize("file, name", [("my net-2.tq.h5", "my_net_2"), ("3.tq.h5", "net_3"), ("é.tq.h5", "net__"),
+                                        ("tinyq.h5", "net_tinyq_h5")])
 def test_a_packed_file_is_exported_under_its_name(tmp_path, file, name):
     format.write(tmp_path / file, packed("mlp:20,8", "ternary"))
     report = export_file(tmp_path / file, tmp_path / "c", "int8")

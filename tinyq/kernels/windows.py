@@ -36,12 +36,14 @@ def sliding_windows(size, kernel, stride, padding, dilation=1, ceil_mode=False, 
 
     Numbers or pairs. UsageError names a window that does not fit.
     """
-    kernel, stride, padding, dilation = (
-        pair(value, f"pooling: {name}") for value, name in (
-            (kernel, "kernel"), (stride, "stride"), (padding, "padding"), (dilation, "dilation")))
-    settings = zip(size, kernel, stride, padding, dilation, strict=True)
-    rows, columns = (_slide(*one, ceil_mode, count_include_pad) for one in settings)
-    return _cross(size, rows, columns, dilation)
+    rows, columns = _axes(size, kernel, stride, padding, dilation, ceil_mode, count_include_pad)
+    return _cross(size, rows, columns, pair(dilation, "pooling: dilation"))
+
+
+def sliding_size(size, kernel, stride, padding, dilation=1, ceil_mode=False) -> tuple[int, int]:
+    """(oh, ow) of the sliding windows, without their tables, which grow with the plane."""
+    rows, columns = _axes(size, kernel, stride, padding, dilation, ceil_mode, True)
+    return len(rows[0]), len(columns[0])
 
 
 @lru_cache(maxsize=256)
@@ -50,6 +52,13 @@ def adaptive_windows(size, output_size) -> Windows:
     outputs = pair(output_size, "pooling: output size")
     rows, columns = (_divide(length, count) for length, count in zip(size, outputs, strict=True))
     return _cross(size, rows, columns, (1, 1))
+
+
+def _axes(size, kernel, stride, padding, dilation, ceil_mode, count_include_pad):
+    """What _slide gives for the rows and for the columns."""
+    settings = (pair(value, f"pooling: {name}") for value, name in (
+        (kernel, "kernel"), (stride, "stride"), (padding, "padding"), (dilation, "dilation")))
+    return [_slide(*one, ceil_mode, count_include_pad) for one in zip(size, *settings, strict=True)]
 
 
 def _slide(length, taps, stride, padding, dilation, ceil_mode, count_padding):

@@ -148,7 +148,16 @@ def from_json(json) -> Graph:
             nodes.append(_node(held, shape, nodes, number))
     except (KeyError, TypeError, IndexError, AttributeError, OverflowError, TinyqError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
-    return Graph(shape, tuple(nodes))
+    graph = Graph(shape, tuple(nodes))
+    _refuse_shared_names(graph)
+    return graph
+
+
+def _refuse_shared_names(graph):
+    tensors = [node.weight.name for node in graph.products()]
+    constants = {a for node in graph.nodes for a in node.inputs if isinstance(a, Constant)}
+    if len(set(tensors)) < len(tensors) or len({a.name for a in constants}) < len(constants):
+        raise ValueError("two arrays have one name")
 
 
 def _node(held, input_shape, nodes, number):
@@ -156,6 +165,8 @@ def _node(held, input_shape, nodes, number):
     shapes = [_stretched(a) if isinstance(a, Constant) else input_shape if a == -1 else nodes[a].shape
               for a in inputs if a is not None]
     name, params, weight = held["operation"], held["params"], None
+    if not isinstance(params, dict):
+        raise ValueError(f"node {number} has no parameters")
     if name == PRODUCT:
         weight = Weight(str(held["weight"]["tensor"]), _shape(held["weight"]["shape"]))
         if not all(isinstance(a, int) for a in inputs) or not isinstance(params["relu"], bool):
@@ -164,15 +175,29 @@ def _node(held, input_shape, nodes, number):
         if len(shapes) > 2 or any(tuple(s) != tuple(shape) for s in shapes[1:]):
             raise ValueError(f"node {number} adds what does not fit")
     elif name in OPERATIONS:
-        if not isinstance(inputs[0], int) and not any(isinstance(a, int) for a in inputs):
-            raise ValueError(f"node {number} has no input")
+        _refuse_other_inputs(OPERATIONS[name], inputs, number)
         OPERATIONS[name].from_json(params)
         shape = OPERATIONS[name].shape(shapes, params)
+        # One array a sample and one for all samples: only at the same rank, or behind the batch's axis, do they fit.
+        ranks = {len(s) for s, a in zip(shapes, (a for a in inputs if a is not None), strict=True) if isinstance(a, int)}
+        if name in ("add", "sub", "mul") and ranks != {len(shape)}:
+            raise ValueError(f"node {number} stretches what is no constant")
     else:
         raise ValueError(f"node {number}: no operation is named {name!r}")
     if list(shape) != list(held["shape"]):
         raise ValueError(f"node {number}: {name} makes {list(shape)}, not {held['shape']}")
     return Node(name, inputs, params, _shape(shape), weight)
+
+
+def _refuse_other_inputs(operation, inputs, number):
+    """ValueError unless their number and kinds are the operation's."""
+    values = [isinstance(a, int) for a in inputs]
+    if operation.inputs not in (None, len(inputs)) or not any(values):
+        raise ValueError(f"node {number} has {len(inputs)} inputs")
+    if any(a is None and i not in operation.optional for i, a in enumerate(inputs)):
+        raise ValueError(f"node {number} lacks an input")
+    if not operation.constants and not all(values):
+        raise ValueError(f"node {number} reads a constant")
 
 
 def _input(a, number):

@@ -5,23 +5,30 @@ Shapes are of one sample, the batch axis left out; a file's graph is made of the
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import index
 
 from tinyq.kernels.geometry import conv_geometry, pair
-from tinyq.kernels.windows import adaptive_windows, sliding_windows
+from tinyq.kernels.windows import adaptive_windows, sliding_size, sliding_windows
 
 PRODUCT = "product"
+MOST_ALONG_AN_AXIS = 1 << 20            # of a plane that is pooled: a file's shapes cost memory before its data do
 
 
 @dataclass(frozen=True)
 class Operation:
     """to_json(params, x shape) of a recorded step; from_json back to the primitive's params; shape(shapes, json).
 
-    shape raises ValueError, TypeError, KeyError, IndexError or a TinyqError where inputs and parameters do not fit.
+    from_json and shape raise ValueError, TypeError, KeyError, IndexError or a TinyqError where inputs and parameters
+    do not fit. inputs: their number, None for any. optional: those of them that may be None. constants: whether some
+    may be arrays of the file.
     """
 
     to_json: Callable
     from_json: Callable
     shape: Callable
+    inputs: int | None = 1
+    optional: tuple[int, ...] = ()
+    constants: bool = False
 
 
 def _as_they_are(*names):
@@ -60,8 +67,14 @@ def _avg_pool_json(params, shape):
             "ceil_mode": bool(params["ceil_mode"]), "count_include_pad": bool(params["count_include_pad"])}
 
 
-def _pool_params(json):
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in json.items()}
+def _pool_params(*flags):
+    """Pairs but for the flags, which are true or false."""
+    def params(json):
+        if not all(isinstance(json[flag], bool) for flag in flags):
+            raise ValueError(f"{', '.join(flags)} are true or false")
+        return {name: value if name in flags else pair(tuple(value), name) for name, value in json.items()}
+
+    return params
 
 
 def pool_geometry(shape, name, json):
@@ -75,8 +88,18 @@ def pool_geometry(shape, name, json):
                         json["ceil_mode"], json.get("count_include_pad", True))
 
 
+def _pool_size(shape, name, json):
+    """(oh, ow) of pool_geometry, which itself takes memory."""
+    if len(shape) != 3 or max(shape[1:]) > MOST_ALONG_AN_AXIS:
+        raise ValueError(f"pooling of {shape}")
+    if name == "adaptive_avg_pool2d":
+        return pair(json["output_size"], "output size")
+    return sliding_size(shape[1:], json["kernel"], json["stride"], json["padding"], json.get("dilation", 1),
+                        json["ceil_mode"])
+
+
 def _pool_shape(name):
-    return lambda shapes, json: (shapes[0][0], *map(int, pool_geometry(shapes[0], name, json).output_size))
+    return lambda shapes, json: (shapes[0][0], *_pool_size(shapes[0], name, json))
 
 
 def _flat(shapes, json):
@@ -88,7 +111,7 @@ def _reshape_json(params, shape):
 
 
 def _reshaped(shapes, json):
-    shape = tuple(int(size) for size in json["shape"])
+    shape = tuple(map(index, json["shape"]))
     if min(shape, default=1) < 1 or math.prod(shape) != math.prod(shapes[0]):
         raise ValueError(f"{shapes[0]} reshaped to {shape}")
     return shape
@@ -100,7 +123,7 @@ def _concatenate_json(params, shape):
 
 
 def _concatenated(shapes, json):
-    axis, first = int(json["axis"]), tuple(shapes[0])
+    axis, first = index(json["axis"]), tuple(shapes[0])
     if not 0 <= axis < len(first) or any(
             s[:axis] + s[axis + 1:] != first[:axis] + first[axis + 1:] for s in map(tuple, shapes)):
         raise ValueError(f"{shapes} joined along axis {axis}")
@@ -115,7 +138,7 @@ def _getitem_json(params, shape):
 
 
 def _slices(json):
-    return tuple(slice(*(None if end is None else int(end) for end in part)) for part in json["index"])
+    return tuple(slice(*(None if end is None else index(end) for end in part)) for part in json["index"])
 
 
 def _indexed(shapes, json):
@@ -136,10 +159,17 @@ def _pad_json(params, shape):
 
 
 def _padded(shapes, json):
-    widths = [(int(before), int(after)) for before, after in json["widths"]]
+    widths = [(index(before), index(after)) for before, after in json["widths"]]
     if len(widths) != len(shapes[0]) or min(map(min, widths)) < 0:
         raise ValueError(f"{shapes[0]} padded by {widths}")
     return tuple(size + before + after for size, (before, after) in zip(shapes[0], widths, strict=True))
+
+
+def _normalised(shapes, json):
+    """Of a batch norm: behind the value an array of a number a channel for each input that is there."""
+    if any(tuple(s) not in ((), shapes[0][:1]) for s in shapes[1:]):
+        raise ValueError(f"{shapes[0]} normalised with {shapes[1:]}")
+    return shapes[0]
 
 
 def _nothing(json):
@@ -147,18 +177,21 @@ def _nothing(json):
 
 
 _PLAIN = Operation(_as_they_are(), _nothing, _unchanged)
-_BINARY = Operation(_as_they_are(), _nothing, _broadcast)
+_BINARY = Operation(_as_they_are(), _nothing, _broadcast, inputs=2, constants=True)
 
 OPERATIONS = {
     "relu": _PLAIN, "tanh": _PLAIN, "sigmoid": _PLAIN, "add": _BINARY, "sub": _BINARY, "mul": _BINARY,
-    "batch_norm_inference": Operation(_as_they_are("eps"), lambda json: {"eps": float(json["eps"])}, _unchanged),
-    "max_pool2d": Operation(_max_pool_json, _pool_params, _pool_shape("max_pool2d")),
-    "avg_pool2d": Operation(_avg_pool_json, _pool_params, _pool_shape("avg_pool2d")),
-    "adaptive_avg_pool2d": Operation(lambda params, shape: _pairs(params, "output_size"), _pool_params,
+    "batch_norm_inference": Operation(_as_they_are("eps"), lambda json: {"eps": float(json["eps"])}, _normalised,
+                                      inputs=5, optional=(1, 2), constants=True),
+    "max_pool2d": Operation(_max_pool_json, _pool_params("ceil_mode"), _pool_shape("max_pool2d")),
+    "avg_pool2d": Operation(_avg_pool_json, _pool_params("ceil_mode", "count_include_pad"),
+                            _pool_shape("avg_pool2d")),
+    "adaptive_avg_pool2d": Operation(lambda params, shape: _pairs(params, "output_size"), _pool_params(),
                                      _pool_shape("adaptive_avg_pool2d")),
     "flatten": Operation(_as_they_are(), _nothing, _flat),
     "reshape": Operation(_reshape_json, lambda json: {"shape": (-1, *json["shape"])}, _reshaped),
-    "concatenate": Operation(_concatenate_json, lambda json: {"axis": json["axis"] + 1}, _concatenated),
+    "concatenate": Operation(_concatenate_json, lambda json: {"axis": json["axis"] + 1}, _concatenated,
+                             inputs=None),
     "getitem": Operation(_getitem_json, lambda json: {"index": (slice(None), *_slices(json))}, _indexed),
     "pad": Operation(_pad_json, lambda json: {"widths": ((0, 0), *map(tuple, json["widths"]))}, _padded),
 }
@@ -175,7 +208,7 @@ def product_shape(input_shape, weight_shape, options):
 
 def conv_options(json) -> dict:
     """The keyword arguments of conv_geometry."""
-    return {**{name: tuple(json[name]) for name in ("stride", "padding", "dilation")}, "groups": json["groups"]}
+    return {**{name: tuple(json[name]) for name in ("stride", "padding", "dilation")}, "groups": index(json["groups"])}
 
 
 def conv_json(options) -> dict:
