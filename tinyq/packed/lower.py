@@ -27,6 +27,7 @@ from tinyq.packed.tensor import BYTES, FLOAT, MOST_BYTE
 KINDS = {"int8": (np.uint8, 0, 255), "int16": (np.int16, -32767, 32767)}
 RESULT_STEPS = 1 << 20                  # codes from 0 to the largest calibrated logit
 MOST_RESULT = 1 << 30
+LEAST_SCALE = 2.0**-126
 WIDE_MARGIN = 2                         # of 16-bit codes beyond what the calibration met: there is room
 # What an integer form passes on with the codes it got: one scale for its inputs and its output.
 TYING = ("relu", "max_pool2d", "flatten", "reshape", "concatenate", "getitem", "pad")
@@ -125,7 +126,7 @@ class _Lowering:
         last = self.graph.nodes[self.result]
         if self.result in self.integer and last.weight and len(last.inputs) == 1:
             largest = np.abs(ranges[self.result + 1]).max() or 1.0
-            quants[self.result] = Quant(float(np.float32(largest / RESULT_STEPS)), 0, -MOST_RESULT, MOST_RESULT)
+            quants[self.result] = Quant(_scale(largest, RESULT_STEPS), 0, -MOST_RESULT, MOST_RESULT)
         return quants
 
     def _tied_groups(self):
@@ -161,10 +162,9 @@ class _Lowering:
 
     def _quant(self, low, high, most):
         if self.least < 0:                                              # symmetric
-            scale = np.float32(WIDE_MARGIN * max(-low, high) / most) or np.float32(1)
-            return Quant(float(scale), 0, -most, most)
-        scale = np.float32((high - low) / most) or np.float32(1)
-        return Quant(float(scale), int(np.rint(-low / float(scale))), 0, most)
+            return Quant(_scale(WIDE_MARGIN * max(-low, high), most), 0, -most, most)
+        scale = _scale(high - low, most)
+        return Quant(scale, int(np.rint(-low / scale)), 0, most)
 
     def _requant(self, y, factors, shifts, sums, constants=0, relu=False, added=None, share=1.0):
         """What turns sums into codes of y: value = factor * sum + shift, and the added value times its share.
@@ -277,6 +277,12 @@ class _Lowering:
         target = tuple(slice(before, before + size)
                        for (before, _), size in zip(node.params["widths"], shape, strict=True))
         self.operations.append(Move(x, number, tuple(map(slice, shape)), target, self.quants[number].zero))
+
+
+def _scale(width, codes):
+    """A step of width / codes as a float32; 1 where that, or its reciprocal, is no normal float32: all is 0 then."""
+    scale = float(np.float32(width / codes))
+    return scale if scale >= LEAST_SCALE else 1.0
 
 
 def _split(value):

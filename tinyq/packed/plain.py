@@ -92,7 +92,8 @@ class PlainNetwork:
 
 def quantise(x, op: Quantise, dtype):
     """Codes of float32 values: one multiplication that rounds, then half to even; NaN becomes the code of 0."""
-    scaled = np.rint(np.where(np.isnan(x), np.float32(0), x) * np.float32(op.reciprocal))
+    with np.errstate(over="ignore"):                    # an infinity is beyond the last code, as it should be
+        scaled = np.rint(np.where(np.isnan(x), np.float32(0), x) * np.float32(op.reciprocal))
     low, high = op.quant.low - op.quant.zero, op.quant.high - op.quant.zero
     return (np.clip(scaled, low, high).astype(np.int64) + op.quant.zero).astype(dtype)
 
