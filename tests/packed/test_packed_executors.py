@@ -133,7 +133,7 @@ def test_the_largest_sums_are_exact(kind, code, weight):
 @needs_kernels
 @pytest.mark.parametrize("edge_bits", [8, 32])
 @pytest.mark.parametrize("kind", CODES)
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", [name for name in SHAPES if name != "alexnet"])      # most of its time is NumPy's
 def test_a_network_s_logits_are_numpy_s(name, kind, edge_bits):
     network = packed(name, "shift2", edge_bits)
     floats, program = FloatNetwork(network), lower(network, kind)
@@ -146,10 +146,10 @@ def test_a_network_s_logits_are_numpy_s(name, kind, edge_bits):
 
 
 @cache
-def hash_of(isa, threads=2):
+def hash_of(isa):
+    """Of 1 and of 2 threads, which the script compares."""
     env = {**os.environ, "TINYQ_ISA": isa}
-    command = [sys.executable, SCRIPT, str(threads)]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
+    result = subprocess.run([sys.executable, SCRIPT], env=env, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     executor, digest = result.stdout.split()
     assert executor == isa
@@ -162,4 +162,4 @@ def hash_of(isa, threads=2):
 def test_every_instruction_set_gives_numpy_s_bits(isa):
     if isa not in available():
         pytest.skip(f"no {isa} here")
-    assert hash_of(isa) == hash_of(isa, threads=1) == hash_of("plain")
+    assert hash_of(isa) == hash_of("plain")

@@ -66,10 +66,12 @@ def encode(runs, levels):
 
 def _vector(builder, words, j, bits, table):
     """Vector j of floats of those whose codes are in `words`."""
+    if not can_decode():
+        return table                                        # something to compile, which nobody calls
     if j:
         words = builder.lshr(words, ir.Constant(INTEGERS, [j * bits] * LANES))
-    name = _LOOK_UPS.get(LANES, ("", "llvm.x86.avx2.permps"))[1]
-    look_up = cgutils.get_or_insert_function(builder.module, ir.FunctionType(SINGLES, [SINGLES, INTEGERS]), name)
+    look_up = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(SINGLES, [SINGLES, INTEGERS]), _LOOK_UPS[LANES][1])
     return builder.call(look_up, [table, words])
 
 
