@@ -10,6 +10,8 @@ MISTAKES = {
     "summary": ("none.h5", 65),
     "data": ("fetch mnst", 2),
     "doctor": ("now", 2),
+    "pack": ("none.h5 out.tq.h5", 65),
+    "infer": ("none.tq.h5 --data", 65),
 }
 
 

@@ -26,7 +26,8 @@ def evaluate(argv: list[str]) -> None:
     path = weights_file(arguments.network)
     use_threads(_threads(arguments.threads))
     model, attributes = load_model(path, arguments.model)
-    dataset, bundle = split_for(path, attributes, arguments.split, arguments.data, arguments.data_path, arguments.classes)
+    dataset, bundle = split_for(path, attributes, arguments.split, arguments.data, arguments.data_path,
+                                arguments.classes)
     predictions = Predictions(dataset, bundle.class_names) if arguments.predictions else None
     scores = measure(model, dataset, bundle.num_classes, bundle.input_shape, each=predictions and predictions.add)
     if predictions:

@@ -1,5 +1,6 @@
 """`python -m tinyq.infer`: what a packed network makes of images, or of a dataset."""
 import argparse
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -45,12 +46,11 @@ def main(argv: list[str] | None = None) -> int:
 def _use_threads(text):
     if text is not None and (not text.isdecimal() or int(text) < 1):
         raise UsageError(f"--threads {text}: must be a whole number from 1 up")
-    try:
-        from tinyq.run.build import use_threads
-
-        use_threads(None if text is None else int(text))
-    except ImportError:                     # without numba NumPy computes, which has threads of its own
+    if importlib.util.find_spec("numba") is None:           # NumPy computes, and has threads of its own
         return
+    from tinyq.run.build import use_threads
+
+    use_threads(None if text is None else int(text))
 
 
 def _checked(path, meta):

@@ -99,6 +99,41 @@ def test_a_packed_linear_layer_has_the_bits_of_its_parts(n, k, m, relu, threads)
                      plain_inference.linear_packed(x, w, scale, shift, relu))
 
 
+LEVELS = [(-1, 1), (-1, 0, 1), (-1, -0.5, 0, 0.5, 1), (-1, -0.5, -0.25, 0, 0.25, 0.5, 1), tuple(range(-10, 10))]
+
+
+def on_levels(levels, *shape):
+    """Weights that take these values alone, and the levels."""
+    levels = np.array(levels, np.float32)
+    return levels[Streams(3).key("levels", *shape).integers(0, len(levels), shape)], levels
+
+
+@pytest.mark.parametrize("levels", LEVELS, ids=len)
+@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_a_convolution_of_weights_in_codes_has_the_bits_of_floats(case, levels, threads):
+    geometry = kernels.conv_geometry(*case)
+    w, levels = on_levels(levels, *case[1])
+    x, scale, shift = normal("x", *case[0]), normal("scale", len(w)), normal("bias", len(w))
+    y = kernels.conv2d_packed(x, kernels.code_weights(w, geometry.groups, levels), geometry, scale, shift, None, True)
+    assert_same_bits(y, kernels.conv2d_packed(x, kernels.pack_weights(w, geometry.groups), geometry, scale, shift, None,
+                                              True))
+
+
+@pytest.mark.parametrize("levels", LEVELS, ids=len)
+@pytest.mark.parametrize("n, k, m", [(1, 300, 40), (3, 1, 3), (2, 519, 130), (17, 600, 65), (0, 4, 2)])
+def test_a_linear_layer_of_weights_in_codes_has_the_twins_bits(n, k, m, levels, threads):
+    w, levels = on_levels(levels, m, k)
+    x, scale, shift = normal("x", k, n).T, normal("scale", m), normal("shift", m)
+    assert_same_bits(kernels.linear_packed(x, kernels.code_linear(w, levels), scale, shift, False),
+                     plain_inference.linear_packed(x, w, scale, shift, False))
+
+
+def test_weights_in_codes_take_two_or_four_bits():
+    w, levels = on_levels((-1, 0, 1), 256, 256, 3, 3)
+    assert kernels.code_weights(w, 1, levels).nbytes <= w.nbytes / 16 * 1.01
+    assert kernels.code_linear(w.reshape(256, -1), levels).nbytes <= w.nbytes / 16 * 1.01
+
+
 def random_geometry(index):
     """Sizes, strides, paddings, dilations and groups of every kind, small enough for the twin."""
     draw = Streams(index).key("geometry").integers

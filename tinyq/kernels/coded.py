@@ -38,8 +38,8 @@ def code_rows(packed, levels, bits: int) -> Coded:
             begin = start * tiles * ROWS
             codes, table = encode(flat[group, begin:begin + tiles * count].reshape(tiles, count), levels)
             parts.append(codes.reshape(-1))
-    last = run_bytes((taps - starts[-2]) * ROWS, bits)
-    return Coded(bits, tiles, run_bytes(PRODUCT_BLOCK * ROWS, bits), last, len(starts) - 1, np.concatenate(parts), table)
+    run, last = (run_bytes(k * ROWS, bits) for k in (PRODUCT_BLOCK, taps - starts[-2]))
+    return Coded(bits, tiles, run, last, len(starts) - 1, np.concatenate(parts), table)
 
 
 def decoded_size(packed, coded: Coded, k: int) -> int:

@@ -16,7 +16,6 @@ from tinyq.kernels.dots import (
     LANES,
     ROWS,
     VECTOR_BYTES,
-    VECTORS,
     byte_row,
     byte_tile,
     coded_row_2,
@@ -37,13 +36,12 @@ from tinyq.kernels.requantise import (
 
 SLACK = 4 * VECTOR_BYTES                # bytes behind every buffer that whole vectors may touch
 MOST_GATHERED = 1 << 18                # bytes of rows at a time: a quarter of a second-level cache
-# fields of a product, all int64: sizes, addresses (of the batch's buffers), settings
-FIELDS = ("x", "y", "added", "samples", "height", "width", "channels", "rows", "columns", "taps_y", "taps_x", "stride_y",
-          "stride_x", "top", "left", "dilation_y", "dilation_x", "groups", "group_channels", "group_outputs", "outputs",
-          "size", "result_size", "steps", "padding", "panels", "halves", "codes", "bits", "panel_bytes", "table",
-          "multiplier", "offset", "shift", "low", "high", "added_multiplier", "added_shift", "direct", "coded", "pitch",
-          "tiles", "blocks", "parts", "scratch", "scratch_bytes")
-Fields = namedtuple("Fields", FIELDS)
+# Of a product, all int64: addresses of the batch's buffers, sizes, settings.
+Fields = namedtuple("Fields", (
+    "x y added samples height width channels rows columns taps_y taps_x stride_y stride_x top left dilation_y "
+    "dilation_x groups group_channels group_outputs outputs size result_size steps padding panels halves codes bits "
+    "panel_bytes table multiplier offset shift low high added_multiplier added_shift direct coded pitch tiles blocks "
+    "parts scratch scratch_bytes"))
 
 
 @njit(parallel=True)

@@ -1,4 +1,4 @@
-"""Where the codes of each value lie in one block of memory: values that are never needed at the same time share room."""
+"""Where the codes of each value lie in one block of memory: values never needed at the same time share room."""
 import math
 
 from tinyq.packed.program import Add, Float, Product, Program

@@ -19,13 +19,23 @@ class FastNetwork:
         """evaluate_node(number, floats): the output of a node that stays float, of those it reads."""
         self.program, self.evaluate_node = program, evaluate_node
         self._levels = {op.y: _Levels(op, program) for op in program.operations if isinstance(op, Product)}
-        self._runs = {}
+        self._run = None
 
     def __call__(self, x):
         """The logits (n, classes), float32."""
-        if len(x) not in self._runs:
-            self._runs = {len(x): _Run(self, len(x))}
-        return self._runs[len(x)](np.ascontiguousarray(x, np.float32))
+        return self.run(x).result()
+
+    def run(self, x):
+        """Compute every operation; returns the buffers, which the next call may overwrite."""
+        state = len(x), integer.threads()
+        if self._run is None or self._run.state != state:       # one batch size at a time: each has its own buffers
+            self._run = _Run(self, state)
+        self._run(np.ascontiguousarray(x, np.float32))
+        return self._run
+
+    def codes(self, value: int):
+        """A value's codes (n, *shape) as the last batch left them, if nothing has taken their place."""
+        return self._run.in_order(value)
 
     def resident_bytes(self) -> int:
         """Of all weights as they are kept."""
@@ -58,8 +68,10 @@ def _by_panels(values, groups, per_group):
 class _Run:
     """The program for one batch size: buffers and the arguments of every kernel, worked out once."""
 
-    def __init__(self, network, n):
-        self.network, self.program, self.n = network, network.program, n
+    def __init__(self, network, state):
+        self.network, self.program, self.state = network, network.program, state
+        n, threads = state
+        self.n = n
         places, size = offsets(self.program, n, ALIGNMENT)
         self.arena = np.zeros(size + integer_product.SLACK + ALIGNMENT, np.uint8)
         self.start = -self.arena.ctypes.data % ALIGNMENT
@@ -67,7 +79,7 @@ class _Run:
         self.scratch, self.floats = None, {}
         products = [self._product_fields(op) for op in self.program.operations if isinstance(op, Product)]
         size = max((f.scratch_bytes for f in products), default=0)
-        self.scratch = np.empty(integer.threads() * size + ALIGNMENT, np.uint8)
+        self.scratch = np.empty(threads * size + ALIGNMENT, np.uint8)
         scratch = self.scratch.ctypes.data + -self.scratch.ctypes.data % ALIGNMENT
         fields = iter([f._replace(scratch=scratch, scratch_bytes=size) for f in products])
         self.calls = [getattr(self, f"_{type(op).__name__.lower()}")(op, fields) for op in self.program.operations]
@@ -76,6 +88,9 @@ class _Run:
         self.floats = {-1: x}
         for call in self.calls:
             call()
+
+    def result(self):
+        """The logits."""
         result = self.program.result
         if result not in self.floats:
             self.floats[result] = self._floats_of(result, self.program.quants[result])
@@ -137,8 +152,8 @@ class _Run:
         return lambda: np.maximum(x, low, out=y)
 
     def _reshape(self, op, fields):
-        x, y = (self._in_order(value) for value in (op.x, op.y))
-        between = self._in_order(op.x).shape
+        x, y = (self.in_order(value) for value in (op.x, op.y))
+        between = self.in_order(op.x).shape
         room = np.empty(between, self.program.dtype)
 
         def call():
@@ -147,7 +162,7 @@ class _Run:
         return call
 
     def _move(self, op, fields):
-        x, y = self._in_order(op.x)[(slice(None), *op.source)], self._in_order(op.y)
+        x, y = self.in_order(op.x)[(slice(None), *op.source)], self.in_order(op.y)
         part = y[(slice(None), *op.target)]
 
         def call():
@@ -156,8 +171,8 @@ class _Run:
             part[...] = x
         return call
 
-    def _in_order(self, value):
-        """The codes as a view (n, c, h, w), or of whatever shape a sample has."""
+    def in_order(self, value):
+        """A value's codes as a view (n, c, h, w), or of whatever shape a sample has."""
         shape, q = self.program.shapes[value], self.codes[value]
         if len(shape) == 3:
             return q.reshape(self.n, *shape[1:], shape[0]).transpose(0, 3, 1, 2)
@@ -175,7 +190,8 @@ class _Run:
                                                                                      + ((0, 0), (1, 1)))
         groups = g.groups if g else 1
         size, pixels = self.program.dtype.itemsize, self.n * rows * columns
-        coded = g is None and size == 1 and levels.bits < 8 and levels.halves == 1 and pixels * 4 <= integer_product.ROWS
+        few = g is None and pixels * 4 <= integer_product.ROWS
+        coded = few and size == 1 and levels.bits < 8 and levels.halves == 1
         direct = taps == stride == (1, 1) and padding == (0, 0) and not coded
         pitch = -(-(levels.steps + 4) * 4 // ALIGNMENT) * ALIGNMENT
         blocks, parts, tiles = _split(pixels, levels.packed.shape[1], groups, pitch, direct)

@@ -106,7 +106,7 @@ class _Builder:
             params = OPERATIONS[step.name].to_json(step.params, step.shape)
             shape = OPERATIONS[step.name].shape([self._shape(a) for a in inputs if a is not None], params)
         except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise UsageError(f"the network computes {step.name} in a way a packed file cannot hold ({error})") from error
+            raise UsageError(f"the network's {step.name} is of a kind a packed file cannot hold ({error})") from error
         if tuple(shape) != tuple(step.shape[1:]):
             raise UsageError(f"the network's {step.name} depends on the size of the batch")
         return Node(step.name, inputs, params, tuple(shape))

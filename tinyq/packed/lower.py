@@ -5,7 +5,7 @@ from tinyq.errors import UsageError
 from tinyq.kernels.geometry import conv_geometry
 from tinyq.packed.format import Packed
 from tinyq.packed.graph import Constant
-from tinyq.packed.operations import PRODUCT, _slices, conv_options, pool_geometry
+from tinyq.packed.operations import _slices, conv_options, pool_geometry
 from tinyq.packed.program import (
     MOST_SUM,
     Add,
@@ -37,8 +37,8 @@ POOLING = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d")
 def lower(packed: Packed, kind: str) -> Program:
     """The program for activations "int8" or "int16"; UsageError where the network has no such form."""
     if packed.ranges is None:
-        raise UsageError(f"activations {kind}: the file was packed without calibration; pack it again with --calibrate, "
-                         "or calibrate here with --calibrate DATA")
+        raise UsageError(f"activations {kind}: the file was packed without calibration; pack it again with "
+                         "--calibrate, or run it with --calibrate")
     return _Lowering(packed, kind).program()
 
 
@@ -209,8 +209,9 @@ class _Lowering:
 
     @staticmethod
     def _form_of(node):
-        same = {"concatenate": "joined", "getitem": "cut", "pad": "padded", "flatten": "reshaped", "reshape": "reshaped",
-                "adaptive_avg_pool2d": "mean", "avg_pool2d": "mean", "max_pool2d": "largest", "relu": "clipped"}
+        same = {"concatenate": "joined", "getitem": "cut", "pad": "padded", "flatten": "reshaped",
+                "reshape": "reshaped", "adaptive_avg_pool2d": "mean", "avg_pool2d": "mean",
+                "max_pool2d": "largest", "relu": "clipped"}
         return same.get(node.operation, node.operation)
 
     def _float(self, number, node):

@@ -1,5 +1,6 @@
 """A packed network as a function: loaded, checked against what it must give, run by the best that this machine has."""
 import dataclasses
+import importlib.util
 import sys
 
 import numpy as np
@@ -83,11 +84,11 @@ def with_golden(packed: Packed) -> Packed:
 
 def _integer_executor(program, evaluate_node):
     """(name, network) of the fastest executor there is."""
-    try:
-        from tinyq.kernels.dots import ISA, NOTE
-    except ImportError:
+    if importlib.util.find_spec("numba") is None:
         _say("numba is not installed; NumPy computes, slower")
         return "plain", PlainNetwork(program, evaluate_node)
+    from tinyq.kernels.dots import ISA, NOTE
+
     if NOTE:
         _say(NOTE)
     if ISA is None:

@@ -34,7 +34,7 @@ def pack(model, input_shape, meta: dict, edge_bits: int = 32, trits: bool = Fals
 
 
 class _Names:
-    """What a product's tensor is called: as the parameter whose weights, or levels, it has; views: of those confined."""
+    """What a product's tensor is called: as the parameter whose weights, or levels, it has; views of those confined."""
 
     def __init__(self, model):
         self.views, self._of = {}, {}

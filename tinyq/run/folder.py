@@ -8,7 +8,7 @@ from tinyq.errors import BadInput
 from tinyq.run.resolve import Resolved, read_toml
 
 CONFIG_FILE, METRICS_FILE, RESULT_FILE = "config.toml", "metrics.jsonl", "result.json"
-FLOAT_FILE, MODEL_FILE = "float.h5", "model.h5"
+FLOAT_FILE, MODEL_FILE, PACKED_FILE = "float.h5", "model.h5", "model.tq.h5"
 
 
 def anchored(resolved: Resolved) -> Resolved:

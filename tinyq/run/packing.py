@@ -25,7 +25,7 @@ def pack_model(model, attributes: dict, calibration=None, edge_bits: int = 32, t
 def sizes(packed: Packed, path) -> dict:
     """Bytes: of the codes in theory, of all that the file keeps, of what of it is float, and of the file."""
     coded = [t for t in packed.tensors.values() if t.scheme not in (FLOAT, BYTES)]
-    codes = sum(-(-int(t.rows * t.k * t.code_bits * 10) // 80) for t in coded)
+    codes = sum(-(-t.rows * t.k * round(10 * t.code_bits) // 80) for t in coded)             # bits in tenths: 1.6
     payload = sum(array.nbytes for array in packed.payload().values())
     return {"weights_in_codes": sum(t.rows * t.k for t in coded), "bytes_codes_in_theory": codes,
             "bytes_codes": sum(t.data.nbytes for t in coded),

@@ -54,10 +54,12 @@ def summary(outcome: dict) -> str:
     name = f"{outcome['levels']} ({outcome['method']}{'' if stepped else ', no step taken'})"
     rows.append([name, _percent(outcome["test_accuracy"]), outcome["bytes_packed"]])
     share = outcome["bytes_float"] / outcome["bytes_packed"]
-    return "\n".join([
-        table(["network", "test accuracy", "bytes"], rows),
-        f"{outcome['on_levels']:.2%} of {outcome['constrained_weights']:,} constrained weights are exactly on their "
-        f"levels; packed (computed) {share:.1f} times smaller"])
+    lines = [table(["network", "test accuracy", "bytes"], rows),
+             f"{outcome['on_levels']:.2%} of {outcome['constrained_weights']:,} constrained weights are exactly on "
+             f"their levels; packed {share:.1f} times smaller"]
+    if outcome.get("bytes_packed_file"):
+        lines.append(f"model.tq.h5: {outcome['bytes_packed_file']:,} bytes with all that describes the network")
+    return "\n".join(lines)
 
 
 def _accuracy(job, dataset, before_batch):

@@ -9,17 +9,20 @@ from tinyq.files import weights as weight_files
 from tinyq.files.atomic import make_folder, make_numbered_folder, write_text
 from tinyq.files.journal import Journal, read_records
 from tinyq.files.lock import locked
+from tinyq.packed import format as packed_files
 from tinyq.run import checkpoint, plots, result, saved
 from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
 from tinyq.run.config import Config
-from tinyq.run.folder import CONFIG_FILE, FLOAT_FILE, METRICS_FILE, MODEL_FILE, RESULT_FILE, anchored
+from tinyq.run.folder import CONFIG_FILE, FLOAT_FILE, METRICS_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE, anchored
 from tinyq.run.loop import Loop
 from tinyq.run.measure import measure
+from tinyq.run.packing import pack_model
 from tinyq.run.plan import splits
 from tinyq.run.progress import Progress
 from tinyq.run.resolve import Resolved, read_toml, resolve, to_toml
 from tinyq.run.signals import Stopped, stop_request
+from tinyq.run.splits import calibration_batches
 
 # what a resume may change: no bit depends on it
 RESUMABLE = ("max_steps", "threads", "workers", "print_freq", "data_path")
@@ -136,7 +139,21 @@ def _finish(job, folder, position, heed) -> dict:
     attributes = saved.describe(job.config, job.bundle)
     weights = saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle))
     weight_files.write(folder / MODEL_FILE, weights)
-    outcome = result.outcome(job, position, weights, heed)
+    outcome = result.outcome(job, position, weights, heed) | {"bytes_packed_file": _pack(job, folder, weights)}
     plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), histograms)
     write_text(folder / RESULT_FILE, json.dumps(outcome, indent=2) + "\n")
     return outcome
+
+
+def _pack(job, folder, weights):
+    """Write the packed network beside the other; returns its bytes, None where none is made: of a float network."""
+    if not weights.levels:
+        return None
+    attributes = {**weights.attributes, "weights_sha256": weight_files.weights_sha256(weights.state)}
+    try:
+        packed = pack_model(job.model, attributes, calibration_batches(job.bundle))
+    except UsageError as error:
+        print(f"tinyq: no {PACKED_FILE}: {error}", flush=True)
+        return None
+    packed_files.write(folder / PACKED_FILE, packed)
+    return (folder / PACKED_FILE).stat().st_size

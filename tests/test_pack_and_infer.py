@@ -1,0 +1,164 @@
+"""From a run to its packed file and what it computes, as a user does it."""
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinyq.__main__ import main as tinyq
+from tinyq.packed import format
+from tinyq.packed.network import PackedNetwork
+from tinyq.run.measure import logits_of
+from tinyq.run.saved import load_model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A short run on the digits."""
+    folder = tmp_path_factory.mktemp("packed") / "run"
+    assert not tinyq(f"train --max-steps 200 --pretrain-epochs 2 --epochs 2 --output {folder}".split())
+    return folder
+
+
+def printed(capsys, line):
+    capsys.readouterr()
+    assert not tinyq(line.split())
+    return json.loads(capsys.readouterr().out)
+
+
+def failed(capsys, line):
+    capsys.readouterr()
+    code = tinyq(line.split())
+    err = capsys.readouterr().err
+    assert err.startswith("tinyq: ") and err.count("\n") == 1, err
+    return code, err
+
+
+def test_a_run_leaves_a_packed_network_of_its_own_evaluation(run):
+    model, _ = load_model(run / "model.h5")
+    network = PackedNetwork.load(run / "model.tq.h5")
+    for n in (1, 3, 16):
+        x = np.random.default_rng(n).standard_normal((n, 1, 8, 8)).astype(np.float32)
+        assert np.array_equal(network(x), logits_of(model, x))
+    result = json.loads((run / "result.json").read_text())
+    assert result["bytes_packed_file"] == (run / "model.tq.h5").stat().st_size
+
+
+def test_the_weights_of_the_file_are_those_that_were_trained(run):
+    model, _ = load_model(run / "model.h5")
+    tensors = format.read(run / "model.tq.h5").tensors
+    for name, parameter in model.named_parameters():
+        if parameter.data.ndim > 1:
+            shown = parameter.view.shown(parameter.data) if parameter.view else parameter.data
+            assert np.array_equal(tensors[name.removesuffix(".weight")].shown(), shown), name
+
+
+def test_pack_prints_what_it_wrote(capsys, run, tmp_path):
+    target = tmp_path / "out.tq.h5"
+    report = printed(capsys, f"pack {run} {target} --json")
+    assert report["same_bits_as_trained"] is True and report["largest_difference"] == 0
+    held = format.read(target)
+    assert report["bytes_payload"] == sum(a.nbytes for a in held.payload().values())
+    assert report["bytes_file"] == target.stat().st_size and report["bytes_codes_in_theory"] == 23040 * 2 // 8
+    trits = printed(capsys, f"pack {run} {tmp_path / 'trits.tq.h5'} --trits --json")
+    assert trits["bytes_codes_in_theory"] == 922 + 3687 and trits["same_bits_as_trained"]
+    small = printed(capsys, f"pack {run} {tmp_path / 'small.tq.h5'} --edge-bits 8 --calibrate --json")
+    assert small["bytes_float"] < report["bytes_float"] and not small["same_bits_as_trained"]
+    assert {"largest_difference_int8", "largest_difference_int16"} <= set(small)
+    again = tmp_path / "again.tq.h5"
+    printed(capsys, f"pack {run} {again} --json")
+    assert again.read_bytes() == target.read_bytes()
+
+
+def test_infer_counts_as_evaluate_does(capsys, run):
+    trained = printed(capsys, f"evaluate {run} --json")
+    packed = printed(capsys, f"infer {run / 'model.tq.h5'} --data --json")
+    assert (packed["n"], packed["top1"]) == (trained["n"], trained["top1"])
+    for kind, points in (("int8", 0.02), ("int16", 0.003)):
+        found = printed(capsys, f"infer {run / 'model.tq.h5'} --data digits --activations {kind} --json")
+        assert abs(found["top1"] - trained["top1"]) <= points
+
+
+def test_infer_says_what_an_image_shows(capsys, run, tmp_path):
+    from tinyq import data
+
+    bundle = data.load("digits")
+    mean, std = (np.array(bundle.manifest[key]) for key in ("mean", "std"))
+    right = 0
+    for i in range(20):
+        x, y = bundle.test.batch(np.array([i]))
+        pixels = np.rint((x[0, 0] * std + mean) * 255).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "digit.png")
+        image, = printed(capsys, f"infer {run / 'model.tq.h5'} {tmp_path / 'digit.png'} --json")["images"]
+        assert abs(sum(c["probability"] for c in image["classes"])) <= 1 + 1e-9 and len(image["classes"]) == 5
+        right += image["classes"][0]["class"] == str(y[0])
+    assert right >= 16
+
+
+HIDE_NUMBA = """
+import importlib.util, runpy, sys
+find = importlib.util.find_spec
+sys.modules["numba"] = sys.modules["llvmlite"] = None
+importlib.util.find_spec = lambda name, package=None: None if name in ("numba", "llvmlite") else find(name, package)
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["float32", "int8", "int16"])
+def test_without_numba_the_outputs_are_the_same(run, kind):
+    """The golden outputs in the file, which have the kernels' bits, are compared when it is loaded."""
+    command = [sys.executable, "-c", HIDE_NUMBA, "tinyq.infer", run / "model.tq.h5", "--data", "--activations", kind]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0 and "right" in result.stdout, result.stderr
+    assert "numba is not installed; NumPy computes" in result.stderr
+
+
+def test_an_instruction_set_that_is_not_here_gives_way_and_says_so(run):
+    command = [sys.executable, "-m", "tinyq.infer", run / "model.tq.h5", "--data", "--activations", "int8"]
+    restricted = {**os.environ, "NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse,+sse2", "TINYQ_ISA": "vnni"}
+    result = subprocess.run(command, env=restricted, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0 and "(plain)" in result.stdout, result.stderr
+    assert "TINYQ_ISA=vnni: this machine does not have it; plain computes" in result.stderr
+
+
+@pytest.mark.parametrize("line, code, text", [
+    ("pack {run} out.h5", 2, "OUT.tq.h5"),
+    ("pack {packed} out.tq.h5", 2, "--c DIR"),
+    ("pack {run} {folder}/out.tq.h5 --edge-bits 4", 2, "--edge-bits 4"),
+    ("pack {run} {folder}/no/such/folder/out.tq.h5", 73, "out.tq.h5"),
+    ("infer {run}/model.h5 --data", 65, "not a packed network"),
+    ("infer {packed} --data --activations int4", 2, "int4"),
+    ("infer {packed}", 2, "--data"),
+    ("infer {packed} {packed}", 65, "neither a JPEG nor a PNG"),
+    ("infer {packed} {folder}/none.png", 65, "none.png"),
+    ("infer {packed} --data iris", 65, "iris"),
+    ("infer {packed} --data --split tset", 2, "test"),
+    ("infer {packed} --data --threads none", 2, "--threads none"),
+])
+def test_a_mistake_is_one_line_and_its_code(capsys, run, tmp_path, line, code, text):
+    found, err = failed(capsys, line.format(run=run, packed=run / "model.tq.h5", folder=tmp_path))
+    assert found == code and text in err
+
+
+def test_a_file_without_calibration_says_what_to_do(capsys, run, tmp_path):
+    target = tmp_path / "plain.tq.h5"
+    printed(capsys, f"pack {run} {target} --json")
+    code, err = failed(capsys, f"infer {target} --data --activations int8")
+    assert code == 2 and "--calibrate" in err
+    assert printed(capsys, f"infer {target} --data --activations int8 --calibrate --json")["top1"] > 0.5
+
+
+def test_a_file_that_gives_other_outputs_than_it_holds_is_refused(capsys, run, tmp_path):
+    import dataclasses
+
+    packed = format.read(run / "model.tq.h5")
+    golden = {kind: logits + np.float32(1) for kind, logits in packed.golden.items()}
+    format.write(tmp_path / "other.tq.h5", dataclasses.replace(packed, golden=golden))
+    for kind in format.KINDS:
+        capsys.readouterr()
+        assert tinyq(["infer", str(tmp_path / "other.tq.h5"), "--data", "--activations", kind]) == 65
+        assert "does not give the outputs stored with it" in capsys.readouterr().err
