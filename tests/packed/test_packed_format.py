@@ -111,8 +111,9 @@ def test_any_hdf5_library_reads_the_file(path, network):
 
 def by_hand():
     """The file of a linear layer of two outputs, ternary, as the format's description says and tinyq.packed does not."""
-    graph = ('{"input_shape":[5],"nodes":[{"inputs":[-1],"operation":"product","params":{"options":null,"relu":false},'
-             '"shape":[2],"weight":{"shape":[2,5],"tensor":"fc"}}],'
+    graph = ('{"input_shape":[5],"nodes":[{"inputs":[-1],"operation":"product",'
+             '"params":{"options":null,"relu":false},"shape":[2],'
+             '"weight":{"shape":[2,5],"tensor":"fc"}}],'
              '"tensors":{"fc":{"levels":3,"scales":1,"scheme":"b2"}}}')
     return {"graph": np.array(graph.encode()), "meta": np.array(b"{}"),
             "tensors/fc/data": np.array([[0b10_01_00_10, 0b01], [0b00_00_01_01, 0b10]], np.uint8),
@@ -332,12 +333,15 @@ DATA, SCALE, LEVELS, AFFINE = (f"tensors/2/{part}" for part in ("data", "scale",
     (lambda n: {"elsewhere": np.zeros(3, np.float32)}, "elsewhere is not of this model"),
     (lambda n: {"golden/int4": np.zeros((1, 4), np.float32)}, "int4 is not of this model"),
     (lambda n: {"constants/a": np.zeros(1, np.float32)}, "constants/a is not of this model"),
-    (lambda n: {DATA: n.payload()[DATA].reshape(-1)}, "instead of"), (lambda n: {DATA: n.payload()[DATA].view(np.int8)}, "int8"),
-    (lambda n: {DATA: n.payload()[DATA][:, :-1]}, "instead of"), (lambda n: {SCALE: np.ones(2, np.float32)}, "instead of"),
-    (lambda n: {SCALE: np.ones(1, np.float64)}, "float64"), (lambda n: {"ranges": np.zeros((2, 3, 2), np.float32)}, "ranges"),
+    (lambda n: {DATA: n.payload()[DATA].reshape(-1)}, "instead of"),
+    (lambda n: {DATA: n.payload()[DATA].view(np.int8)}, "int8"),
+    (lambda n: {DATA: n.payload()[DATA][:, :-1]}, "instead of"),
+    (lambda n: {SCALE: np.ones(2, np.float32)}, "instead of"), (lambda n: {SCALE: np.ones(1, np.float64)}, "float64"),
+    (lambda n: {"ranges": np.zeros((2, 3, 2), np.float32)}, "ranges"),
     (lambda n: {"golden/int8": np.zeros((1, 5), np.float32)}, "golden/int8"),
     (changed(SCALE, 0, np.nan), "holds nan"), (changed(SCALE, 0, np.inf), "holds inf"), (changed(SCALE, 0, 0), "scale"),
-    (changed(SCALE, 0, -1), "scale"), (changed(LEVELS, 0, 9), "do not ascend"), (changed(LEVELS, 1, -1), "do not ascend"),
+    (changed(SCALE, 0, -1), "scale"), (changed(LEVELS, 0, 9), "do not ascend"),
+    (changed(LEVELS, 1, -1), "do not ascend"),
     (changed(LEVELS, 0, np.nan), "holds nan"), (changed(AFFINE, 3, np.nan), "holds nan"),
     (changed("ranges", 2, 1e9), "least value"), (changed("ranges", 2, np.inf), "holds inf"),
     (changed("golden/int8", 0, np.nan), "holds nan"),
@@ -350,7 +354,8 @@ def test_contents_that_do_not_fit_are_refused(path, network, change, says):
     refused(path, says)
 
 
-@pytest.mark.parametrize("trits, byte, says", [(False, 0b11, "code 3"), (True, 243, "above 242"), (True, 255, "above 242")])
+@pytest.mark.parametrize("trits, byte, says", [(False, 0b11, "code 3"), (True, 243, "above 242"),
+                                               (True, 255, "above 242")])
 def test_codes_outside_the_set_are_refused(tmp_path, trits, byte, says):
     network = small("groups", "ternary", trits=trits)
     path = tmp_path / "a.tq.h5"
@@ -397,7 +402,8 @@ def at(*keys, value):
     at("nodes", 0, "params", "options", "stride", value=[0, 1]),
     at("nodes", 0, "params", "options", "dilation", value=["1", 1]),
     at("nodes", 0, "params", "options", "groups", value=0), at("nodes", 0, "params", "options", "groups", value=7),
-    at("nodes", 0, "params", "options", "groups", value=[1, 1]), at("nodes", 0, "params", "options", "groups", value=1.0),
+    at("nodes", 0, "params", "options", "groups", value=[1, 1]),
+    at("nodes", 0, "params", "options", "groups", value=1.0),
     at("nodes", 0, "weight", value=None), at("nodes", 0, "weight", "shape", value=[6, 3, 3]),
     at("nodes", 0, "weight", "shape", value=[6, 3, 3, 1 << 40]), at("nodes", 0, "weight", "shape", value=[0, 3, 3, 3]),
     at("nodes", 0, "weight", "shape", value=[6, 3, 3, -3]), at("nodes", 0, "weight", "shape", value=[6, 3, 3, 3.0]),
@@ -413,7 +419,8 @@ def at(*keys, value):
     at("tensors", "2", "scheme", value="b1"), at("tensors", "2", "scheme", value=["p3"]),
     at("tensors", "2", "scheme", value="f32"), at("tensors", "2", "scheme", value=None),
     at("tensors", "2", "levels", value=8), at("tensors", "2", "levels", value=1 << 40),
-    at("tensors", "2", "levels", value=-1), at("tensors", "2", "levels", value="7"), at("tensors", "2", "levels", value=7.5),
+    at("tensors", "2", "levels", value=-1), at("tensors", "2", "levels", value="7"),
+    at("tensors", "2", "levels", value=7.5),
     at("tensors", "2", "scales", value=9), at("tensors", "2", "scales", value=None), at("tensors", "9", value={}),
 ], ids=lambda change: None)
 def test_a_graph_that_does_not_fit_together_is_refused(path, network, change):
@@ -431,14 +438,16 @@ NODES = [                               # an operation of one sample (6, 9, 9), 
     ("pad", {"widths": [[0], [0], [0]]}, [6, 9, 9]), ("pad", {}, [6, 9, 9]),
     ("reshape", {"shape": [6.0, 81]}, [6, 81]), ("concatenate", {"axis": 0.0}, [6, 9, 9]), ("relu", [], [6, 9, 9]),
     ("reshape", {"shape": [6, 80]}, [6, 80]), ("reshape", {"shape": [-6, -81]}, [-6, -81]),
-    ("reshape", {"shape": [10**30, 0]}, [0]), ("reshape", {"shape": "abc"}, [6]), ("reshape", {"shape": [1] * 20 + [486]},
-                                                                                  [1] * 20 + [486]),
-    ("max_pool2d", {"kernel": [0, 0], "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False}, [6, 9, 9]),
+    ("reshape", {"shape": [10**30, 0]}, [0]), ("reshape", {"shape": "abc"}, [6]),
+    ("reshape", {"shape": [1] * 20 + [486]}, [1] * 20 + [486]),
+    ("max_pool2d", {"kernel": [0, 0], "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False},
+     [6, 9, 9]),
     ("max_pool2d", {"kernel": [10**400, 1], "stride": [1, 1], "padding": [10**399, 0], "dilation": [1, 1],
                     "ceil_mode": False}, [6, 10, 9]),
     ("max_pool2d", {"kernel": [3, 3], "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "ceil_mode": []},
      [6, 7, 7]),
-    ("max_pool2d", {"kernel": [3, 3], "stride": [0, 1], "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False}, [6, 9, 9]),
+    ("max_pool2d", {"kernel": [3, 3], "stride": [0, 1], "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False},
+     [6, 9, 9]),
     ("max_pool2d", {"kernel": [3, 3]}, [6, 7, 7]),
     ("avg_pool2d", {"kernel": [3, 3], "stride": [1, 1], "padding": [0, 0], "ceil_mode": False}, [6, 7, 7]),
     ("adaptive_avg_pool2d", {"output_size": [1 << 20, 1 << 20]}, [6, 1 << 20, 1 << 20]),

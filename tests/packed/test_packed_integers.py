@@ -57,10 +57,11 @@ def test_a_requantised_sum_is_the_formula_s(total, multiplier, offset, shift, ad
         assert code.tolist() == [min(100, max(-100, half_even(v, shift)))]
 
 
-@pytest.mark.parametrize("dtype, quant", [(np.uint8, Quant(0.25, 100, 0, 255)), (np.int16, Quant(0.25, 0, -32767, 32767))])
+@pytest.mark.parametrize("dtype, quant", [(np.uint8, Quant(0.25, 100, 0, 255)),
+                                          (np.int16, Quant(0.25, 0, -32767, 32767))])
 def test_quantised_values_at_the_edges(dtype, quant):
     op = Quantise(-1, -1, 4.0, quant)
-    values = {0.0: 0, -0.0: 0, 0.125: 0, 0.375: 2, -0.125: 0, -0.375: -2, 1.0: 4, np.nan: 0, 1e-45: 0,
+    values = {0.0: 0, 0.125: 0, 0.375: 2, -0.125: 0, -0.375: -2, 1.0: 4, np.nan: 0, 1e-45: 0,
               np.inf: quant.high - quant.zero, -np.inf: quant.low - quant.zero, 3e38: quant.high - quant.zero,
               -3e38: quant.low - quant.zero}
     codes = quantise(np.array(list(values), np.float32), op, dtype)
@@ -130,7 +131,8 @@ def test_the_largest_sums_are_exact(kind, quant, k, pattern):
 @pytest.mark.parametrize("kind, quant", [("int8", Quant(1.0, 17, 0, 255)), ("int16", Quant(1.0, 0, -32767, 32767))])
 @pytest.mark.parametrize("shape, w, options", [
     ((4, 5, 6), (6, 2, 3, 2), {"groups": 2, "padding": (2, 1), "stride": (2, 1)}),
-    ((3, 9, 7), (5, 3, 3, 3), {"dilation": (2, 3), "padding": 3}), ((2, 3, 3), (4, 2, 2, 2), {"padding": (4, 5), "stride": 3}),
+    ((3, 9, 7), (5, 3, 3, 3), {"dilation": (2, 3), "padding": 3}), ((2, 3, 3), (4, 2, 2, 2),
+     {"padding": (4, 5), "stride": 3}),
     ((6, 4, 4), (6, 1, 3, 3), {"groups": 6, "padding": 1})])
 def test_a_convolution_s_sums_are_python_s(kind, quant, shape, w, options):
     rng = np.random.Generator(np.random.Philox(4))
@@ -146,7 +148,8 @@ def test_a_convolution_s_sums_are_python_s(kind, quant, shape, w, options):
         for i, (ci, ky, kx) in enumerate(np.ndindex(w[1:])):
             y, column = oy * sy + ky * dy - py, ox * sx + kx * dx - px
             inside = 0 <= y < shape[1] and 0 <= column < shape[2]
-            total += int(whole[m, i]) * int(x[m // (w[0] // geometry.groups) * c + ci, y, column] if inside else quant.zero)
+            first = m // (w[0] // geometry.groups) * c
+            total += int(whole[m, i]) * int(x[first + ci, y, column] if inside else quant.zero)
         assert codes[m, oy, ox] == total
 
 
@@ -199,7 +202,8 @@ def test_far_outside_the_calibrated_range_codes_stay_at_their_ends(name, kind):
     network = small(name)
     program = lower(network, kind)
     runner = PlainNetwork(program, FloatNetwork(network).node)
-    for x in (1e6 * samples(2, SHAPE), np.full((2, *SHAPE), np.nan, np.float32), np.full((1, *SHAPE), np.inf, np.float32)):
+    ordinary = np.ones((2, *SHAPE), np.float32)
+    for x in (1e6 * samples(2, SHAPE), np.nan * ordinary, np.inf * ordinary):
         for value, codes in runner.codes(x).items():
             quant = program.quants[value]
             assert quant.low <= codes.min() and codes.max() <= quant.high
@@ -266,8 +270,7 @@ def test_without_calibration_there_are_no_integers():
 
 def test_a_layer_of_zero_weights_computes_its_bias():
     model = confined(nn.constrain(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)), "none"))
-    _, (first, last) = None, [m for _, m in model.named_modules() if isinstance(m, nn.Linear)]
-    first.weight.data[...] = 0
+    next(iter(model)).weight.data[...] = 0
     network = pack(model, (4,), {}, edge_bits=8)
     network = dataclasses.replace(network, ranges=calibrate.ranges(network, [samples(4, (4,))]))
     for kind in KINDS:

@@ -178,9 +178,9 @@ def _node(held, input_shape, nodes, number):
         _refuse_other_inputs(OPERATIONS[name], inputs, number)
         OPERATIONS[name].from_json(params)
         shape = OPERATIONS[name].shape(shapes, params)
-        # One array a sample and one for all samples: only at the same rank, or behind the batch's axis, do they fit.
-        ranks = {len(s) for s, a in zip(shapes, (a for a in inputs if a is not None), strict=True) if isinstance(a, int)}
-        if name in ("add", "sub", "mul") and ranks != {len(shape)}:
+        # A value of fewer axes would have the batch's where the other has its first.
+        fewer = any(isinstance(a, int) and len(s) < len(shape) for a, s in zip(inputs, shapes, strict=False))
+        if name in ("add", "sub", "mul") and fewer:
             raise ValueError(f"node {number} stretches what is no constant")
     else:
         raise ValueError(f"node {number}: no operation is named {name!r}")
