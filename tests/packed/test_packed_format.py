@@ -110,7 +110,7 @@ def test_any_hdf5_library_reads_the_file(path, network):
 
 
 def by_hand():
-    """The file of a linear layer of two outputs, ternary, as the format's description says and tinyq.packed does not."""
+    """A ternary linear layer of two outputs, as the format's description says and not as tinyq.packed writes it."""
     graph = ('{"input_shape":[5],"nodes":[{"inputs":[-1],"operation":"product",'
              '"params":{"options":null,"relu":false},"shape":[2],'
              '"weight":{"shape":[2,5],"tensor":"fc"}}],'

@@ -31,10 +31,6 @@ class Sizes:
     weights: int
     arena: int
 
-    def __str__(self):
-        """For people."""
-        return f"flash {self.flash} bytes ({self.weights} of weights), arena {self.arena} bytes"
-
 
 def export(program: Program, packed: Packed, folder, name: str, samples=None, pixels=None) -> Sizes:
     """Write NAME.h, NAME.c, NAME_selftest.c and the runtime into a folder, made where it is missing.
