@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 from networks import packed
 from small_models import MODELS, small
 
-from tinyq.packed.c_arena import Life, arena, offsets
+from tinyq.packed.arena import Life, offsets
+from tinyq.packed.c_arena import arena
 from tinyq.packed.c_entry import entry
 from tinyq.packed.lower import lower
 

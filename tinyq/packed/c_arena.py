@@ -1,25 +1,12 @@
-"""Where each value of a program lies in one block of memory: two that are needed at once never overlap."""
+"""Where each value of a program lies in C, in elements; some operations overwrite what they read last."""
 import math
-from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
+from tinyq.packed.arena import Life, offsets
 from tinyq.packed.program import Add, Clip, Product, Program, Reshape
 
 # What an operation may overwrite: each element of its output depends on the same one there, and on no other.
 OVERWRITTEN = {Add: ("x", "added"), Clip: ("x",), Product: ("added",)}
-
-
-@dataclass(frozen=True)
-class Life:
-    """`size` elements, from the operation `first` that writes them to `last`, the last that reads them."""
-
-    size: int
-    first: int
-    last: int
-
-    def meets(self, other) -> bool:
-        """Whether both are needed at some time."""
-        return self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True)
@@ -44,19 +31,6 @@ def arena(operations, program: Program, outside) -> Arena:
     at = offsets(lives)
     return Arena({value: at[first] for value, first in home.items() if first in lives},
                  max((at[first] + life.size for first, life in lives.items()), default=0))
-
-
-def offsets(lives: Mapping[Hashable, Life]) -> dict[Hashable, int]:
-    """Where each begins: the largest first, each at the lowest place that those alive with it leave free."""
-    placed = {}
-    for name, life in sorted(lives.items(), key=lambda item: (-item[1].size, item[1].first)):
-        start = 0
-        for at, size in sorted((at, lives[other].size) for other, at in placed.items() if life.meets(lives[other])):
-            if at - start >= life.size:
-                break
-            start = max(start, at + size)
-        placed[name] = start
-    return placed
 
 
 def _last_reads(operations, result):

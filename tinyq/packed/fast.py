@@ -5,7 +5,7 @@ import numpy as np
 
 from tinyq.kernels import integer, integer_product
 from tinyq.kernels.integer_levels import pack_levels
-from tinyq.packed.arena import offsets
+from tinyq.packed.arena import batch_offsets
 from tinyq.packed.plain import integer_levels
 from tinyq.packed.program import Product, Program
 
@@ -72,7 +72,7 @@ class _Run:
         self.network, self.program, self.state = network, network.program, state
         n, threads = state
         self.n = n
-        places, size = offsets(self.program, n, ALIGNMENT)
+        places, size = batch_offsets(self.program, n, ALIGNMENT)
         self.arena = np.zeros(size + integer_product.SLACK + ALIGNMENT, np.uint8)
         self.start = -self.arena.ctypes.data % ALIGNMENT
         self.codes = {value: self._codes(value, at) for value, at in places.items()}
