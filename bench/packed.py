@@ -3,6 +3,7 @@
     pip install torch==2.13.0 onnx onnxscript onnxruntime && pip install --no-deps torchvision==0.28.0
     python bench/packed.py [--networks resnet18 resnet50 alexnet googlenet] [--batch 1 16] [--threads 2] [--rounds 9]
     TINYQ_ISA=avx2 python bench/packed.py                       # another instruction set
+    python bench/packed.py --fc6                                # AlexNet's largest layer alone, beside NumPy
 
 Each side has a process of its own; they take turns. Peers: PyTorch float32, ONNX Runtime float32, and ONNX Runtime int8
 (quant_pre_process, then static quantisation, QDQ, unsigned activations, signed weights a channel, calibrated on the
@@ -168,6 +169,38 @@ def report(name, batch, args, folder):
               f"{len(ratios)} rounds)", flush=True)
 
 
+def report_fc6(args):
+    """AlexNet's fc6 alone, 9216 to 4096, ternary, one sample, beside NumPy's product of the same matrix in float32."""
+    import time
+
+    from tinyq import nn
+    from tinyq.packed.network import PackedNetwork, calibrated
+    from tinyq.packed.pack import pack
+    from tinyq.streams import Streams
+
+    kernels.set_threads(args.threads)
+    layer = nn.Sequential(nn.Linear(9216, 4096, bias=False)).initialise(Streams(0))
+    weight = layer[0].weight
+    weight.view = LevelView(parse("ternary"), np.float32(np.abs(weight.data).mean(dtype=np.float64)))
+    weight.data[...] = weight.view.shown(weight.data)
+    x = np.abs(Streams(1).key("x").normal((1, 9216))).astype(np.float32)
+    packed = calibrated(pack(layer, (9216,), {}), [x])
+    calls = {"NumPy": lambda: weight.data @ x[0],
+             **{kind: (lambda network: lambda: network(x))(PackedNetwork(packed, kind)) for kind in OURS}}
+    times = {name: [] for name in calls}
+    for _ in range(10 * args.rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    print(f"fc6 batch 1, ternary: NumPy float32 {1e3 * statistics.median(times['NumPy']):.2f} ms")
+    for kind in OURS:
+        gains = [a / b for a, b in zip(times["NumPy"], times[kind], strict=True)]
+        low, middle, high = statistics.quantiles(gains, n=4)
+        print(f"    {LABELS[kind]:16} {1e3 * statistics.median(times[kind]):.2f} ms, {middle:.1f} times as fast "
+              f"(quartiles {low:.1f} to {high:.1f}, {len(gains)} rounds)", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="*", default=["resnet18", "resnet50", "alexnet", "googlenet"])
@@ -175,6 +208,7 @@ def main():
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 16])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--fc6", action="store_true", help="AlexNet's largest layer alone, beside NumPy")
     parser.add_argument("--serve", nargs=4, metavar=("SIDE", "NETWORK", "BATCH", "FOLDER"), help="be one side")
     args = parser.parse_args()
     if args.serve:
@@ -183,11 +217,13 @@ def main():
     from tinyq.kernels.dots import ISA
 
     print(f"{machine()}; {args.threads} threads; integer kernels: {ISA.name if ISA else 'NumPy'}; {CLASSES} classes")
-    for name in args.networks:
+    for name in [] if args.fc6 else args.networks:
         with tempfile.TemporaryDirectory() as folder:
             prepare(name, Path(folder))
             for batch in args.batch:
                 report(name, batch, args, folder)
+    if args.fc6:
+        report_fc6(args)
 
 
 if __name__ == "__main__":
