@@ -27,6 +27,7 @@ class Position:
     seconds: float = 0.0                        # spent training, resumed parts included
     test_accuracy_float: float | None = None
     made_with: dict = field(default_factory=dict)       # settings and data that the bits depend on
+    ledger_head: str | None = None              # of the ledger, when the checkpoint was taken
 
 
 def save(folder, position: Position, states: dict[str, dict]) -> Path:
