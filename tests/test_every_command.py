@@ -10,6 +10,7 @@ MISTAKES = {
     "summary": ("none.h5", 65),
     "data": ("fetch mnst", 2),
     "doctor": ("now", 2),
+    "audit": ("verify none", 65),
 }
 
 

@@ -98,7 +98,9 @@ class OfRPR(_OfLevels):
         """Of the latents and the optimiser's memory of them, with everything relaxed left out."""
         arrays = []
         for layer, keep in zip(self.layers, self._keep, strict=True):
-            memory = self.method.optimizer_.memory_of(layer.parameter)
+            optimizer = self.method.optimizer_
+            memory = optimizer.memory_of(layer.parameter) or [np.zeros_like(layer.parameter.data)
+                                                              for _ in optimizer.arrays]
             arrays += [a.reshape(-1).view(np.uint32) & keep for a in (layer.parameter.data, *memory)]
         return self._root(arrays)
 

@@ -1,6 +1,6 @@
 """The observer that keeps the ledger: a record of every step, of digests and figures, on its way to the disk."""
 import hashlib
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from tinyq.audit.digests import KINDS, digest_of
@@ -19,7 +19,7 @@ class Recorder(Observer):
 
     def __init__(self, kind: str, keep):
         """kind: of digests, a key of digests.KINDS."""
-        self.kind, self.keep, self._ops = kind, keep, KINDS[kind]()
+        self.kind, self.keep, self._ops, self._pulls = kind, keep, KINDS[kind](), KINDS[kind]()
 
     def begin(self, job, folder, position):
         """Remember what the run works on."""
@@ -36,37 +36,53 @@ class Recorder(Observer):
                        "method": type(phase.method).__name__, "optimizer": type(phase.optimizer).__name__,
                        "tensors": {name: list(p.shape) for name, p in self.parameters.items()},
                        "buffers": {name: list(array.shape) for name, array in self.buffers.items()},
+                       "constrained": [name for name, p in self.parameters.items() if p.view is not None],
                        **self._weights(), "figures": figures})
 
     @contextmanager
     def step(self, phase, position, batches):
-        """Digest what every primitive makes while the method works, then gradients and weights."""
-        with tape.traced(self._note) if isinstance(phase.method, GradientMethod) else nullcontext():
+        """Digest what every primitive and every pull makes while the method works, then gradients and weights."""
+        if isinstance(phase.method, GradientMethod):
+            with tape.traced(self._note), tape.traced_pulls(self._note_pull):
+                yield
+        else:
             yield
         where = {"record": "step", "step": position.steps + 1, "phase": phase.name,
                  "epoch": phase.first_epoch + position.epoch, "batch": position.batch,
                  "lr": [group["lr"].hex() for group in phase.optimizer.groups]}
         ids = digest_of(self.kind, [a for batch in batches for a in (batch.indices, batch.y)])
         x = digest_of(self.kind, [batch.x for batch in batches])
-        self.keep({**where, "ids": ids.root, "x": x.root, **self._on_the_way(phase.method), **self._weights(),
+        skipped = self._skipped(position, batches)
+        self.keep({**where, **({"skipped": skipped} if skipped else {}), "ids": ids.root, "x": x.root, **self._on_the_way(phase.method), **self._weights(),
                    "figures": self.figures.step()})
 
     def end_epoch(self, phase, position, figures):
         """The figures of the epoch, and those that the method goes on with."""
         shown = {key: value.hex() if isinstance(value, float) else value for key, value in figures.items()}
         self.keep({"record": "epoch", "phase": phase.name, "epoch": phase.first_epoch + position.epoch,
-                   "step": position.steps, "measured": shown, "skipped": self.job.bundle.skipped,
+                   "step": position.steps, "measured": shown,
                    **self._weights(), "figures": self.figures.epoch()})
 
-    def _note(self, primitive, inputs, params, y):
-        self._ops.add(y)
+    def _note(self, primitive, inputs, params, output):
+        self._ops.add(output.data)
+
+    def _note_pull(self, node, position, g, gx):
+        self._pulls.add(gx)
+
+    def _skipped(self, position, batches):
+        """How many samples of these batches could not be read."""
+        loader = self.job.loader
+        most = min(len(loader.dataset) - position.batch * loader.batch_size, len(batches) * loader.batch_size)
+        return max(0, most - sum(len(batch.y) for batch in batches))
 
     def _on_the_way(self, method):
         """Of what every primitive made and of the gradients; nothing for a method that has none."""
         if not isinstance(method, GradientMethod):
             return {}
-        ops, g = self._ops.take(), digest_of(self.kind, [p.grad for p in self.parameters.values()])
-        return {"ops": ops.root, "ops_of": ops.leaves, "g": g.root, "g_of": g.leaves}
+        ops, pulls = self._ops.take(), self._pulls.take()
+        g = digest_of(self.kind, [p.grad for p in self.parameters.values()])
+        return {"ops": ops.root, "ops_of": ops.leaves, "pulls": pulls.root, "pulls_of": pulls.leaves,
+                "g": g.root, "g_of": g.leaves}
 
     def _weights(self):
         arrays = [p.data for p in self.parameters.values()]

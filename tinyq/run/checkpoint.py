@@ -55,6 +55,11 @@ def load_newest(folder) -> tuple[Position, dict[str, dict], list[str]]:
     raise BadInput(f"{folder}: no checkpoint to resume from" + "".join(f"; {c}" for c in complaints))
 
 
+def load(path) -> tuple[Position, dict[str, dict]]:
+    """(position, states) of one checkpoint; BadInput where it is damaged."""
+    return _load(path)
+
+
 def any_in(folder) -> bool:
     """Whether the folder, which need not exist, holds a checkpoint."""
     return bool(_checkpoints(folder))
