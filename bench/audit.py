@@ -2,8 +2,9 @@
 
     python bench/audit.py [--networks lenet alexnet resnet18] [--threads 2] [--pairs 15]
 
-One step of plain backprop (forward, backward, SGD with momentum) in each of two processes; the ratio is of times in one
-round. Sealing digests the input, what every primitive and every pull makes, gradients and weights, and writes the record.
+One step of plain backprop (forward, backward, SGD with momentum) in each of two processes; the ratio is of times in
+one round. Sealing digests the input, what every primitive and every pull makes, gradients and weights, and writes the
+record.
 """
 import argparse
 import statistics
@@ -76,7 +77,8 @@ def main():
             extra = statistics.median(1e3 * (ours - without) for ours, without in measured)
             print(f"{name:10} batch {NETWORKS[name][0]}  {audit:6} {found['ours_ms']:8.2f} ms   off "
                   f"{found['peer_ms']:8.2f} ms   {extra:+.2f} ms, {found['ratio'] - 1:+.1%} "
-                  f"(quartiles {found['low'] - 1:+.1%} to {found['high'] - 1:+.1%}, {found['pairs']} rounds)", flush=True)
+                  f"(quartiles {found['low'] - 1:+.1%} to {found['high'] - 1:+.1%}, {found['pairs']} rounds)",
+                  flush=True)
     return None
 
 

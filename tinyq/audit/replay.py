@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyq.audit.capture import Capture
 from tinyq.audit.ledger import FIXED
 from tinyq.audit.rerun import Enough, Source, rerun
 from tinyq.audit.seal import Recorder
 from tinyq.audit.trace import Trace
-from tinyq.autodiff import tape
 from tinyq.errors import AuditMismatch, UsageError
 
 
@@ -22,11 +22,11 @@ class Replayed:
     records: int                        # and records of phases and epochs
 
 
-def replay(source: Source, steps, dump=None) -> Replayed:
+def replay(source: Source, steps, examine=None) -> Replayed:
     """Repeat these steps from the nearest checkpoints and compare all records on the way.
 
-    dump: a function of (step number) that gives an Observer to stand beside, or None. AuditMismatch for the first step
-    that differs, with the tensor and the primitive.
+    examine(Captured) is called with everything of each of these steps, before it is compared. AuditMismatch for the
+    first step that differs, with the tensor and the primitive.
     """
     lines, starts = source.lines(), source.checkpoints()
     steps = sorted(set(steps))
@@ -34,7 +34,7 @@ def replay(source: Source, steps, dump=None) -> Replayed:
     steps_done = records = 0
     for start, wanted in _segments(starts, steps).items():
         kind = lines[0].record["digests"]
-        comparison = _Comparison(kind, _fixed_after(lines, start), wanted[-1], dump)
+        comparison = _Comparison(kind, _fixed_after(lines, start), wanted, examine)
         rerun(source, starts[start], comparison)
         steps_done, records = steps_done + comparison.steps, records + comparison.others
     return Replayed(steps, steps_done, records)
@@ -57,7 +57,7 @@ def refuse_unknown(lines, steps) -> None:
     unknown = sorted(set(steps) - set(known))
     if unknown or not steps:
         what = f"step {unknown[0]} is not on record" if unknown else "no step is named"
-        raise UsageError(f"{what}; the ledger has {'steps %d to %d' % (known[0], known[-1]) if known else 'none'}")
+        raise UsageError(f"{what}; " + (f"the ledger has steps {known[0]} to {known[-1]}" if known else "it has none"))
 
 
 def _segments(starts, steps):
@@ -83,30 +83,28 @@ def _fixed_after(lines, start):
 class _Comparison(Recorder):
     """Holds each record that the repeated run makes against the one in the ledger."""
 
-    def __init__(self, kind, expected, last, dump):
+    def __init__(self, kind, expected, wanted, examine):
         super().__init__(kind, self._compare)
-        self.expected, self.last, self.dump = expected, last, dump
+        self.expected, self.wanted, self.last, self.examine = expected, set(wanted), wanted[-1], examine
         self.steps = self.others = 0
 
     @contextmanager
     def step(self, phase, position, batches):
-        """Remember which primitives the step goes through."""
-        self.trace = Trace(self.parameters)
-        beside = self.dump(position.steps + 1, self) if self.dump else None
-        if beside:
-            with beside.step(phase, position, batches), super().step(phase, position, batches):
-                yield
-        else:
-            with super().step(phase, position, batches):
-                yield
+        """Remember what the step goes through: all of it where it is wanted, else only which primitives."""
+        wanted = self.examine is not None and position.steps + 1 in self.wanted
+        self.trace = (Capture if wanted else Trace)(self.job.model, phase.optimizer)
+        with super().step(phase, position, batches):
+            yield
+            if wanted:
+                self.examine(self.trace.finished(phase, position, batches))
 
     def _note(self, primitive, inputs, params, output):
         super()._note(primitive, inputs, params, output)
         self.trace.note(primitive, inputs, params, output)
 
-    def _note_pull(self, node, position, g, gx):
-        super()._note_pull(node, position, g, gx)
-        self.trace.note_pull(node, position, g, gx)
+    def _note_pull(self, node, position, parent, g, gx):
+        super()._note_pull(node, position, parent, g, gx)
+        self.trace.note_pull(node, position, parent, g, gx)
 
     def _compare(self, record):
         if not self.expected:

@@ -53,8 +53,8 @@ class Recorder(Observer):
         ids = digest_of(self.kind, [a for batch in batches for a in (batch.indices, batch.y)])
         x = digest_of(self.kind, [batch.x for batch in batches])
         skipped = self._skipped(position, batches)
-        self.keep({**where, **({"skipped": skipped} if skipped else {}), "ids": ids.root, "x": x.root, **self._on_the_way(phase.method), **self._weights(),
-                   "figures": self.figures.step()})
+        self.keep({**where, **({"skipped": skipped} if skipped else {}), "ids": ids.root, "x": x.root,
+                   **self._on_the_way(phase.method), **self._weights(), "figures": self.figures.step()})
 
     def end_epoch(self, phase, position, figures):
         """The figures of the epoch, and those that the method goes on with."""
@@ -66,7 +66,7 @@ class Recorder(Observer):
     def _note(self, primitive, inputs, params, output):
         self._ops.add(output.data)
 
-    def _note_pull(self, node, position, g, gx):
+    def _note_pull(self, node, position, parent, g, gx):
         self._pulls.add(gx)
 
     def _skipped(self, position, batches):

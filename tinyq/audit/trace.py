@@ -22,10 +22,10 @@ class Call:
 class Trace:
     """The calls of a step; parameters are known by their arrays, also through the view that a method installs."""
 
-    def __init__(self, parameters):
-        """parameters: {dotted name: Parameter}."""
+    def __init__(self, model, optimizer):
+        """Nothing was called yet."""
         self.calls, self.pulls = [], []
-        self._names = {id(p.data): name for name, p in parameters.items()}
+        self._names = {id(p.data): name for name, p in model.named_parameters()}
         self._nodes, self._kept = {}, []        # arrays are kept while their ids are used
 
     def note(self, primitive, inputs, params, output):
@@ -39,7 +39,7 @@ class Trace:
         if output.node is not None:
             self._nodes[output.node] = self.calls[-1]
 
-    def note_pull(self, node, position, g, gx):
+    def note_pull(self, node, position, parent, g, gx):
         """What tape.traced_pulls tells."""
         call = self._nodes.get(node)
         self.pulls.append(Call(node.primitive.name, call.about if call else "", call.inputs if call else (),

@@ -121,7 +121,10 @@ def traced(callback):
 
 @contextmanager
 def traced_pulls(callback):
-    """Inside it callback(node, position of the input, g, gradient at that input) is called after every pull."""
+    """Inside it callback(node, position, parent, g, gx) is called after every pull: gx is what it made of g.
+
+    parent: the Node or leaf that is the node's input at `position`.
+    """
     global pull_tracer
     before, pull_tracer = pull_tracer, callback
     try:
@@ -167,7 +170,7 @@ def _pass(node, g, pending, heap):
         if observer:
             observer()
         if pull_tracer:
-            pull_tracer(node, position, g, gx)
+            pull_tracer(node, position, parent, g, gx)
         if parent in pending:
             pending[parent] = kernels.add(pending[parent], gx)
         else:
