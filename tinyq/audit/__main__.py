@@ -84,6 +84,25 @@ def _replay(argv):
           "epochs agree with the ledger in every digest")
 
 
+def _check(argv):
+    parser = _parser("check")
+    parser.add_argument("--step", type=int, metavar="N", help="this step")
+    parser.add_argument("--random", type=int, metavar="K", help="so many steps, drawn anew each time")
+    _machine_flags(parser)
+    arguments = parser.parse_known_and_refuse_others(argv)
+    arguments.first = arguments.last = None
+    from tinyq.audit.check import check
+    from tinyq.audit.replay import replay
+    from tinyq.audit.verdict import as_text, refuse_faults
+
+    source, found = _source(arguments), []
+    replay(source, _steps_wanted(arguments, source.lines()),
+           lambda captured, streams: found.append(check(captured, streams)))
+    for checked in found:
+        print(as_text(checked))
+        refuse_faults(checked, source.folder)
+
+
 def _steps_wanted(arguments, lines):
     from tinyq.audit.replay import random_steps, steps_of
 
@@ -94,7 +113,7 @@ def _steps_wanted(arguments, lines):
             raise UsageError(f"--random {arguments.random}: must be at least 1")
         return random_steps(lines, arguments.random)
     if arguments.first is None and arguments.last is None:
-        raise UsageError("replay: name the steps: --step N, --random K or --from A --to B")
+        raise UsageError("name the steps: --step N or --random K; replay takes --from A --to B too")
     known = steps_of(lines) or [0]
     first = known[0] if arguments.first is None else arguments.first
     last = known[-1] if arguments.last is None else arguments.last
@@ -119,6 +138,7 @@ def _source(arguments):
 COMMANDS = {
     "verify": (_verify, "chain, digests, checkpoints, rules of the method at every step, model"),
     "replay": (_replay, "steps done again with the real data, compared to the bit"),
+    "check": (_check, "a step in float64, with error bounds, differences, and its update taken apart"),
     "show": (_show, "the records, filtered"),
     "head": (_head, "the SHA-256 that stands for every record"),
 }

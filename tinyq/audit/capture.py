@@ -25,6 +25,8 @@ class Captured:
     """A step, all of it. State: {dotted name: array} of parameters and buffers; memory: lists of arrays."""
 
     step: int
+    epoch: int                                      # of the run, and the batch in it
+    batch: int
     phase: object
     batches: list
     model: object
@@ -36,6 +38,12 @@ class Captured:
     memory_before: dict[str, dict]                  # of each parameter: arrays and numbers
     memory_after: dict[str, dict]
     groups: dict[str, dict]                         # the hyper-parameters each parameter was updated with
+    views: dict                                     # of each parameter, as the layers saw it
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether heads beside the network's own add to its loss."""
+        return sum(a.primitive.name == "softmax_cross_entropy" for a in self.applications) > len(self.batches)
 
 
 class Capture(Trace):
@@ -47,6 +55,7 @@ class Capture(Trace):
         self.model, self.optimizer = model, optimizer
         self._parameters = dict(model.named_parameters())
         self._before, self._memory = model.state_dict(), self._memories()
+        self._views = {}
         self._live = {id(p.data): self._before[name] for name, p in self._parameters.items()}
         self._groups = {name: {k: v for k, v in group.items() if k != "params"} for group in optimizer.groups
                         for name, p in self._parameters.items() if any(p is q for q in group["params"])}
@@ -55,6 +64,7 @@ class Capture(Trace):
     def note(self, primitive, inputs, params, output):
         """Keep the application."""
         super().note(primitive, inputs, params, output)
+        self._views = self._views or {name: p.view for name, p in self._parameters.items()}
         kept = tuple(self._live.get(id(a), a) for a in inputs)
         name = f"{primitive.name} of {self.calls[-1].about}" if self.calls[-1].about else primitive.name
         self._applications.append(Application(name, primitive, kept, params, output.data))
@@ -78,10 +88,11 @@ class Capture(Trace):
         self._close_backward()
         names = {p: name for name, p in self._parameters.items()}
         return Captured(
-            position.steps + 1, phase, batches, self.model, self._applications,
+            position.steps + 1, phase.first_epoch + position.epoch, position.batch, phase, batches, self.model,
+            self._applications,
             {names[p]: g for p, g in self._sums.items() if p in names},
             {name: p.grad.copy() for name, p in self._parameters.items() if p.grad is not None},
-            self._before, self.model.state_dict(), self._memory, self._memories(), self._groups)
+            self._before, self.model.state_dict(), self._memory, self._memories(), self._groups, self._views)
 
     def _close_backward(self):
         for leaf, gradient in self._arriving.items():

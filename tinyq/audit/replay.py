@@ -25,8 +25,8 @@ class Replayed:
 def replay(source: Source, steps, examine=None) -> Replayed:
     """Repeat these steps from the nearest checkpoints and compare all records on the way.
 
-    examine(Captured) is called with everything of each of these steps, before it is compared. AuditMismatch for the
-    first step that differs, with the tensor and the primitive.
+    examine(Captured, streams) is called with everything of each of these steps, before it is compared. AuditMismatch
+    for the first step that differs, with the tensor and the primitive.
     """
     lines, starts = source.lines(), source.checkpoints()
     steps = sorted(set(steps))
@@ -95,8 +95,11 @@ class _Comparison(Recorder):
         self.trace = (Capture if wanted else Trace)(self.job.model, phase.optimizer)
         with super().step(phase, position, batches):
             yield
-            if wanted:
-                self.examine(self.trace.finished(phase, position, batches))
+
+    def after_step(self, phase, position, batches):
+        """Have the step examined where that is wanted."""
+        if isinstance(self.trace, Capture):
+            self.examine(self.trace.finished(phase, position, batches), self.job.streams)
 
     def _note(self, primitive, inputs, params, output):
         super()._note(primitive, inputs, params, output)

@@ -47,6 +47,7 @@ class Recorder(Observer):
                 yield
         else:
             yield
+        self.after_step(phase, position, batches)
         where = {"record": "step", "step": position.steps + 1, "phase": phase.name,
                  "epoch": phase.first_epoch + position.epoch, "batch": position.batch,
                  "lr": [group["lr"].hex() for group in phase.optimizer.groups]}
@@ -55,6 +56,9 @@ class Recorder(Observer):
         skipped = self._skipped(position, batches)
         self.keep({**where, **({"skipped": skipped} if skipped else {}), "ids": ids.root, "x": x.root,
                    **self._on_the_way(phase.method), **self._weights(), "figures": self.figures.step()})
+
+    def after_step(self, phase, position, batches):
+        """Between the step and its record."""
 
     def end_epoch(self, phase, position, figures):
         """The figures of the epoch, and those that the method goes on with."""
