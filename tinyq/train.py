@@ -25,7 +25,7 @@ def train(argv: list[str]) -> None:
         return None
     from tinyq.audit import observer_for
 
-    _report(*session.start(resolved, observer_for(resolved.config.audit)))
+    _report(*session.start(resolved, observer_for(resolved.config)))
     return None
 
 

@@ -19,7 +19,8 @@ METHODS = {
 def train(folder, method="cbp", audit="seal", **changes):
     """The result of a run of a method in this folder."""
     settings = {**METHODS[method], "audit": audit, **changes, "output": str(folder)}
-    return session.start(resolve(settings), observer_for(audit))[0]
+    resolved = resolve(settings)
+    return session.start(resolved, observer_for(resolved.config))[0]
 
 
 def resume(folder, **changes):

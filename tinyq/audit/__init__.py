@@ -4,10 +4,10 @@ from tinyq.audit.ledger import head_of
 __all__ = ["head_of", "observer_for"]
 
 
-def observer_for(audit: str):
-    """The observer of a run with this --audit: None for "off"."""
-    if audit == "off":
+def observer_for(config):
+    """The observer that a run's --audit and --audit-every ask for: None for "off"."""
+    if config.audit == "off":
         return None
     from tinyq.audit.seal import Seal
 
-    return Seal(audit)
+    return Seal(config.audit, config.audit_every)

@@ -73,12 +73,20 @@ def _replay(argv):
     parser.add_argument("--from", dest="first", type=int, metavar="A", help="the steps from this one")
     parser.add_argument("--to", dest="last", type=int, metavar="B", help="up to this one")
     parser.add_argument("--random", type=int, metavar="K", help="so many steps, drawn anew each time")
+    parser.add_argument("--dump", metavar="FILE.h5", help="write every activation, gradient and part of the update of "
+                        "the one step that is named")
     _machine_flags(parser)
     arguments = parser.parse_known_and_refuse_others(argv)
+    if arguments.dump and arguments.step is None:
+        raise UsageError("--dump: name one step with --step N")
+    from tinyq.audit import dump
     from tinyq.audit.replay import replay
 
     source = _source(arguments)
-    done = replay(source, _steps_wanted(arguments, source.lines()))
+    examine = (lambda captured, _: dump.write(arguments.dump, captured)) if arguments.dump else None
+    done = replay(source, _steps_wanted(arguments, source.lines()), examine)
+    if arguments.dump:
+        print(f"written: {arguments.dump}")
     print(f"steps {', '.join(map(str, done.wanted[:20]))}{' ...' if len(done.wanted) > 20 else ''}")
     print(f"replayed: {done.compared} steps, those on the way included, and {done.records} records of phases and "
           "epochs agree with the ledger in every digest")
@@ -95,12 +103,13 @@ def _check(argv):
     from tinyq.audit.replay import replay
     from tinyq.audit.verdict import as_text, refuse_faults
 
-    source, found = _source(arguments), []
-    replay(source, _steps_wanted(arguments, source.lines()),
-           lambda captured, streams: found.append(check(captured, streams)))
-    for checked in found:
-        print(as_text(checked))
-        refuse_faults(checked, source.folder)
+    def examine(captured, streams):
+        found = check(captured, streams)
+        print(as_text(found), flush=True)
+        refuse_faults(found, arguments.run, captured)
+
+    source = _source(arguments)
+    replay(source, _steps_wanted(arguments, source.lines()), examine)
 
 
 def _steps_wanted(arguments, lines):

@@ -114,8 +114,9 @@ def _partition(captured):
             yield f"{name}: {np.count_nonzero(frozen)} of {frozen.size} entries are frozen at a fraction of {fraction}"
         if (captured.before[name] != captured.after[name])[frozen].any():
             yield f"{name}: a frozen weight moved"
-        for key, value in captured.memory_before[name].items():
-            if np.ndim(value) and (value != captured.memory_after[name][key])[frozen].any():
+        for key, value in captured.memory_after[name].items():
+            before = captured.memory_before[name].get(key, np.zeros_like(value))    # before its first step: nothing
+            if np.ndim(value) and (value != before)[frozen].any():
                 yield f"{name}: the {key} of a frozen weight moved"
         level_set = layer.unit_view.level_set
         shown = {a.name.partition(" of ")[2]: a.output for a in _applied(captured, "part_frozen")}

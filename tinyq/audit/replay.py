@@ -1,6 +1,5 @@
 """Steps done again with the real data, every digest held against its record; the first difference is named."""
 import secrets
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,31 +82,18 @@ def _fixed_after(lines, start):
 class _Comparison(Recorder):
     """Holds each record that the repeated run makes against the one in the ledger."""
 
-    def __init__(self, kind, expected, wanted, examine):
+    def __init__(self, kind, expected, wanted, examiner):
         super().__init__(kind, self._compare)
-        self.expected, self.wanted, self.last, self.examine = expected, set(wanted), wanted[-1], examine
+        self.expected, self.wanted, self.last, self.examiner = expected, set(wanted), wanted[-1], examiner
         self.steps = self.others = 0
 
-    @contextmanager
-    def step(self, phase, position, batches):
-        """Remember what the step goes through: all of it where it is wanted, else only which primitives."""
-        wanted = self.examine is not None and position.steps + 1 in self.wanted
-        self.trace = (Capture if wanted else Trace)(self.job.model, phase.optimizer)
-        with super().step(phase, position, batches):
-            yield
+    def tracing(self, step):
+        """All that the step goes through where it is to be examined, else only which primitives."""
+        return Capture if self.examiner is not None and step in self.wanted else Trace
 
-    def after_step(self, phase, position, batches):
-        """Have the step examined where that is wanted."""
-        if isinstance(self.trace, Capture):
-            self.examine(self.trace.finished(phase, position, batches), self.job.streams)
-
-    def _note(self, primitive, inputs, params, output):
-        super()._note(primitive, inputs, params, output)
-        self.trace.note(primitive, inputs, params, output)
-
-    def _note_pull(self, node, position, parent, g, gx):
-        super()._note_pull(node, position, parent, g, gx)
-        self.trace.note_pull(node, position, parent, g, gx)
+    def examine(self, captured):
+        """Hand the step on."""
+        self.examiner(captured, self.job.streams)
 
     def _compare(self, record):
         if not self.expected:

@@ -3,15 +3,21 @@ import hashlib
 from contextlib import contextmanager
 from pathlib import Path
 
+from tinyq.audit import dump
+from tinyq.audit.capture import Capture
+from tinyq.audit.check import check
 from tinyq.audit.digests import KINDS, digest_of
 from tinyq.audit.environment import environment
 from tinyq.audit.figures import figures_of
 from tinyq.audit.ledger import FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger
+from tinyq.audit.verdict import refuse_faults
 from tinyq.autodiff import tape
 from tinyq.errors import Diverged
 from tinyq.methods import GradientMethod
 from tinyq.run.folder import CONFIG_FILE
 from tinyq.run.observer import Observer
+
+STEPS = "steps"                         # folder of the arrays that --audit full keeps
 
 
 class Recorder(Observer):
@@ -42,12 +48,15 @@ class Recorder(Observer):
     @contextmanager
     def step(self, phase, position, batches):
         """Digest what every primitive and every pull makes while the method works, then gradients and weights."""
+        kind = self.tracing(position.steps + 1)
+        self.trace = kind(self.job.model, phase.optimizer) if kind else None
         if isinstance(phase.method, GradientMethod):
             with tape.traced(self._note), tape.traced_pulls(self._note_pull):
                 yield
         else:
             yield
-        self.after_step(phase, position, batches)
+        if isinstance(self.trace, Capture):
+            self.examine(self.trace.finished(phase, position, batches))
         where = {"record": "step", "step": position.steps + 1, "phase": phase.name,
                  "epoch": phase.first_epoch + position.epoch, "batch": position.batch,
                  "lr": [group["lr"].hex() for group in phase.optimizer.groups]}
@@ -57,8 +66,12 @@ class Recorder(Observer):
         self.keep({**where, **({"skipped": skipped} if skipped else {}), "ids": ids.root, "x": x.root,
                    **self._on_the_way(phase.method), **self._weights(), "figures": self.figures.step()})
 
-    def after_step(self, phase, position, batches):
-        """Between the step and its record."""
+    def tracing(self, step):
+        """Trace or Capture, to be filled while this step is made; None for neither."""
+        return None
+
+    def examine(self, captured):
+        """A step that was captured is over; its record comes next."""
 
     def end_epoch(self, phase, position, figures):
         """The figures of the epoch, and those that the method goes on with."""
@@ -69,9 +82,13 @@ class Recorder(Observer):
 
     def _note(self, primitive, inputs, params, output):
         self._ops.add(output.data)
+        if self.trace:
+            self.trace.note(primitive, inputs, params, output)
 
     def _note_pull(self, node, position, parent, g, gx):
         self._pulls.add(gx)
+        if self.trace:
+            self.trace.note_pull(node, position, parent, g, gx)
 
     def _skipped(self, position, batches):
         """How many samples of these batches could not be read."""
@@ -97,10 +114,10 @@ class Recorder(Observer):
 class Seal(Recorder):
     """Writes the records of a run to its ledger."""
 
-    def __init__(self, kind: str):
-        """Nothing is opened yet."""
+    def __init__(self, kind: str, every: int = 0):
+        """Check every so many steps, 0 for none; nothing is opened yet."""
         super().__init__(kind, self._add)
-        self.ledger = None
+        self.ledger, self.every = None, every
 
     @property
     def head(self):
@@ -111,7 +128,7 @@ class Seal(Recorder):
         """Open the ledger, or go on with it behind the checkpoint the run is resumed from."""
         super().begin(job, folder, position)
         self.ledger = Ledger(self.folder / LEDGER_FILE, position.ledger_head, position.steps > 0)
-        self._steps, self._old = position.steps, len(self.ledger.expected)
+        self._old = len(self.ledger.expected)
         if self.ledger.head == NOTHING_BEFORE:
             self._add({"record": "begin", "format": FORMAT, "digests": self.kind, "step": position.steps,
                        "environment": environment(), "config_sha256": _sha256(self.folder / CONFIG_FILE),
@@ -124,6 +141,12 @@ class Seal(Recorder):
     def begin_phase(self, phase, position, resumed):
         """Recorded unless it is resumed, or if this ledger knows nothing of it."""
         super().begin_phase(phase, position, resumed and self.ledger.records > 1)
+        if self.kind == "full" and isinstance(phase.method, GradientMethod):
+            size = dump.expected_bytes(self.job, phase) / 2**20
+            steps = phase.epochs * -(-len(self.job.loader) // self.job.config.accumulate)
+            steps = min(steps, (self.job.config.max_steps or steps))
+            print(f"--audit full: {phase.name} keeps about {size:,.1f} MiB a step, {size * steps / 1024:,.1f} GiB for "
+                  f"{steps:,} steps, in {self.folder / STEPS}", flush=True)
 
     @contextmanager
     def step(self, phase, position, batches):
@@ -134,6 +157,21 @@ class Seal(Recorder):
         except Diverged as error:
             self._add({"record": "exception", "step": position.steps + 1, "what": str(error)})
             raise
+
+    def tracing(self, step):
+        """Everything, where the step is to be checked or kept."""
+        return Capture if self.kind == "full" or self._is_checked(step) else None
+
+    def examine(self, captured):
+        """Keep the step's arrays, check it; AuditMismatch, with a bundle left behind, where a fault is found."""
+        path = self.folder / STEPS / f"step-{captured.step:09d}.h5"
+        if self.kind == "full":
+            dump.write(path, captured)
+        if self._is_checked(captured.step):
+            found = check(captured, self.job.streams)
+            self._add({"record": "check", "step": captured.step, "counts": found.counts, "faults": found.faults,
+                       "surrogates": found.surrogates, "closest": found.closest})
+            refuse_faults(found, self.folder, captured)
 
     def saved(self, path, position):
         """The SHA-256 of the file; records so far are on the disk before."""
@@ -153,6 +191,9 @@ class Seal(Recorder):
         if self.ledger is not None:
             self.ledger.sync()
             self.ledger.close()
+
+    def _is_checked(self, step):
+        return self.every and step % self.every == 0
 
     def _add(self, record):
         self.ledger.add(record)

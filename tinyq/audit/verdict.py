@@ -1,9 +1,13 @@
 """What a check of a step found, for people: its counts, its surrogates, the norms of the update's parts, its faults."""
+from pathlib import Path
+
+from tinyq.audit import dump
 from tinyq.errors import AuditMismatch
 from tinyq.run.table import table
 
 PARTS = ("true", "surrogate", "constraint", "clip", "decay", "momentum", "step", "projection")
 SHOWN_FAULTS, SHOWN_KINKS = 5, 3
+BUNDLES = "audit"                       # folder of what is needed to look at a step that failed its check
 
 
 def as_text(checked) -> str:
@@ -26,8 +30,13 @@ def as_text(checked) -> str:
     return "\n".join(lines)
 
 
-def refuse_faults(checked, run) -> None:
-    """AuditMismatch, naming them, if there are faults."""
+def refuse_faults(checked, run, captured=None) -> None:
+    """AuditMismatch, naming them, if there are faults; a Captured step is left as a bundle in the run folder."""
     if checked.faults:
+        bundle = ""
+        if captured is not None:
+            path = Path(run) / BUNDLES / f"step-{checked.step:09d}.h5"
+            dump.write(path, captured, faults="; ".join(checked.faults))
+            bundle = f"; all of the step is in {path}"
         more = f" and {len(checked.faults) - SHOWN_FAULTS} more" if len(checked.faults) > SHOWN_FAULTS else ""
-        raise AuditMismatch(f"{run}: step {checked.step}: {'; '.join(checked.faults[:SHOWN_FAULTS])}{more}")
+        raise AuditMismatch(f"{run}: step {checked.step}: {'; '.join(checked.faults[:SHOWN_FAULTS])}{more}{bundle}")

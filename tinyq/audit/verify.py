@@ -27,6 +27,7 @@ FIELDS = {
     "epoch": {"step": int, "phase": str, "epoch": int, "measured": dict, "w": str, "figures": dict},
     "file": {"step": int, "file": str, "sha256": str}, "end": {"step": int, "weights_sha256": str},
     "resume": {"step": int, "again": int, "head": str, "environment": dict}, "exception": {"step": int, "what": str},
+    "check": {"step": int, "counts": dict, "faults": list},
 }
 
 

@@ -79,6 +79,8 @@ class Config:
     audit: str = option("seal", "what is kept of every step: seal, a line of digests in ledger.jsonl; strong, the same "
                         "with SHA-256; full, its arrays too (many); off", group=RECORD,
                         choices=("seal", "strong", "full", "off"))
+    audit_every: int = option(0, "check every so many steps in float64 while training, as python -m tinyq.audit check "
+                              "does, which takes seconds each; 0: none", group=RECORD, low=0)
     output: str | None = option(None, "run folder (default: runs/ and the next free number)", group=MACHINE)
 
     own: dict = field(default_factory=dict)

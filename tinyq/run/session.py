@@ -41,7 +41,7 @@ def start(resolved: Resolved, observer: Observer | None = None) -> tuple[dict, P
 def resume(folder, changes: dict, observer_for=None) -> tuple[dict, Path]:
     """Go on with a run from its newest whole checkpoint; returns (result, run folder).
 
-    observer_for: from the run's --audit to what is to watch it, or None.
+    observer_for: from the run's configuration to what is to watch it, or None.
     """
     folder = Path(folder)
     for key in changes:
@@ -58,7 +58,7 @@ def resume(folder, changes: dict, observer_for=None) -> tuple[dict, Path]:
             position, states, complaints = Position(made_with=_made_with(job)), None, []
         for complaint in complaints:
             print(f"tinyq: {complaint}; an older checkpoint is used", flush=True)
-        observer = observer_for(job.config.audit) if observer_for else None
+        observer = observer_for(job.config) if observer_for else None
         return _carry_out(job, folder, position, states, observer), folder
 
 
