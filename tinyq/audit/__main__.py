@@ -2,12 +2,14 @@
 import argparse
 import sys
 
-from tinyq.errors import UsageError, did_you_mean, exit_code_of
+from tinyq.errors import AuditMismatch, UsageError, did_you_mean, exit_code_of
 from tinyq.run.flags import Parser
 
 EXAMPLES = """examples:
   python -m tinyq.audit verify runs/digits_cnn-digits-cbp-001      chain, rules, checkpoints, model: are they one?
   python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --random 20
+  python -m tinyq.audit check runs/digits_cnn-digits-cbp-001 --step 1000
+  python -m tinyq.audit report runs/digits_cnn-digits-cbp-001 -o audit.html
   python -m tinyq.audit show runs/digits_cnn-digits-cbp-001 --record epoch
   python -m tinyq.audit head runs/digits_cnn-digits-cbp-001        the SHA-256 that stands for every record
 
@@ -112,6 +114,30 @@ def _check(argv):
     replay(source, _steps_wanted(arguments, source.lines()), examine)
 
 
+def _report(argv):
+    parser = _parser("report")
+    parser.add_argument("-o", "--output", default="audit.html", metavar="FILE.html", help="the page (audit.html)")
+    parser.add_argument("--points", type=int, default=32, metavar="N", help="steps whose figures are shown (32)")
+    parser.add_argument("--checks", type=int, default=2, metavar="N", help="steps that are checked in float64 (2)")
+    _machine_flags(parser)
+    arguments = parser.parse_known_and_refuse_others(argv)
+    if arguments.points < 2 or arguments.checks < 0:
+        raise UsageError("report: --points must be at least 2, --checks at least 0")
+    from tinyq.audit.page import page
+    from tinyq.audit.report import report_of
+    from tinyq.files.atomic import write_text
+
+    found = report_of(_source(arguments), arguments.points, arguments.checks)
+    text = page(found)
+    write_text(arguments.output, text)
+    print(f"written: {arguments.output}, {len(text.encode()) / 1024:,.0f} KiB")
+    for verdict in found.verdicts:
+        print(f"{verdict.what}: {'holds' if verdict.holds else 'FAILS'}: {verdict.found}")
+    failed = [verdict for verdict in found.verdicts if not verdict.holds]
+    if failed:
+        raise AuditMismatch(f"{arguments.run}: {failed[0].what} fails: {failed[0].found}")
+
+
 def _steps_wanted(arguments, lines):
     from tinyq.audit.replay import random_steps, steps_of
 
@@ -148,6 +174,7 @@ COMMANDS = {
     "verify": (_verify, "chain, digests, checkpoints, rules of the method at every step, model"),
     "replay": (_replay, "steps done again with the real data, compared to the bit"),
     "check": (_check, "a step in float64, with error bounds, differences, and its update taken apart"),
+    "report": (_report, "verdicts and series of every tensor as one HTML page"),
     "show": (_show, "the records, filtered"),
     "head": (_head, "the SHA-256 that stands for every record"),
 }

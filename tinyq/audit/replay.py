@@ -21,13 +21,15 @@ class Replayed:
     records: int                        # and records of phases and epochs
 
 
-def replay(source: Source, steps, examine=None) -> Replayed:
+def replay(source: Source, steps, examine=None, from_the_first=False) -> Replayed:
     """Repeat these steps from the nearest checkpoints and compare all records on the way.
 
     examine(Captured, streams) is called with everything of each of these steps, before it is compared. AuditMismatch
-    for the first step that differs, with the tensor and the primitive.
+    for the first step that differs, with the tensor and the primitive. from_the_first: pass over no step, as starting
+    from checkpoints does.
     """
     lines, starts = source.lines(), source.checkpoints()
+    starts = {min(starts): starts[min(starts)]} if from_the_first and starts else starts
     steps = sorted(set(steps))
     refuse_unknown(lines, steps)
     steps_done = records = 0
