@@ -1,4 +1,5 @@
 """Steps done again: equal to the bit, or the first difference is named."""
+import json
 import shutil
 
 import numpy as np
@@ -104,6 +105,14 @@ def test_one_flipped_bit_is_located(where, tmp_path, monkeypatch):
         replay(source, [20])
 
 
+def test_where_arrays_were_kept_the_element_is_named_too(tmp_path, monkeypatch):
+    fault, _ = FLIPS["weight of a product"]
+    says = r"linear of fc1.weight.* element \(0, 4\) of primitives/001 linear of fc1.weight/output was .*, done again"
+    source = trained_with(fault, tmp_path / "run", monkeypatch, audit="full", max_steps=20)
+    with pytest.raises(AuditMismatch, match=says):
+        replay(source, [20])
+
+
 def flipped_pull(patch):
     """One bit of the gradient that reaches the middle layer's output in step 17."""
     calls = iter(range(1, 1_000_000))
@@ -163,3 +172,17 @@ def test_the_command(line, runs, capsys):
 def test_a_wrong_command_line_is_one_line(line, code, runs, capsys):
     assert main(["audit", "replay", str(runs["cbp"][0]), *line.split()]) == code
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_run_of_other_sources_is_replayed_with_a_note(runs, tmp_path, capsys):
+    copy = changed(runs["cbp"][0], tmp_path, 1)
+    text = (copy / "ledger.jsonl").read_text()
+    source = json.loads(text.splitlines()[0])["environment"]["source_sha256"]
+    records = [json.loads(line) for line in text.replace(source, "f" * 64, 1).splitlines()]
+    before, lines = NOTHING_BEFORE, []
+    for record in records:
+        lines.append(encode({k: v for k, v in record.items() if k != "prev"}, before))
+        before = lines[-1].head
+    (copy / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines))
+    assert main(["audit", "replay", str(copy), "--step", "3"]) == 0
+    assert "note: tinyq's sources are not those" in capsys.readouterr().err

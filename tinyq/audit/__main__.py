@@ -164,10 +164,14 @@ def _machine_flags(parser):
 def _source(arguments):
     from pathlib import Path
 
+    from tinyq.audit.environment import differences
     from tinyq.audit.rerun import Source
 
     given = {"threads": arguments.threads, "data_path": arguments.data_path, "model": arguments.model}
-    return Source(Path(arguments.run), {key: value for key, value in given.items() if value is not None})
+    source = Source(Path(arguments.run), {key: value for key, value in given.items() if value is not None})
+    for difference in differences(source.lines()[0].record["environment"]):
+        print(f"tinyq: note: {difference}", file=sys.stderr)
+    return source
 
 
 COMMANDS = {

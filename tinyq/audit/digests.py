@@ -21,11 +21,6 @@ class Digest:
     root: str
     leaves: str
 
-    def differing(self, other_leaves: str) -> list[int]:
-        """Positions of the arrays whose letters are not those of another digest's."""
-        mine, theirs = (np.frombuffer(text.encode(), "S2") for text in (self.leaves, other_leaves))
-        return np.flatnonzero(mine != theirs).tolist() if len(mine) == len(theirs) else []
-
 
 def words_of(array):
     """The array's elements, in C order, as uint32 words (n,); a last word that they do not fill is filled with 0."""

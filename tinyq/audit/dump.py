@@ -35,6 +35,22 @@ def arrays_of(captured) -> dict[str, np.ndarray]:
     return found
 
 
+def first_difference(path, captured) -> str:
+    """The first element, in the order of arrays_of, that differs from a file that `write` made; "" for none."""
+    with hdf5.Reader(path) as file:
+        held = file.read(file.specs(), finite=False)
+    for name, array in arrays_of(captured).items():
+        array, other = np.asarray(array), held.get(name)
+        if other is None or (other.shape, other.dtype) != (array.shape, array.dtype):
+            return f"{name} is not what was kept"
+        wrong = np.flatnonzero((other != array).reshape(-1))
+        if len(wrong):
+            at = tuple(int(i) for i in np.unravel_index(wrong[0], array.shape))
+            return (f"element {at} of {name} was {other[at]!s}, done again {array[at]!s} ({len(wrong)} of {array.size} "
+                    "elements differ)")
+    return ""
+
+
 def expected_bytes(job, phase) -> int:
     """About how many bytes a step of this phase takes: those of a pass of zeros through a copy of the model."""
     model, held = copy.deepcopy(job.model).train(), []

@@ -24,6 +24,17 @@ def environment() -> dict:
             "instruction_set": capability.instruction_set(), "fingerprint": fingerprint()}
 
 
+def differences(recorded: dict) -> list[str]:
+    """What of record 0's environment is otherwise here and may well change bits, a line each."""
+    here, found = environment(), []
+    if recorded.get("fingerprint") != here["fingerprint"]:
+        found.append("the kernels compute other bits here than where the run was made (fingerprint)")
+    if recorded.get("source_sha256") != here["source_sha256"]:
+        found.append(f"tinyq's sources are not those that made the run (tinyq {recorded.get('tinyq')}, "
+                     f"source_sha256 {str(recorded.get('source_sha256'))[:12]})")
+    return found
+
+
 def source_sha256() -> str:
     """Over name and bytes of every Python file of tinyq, models and data."""
     total = hashlib.sha256()

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyq.audit.capture import Capture
+from tinyq.audit.dump import first_difference
 from tinyq.audit.ledger import FIXED
 from tinyq.audit.rerun import Enough, Source, rerun
-from tinyq.audit.seal import Recorder
+from tinyq.audit.seal import STEPS, Recorder
 from tinyq.audit.trace import Trace
 from tinyq.errors import AuditMismatch, UsageError
 
@@ -90,12 +91,18 @@ class _Comparison(Recorder):
         self.steps = self.others = 0
 
     def tracing(self, step):
-        """All that the step goes through where it is to be examined, else only which primitives."""
-        return Capture if self.examiner is not None and step in self.wanted else Trace
+        """All that the step goes through where it is to be examined or was kept, else only which primitives."""
+        self.kept = self.folder / STEPS / f"step-{step:09d}.h5"
+        return Capture if self._is_wanted(step) or self.kept.is_file() else Trace
 
     def examine(self, captured):
         """Hand the step on."""
-        self.examiner(captured, self.job.streams)
+        self.captured = captured
+        if self._is_wanted(captured.step):
+            self.examiner(captured, self.job.streams)
+
+    def _is_wanted(self, step):
+        return self.examiner is not None and step in self.wanted
 
     def _compare(self, record):
         if not self.expected:
@@ -103,7 +110,11 @@ class _Comparison(Recorder):
         expected = self.expected.pop(0)
         differing = [key for key in {**expected, **record} if key != "prev" and expected.get(key) != record.get(key)]
         if differing:
-            raise AuditMismatch(f"step {record['step']}: {self._named(expected, record, differing)}")
+            named = self._named(expected, record, differing)
+            if record["record"] == "step" and self.kept.is_file():
+                element = first_difference(self.kept, self.captured)
+                named += f"; {element}" if element else ""
+            raise AuditMismatch(f"step {record['step']}: {named}")
         self.steps += record["record"] == "step"
         self.others += record["record"] != "step"
         if record["record"] == "step" and record["step"] >= self.last:
