@@ -2,10 +2,12 @@
 import shutil
 
 import h5py
+import numpy as np
 import pytest
 from audit_runs import METHODS, resume, train
 
 from tinyq.audit import head_of
+from tinyq.audit.digests import words_of
 from tinyq.audit.ledger import read
 from tinyq.errors import AuditMismatch
 from tinyq.run import checkpoint
@@ -105,3 +107,10 @@ def test_a_run_that_diverged_has_that_on_record(tmp_path):
     with pytest.raises(Exception, match="--pretrain-lr"):
         train(tmp_path / "run", pretrain_lr=1e30)
     assert "loss" in of_kind(tmp_path / "run", "exception")[0]["what"]
+
+
+def test_words_are_the_bytes_of_an_array_in_c_order():
+    for array in (np.arange(6, dtype=np.float32).reshape(2, 3).T, np.arange(5, dtype=np.uint8), np.array(1.5),
+                  np.zeros((2, 0), np.float32), np.arange(12, dtype=np.int64)[::2]):
+        data = np.ascontiguousarray(array).tobytes()
+        assert words_of(array).tobytes() == data + bytes(-len(data) % 4) and words_of(array).dtype == np.uint32

@@ -63,10 +63,10 @@ class Capture(Trace):
 
     def note(self, primitive, inputs, params, output):
         """Keep the application."""
-        super().note(primitive, inputs, params, output)
+        about = super().note(primitive, inputs, params, output).about
         self._views = self._views or {name: p.view for name, p in self._parameters.items()}
         kept = tuple(self._live.get(id(a), a) for a in inputs)
-        name = f"{primitive.name} of {self.calls[-1].about}" if self.calls[-1].about else primitive.name
+        name = f"{primitive.name} of {about}" if about else primitive.name
         self._applications.append(Application(name, primitive, kept, params, output.data))
         if output.node is not None:
             self._of_node[output.node] = self._applications[-1]

@@ -137,7 +137,7 @@ class _Comparison(Recorder):
                             else f"the digest of all {field} differs, that of none of them")
             if "g" in differing:
                 return f"the gradient of {_tensors(expected, record, 'g_of', list(self.parameters))} differs, " \
-                       "while every pull agrees: what a method or clipping adds to it"
+                       "while every pull before agrees: the pull that made it, or what the method adds to it"
             if "w" in differing:
                 return f"the update of {_tensors(expected, record, 'w_of', names)} differs, while its gradient agrees"
         elif "w" in differing:

@@ -10,6 +10,7 @@ from tinyq.audit.digests import KINDS, digest_of
 from tinyq.audit.environment import environment
 from tinyq.audit.figures import figures_of
 from tinyq.audit.ledger import FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger
+from tinyq.audit.trace import is_digested, is_pull_digested
 from tinyq.audit.verdict import refuse_faults
 from tinyq.autodiff import tape
 from tinyq.errors import Diverged
@@ -81,12 +82,14 @@ class Recorder(Observer):
                    **self._weights(), "figures": self.figures.epoch()})
 
     def _note(self, primitive, inputs, params, output):
-        self._ops.add(output.data)
+        if is_digested(primitive):
+            self._ops.add(output.data)
         if self.trace:
             self.trace.note(primitive, inputs, params, output)
 
     def _note_pull(self, node, position, parent, g, gx):
-        self._pulls.add(gx)
+        if is_pull_digested(node, parent):
+            self._pulls.add(gx)
         if self.trace:
             self.trace.note_pull(node, position, parent, g, gx)
 
