@@ -92,7 +92,7 @@ FLIPS = {
                             r"step 17: linear of fc1.weight, output \(16, 8\)"),
     "sign of a ReLU's input": (lambda p: p.setattr(
         elementwise.relu, "rule", once_flipped(elementwise.relu.rule, 2 * 16 + 1, 0, bit=31)),
-                        r"step 17: linear of fc2.weight, output \(16, 16\) \(or relu just before\)"),
+                               r"step 17: linear of fc2.weight, output \(16, 16\) \(or relu just before\)"),
     "gradient of the optimiser": (lambda p: p.setattr(kernels, "sgd", once_flipped(kernels.sgd, 6 * 16 + 3, 1)),
                                   r"step 17: the update of fc2.weight differs, while its gradient agrees"),
     "momentum": (lambda p: p.setattr(kernels, "sgd", once_flipped(kernels.sgd, 6 * 16 + 3, 2)),

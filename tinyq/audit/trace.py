@@ -24,6 +24,7 @@ class Call:
         return f"{pull}{self.primitive}{about}, {what} {tuple(self.output)}{before}"
 
 
+VIEWS = ("straight_through", "part_frozen")         # what a layer's weight goes through, beside the input
 # Primitives that move as many bytes as a product and compute next to nothing: digesting what they make would double the
 # ledger's cost. A fault in one of them shows in the next that is digested, which then names them too.
 PASSED_OVER = ("relu", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "reshape", "flatten")
@@ -52,16 +53,17 @@ class Trace:
     def note(self, primitive, inputs, params, output):
         """What tape.traced tells."""
         about = next((self._names[id(a)] for a in inputs if id(a) in self._names), "")
-        if primitive.name in ("straight_through", "part_frozen"):
+        if primitive.name in VIEWS:
             self._names[id(output.data)] = about
         self._kept.append(output.data)
         shapes = tuple(None if a is None else a.shape for a in inputs)
-        call = Call(primitive.name, about, shapes, output.shape, None, tuple(self._between))
-        if is_digested(primitive):
-            self.calls.append(call)
-            self._between = []
-        else:
+        between = () if primitive.name in VIEWS else tuple(self._between)
+        call = Call(primitive.name, about, shapes, output.shape, None, between)
+        if not is_digested(primitive):
             self._between.append(primitive.name)
+        else:
+            self.calls.append(call)
+            self._between = self._between if primitive.name in VIEWS else []
         if output.node is not None:
             self._nodes[output.node] = call
         return call
