@@ -12,6 +12,7 @@ MISTAKES = {
     "doctor": ("now", 2),
     "pack": ("none.h5 out.tq.h5", 65),
     "infer": ("none.tq.h5 --data", 65),
+    "audit": ("verify none", 65),
 }
 
 

@@ -15,6 +15,7 @@ LAYERS = {
     "tinyq.nn": 2, "tinyq.inference": 2, "tinyq.optim": 2, "tinyq.schedules": 2,
     "tinyq.models": 3, "tinyq.data": 3, "tinyq.methods": 3, "tinyq.packed": 3,
     "tinyq.run": 4,
+    "tinyq.audit": 5,
     "tinyq.train": 6, "tinyq.evaluate": 6, "tinyq.summary": 6, "tinyq.convert": 6, "tinyq.pack": 6,
     "tinyq.infer": 6, "tinyq.doctor": 6,
     "tinyq.__main__": 6,

@@ -13,6 +13,7 @@ COMMANDS = {
     "convert": ("tinyq.convert", "weight files of other programs to tinyq's, and back"),
     "summary": ("tinyq.summary", "layers, sizes and cost of a network"),
     "doctor": ("tinyq.doctor", "versions, what the kernels use of this machine; --warm-up compiles them"),
+    "audit": ("tinyq.audit.__main__", "check a run against its ledger: verify, replay and more"),
     "data": ("tinyq.data.__main__", "fetch and verify datasets"),
 }
 

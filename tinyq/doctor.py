@@ -35,10 +35,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _warm_up():
+    from tinyq.audit import observer_for
     from tinyq.run.warm_up import warm_up
 
     began = time.perf_counter()
-    warm_up(lambda name: print(f"tinyq: warming up: {name}", file=sys.stderr, flush=True))
+    warm_up(lambda name: print(f"tinyq: warming up: {name}", file=sys.stderr, flush=True), observer_for)
     print(f"tinyq: all kernels are compiled; it took {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
 

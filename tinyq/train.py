@@ -17,23 +17,31 @@ def train(argv: list[str]) -> None:
     if actions.get("print_config"):
         print(to_toml(resolved), end="")
         return None
-    from tinyq.run import plan, result, session
+    from tinyq.run import plan, session
 
     print(f"recipe {resolved.config.recipe}: {plan.headline(resolved.config)}", flush=True)
     if actions.get("dry_run"):
         print(plan.plan(resolved.config))
         return None
-    outcome, folder = session.start(resolved)
-    print(result.summary(outcome))
-    print(f"written to {folder}")
+    from tinyq.audit import observer_for
+
+    _report(*session.start(resolved, observer_for(resolved.config)))
     return None
 
 
 def _resume(folder, settings):
-    from tinyq.run import result, session
+    from tinyq.audit import observer_for
+    from tinyq.run import session
 
-    outcome, folder = session.resume(folder, settings)
+    _report(*session.resume(folder, settings, observer_for))
+
+
+def _report(outcome, folder):
+    from tinyq.run import result
+
     print(result.summary(outcome))
+    if "ledger_head" in outcome:
+        print(f"ledger head {outcome['ledger_head']} (keep it elsewhere: it stands for every record)")
     print(f"written to {folder}")
 
 

@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
-from tinyq.autodiff import Primitive, Tensor, detach, elementwise, no_record, primitives
+from tinyq.autodiff import Primitive, Tensor, detach, elementwise, no_record, primitives, tape
 from tinyq.errors import TinyqError, UsageError
 
 
@@ -366,3 +366,21 @@ def test_a_tensor_says_what_it_is():
     assert repr(elementwise.neg) == "<primitive neg>"
     with pytest.raises(TypeError):
         iter(x)
+
+
+def test_pulls_are_told_with_what_they_were_given_and_made():
+    x, w = Tensor(np.array([1.0, 2.0]), requires_grad=True), Tensor(np.array([3.0, 4.0]), requires_grad=True)
+    told = []
+    with tape.traced_pulls(lambda node, position, parent, g, gx: told.append(
+            (node.primitive.name, position, parent, g.tolist(), gx.tolist()))):
+        elementwise.mul(x, w).backward(np.array([1.0, 10.0]))
+    assert told == [("mul", 0, x, [1.0, 10.0], [3.0, 40.0]), ("mul", 1, w, [1.0, 10.0], [1.0, 20.0])]
+    elementwise.mul(x, w).backward(np.array([1.0, 10.0]))
+    assert len(told) == 2
+
+
+def test_a_traced_primitive_comes_with_its_node():
+    told = []
+    with tape.traced(lambda primitive, arrays, params, output: told.append(output.node)):
+        y = elementwise.neg(Tensor(np.ones(2), requires_grad=True))
+    assert told == [y.node] and y.node is not None

@@ -82,3 +82,17 @@ def test_any_strides_and_the_input_unchanged():
         for ours, theirs in zip(fast.constraint(view, *tables), fast.constraint(view.copy(), *tables), strict=True):
             assert same_bits(ours, theirs) and ours.flags.c_contiguous
     assert same_bits(w, before)
+
+
+@pytest.mark.parametrize("level_set", SETS, ids=lambda s: s.name)
+@pytest.mark.parametrize("shape", [(1025,), (5, 4), (5, 2, 3, 3), (5, 2000)], ids=str)
+def test_recode_counts_the_weights_that_changed_their_level(level_set, shape):
+    scale = np.linspace(0.2, 1.3, shape[0], dtype=f32)
+    thresholds = rounded_down(np.multiply.outer(scale, level_set.midpoints), f32)
+    w, other = weights(shape), weights(shape, seed=1)
+    ours, theirs = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    for array in (w, other):
+        assert fast.recode(array, thresholds, ours) == plain.recode(array, thresholds, theirs) > 0
+        assert np.array_equal(ours, theirs)
+    assert np.array_equal(ours, level_set.codes(other, scale.reshape(-1, *[1] * (w.ndim - 1))))
+    assert fast.recode(other, thresholds, ours) == 0

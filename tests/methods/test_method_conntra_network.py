@@ -70,7 +70,7 @@ def test_it_is_algorithm_2_visit_for_visit(error, sharpness, monkeypatch):
             errors.append(literal_error(model, x, y, sharpness))
         p.data.reshape(-1)[k] = p.view.scale * values[before]
         kept = max(code for code in range(3) if errors[code] <= min(*errors) + 1e-9)
-        (error_now,), (moved,) = search.visit(np.array([pick]))
+        _, (error_now,), (moved,) = search.visit(np.array([pick]))
         assert errors[search.codes[pick]] <= min(errors) + slack
         if not sharpness:
             assert search.codes[pick] == kept

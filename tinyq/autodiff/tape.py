@@ -11,6 +11,7 @@ from tinyq.errors import UsageError
 recording = True                                # whether a call of a primitive leaves a node; see no_record
 observer = None                                 # called after every primitive and every pull; see observed
 tracer = None                                   # called with what every primitive did; see traced
+pull_tracer = None                              # called with what every pull did; see traced_pulls
 
 _creation = itertools.count()
 
@@ -109,13 +110,27 @@ def observed(callback):
 
 @contextmanager
 def traced(callback):
-    """Inside it callback(primitive, input arrays, params, output array) is called after every primitive."""
+    """Inside it callback(primitive, input arrays, params, output Tensor) is called after every primitive."""
     global tracer
     before, tracer = tracer, callback
     try:
         yield
     finally:
         tracer = before
+
+
+@contextmanager
+def traced_pulls(callback):
+    """Inside it callback(node, position, parent, g, gx) is called after every pull: gx is what it made of g.
+
+    parent: the Node or leaf that is the node's input at `position`.
+    """
+    global pull_tracer
+    before, pull_tracer = pull_tracer, callback
+    try:
+        yield
+    finally:
+        pull_tracer = before
 
 
 def detach(x):
@@ -154,6 +169,8 @@ def _pass(node, g, pending, heap):
             gx = gx.copy()                                  # a leaf owns its .grad: others may read this one
         if observer:
             observer()
+        if pull_tracer:
+            pull_tracer(node, position, parent, g, gx)
         if parent in pending:
             pending[parent] = kernels.add(pending[parent], gx)
         else:

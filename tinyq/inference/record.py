@@ -53,9 +53,9 @@ class _Recorder:
         known, value = self._known.get(id(array), (lambda: None, None))
         return value if array is not None and known() is array else array
 
-    def note(self, primitive, inputs, params, y):
-        """A primitive made the array y of these arrays."""
-        inputs = tuple(map(self.value_of, inputs))
+    def note(self, primitive, inputs, params, output):
+        """A primitive made a Tensor of these arrays."""
+        inputs, y = tuple(map(self.value_of, inputs)), output.data
         if any(type(a) is Value for a in inputs):
             self._known[id(y)] = weakref.ref(y), Value(len(self.steps))
             self.steps.append(Step(primitive.name, _only_output(primitive.rule), inputs, y.shape, params))

@@ -27,7 +27,8 @@ FAMILIES = {
     "max_pool": ("max_pool2d", "max_pool2d_grad"),
     "pool": ("avg_pool2d", "avg_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"),
     "loss": ("softmax_cross_entropy", "softmax_cross_entropy_grad"),
-    "discrete": ("nearest_level", "constraint"),
+    "discrete": ("nearest_level", "constraint", "recode"),
+    "hashing": ("digest",),
     "update": ("sgd", "adam"),
     "search": ("visit", "recompute"),
 }

@@ -18,3 +18,16 @@ REDUCTION_CHUNK = 4096
 def samples_per_chunk(n: int) -> int:
     """Samples in one chunk of a weight gradient over n samples; a function of the problem alone."""
     return max(MIN_CHUNK_SAMPLES, -(-n // MAX_CHUNKS))
+
+# Digests: lanes, words in a chunk, the lanes' keys and how these go on from stripe to stripe (kernels/hashing.py).
+DIGEST_LANES = 16
+DIGEST_CHUNK = 1 << 14
+DIGEST_ROTATION = 23
+DIGEST_STEPS = (0x85EBCA6B, 0xC2B2AE35)
+DIGEST_MIXERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+GOLDEN = 0x9E3779B97F4A7C15                     # 2^64 / golden ratio: its multiples are spread evenly
+
+
+def digest_keys(half: int) -> list[int]:
+    """The keys of the lanes for the first (0) or second (1) word of a pair, 32 bits each."""
+    return [((lane + 1) * GOLDEN & (1 << 64) - 1) >> 32 * (1 - half) & 0xFFFFFFFF for lane in range(DIGEST_LANES)]

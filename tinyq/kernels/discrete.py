@@ -1,4 +1,4 @@
-"""Weights against their levels: the nearest level, and CBP's constraint function with its slope (METHODS.md, 0 and 1).
+"""Weights against their levels: the nearest one, and CBP's constraint function with its slope (METHODS.md, 0 and 1).
 
 Both walk the levels upwards, and every threshold overwrites the entries that lie beyond it: no search, no
 table, one vector instruction a comparison.
@@ -32,6 +32,34 @@ def constraint(w, levels, rise_end, fall_start):
     cs, slope = np.empty(w.shape, np.float32), np.empty(w.shape, np.float32)
     _constraint(flat(w), levels, rise_end, fall_start, cs.reshape(-1), slope.reshape(-1))
     return cs, slope
+
+
+def recode(w, thresholds, codes):
+    """Make codes (uint8, w's shape, C-contiguous) the number of thresholds below each weight; returns how many changed.
+
+    thresholds: as for nearest_level.
+    """
+    rows = thresholds.reshape(-1, thresholds.shape[-1])
+    return _recode(flat(w).reshape(len(rows), -1), rows, codes.reshape(len(rows), -1))
+
+
+@njit
+def _recode(w, thresholds, codes):
+    changed, found = 0, np.empty(BLOCK, np.uint8)
+    for row in range(w.shape[0]):
+        for start in range(0, w.shape[1], BLOCK):
+            block, old = w[row, start : start + BLOCK], codes[row, start : start + BLOCK]
+            found[:] = 0
+            for j in range(thresholds.shape[1]):
+                threshold = thresholds[row, j]
+                for i in range(block.size):
+                    found[i] += block[i] > threshold
+            different = 0
+            for i in range(block.size):
+                different += found[i] != old[i]
+                old[i] = found[i]
+            changed += different
+    return changed
 
 
 @njit

@@ -174,7 +174,7 @@ class GradientMethod:
 
     def step(self, batches):
         """One update; returns the objective."""
-        step = self.update(batches)
+        self.last_ = step = self.update(batches)
         self.sums_.add(step)
         return step.objective
 

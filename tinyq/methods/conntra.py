@@ -9,6 +9,7 @@ An epoch is one pass: as many visits as there are parameters. A step makes the s
 training set, and looks at nothing else of the batch.
 """
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,19 @@ from tinyq.methods.conntra_network_search import NetworkSearch
 
 RATE, CROSS_ENTROPY = "rate", "cross-entropy"
 COUNTS = ("pass", "seen", "made", "visits", "moves")     # made: visits of this pass, visits: of all
+
+
+class Visits(NamedTuple):
+    """What the visits of a step came to, each of them an entry."""
+
+    picks: np.ndarray               # int64, parameters
+    codes: np.ndarray               # uint8, the level each was left with
+    errors: np.ndarray              # int64, then
+    moved: np.ndarray               # bool
+    sharpness: float                # of the cross-entropy that the error is, 0 for the rate
+
+
+NO_VISITS = Visits(*(np.zeros(0, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_)), 0.0)
 
 
 @dataclass
@@ -122,13 +136,14 @@ class CoNNTrA:
         self.search_.set_error(self._sharpness())
 
     def _visit(self, picks):
+        self.visited_ = NO_VISITS
         if len(picks):
             before = self.search_.error()
-            errors, moved = self.search_.visit(picks)
-            if (np.diff(errors, prepend=before) > 0).any():
+            self.visited_ = Visits(picks, *self.search_.visit(picks), self._sharpness())
+            if (np.diff(self.visited_.errors, prepend=before) > 0).any():
                 raise TinyqError("conntra: the error rose at a visit; this is a fault in tinyq")
             self.counts_["visits"] += len(picks)
-            self.counts_["moves"] += int(moved.sum())
+            self.counts_["moves"] += int(self.visited_.moved.sum())
         return self.search_.mean_error()
 
     def _chosen(self, samples):

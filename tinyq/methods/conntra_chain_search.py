@@ -53,10 +53,10 @@ class ChainSearch:
             kernels.recompute(self._every_unit, self.held)
 
     def visit(self, picks):
-        """Visit these parameters in turn: (error after each visit, whether it moved)."""
-        _, errors, moved = kernels.visit(picks, self.held)
+        """Visit these parameters in turn: (code, error after each visit, whether it moved)."""
+        found = kernels.visit(picks, self.held)
         show(self.stages, self.held.codes)
-        return errors, moved
+        return found
 
     def error(self):
         """Samples classified wrongly, or their cross-entropy in LOSS_UNIT."""

@@ -61,9 +61,10 @@ class NetworkSearch:
         self.best = self._error_of(self.logits)
 
     def visit(self, picks):
-        """Visit these parameters in turn: (error after each visit, whether it moved)."""
-        visited = [self._visit(pick) for pick in picks.tolist()]
-        return np.array([error for error, _ in visited], np.int64), np.array([moved for _, moved in visited], np.bool_)
+        """Visit these parameters in turn: (code, error after each visit, whether it moved)."""
+        visited = [(*self._visit(pick), self.codes[pick]) for pick in picks.tolist()]
+        errors, moved, codes = zip(*visited, strict=True) if visited else ((), (), ())
+        return np.array(codes, np.uint8), np.array(errors, np.int64), np.array(moved, np.bool_)
 
     def error(self):
         """Samples classified wrongly, or their cross-entropy in LOSS_UNIT."""

@@ -27,6 +27,7 @@ class Position:
     seconds: float = 0.0                        # spent training, resumed parts included
     test_accuracy_float: float | None = None
     made_with: dict = field(default_factory=dict)       # settings and data that the bits depend on
+    ledger_head: str | None = None              # of the ledger, when the checkpoint was taken
 
 
 def save(folder, position: Position, states: dict[str, dict]) -> Path:
@@ -52,6 +53,11 @@ def load_newest(folder) -> tuple[Position, dict[str, dict], list[str]]:
         except BadInput as error:
             complaints.append(str(error))
     raise BadInput(f"{folder}: no checkpoint to resume from" + "".join(f"; {c}" for c in complaints))
+
+
+def load(path) -> tuple[Position, dict[str, dict]]:
+    """(position, states) of one checkpoint; BadInput where it is damaged."""
+    return _load(path)
 
 
 def any_in(folder) -> bool:

@@ -16,6 +16,7 @@ def option(default, text, *, group, low=None, below=None, above=None, choices=No
 
 
 WHAT, FLOAT, TRAINING = "what to train", "the float network it starts from", "training"
+RECORD = "the ledger (python -m tinyq.audit)"
 OPTIMISER, MACHINE = "optimiser (of --method; see also the --pretrain- flags)", "this machine"
 
 
@@ -75,6 +76,11 @@ class Config:
                                  group=MACHINE, low=1)
     workers: int = option(2, "threads that prepare batches", group=MACHINE, low=0, short="-j")
     print_freq: int = option(0, "also record and print every so many steps; 0: epochs only", group=MACHINE, low=0)
+    audit: str = option("seal", "what is kept of every step: seal, a line of digests in ledger.jsonl; strong, the same "
+                        "with SHA-256; full, its arrays too (many); off", group=RECORD,
+                        choices=("seal", "strong", "full", "off"))
+    audit_every: int = option(0, "check every so many steps in float64 while training, as python -m tinyq.audit check "
+                              "does, which takes seconds each; 0: none", group=RECORD, low=0)
     output: str | None = option(None, "run folder (default: runs/ and the next free number)", group=MACHINE)
 
     own: dict = field(default_factory=dict)

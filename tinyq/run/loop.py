@@ -16,11 +16,11 @@ from tinyq.run.measure import measure
 class Loop:
     """Trains a job from a position on; `float_trained` is called once, between the float network and the last phase."""
 
-    def __init__(self, job: Job, position: Position, folder, journal, progress, request, float_trained):
-        """folder: the run's; journal: for metrics; request: a StopRequest."""
+    def __init__(self, job: Job, position: Position, folder, journal, progress, request, float_trained, observer):
+        """folder: the run's; journal: for metrics; request: a StopRequest; observer: an Observer."""
         self.job, self.position, self.folder = job, position, folder
         self.journal, self.progress, self.request = journal, progress, request
-        self.float_trained = float_trained
+        self.float_trained, self.observer = float_trained, observer
         self._clock = time.monotonic()
 
     def run(self, states: dict | None = None) -> None:
@@ -49,6 +49,7 @@ class Loop:
         elif phase is job.phases[-1]:
             self.float_trained()
         phase.method.begin(job.model, phase.optimizer, job.bundle.train, job.streams, state=method_state)
+        self.observer.begin_phase(phase, self.position, resumed=states is not None)
         if phase.method.notice:
             self.progress.say(phase.method.notice)
 
@@ -83,7 +84,8 @@ class Loop:
             return
         phase.schedule.apply(phase.optimizer, position.epoch + position.batch / total)
         job.model.key_step(job.streams, epoch, position.batch)
-        objective = phase.method.step(seen)
+        with self.observer.step(phase, position, seen):
+            objective = phase.method.step(seen)
         if not math.isfinite(objective):
             raise Diverged(f"the objective is {objective}: try a lower --lr")
         position.batch += len(batches)
@@ -101,7 +103,9 @@ class Loop:
         accuracy = method.pop("train_accuracy", None)
         own = {"loss": method.pop("train_loss", None), "accuracy": accuracy,
                "error": None if accuracy is None else 1 - accuracy}
-        self._record(phase, {"record": "epoch", **own, **validation, **test, **method, "lr": lr})
+        figures = {**own, **validation, **test, **method, "lr": lr}
+        self._record(phase, {"record": "epoch", **figures})
+        self.observer.end_epoch(phase, position, figures)
         position.epoch, position.batch = position.epoch + 1, 0
         self._save(phase)
         self.request.heed(self.folder, position.steps)
@@ -137,10 +141,11 @@ class Loop:
 
     def _save(self, phase):
         self._count_time()
-        self.position.records = self.journal.records
-        checkpoint.save(self.folder / "checkpoints", self.position, {
+        self.position.records, self.position.ledger_head = self.journal.records, self.observer.head
+        path = checkpoint.save(self.folder / "checkpoints", self.position, {
             "model": self.job.model.state_dict(), "optimizer": phase.optimizer.state(),
             "schedule": phase.schedule.state(), "method": phase.method.state()})
+        self.observer.saved(path, self.position)
 
     def _to_next_phase(self):
         self.position.phase, self.position.epoch, self.position.batch = self.position.phase + 1, 0, 0

@@ -17,6 +17,7 @@ from tinyq.run.config import Config
 from tinyq.run.folder import CONFIG_FILE, FLOAT_FILE, METRICS_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE, anchored
 from tinyq.run.loop import Loop
 from tinyq.run.measure import measure
+from tinyq.run.observer import Observer
 from tinyq.run.packing import pack_model
 from tinyq.run.plan import splits
 from tinyq.run.progress import Progress
@@ -28,8 +29,8 @@ from tinyq.run.splits import calibration_batches
 RESUMABLE = ("max_steps", "threads", "workers", "print_freq", "data_path")
 
 
-def start(resolved: Resolved) -> tuple[dict, Path]:
-    """Train from the beginning; returns (result, run folder)."""
+def start(resolved: Resolved, observer: Observer | None = None) -> tuple[dict, Path]:
+    """Train from the beginning, watched by an observer if there is one; returns (result, run folder)."""
     resolved = anchored(resolved)
     job = build(resolved.config)                        # first, so that a mistake leaves no folder behind
     folder = _new_folder(resolved.config)
@@ -37,11 +38,14 @@ def start(resolved: Resolved) -> tuple[dict, Path]:
         if (folder / RESULT_FILE).exists() or checkpoint.any_in(folder / "checkpoints"):
             raise CannotCreate(f"{folder}: holds a run already; go on with --resume {folder} or choose another folder")
         write_text(folder / CONFIG_FILE, to_toml(resolved))
-        return _carry_out(job, folder, Position(made_with=_made_with(job)), None), folder
+        return _carry_out(job, folder, Position(made_with=_made_with(job)), None, observer), folder
 
 
-def resume(folder, changes: dict) -> tuple[dict, Path]:
-    """Go on with a run from its newest whole checkpoint; returns (result, run folder)."""
+def resume(folder, changes: dict, observer_for=None) -> tuple[dict, Path]:
+    """Go on with a run from its newest whole checkpoint; returns (result, run folder).
+
+    observer_for: from the run's configuration to what is to watch it, or None.
+    """
     folder = Path(folder)
     for key in changes:
         if key not in RESUMABLE:
@@ -57,7 +61,8 @@ def resume(folder, changes: dict) -> tuple[dict, Path]:
             position, states, complaints = Position(made_with=_made_with(job)), None, []
         for complaint in complaints:
             print(f"tinyq: {complaint}; an older checkpoint is used", flush=True)
-        return _carry_out(job, folder, position, states), folder
+        observer = observer_for(job.config) if observer_for else None
+        return _carry_out(job, folder, position, states, observer), folder
 
 
 def _new_folder(config: Config) -> Path:
@@ -88,9 +93,10 @@ def _refuse_another_run(folder, before, now):
                        "that back to go on bit for bit, or start a new run")
 
 
-def _carry_out(job: Job, folder: Path, position: Position, states) -> dict:
+def _carry_out(job: Job, folder: Path, position: Position, states, observer) -> dict:
     """Train from a position on and leave everything the run folder is to hold."""
     make_folder(folder / "checkpoints")
+    observer = observer or Observer()
     epochs = sum(phase.epochs for phase in job.phases)
     steps_per_epoch = -(-len(job.loader) // job.config.accumulate)
     progress = Progress(epochs, steps_per_epoch, position.steps)
@@ -102,21 +108,26 @@ def _carry_out(job: Job, folder: Path, position: Position, states) -> dict:
             def heed():
                 request.heed(folder, position.steps)
 
+            observer.begin(job, folder, position)
             with Journal(folder / METRICS_FILE, keep=position.records) as journal:
                 loop = Loop(job, position, folder, journal, progress, request,
-                            lambda: _keep_float_network(job, folder, position, journal, progress, heed))
+                            lambda: _keep_float_network(job, folder, position, journal, progress, heed, observer),
+                            observer)
                 loop.run(states)
-            return _finish(job, folder, position, heed)
+            return _finish(job, folder, position, heed, observer)
     except Stopped:
+        if observer.head:
+            progress.say(f"ledger head {observer.head}")
         plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), {})
         raise
     except InputOutputError as error:
         raise InputOutputError(f"{error}; then go on with: python -m tinyq.train --resume {folder}") from error
     finally:
         progress.close()
+        observer.close()
 
 
-def _keep_float_network(job, folder, position, journal, progress, heed):
+def _keep_float_network(job, folder, position, journal, progress, heed, observer):
     """Measure and save the float network that the last phase starts from, if there is one."""
     if len(job.phases) == 1 and not job.config.weights:
         return
@@ -125,6 +136,7 @@ def _keep_float_network(job, folder, position, journal, progress, heed):
         return
     attributes = saved.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
     weight_files.write(folder / FLOAT_FILE, saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle)))
+    observer.saved(folder / FLOAT_FILE, position)
     if job.bundle.test is not None:
         scores = measure(job.model, job.bundle.test, job.bundle.num_classes, job.bundle.input_shape, heed)
         position.test_accuracy_float = scores.accuracy
@@ -132,14 +144,21 @@ def _keep_float_network(job, folder, position, journal, progress, heed):
         progress.say(f"float network: test error {1 - scores.accuracy:.2%}, kept in {folder / FLOAT_FILE}")
 
 
-def _finish(job, folder, position, heed) -> dict:
+def _finish(job, folder, position, heed, observer) -> dict:
     saved.require_finite(job.model.state_dict())            # histograms and methods count on it
     histograms = result.histograms(job.model)               # before the latent weights are gone
     job.phases[-1].method.finish()
     attributes = saved.describe(job.config, job.bundle)
     weights = saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle))
+    weights.attributes.update(observer.finish(position, weights.state))
     weight_files.write(folder / MODEL_FILE, weights)
-    outcome = result.outcome(job, position, weights, heed) | {"bytes_packed_file": _pack(job, folder, weights)}
+    observer.saved(folder / MODEL_FILE, position)
+    outcome = result.outcome(job, position, weights, heed) | {
+        "bytes_packed_file": _pack(job, folder, weights)}
+    if outcome["bytes_packed_file"]:
+        observer.saved(folder / PACKED_FILE, position)
+    if observer.head:
+        outcome["ledger_head"] = observer.head
     plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), histograms)
     write_text(folder / RESULT_FILE, json.dumps(outcome, indent=2) + "\n")
     return outcome

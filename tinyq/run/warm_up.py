@@ -17,14 +17,18 @@ RECIPES = ("digits-cbp", "digits-rpr", "digits-float", "iris-mlp", "digits-connt
 NETWORKS = (("lenet", (1, 28, 28), 64), ("resnet20", (3, 32, 32), 64), ("googlenet", (3, 64, 64), 8))
 
 
-def warm_up(report) -> None:
-    """Two steps of every recipe in a folder that is thrown away, and one of every network; report(name) before each."""
+def warm_up(report, observer_for=None) -> None:
+    """Two steps of every recipe in a folder that is thrown away, and one of every network; report(name) before each.
+
+    observer_for: as for session.resume.
+    """
     with tempfile.TemporaryDirectory() as folder:
         for recipe in RECIPES:
             report(recipe)
             output = str(Path(folder) / recipe)
             with contextlib.redirect_stdout(io.StringIO()):
-                start(resolve({"recipe": recipe, "max_steps": 2, "workers": 0, "output": output}))
+                resolved = resolve({"recipe": recipe, "max_steps": 2, "workers": 0, "output": output})
+                start(resolved, observer_for(resolved.config) if observer_for else None)
     for name, shape, batch in NETWORKS:
         report(f"{name} at {shape[1]}x{shape[2]}")
         _step(name, shape, batch)

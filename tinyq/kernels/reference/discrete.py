@@ -19,3 +19,12 @@ def constraint(w, levels, rise_end, fall_start):
         cs = np.where(w >= begin, two * np.abs(w - level), np.where(w > end, 0, cs))
         slope = np.where(w >= level, two, np.where(w >= begin, -two, np.where(w >= end, 0, slope)))
     return cs, slope
+
+
+def recode(w, thresholds, codes):
+    """Make codes the number of thresholds below each weight, in place; returns how many changed."""
+    before = codes.copy()
+    codes[...] = 0
+    for j in range(thresholds.shape[-1]):
+        codes += w > (thresholds[:, j].reshape(-1, *[1] * (w.ndim - 1)) if thresholds.ndim > 1 else thresholds[j])
+    return int((codes != before).sum())

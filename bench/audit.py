@@ -1,0 +1,86 @@
+"""What the seal of a training step costs: the same step with and without it, in turns.
+
+    python bench/audit.py [--networks lenet alexnet resnet18] [--threads 2] [--pairs 15]
+
+One step of plain backprop (forward, backward, SGD with momentum) in each of two processes; the ratio is of times in
+one round. Sealing digests the input, what every primitive and every pull makes, gradients and weights, and writes the
+record.
+"""
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from timing import Side, interleave, machine, serve, summary
+
+from tinyq import data, kernels, models, optim
+from tinyq.audit.ledger import Ledger
+from tinyq.audit.seal import Recorder
+from tinyq.methods import Backprop
+from tinyq.run.checkpoint import Position
+from tinyq.streams import Streams
+
+# network -> batch, image shape, classes, steps in a turn
+NETWORKS = {"lenet": (64, (1, 28, 28), 10, 100), "alexnet": (16, (3, 224, 224), 1000, 2),
+            "resnet18": (16, (3, 224, 224), 1000, 2)}
+AUDITS = ("off", "seal", "strong")
+
+
+def step_of(name, audit, threads):
+    """A call of it makes one step; with a ledger in a temporary folder unless `audit` is off."""
+    kernels.set_threads(threads)
+    batch_size, shape, classes, _ = NETWORKS[name]
+    streams = Streams(0)
+    model = models.build(name, classes, shape).initialise(streams)
+    stream = streams.key("bench")
+    batch = data.Batch(stream.normal((batch_size, *shape)).astype(np.float32),
+                       stream.integers(0, classes, batch_size), np.arange(batch_size))
+    method, optimizer = Backprop(), optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    method.begin(model, optimizer, None, streams)
+    model.key_step(streams, 0, 0)
+    phase = SimpleNamespace(name="float", method=method, optimizer=optimizer, first_epoch=0)
+    job = SimpleNamespace(model=model, loader=SimpleNamespace(dataset=batch.y, batch_size=batch_size))
+    if audit == "off":
+        return lambda: method.step([batch])
+    ledger = Ledger(Path(tempfile.mkdtemp()) / "ledger.jsonl", None, False)
+    recorder = Recorder(audit, ledger.add)
+    recorder.begin(job, ".", None)
+    recorder.begin_phase(phase, Position(), False)
+
+    def step():
+        with recorder.step(phase, Position(), [batch]):
+            method.step([batch])
+
+    return step
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS))
+    parser.add_argument("--audits", nargs="*", default=["seal"], choices=AUDITS[1:])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--serve", nargs=2, metavar=("AUDIT", "NETWORK"), help="be one side (this script's own use)")
+    args = parser.parse_args()
+    if args.serve:
+        return serve(step_of(args.serve[1], args.serve[0], args.threads))
+    print(f"{machine()}; {args.threads} threads")
+    for name in args.networks:
+        for audit in args.audits:
+            sides = [Side(__file__, "--threads", str(args.threads), "--serve", kind, name) for kind in (audit, "off")]
+            measured = interleave(*sides, args.pairs, repeat=NETWORKS[name][3])
+            for side in sides:
+                side.close()
+            found = summary(measured)
+            extra = statistics.median(1e3 * (ours - without) for ours, without in measured)
+            print(f"{name:10} batch {NETWORKS[name][0]}  {audit:6} {found['ours_ms']:8.2f} ms   off "
+                  f"{found['peer_ms']:8.2f} ms   {extra:+.2f} ms, {found['ratio'] - 1:+.1%} "
+                  f"(quartiles {found['low'] - 1:+.1%} to {found['high'] - 1:+.1%}, {found['pairs']} rounds)",
+                  flush=True)
+    return None
+
+
+if __name__ == "__main__":
+    main()

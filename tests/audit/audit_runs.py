@@ -1,0 +1,28 @@
+"""Small runs with a ledger, for the tests of the audit."""
+from tinyq.audit import observer_for
+from tinyq.run import session
+from tinyq.run.resolve import resolve
+
+IRIS = {"model": "mlp:8,16", "data": "iris", "method": "cbp", "recipe": "none", "batch_size": 16, "lr": 0.05,
+        "pretrain_epochs": 2, "epochs": 3, "cbp.lambda_lr": 0.05, "cbp.period": 1, "threads": 1, "workers": 0}
+# What makes each method's run short and busy.
+METHODS = {
+    "cbp": IRIS,
+    "rpr": {**{k: v for k, v in IRIS.items() if not k.startswith("cbp")}, "method": "rpr", "opt": "adam", "lr": 0.01,
+            "epochs": 6},
+    "conntra": {"recipe": "iris-conntra", "pretrain_epochs": 2, "epochs": 3, "conntra.surrogate": 1, "threads": 1,
+                "workers": 0},
+    "backprop": {**{k: v for k, v in IRIS.items() if not k.startswith(("cbp", "pretrain"))}, "method": "backprop"},
+}
+
+
+def train(folder, method="cbp", audit="seal", **changes):
+    """The result of a run of a method in this folder."""
+    settings = {**METHODS[method], "audit": audit, **changes, "output": str(folder)}
+    resolved = resolve(settings)
+    return session.start(resolved, observer_for(resolved.config))[0]
+
+
+def resume(folder, **changes):
+    """The result of going on with it."""
+    return session.resume(folder, changes, observer_for)[0]

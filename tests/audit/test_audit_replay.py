@@ -1,0 +1,191 @@
+"""Steps done again: equal to the bit, or the first difference is named."""
+import json
+import shutil
+
+import numpy as np
+import pytest
+from audit_runs import METHODS, train
+
+from tinyq import kernels
+from tinyq.__main__ import main
+from tinyq.audit.ledger import NOTHING_BEFORE, encode, read
+from tinyq.audit.replay import random_steps, replay
+from tinyq.audit.rerun import Source
+from tinyq.autodiff import elementwise, linalg, tape
+from tinyq.errors import AuditMismatch, BadInput, UsageError
+from tinyq.methods import CBP
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return {method: (folder / method, train(folder / method, method)) for method in METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_random_steps_are_what_they_were(method, runs):
+    folder, result = runs[method]
+    source = Source(folder, {"threads": 1})
+    steps = random_steps(source.lines(), 10)
+    done = replay(source, steps)
+    assert done.wanted == steps and len(steps) == 10 and done.compared >= 10
+    assert replay(source, range(1, result["steps"] + 1)).compared == result["steps"]
+
+
+def test_a_late_step_starts_from_the_nearest_checkpoint(runs):
+    folder, result = runs["cbp"]
+    assert replay(Source(folder, {}), [result["steps"]]).compared == 7             # one epoch of 35 steps
+    assert replay(Source(folder, {}), [2, 35]).compared == 2 + 7
+
+
+def changed(folder, tmp_path, step, **fields):
+    """A copy of the run whose ledger, the chain made anew, says something else of one step."""
+    copy, before, lines = shutil.copytree(folder, tmp_path / "changed"), NOTHING_BEFORE, []
+    for line in read(copy / "ledger.jsonl"):
+        record = {k: v for k, v in line.record.items() if k != "prev"}
+        if record["record"] == "step" and record["step"] == step:
+            record |= {k: (v(record[k]) if callable(v) else v) for k, v in fields.items()}
+        lines.append(encode(record, before))
+        before = lines[-1].head
+    (copy / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines))
+    return copy
+
+
+ZERO = "0" * 32
+LIES = {"ids": "other samples", "x": "the input differs", "batch": "batch", "lr": "lr"}
+
+
+@pytest.mark.parametrize("field", LIES)
+def test_a_record_that_lies_is_found_though_the_chain_is_whole(field, runs, tmp_path):
+    value = {"batch": 5, "lr": ["0x1p-3"]}.get(field, ZERO)
+    with pytest.raises(AuditMismatch, match=f"step 12: .*{LIES[field]}"):
+        replay(Source(changed(runs["cbp"][0], tmp_path, 12, **{field: value}), {}), [14])
+
+
+def trained_with(fault, folder, monkeypatch, method="cbp", **changes):
+    """A run during which something went wrong once; the fault is gone when it is replayed."""
+    with monkeypatch.context() as patch:
+        fault(patch)
+        train(folder, method, **changes)
+    return Source(folder, {})
+
+
+def once_flipped(function, call, argument, bit=30):
+    """The function, one bit of one element of one argument flipped in its n-th call."""
+    calls = iter(range(1, 1_000_000))
+
+    def flipping(*arguments, **options):
+        if tape.recording and next(calls) == call:                  # in training, not where the network is measured
+            arguments = list(arguments)
+            array = np.array(arguments[argument])
+            array.reshape(-1).view(np.uint32)[array.size // 2] ^= np.uint32(1 << bit)
+            arguments[argument] = array
+        return function(*arguments, **options)
+    return flipping
+
+
+# Where a bit flips -> what is named. The network has three linear layers, the middle one constrained.
+FLIPS = {
+    "input of a product": (lambda p: p.setattr(linalg.linear, "rule", once_flipped(linalg.linear.rule, 3 * 16 + 2, 0)),
+                           r"step 17: linear of fc2.weight, output \(16, 16\)"),
+    "weight of a product": (lambda p: p.setattr(linalg.linear, "rule", once_flipped(linalg.linear.rule, 3 * 16 + 1, 1)),
+                            r"step 17: linear of fc1.weight, output \(16, 8\)"),
+    "sign of a ReLU's input": (lambda p: p.setattr(
+        elementwise.relu, "rule", once_flipped(elementwise.relu.rule, 2 * 16 + 1, 0, bit=31)),
+                               r"step 17: linear of fc2.weight, output \(16, 16\) \(or relu just before\)"),
+    "gradient of the optimiser": (lambda p: p.setattr(kernels, "sgd", once_flipped(kernels.sgd, 6 * 16 + 3, 1)),
+                                  r"step 17: the update of fc2.weight differs, while its gradient agrees"),
+    "momentum": (lambda p: p.setattr(kernels, "sgd", once_flipped(kernels.sgd, 6 * 16 + 3, 2)),
+                 r"step 17: the update of fc2.weight|step 18: the update of fc2.weight"),
+}
+
+
+@pytest.mark.parametrize("where", FLIPS)
+def test_one_flipped_bit_is_located(where, tmp_path, monkeypatch):
+    fault, says = FLIPS[where]
+    source = trained_with(fault, tmp_path / "run", monkeypatch, audit="seal")
+    with pytest.raises(AuditMismatch, match=says):
+        replay(source, [20])
+
+
+def test_where_arrays_were_kept_the_element_is_named_too(tmp_path, monkeypatch):
+    fault, _ = FLIPS["weight of a product"]
+    says = r"linear of fc1.weight.* element \(0, 4\) of primitives/001 linear of fc1.weight/output was .*, done again"
+    source = trained_with(fault, tmp_path / "run", monkeypatch, audit="full", max_steps=20)
+    with pytest.raises(AuditMismatch, match=says):
+        replay(source, [20])
+
+
+def flipped_pull(patch):
+    """One bit of the gradient that reaches the middle layer's output in step 17."""
+    calls = iter(range(1, 1_000_000))
+    rule = linalg.linear.rule
+
+    def flipping(*arrays, **params):
+        y, pulls, *more = rule(*arrays, **params)
+        if tape.recording and next(calls) == 3 * 16 + 2:
+            first = once_flipped(pulls[0], 1, 0)
+            pulls = (first, *pulls[1:])
+        return y, pulls, *more
+    patch.setattr(linalg.linear, "rule", flipping)
+
+
+def test_a_bit_flipped_on_the_way_back_is_located(tmp_path, monkeypatch):
+    source = trained_with(flipped_pull, tmp_path / "run", monkeypatch)
+    with pytest.raises(AuditMismatch, match=r"step 17: the pull of linear of fc2.weight, gradient at input 0 \(16, 8"):
+        replay(source, [20])
+
+
+def test_what_a_method_does_otherwise_is_located(tmp_path, monkeypatch):
+    clip = CBP._constrain_and_clip
+    calls = iter(range(1, 1000))
+
+    def careless(self):
+        penalty = clip(self)
+        if next(calls) == 5:
+            self.parameters_[2].grad *= np.float32(0.5)
+        return penalty
+
+    source = trained_with(lambda p: p.setattr(CBP, "_constrain_and_clip", careless), tmp_path / "run", monkeypatch)
+    with pytest.raises(AuditMismatch, match="step 19: the gradient of fc2.weight differs, while every pull before"):
+        replay(source, [20])
+
+
+def test_other_data_are_refused(runs, tmp_path):
+    copy = changed(runs["cbp"][0], tmp_path, 1)
+    text = (copy / "config.toml").read_text()
+    (copy / "config.toml").write_text(text.replace("split = 0", "split = 1"))
+    with pytest.raises(BadInput, match="are not those that the run saw"):
+        replay(Source(copy, {}), [1])
+
+
+@pytest.mark.parametrize("steps", [[0], [36], [5, 99], []])
+def test_a_step_that_is_not_on_record_is_refused(steps, runs):
+    with pytest.raises(UsageError, match="on record|no step is named"):
+        replay(Source(runs["cbp"][0], {}), steps)
+
+
+@pytest.mark.parametrize("line", ["--step 3", "--random 4", "--from 3 --to 9 --threads 1", "--from 33"])
+def test_the_command(line, runs, capsys):
+    assert main(["audit", "replay", str(runs["cbp"][0]), *line.split()]) == 0
+    assert "agree with the ledger in every digest" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line, code", [("", 2), ("--random 0", 2), ("--step 99", 2)])
+def test_a_wrong_command_line_is_one_line(line, code, runs, capsys):
+    assert main(["audit", "replay", str(runs["cbp"][0]), *line.split()]) == code
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_run_of_other_sources_is_replayed_with_a_note(runs, tmp_path, capsys):
+    copy = changed(runs["cbp"][0], tmp_path, 1)
+    text = (copy / "ledger.jsonl").read_text()
+    source = json.loads(text.splitlines()[0])["environment"]["source_sha256"]
+    records = [json.loads(line) for line in text.replace(source, "f" * 64, 1).splitlines()]
+    before, lines = NOTHING_BEFORE, []
+    for record in records:
+        lines.append(encode({k: v for k, v in record.items() if k != "prev"}, before))
+        before = lines[-1].head
+    (copy / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines))
+    assert main(["audit", "replay", str(copy), "--step", "3"]) == 0
+    assert "note: tinyq's sources are not those" in capsys.readouterr().err

@@ -1,0 +1,128 @@
+"""The report: one page with nothing behind it, right in a browser with scripts and without."""
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from audit_runs import METHODS, train
+from PIL import Image
+
+from tinyq.__main__ import main
+from tinyq.audit.page import page
+from tinyq.audit.report import report_of
+from tinyq.audit.rerun import Source
+from tinyq.audit.series import evenly
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for method in METHODS:
+        train(folder / method, method)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(runs):
+    path = runs / "audit.html"
+    assert main(["audit", "report", str(runs / "cbp"), "-o", str(path), "--points", "8", "--checks", "1"]) == 0
+    return path
+
+
+class Reader(HTMLParser):
+    """Every tag closed, and what the page would fetch."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.fetched, self.texts = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.fetched += [value for name, value in attributes if name in ("src", "href", "action") and value != "data:,"]
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_is_one_well_formed_page_with_nothing_to_fetch(method, runs):
+    report = report_of(Source(runs / method, {}), points=5, checks=1)
+    text = page(report)
+    reader = Reader(text)
+    assert reader.open == [] and reader.fetched == [] and len(text) < 5_000_000
+    assert "url(" not in text and "@import" not in text and "fetch(" not in text
+    assert all(verdict.holds for verdict in report.verdicts) and len(report.verdicts) >= 3
+    assert f"replay {runs / method} --step 1 " in text
+
+
+def test_the_series_are_those_of_every_tensor(written):
+    text = written.read_text()
+    for name in ("fc1.weight", "fc2.weight", "fc3.bias"):
+        assert text.count(name) > 10
+    for title in ("Norm of the gradient", "Norm of the update / norm of the weight", "Mean distance", "Occupancy",
+                  "Cosine of true and surrogate", "Parts of the update", "changed their level"):
+        assert title in text
+
+
+def test_a_failed_verdict_is_shown_and_ends_the_command_with_76(runs, tmp_path, capsys):
+    run = shutil.copytree(runs / "cbp", tmp_path / "run")
+    data = bytearray((run / "model.h5").read_bytes())
+    data[len(data) // 2] ^= 1
+    (run / "model.h5").write_bytes(bytes(data))
+    assert main(["audit", "report", str(run), "-o", str(tmp_path / "a.html"), "--points", "3", "--checks", "0"]) == 76
+    assert "FAILS" in (tmp_path / "a.html").read_text() and "model.h5" in capsys.readouterr().err
+
+
+def test_what_a_run_is_called_is_text_and_no_markup(runs, tmp_path):
+    run = shutil.copytree(runs / "backprop", tmp_path / "<script>alert(1)<")
+    text = page(report_of(Source(run, {}), points=2, checks=0))
+    assert "<script>alert" not in text and text.count("<script>") == 1
+
+
+def test_steps_are_spread_evenly():
+    assert evenly([3, 4, 5], 8) == [3, 4, 5]
+    assert evenly(list(range(1, 101)), 4) == [1, 34, 67, 100]
+
+
+def chromium(*flags):
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_browser_shows_it_without_a_complaint(written):
+    shown = chromium("--dump-dom", written.as_uri())
+    assert "CONSOLE" not in shown.stderr
+    rows = re.findall(r'<td class="holds">holds</td>', shown.stdout)
+    assert len(rows) == 3 and "<h2>Verdicts</h2>" in shown.stdout and shown.stdout.count("<svg") >= 5
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_it_looks_the_same_with_scripts_off(written, tmp_path):
+    pictures = []
+    for scripts in ("allow-scripts", ""):
+        frame, path = tmp_path / f"frame{scripts}.html", tmp_path / f"frame{scripts}.png"
+        frame.write_text(f'<body style="margin:0"><iframe sandbox="{scripts}" src="{written.as_uri()}" width="1100" '
+                         'height="1500" style="border:0"></iframe>')
+        chromium(f"--screenshot={path}", "--window-size=1100,1500", "--hide-scrollbars", "--virtual-time-budget=4000",
+                 frame.as_uri())
+        pictures.append(np.asarray(Image.open(path).convert("L")))
+    assert np.array_equal(*pictures) and (pictures[0] < 100).mean() > 0.01          # and there is something to see
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_the_browser_test_would_notice_a_console_error(tmp_path):
+    (tmp_path / "bad.html").write_text("<script>nothing.there()</script>")
+    assert "CONSOLE" in chromium("--dump-dom", (tmp_path / "bad.html").as_uri()).stderr

@@ -1,0 +1,140 @@
+"""A run folder held against its ledger: whatever was changed in it is found."""
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from audit_runs import METHODS, resume, train
+
+from tinyq.__main__ import main
+from tinyq.audit.ledger import read
+from tinyq.audit.verify import verify
+from tinyq.errors import AuditMismatch
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("original") / "run"
+    train(folder)
+    return folder
+
+
+@pytest.fixture
+def run(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "run")
+
+
+@pytest.mark.parametrize("audit", ["seal", "strong"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_is_what_its_ledger_says(method, audit, tmp_path):
+    train(tmp_path / "run", method, audit)
+    found = verify(tmp_path / "run")
+    assert [line.partition(":")[0] for line in found] == [
+        "chain", "rules", "configuration", "files", "checkpoints", "model", "result"]
+
+
+def test_a_run_that_was_stopped_and_resumed_is_too(tmp_path):
+    train(tmp_path / "run", max_steps=17)
+    verify(tmp_path / "run")
+    resume(tmp_path / "run", max_steps=25)
+    resume(tmp_path / "run", max_steps=1000)
+    assert "names this ledger's head" in verify(tmp_path / "run")[-1]
+
+
+def test_an_unfinished_run_is_checked_as_far_as_it_went(run):
+    for name in ("model.h5", "result.json"):
+        (run / name).unlink()
+    lines = read(run / "ledger.jsonl")
+    end = next(i for i, line in enumerate(lines) if line.kind == "end")
+    (run / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines[:end]))
+    assert "model: not there yet: the run is not finished" in verify(run)
+
+
+def flip_in(name, at):
+    def flip(run):
+        data = bytearray((run / name).read_bytes())
+        data[int(at * len(data))] ^= 1
+        (run / name).write_bytes(bytes(data))
+    return flip
+
+
+def swap_models(run):
+    train(run.parent / "other", seed=1)
+    shutil.copy(run.parent / "other" / "model.h5", run / "model.h5")
+
+
+def swap_ledgers(run):
+    train(run.parent / "other", seed=1)
+    shutil.copy(run.parent / "other" / "ledger.jsonl", run / "ledger.jsonl")
+
+
+def another_head(run):
+    with h5py.File(run / "model.h5", "a") as file:
+        file.attrs["ledger_head"] = np.bytes_(b"0" * 64)
+
+
+def stray_checkpoint(run):
+    shutil.copy(sorted((run / "checkpoints").iterdir())[-1], run / "checkpoints" / "step-000000003.h5")
+
+
+def shortened(run):
+    lines = (run / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "ledger.jsonl").write_bytes(b"".join(lines[:-1]))
+
+
+CHANGES = {
+    "config": (flip_in("config.toml", 0.3), "config.toml"), "model": (flip_in("model.h5", 0.6), "model.h5"),
+    "float": (flip_in("float.h5", 0.6), "float.h5"), "another model": (swap_models, "model.h5 is not the file"),
+    "another head": (another_head, "does not descend"), "another ledger": (swap_ledgers, "is not the file"),
+    "checkpoint": (flip_in("checkpoints/step-000000035.h5", 0.5), "step-000000035.h5 is not the file"),
+    "stray checkpoint": (stray_checkpoint, "step-000000003.h5 is not on record"),
+    "no newest checkpoint": (lambda run: (run / "checkpoints/step-000000035.h5").unlink(), "recorded, but not here"),
+    "no model": (lambda run: (run / "model.h5").unlink(), "model.h5 is recorded, but not here"),
+    "a shortened ledger": (shortened, "names another head"), "ledger": (flip_in("ledger.jsonl", 0.5), "line "),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_was_changed_is_named(name, run):
+    change, says = CHANGES[name]
+    change(run)
+    with pytest.raises(AuditMismatch, match=says):
+        verify(run)
+
+
+def test_the_command_says_what_it_found_and_ends_with_76(run, capsys):
+    assert main(["audit", "verify", str(run)]) == 0
+    assert "verified" in capsys.readouterr().out
+    flip_in("model.h5", 0.5)(run)
+    assert main(["audit", "verify", str(run)]) == 76
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and "model.h5" in captured.err
+
+
+def test_a_run_without_a_ledger_is_bad_input(run, capsys):
+    (run / "ledger.jsonl").unlink()
+    assert main(["audit", "verify", str(run)]) == 65
+    assert "--audit off" in capsys.readouterr().err
+
+
+def test_show_filters_and_prints_what_is_in_the_file(run, capsys):
+    assert main(["audit", "show", str(run), "--phase", "cbp", "--record", "step", "--from", "20", "--json"]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["step"] for record in shown] == list(range(20, 36))
+    assert shown[0] in [line.record for line in read(run / "ledger.jsonl")]
+    assert main(["audit", "show", str(run), "--step", "20"]) == 0
+    table = capsys.readouterr().out
+    assert "flips" in table and "0x" not in table and table.count("\n") == 3
+
+
+@pytest.mark.parametrize("line", ["", "verfy run", "show", "show run --record stp"])
+def test_a_wrong_command_line_is_a_usage_error(line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", *line.split()]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_head_is_printed(run, capsys):
+    assert main(["audit", "head", str(run)]) == 0
+    assert capsys.readouterr().out.strip() == json.loads((run / "result.json").read_text())["ledger_head"]

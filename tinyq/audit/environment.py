@@ -1,0 +1,62 @@
+"""What a run depends on beside its configuration and data: record 0 of its ledger."""
+import hashlib
+import importlib.metadata
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tinyq import __version__, kernels
+from tinyq.streams import Streams
+
+PACKAGES = ("numpy", "numba", "llvmlite", "h5py", "pillow", "tqdm")
+SOURCES = ("tinyq", "tinyq.models", "tinyq.data")
+
+
+def environment() -> dict:
+    """Versions, the SHA-256 of tinyq's sources, the machine in general terms, and what its kernels compute."""
+    from tinyq.kernels import capability
+
+    return {"tinyq": __version__, "python": platform.python_version(),
+            "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+            "source_sha256": source_sha256(), "machine": platform.machine(),
+            "instruction_set": capability.instruction_set(), "fingerprint": fingerprint()}
+
+
+def differences(recorded: dict) -> list[str]:
+    """What of record 0's environment is otherwise here and may well change bits, a line each."""
+    here, found = environment(), []
+    if recorded.get("fingerprint") != here["fingerprint"]:
+        found.append("the kernels compute other bits here than where the run was made (fingerprint)")
+    if recorded.get("source_sha256") != here["source_sha256"]:
+        found.append(f"tinyq's sources are not those that made the run (tinyq {recorded.get('tinyq')}, "
+                     f"source_sha256 {str(recorded.get('source_sha256'))[:12]})")
+    return found
+
+
+def source_sha256() -> str:
+    """Over name and bytes of every Python file of tinyq, models and data."""
+    total = hashlib.sha256()
+    for package in SOURCES:
+        __import__(package)
+        folder = Path(sys.modules[package].__path__[0])
+        for path in sorted(folder.rglob("*.py"), key=lambda p: p.relative_to(folder).as_posix()):
+            total.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode())
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def fingerprint() -> str:
+    """SHA-256 of what the kernels make of fixed numbers: two machines with one fingerprint can replay each other."""
+    stream = Streams(0).key("fingerprint")
+    a, b = (stream.normal(shape).astype(np.float32) for shape in ((19, 611), (611, 23)))
+    labels = stream.integers(0, 23, 19)
+    product = kernels.matmul(a, b)
+    loss, probabilities = kernels.softmax_cross_entropy(product, labels, 0.1)
+    w, momentum = a.copy(), a * np.float32(0.5)
+    kernels.sgd(w, a, momentum, 0.01, 1.0, 5e-4, False, 0.9)
+    results = [product, loss, probabilities, w, kernels.sum(a, (0, 1)), kernels.exp(a), kernels.log(np.abs(a)),
+               kernels.channel_sums(product), np.sqrt(np.abs(a)) / (1 + np.abs(a)),
+               kernels.softmax_cross_entropy_grad(np.float32(1) * np.ones((), np.float32), probabilities, labels, 0.1)]
+    return hashlib.sha256(b"".join(np.ascontiguousarray(r).tobytes() for r in results)).hexdigest()

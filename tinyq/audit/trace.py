@@ -1,0 +1,79 @@
+"""Which primitives and pulls a step went through, in order, and which layer's parameter each of them is about."""
+from dataclasses import dataclass
+
+from tinyq.autodiff.tape import Node
+
+
+@dataclass(frozen=True)
+class Call:
+    """One application of a primitive, or one pull of it."""
+
+    primitive: str
+    about: str                          # the parameter that enters it, or ""
+    inputs: tuple
+    output: tuple[int, ...]
+    position: int | None = None         # of the input whose gradient it made, for a pull
+    between: tuple[str, ...] = ()       # primitives since the last call, which are not digested
+
+    def __str__(self):
+        """Such as "conv2d of conv2.weight, output (16, 6, 28, 28) (or relu just before)"."""
+        about = f" of {self.about}" if self.about else ""
+        what = "output" if self.position is None else f"gradient at input {self.position}"
+        before = f" (or {', '.join(self.between)} just before)" if self.between else ""
+        pull = "" if self.position is None else "the pull of "
+        return f"{pull}{self.primitive}{about}, {what} {tuple(self.output)}{before}"
+
+
+VIEWS = ("straight_through", "part_frozen")         # what a layer's weight goes through, beside the input
+# Primitives that move as many bytes as a product and compute next to nothing: digesting what they make would double the
+# ledger's cost. A fault in one of them shows in the next that is digested, which then names them too.
+PASSED_OVER = ("relu", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "reshape", "flatten")
+
+
+def is_digested(primitive) -> bool:
+    """Whether the ledger digests what this primitive makes."""
+    return primitive.name not in PASSED_OVER
+
+
+def is_pull_digested(node, parent) -> bool:
+    """Whether it digests a gradient on its way: not where it is a parameter's, which is digested as such."""
+    return isinstance(parent, Node) and is_digested(node.primitive)
+
+
+class Trace:
+    """The calls of a step that the ledger digests; parameters are known by their arrays, a method's views included."""
+
+    def __init__(self, model, optimizer):
+        """Nothing was called yet."""
+        self.calls, self.pulls = [], []
+        self._names = {id(p.data): name for name, p in model.named_parameters()}
+        self._between, self._pulls_between = [], []
+        self._nodes, self._kept = {}, []        # arrays are kept while their ids are used
+
+    def note(self, primitive, inputs, params, output):
+        """What tape.traced tells."""
+        about = next((self._names[id(a)] for a in inputs if id(a) in self._names), "")
+        if primitive.name in VIEWS:
+            self._names[id(output.data)] = about
+        self._kept.append(output.data)
+        shapes = tuple(None if a is None else a.shape for a in inputs)
+        between = () if primitive.name in VIEWS else tuple(self._between)
+        call = Call(primitive.name, about, shapes, output.shape, None, between)
+        if not is_digested(primitive):
+            self._between.append(primitive.name)
+        else:
+            self.calls.append(call)
+            self._between = self._between if primitive.name in VIEWS else []
+        if output.node is not None:
+            self._nodes[output.node] = call
+        return call
+
+    def note_pull(self, node, position, parent, g, gx):
+        """What tape.traced_pulls tells."""
+        if not is_pull_digested(node, parent):
+            if not is_digested(node.primitive):
+                self._pulls_between.append(node.primitive.name)
+            return
+        call, between, self._pulls_between = self._nodes.get(node), tuple(self._pulls_between), []
+        self.pulls.append(Call(node.primitive.name, call.about if call else "", call.inputs if call else (),
+                               gx.shape, position, between))
