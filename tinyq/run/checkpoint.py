@@ -11,7 +11,7 @@ from tinyq.files import hdf5
 from tinyq.files.atomic import remove
 from tinyq.files.weights import weights_sha256
 
-KEPT = 2
+KEPT = 3                                        # the newest ones; the best one is kept beside them
 FORMAT = "tinyq checkpoint/2"
 
 
@@ -26,21 +26,28 @@ class Position:
     records: int = 0                            # lines of metrics.jsonl
     seconds: float = 0.0                        # spent training, resumed parts included
     test_accuracy_float: float | None = None
+    best_steps: int | None = None               # of the epoch whose validation accuracy is the best of this phase
+    best_accuracy: float | None = None
     made_with: dict = field(default_factory=dict)       # settings and data that the bits depend on
 
 
 def save(folder, position: Position, states: dict[str, dict]) -> Path:
-    """Write the states, {"model": {name: array or number}, ...}, atomically; the newest two checkpoints are kept."""
+    """Write the states, {"model": {name: array or number}, ...}, all or nothing, read back before it counts."""
     folder = Path(folder)
     datasets = {f"{owner}/{name}": np.asarray(value)
                 for owner, state in states.items() for name, value in state.items()}
     text = json.dumps(dataclasses.asdict(position))
     attributes = {"format": FORMAT, "position": text, "sha256": _sha256(text, datasets)}
-    path = folder / f"step-{position.steps:09d}.h5"
+    path = _path(folder, position.steps)
     hdf5.write(path, datasets, {"/": attributes})
-    for old in _checkpoints(folder)[:-KEPT]:
-        remove(old)
     return path
+
+
+def remove_old(folder, position: Position) -> None:
+    """Delete all checkpoints but the newest ones and that of the best epoch."""
+    for old in _checkpoints(folder)[:-KEPT]:
+        if old != _path(Path(folder), position.best_steps):
+            remove(old)
 
 
 def load_newest(folder) -> tuple[Position, dict[str, dict], list[str]]:
@@ -82,6 +89,10 @@ def _load(path):
 def _sha256(position, datasets):
     """Over the position as well: a wrong epoch would do as much harm as a wrong weight."""
     return weights_sha256({**datasets, "position": np.frombuffer(position.encode(), np.uint8)})
+
+
+def _path(folder, steps):
+    return None if steps is None else folder / f"step-{steps:09d}.h5"
 
 
 def _checkpoints(folder):

@@ -75,6 +75,8 @@ class Config:
                                  group=MACHINE, low=1)
     workers: int = option(2, "threads that prepare batches", group=MACHINE, low=0, short="-j")
     print_freq: int = option(0, "also record and print every so many steps; 0: epochs only", group=MACHINE, low=0)
+    checkpoint_minutes: float = option(10.0, "also save a checkpoint within an epoch, every so many minutes; 0: at the "
+                                       "ends of epochs only", group=MACHINE, low=0)
     output: str | None = option(None, "run folder (default: runs/ and the next free number)", group=MACHINE)
 
     own: dict = field(default_factory=dict)

@@ -8,9 +8,11 @@ import time
 
 from tinyq.errors import Diverged
 from tinyq.run import checkpoint
+from tinyq.run.attempts import Attempts
 from tinyq.run.build import FLOAT_PHASE, Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.measure import measure
+from tinyq.run.saved import require_finite
 
 
 class Loop:
@@ -20,8 +22,8 @@ class Loop:
         """folder: the run's; journal: for metrics; request: a StopRequest."""
         self.job, self.position, self.folder = job, position, folder
         self.journal, self.progress, self.request = journal, progress, request
-        self.float_trained = float_trained
-        self._clock = time.monotonic()
+        self.float_trained, self._attempt = float_trained, Attempts(progress.say)
+        self._clock = self._saved_at = time.monotonic()
 
     def run(self, states: dict | None = None) -> None:
         """Train through all phases, the one in hand from the states of a checkpoint if given.
@@ -73,6 +75,8 @@ class Loop:
             if self._out_of_steps():
                 self._save(phase)
                 return False
+            if self._save_is_due():
+                self._save(phase)
         return True
 
     def _step(self, phase, epoch, batches, total):
@@ -103,7 +107,7 @@ class Loop:
                "error": None if accuracy is None else 1 - accuracy}
         self._record(phase, {"record": "epoch", **own, **validation, **test, **method, "lr": lr})
         position.epoch, position.batch = position.epoch + 1, 0
-        self._save(phase)
+        self._save(phase, validation.get("validation_accuracy"))
         self.request.heed(self.folder, position.steps)
 
     def _validation(self, phase):
@@ -132,18 +136,39 @@ class Loop:
         self._count_time()
         record = {"record": figures.pop("record"), "phase": phase.name, "epoch": phase.first_epoch + position.epoch,
                   "step": position.steps, **figures, "seconds": round(position.seconds, 3)}
-        self.journal.append(record)
+        self._attempt(lambda: self.journal.append(record))
         self.progress.record(record)
 
-    def _save(self, phase):
+    def _save(self, phase, accuracy=None):
+        """Write a checkpoint; accuracy: of an epoch that ends here, of which the best is kept."""
         self._count_time()
+        position = self.position
+        best = position.best_steps, position.best_accuracy
+        if accuracy is not None and accuracy > (-1 if best[1] is None else best[1]):
+            position.best_steps, position.best_accuracy = position.steps, accuracy
+        if self._attempt(lambda: self._write_checkpoint(phase)):
+            self._attempt(lambda: checkpoint.remove_old(self.folder / "checkpoints", position))
+        else:
+            position.best_steps, position.best_accuracy = best
+        self._saved_at = time.monotonic()
+
+    def _write_checkpoint(self, phase):
+        model = self.job.model.state_dict()
+        require_finite(model)
+        self.journal.sync()                     # a power cut must not leave fewer records than the checkpoint counts
         self.position.records = self.journal.records
         checkpoint.save(self.folder / "checkpoints", self.position, {
-            "model": self.job.model.state_dict(), "optimizer": phase.optimizer.state(),
+            "model": model, "optimizer": phase.optimizer.state(),
             "schedule": phase.schedule.state(), "method": phase.method.state()})
 
+    def _save_is_due(self):
+        minutes = self.job.config.checkpoint_minutes
+        return minutes and time.monotonic() - self._saved_at >= 60 * minutes
+
     def _to_next_phase(self):
-        self.position.phase, self.position.epoch, self.position.batch = self.position.phase + 1, 0, 0
+        position = self.position
+        position.phase, position.epoch, position.batch = position.phase + 1, 0, 0
+        position.best_steps = position.best_accuracy = None
 
     def _out_of_steps(self):
         """Whether the next step is not to be taken; an epoch whose steps are all taken is brought to its end."""
