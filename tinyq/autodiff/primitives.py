@@ -65,6 +65,8 @@ class Primitive:
         output = self._tensor(y, dtype)
         if tape.tracer:
             tape.tracer(self, arrays, params, output.data)
+        if tape.watcher:
+            tape.watcher(self, "the output", output.data)
         if tape.recording and parents.count(None) < len(parents):
             self._record(output, parents, pulls, params)
         if tape.observer:

@@ -11,6 +11,7 @@ from tinyq.errors import UsageError
 recording = True                                # whether a call of a primitive leaves a node; see no_record
 observer = None                                 # called after every primitive and every pull; see observed
 tracer = None                                   # called with what every primitive did; see traced
+watcher = None                                  # called with every output and every gradient; see watched
 
 _creation = itertools.count()
 
@@ -118,6 +119,17 @@ def traced(callback):
         tracer = before
 
 
+@contextmanager
+def watched(callback):
+    """Inside it callback(primitive, what, array) is called with every output and every gradient passed back."""
+    global watcher
+    before, watcher = watcher, callback
+    try:
+        yield
+    finally:
+        watcher = before
+
+
 def detach(x):
     """The same array as a constant: no gradient flows back through it."""
     return Tensor(x.data)
@@ -149,6 +161,8 @@ def _pass(node, g, pending, heap):
                          "compute the output again")
     for position, parent, pull in edges:
         gx = node.primitive.gradient(pull, g, position, parent)
+        if watcher:
+            watcher(node.primitive, f"the gradient at input {position}", gx)
         leaf = type(parent) is not Node
         if leaf and (gx is g or gx.base is not None):
             gx = gx.copy()                                  # a leaf owns its .grad: others may read this one

@@ -33,12 +33,15 @@ class Position:
 
 def save(folder, position: Position, states: dict[str, dict]) -> Path:
     """Write the states, {"model": {name: array or number}, ...}, all or nothing, read back before it counts."""
-    folder = Path(folder)
+    return write(_path(Path(folder), position.steps), position, states)
+
+
+def write(path, position: Position, states: dict[str, dict]) -> Path:
+    """The same under a name of one's own."""
     datasets = {f"{owner}/{name}": np.asarray(value)
                 for owner, state in states.items() for name, value in state.items()}
     text = json.dumps(dataclasses.asdict(position))
     attributes = {"format": FORMAT, "position": text, "sha256": _sha256(text, datasets)}
-    path = _path(folder, position.steps)
     hdf5.write(path, datasets, {"/": attributes})
     return path
 
@@ -55,7 +58,7 @@ def load_newest(folder) -> tuple[Position, dict[str, dict], list[str]]:
     complaints = []
     for path in reversed(_checkpoints(folder)):
         try:
-            return *_load(path), complaints
+            return *load(path), complaints
         except BadInput as error:
             complaints.append(str(error))
     raise BadInput(f"{folder}: no checkpoint to resume from" + "".join(f"; {c}" for c in complaints))
@@ -66,7 +69,8 @@ def any_in(folder) -> bool:
     return bool(_checkpoints(folder))
 
 
-def _load(path):
+def load(path) -> tuple[Position, dict[str, dict]]:
+    """(position, states) of one checkpoint; BadInput where it is damaged or something else."""
     with hdf5.Reader(path) as file:
         attributes = file.attributes()
         if attributes.get("format") != FORMAT:

@@ -7,7 +7,7 @@ import math
 import time
 
 from tinyq.errors import Diverged
-from tinyq.run import checkpoint
+from tinyq.run import checkpoint, divergence
 from tinyq.run.attempts import Attempts
 from tinyq.run.build import FLOAT_PHASE, Job
 from tinyq.run.checkpoint import Position
@@ -69,8 +69,7 @@ class Loop:
             try:
                 self._step(phase, epoch, batches, total)
             except Diverged as error:
-                flag = "; in this phase that is --pretrain-lr" if phase.name == FLOAT_PHASE else ""
-                raise Diverged(f"{phase.name} phase, step {position.steps + 1}: {error}{flag}") from error
+                raise self._diverged(phase, epoch, batches, error) from error
             self._stop_if_asked(phase)
             if self._out_of_steps():
                 self._save(phase)
@@ -96,6 +95,16 @@ class Loop:
         if job.config.print_freq and position.steps % job.config.print_freq == 0:
             lr = phase.optimizer.groups[0]["lr"]
             self._record(phase, {"record": "step", "objective": objective, "lr": lr})
+
+    def _diverged(self, phase, epoch, batches, error):
+        """The error with its place: step, operation, and the file in which the step is kept."""
+        job, position = self.job, self.position
+        seen = [batch for batch in batches if len(batch.y)]
+        where = divergence.kept(self.folder, position, self._states(phase), seen)
+        job.model.key_step(job.streams, epoch, position.batch)
+        first = divergence.first_in(job.model, seen, lambda: phase.method.step(seen))
+        flag = "; in this phase that is --pretrain-lr" if phase.name == FLOAT_PHASE else ""
+        return Diverged(f"{phase.name} phase, step {position.steps + 1}: {error}{flag}; first: {first}; {where}")
 
     def _end_epoch(self, phase):
         position = self.position
@@ -153,13 +162,14 @@ class Loop:
         self._saved_at = time.monotonic()
 
     def _write_checkpoint(self, phase):
-        model = self.job.model.state_dict()
-        require_finite(model)
+        require_finite(self.job.model.state_dict())
         self.journal.sync()                     # a power cut must not leave fewer records than the checkpoint counts
         self.position.records = self.journal.records
-        checkpoint.save(self.folder / "checkpoints", self.position, {
-            "model": model, "optimizer": phase.optimizer.state(),
-            "schedule": phase.schedule.state(), "method": phase.method.state()})
+        checkpoint.save(self.folder / "checkpoints", self.position, self._states(phase))
+
+    def _states(self, phase):
+        return {"model": self.job.model.state_dict(), "optimizer": phase.optimizer.state(),
+                "schedule": phase.schedule.state(), "method": phase.method.state()}
 
     def _save_is_due(self):
         minutes = self.job.config.checkpoint_minutes
