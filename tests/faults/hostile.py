@@ -85,13 +85,9 @@ def _read_hdf5(path):
 
 def _pth_files(folder):
     """Both formats, written by hand as torch would: no torch is needed."""
-    from test_files_foreign import VALUES, saved_as_torch_would, tensor
+    from test_files_foreign import VALUES, legacy, saved_as_torch_would, tensor
 
-    magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." + b"\x80\x02M\xe9\x03."
-    system = b"\x80\x02}X\x0d\0\0\0little_endian\x88s."
-    keys = b"\x80\x02]X\x01\0\0\x000a."
-    legacy = magic + system + tensor() + keys + struct.pack("<q", 6) + VALUES.tobytes()
-    return [saved_as_torch_would(folder / "a", tensor(), [("0", VALUES.tobytes())]).read_bytes(), legacy]
+    return [saved_as_torch_would(folder / "a", tensor(), [("0", VALUES.tobytes())]).read_bytes(), legacy()]
 
 
 def _safetensors_files(folder):

@@ -14,7 +14,7 @@ from tinyq.files import atomic, journal, lock
 def test_write_bytes_replaces_the_whole_file(tmp_path):
     path = tmp_path / "f"
     atomic.write_bytes(path, b"long old contents")
-    atomic.write_bytes(path, b"new")
+    atomic.write_text(path, "new")
     assert path.read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["f"]
 
@@ -138,6 +138,13 @@ def test_a_missing_folder_and_a_file_in_the_way_cannot_be_created(tmp_path):
 def test_numbered_folders_count_up(tmp_path):
     names = [atomic.make_numbered_folder(tmp_path / "runs", "a").name for _ in range(3)]
     assert names == ["a-001", "a-002", "a-003"]
+
+
+def test_a_million_runs_of_one_name_are_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "range", lambda *bounds: [1], raising=False)
+    atomic.make_numbered_folder(tmp_path, "a")
+    with pytest.raises(CannotCreate, match="a million runs named a"):
+        atomic.make_numbered_folder(tmp_path, "a")
 
 
 def test_the_journal_writes_a_line_a_record_at_once(tmp_path):

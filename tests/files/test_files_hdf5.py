@@ -1,3 +1,5 @@
+import struct
+
 import h5py
 import hostile_hdf5
 import numpy as np
@@ -145,6 +147,56 @@ def test_what_h5py_writes_is_read_as_h5py_reads_it(tmp_path):
             held = peer.attrs[name]
             np.testing.assert_array_equal(value, held.decode() if isinstance(held, bytes) else held)
         assert len(file.attributes()) == 40 and file.attributes("many") == {} == file.attributes("thousands")
+
+
+def chunked(**options):
+    with h5py.File("chunked", "w", driver="core", backing_store=False) as file:
+        file.create_dataset("w", data=np.arange(4, dtype="f4"), chunks=(2,), **options)
+        file.flush()
+        return file.id.get_file_image()
+
+
+@pytest.mark.parametrize("at, new, says", [
+    (-13, b"\x03", "its chunks do not fit its shape"), (-4, b"\0\0\0\0", "its chunks do not fit its shape"),
+    (4, b"\x08\0\0\0", "its chunks do not fit its shape")])
+def test_a_layout_of_chunks_that_does_not_fit_is_refused(tmp_path, at, new, says):
+    data = bytearray(chunked())
+    sizes = data.index(struct.pack("<II", 2, 4))             # elements of a chunk, bytes of an element
+    place = sizes + at if at > 0 else sizes - 9 if at == -13 else sizes
+    data[place:place + len(new)] = new
+    (tmp_path / "f.h5").write_bytes(data)
+    with pytest.raises(BadInput, match=says):
+        read(tmp_path / "f.h5", {"w": Spec((4,), np.dtype("f4"))})
+
+
+@pytest.mark.parametrize("at, new", [(0, b"\x07"), (4, b"\x01"), (8, b"\x01"), (8, b"\x04"), (8, b"\xff" * 8)])
+def test_a_chunk_out_of_its_place_is_refused(tmp_path, at, new):
+    data = bytearray(chunked())
+    leaf = data.rindex(b"TREE\x01") + 24                     # bytes of the first chunk, its filters, its corner
+    data[leaf + at:leaf + at + len(new)] = new
+    (tmp_path / "f.h5").write_bytes(data)
+    with pytest.raises(BadInput, match="a chunk is filtered, or not where it should be"):
+        read(tmp_path / "f.h5", {"w": Spec((4,), np.dtype("f4"))})
+
+
+def test_more_parts_than_any_model_has_are_not_looked_at(tmp_path, path, monkeypatch):
+    monkeypatch.setattr(hdf5.hdf5_bytes, "MOST_WORK", 10)
+    with pytest.raises(BadInput, match="it has more parts than any model"):
+        read(path)
+
+
+def test_an_attribute_that_is_there_twice_is_refused(tmp_path, path):
+    data = path.read_bytes()
+    (tmp_path / "f.h5").write_bytes(data.replace(b"names\0", b"text\0\0", 1))
+    with hdf5.Reader(tmp_path / "f.h5") as file, pytest.raises(BadInput, match="an attribute is there twice"):
+        file.attributes()
+
+
+def test_attributes_kept_elsewhere_are_refused(tmp_path):
+    with h5py.File(tmp_path / "f.h5", "w", libver=("v108", "v108")) as file:
+        file.attrs["a"] = 1
+    with pytest.raises(BadInput, match="a newer form of HDF5"), hdf5.Reader(tmp_path / "f.h5") as file:
+        file.attributes()
 
 
 def test_datasets_that_share_their_bytes_cannot_make_more_of_a_file_than_it_is(tmp_path):

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SIGNATURE, UNDEFINED = b"\x89HDF\r\n\x1a\n", (1 << 64) - 1
-SPACE, LINK_INFO, TYPE, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, MORE, TABLE, MANY_ATTRIBUTES = (
-    1, 2, 3, 7, 8, 11, 12, 16, 17, 21)
+SPACE, LINK_INFO, TYPE, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, MORE, TABLE = 1, 2, 3, 7, 8, 11, 12, 16, 17
 COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = range(4)
 SHARED = 2                              # flag of a message that lies elsewhere
 MOST_WORK = 1_000_000                   # messages, links and chunks looked at in one file
@@ -203,8 +202,6 @@ def layout_of(messages):
 def attributes(messages):
     """(name, what it holds or the reason why it is not read, its bytes) of each attribute in a header."""
     for kind, flags, body in messages:
-        if kind == MANY_ATTRIBUTES and _unpack("<Q", body[2 + 2 * (body[1] & 1):])[0] != UNDEFINED:
-            raise Damaged(NEWER)
         if kind == ATTRIBUTE:
             yield _attribute(flags, body)
 
