@@ -1,4 +1,5 @@
 import struct
+import time
 
 import h5py
 import hostile_hdf5
@@ -197,6 +198,41 @@ def test_attributes_kept_elsewhere_are_refused(tmp_path):
         file.attrs["a"] = 1
     with pytest.raises(BadInput, match="a newer form of HDF5"), hdf5.Reader(tmp_path / "f.h5") as file:
         file.attributes()
+
+
+def test_a_reader_may_read_again(path):
+    with hdf5.Reader(path) as file:
+        for _ in range(200):
+            assert np.array_equal(file.read(EXPECTED)["codes"], ARRAYS["codes"])
+
+
+def test_a_dataset_that_claims_more_than_the_file_is_refused(tmp_path):
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file.create_dataset("w", (1 << 40,), "f4", chunks=(1 << 20,))
+    with hdf5.Reader(tmp_path / "f.h5") as file:
+        with pytest.raises(BadInput, match="its datasets hold more than the file"):
+            file.read(file.specs())
+        stored, messages = file._datasets["w"]
+        with pytest.raises(hdf5.Damaged, match="it holds more than the file"):
+            file._bytes.values(stored, hdf5.hdf5_bytes.layout_of(messages))
+
+
+def test_thousands_of_groups_with_one_large_heap_are_not_copied_each_time(tmp_path):
+    """Every group's heap claims to be the whole file."""
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        for i in range(2000):
+            file.create_group(f"g{i}")["d"] = np.float32(1)
+        file["bytes"] = np.zeros(20 << 20, "u1")
+    data = bytearray((tmp_path / "f.h5").read_bytes())
+    at = data.find(b"HEAP")
+    while at >= 0:
+        data[at + 8:at + 16] = struct.pack("<Q", len(data) - struct.unpack("<Q", data[at + 24:at + 32])[0])
+        at = data.find(b"HEAP", at + 1)
+    (tmp_path / "f.h5").write_bytes(data)
+    began = time.monotonic()
+    with hdf5.Reader(tmp_path / "f.h5") as file:
+        assert len(file.specs()) == 2001
+    assert time.monotonic() - began < 5
 
 
 def test_datasets_that_share_their_bytes_cannot_make_more_of_a_file_than_it_is(tmp_path):

@@ -102,9 +102,12 @@ class Reader:
         specs = self.specs()
         problems = [f"{name} is missing" for name in expected if name not in specs]
         problems += [] if allow_extra else [f"{name} is not of this model" for name in specs if name not in expected]
-        arrays = {}
+        arrays, given = {}, 0
         for name in (n for n in expected if n in specs):
             problem = self._difference(name, specs[name], expected[name])
+            given += 0 if problem else self._datasets[name][0].size
+            if given > len(self.image):                     # datasets may share their bytes
+                raise BadInput(f"{self.path}: its datasets hold more than the file")
             if problem is None:
                 problem, arrays[name] = self._values(name)
             if problem is None and finite:

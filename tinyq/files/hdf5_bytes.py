@@ -16,7 +16,7 @@ SPACE, LINK_INFO, TYPE, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, MORE, TABLE = 1, 2
 COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = range(4)
 SHARED = 2                              # flag of a message that lies elsewhere
 MOST_WORK = 1_000_000                   # messages, links and chunks looked at in one file
-MOST_AXES, MOST_LEVELS = 32, 8
+MOST_AXES, MOST_LEVELS, LONGEST_NAME = 32, 8, 4096
 NEWER = ("it links to other files, or uses a newer form of HDF5 than is read here; save it with h5py.File(path, 'w'), "
          "whose default is read")
 
@@ -43,7 +43,7 @@ class Image:
 
     def __init__(self, data: bytes):
         """Damaged unless they begin as HDF5 files do."""
-        self.data, self._work, self._given = memoryview(data), 0, 0
+        self.data, self._work = memoryview(data), 0
         if bytes(self.data[:8]) != SIGNATURE:
             raise Damaged("it does not begin as HDF5 files do")
         version, offsets, lengths = self.number(8, 1), self.number(13, 1), self.number(14, 1)
@@ -102,9 +102,8 @@ class Image:
     def values(self, stored: Stored, layout) -> np.ndarray:
         """A new array of a dataset's values; Damaged unless every one of them is in the file."""
         kind, body = _layout(layout)
-        self._given += stored.size
-        if self._given > len(self.data):
-            raise Damaged("its datasets hold more than the file")
+        if stored.size > len(self.data):
+            raise Damaged("it holds more than the file")
         if kind == CHUNKED:
             return self._chunks(stored, body)
         if kind == COMPACT:
@@ -121,17 +120,18 @@ class Image:
         if self.take(heap, 4) != b"HEAP":
             raise Damaged("a group has no names")
         size, _, start = _unpack("<QQQ", self.take(heap + 8, 24))
-        names = bytes(self.take(start, size))
+        self.take(start, size)
+        names = self.data.obj
         for _, node in self._leaves(tree, kind=0, key=8):
             if self.take(node, 4) != b"SNOD":
                 raise Damaged("a group's table is broken")
             for i in range(self.number(node + 6, 2)):
                 self._spend()
                 name, address, cached = _unpack("<QQI", self.take(node + 8 + 40 * i, 20))
-                end = names.find(b"\0", name) if name < size else -1
+                end = names.find(b"\0", start + name, start + min(size, name + LONGEST_NAME))
                 if end < 0:
                     raise Damaged("a group's names are broken")
-                yield _text(names[name:end]), None if cached == 2 else address
+                yield _text(names[start + name:end]), None if cached == 2 else address
 
     def _leaves(self, address, kind, key, level=None):
         """(key, child) of every entry at the bottom of a B-tree whose keys take `key` bytes."""
