@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinyq.errors import BadInput
-from tinyq.files import hdf5
+from tinyq.files import hdf5, hdf5_bytes
 from tinyq.files.hdf5 import Spec
 
 ARRAYS = {
@@ -181,7 +181,7 @@ def test_a_chunk_out_of_its_place_is_refused(tmp_path, at, new):
 
 
 def test_more_parts_than_any_model_has_are_not_looked_at(tmp_path, path, monkeypatch):
-    monkeypatch.setattr(hdf5.hdf5_bytes, "MOST_WORK", 10)
+    monkeypatch.setattr(hdf5_bytes, "MOST_WORK", 10)
     with pytest.raises(BadInput, match="it has more parts than any model"):
         read(path)
 
@@ -214,7 +214,7 @@ def test_a_dataset_that_claims_more_than_the_file_is_refused(tmp_path):
             file.read(file.specs())
         stored, messages = file._datasets["w"]
         with pytest.raises(hdf5.Damaged, match="it holds more than the file"):
-            file._bytes.values(stored, hdf5.hdf5_bytes.layout_of(messages))
+            file._bytes.values(stored, messages)
 
 
 def test_thousands_of_groups_with_one_large_heap_are_not_copied_each_time(tmp_path):

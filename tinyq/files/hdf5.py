@@ -15,9 +15,10 @@ import h5py
 import numpy as np
 
 from tinyq.errors import BadInput
-from tinyq.files import hdf5_bytes
+from tinyq.files import hdf5_messages
 from tinyq.files.atomic import write_bytes
-from tinyq.files.hdf5_bytes import Damaged, Image, Stored
+from tinyq.files.hdf5_bytes import Image
+from tinyq.files.hdf5_messages import Damaged, Stored
 from tinyq.files.read import read_file
 
 MOST_OBJECTS, DEEPEST = 100_000, 16   # of a tree that is walked
@@ -84,7 +85,7 @@ class Reader:
         """A group's attributes: texts, lists of texts, numbers; BadInput for any other kind."""
         with self._damage_told():
             messages = self._find(group)
-            found = [] if messages is None else list(hdf5_bytes.attributes(messages))
+            found = [] if messages is None else list(hdf5_messages.attributes(messages))
             if len({name for name, *_ in found}) < len(found):
                 raise Damaged("an attribute is there twice")
             return {name: self._attribute(name, *attribute) for name, *attribute in found}
@@ -162,7 +163,7 @@ class Reader:
 
     def _dataset(self, path, messages):
         with self._damage_told(f"{path} is"):
-            stored = hdf5_bytes.described(messages)
+            stored = hdf5_messages.described(messages)
         if stored is None:
             raise BadInput(f"{self.path}: {path} is neither a group nor a dataset")
         if stored.shape is None:
@@ -172,13 +173,13 @@ class Reader:
     def _difference(self, name, spec, expected):
         if spec != Spec(tuple(expected.shape), np.dtype(expected.dtype)):
             return f"is {spec} instead of {expected}"
-        return hdf5_bytes.obstacle(self._datasets[name][1])
+        return hdf5_messages.obstacle(self._datasets[name][1])
 
     def _values(self, name):
         """(what is wrong, None), or (None, the values)."""
         stored, messages = self._datasets[name]
         try:
-            return None, self._bytes.values(stored, hdf5_bytes.layout_of(messages))
+            return None, self._bytes.values(stored, messages)
         except Damaged as error:
             return str(error), None
 

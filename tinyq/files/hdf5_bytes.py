@@ -7,35 +7,26 @@ file. "HDF5 File Format Specification", version 3.0, has the layout of each mess
 """
 import math
 import struct
-from dataclasses import dataclass
 
 import numpy as np
 
+from tinyq.files.hdf5_messages import (
+    CHUNKED,
+    COMPACT,
+    LINK_INFO,
+    MORE,
+    NEWER,
+    TABLE,
+    Damaged,
+    Stored,
+    layout_of,
+    text_of,
+    unpack,
+)
+
 SIGNATURE, UNDEFINED = b"\x89HDF\r\n\x1a\n", (1 << 64) - 1
-SPACE, LINK_INFO, TYPE, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, MORE, TABLE = 1, 2, 3, 7, 8, 11, 12, 16, 17
-COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = range(4)
-SHARED = 2                              # flag of a message that lies elsewhere
 MOST_WORK = 1_000_000                   # messages, links and chunks looked at in one file
-MOST_AXES, MOST_LEVELS, LONGEST_NAME = 32, 8, 4096
-NEWER = ("it links to other files, or uses a newer form of HDF5 than is read here; save it with h5py.File(path, 'w'), "
-         "whose default is read")
-
-
-class Damaged(ValueError):
-    """The bytes are no HDF5 file, a broken one, or one of a kind that is not read."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A dataset or an attribute's value as described in the file; shape None: it has none."""
-
-    dtype: np.dtype
-    shape: tuple[int, ...] | None
-
-    @property
-    def size(self):
-        """Bytes of the values."""
-        return math.prod(self.shape) * self.dtype.itemsize
+MOST_LEVELS, LONGEST_NAME = 8, 4096
 
 
 class Image:
@@ -80,7 +71,7 @@ class Image:
                 if len(body) < size:
                     raise Damaged(f"a message at byte {start + at} is cut short")
                 if kind == MORE:
-                    blocks.append(_unpack("<QQ", body))
+                    blocks.append(unpack("<QQ", body))
                 found.append((kind, flags, body))
                 at += 8 + size
         return found
@@ -94,22 +85,22 @@ class Image:
         """{name: address, or None for a link that is not a plain one} of a group."""
         if any(kind == LINK_INFO for kind, _, _ in messages):
             raise Damaged(NEWER)
-        links = [link for kind, _, body in messages if kind == TABLE for link in self._table(*_unpack("<QQ", body))]
+        links = [link for kind, _, body in messages if kind == TABLE for link in self._table(*unpack("<QQ", body))]
         if len(dict(links)) < len(links) or any(name in ("", ".") or "/" in name for name, _ in links):
             raise Damaged("a group has a name twice, or one that is none")
         return dict(links)
 
-    def values(self, stored: Stored, layout) -> np.ndarray:
+    def values(self, stored: Stored, messages) -> np.ndarray:
         """A new array of a dataset's values; Damaged unless every one of them is in the file."""
-        kind, body = _layout(layout)
+        kind, body = layout_of(messages)
         if stored.size > len(self.data):
             raise Damaged("it holds more than the file")
         if kind == CHUNKED:
             return self._chunks(stored, body)
         if kind == COMPACT:
-            data = body[2:2 + _unpack("<H", body)[0]]
+            data = body[2:2 + unpack("<H", body)[0]]
         else:
-            address, held = _unpack("<QQ", body)
+            address, held = unpack("<QQ", body)
             data = b"" if address == UNDEFINED else self.take(address, held)
         if len(data) < stored.size:
             raise Damaged(f"holds {len(data)} bytes of {stored.size}")
@@ -119,7 +110,7 @@ class Image:
         """(name, address) of each entry of a symbol table."""
         if self.take(heap, 4) != b"HEAP":
             raise Damaged("a group has no names")
-        size, _, start = _unpack("<QQQ", self.take(heap + 8, 24))
+        size, _, start = unpack("<QQQ", self.take(heap + 8, 24))
         self.take(start, size)
         names = self.data.obj
         for _, node in self._leaves(tree, kind=0, key=8):
@@ -127,15 +118,15 @@ class Image:
                 raise Damaged("a group's table is broken")
             for i in range(self.number(node + 6, 2)):
                 self._spend()
-                name, address, cached = _unpack("<QQI", self.take(node + 8 + 40 * i, 20))
+                name, address, cached = unpack("<QQI", self.take(node + 8 + 40 * i, 20))
                 end = names.find(b"\0", start + name, start + min(size, name + LONGEST_NAME))
                 if end < 0:
                     raise Damaged("a group's names are broken")
-                yield _text(names[start + name:end]), None if cached == 2 else address
+                yield text_of(names[start + name:end]), None if cached == 2 else address
 
     def _leaves(self, address, kind, key, level=None):
         """(key, child) of every entry at the bottom of a B-tree whose keys take `key` bytes."""
-        signature, found, depth, count = _unpack("<4sBBH", self.take(address, 8))
+        signature, found, depth, count = unpack("<4sBBH", self.take(address, 8))
         if signature != b"TREE" or found != kind or depth > MOST_LEVELS or level not in (None, depth):
             raise Damaged(f"a tree is broken at byte {address}")
         for i in range(count):
@@ -150,14 +141,14 @@ class Image:
     def _chunks(self, stored, body):
         """The values of a chunked dataset: every chunk of its grid must be there, once."""
         axes = body[0] - 1
-        tree, *chunk, width = _unpack(f"<Q{axes + 1}I", body[1:])
+        tree, *chunk, width = unpack(f"<Q{axes + 1}I", body[1:])
         if axes != len(stored.shape) or width != stored.dtype.itemsize or 0 in chunk:
             raise Damaged("its chunks do not fit its shape")
         size = math.prod(chunk) * width
         needed = math.prod(-(-n // c) for n, c in zip(stored.shape, chunk, strict=True))
         array, seen = np.empty(stored.shape, stored.dtype), set()
         for entry, child in () if tree == UNDEFINED else self._leaves(tree, kind=1, key=16 + 8 * axes):
-            held, mask, *corner = _unpack(f"<II{axes}Q", entry)
+            held, mask, *corner = unpack(f"<II{axes}Q", entry)
             inside = all(at % c == 0 and at < n for at, c, n in zip(corner, chunk, stored.shape, strict=True))
             if held != size or mask or not inside or tuple(corner) in seen:
                 raise Damaged("a chunk is filtered, or not where it should be")
@@ -173,112 +164,3 @@ class Image:
         self._work += 1
         if self._work > MOST_WORK:
             raise Damaged("it has more parts than any model")
-
-
-def described(messages) -> Stored | None:
-    """What a dataset's header says of its values; None where the object is no dataset. Damaged for other types."""
-    found = {kind: (flags, body) for kind, flags, body in messages}
-    if LAYOUT not in found or SPACE not in found or TYPE not in found:
-        return None
-    (flags, kind), (_, space) = found[TYPE], found[SPACE]
-    return Stored(_dtype(kind, flags), _shape(space))
-
-
-def obstacle(messages) -> str | None:
-    """Why a dataset is not read, whatever its shape; None if nothing speaks against it."""
-    found = {kind: body for kind, _, body in messages}
-    if EXTERNAL in found or found[LAYOUT][:2] == bytes([4, VIRTUAL]):
-        return "keeps its data in another file"
-    if FILTERS in found and found[FILTERS][1:2] != b"\0":
-        return "is compressed or filtered (h5repack -f NONE undoes that)"
-    return None
-
-
-def layout_of(messages):
-    """The message that says where a dataset's values lie."""
-    return next(body for kind, _, body in messages if kind == LAYOUT)
-
-
-def attributes(messages):
-    """(name, what it holds or the reason why it is not read, its bytes) of each attribute in a header."""
-    for kind, flags, body in messages:
-        if kind == ATTRIBUTE:
-            yield _attribute(flags, body)
-
-
-def _attribute(flags, body):
-    version, own, *sizes = _unpack("<BBHHH", body)
-    if flags & SHARED or version not in (1, 2, 3):
-        raise Damaged("an attribute is not where it should be")
-    steps = [size + -size % 8 for size in sizes] if version == 1 else sizes
-    starts = [8 + (version == 3) + sum(steps[:i]) for i in range(4)]
-    name, kind, space = (bytes(body[start:start + size]) for start, size in zip(starts, sizes, strict=False))
-    name = _text(name.partition(b"\0")[0])
-    try:
-        stored = Stored(_dtype(kind, own if version > 1 and own & 1 else 0, texts=True), _shape(space))
-    except Damaged as reason:
-        return name, reason, b""
-    return name, stored, body[starts[3]:]
-
-
-def _layout(body):
-    """(kind, what follows) of a layout message."""
-    version, kind = _unpack("<BB", body)
-    if version != 3 or kind > CHUNKED:
-        raise Damaged(NEWER)
-    return kind, body[2:]
-
-
-def _shape(body):
-    version, axes, _, kind = _unpack("<BBBB", body)
-    start = {1: 8, 2: 4}.get(version)
-    if start is None or axes > MOST_AXES:
-        raise Damaged("a shape is broken")
-    return None if (version, kind) == (2, 2) else tuple(_unpack(f"<{axes}Q", body[start:]))
-
-
-def _known_types():
-    """{the datatype message of a NumPy type, without its version: that type}."""
-    found = {bytes.fromhex("0802000001000000" "1008000001000000" "00000800" "46414c5345000000" "5452554500000000"
-                           "0001"): np.dtype(bool)}                                 # h5py's enumeration of two
-    for size in (1, 2, 4, 8):
-        for sign, bits in (("i", 8), ("u", 0)):
-            for order in (0, 1):
-                found[struct.pack("<BBHIHH", 0, bits + order, 0, size, 0, 8 * size)] = np.dtype(
-                    f"{'<>'[order]}{sign}{size}")
-    for size, exponent, mantissa in ((2, 5, 10), (4, 8, 23), (8, 11, 52)):
-        for order in (0, 1):
-            found[struct.pack("<BBBBIHHBBBBI", 1, 0x20 + order, 8 * size - 1, 0, size, 0, 8 * size, mantissa, exponent,
-                              0, mantissa, (1 << exponent - 1) - 1)] = np.dtype(f"{'<>'[order]}f{size}")
-    return found
-
-
-_TYPES = _known_types()
-_TEXT, _LONGEST_TEXT = 3, 1 << 16
-
-
-def _dtype(body, flags, texts=False):
-    """The NumPy type of a datatype message; texts: those of a fixed length are understood as well."""
-    kind, length = _unpack("<B3xI", body)
-    message = bytes([kind & 0x0F]) + bytes(body[1:64])
-    dtype = next((dtype for key, dtype in _TYPES.items() if message.startswith(key)), None)
-    if dtype is None and texts and kind & 0x0F == _TEXT and 0 < length <= _LONGEST_TEXT:
-        dtype = np.dtype(f"S{length}")
-    if dtype is None or flags & SHARED:
-        raise Damaged("of a type that holds no numbers")
-    return dtype
-
-
-def _text(data):
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise Damaged(f"no name of anything: {data[:40]!r}") from None
-
-
-def _unpack(layout, data):
-    """struct.unpack of the beginning of `data`; Damaged where that ends too early."""
-    try:
-        return struct.unpack_from(layout, data)
-    except struct.error:
-        raise Damaged("a part of it is cut short") from None
