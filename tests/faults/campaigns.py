@@ -136,7 +136,10 @@ def failing_operations(method, cases, seed):
 
 
 def stop_signals(method, cases, seed):
-    """SIGTERM or SIGINT at a random time: exit 143 or 130 within two steps, and the run goes on bit for bit."""
+    """SIGTERM or SIGINT at a random time: exit 143 or 130 within two steps, and the run goes on bit for bit.
+
+    Every fourth comes twice, and the second ends the run at once, wherever it is, with the same code.
+    """
     c = Campaign(method, seed, epochs="12", checkpoint_minutes="0")
     latest = 0
     while c.counts.get("stopped while training", 0) < cases and c.cases < 5 * cases:
@@ -144,11 +147,16 @@ def stop_signals(method, cases, seed):
         pid = c.child(folder, lambda f=folder: _counting_steps(f, c.flags))
         time.sleep(c.random.uniform(0.05, 1.0) * c.seconds)
         os.kill(pid, number)
+        if c.cases % 4 == 0:
+            time.sleep(c.random.uniform(0, 0.003))
+            os.kill(pid, number)
         code, case = jobs.ended(pid), f"case {c.cases}, signal {number}"
         if code == 0:
             c.count("was done already")
         elif code != 128 + number:
             c.failures.append(f"{case}: exit {code}, {c.errors(folder)}")
+        elif c.cases % 4 == 0:
+            c.count("stopped by a second signal" if "go on with" not in c.errors(folder) else "stopped in time")
         elif (steps := folder.with_suffix(".steps")).exists():
             more = int(steps.read_text())
             latest = max(latest, more)
