@@ -20,6 +20,7 @@ from tinyq.__main__ import main
 from tinyq.data.archive import read_members
 from tinyq.errors import BadInput, exit_code_of
 from tinyq.files import safetensors
+from tinyq.run import checkpoint
 
 IRIS = "--model mlp:8 --data iris --method backprop --recipe none --epochs 2 --threads 1 -j 0"
 
@@ -168,6 +169,42 @@ def test_a_run_folder_that_was_changed(capsys, tmp_path, harm, code, says):
     assert says in ends(capsys, f"train --resume {tmp_path}/r", code)
 
 
+def positions(**values):
+    return lambda position, states: vars(position).update(values)
+
+
+def states(owner, change):
+    return lambda position, states: change(states.setdefault(owner, {}))
+
+
+@pytest.mark.parametrize("change", [
+    positions(phase=7), positions(phase=-1), positions(steps="3"), positions(epoch=1.5), positions(records=1 << 60),
+    positions(seconds="x"), positions(made_with=[]), positions(test_accuracy_float=[1]), positions(made_with={"lr": 3}),
+    states("model", dict.clear), states("model", lambda s: s.update(extra=np.ones(3))),
+    states("model", lambda s: s.update({name: np.ones(3, np.float32) for name in s})),
+    states("model", lambda s: s.update({name: value.astype(np.float64) for name, value in s.items()})),
+    states("optimizer", dict.clear), states("optimizer", lambda s: s.update(extra=1)),
+    states("optimizer", lambda s: s.update(dict.fromkeys(s, np.zeros(2)))),
+    states("method", dict.clear), states("method", lambda s: s.update(dict.fromkeys(s, np.zeros(2)))),
+    states("schedule", lambda s: s.update(dict.fromkeys(s, np.zeros(2)))), states("schedule", dict.clear)],
+    ids=range(20))
+@pytest.mark.parametrize("method", ["backprop", "cbp"])
+def test_a_checkpoint_whose_seal_fits_and_whose_contents_do_not(capsys, tmp_path, method, change):
+    line = IRIS.replace("mlp:8", "mlp:8,8").replace("backprop", method)
+    if method == "cbp":
+        line += " --pretrain-epochs 1"
+    assert main(f"train {line} --schedule plateau --output {tmp_path}/r --max-steps 2".split()) == 0
+    position, held, _ = checkpoint.load_newest(tmp_path / "r" / "checkpoints")
+    change(position, held)
+    for path in (tmp_path / "r" / "checkpoints").iterdir():
+        path.unlink()
+    checkpoint.write(tmp_path / "r" / "checkpoints" / "step-000000002.h5", position, held)
+    capsys.readouterr()
+    code = main(f"train --resume {tmp_path}/r --max-steps 3".split())
+    err = capsys.readouterr().err
+    assert code == 65 and err.count("\n") == 1 and "internal" not in err, err
+
+
 @pytest.mark.parametrize("suffix", [".h5", ".pth", ".safetensors"])
 def test_weight_files_that_are_none(capsys, tmp_path, suffix):
     path = tmp_path / f"x{suffix}"
@@ -255,7 +292,8 @@ def test_evil_archives_write_nothing(tmp_path, name, kind, size):
 
 @pytest.mark.parametrize("text, code", [
     ("epochs = 'x'", 2), ("epochs = -1", 2), ("nonsense = 1", 2), ("lr = nan", 2), ("model = '../../etc/passwd'", 2),
-    ("seed = 99999999999999999999999999", 2), ("[epochs]\na=1", 2), ("epochs = [1, {", 65), ("\xff", 65)])
+    ("seed = 99999999999999999999999999", 2),
+    ("a = " + "[" * 100_000, 65), ("[epochs]\na=1", 2), ("epochs = [1, {", 65), ("\xff", 65)])
 def test_configs_that_make_no_sense(capsys, tmp_path, text, code):
     (tmp_path / "c.toml").write_text(text, encoding="latin-1")
     ends(capsys, f"train --config {tmp_path}/c.toml --data iris --output {tmp_path}/r", code)

@@ -81,8 +81,16 @@ class Journal:
 
 
 def read_records(path) -> list[dict]:
-    """All complete records of a journal; a last line cut short by a kill is left out."""
-    return [json.loads(line) for line in _complete_lines(Path(path))]
+    """All whole records of a journal; a line that is none, cut short by a kill or damaged since, is left out."""
+    return [record for line in _complete_lines(Path(path)) if (record := _record(line)) is not None]
+
+
+def _record(line):
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("record", ""), str) else None
 
 
 def _complete_lines(path):

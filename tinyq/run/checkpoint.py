@@ -80,14 +80,26 @@ def load(path) -> tuple[Position, dict[str, dict]]:
     if _sha256(text, datasets) != attributes.get("sha256"):
         raise BadInput(f"{path}: damaged (sha256 differs)")
     try:
-        position = Position(**json.loads(text))
-    except (ValueError, TypeError) as error:
+        position = _checked(Position(**json.loads(text)))
+    except (ValueError, TypeError, RecursionError) as error:
         raise BadInput(f"{path}: its position is not one of this version of tinyq ({error})") from error
-    states = {}
+    states = {"model": {}, "optimizer": {}}
     for name, array in datasets.items():
         owner, _, key = name.partition("/")
         states.setdefault(owner, {})[key] = array
     return position, states
+
+
+def _checked(position):
+    """The position; ValueError where a value of it is of another kind."""
+    counts = (position.phase, position.epoch, position.batch, position.steps, position.records)
+    measured = (position.seconds, position.test_accuracy_float, position.best_steps, position.best_accuracy)
+    fits = (all(type(count) is int and 0 <= count < 1 << 48 for count in counts)
+            and all(value is None or type(value) in (int, float) for value in measured)
+            and position.seconds is not None and type(position.made_with) is dict)
+    if not fits:
+        raise ValueError("a value is of another kind")
+    return position
 
 
 def _sha256(position, datasets):

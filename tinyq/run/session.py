@@ -52,6 +52,8 @@ def resume(folder, changes: dict) -> tuple[dict, Path]:
         if checkpoint.any_in(folder / "checkpoints"):
             position, states, complaints = checkpoint.load_newest(folder / "checkpoints")
             _refuse_another_run(folder, position.made_with, _made_with(job))
+            if position.phase >= len(job.phases):
+                raise BadInput(f"{folder}: its checkpoint is of a phase that the run does not have; start a new run")
         else:
             position, states, complaints = Position(made_with=_made_with(job)), None, []
         for complaint in complaints:
