@@ -105,7 +105,8 @@ def test_a_file_that_is_not_what_it_seems_is_refused(tmp_path, corpus):
     ("external_storage", "w keeps its data in another file"), ("virtual", "w keeps its data in another file"),
     ("gzip", "w is compressed or filtered"), ("half_written", "w holds 1 chunks of 2"),
     ("contiguous_never_written", "w holds 0 bytes of 16"), ("big_endian", "w is >f4 (4,) instead of float32 (4,)"),
-    ("texts", "w is (of a type that holds no numbers)"), ("named_type", "w is neither a group nor a dataset"),
+    ("texts", "w is (of a type that holds neither numbers nor a fixed text)"),
+    ("fixed_texts", "w is |S4 (4,) instead of float32 (4,)"), ("named_type", "w is neither a group nor a dataset"),
     ("no_shape", "w is a dataset without a shape"), ("newest_form", "a newer form of HDF5 than is read here"),
     ("not_a_number", "w holds nan at index 2"), ("two_axes", "w is float32 (2, 2) instead of float32 (4,)")])
 def test_a_refusal_says_what_is_wrong(tmp_path, corpus, name, says):
@@ -130,6 +131,7 @@ def test_what_h5py_writes_is_read_as_h5py_reads_it(tmp_path):
             file[f"types/{kind}"] = rng.integers(0, 2 if kind == "?" else 100, (3, 5)).astype(kind)
         for chunks in ((1, 1), (2, 3), (7, 11), (3, 11)):
             file.create_dataset(f"chunks/{chunks}", data=rng.standard_normal((7, 11)), chunks=chunks)
+        file["texts"], file["text"] = np.array([b"ab", b"", b"cde"]), np.bytes_(b"x" * 100_000)
         for i in range(300):
             file[f"many/{i}"] = np.full(i % 5, i)
         file.create_dataset("thousands", data=np.arange(5000), chunks=(1,))

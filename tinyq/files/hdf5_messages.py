@@ -65,7 +65,7 @@ def _attribute(flags, body):
     name, kind, space = (bytes(body[start:start + size]) for start, size in zip(starts, sizes, strict=False))
     name = text_of(name.partition(b"\0")[0])
     try:
-        stored = Stored(_dtype(kind, 0, texts=True), _shape(space))
+        stored = Stored(_dtype(kind, 0), _shape(space))
     except Damaged as reason:
         return name, reason, b""
     return name, stored, body[starts[3]:]
@@ -105,18 +105,18 @@ def _known_types():
 
 
 _TYPES = _known_types()
-_TEXT, _LONGEST_TEXT = 3, 1 << 16
+_TEXT, _LONGEST_TEXT = 3, (1 << 31) - 1
 
 
-def _dtype(body, flags, texts=False):
-    """The NumPy type of a datatype message; texts: those of a fixed length are understood as well."""
+def _dtype(body, flags):
+    """The NumPy type of a datatype message: numbers, and texts of a fixed length."""
     kind, length = unpack("<B3xI", body)
     message = bytes([kind & 0x0F]) + bytes(body[1:64])
     dtype = next((dtype for key, dtype in _TYPES.items() if message.startswith(key)), None)
-    if dtype is None and texts and kind & 0x0F == _TEXT and 0 < length <= _LONGEST_TEXT:
+    if dtype is None and kind & 0x0F == _TEXT and 0 < length <= _LONGEST_TEXT:
         dtype = np.dtype(f"S{length}")
     if dtype is None or flags & SHARED:
-        raise Damaged("of a type that holds no numbers")
+        raise Damaged("of a type that holds neither numbers nor a fixed text")
     return dtype
 
 
