@@ -73,7 +73,7 @@ def summary(name, chunks):
 
 
 def endurance(minutes, flags, results):
-    """Train for so long; resident memory and open files of the second tenth against those of the last."""
+    """Train for so long; resident memory and open files in each tenth of the time, the second against the last."""
     run = subprocess.Popen([sys.executable, "-m", "tinyq.train", *flags], stdout=subprocess.DEVNULL)
     samples, until = [], time.monotonic() + 60 * minutes
     try:
@@ -84,14 +84,15 @@ def endurance(minutes, flags, results):
         run.terminate()
         code = run.wait()
     tenth = max(1, len(samples) // 10)
-    early, late = samples[tenth:2 * tenth], samples[-tenth:]
-    figures = {name: [statistics.median(s[i] for s in part) for part in (early, late)]
+    tenths = [samples[i * tenth:(i + 1) * tenth] for i in range(10)]
+    figures = {name: [round(statistics.median(s[i] for s in part), 1) for part in tenths if part]
                for i, name in enumerate(("resident MiB", "open files"))}
+    resident = figures["resident MiB"]
     found = {"minutes": round(len(samples) * 5 / 60, 1), "exit": code, "command": " ".join(flags), **figures,
-             "drift %": round(100 * (figures["resident MiB"][1] / figures["resident MiB"][0] - 1), 2)}
+             "drift %": round(100 * (resident[-1] / resident[1] - 1), 2)}
     write_text(results.with_name("endurance.json"), json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))
-    return code == 143 and abs(found["drift %"]) < 2 and figures["open files"][0] == figures["open files"][1]
+    return code == 143 and abs(found["drift %"]) < 2 and len(set(figures["open files"][1:])) == 1
 
 
 def _resident(pid):
