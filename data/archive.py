@@ -5,6 +5,7 @@ import tarfile
 from tinyq.errors import BadInput
 
 _ELSE = 1 << 24                 # bytes that all other members and the headers may take
+_READS_BEHIND = 100
 
 
 def read_members(path, folder: str, sizes: dict[str, int]) -> dict[str, bytes]:
@@ -41,14 +42,20 @@ def _read(archive, path, wanted, sizes):
 
 
 class _Limited:
-    """A stream that refuses to give more than `left` bytes: a bomb stops here, whatever hides it."""
+    """A stream that refuses to give more than `left` bytes: a bomb stops here, whatever hides it.
+
+    Nor is it read on and on behind its end, as tarfile would to pass over a member that claims to be endless.
+    """
 
     def __init__(self, file, left):
-        self._file, self._left = file, left
+        self._file, self._left, self._reads_behind = file, left, 0
 
     def read(self, size):
         data = self._file.read(size)
         self._left -= len(data)
         if self._left < 0:
             raise ValueError("it unpacks to far more than this dataset has")
+        self._reads_behind += not data
+        if self._reads_behind > _READS_BEHIND:
+            raise ValueError("a member claims to be longer than the archive")
         return data

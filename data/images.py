@@ -5,7 +5,9 @@ import numpy as np
 
 from tinyq.errors import BadInput
 
-PIXEL_LIMIT = 50_000_000
+PIXEL_LIMIT = 50_000_000                # of the file's image
+DECODED_LIMIT = 25_000_000              # of what is decoded, which is held twice, with four bytes a pixel
+BAND = 256                              # rows converted at a time
 BYTE_LIMIT = 100_000_000
 SKIP = "leave bad images out with --imagefolder.bad-image skip (or --imagenet.bad-image)"
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -25,10 +27,7 @@ class Photograph:
         except Exception as error:              # on hostile bytes a decoder may fail in any way
             raise _unreadable(name, error) from error
         self.name = name
-        width, height = self._image.size
-        if not 0 < width * height <= PIXEL_LIMIT:
-            raise BadInput(f"{name!r}: an image of {width} x {height} pixels, over the limit of {PIXEL_LIMIT:,}; "
-                           f"make it smaller, remove it, or {SKIP}")
+        self._refuse_more_than(PIXEL_LIMIT)
         if self._image.mode not in _MODES:
             raise BadInput(f"{name!r}: pixels of kind {self._image.mode!r}, not 8 bits a channel; convert it or {SKIP}")
 
@@ -46,9 +45,18 @@ class Photograph:
         try:
             if smallest is not None:
                 self._image.draft(self._image.mode, smallest[::-1])
+            self._refuse_more_than(DECODED_LIMIT)
             return _pixels(self._image)
+        except BadInput:
+            raise
         except Exception as error:
             raise _unreadable(self.name, error) from error
+
+    def _refuse_more_than(self, most):
+        width, height = self._image.size
+        if not 0 < width * height <= most:
+            raise BadInput(f"{self.name!r}: an image of {width} x {height} pixels, over the limit of {most:,}; "
+                           f"make it smaller, remove it, or {SKIP}")
 
 
 def _opener(data, name):
@@ -64,12 +72,16 @@ def _opener(data, name):
 
 def _pixels(image):
     image.load()
-    if image.mode == "P":
-        image = image.convert("RGBA")           # a palette with transparency warns on its way to RGB
-    if image.mode != "RGB":
-        image = image.convert("RGB")
     width, height = image.size
-    return np.frombuffer(image.tobytes("raw", "RGBX"), np.uint8).reshape(height, width, 4)
+    pixels = np.empty((height, width, 4), np.uint8)
+    for top in range(0, height, BAND):          # a band at a time, or every conversion would hold the image once more
+        band = image.crop((0, top, width, min(top + BAND, height)))
+        if band.mode == "P":
+            band = band.convert("RGBA")         # a palette with transparency warns on its way to RGB
+        if band.mode != "RGB":
+            band = band.convert("RGB")
+        pixels[top:top + BAND] = np.frombuffer(band.tobytes("raw", "RGBX"), np.uint8).reshape(-1, width, 4)
+    return pixels
 
 
 def _unreadable(name, error):

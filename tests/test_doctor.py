@@ -7,7 +7,7 @@ import sys
 import numba
 
 from tinyq import doctor
-from tinyq.kernels import compile
+from tinyq.kernels import cache
 from tinyq.kernels.vectors import COLUMNS, ROWS
 
 
@@ -15,7 +15,7 @@ def test_it_says_what_the_kernels_use(capsys):
     assert not doctor.main(["--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["register tile"].startswith(f"{ROWS} x {COLUMNS} ") and found["threads"] == numba.get_num_threads()
-    assert found["cache"] == str(compile.cache_folder()) and found["numba"] == numba.__version__
+    assert found["cache"] == str(cache.cache_folder()) and found["numba"] == numba.__version__
     assert not doctor.main([])
     assert "instruction set" in capsys.readouterr().out
 

@@ -5,6 +5,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 
+MOST_SHOWN = 10_000                     # characters of a message
+
 
 class TinyqError(Exception):
     """An internal fault; the message is one line: what, which file, what to do."""
@@ -79,13 +81,26 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
         # What is still buffered would fail again at exit, with Python's own message and code: let it go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except MemoryError as error:
+        if debug:
+            traceback.print_exception(error)
+        print("tinyq: out of memory; try a smaller --batch-size (with --accumulate, the same samples a step) or fewer "
+              "--workers; --dry-run foretells what a step takes", file=sys.stderr)
+        return TinyqError.exit_code
     except Exception as error:
         if debug:
             traceback.print_exception(error)
         known = isinstance(error, (TinyqError, OSError))        # an OSError says what and which file by itself
         text = str(error) if known else f"internal error: {type(error).__name__}: {error}; run again with --debug"
-        print("tinyq: " + " ".join(text.split("\n")), file=sys.stderr)
+        print("tinyq: " + _one_line(text), file=sys.stderr)
         return _exit_code(error)
+
+
+def _one_line(text):
+    """The text without what a file name could do to a terminal, and not longer than anyone reads."""
+    shown = "".join(c if c.isprintable() else " " if c == "\n" else c.encode("unicode_escape").decode()
+                    for c in text[:MOST_SHOWN])
+    return shown + (" ..." if len(text) > MOST_SHOWN else "")
 
 
 def _exit_code(error: Exception) -> int:

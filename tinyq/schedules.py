@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 
 from tinyq import portable
-from tinyq.errors import UsageError, did_you_mean
+from tinyq.errors import BadInput, UsageError, did_you_mean
 
 
 class Schedule:
@@ -169,10 +169,12 @@ class Plateau(Schedule):
                 "reductions": self.reductions}
 
     def load_state(self, state):
-        """Take over what `state` gave."""
-        self.best = float(state["best"])
-        self.bad_epochs, self.cooling = int(state["bad_epochs"]), int(state["cooling"])
-        self.reductions = int(state["reductions"])
+        """Take over what `state` gave; BadInput where it is not that."""
+        try:
+            self.best, *counts = float(state["best"]), *(int(state[n]) for n in ("bad_epochs", "cooling", "reductions"))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise BadInput(f"the schedule's state does not fit: {type(error).__name__}: {error}") from None
+        self.bad_epochs, self.cooling, self.reductions = counts
 
 
 SCHEDULES = {"constant": Schedule, "step": Step, "multistep": MultiStep, "cosine": Cosine, "plateau": Plateau}

@@ -14,7 +14,7 @@ from tinyq.files import atomic, journal, lock
 def test_write_bytes_replaces_the_whole_file(tmp_path):
     path = tmp_path / "f"
     atomic.write_bytes(path, b"long old contents")
-    atomic.write_bytes(path, b"new")
+    atomic.write_text(path, "new")
     assert path.read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["f"]
 
@@ -33,6 +33,74 @@ def test_a_failing_call_leaves_the_old_file_and_no_temporary(tmp_path, monkeypat
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["f"]
+
+
+def test_what_the_disk_gives_back_is_compared_before_the_old_file_goes(tmp_path, monkeypatch):
+    path, pread = tmp_path / "f", os.pread
+    atomic.write_bytes(path, b"old")
+    for wrong in (lambda piece: piece[:-1] + b"?" if piece else b"", lambda piece: piece[:-1]):
+        monkeypatch.setattr(os, "pread", lambda d, size, at, wrong=wrong: wrong(pread(d, size, at)))
+        with pytest.raises(InputOutputError, match=r"f: writing failed \(what is read back differs from byte \d"):
+            atomic.write_bytes(path, bytes(range(10)))
+    monkeypatch.setattr(os, "pread", lambda d, size, at: pread(d, size, at) or (b"more" if at < 12 else b""))
+    with pytest.raises(InputOutputError, match="differs from byte 10 on"):
+        atomic.write_bytes(path, bytes(range(10)))
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["f"]
+
+
+def test_a_disk_that_fails_for_good_says_the_first_reason(tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    atomic.write_bytes(tmp_path / "f", b"old")
+    for call in ("fsync", "replace", "unlink"):
+        monkeypatch.setattr(os, call, fail)
+    with pytest.raises(InputOutputError, match="writing failed .Input/output error.; the old file, if any, is intact"):
+        atomic.write_bytes(tmp_path / "f", b"new")
+    assert (tmp_path / "f").read_bytes() == b"old"
+    left, = atomic.temporaries(tmp_path)
+    assert left.read_bytes() == b"new"
+    with pytest.raises(InputOutputError, match="cannot be deleted"):
+        atomic.remove(left)
+
+
+def test_a_folder_that_cannot_be_synced_is_told_of_unless_its_file_system_never_syncs_one(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse(number):
+        def sync(descriptor):
+            if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+                raise OSError(number, os.strerror(number))
+            fsync(descriptor)
+        return sync
+
+    monkeypatch.setattr(os, "fsync", refuse(errno.EINVAL))
+    atomic.write_bytes(tmp_path / "f", b"1")
+    monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
+    with pytest.raises(InputOutputError, match="f: written, but its folder cannot be synced"):
+        atomic.write_bytes(tmp_path / "f", b"2")
+    assert (tmp_path / "f").read_bytes() == b"2"
+    with pytest.raises(CannotCreate, match="new: cannot create this folder"):
+        atomic.make_folder(tmp_path / "new")
+    with pytest.raises(CannotCreate, match="cannot create this folder"):
+        atomic.make_numbered_folder(tmp_path, "run")
+
+
+def test_an_interrupted_write_leaves_no_temporary(tmp_path, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        atomic.write_bytes(tmp_path / "f", b"new")
+    assert os.listdir(tmp_path) == []
+
+
+def test_only_our_own_temporaries_are_known_as_such(tmp_path):
+    for name in (".a.h5.0123abcd.tmp", ".a.0123abcg.tmp", "a.0123abcd.tmp", ".hidden", "x.tmp", ".0123abcd.tmp"):
+        (tmp_path / name).touch()
+    assert atomic.temporaries(tmp_path) == [tmp_path / ".a.h5.0123abcd.tmp"]
+    assert atomic.temporaries(tmp_path / "none") == []
 
 
 def test_the_file_then_the_rename_then_the_folder_reach_the_disk(tmp_path, monkeypatch):
@@ -72,6 +140,13 @@ def test_numbered_folders_count_up(tmp_path):
     assert names == ["a-001", "a-002", "a-003"]
 
 
+def test_a_million_runs_of_one_name_are_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "range", lambda *bounds: [1], raising=False)
+    atomic.make_numbered_folder(tmp_path, "a")
+    with pytest.raises(CannotCreate, match="a million runs named a"):
+        atomic.make_numbered_folder(tmp_path, "a")
+
+
 def test_the_journal_writes_a_line_a_record_at_once(tmp_path):
     with journal.Journal(tmp_path / "j") as j:
         j.append({"loss": float("nan"), "deep": {"list": [1.5, float("inf")]}})
@@ -92,6 +167,87 @@ def test_a_reopened_journal_keeps_what_the_checkpoint_counted(tmp_path):
     assert [r["i"] for r in journal.read_records(path)] == [0, 1, "again"]
     with pytest.raises(BadInput, match="3 records where the checkpoint counts 5"):
         journal.Journal(path, keep=5)
+
+
+def test_what_a_full_disk_did_not_take_is_written_once_there_is_room(tmp_path, monkeypatch):
+    write = os.write
+
+    def full(descriptor, data):
+        if len(data) < 9:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data[:4])
+
+    with journal.Journal(tmp_path / "j") as j:
+        monkeypatch.setattr(os, "write", full)
+        for i in range(3):
+            with pytest.raises(InputOutputError, match="j: writing failed .No space left on device.; free some space"):
+                j.append({"i": i})
+        monkeypatch.undo()
+        assert not (tmp_path / "j").read_bytes().endswith(b"\n")
+        j.append({"i": 3})
+    assert [r["i"] for r in journal.read_records(tmp_path / "j")] == [0, 1, 2, 3]
+
+
+def test_after_a_failed_sync_the_journal_is_written_anew(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def fail(descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with journal.Journal(tmp_path / "j") as j:
+        j.append({"i": 0})
+        first = (tmp_path / "j").stat().st_ino
+        monkeypatch.setattr(os, "fsync", fail)
+        for _ in range(2):
+            with pytest.raises(InputOutputError, match="j: (sync|writ)ing failed"):
+                j.sync()
+        monkeypatch.setattr(os, "fsync", fsync)
+        j.sync()
+        assert (tmp_path / "j").stat().st_ino != first
+        j.append({"i": 1})
+        j.sync()
+    assert [r["i"] for r in journal.read_records(tmp_path / "j")] == [0, 1]
+
+
+def test_a_journal_whose_lines_were_lost_is_not_taken_for_whole(tmp_path, monkeypatch):
+    fsync = os.fsync
+    with journal.Journal(tmp_path / "j") as j:
+        j.append({"i": 0})
+        monkeypatch.setattr(os, "fsync", lambda descriptor: os.read(descriptor, 1))         # EBADF: opened to write
+        with pytest.raises(InputOutputError):
+            j.sync()
+        monkeypatch.setattr(os, "fsync", fsync)
+        (tmp_path / "j").write_bytes(b"")
+        with pytest.raises(InputOutputError, match="0 of 1 records are left"):
+            j.sync()
+        (tmp_path / "j").unlink()
+        with pytest.raises(InputOutputError, match="cannot be read"):
+            j.sync()
+
+
+def test_lines_that_are_no_records_are_left_out(tmp_path):
+    whole = b'{"record": "epoch"}\n'
+    junk = [b"\0\0\0\n", b"[" * 100_000 + b"\n", b"\xff\n", b"3\n", b"[]\n", b'{"record": 3}\n', b"\n"]
+    (tmp_path / "j").write_bytes(whole.join([*junk, b""]) + b'{"rec')
+    assert journal.read_records(tmp_path / "j") == [{"record": "epoch"}] * len(junk)
+
+
+def test_a_journal_that_cannot_be_opened_cannot_be_created(tmp_path, monkeypatch):
+    opened = os.open
+
+    def refuse(path, flags, *mode):
+        if flags & os.O_APPEND:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(CannotCreate, match="j: cannot be opened for writing"):
+        journal.Journal(tmp_path / "j")
+
+
+def test_a_lock_that_cannot_be_made_is_told_of(tmp_path):
+    with pytest.raises(CannotCreate, match=r"\.lock: cannot be created"), lock.locked(tmp_path / "none"):
+        pass
 
 
 HOLD = """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinyq.errors import BadInput
-from tinyq.files import safetensors, torch_weights
+from tinyq.files import pickles, safetensors, torch_weights
 
 
 class Hostile:
@@ -70,6 +70,22 @@ def test_a_tensor_is_a_view_of_its_storage(tmp_path):
     (b"\x80\x02}X\x01\x00\x00\x00wK\x01s.", "'w' is no tensor"),
     (b"\x80\x02]q\x00h\x00a.", "holds no state_dict"),
     (b"", "ends too early"),
+    (b"\x80\x02c" + b"x" * 300, "a name is too long"),
+    (b"\x80\x020.", "its stack is empty"),
+    (b"\x80\x02(0.", "its stack is empty"),
+    (b"\x80\x02}}a.", "a list is missing"),
+    (b"\x80\x02}t.", "a mark is missing"),
+    (b"\x80\x04K\x01K\x02\x93.", "a name is no text"),
+    (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "wants to use os.system"),
+    (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.", "a call does not fit"),
+    (b"\x80\x02q\x00.", "its stack is empty"),
+    (b"\x80\x02}(K\x01u.", "a key has no value"),
+    (b"\x80\x02}]K\x01s.", "a key is no text or number"),
+    (b"\x80\x02]K\x01a\x94Q.", "a reference is to no storage"),
+    (b"\x80\x02X\x01\x00\x00\x00\xff.", "a text is not UTF-8"),
+    (tensor(count=-1), "not described as it should be"),
+    (tensor(count=1 << 40), "larger than the file"),
+    (tensor().replace(b"tQ", b"X\x01\x00\x00\x00vtQ"), "a storage is part of another"),
     (tensor(count=7), "a storage has 24 bytes, not 28"),
     (tensor(shape=(2, 4)), "reaches beyond its storage"),
     (tensor(shape=(1 << 40, 3), strides=(0, 1)), "larger than the file"),
@@ -101,6 +117,55 @@ def test_a_broken_or_hostile_archive_is_refused(tmp_path):
         torch_weights.read(tmp_path / "two.pth")
     with pytest.raises(BadInput, match="cannot be read"):
         torch_weights.read(tmp_path / "none.pth")
+
+
+def test_attributes_of_an_object_are_passed_over_and_the_prefix_of_parallel_training_is_taken_off(tmp_path):
+    pickled = tensor(name="module.w").replace(b"s.", b"s" + b"}b" + b".")
+    path = saved_as_torch_would(tmp_path / "a.pth", pickled, [("0", VALUES.tobytes())])
+    assert list(torch_weights.read(path)) == ["w"]
+
+
+def test_bfloat16_is_the_upper_half_of_a_float(tmp_path):
+    halves = (VALUES.view("<u4") >> 16).astype("<u2")
+    path = saved_as_torch_would(tmp_path / "a.pth", tensor(kind="BFloat16Storage"), [("0", halves.tobytes())])
+    np.testing.assert_array_equal(torch_weights.read(path)["w"].reshape(-1), VALUES)
+
+
+@pytest.mark.parametrize("order, readable", [(b"little", True), (b"big", False)])
+def test_numbers_of_another_byte_order_are_refused(tmp_path, order, readable):
+    path = saved_as_torch_would(tmp_path / "a.pth", tensor(), [("0", VALUES.tobytes())])
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("m/byteorder", order)
+    if readable:
+        assert torch_weights.read(path)["w"].shape == (2, 3)
+    else:
+        with pytest.raises(BadInput, match="its numbers are not little-endian"):
+            torch_weights.read(path)
+
+
+MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." + b"\x80\x02M\xe9\x03."
+LITTLE, KEYS = b"\x80\x02}X\x0d\0\0\0little_endian\x88s.", b"\x80\x02]X\x01\0\0\x000a."
+
+
+def legacy(magic=MAGIC, system=LITTLE, pickled=None, keys=KEYS, count=6, data=None):
+    data = VALUES.tobytes() if data is None else data
+    return magic + system + (tensor() if pickled is None else pickled) + keys + struct.pack("<q", count) + data
+
+
+def test_the_older_format_is_read(tmp_path):
+    (tmp_path / "a.pth").write_bytes(legacy())
+    np.testing.assert_array_equal(torch_weights.read(tmp_path / "a.pth")["w"].reshape(-1), VALUES)
+
+
+@pytest.mark.parametrize("changes, reason", [
+    (dict(magic=b"\x80\x02K\x01.\x80\x02K\x01."), "does not begin as such files do"),
+    (dict(system=LITTLE.replace(b"\x88", b"\x89")), "not little-endian"), (dict(system=b"\x80\x02]."), "little-endian"),
+    (dict(keys=b"\x80\x02}."), "list of storages"), (dict(keys=b"\x80\x02]X\x01\0\0\x001a."), "list of storages"),
+    (dict(keys=b"\x80\x02]."), "storage 0 is missing"), (dict(count=7), "another size"), (dict(data=b""), "too early")])
+def test_a_broken_file_of_the_older_format_is_refused(tmp_path, changes, reason):
+    (tmp_path / "a.pth").write_bytes(legacy(**changes))
+    with pytest.raises(BadInput, match=reason):
+        torch_weights.read(tmp_path / "a.pth")
 
 
 def test_flipped_bytes_never_do_worse_than_a_refusal(tmp_path):
@@ -152,6 +217,8 @@ def entry(begin, end, shape=(1,), dtype="F32"):
     ({"w": entry(0, 4, dtype="F8")}, 4, "of a type"),
     ({"w": [1]}, 4, "not described"),
     ([1], 0, "no object"),
+    ({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 4]}}, 4, "it has 3 offsets and 1 axes"),
+    ({"w": {"dtype": "F32", "shape": [1] * 9, "data_offsets": [0, 4]}}, 4, "it has 2 offsets and 9 axes"),
     ('{"w": 1, "w": 2}', 0, "there twice"),
     ("[" * 100_000, 0, "not readable"),
     (b"\xff\xfe", 0, "not readable"),
@@ -161,6 +228,21 @@ def test_a_broken_safetensors_file_is_refused(tmp_path, header, size, reason):
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(size))
     with pytest.raises(BadInput, match=reason):
         safetensors.read(tmp_path / "a.safetensors")
+
+
+def test_safetensors_bfloat16_is_the_upper_half_of_a_float(tmp_path):
+    text = json.dumps({"w": {"dtype": "BF16", "shape": [6], "data_offsets": [0, 12]}}).encode()
+    halves = (VALUES.view("<u4") >> 16).astype("<u2").tobytes()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + halves)
+    np.testing.assert_array_equal(safetensors.read(tmp_path / "a.safetensors")["w"], VALUES)
+
+
+def test_a_pickle_read_without_anything_outside_refers_to_nothing():
+    with pytest.raises(pickles.Unreadable, match="refers to what is outside"):
+        pickles.Interpreter(b"\x80\x02K\x01Q.", {}).load()
+    assert pickles.Interpreter(b"\x80\x02\x8a\x02\xff\xff.", {}).load() == -1
+    assert pickles.Interpreter(b"\x80\x02}q\x00(K\x01K\x02u.", {}).load() == {1: 2}
+    assert pickles.Interpreter(b"\x80\x02K\x01K\x02K\x03\x87.", {}).load() == (1, 2, 3)
 
 
 def test_a_header_longer_than_the_file_is_refused(tmp_path):

@@ -6,8 +6,8 @@ import sys
 import numba
 import pytest
 
+from tinyq.kernels import cache, contract
 from tinyq.kernels import compile as kernel_compile
-from tinyq.kernels import contract
 
 
 def run(cache):
@@ -21,7 +21,7 @@ def run(cache):
 
 def test_the_first_compilation_is_announced_once_and_later_runs_load(tmp_path):
     assert run(tmp_path).count("compiling kernels") == 1
-    assert [folder.name for folder in tmp_path.iterdir()] == [kernel_compile.cache_folder().name]
+    assert [folder.name for folder in tmp_path.iterdir()] == [cache.cache_folder().name]
     assert run(tmp_path) == ""
 
 

@@ -63,3 +63,16 @@ def test_without_any_whole_checkpoint_each_complaint_is_told(newest):
         path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(BadInput, match=r"no checkpoint to resume from; .*000000015\.h5.*; .*000000010\.h5"):
         checkpoint.load_newest(newest.parent)
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    position = Position()
+    for epoch, accuracy in enumerate([0.1, 0.9, 0.5, 0.6, 0.7, 0.8]):
+        position.steps, position.epoch = 10 * (epoch + 1), epoch + 1
+        if accuracy > (position.best_accuracy or 0):
+            position.best_steps, position.best_accuracy = position.steps, accuracy
+        checkpoint.save(tmp_path, position, STATES)
+        checkpoint.remove_old(tmp_path, position)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"step-{steps:09d}.h5" for steps in (20, 40, 50, 60)]
+    assert checkpoint.load_newest(tmp_path)[0].best_steps == 20

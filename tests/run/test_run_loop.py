@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tinyq.errors import BadInput, Busy, CannotCreate, Diverged, InputOutputError, UsageError
-from tinyq.files.journal import read_records
+from tinyq.files.atomic import write_text
+from tinyq.files.journal import Journal, read_records
 from tinyq.files.lock import locked
 from tinyq.run import checkpoint, loop, result, session
 from tinyq.run.measure import measure
@@ -42,7 +43,7 @@ def test_a_run_leaves_what_the_design_lists(whole):
     assert result["on_levels"] == 1.0 and result["constrained_weights"] == 128
     assert result["steps"] == 5 * 7
     assert {p.name for p in (folder / "plots").iterdir()} == {"curves.svg", "levels.svg"}
-    assert len(list((folder / "checkpoints").iterdir())) == checkpoint.KEPT
+    assert len(list((folder / "checkpoints").iterdir())) in (checkpoint.KEPT, checkpoint.KEPT + 1)
 
 
 def test_the_records_tell_phase_epoch_figures_and_rate(whole):
@@ -113,13 +114,87 @@ def test_a_signal_during_an_evaluation_stops_it(whole, tmp_path, monkeypatch, mo
     assert records(tmp_path / "r") == records(whole[1])
 
 
-def test_a_full_disk_says_how_to_go_on(tmp_path, monkeypatch):
-    def full(*args):
-        raise InputOutputError("x.h5: writing failed; free some space")
+def full(*arguments):
+    raise InputOutputError("x.h5: writing failed; free some space")
 
-    monkeypatch.setattr(checkpoint, "save", full)
+
+def test_a_full_disk_at_the_end_says_how_to_go_on(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "write_text", lambda path, text: full() if path.name == "result.json" else
+                        write_text(path, text))
     with pytest.raises(InputOutputError, match=r"free some space; then go on with: .* --resume .*r$"):
         train(tmp_path / "r")
+    monkeypatch.undo()
+    assert session.resume(tmp_path / "r", {})[0]["weights_sha256"] == whole[0]["weights_sha256"]
+
+
+def test_training_goes_on_when_nothing_can_be_saved(whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint, "save", full)
+    monkeypatch.setattr(Journal, "append", full)
+    assert train(tmp_path / "r")["weights_sha256"] == whole[0]["weights_sha256"]
+    out = capsys.readouterr().out                   # once by the loop, once for the float network: not at every epoch
+    assert out.count("free some space; training goes on, and older checkpoints stay") == 2
+
+
+def test_the_float_network_that_finds_no_room_is_not_called_kept(whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(session.weight_files, "write", lambda path, weights: full() if path.name == "float.h5" else
+                        None)
+    assert train(tmp_path / "r")["test_accuracy_float"] == whole[0]["test_accuracy_float"]
+    out = capsys.readouterr().out
+    assert "free some space; training goes on" in out and "%, not kept" in out
+
+
+def test_a_full_disk_does_not_hide_what_stopped_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.Loop, "_step", lambda *arguments: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(session.plots, "write_all", full)
+    with pytest.raises(Stopped):
+        train(tmp_path / "r")
+
+
+def test_a_checkpoint_is_saved_whenever_its_minutes_have_passed(whole, tmp_path, monkeypatch):
+    saved, save, now = [], checkpoint.save, [0.0]
+
+    def note(folder, position, states):
+        saved.append(position.steps)
+        return save(folder, position, states)
+
+    def step_of_twenty_seconds(self, *arguments):
+        now[0] += 20
+        step(self, *arguments)
+
+    step = loop.Loop._step
+    monkeypatch.setattr(checkpoint, "save", note)
+    monkeypatch.setattr(loop.Loop, "_step", step_of_twenty_seconds)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    assert train(tmp_path / "r", checkpoint_minutes=1.0)["weights_sha256"] == whole[0]["weights_sha256"]
+    assert saved[:6] == [3, 6, 7, 10, 13, 14]
+    saved.clear()
+    train(tmp_path / "s", checkpoint_minutes=0.0)
+    assert saved == [7, 14, 21, 28, 35]
+
+
+def test_the_best_epoch_of_the_last_phase_is_kept(tmp_path, monkeypatch):
+    accuracies = iter([0.9, 0.9, 0.5, 0.7, 0.7, 0.6, 0.6, 0.6])
+    monkeypatch.setattr(loop, "measure", lambda *arguments, **options: type(
+        "Said", (), {"loss": 1.0, "accuracy": next(accuracies)}))
+    train(tmp_path / "r", epochs=6)
+    names = sorted(path.name for path in (tmp_path / "r" / "checkpoints").iterdir())
+    assert [int(name[5:-3]) for name in names] == [28, 42, 49, 56]
+    assert checkpoint.load_newest(tmp_path / "r" / "checkpoints")[0].best_accuracy == 0.7
+
+
+def test_a_network_that_is_not_finite_takes_no_checkpoint_s_place(tmp_path, monkeypatch):
+    step = loop.Loop._step
+
+    def spoil(self, *arguments):
+        step(self, *arguments)
+        if self.position.steps == 14:
+            self.job.model.parameters()[0].data[0, 0] = np.inf
+
+    monkeypatch.setattr(loop.Loop, "_step", spoil)
+    monkeypatch.setattr(loop, "measure", lambda *arguments, **options: type("Said", (), {"loss": 1.0, "accuracy": 0}))
+    with pytest.raises(Diverged, match="is not finite"):
+        train(tmp_path / "r")
+    assert checkpoint.load_newest(tmp_path / "r" / "checkpoints")[0].steps == 7
 
 
 def test_a_network_that_no_step_was_taken_with_is_not_shown_as_trained(whole, tmp_path):
@@ -222,7 +297,7 @@ def test_accumulated_batches_make_one_step(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    with pytest.raises(Diverged, match="cbp phase, step .* try a lower --lr$"):
+    with pytest.raises(Diverged, match="cbp phase, step .* try a lower --lr; first: "):
         train(tmp_path / "r", lr=1e30, pretrain_epochs=0)
     with pytest.raises(Diverged, match="float phase, step .* in this phase that is --pretrain-lr"):
         train(tmp_path / "f", pretrain_lr=1e30)

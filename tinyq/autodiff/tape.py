@@ -12,6 +12,7 @@ recording = True                                # whether a call of a primitive 
 observer = None                                 # called after every primitive and every pull; see observed
 tracer = None                                   # called with what every primitive did; see traced
 pull_tracer = None                              # called with what every pull did; see traced_pulls
+watcher = None                                  # called with every output and every gradient; see watched
 
 _creation = itertools.count()
 
@@ -133,6 +134,17 @@ def traced_pulls(callback):
         pull_tracer = before
 
 
+@contextmanager
+def watched(callback):
+    """Inside it callback(primitive, what, array) is called with every output and every gradient passed back."""
+    global watcher
+    before, watcher = watcher, callback
+    try:
+        yield
+    finally:
+        watcher = before
+
+
 def detach(x):
     """The same array as a constant: no gradient flows back through it."""
     return Tensor(x.data)
@@ -164,6 +176,8 @@ def _pass(node, g, pending, heap):
                          "compute the output again")
     for position, parent, pull in edges:
         gx = node.primitive.gradient(pull, g, position, parent)
+        if watcher:
+            watcher(node.primitive, f"the gradient at input {position}", gx)
         leaf = type(parent) is not Node
         if leaf and (gx is g or gx.base is not None):
             gx = gx.copy()                                  # a leaf owns its .grad: others may read this one

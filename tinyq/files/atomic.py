@@ -4,37 +4,47 @@ Everything tinyq writes goes through this package; nothing is ever written in pl
 """
 import errno
 import os
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from tinyq.errors import CannotCreate, InputOutputError
+
+PIECE = 1 << 20                     # bytes read back at a time
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 def write_bytes(path, data) -> None:
     """Replace the file at `path` by `data` (bytes-like), all of it or nothing.
 
-    A temporary file in the same folder is written, synced and renamed over `path`, then the folder is synced.
-    Raises CannotCreate when the folder takes no new file, InputOutputError when writing fails half way
-    (the old file is then still there, untouched).
+    A temporary file in the same folder is written, synced, read back and compared, and renamed over `path`; then the
+    folder is synced. Raises CannotCreate when the folder takes no new file, InputOutputError when writing fails half
+    way (the old file is then still there, untouched).
     """
-    path = Path(path)
+    path, data = Path(path), memoryview(data).cast("B")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     descriptor = _create(temporary, path)
     try:
         try:
-            _write_all(descriptor, memoryview(data).cast("B"))
+            _write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        _compare(temporary, data)
         os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):                     # a disk that fails for good takes no deletion either
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise InputOutputError(f"{path}: writing failed ({error.strerror}); the old file, if any, is intact; "
+                                   "free some space or use another disk") from error
+        raise
+    try:
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputOutputError(f"{path}: writing failed ({error.strerror}); the old file, if any, is intact; "
-                               "free some space") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        raise InputOutputError(f"{path}: written, but its folder cannot be synced ({error.strerror}), so a power cut "
+                               "may bring the old file back; look after this disk") from error
 
 
 def write_text(path, text: str) -> None:
@@ -50,11 +60,20 @@ def remove(path) -> None:
         raise InputOutputError(f"{path}: cannot be deleted ({error.strerror})") from error
 
 
+def temporaries(folder) -> list[Path]:
+    """What killed processes left of unfinished files (or what others are writing now), where the folder exists."""
+    folder = Path(folder)
+    return [folder / name for name in (os.listdir(folder) if folder.is_dir() else ()) if _TEMPORARY.fullmatch(name)]
+
+
 def make_folder(path) -> Path:
-    """Create a folder and its parents where they are missing; CannotCreate when that is not possible."""
+    """Create a folder and its parents where they are missing, to last; CannotCreate when that is not possible."""
     path = Path(path)
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            _sync_folder(folder.parent)
     except OSError as error:
         raise _no_folder(path, error) from error
     return path
@@ -70,6 +89,7 @@ def make_numbered_folder(parent, name: str) -> Path:
         path = parent / f"{name}-{number:03d}"
         try:
             path.mkdir()
+            _sync_folder(parent)
         except FileExistsError:
             continue
         except OSError as error:
@@ -97,9 +117,28 @@ def _write_all(descriptor, data):
         data = data[os.write(descriptor, data):]
 
 
+def _compare(path, data):
+    """OSError unless the file holds these bytes. Its pages are dropped first, so that the disk itself is asked."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        at = 0
+        while piece := os.pread(descriptor, PIECE, at):
+            if piece != data[at:at + len(piece)]:
+                break
+            at += len(piece)
+    finally:
+        os.close(descriptor)
+    if at != len(data) or piece:
+        raise OSError(errno.EIO, f"what is read back differs from byte {at} on")
+
+
 def _sync_folder(folder):
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:             # of file systems that cannot sync a folder
+            raise
     finally:
         os.close(descriptor)

@@ -1,21 +1,26 @@
-"""HDF5 without its two dangers: libhdf5 never writes to the disk, and nothing it reads is taken on trust.
+"""HDF5 without its two dangers: libhdf5 never writes to the disk, and never sees a file that someone else made.
 
 Writing: the file is built in memory and saved as bytes, because a full disk kills a process in which libhdf5 writes.
-Reading: the bytes are read once and opened as an image; links are looked at before they are followed, and a dataset
-is read only when the caller expected its name, shape and dtype.
+Reading: the bytes are read once and understood by hdf5_bytes.py; links that lead elsewhere are not followed, and a
+dataset is read only when the caller expected its name, shape and dtype.
 """
+import math
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from tinyq.errors import BadInput
+from tinyq.files import hdf5_messages
 from tinyq.files.atomic import write_bytes
+from tinyq.files.hdf5_bytes import Image
+from tinyq.files.hdf5_messages import Damaged, Stored
+from tinyq.files.read import read_file
 
-MOST_BYTES = 8 << 30                  # of a file read into memory
 MOST_OBJECTS, DEEPEST = 100_000, 16   # of a tree that is walked
 MOST_ATTRIBUTE_BYTES = 64 << 10
 
@@ -47,7 +52,7 @@ def write(path, datasets: Mapping, attributes: Mapping) -> None:
 
 def encode(datasets: Mapping, attributes: Mapping) -> bytes:
     """The bytes of the HDF5 file that `write` saves."""
-    with h5py.File("memory", "w", driver="core", backing_store=False) as file:
+    with h5py.File("memory", "w", driver="core", backing_store=False, libver=("earliest", "latest")) as file:
         for name, array in datasets.items():
             file.create_dataset(name, data=array)
         for group, values in attributes.items():
@@ -58,60 +63,37 @@ def encode(datasets: Mapping, attributes: Mapping) -> bytes:
 
 
 class Reader:
-    """An HDF5 file opened in memory: `with Reader(path) as file: file.attributes(); file.read(expected)`."""
+    """An HDF5 file read without libhdf5: `with Reader(path) as file: file.attributes(); file.read(expected)`."""
 
     def __init__(self, path):
         """Read the whole file; BadInput when it is missing, too big or not HDF5."""
         self.path = Path(path)
+        self.image = read_file(path)
         try:
-            size = self.path.stat().st_size
-            if size > MOST_BYTES:
-                raise BadInput(f"{path}: {size} bytes, more than the {MOST_BYTES} that are read")
-            self.image = self.path.read_bytes()
-        except OSError as error:
-            raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
-        try:
-            self._file = h5py.File(h5py.h5f.open_file_image(self.image))
-        except (ValueError, OSError, RuntimeError) as error:       # which of them depends on h5py's version
-            raise BadInput(f"{path}: not an HDF5 file, or damaged") from error
+            self._bytes = Image(self.image)
+        except Damaged as error:
+            raise BadInput(f"{path}: not an HDF5 file, or damaged ({error})") from None
 
     def __enter__(self):
         """The reader itself."""
         return self
 
     def __exit__(self, *exception):
-        """Close."""
-        self._file.close()
+        """Nothing is open."""
 
     def attributes(self, group: str = "/") -> dict:
         """A group's attributes: texts, lists of texts, numbers; BadInput for any other kind."""
         with self._damage_told():
-            holder = self._object(group)
-            return {} if holder is None else {name: self._attribute(holder, name) for name in holder.attrs}
+            messages = self._find(group)
+            found = [] if messages is None else list(hdf5_messages.attributes(messages))
+            if len({name for name, *_ in found}) < len(found):
+                raise Damaged("an attribute is there twice")
+            return {name: self._attribute(name, *attribute) for name, *attribute in found}
 
     def specs(self) -> dict[str, Spec]:
         """Path and spec of every dataset, found without following a link that could lead out of the file."""
         with self._damage_told():
-            return self._walked()
-
-    def _walked(self):
-        found, pending, objects = {}, [("", 0)], 0
-        while pending:
-            group, depth = pending.pop()
-            holder = self._object(group or "/")
-            objects += len(holder)
-            if depth > DEEPEST or objects > MOST_OBJECTS:
-                raise BadInput(f"{self.path}: more groups than any model has")
-            for name in holder:
-                path = f"{group}/{name}" if group else name
-                item = self._object(path)
-                if isinstance(item, h5py.Group):
-                    pending.append((path, depth + 1))
-                elif item is not None:
-                    found[path] = self._spec(path, item)
-                else:
-                    raise BadInput(f"{self.path}: damaged (no name of an object: {name!r})")
-        return found
+            return {path: Spec(stored.shape, stored.dtype) for path, (stored, _) in self._datasets.items()}
 
     def read(self, expected: Mapping[str, Spec], allow_extra=False, finite=True) -> dict[str, np.ndarray]:
         """The expected datasets; BadInput lists every difference between the file and what was expected.
@@ -121,84 +103,96 @@ class Reader:
         specs = self.specs()
         problems = [f"{name} is missing" for name in expected if name not in specs]
         problems += [] if allow_extra else [f"{name} is not of this model" for name in specs if name not in expected]
-        arrays = {}
+        arrays, given = {}, 0
         for name in (n for n in expected if n in specs):
-            with self._damage_told():
-                problem = self._difference(name, specs[name], expected[name])
-                if problem is None:
-                    arrays[name] = self._object(name)[()] if expected[name].shape == () else self._object(name)[...]
+            problem = self._difference(name, specs[name], expected[name])
+            given += 0 if problem else self._datasets[name][0].size
+            if given > len(self.image):                     # datasets may share their bytes
+                raise BadInput(f"{self.path}: its datasets hold more than the file")
             if problem is None:
-                problem = _first_not_finite(arrays[name]) if finite else None
+                problem, arrays[name] = self._values(name)
+            if problem is None and finite:
+                problem = _first_not_finite(arrays[name])
             if problem is not None:
                 problems.append(f"{name} {problem}")
         if problems:
             raise BadInput(f"{self.path}: {'; '.join(problems)}")
-        return {name: np.asarray(arrays[name]) for name in expected}
+        return {name: arrays[name] for name in expected}
 
     @contextmanager
-    def _damage_told(self):
-        """BadInput for whatever h5py raises on the way through a damaged file."""
+    def _damage_told(self, where=""):
+        """BadInput for whatever is found in a damaged file."""
         try:
             yield
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError, MemoryError) as error:
-            raise BadInput(f"{self.path}: damaged ({error})") from error
+        except Damaged as error:
+            raise BadInput(f"{self.path}: {where or 'damaged'} ({error})") from None
 
-    def _object(self, path):
-        """The group or dataset at a path, None where nothing is; each link on the way must be a plain one."""
-        item = self._file["/"]
-        for part in path.strip("/").split("/") if path != "/" else ():
-            if not isinstance(item, h5py.Group):
-                return None
-            link = item.get(part, getlink=True)
-            if link is None:
-                return None
-            if not isinstance(link, h5py.HardLink):
-                raise BadInput(f"{self.path}: {path} is a link out of its place; such files are refused")
-            try:
-                item = item[part]
-            except (KeyError, OSError, RuntimeError, ValueError) as error:
-                raise BadInput(f"{self.path}: {path} is damaged") from error
-            if not isinstance(item, (h5py.Group, h5py.Dataset)):
-                raise BadInput(f"{self.path}: {path} is neither a group nor a dataset")
-        return item
+    @cached_property
+    def _datasets(self) -> dict[str, tuple[Stored, list]]:
+        """What each dataset is, and the messages of its header, by path."""
+        found, pending, objects = {}, [("", 0, self._bytes.messages(self._bytes.root))], 0
+        while pending:
+            group, depth, messages = pending.pop()
+            links = self._bytes.links(messages)
+            objects += len(links)
+            if depth > DEEPEST or objects > MOST_OBJECTS:
+                raise BadInput(f"{self.path}: more groups than any model has")
+            for name, address in links.items():
+                path = f"{group}/{name}" if group else name
+                messages = self._bytes.messages(self._followed(path, address))
+                if self._bytes.is_group(messages):
+                    pending.append((path, depth + 1, messages))
+                else:
+                    found[path] = self._dataset(path, messages), messages
+        return found
 
-    def _spec(self, path, dataset):
-        try:
-            shape, dtype = dataset.shape, dataset.dtype
-        except (TypeError, OSError, RuntimeError, ValueError) as error:
-            raise BadInput(f"{self.path}: {path} is of a type that holds no numbers ({error})") from error
-        if shape is None:
+    def _find(self, path):
+        """The header of the group at a path, None where nothing is."""
+        messages = self._bytes.messages(self._bytes.root)
+        for part in filter(None, path.split("/")):
+            links = self._bytes.links(messages)
+            if part not in links:
+                return None
+            messages = self._bytes.messages(self._followed(path, links[part]))
+        return messages
+
+    def _followed(self, path, address):
+        if address is None:
+            raise BadInput(f"{self.path}: {path} is a link out of its place; such files are refused")
+        return address
+
+    def _dataset(self, path, messages):
+        with self._damage_told(f"{path} is"):
+            stored = hdf5_messages.described(messages)
+        if stored is None:
+            raise BadInput(f"{self.path}: {path} is neither a group nor a dataset")
+        if stored.shape is None:
             raise BadInput(f"{self.path}: {path} is a dataset without a shape")
-        return Spec(shape, dtype)
+        return stored
 
     def _difference(self, name, spec, expected):
         if spec != Spec(tuple(expected.shape), np.dtype(expected.dtype)):
             return f"is {spec} instead of {expected}"
-        dataset = self._object(name).id
-        layout = dataset.get_create_plist()
-        if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
-            return "keeps its data in another file"
-        if layout.get_nfilters():
-            return "is compressed or filtered (h5repack -f NONE undoes that)"
-        held = dataset.get_storage_size()
-        size = int(np.prod(expected.shape, dtype=np.int64)) * np.dtype(expected.dtype).itemsize
-        return None if held >= size else f"holds {held} bytes of {size}"
+        return hdf5_messages.obstacle(self._datasets[name][1])
 
-    def _attribute(self, holder, name):
-        if not isinstance(name, str):                       # bytes that are no UTF-8
-            raise BadInput(f"{self.path}: damaged (no name of an attribute: {name!r})")
+    def _values(self, name):
+        """(what is wrong, None), or (None, the values)."""
+        stored, messages = self._datasets[name]
         try:
-            stored = h5py.h5a.open(holder.id, name.encode())
-            dtype, shape = stored.dtype, stored.shape
-        except (TypeError, OSError, RuntimeError, ValueError) as error:
-            raise BadInput(f"{self.path}: attribute {name} is damaged") from error
-        short = shape is not None and len(shape) <= 1 and dtype.itemsize * sum(shape or (1,)) <= MOST_ATTRIBUTE_BYTES
-        if not short or dtype.kind not in "Siuf":
+            return None, self._bytes.values(stored, messages)
+        except Damaged as error:
+            return str(error), None
+
+    def _attribute(self, name, stored, data):
+        short = isinstance(stored, Stored) and stored.shape is not None and len(stored.shape) <= 1
+        if not short or stored.size > MOST_ATTRIBUTE_BYTES or stored.dtype.kind not in "Siuf":
             raise BadInput(f"{self.path}: attribute {name} is neither a short text nor a number")
-        value = holder.attrs[name]
-        if dtype.kind == "S":
-            texts = [bytes(text).decode("utf-8", "replace") for text in np.atleast_1d(value)]
-            return texts if shape else texts[0]
+        if len(data) < stored.size:
+            raise BadInput(f"{self.path}: attribute {name} is damaged")
+        value = np.frombuffer(data, stored.dtype, math.prod(stored.shape)).reshape(stored.shape)
+        if stored.dtype.kind == "S":
+            texts = [text.decode("utf-8", "replace") for text in np.atleast_1d(value).tolist()]
+            return texts if stored.shape else texts[0]
         return value.tolist()
 
 

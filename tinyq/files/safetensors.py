@@ -2,12 +2,12 @@
 import json
 import math
 import struct
-from pathlib import Path
 
 import numpy as np
 
 from tinyq.errors import BadInput
 from tinyq.files.atomic import write_bytes
+from tinyq.files.read import read_file
 
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
          "I8": "<i1", "U8": "<u1", "BOOL": "?"}
@@ -19,12 +19,9 @@ ALIGNMENT = 8
 
 def read(path) -> dict[str, np.ndarray]:
     """{name: array}: float types become float32, whole numbers int64. BadInput where the file breaks the format."""
-    path = Path(path)
+    data = read_file(path)
     try:
-        data = path.read_bytes()
         return _read(data)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not readable as safetensors: {error}") from None
 

@@ -3,15 +3,16 @@
 The structure is a pickle, read by the interpreter in pickles.py; tensors are views of storages, whose bytes lie beside
 it. Only what a state_dict needs is understood. Sizes are checked against the file before anything is allocated.
 """
+import io
 import math
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from tinyq.errors import BadInput
 from tinyq.files.pickles import Interpreter, Unreadable
+from tinyq.files.read import read_file
 
 BFLOAT16 = "bfloat16"                   # which NumPy does not have
 STORAGES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "BFloat16Storage": BFLOAT16,
@@ -53,29 +54,25 @@ def read(path) -> dict[str, np.ndarray]:
     float32, float64, float16 and bfloat16 become float32, whole numbers int64. Raises BadInput when the file is no such
     thing or broken.
     """
-    path = Path(path)
+    data = read_file(path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
-    try:
-        found, storages = _zip(path) if data[:4] == b"PK\x03\x04" else _legacy(data)
+        found, storages = _zip(data) if data[:4] == b"PK\x03\x04" else _legacy(data)
         views = _state_dict(found)
         if sum(view.size * _width(view.storage.dtype) for view in views.values()) > MOST_VIEWS * len(data):
             raise Unreadable("its tensors are larger than the file")
         return {name: _array(view, storages) for name, view in views.items()}
-    except (Unreadable, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, OSError) as error:
+    except Exception as error:                  # on hostile bytes zipfile may fail in any way
         raise BadInput(f"{path}: not readable as PyTorch weights: {error}") from None
 
 
-def _zip(path):
+def _zip(data):
     """(what the pickle says, a function from a storage to its bytes)."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {info.filename: info for info in archive.infolist()}
         folders = [name[:-len("data.pkl")] for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(members) != len(archive.infolist()) or len(folders) != 1:
             raise Unreadable("the archive must hold one folder with one data.pkl, and no name twice")
-        size = path.stat().st_size
+        size = len(data)
 
         def member(name):
             info = members.get(folders[0] + name)
@@ -88,6 +85,8 @@ def _zip(path):
         if folders[0] + "byteorder" in members and member("byteorder") != b"little":
             raise Unreadable("its numbers are not little-endian")
         found = Interpreter(member("data.pkl"), _FUNCTIONS, _storage).load()
+        if sum(storage.bytes for storage in _storages(found)) > size:
+            raise Unreadable("its storages are larger than the file")
         kept = {storage: _exactly(member(f"data/{storage.key}"), storage.bytes) for storage in _storages(found)}
     return found, kept
 

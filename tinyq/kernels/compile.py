@@ -1,14 +1,12 @@
 """numba's decorators as the kernels use them: IEEE arithmetic, a private cache, and a word when compilation starts."""
-import hashlib
-import os
 import sys
-from pathlib import Path
 
-import llvmlite
 import numba
 from numba import config
 from numba.core import event
 from numba.core.registry import cpu_target
+
+from tinyq.kernels.cache import cache_folder, sealed, usable_folder
 
 prange = numba.prange
 
@@ -20,10 +18,10 @@ def njit(function=None, *, parallel=False, python=True):
     """
     if function is None:
         return lambda f: njit(f, parallel=parallel, python=python)
-    before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder())
+    before, config.CACHE_DIR = config.CACHE_DIR, str(usable_folder(cache_folder()))
     try:
-        return numba.njit(function, cache=True, parallel=parallel, error_model="numpy", nogil=True,
-                          no_cfunc_wrapper=True, no_cpython_wrapper=not python)
+        return sealed(numba.njit(function, cache=True, parallel=parallel, error_model="numpy", nogil=True,
+                                 no_cfunc_wrapper=True, no_cpython_wrapper=not python))
     finally:
         config.CACHE_DIR = before
 
@@ -33,27 +31,10 @@ def part(function):
     return njit(function, python=False)
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept; numba's own check does not see an edit in another module, a hash does."""
-    base = os.environ.get("TINYQ_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyq"
-    forced = os.environ.get("TINYQ_ISA")                    # dots.py: other code of the same name
-    return Path(base) / (f"kernels-{_SOURCE_HASH}" + (f"-{forced}" if forced else ""))
-
-
 def target_features() -> frozenset[str]:
     """The instruction sets numba compiles for (not the host's: NUMBA_CPU_FEATURES may restrict them)."""
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
     return frozenset(f[1:] for f in features.split(",") if f.startswith("+"))
-
-
-def _hash_sources() -> str:
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-_SOURCE_HASH = _hash_sources()
 
 
 class _Notice(event.Listener):

@@ -101,6 +101,7 @@ def gradient_step(model, optimizer, batches, *, label_smoothing=0.0, adjust=None
         correct += np.count_nonzero(logits.data.argmax(axis=1) == batch.y)
     _require_finite_gradients(model, optimizer)
     objective += adjust() if adjust else 0.0
+    require_finite(objective, "the objective")
     optimizer.step(where=where)
     if after:
         after()

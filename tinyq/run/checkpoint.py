@@ -11,7 +11,7 @@ from tinyq.files import hdf5
 from tinyq.files.atomic import remove
 from tinyq.files.weights import weights_sha256
 
-KEPT = 2
+KEPT = 3                                        # the newest ones; the best one is kept beside them
 FORMAT = "tinyq checkpoint/2"
 
 
@@ -26,22 +26,32 @@ class Position:
     records: int = 0                            # lines of metrics.jsonl
     seconds: float = 0.0                        # spent training, resumed parts included
     test_accuracy_float: float | None = None
+    best_steps: int | None = None               # of the epoch whose validation accuracy is the best of this phase
+    best_accuracy: float | None = None
     made_with: dict = field(default_factory=dict)       # settings and data that the bits depend on
     ledger_head: str | None = None              # of the ledger, when the checkpoint was taken
 
 
 def save(folder, position: Position, states: dict[str, dict]) -> Path:
-    """Write the states, {"model": {name: array or number}, ...}, atomically; the newest two checkpoints are kept."""
-    folder = Path(folder)
+    """Write the states, {"model": {name: array or number}, ...}, all or nothing, read back before it counts."""
+    return write(_path(Path(folder), position.steps), position, states)
+
+
+def write(path, position: Position, states: dict[str, dict]) -> Path:
+    """The same under a name of one's own."""
     datasets = {f"{owner}/{name}": np.asarray(value)
                 for owner, state in states.items() for name, value in state.items()}
     text = json.dumps(dataclasses.asdict(position))
     attributes = {"format": FORMAT, "position": text, "sha256": _sha256(text, datasets)}
-    path = folder / f"step-{position.steps:09d}.h5"
     hdf5.write(path, datasets, {"/": attributes})
-    for old in _checkpoints(folder)[:-KEPT]:
-        remove(old)
     return path
+
+
+def remove_old(folder, position: Position) -> None:
+    """Delete all checkpoints but the newest ones and that of the best epoch."""
+    for old in _checkpoints(folder)[:-KEPT]:
+        if old != _path(Path(folder), position.best_steps):
+            remove(old)
 
 
 def load_newest(folder) -> tuple[Position, dict[str, dict], list[str]]:
@@ -49,15 +59,10 @@ def load_newest(folder) -> tuple[Position, dict[str, dict], list[str]]:
     complaints = []
     for path in reversed(_checkpoints(folder)):
         try:
-            return *_load(path), complaints
+            return *load(path), complaints
         except BadInput as error:
             complaints.append(str(error))
     raise BadInput(f"{folder}: no checkpoint to resume from" + "".join(f"; {c}" for c in complaints))
-
-
-def load(path) -> tuple[Position, dict[str, dict]]:
-    """(position, states) of one checkpoint; BadInput where it is damaged."""
-    return _load(path)
 
 
 def any_in(folder) -> bool:
@@ -65,7 +70,8 @@ def any_in(folder) -> bool:
     return bool(_checkpoints(folder))
 
 
-def _load(path):
+def load(path) -> tuple[Position, dict[str, dict]]:
+    """(position, states) of one checkpoint; BadInput where it is damaged or something else."""
     with hdf5.Reader(path) as file:
         attributes = file.attributes()
         if attributes.get("format") != FORMAT:
@@ -75,19 +81,35 @@ def _load(path):
     if _sha256(text, datasets) != attributes.get("sha256"):
         raise BadInput(f"{path}: damaged (sha256 differs)")
     try:
-        position = Position(**json.loads(text))
-    except (ValueError, TypeError) as error:
+        position = _checked(Position(**json.loads(text)))
+    except (ValueError, TypeError, RecursionError) as error:
         raise BadInput(f"{path}: its position is not one of this version of tinyq ({error})") from error
-    states = {}
+    states = {"model": {}, "optimizer": {}}
     for name, array in datasets.items():
         owner, _, key = name.partition("/")
         states.setdefault(owner, {})[key] = array
     return position, states
 
 
+def _checked(position):
+    """The position; ValueError where a value of it is of another kind."""
+    counts = (position.phase, position.epoch, position.batch, position.steps, position.records)
+    measured = (position.seconds, position.test_accuracy_float, position.best_steps, position.best_accuracy)
+    fits = (all(type(count) is int and 0 <= count < 1 << 48 for count in counts)
+            and all(value is None or type(value) in (int, float) for value in measured)
+            and position.seconds is not None and type(position.made_with) is dict)
+    if not fits:
+        raise ValueError("a value is of another kind")
+    return position
+
+
 def _sha256(position, datasets):
     """Over the position as well: a wrong epoch would do as much harm as a wrong weight."""
     return weights_sha256({**datasets, "position": np.frombuffer(position.encode(), np.uint8)})
+
+
+def _path(folder, steps):
+    return None if steps is None else folder / f"step-{steps:09d}.h5"
 
 
 def _checkpoints(folder):

@@ -98,7 +98,7 @@ def _add_owners(parser):
 def _add_actions(group):
     group.add_argument("--config", metavar="FILE.toml", help="read settings from a file; flags beat it")
     group.add_argument("--resume", metavar="RUN", help="go on with an interrupted run, bit for bit; its own "
-                       "settings hold, and only --max-steps, --threads, -j, --print-freq and --data-path (data that "
-                       "were moved) may be given anew")
+                       "settings hold, and only --max-steps, --threads, -j, --print-freq, --checkpoint-minutes and "
+                       "--data-path (data that were moved) may be given anew")
     group.add_argument("--print-config", action="store_true", help="print the settings as TOML and stop")
     group.add_argument("--dry-run", action="store_true", help="print the plan and stop")

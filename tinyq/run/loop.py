@@ -7,10 +7,12 @@ import math
 import time
 
 from tinyq.errors import Diverged
-from tinyq.run import checkpoint
+from tinyq.run import checkpoint, divergence
+from tinyq.run.attempts import Attempts
 from tinyq.run.build import FLOAT_PHASE, Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.measure import measure
+from tinyq.run.saved import require_finite
 
 
 class Loop:
@@ -20,8 +22,8 @@ class Loop:
         """folder: the run's; journal: for metrics; request: a StopRequest; observer: an Observer."""
         self.job, self.position, self.folder = job, position, folder
         self.journal, self.progress, self.request = journal, progress, request
-        self.float_trained, self.observer = float_trained, observer
-        self._clock = time.monotonic()
+        self.float_trained, self.observer, self._attempt = float_trained, observer, Attempts(progress.say)
+        self._clock = self._saved_at = time.monotonic()
 
     def run(self, states: dict | None = None) -> None:
         """Train through all phases, the one in hand from the states of a checkpoint if given.
@@ -68,12 +70,13 @@ class Loop:
             try:
                 self._step(phase, epoch, batches, total)
             except Diverged as error:
-                flag = "; in this phase that is --pretrain-lr" if phase.name == FLOAT_PHASE else ""
-                raise Diverged(f"{phase.name} phase, step {position.steps + 1}: {error}{flag}") from error
+                raise self._diverged(phase, epoch, batches, error) from error
             self._stop_if_asked(phase)
             if self._out_of_steps():
                 self._save(phase)
                 return False
+            if self._save_is_due():
+                self._save(phase)
         return True
 
     def _step(self, phase, epoch, batches, total):
@@ -95,6 +98,16 @@ class Loop:
             lr = phase.optimizer.groups[0]["lr"]
             self._record(phase, {"record": "step", "objective": objective, "lr": lr})
 
+    def _diverged(self, phase, epoch, batches, error):
+        """The error with its place: step, operation, and the file in which the step is kept."""
+        job, position = self.job, self.position
+        seen = [batch for batch in batches if len(batch.y)]
+        where = divergence.kept(self.folder, position, self._states(phase), seen)
+        job.model.key_step(job.streams, epoch, position.batch)
+        first = divergence.first_in(job.model, seen, lambda: phase.method.step(seen))
+        flag = "; in this phase that is --pretrain-lr" if phase.name == FLOAT_PHASE else ""
+        return Diverged(f"{phase.name} phase, step {position.steps + 1}: {error}{flag}; first: {first}; {where}")
+
     def _end_epoch(self, phase):
         position = self.position
         validation, test = self._validation(phase), self._watched_test(phase)
@@ -107,7 +120,7 @@ class Loop:
         self._record(phase, {"record": "epoch", **figures})
         self.observer.end_epoch(phase, position, figures)
         position.epoch, position.batch = position.epoch + 1, 0
-        self._save(phase)
+        self._save(phase, validation.get("validation_accuracy"))
         self.request.heed(self.folder, position.steps)
 
     def _validation(self, phase):
@@ -136,19 +149,41 @@ class Loop:
         self._count_time()
         record = {"record": figures.pop("record"), "phase": phase.name, "epoch": phase.first_epoch + position.epoch,
                   "step": position.steps, **figures, "seconds": round(position.seconds, 3)}
-        self.journal.append(record)
+        self._attempt(lambda: self.journal.append(record))
         self.progress.record(record)
 
-    def _save(self, phase):
+    def _save(self, phase, accuracy=None):
+        """Write a checkpoint; accuracy: of an epoch that ends here, of which the best is kept."""
         self._count_time()
+        position = self.position
+        best = position.best_steps, position.best_accuracy
+        if accuracy is not None and accuracy > (-1 if best[1] is None else best[1]):
+            position.best_steps, position.best_accuracy = position.steps, accuracy
+        if self._attempt(lambda: self._write_checkpoint(phase)):
+            self._attempt(lambda: checkpoint.remove_old(self.folder / "checkpoints", position))
+        else:
+            position.best_steps, position.best_accuracy = best
+        self._saved_at = time.monotonic()
+
+    def _write_checkpoint(self, phase):
+        require_finite(self.job.model.state_dict())
+        self.journal.sync()                     # a power cut must not leave fewer records than the checkpoint counts
         self.position.records, self.position.ledger_head = self.journal.records, self.observer.head
-        path = checkpoint.save(self.folder / "checkpoints", self.position, {
-            "model": self.job.model.state_dict(), "optimizer": phase.optimizer.state(),
-            "schedule": phase.schedule.state(), "method": phase.method.state()})
+        path = checkpoint.save(self.folder / "checkpoints", self.position, self._states(phase))
         self.observer.saved(path, self.position)
 
+    def _states(self, phase):
+        return {"model": self.job.model.state_dict(), "optimizer": phase.optimizer.state(),
+                "schedule": phase.schedule.state(), "method": phase.method.state()}
+
+    def _save_is_due(self):
+        minutes = self.job.config.checkpoint_minutes
+        return minutes and time.monotonic() - self._saved_at >= 60 * minutes
+
     def _to_next_phase(self):
-        self.position.phase, self.position.epoch, self.position.batch = self.position.phase + 1, 0, 0
+        position = self.position
+        position.phase, position.epoch, position.batch = position.phase + 1, 0, 0
+        position.best_steps = position.best_accuracy = None
 
     def _out_of_steps(self):
         """Whether the next step is not to be taken; an epoch whose steps are all taken is brought to its end."""

@@ -2,14 +2,15 @@
 import json
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 from tinyq import levels
 from tinyq.errors import BadInput, UsageError, did_you_mean
+from tinyq.files.read import read_file
 from tinyq.run import config
 from tinyq.run.config import FIELDS, Config
 from tinyq.run.recipes import RECIPES
 
+LONGEST_TOML = 1 << 20
 _SUBJECT = ("model", "data", "method")
 
 
@@ -48,10 +49,8 @@ def resolve(flags: dict, file: dict | None = None) -> Resolved:
 def read_toml(path) -> dict:
     """The settings in a TOML file, flat; BadInput when it cannot be read, UsageError for an unknown key."""
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = tomllib.loads(read_file(path, LONGEST_TOML).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"{path}: not a TOML file: {error}") from error
     flat, known = _flat(tables), config.known_keys()
     for key in flat:

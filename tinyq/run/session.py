@@ -1,16 +1,18 @@
 """A run and its folder: started, resumed, brought to its results."""
 import dataclasses
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from tinyq import data
 from tinyq.errors import BadInput, CannotCreate, InputOutputError, UsageError
 from tinyq.files import weights as weight_files
-from tinyq.files.atomic import make_folder, make_numbered_folder, write_text
+from tinyq.files.atomic import make_folder, make_numbered_folder, remove, temporaries, write_text
 from tinyq.files.journal import Journal, read_records
 from tinyq.files.lock import locked
 from tinyq.packed import format as packed_files
 from tinyq.run import checkpoint, plots, result, saved
+from tinyq.run.attempts import Attempts
 from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
 from tinyq.run.config import Config
@@ -26,7 +28,7 @@ from tinyq.run.signals import Stopped, stop_request
 from tinyq.run.splits import calibration_batches
 
 # what a resume may change: no bit depends on it
-RESUMABLE = ("max_steps", "threads", "workers", "print_freq", "data_path")
+RESUMABLE = ("max_steps", "threads", "workers", "print_freq", "checkpoint_minutes", "data_path")
 
 
 def start(resolved: Resolved, observer: Observer | None = None) -> tuple[dict, Path]:
@@ -57,6 +59,8 @@ def resume(folder, changes: dict, observer_for=None) -> tuple[dict, Path]:
         if checkpoint.any_in(folder / "checkpoints"):
             position, states, complaints = checkpoint.load_newest(folder / "checkpoints")
             _refuse_another_run(folder, position.made_with, _made_with(job))
+            if position.phase >= len(job.phases):
+                raise BadInput(f"{folder}: its checkpoint is of a phase that the run does not have; start a new run")
         else:
             position, states, complaints = Position(made_with=_made_with(job)), None, []
         for complaint in complaints:
@@ -68,7 +72,8 @@ def resume(folder, changes: dict, observer_for=None) -> tuple[dict, Path]:
 def _new_folder(config: Config) -> Path:
     if config.output:
         folder = make_folder(config.output)
-        if not (folder / CONFIG_FILE).exists() and any(path.name != ".lock" for path in folder.iterdir()):
+        ours = {folder / ".lock", *temporaries(folder)}
+        if not (folder / CONFIG_FILE).exists() and any(path not in ours for path in folder.iterdir()):
             raise CannotCreate(f"{folder}: not empty and not a run; choose another --output")
         return folder
     model = Path(config.model.partition(":")[0]).stem
@@ -95,8 +100,10 @@ def _refuse_another_run(folder, before, now):
 
 def _carry_out(job: Job, folder: Path, position: Position, states, observer) -> dict:
     """Train from a position on and leave everything the run folder is to hold."""
-    make_folder(folder / "checkpoints")
     observer = observer or Observer()
+    for place in (folder, make_folder(folder / "checkpoints"), folder / "plots"):
+        for left in temporaries(place):                         # by a run that was killed
+            remove(left)
     epochs = sum(phase.epochs for phase in job.phases)
     steps_per_epoch = -(-len(job.loader) // job.config.accumulate)
     progress = Progress(epochs, steps_per_epoch, position.steps)
@@ -118,7 +125,8 @@ def _carry_out(job: Job, folder: Path, position: Position, states, observer) -> 
     except Stopped:
         if observer.head:
             progress.say(f"ledger head {observer.head}")
-        plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), {})
+        with suppress(CannotCreate, InputOutputError):          # a full disk must not hide what stopped the run
+            plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), {})
         raise
     except InputOutputError as error:
         raise InputOutputError(f"{error}; then go on with: python -m tinyq.train --resume {folder}") from error
@@ -135,13 +143,16 @@ def _keep_float_network(job, folder, position, journal, progress, heed, observer
         progress.say(f"starts from {job.config.weights}, which is confined already: no float network to compare with")
         return
     attributes = saved.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
-    weight_files.write(folder / FLOAT_FILE, saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle)))
-    observer.saved(folder / FLOAT_FILE, position)
+    weights, attempt = saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle)), Attempts(progress.say)
+    kept = attempt(lambda: weight_files.write(folder / FLOAT_FILE, weights))
+    if kept:
+        observer.saved(folder / FLOAT_FILE, position)
     if job.bundle.test is not None:
         scores = measure(job.model, job.bundle.test, job.bundle.num_classes, job.bundle.input_shape, heed)
         position.test_accuracy_float = scores.accuracy
-        journal.append({"record": "float", "step": position.steps, "test_accuracy": scores.accuracy})
-        progress.say(f"float network: test error {1 - scores.accuracy:.2%}, kept in {folder / FLOAT_FILE}")
+        attempt(lambda: journal.append({"record": "float", "step": position.steps, "test_accuracy": scores.accuracy}))
+        where = f"kept in {folder / FLOAT_FILE}" if kept else "not kept"
+        progress.say(f"float network: test error {1 - scores.accuracy:.2%}, {where}")
 
 
 def _finish(job, folder, position, heed, observer) -> dict:

@@ -1,0 +1,37 @@
+"""The long campaigns' script: it goes on where it was stopped, and a campaign that dies is a failure."""
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+SOAK = Path(__file__).resolve().parents[2] / "bench" / "soak.py"
+
+
+@pytest.fixture
+def soak(tmp_path, monkeypatch):
+    found = runpy.run_path(str(SOAK))
+    script = tmp_path / "campaign.py"
+    script.write_text("import json, sys\nname, cases, seed = sys.argv[1:]\n"
+                      "sys.exit(3) if name == 'dies' else None\n"
+                      "print('a line')\nprint(json.dumps({'cases': int(cases), 'failures': [], 'seconds': int(seed)}))")
+    monkeypatch.setitem(found["soak"].__globals__, "FAULTS", tmp_path)
+    found["TASKS"].clear()
+    found["TASKS"] |= {"good": ("campaign.py", ["good"], 10, 4), "dies": ("campaign.py", ["dies"], 4, 4)}
+    return found["soak"]
+
+
+def test_it_goes_on_where_it_was_stopped(soak, tmp_path, capsys):
+    results = tmp_path / "soak.json"
+    assert soak(["good"], results)
+    chunks = json.loads(results.read_text())["good"]
+    assert [(c["asked"], c["seed"]) for c in chunks] == [(4, 1), (4, 2), (4, 3)]
+    assert capsys.readouterr().out.splitlines()[-1].split(maxsplit=1) == ["good", "cases 12, failures 0, seconds 3"]
+    results.write_text(json.dumps({"good": chunks[:1]}))
+    assert soak(["good"], results) and json.loads(results.read_text())["good"][0] == chunks[0]
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_a_campaign_that_dies_is_a_failure(soak, tmp_path):
+    assert not soak(["dies"], tmp_path / "soak.json")
+    assert json.loads((tmp_path / "soak.json").read_text())["dies"][0]["failures"][0].startswith("exit 3")

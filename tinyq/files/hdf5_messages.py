@@ -1,0 +1,136 @@
+"""What the messages in an HDF5 object's header say: types, shapes, layouts and attributes of the kinds weights need."""
+import math
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+SPACE, LINK_INFO, TYPE, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, MORE, TABLE = 1, 2, 3, 7, 8, 11, 12, 16, 17
+COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = range(4)
+SHARED = 2                              # flag of a message that lies elsewhere
+MOST_AXES = 32
+NEWER = ("it links to other files, or uses a newer form of HDF5 than is read here; save it with h5py.File(path, 'w'), "
+         "whose default is read")
+
+
+class Damaged(ValueError):
+    """The bytes are no HDF5 file, a broken one, or one of a kind that is not read."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A dataset or an attribute's value as described in the file; shape None: it has none."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...] | None
+
+    @property
+    def size(self):
+        """Bytes of the values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def described(messages) -> Stored | None:
+    """What a dataset's header says of its values; None where the object is no dataset. Damaged for other types."""
+    found = {kind: (flags, body) for kind, flags, body in messages}
+    if LAYOUT not in found or SPACE not in found or TYPE not in found:
+        return None
+    (flags, kind), (_, space) = found[TYPE], found[SPACE]
+    return Stored(_dtype(kind, flags), _shape(space))
+
+
+def obstacle(messages) -> str | None:
+    """Why a dataset is not read, whatever its shape; None if nothing speaks against it."""
+    found = {kind: body for kind, _, body in messages}
+    if EXTERNAL in found or found[LAYOUT][:2] == bytes([4, VIRTUAL]):
+        return "keeps its data in another file"
+    if FILTERS in found and found[FILTERS][1:2] != b"\0":
+        return "is compressed or filtered (h5repack -f NONE undoes that)"
+    return None
+
+
+def attributes(messages):
+    """(name, what it holds or the reason why it is not read, its bytes) of each attribute in a header."""
+    for kind, flags, body in messages:
+        if kind == ATTRIBUTE:
+            yield _attribute(flags, body)
+
+
+def _attribute(flags, body):
+    version, own, *sizes = unpack("<BBHHH", body)
+    if flags & SHARED or version not in (1, 2, 3) or version > 1 and own:         # its type or shape lies elsewhere
+        raise Damaged("an attribute is not where it should be")
+    steps = [size + -size % 8 for size in sizes] if version == 1 else sizes
+    starts = [8 + (version == 3) + sum(steps[:i]) for i in range(4)]
+    name, kind, space = (bytes(body[start:start + size]) for start, size in zip(starts, sizes, strict=False))
+    name = text_of(name.partition(b"\0")[0])
+    try:
+        stored = Stored(_dtype(kind, 0), _shape(space))
+    except Damaged as reason:
+        return name, reason, b""
+    return name, stored, body[starts[3]:]
+
+
+def layout_of(messages):
+    """(kind, what follows) of the message that says where a dataset's values lie."""
+    body = next(body for kind, _, body in messages if kind == LAYOUT)
+    version, kind = unpack("<BB", body)
+    if version != 3 or kind > CHUNKED:
+        raise Damaged(NEWER)
+    return kind, body[2:]
+
+
+def _shape(body):
+    version, axes, _, kind = unpack("<BBBB", body)
+    start = {1: 8, 2: 4}.get(version)
+    if start is None or axes > MOST_AXES:
+        raise Damaged("a shape is broken")
+    return None if (version, kind) == (2, 2) else tuple(unpack(f"<{axes}Q", body[start:]))
+
+
+def _known_types():
+    """{the datatype message of a NumPy type, without its version: that type}."""
+    found = {bytes.fromhex("0802000001000000" "1008000001000000" "00000800" "46414c5345000000" "5452554500000000"
+                           "0001"): np.dtype(bool)}                                 # h5py's enumeration of two
+    for size in (1, 2, 4, 8):
+        for sign, bits in (("i", 8), ("u", 0)):
+            for order in (0, 1):
+                found[struct.pack("<BBHIHH", 0, bits + order, 0, size, 0, 8 * size)] = np.dtype(
+                    f"{'<>'[order]}{sign}{size}")
+    for size, exponent, mantissa in ((2, 5, 10), (4, 8, 23), (8, 11, 52)):
+        for order in (0, 1):
+            found[struct.pack("<BBBBIHHBBBBI", 1, 0x20 + order, 8 * size - 1, 0, size, 0, 8 * size, mantissa, exponent,
+                              0, mantissa, (1 << exponent - 1) - 1)] = np.dtype(f"{'<>'[order]}f{size}")
+    return found
+
+
+_TYPES = _known_types()
+_TEXT, _LONGEST_TEXT = 3, (1 << 31) - 1
+
+
+def _dtype(body, flags):
+    """The NumPy type of a datatype message: numbers, and texts of a fixed length."""
+    kind, length = unpack("<B3xI", body)
+    message = bytes([kind & 0x0F]) + bytes(body[1:64])
+    dtype = next((dtype for key, dtype in _TYPES.items() if message.startswith(key)), None)
+    if dtype is None and kind & 0x0F == _TEXT and 0 < length <= _LONGEST_TEXT:
+        dtype = np.dtype(f"S{length}")
+    if dtype is None or flags & SHARED:
+        raise Damaged("of a type that holds neither numbers nor a fixed text")
+    return dtype
+
+
+def text_of(data):
+    """A name or text that must be UTF-8; Damaged otherwise."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise Damaged(f"no name of anything: {data[:40]!r}") from None
+
+
+def unpack(layout, data):
+    """struct.unpack of the beginning of `data`; Damaged where that ends too early."""
+    try:
+        return struct.unpack_from(layout, data)
+    except struct.error:
+        raise Damaged("a part of it is cut short") from None

@@ -1,0 +1,61 @@
+"""A step that made a NaN or an infinity: kept whole in a file, and what was the first to make it is named."""
+from pathlib import Path
+
+import numpy as np
+
+from tinyq.autodiff.tape import watched
+from tinyq.errors import CannotCreate, InputOutputError, TinyqError
+from tinyq.run import checkpoint
+
+STEP_FILE = "diverged.h5"
+
+
+def kept(folder, position, states: dict, batches) -> str:
+    """Write the state before the step and its batches as a checkpoint that `checkpoint.load` reads; says where.
+
+    Batch i is "batch": {"i/x", "i/y", "i/indices"}. The running statistics of batch norm, which a training step does
+    not look at, have seen the step already.
+    """
+    path = Path(folder) / STEP_FILE
+    held = {f"{i}/{name}": getattr(batch, name) for i, batch in enumerate(batches) for name in batch._fields}
+    try:
+        checkpoint.write(path, position, {**states, "batch": held})
+    except (CannotCreate, InputOutputError) as error:
+        return f"the step could not be kept: {error}"
+    return f"the step is kept in {path}"
+
+
+def first_in(model, batches, step) -> str:
+    """What was not finite first: an input, a weight, or the output or gradient of an operation when step() is repeated.
+
+    step() must fail before it changes a weight, as it did before.
+    """
+    inputs = [(f"batch {i}", batch.x) for i, batch in enumerate(batches)]
+    for name, array in inputs + [(name, parameter.data) for name, parameter in model.named_parameters()]:
+        if where := _first(array):
+            return f"{name} {where}"
+    try:
+        with watched(_judge):
+            step()
+    except _Found as found:
+        return str(found)
+    except TinyqError:
+        pass
+    return "the sum over all"
+
+
+class _Found(Exception):
+    """The operation and where."""
+
+
+def _judge(primitive, what, array):
+    if where := _first(array):
+        raise _Found(f"{what} of {primitive.name} {where}")
+
+
+def _first(array):
+    bad = np.flatnonzero(~np.isfinite(array))
+    if not bad.size:
+        return ""
+    index = tuple(map(int, np.unravel_index(bad[0], np.shape(array))))
+    return f"at {index} of {np.shape(array)}, and at {bad.size - 1} others"
