@@ -20,14 +20,14 @@ EXAMPLES = """examples:
 def infer(argv: list[str]) -> None:
     """Print the likeliest classes of each image, or how many of a dataset's samples are recognised."""
     arguments = _parser().parse_known_and_refuse_others(argv)
-    if bool(arguments.images) == bool(arguments.data is not None):
+    if bool(arguments.images) == (arguments.data is not None):
         raise UsageError("give images or --data, one of the two")
     from tinyq.packed import format
     from tinyq.packed.network import PackedNetwork, calibrated
 
     _use_threads(arguments.threads)
     packed = format.read(arguments.network)
-    meta = _checked(arguments.network, packed.meta)
+    meta = _checked(arguments.network, packed)
     if arguments.calibrate is not None:
         packed = calibrated(packed, _calibration(arguments, meta))
     try:
@@ -53,10 +53,13 @@ def _use_threads(text):
     use_threads(None if text is None else int(text))
 
 
-def _checked(path, meta):
-    from tinyq.run.attributes import refuse_unfit
+def _checked(path, packed):
+    from tinyq.run.attributes import refuse_unfit, shape_of
 
+    meta, graph = packed.meta, packed.graph
     refuse_unfit(path, meta)
+    if shape_of(meta) != graph.input_shape or (len(meta["class_names"]),) != graph.nodes[-1].shape:
+        raise BadInput(f"{path}: its network is not for the input and the classes that it names")
     return meta
 
 

@@ -10,6 +10,7 @@ from tinyq.audit import head_of
 from tinyq.audit.digests import words_of
 from tinyq.audit.ledger import read
 from tinyq.errors import AuditMismatch
+from tinyq.packed import format as packed_format
 from tinyq.run import checkpoint
 
 
@@ -46,8 +47,11 @@ def test_the_head_is_in_the_result_the_model_and_the_checkpoints(run):
     _, folder, result = run
     heads = [line.head for line in read(folder / "ledger.jsonl")]
     assert head_of(folder) == result["ledger_head"] == heads[-1]
+    end = next(line.head for line in read(folder / "ledger.jsonl") if line.kind == "end")
     with h5py.File(folder / "model.h5") as file:
-        assert file.attrs["ledger_head"].decode() == heads[-2]
+        assert file.attrs["ledger_head"].decode() == end
+    if (folder / "model.tq.h5").exists():
+        assert packed_format.read(folder / "model.tq.h5").meta["ledger_head"] == end
     position, _, _ = checkpoint.load_newest(folder / "checkpoints")
     assert position.ledger_head in heads
 

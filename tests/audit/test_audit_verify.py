@@ -31,7 +31,8 @@ def test_a_run_is_what_its_ledger_says(method, audit, tmp_path):
     train(tmp_path / "run", method, audit)
     found = verify(tmp_path / "run")
     assert [line.partition(":")[0] for line in found] == [
-        "chain", "rules", "configuration", "files", "checkpoints", "model", "result"]
+        "chain", "rules", "configuration", "files", "checkpoints", "model",
+        *([] if method == "backprop" else ["packed"]), "result"]
 
 
 def test_a_run_that_was_stopped_and_resumed_is_too(tmp_path):
@@ -43,7 +44,7 @@ def test_a_run_that_was_stopped_and_resumed_is_too(tmp_path):
 
 
 def test_an_unfinished_run_is_checked_as_far_as_it_went(run):
-    for name in ("model.h5", "result.json"):
+    for name in ("model.h5", "model.tq.h5", "result.json"):
         (run / name).unlink()
     lines = read(run / "ledger.jsonl")
     end = next(i for i, line in enumerate(lines) if line.kind == "end")
@@ -85,6 +86,7 @@ def shortened(run):
 
 CHANGES = {
     "config": (flip_in("config.toml", 0.3), "config.toml"), "model": (flip_in("model.h5", 0.6), "model.h5"),
+    "packed": (flip_in("model.tq.h5", 0.6), "model.tq.h5"),
     "float": (flip_in("float.h5", 0.6), "float.h5"), "another model": (swap_models, "model.h5 is not the file"),
     "another head": (another_head, "does not descend"), "another ledger": (swap_ledgers, "is not the file"),
     "checkpoint": (flip_in("checkpoints/step-000000035.h5", 0.5), "step-000000035.h5 is not the file"),

@@ -98,6 +98,18 @@ def test_only_what_follows_a_product_alone_goes_into_it():
     assert steps_of(network).count("batch_norm_inference") == 2
 
 
+def test_a_constant_may_be_added_to_a_product():
+    class Shifted(nn.Module):
+        def __init__(self):
+            self.a = nn.Conv2d(2, 3, 3, padding=1)
+
+        def forward(self, x):
+            return elementwise.relu(self.a(x) + Tensor(np.ones((1, 3, 5, 5), np.float32)))
+
+    model, x = Shifted().initialise(SEED), batch(2, (2, 5, 5))
+    assert np.array_equal(Fused(model)(x), layer_by_layer(model, x))
+
+
 class ShapeDependent(nn.Module):
     """Reads its batch's size, and for one sample does another thing."""
 

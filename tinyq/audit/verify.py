@@ -61,7 +61,7 @@ def verify(run) -> list[str]:
     steps = sum(line.kind == "step" for line in lines)
     found, faults = [f"chain: {len(lines)} records, {steps} steps, head {lines[-1].head}"], []
     for what, examine in (("rules", _rules), ("configuration", _config), ("files", _files),
-                          ("checkpoints", _checkpoints), ("model", _model), ("result", _result), ("packed", _packed)):
+                          ("checkpoints", _checkpoints), ("model", _model), ("packed", _packed), ("result", _result)):
         try:
             told = examine(run, lines)
             found += [f"{what}: {told}"] if told else []

@@ -93,7 +93,7 @@ def _normalise(product, step):
 
 
 def _add(product, own, step, shapes):
-    others = [a for a in step.inputs if a != own]
+    others = [a for a in step.inputs if type(a) is not Value or a != own]
     if product.options is None or len(others) != 1 or type(others[0]) is not Value or shapes[others[0]] != shapes[own]:
         return False
     product.added = others[0]

@@ -1,6 +1,7 @@
 """What range each activation takes, from samples: the least and largest, and the range that 8 bits serve best."""
 import numpy as np
 
+from tinyq.errors import UsageError
 from tinyq.packed.floats import FloatNetwork
 from tinyq.packed.format import Packed
 
@@ -18,6 +19,9 @@ def ranges(packed: Packed, batches) -> np.ndarray:
     for x in batches:
         for value, array in network.values(x):
             full[value + 1] = min(full[value + 1, 0], array.min()), max(full[value + 1, 1], array.max())
+    bad = np.flatnonzero(~np.isfinite(full).all(axis=1))
+    if bad.size:
+        raise UsageError(f"calibration: the output of node {bad[0] - 1} of the network is not finite for every sample")
     histograms = np.zeros((count, BINS), np.int64)
     for x in batches:
         for value, array in network.values(x):

@@ -73,7 +73,7 @@ class _Run:
         n, threads = state
         self.n = n
         places, size = batch_offsets(self.program, n, ALIGNMENT)
-        self.arena = np.zeros(size + integer_product.SLACK + ALIGNMENT, np.uint8)
+        self.arena = np.zeros(size + self._read_behind() + ALIGNMENT, np.uint8)
         self.start = -self.arena.ctypes.data % ALIGNMENT
         self.codes = {value: self._codes(value, at) for value, at in places.items()}
         self.scratch, self.floats = None, {}
@@ -95,6 +95,11 @@ class _Run:
         if result not in self.floats:
             self.floats[result] = self._floats_of(result, self.program.quants[result])
         return self.floats[result]
+
+    def _read_behind(self):
+        """Bytes behind the last value that kernels may read: whole vectors, and whole tiles of rows read in place."""
+        rows = [_sizes(self.program.shapes[op.x])[0] for op in self.program.operations if isinstance(op, Product)]
+        return integer_product.SLACK + integer_product.ROWS * max(rows, default=0) * self.program.dtype.itemsize
 
     def _codes(self, value, at):
         """The value's codes (n, places, channels) in the arena."""

@@ -172,7 +172,8 @@ def _node(held, input_shape, nodes, number):
         if not all(isinstance(a, int) for a in inputs) or not isinstance(params["relu"], bool):
             raise ValueError(f"node {number} is no product")
         shape = product_shape(shapes[0], weight.shape, params["options"])
-        if len(shapes) > 2 or any(tuple(s) != tuple(shape) for s in shapes[1:]):
+        most = 1 if params["options"] is None else 2
+        if len(shapes) > most or any(tuple(s) != tuple(shape) for s in shapes[1:]):
             raise ValueError(f"node {number} adds what does not fit")
     elif name in OPERATIONS:
         _refuse_other_inputs(OPERATIONS[name], inputs, number)

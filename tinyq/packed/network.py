@@ -2,6 +2,7 @@
 import dataclasses
 import importlib.util
 import sys
+import threading
 
 import numpy as np
 
@@ -17,14 +18,15 @@ class PackedNetwork:
     """A function of a batch (n, ...) float32, as the trained network's data prepare it; returns logits (n, classes).
 
     With activations "float32" they have the bits of the trained network's own evaluation, with "int8" or "int16" the
-    same bits on every processor and executor. A batch's samples do not influence each other.
+    same bits on every processor and executor. A batch's samples do not influence each other. Calls from several Python
+    threads wait for each other: the buffers are the network's.
     """
 
     def __init__(self, packed: Packed, activations: str = "float32"):
         """Prepare the network; UsageError where it has no such form."""
         if activations not in KINDS:
             raise UsageError(f"activations {activations}: {did_you_mean(activations, KINDS)}")
-        self.packed, self.activations = packed, activations
+        self.packed, self.activations, self._lock = packed, activations, threading.Lock()
         self._floats = FloatNetwork(packed)
         self.executor, self._run = "float32", self._floats
         if activations != "float32":
@@ -51,7 +53,10 @@ class PackedNetwork:
         x = np.asarray(x, np.float32)
         if x.shape[1:] != self.packed.graph.input_shape:
             raise UsageError(f"a batch of {x.shape[1:]}, but the network takes {self.packed.graph.input_shape}")
-        return self._run(x)
+        if not len(x):
+            return np.empty((0, *self.packed.graph.nodes[-1].shape), np.float32)
+        with self._lock:
+            return self._run(x)
 
     def _check_golden(self):
         """Compare with the outputs in the file; kernels that compute something else are not used again."""

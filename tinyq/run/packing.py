@@ -1,5 +1,6 @@
 """From a finished network to its packed file, and what that file weighs and computes beside the network."""
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,7 @@ def pack_model(model, attributes: dict, calibration=None, edge_bits: int = 32, t
     """The model with its attributes (saved.load_model) as a packed network; calibration: batches, or None for none."""
     meta = {key: value for key, value in attributes.items() if key not in _LEFT_OUT}
     meta["data_options"] = json.dumps(data_options(attributes))             # without paths of this machine
+    meta["model"] = Path(meta["model"]).name
     packed = pack(model, shape_of(attributes), meta, edge_bits, trits)
     return with_golden(packed) if calibration is None else calibrated(packed, calibration)
 
