@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tinyq import convert, doctor, evaluate, summary, train
+from tinyq import convert, doctor, evaluate, infer, pack, summary, train
 from tinyq.audit import __main__ as audit
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 COMMANDS = {"train": train.main, "evaluate": evaluate.main, "summary": summary.main, "convert": convert.main,
-            "doctor": doctor.main, "audit": audit.main}
+            "doctor": doctor.main, "audit": audit.main, "pack": pack.main, "infer": infer.main}
 
 
 def blocks(language):

@@ -21,8 +21,9 @@ def evaluate(argv: list[str]) -> None:
     from tinyq.run.measure import measure
     from tinyq.run.predictions import Predictions
     from tinyq.run.saved import load_model
-    from tinyq.run.splits import split_for
+    from tinyq.run.splits import check_split, split_for
 
+    check_split(arguments.split)
     path = weights_file(arguments.network)
     use_threads(_threads(arguments.threads))
     model, attributes = load_model(path, arguments.model)

@@ -24,7 +24,9 @@ def infer(argv: list[str]) -> None:
         raise UsageError("give images or --data, one of the two")
     from tinyq.packed import format
     from tinyq.packed.network import PackedNetwork, calibrated
+    from tinyq.run.splits import check_split
 
+    check_split(arguments.split)
     _use_threads(arguments.threads)
     packed = format.read(arguments.network)
     meta = _checked(arguments.network, packed)

@@ -1,8 +1,10 @@
-"""The logits of integer networks as one hash: [TINYQ_ISA=...] python integer_hash.py."""
+"""The logits of a folder's packed networks as one hash: [TINYQ_ISA=...] python integer_hash.py FOLDER."""
 import hashlib
+import sys
+from pathlib import Path
 
 import numpy as np
-from networks import SHAPES, packed, samples
+from packed_networks import samples
 
 from tinyq import kernels
 from tinyq.packed.network import PackedNetwork
@@ -10,16 +12,16 @@ from tinyq.packed.network import PackedNetwork
 
 def main():
     digest = hashlib.sha256()
-    for name, levels in (("lenet", "ternary"), ("resnet20", "shift2"), ("googlenet", "binary"), ("mlp:20,8", "shift1")):
-        network = packed(name, levels)
+    for path in sorted(Path(sys.argv[1]).glob("*.tq.h5")):
         for kind in ("int8", "int16"):
-            run = PackedNetwork(network, kind)
+            run = PackedNetwork.load(path, kind)
             for n in (1, 3, 16):
-                logits = run(samples(n, SHAPES[name], seed=n))
+                x = samples(n, run.packed.graph.input_shape, seed=n)
+                logits = run(x)
                 digest.update(logits.tobytes())
                 if run.executor != "plain":
                     kernels.set_threads(1)
-                    assert np.array_equal(run(samples(n, SHAPES[name], seed=n)), logits), (name, kind, n)
+                    assert np.array_equal(run(x), logits), (path, kind, n)
                     kernels.set_threads(2)
     print(run.executor, digest.hexdigest())
 

@@ -1,6 +1,6 @@
 """Small networks made by hand: together they contain every operation that a packed network may."""
 import numpy as np
-from networks import confined, packed_model
+from packed_networks import confined, packed_model
 
 from tinyq import nn
 from tinyq.autodiff import Tensor

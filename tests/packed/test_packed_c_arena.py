@@ -1,7 +1,7 @@
 """One block of memory: what is needed at once never overlaps, and what is not shares its place."""
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import packed
+from packed_networks import packed
 from small_models import MODELS, small
 
 from tinyq.packed.arena import Life, offsets

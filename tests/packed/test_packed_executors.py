@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import SHAPES, packed, samples
+from packed_networks import SHAPES, packed, samples
 
 from tinyq import kernels
 from tinyq.kernels import dots
 from tinyq.kernels.dots import ISA, ISAS, available
 from tinyq.kernels.geometry import conv_geometry
+from tinyq.packed import format
 from tinyq.packed.fast import FastNetwork
 from tinyq.packed.floats import FloatNetwork
-from tinyq.packed.format import KINDS
 from tinyq.packed.lower import lower
 from tinyq.packed.network import PackedNetwork
 from tinyq.packed.plain import PlainNetwork
@@ -172,25 +172,33 @@ def test_calls_from_several_threads_do_not_mix():
 
 
 def test_an_empty_batch_gives_no_logits():
-    for kind in KINDS:
+    for kind in format.KINDS:
         assert PackedNetwork(packed("lenet"), kind)(np.empty((0, 1, 28, 28), np.float32)).shape == (0, 10)
 
 
-@cache
-def hash_of(isa):
-    """Of 1 and of 2 threads, which the script compares."""
-    env = {**os.environ, **({} if isa == available()[0] else {"TINYQ_ISA": isa})}
-    result = subprocess.run([sys.executable, SCRIPT], env=env, capture_output=True, text=True, timeout=600)
-    assert result.returncode == 0, result.stderr
-    executor, digest = result.stdout.split()
-    assert executor == isa
-    return digest
+@pytest.fixture(scope="module")
+def hash_of(tmp_path_factory):
+    """hash_of(isa): of some networks' logits, by 1 thread and by 2, which the script compares."""
+    folder = tmp_path_factory.mktemp("networks")
+    for name, levels in (("lenet", "ternary"), ("resnet20", "shift2"), ("mlp:20,8", "shift1"), ("digits_cnn", "binary")):
+        format.write(folder / f"{name.partition(':')[0]}.tq.h5", packed(name, levels))
+
+    @cache
+    def of(isa):
+        env = {**os.environ, **({} if isa == available()[0] else {"TINYQ_ISA": isa})}
+        result = subprocess.run([sys.executable, SCRIPT, folder], env=env, capture_output=True, text=True, timeout=600)
+        assert result.returncode == 0, result.stderr
+        executor, digest = result.stdout.split()
+        assert executor == isa
+        return digest
+
+    return of
 
 
 # The best and the narrowest in every run, the others in the long one.
 @pytest.mark.parametrize("isa", [pytest.param(isa.name, marks=() if isa in (ISA, ISAS[-1]) else pytest.mark.slow)
                                  for isa in ISAS])
-def test_every_instruction_set_gives_numpy_s_bits(isa):
+def test_every_instruction_set_gives_numpy_s_bits(isa, hash_of):
     if isa not in available():
         pytest.skip(f"no {isa} here")
     assert hash_of(isa) == hash_of("plain")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import SHAPES, packed, samples
+from packed_networks import SHAPES, packed, samples
 from small_models import MODELS, SHAPE, small
 
 from tinyq.data.transforms import normalise

@@ -6,7 +6,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from networks import SHAPES, packed, samples
+from packed_networks import SHAPES, packed, samples
 from small_models import SHAPE, small
 
 from tinyq.errors import BadInput

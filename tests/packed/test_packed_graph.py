@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from networks import confined, samples
+from packed_networks import confined, samples
 from small_models import MODELS, SHAPE, Model, small
 
 from tinyq import models, nn

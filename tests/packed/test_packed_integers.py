@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import confined, packed, samples
+from packed_networks import confined, packed, samples
 from small_models import MODELS, SHAPE, small
 
 from tinyq import nn

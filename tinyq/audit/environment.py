@@ -39,7 +39,7 @@ def source_sha256() -> str:
     """Over name and bytes of every Python file of tinyq, models and data."""
     total = hashlib.sha256()
     for package in SOURCES:
-        __import__(package)
+        importlib.import_module(package)
         folder = Path(sys.modules[package].__path__[0])
         for path in sorted(folder.rglob("*.py"), key=lambda p: p.relative_to(folder).as_posix()):
             total.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode())

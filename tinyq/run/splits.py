@@ -10,14 +10,19 @@ SPLITS = ("test", "validation", "train")
 CALIBRATION_SAMPLES, CALIBRATION_NUMBERS = 512, 1 << 23     # at most; what their inputs hold together
 
 
+def check_split(part: str) -> None:
+    """UsageError for a part that no data have."""
+    if part not in SPLITS:
+        raise UsageError(f"--split {part}: {did_you_mean(part, SPLITS)}")
+
+
 def split_for(path, attributes: dict, part: str, name=None, data_path=None, classes=None):
     """(dataset, bundle): a part of data that a network's attributes say it was made for, or of the data `name`.
 
     path: of the network's file, whose run folder may know where its data lie; data_path, classes: where they are
     instead. BadInput where the data do not fit the network, UsageError where there is no such part.
     """
-    if part not in SPLITS:
-        raise UsageError(f"--split {part}: {did_you_mean(part, SPLITS)}")
+    check_split(part)
     name = name or attributes["data"]
     own = name == attributes["data"]
     options = {**data_options(attributes), **data_paths_beside(path, name)} if own else {}
