@@ -180,7 +180,8 @@ def test_an_empty_batch_gives_no_logits():
 def hash_of(tmp_path_factory):
     """hash_of(isa): of some networks' logits, by 1 thread and by 2, which the script compares."""
     folder = tmp_path_factory.mktemp("networks")
-    for name, levels in (("lenet", "ternary"), ("resnet20", "shift2"), ("mlp:20,8", "shift1"), ("digits_cnn", "binary")):
+    sets = {"lenet": "ternary", "resnet20": "shift2", "mlp:20,8": "shift1", "digits_cnn": "binary"}
+    for name, levels in sets.items():
         format.write(folder / f"{name.partition(':')[0]}.tq.h5", packed(name, levels))
 
     @cache
