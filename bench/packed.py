@@ -214,7 +214,7 @@ def main():
     if args.serve:
         side, name, batch, folder = args.serve
         return serve(make(side, name, int(batch), args.threads, folder))
-    from tinyq.kernels.dots import ISA
+    from tinyq.kernels.isa import ISA
 
     print(f"{machine()}; {args.threads} threads; integer kernels: {ISA.name if ISA else 'NumPy'}; {CLASSES} classes")
     for name in [] if args.fc6 else args.networks:

@@ -1,6 +1,5 @@
 """`python -m tinyq.infer`: what a packed network makes of images, or of a dataset."""
 import argparse
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyq.errors import BadInput, UsageError, exit_code_of
+from tinyq.kernels import numba_is_there
 from tinyq.run.flags import Parser
 
 SHOWN, BATCH = 5, 100
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 def _use_threads(text):
     if text is not None and (not text.isdecimal() or int(text) < 1):
         raise UsageError(f"--threads {text}: must be a whole number from 1 up")
-    if importlib.util.find_spec("numba") is None:           # NumPy computes, and has threads of its own
+    if not numba_is_there():                                # NumPy computes, and has threads of its own
         return
     from tinyq.run.build import use_threads
 

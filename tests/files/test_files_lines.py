@@ -32,6 +32,19 @@ def test_a_missing_folder_is_told(tmp_path):
         Lines(tmp_path / "none" / "f")
 
 
+def test_a_file_that_cannot_be_opened_is_told(tmp_path, monkeypatch):
+    real = os.open
+
+    def refuse_to_append(path, flags, *mode, **where):
+        if flags & os.O_APPEND:
+            raise OSError(24, "Too many open files")
+        return real(path, flags, *mode, **where)
+
+    monkeypatch.setattr(os, "open", refuse_to_append)
+    with pytest.raises(CannotCreate, match="Too many open files"):
+        Lines(tmp_path / "f")
+
+
 @pytest.mark.parametrize("failing", ["write", "fsync"])
 def test_a_full_disk_is_told(tmp_path, monkeypatch, failing):
     def full(*arguments):

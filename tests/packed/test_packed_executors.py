@@ -12,8 +12,8 @@ from packed_networks import SHAPES, packed, samples
 
 from tinyq import kernels
 from tinyq.kernels import dots
-from tinyq.kernels.dots import ISA, ISAS, available
 from tinyq.kernels.geometry import conv_geometry
+from tinyq.kernels.isa import ISA, ISAS, available
 from tinyq.packed import format
 from tinyq.packed.fast import FastNetwork
 from tinyq.packed.floats import FloatNetwork

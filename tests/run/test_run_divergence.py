@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tinyq.__main__ import main
-from tinyq.autodiff import Tensor, primitives, tape
+from tinyq.autodiff import Tensor, primitives
 from tinyq.data.loader import Batch
 from tinyq.errors import Diverged, InputOutputError
 from tinyq.run import build, checkpoint, divergence, loop, session
@@ -119,12 +119,3 @@ def test_inputs_and_weights_are_looked_at_before_operations():
         raise Diverged("again")
 
     assert divergence.first_in(Still([1.0]), [good], diverge) == "the sum over all"
-
-
-def test_a_watcher_sees_outputs_and_gradients_and_is_gone_afterwards():
-    seen = []
-    with tape.watched(lambda primitive, what, array: seen.append((primitive.name, what, array.shape))):
-        x = Tensor(np.ones((2, 3)), requires_grad=True)
-        primitives.PRIMITIVES["relu"](x).backward(np.ones((2, 3)))
-    assert seen == [("relu", "the output", (2, 3)), ("relu", "the gradient at input 0", (2, 3))]
-    assert tape.watcher is None

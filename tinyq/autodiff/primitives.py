@@ -63,14 +63,10 @@ class Primitive:
         except (ValueError, IndexError) as error:           # NumPy's complaints about shapes and indices
             raise UsageError(f"{self.name}: {' '.join(str(error).split())}; inputs: {_shown(inputs)}") from error
         output = self._tensor(y, dtype)
-        if tape.watcher:
-            tape.watcher(self, "the output", output.data)
         if tape.recording and parents.count(None) < len(parents):
             self._record(output, parents, pulls, params)
         if tape.tracer:
             tape.tracer(self, arrays, params, output)
-        if tape.observer:
-            tape.observer()
         return (output, *more) if more else output
 
     def gradient(self, pull, g, position, like):

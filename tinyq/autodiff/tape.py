@@ -9,10 +9,8 @@ from tinyq import kernels
 from tinyq.errors import UsageError
 
 recording = True                                # whether a call of a primitive leaves a node; see no_record
-observer = None                                 # called after every primitive and every pull; see observed
 tracer = None                                   # called with what every primitive did; see traced
 pull_tracer = None                              # called with what every pull did; see traced_pulls
-watcher = None                                  # called with every output and every gradient; see watched
 
 _creation = itertools.count()
 
@@ -99,17 +97,6 @@ def no_record():
 
 
 @contextmanager
-def observed(callback):
-    """Inside it callback() is called after every application of a primitive and after every pull."""
-    global observer
-    before, observer = observer, callback
-    try:
-        yield
-    finally:
-        observer = before
-
-
-@contextmanager
 def traced(callback):
     """Inside it callback(primitive, input arrays, params, output Tensor) is called after every primitive."""
     global tracer
@@ -132,17 +119,6 @@ def traced_pulls(callback):
         yield
     finally:
         pull_tracer = before
-
-
-@contextmanager
-def watched(callback):
-    """Inside it callback(primitive, what, array) is called with every output and every gradient passed back."""
-    global watcher
-    before, watcher = watcher, callback
-    try:
-        yield
-    finally:
-        watcher = before
 
 
 def detach(x):
@@ -176,13 +152,9 @@ def _pass(node, g, pending, heap):
                          "compute the output again")
     for position, parent, pull in edges:
         gx = node.primitive.gradient(pull, g, position, parent)
-        if watcher:
-            watcher(node.primitive, f"the gradient at input {position}", gx)
         leaf = type(parent) is not Node
         if leaf and (gx is g or gx.base is not None):
             gx = gx.copy()                                  # a leaf owns its .grad: others may read this one
-        if observer:
-            observer()
         if pull_tracer:
             pull_tracer(node, position, parent, g, gx)
         if parent in pending:

@@ -2,9 +2,9 @@
 
 The two have the same names and signatures (checked by test) and, on float32, the same bits.
 """
+import functools
 import importlib.util
 import sys
-from functools import cache
 
 import numpy as np
 
@@ -36,7 +36,7 @@ FAMILIES = {
 
 def _dispatching(family, name):
     plain = getattr(importlib.import_module(f"tinyq.kernels.reference.{family}"), name)
-    fast = getattr(importlib.import_module(f"tinyq.kernels.{family}"), name) if _numba_is_there() else plain
+    fast = getattr(importlib.import_module(f"tinyq.kernels.{family}"), name) if numba_is_there() else plain
 
     def kernel(x, *args, **kwargs):
         return (plain if x.dtype == np.float64 else fast)(x, *args, **kwargs)
@@ -45,8 +45,8 @@ def _dispatching(family, name):
     return kernel
 
 
-@cache
-def _numba_is_there():
+@functools.cache
+def numba_is_there():
     """Said once where it is not: the twins have the same bits, and take a thousand times as long."""
     if importlib.util.find_spec("numba") is None:
         print("tinyq: numba is not installed; NumPy computes, much slower", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tinyq.kernels.dots import BYTES, I8, I64, SHORTS, VECTOR_BYTES, load, store
+from tinyq.kernels.outlined import outlined
 
 
 @intrinsic
@@ -26,21 +27,13 @@ def copy_runs(typingctx, pixels, source, step, runs, run_step, count, target, pi
     Run r of pixel p is at source + p * step + r * run_step, and goes to target + p * pitch + r * count.
     """
     def codegen(context, builder, sig, args):
-        builder.call(_copy_runs_function(builder.module), args)
+        builder.call(outlined(builder.module, "copy_runs", 8, _emit_copy_runs), args)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 8), codegen
 
 
-def _copy_runs_function(module):
-    name = "tinyq_copy_runs"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 8), name)
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block())
-    pixels, source, step, runs, run_step, count, target, pitch = function.args
+def _emit_copy_runs(builder, pixels, source, step, runs, run_step, count, target, pitch):
     with cgutils.for_range(builder, pixels) as pixel:
         source_row = builder.add(source, builder.mul(pixel.index, step))
         target_row = builder.add(target, builder.mul(pixel.index, pitch))
@@ -49,8 +42,6 @@ def _copy_runs_function(module):
             write = builder.add(target_row, builder.mul(run.index, count))
             with cgutils.for_range_slice(builder, I64(0), count, I64(VECTOR_BYTES)) as (at, _):
                 store(builder, load(builder, read, at, BYTES), write, at)
-    builder.ret_void()
-    return function
 
 
 @intrinsic

@@ -3,68 +3,21 @@
 A step is four 8-bit or two 16-bit codes side by side: 32 bits, which every instruction set here multiplies with as many
 levels for each 32-bit lane and adds up. A tile is ROWS rows of codes by COLUMNS sums.
 """
-import os
-from dataclasses import dataclass
+import functools
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinyq.errors import UsageError, did_you_mean
-from tinyq.kernels.compile import target_features
+from tinyq.kernels.isa import SHAPE
+from tinyq.kernels.outlined import outlined
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 UNROLLED = 4                            # steps at once: the rows' addresses may not fit the registers
-MOST_NARROW = 64                        # the largest level that pairs of 8-bit products hold in 16 bits
 
 
-@dataclass(frozen=True)
-class Isa:
-    """How an instruction set does it. wide: it sums four 8-bit products in 32 bits at once, levels up to 127."""
-
-    name: str
-    needs: frozenset[str]
-    rows: int                           # of a tile: with two vectors of sums a row, what the registers hold
-    lanes: int                          # 32-bit, of a vector
-    wide: bool
-
-
-ISAS = tuple(Isa(name, frozenset(needs.split()), rows, lanes, wide) for name, needs, rows, lanes, wide in (
-    ("vnni", "avx512f avx512bw avx512vnni", 14, 16, True),
-    ("avx512", "avx512f avx512bw", 12, 16, False),
-    ("avxvnni", "avx2 avxvnni", 6, 8, True),
-    ("avx2", "avx2", 5, 8, False),
-))
-PLAIN = "plain"                         # NumPy alone
-FORCED = "TINYQ_ISA"
-
-
-def available() -> list[str]:
-    """The instruction sets of the target that numba compiles for, the best first, and at last NumPy alone."""
-    features = target_features()
-    return [isa.name for isa in ISAS if isa.needs <= features] + [PLAIN]
-
-
-def choose():
-    """(the Isa or None for NumPy alone, what to tell the user or None): the best there is, or what TINYQ_ISA forces.
-
-    One that is not to be had here gives way to the best that is; UsageError for a name that does not exist.
-    """
-    there, wanted = available(), os.environ.get(FORCED)
-    names = [*(isa.name for isa in ISAS), PLAIN]
-    if wanted and wanted not in names:
-        raise UsageError(f"{FORCED}={wanted}: {did_you_mean(wanted, names)}")
-    name = wanted if wanted in there else there[0]
-    note = f"{FORCED}={wanted}: this machine does not have it; {name} computes" if wanted and name != wanted else None
-    if name == PLAIN and not wanted:
-        note = "no integer kernels for this processor; NumPy computes, slower"
-    return next((isa for isa in ISAS if isa.name == name), None), note
-
-
-ISA, NOTE = choose()
-_SHAPE = ISA or ISAS[-1]                # something to define the functions for, which then nobody calls
-ROWS, LANES, VECTORS = _SHAPE.rows, _SHAPE.lanes, 2
+ROWS, LANES, VECTORS = SHAPE.rows, SHAPE.lanes, 2
 COLUMNS, VECTOR_BYTES = LANES * VECTORS, 4 * LANES
 SUMS, BYTES, SHORTS = (ir.VectorType(kind, VECTOR_BYTES * 8 // kind.width) for kind in (I32, I8, I16))
 _512 = LANES == 16
@@ -100,7 +53,7 @@ def _call(builder, name, result, *arguments):
 
 def _add_products_of_bytes(builder, sums, codes, levels):
     """sums + four unsigned codes times four signed levels in each lane; all vectors of 32-bit lanes."""
-    if _SHAPE.wide:
+    if SHAPE.wide:
         return _call(builder, _DOT_BYTES, SUMS, sums, codes, levels)
     pairs = _call(builder, _PAIRS_OF_BYTES, SHORTS, builder.bitcast(codes, BYTES), builder.bitcast(levels, BYTES))
     ones = ir.Constant(SHORTS, [1] * SHORTS.count)
@@ -124,7 +77,8 @@ def _make_tile(name, rows, add_products):
         Addresses are integers; sums (rows, COLUMNS) int32 begin at 0 unless `resume`.
         """
         def codegen(context, builder, sig, args):
-            builder.call(_tile_function(builder.module, f"tinyq_{name}", rows, add_products), args)
+            emit = functools.partial(_emit_tile, rows=rows, add_products=add_products)
+            builder.call(outlined(builder.module, name, 6, emit), args)
             return context.get_dummy_value()
 
         return _TILE, codegen
@@ -132,20 +86,7 @@ def _make_tile(name, rows, add_products):
     return tile
 
 
-def _tile_function(module, name, rows, add_products):
-    """A function of its own, so that LLVM gives it all registers."""
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), name)
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block())
-    _emit_tile(builder, rows, add_products, *function.args)
-    builder.ret_void()
-    return function
-
-
-def _emit_tile(builder, rows, add_products, steps, codes, pitch, levels, sums, resume):
+def _emit_tile(builder, steps, codes, pitch, levels, sums, resume, *, rows, add_products):
     cells = [(r, v) for r in range(rows) for v in range(VECTORS)]
     place = {(r, v): I64((r * VECTORS + v) * VECTOR_BYTES) for r, v in cells}
     start = [builder.add(codes, builder.mul(pitch, I64(r))) for r in range(rows)]
@@ -253,7 +194,8 @@ def _make_coded_row(bits):
         last vector's levels end. For a single row this takes the time that reading the packed panel takes.
         """
         def codegen(context, builder, sig, args):
-            builder.call(_coded_row_function(builder.module, bits), args)
+            emit = functools.partial(_emit_coded_row, bits=bits)
+            builder.call(outlined(builder.module, f"coded_row_{bits}", 5, emit), args)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 5), codegen
@@ -261,20 +203,7 @@ def _make_coded_row(bits):
     return coded_row
 
 
-def _coded_row_function(module, bits):
-    name = f"tinyq_coded_row_{bits}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 5), name)
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block())
-    _emit_coded_row(builder, bits, *function.args)
-    builder.ret_void()
-    return function
-
-
-def _emit_coded_row(builder, bits, count, packed, table, codes, sums):
+def _emit_coded_row(builder, count, packed, table, codes, sums, *, bits):
     many, zero = 8 // bits, ir.Constant(SUMS, [0] * LANES)
     together = _ACCUMULATORS // many
     look_up = load(builder, table, I64(0), BYTES)

@@ -1,7 +1,8 @@
 """Integer levels in the order the integer tiles read them, and again as codes of 2, 4 or 8 bits."""
 import numpy as np
 
-from tinyq.kernels.dots import COLUMNS, ISA, MOST_NARROW, VECTOR_BYTES
+from tinyq.kernels.dots import COLUMNS, VECTOR_BYTES
+from tinyq.kernels.isa import MOST_NARROW, SHAPE
 
 _CODES = ((2, 4), (4, 16))              # (bits a code, how many levels they tell apart)
 
@@ -16,7 +17,7 @@ def pack_levels(levels, groups, size):
     each = 4 // size
     outputs, k = levels.shape
     steps, panels = -(-k // each), -(-(outputs // groups) // COLUMNS)
-    halves = 2 if size == 1 and not ISA.wide and np.abs(levels.astype(np.int64)).max() > MOST_NARROW else 1
+    halves = 2 if size == 1 and not SHAPE.wide and np.abs(levels.astype(np.int64)).max() > MOST_NARROW else 1
     padded = np.zeros((groups, panels * COLUMNS, steps * each), np.int8)
     padded[:, :outputs // groups, :k] = levels.reshape(groups, -1, k)
     ordered = padded.reshape(groups, panels, COLUMNS, steps, each).transpose(0, 1, 3, 2, 4)

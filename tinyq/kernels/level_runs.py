@@ -11,6 +11,7 @@ from numba.extending import intrinsic
 
 from tinyq.kernels.compile import target_features
 from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.outlined import outlined
 from tinyq.kernels.vectors import (
     COLUMNS,
     I32,
@@ -106,25 +107,13 @@ def _make_coded_row(bits):
         In the contract's order: blocks of PRODUCT_BLOCK from +0, each added to the total. By address.
         """
         def codegen(context, builder, sig, args):
-            builder.call(_coded_row_function(builder.module, bits), args)
+            name = f"coded_float_row_{bits}"
+            builder.call(outlined(builder.module, name, 6, lambda b, *args: _emit_coded_row(b, bits, *args)), args)
             return context.get_dummy_value()
 
         return types.void(types.int64, types.uintp, types.uintp, types.int64, types.uintp, types.uintp), codegen
 
     return coded_float_row
-
-
-def _coded_row_function(module, bits):
-    name = f"tinyq_coded_float_row_{bits}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), name)
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block())
-    _emit_coded_row(builder, bits, *function.args)
-    builder.ret_void()
-    return function
 
 
 def _emit_coded_row(builder, bits, k, x, codes, panel_bytes, table, totals):

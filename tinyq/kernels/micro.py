@@ -12,6 +12,7 @@ from numba.extending import intrinsic
 
 from tinyq.kernels.compile import part
 from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.outlined import outlined
 from tinyq.kernels.vectors import (
     COLUMNS,
     I32,
@@ -52,7 +53,7 @@ def _make_tile(vectors):
         `total` are tiles (ROWS, vectors * LANES) of float32; `flags` combines RESUME and FLUSH.
         """
         def codegen(context, builder, sig, args):
-            builder.call(_tile_function(builder.module, vectors, False), args)
+            builder.call(_outlined(builder.module, vectors, False), args)
             return context.get_dummy_value()
 
         return _TILE, codegen
@@ -67,7 +68,7 @@ def _make_gathering_tile(vectors):
     def gathering_tile(typingctx, k, a, rows, b_step, b, offsets, carry, total, flags):
         """Add sum over i < k of outer(a[rows[:] + offsets[i]], b[i * b_step : + columns]) to a tile; see tile."""
         def codegen(context, builder, sig, args):
-            builder.call(_tile_function(builder.module, vectors, True), args)
+            builder.call(_outlined(builder.module, vectors, True), args)
             return context.get_dummy_value()
 
         return _TILE, codegen
@@ -75,18 +76,9 @@ def _make_gathering_tile(vectors):
     return gathering_tile
 
 
-def _tile_function(module, vectors, gathers):
-    """The tile as a function of its own. Inlined, LLVM kept two of the sums in memory instead of registers."""
-    name = f"tinyq_{'gathering_' if gathers else ''}tile_{vectors}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 9), name)
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block())
-    _emit_tile(builder, vectors, gathers, *function.args)
-    builder.ret_void()
-    return function
+def _outlined(module, vectors, gathers):
+    name = f"{'gathering_' if gathers else ''}tile_{vectors}"
+    return outlined(module, name, 9, lambda builder, *args: _emit_tile(builder, vectors, gathers, *args))
 
 
 def _emit_tile(builder, vectors, gathers, k, a, rows, linear_step, b, offsets, carry, total, flags):

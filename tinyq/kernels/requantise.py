@@ -5,6 +5,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tinyq.kernels.dots import COLUMNS, I8, I16, I32, I64, LANES, load, spread, store
+from tinyq.kernels.outlined import outlined
 
 WIDE, NARROW = ir.VectorType(I64, LANES), ir.VectorType(I32, LANES)
 _CODES = {"byte": I8, "short": I16, "int": I32}
@@ -22,25 +23,13 @@ def _make_finish(kind, adds):
         multiplier (LANES,) int32, offset int64, added and codes of the kind, by address.
         """
         def codegen(context, builder, sig, args):
-            builder.call(_function(builder.module, kind, adds), args)
+            name = f"finish_{kind}{'_added' if adds else ''}"
+            builder.call(outlined(builder.module, name, 12, lambda b, *args: _emit(b, kind, adds, *args)), args)
             return context.get_dummy_value()
 
         return _FINISH, codegen
 
     return finish
-
-
-def _function(module, kind, adds):
-    name = f"tinyq_finish_{kind}{'_added' if adds else ''}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 12), name)
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block())
-    _emit(builder, kind, adds, *function.args)
-    builder.ret_void()
-    return function
 
 
 def _emit(builder, kind, adds, rows, sums, multiplier, offset, shift, low, high, added, by, left, codes, pitch):

@@ -1,12 +1,12 @@
 """A packed network as a function: loaded, checked against what it must give, run by the best that this machine has."""
 import dataclasses
-import importlib.util
 import sys
 import threading
 
 import numpy as np
 
 from tinyq.errors import BadInput, UsageError, did_you_mean
+from tinyq.kernels import numba_is_there
 from tinyq.packed import calibrate, format
 from tinyq.packed.floats import FloatNetwork
 from tinyq.packed.format import KINDS, Packed, golden_input
@@ -89,10 +89,9 @@ def with_golden(packed: Packed) -> Packed:
 
 def _integer_executor(program, evaluate_node):
     """(name, network) of the fastest executor there is."""
-    if importlib.util.find_spec("numba") is None:
-        _say("numba is not installed; NumPy computes, slower")
+    if not numba_is_there():
         return "plain", PlainNetwork(program, evaluate_node)
-    from tinyq.kernels.dots import ISA, NOTE
+    from tinyq.kernels.isa import ISA, NOTE
 
     if NOTE:
         _say(NOTE)

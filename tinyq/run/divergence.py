@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.autodiff.tape import watched
+from tinyq.autodiff.tape import traced, traced_pulls
 from tinyq.errors import CannotCreate, InputOutputError, TinyqError
 from tinyq.run import checkpoint
 
@@ -35,7 +35,7 @@ def first_in(model, batches, step) -> str:
         if where := _first(array):
             return f"{name} {where}"
     try:
-        with watched(_judge):
+        with traced(_judge_output), traced_pulls(_judge_gradient):
             step()
     except _Found as found:
         return str(found)
@@ -48,9 +48,14 @@ class _Found(Exception):
     """The operation and where."""
 
 
-def _judge(primitive, what, array):
-    if where := _first(array):
-        raise _Found(f"{what} of {primitive.name} {where}")
+def _judge_output(primitive, arrays, params, output):
+    if where := _first(output.data):
+        raise _Found(f"the output of {primitive.name} {where}")
+
+
+def _judge_gradient(node, position, parent, g, gx):
+    if where := _first(gx):
+        raise _Found(f"the gradient at input {position} of {node.primitive.name} {where}")
 
 
 def _first(array):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyq import kernels
-from tinyq.autodiff.tape import observed
+from tinyq.autodiff.tape import traced, traced_pulls
 from tinyq.data import Batch
 from tinyq.methods.base import GradientMethod
 
@@ -82,7 +82,7 @@ def _trace(job, phase, samples):
 
     tracemalloc.start()
     try:
-        with observed(note):
+        with traced(lambda *_: note()), traced_pulls(lambda *_: note()):
             phase.method.step([_batch(job, samples) for _ in range(job.config.accumulate)])
         note()
     finally:

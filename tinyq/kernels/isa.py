@@ -1,0 +1,55 @@
+"""The instruction sets of the integer kernels, and which of them is used here."""
+import os
+from dataclasses import dataclass
+
+from tinyq.errors import UsageError, did_you_mean
+from tinyq.kernels.compile import target_features
+
+MOST_NARROW = 64                        # the largest level that pairs of 8-bit products hold in 16 bits
+
+
+@dataclass(frozen=True)
+class Isa:
+    """How an instruction set does it. wide: it sums four 8-bit products in 32 bits at once, levels up to 127."""
+
+    name: str
+    needs: frozenset[str]
+    rows: int                           # of a tile: with two vectors of sums a row, what the registers hold
+    lanes: int                          # 32-bit, of a vector
+    wide: bool
+
+
+ISAS = tuple(Isa(name, frozenset(needs.split()), rows, lanes, wide) for name, needs, rows, lanes, wide in (
+    ("vnni", "avx512f avx512bw avx512vnni", 14, 16, True),
+    ("avx512", "avx512f avx512bw", 12, 16, False),
+    ("avxvnni", "avx2 avxvnni", 6, 8, True),
+    ("avx2", "avx2", 5, 8, False),
+))
+PLAIN = "plain"                         # NumPy alone
+FORCED = "TINYQ_ISA"
+
+
+def available() -> list[str]:
+    """The instruction sets of the target that numba compiles for, the best first, and at last NumPy alone."""
+    features = target_features()
+    return [isa.name for isa in ISAS if isa.needs <= features] + [PLAIN]
+
+
+def choose():
+    """(the Isa or None for NumPy alone, what to tell the user or None): the best there is, or what TINYQ_ISA forces.
+
+    One that is not to be had here gives way to the best that is; UsageError for a name that does not exist.
+    """
+    there, wanted = available(), os.environ.get(FORCED)
+    names = [*(isa.name for isa in ISAS), PLAIN]
+    if wanted and wanted not in names:
+        raise UsageError(f"{FORCED}={wanted}: {did_you_mean(wanted, names)}")
+    name = wanted if wanted in there else there[0]
+    note = f"{FORCED}={wanted}: this machine does not have it; {name} computes" if wanted and name != wanted else None
+    if name == PLAIN and not wanted:
+        note = "no integer kernels for this processor; NumPy computes, slower"
+    return next((isa for isa in ISAS if isa.name == name), None), note
+
+
+ISA, NOTE = choose()
+SHAPE = ISA or ISAS[-1]                # something to define the functions for, which then nobody calls
