@@ -6,29 +6,30 @@ from numba import config
 from numba.core import event
 from numba.core.registry import cpu_target
 
+from tinyq.kernels import parts
 from tinyq.kernels.cache import cache_folder, sealed, usable_folder
 
 prange = numba.prange
 
 
-def njit(function=None, *, parallel=False, python=True):
-    """Compile without fastmath and with NumPy's division semantics, cached under a hash of the kernels' sources.
+_HOW = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
 
-    python: whether Python calls it, not only other kernels; the code it is called through takes its time to compile.
-    """
+
+def njit(function=None, *, parallel=False):
+    """Compile without fastmath and with NumPy's division semantics, cached under a hash of the kernels' sources."""
     if function is None:
-        return lambda f: njit(f, parallel=parallel, python=python)
+        return lambda f: njit(f, parallel=parallel)
+    how = _HOW | {"parallel": True, "pipeline_class": parts.PARALLEL} if parallel else _HOW
     before, config.CACHE_DIR = config.CACHE_DIR, str(usable_folder(cache_folder()))
     try:
-        return sealed(numba.njit(function, cache=True, parallel=parallel, error_model="numpy", nogil=True,
-                                 no_cfunc_wrapper=True, no_cpython_wrapper=not python))
+        return sealed(numba.njit(function, cache=True, **how))
     finally:
         config.CACHE_DIR = before
 
 
 def part(function):
     """Compile a function that only other kernels call."""
-    return njit(function, python=False)
+    return numba.njit(function, no_cpython_wrapper=True, pipeline_class=parts.PART, **_HOW)
 
 
 def target_features() -> frozenset[str]:

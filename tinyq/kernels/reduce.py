@@ -91,4 +91,5 @@ def _channel_sums(x, n, y, first, last):
 @njit(parallel=True)
 def _channel_sums_parallel(x, n, y):
     for channel in prange(y.size):
-        _channel_sums(x, n, y, channel, channel + 1)
+        c = np.int64(channel)                               # prange counts unsigned, another type to compile for
+        _channel_sums(x, n, y, c, c + 1)

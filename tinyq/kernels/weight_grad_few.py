@@ -10,6 +10,7 @@ from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.layout import ZERO, channels_last, lay_out
 from tinyq.kernels.micro import FLUSH, any_gathering_tile
+from tinyq.kernels.moves import finish_run
 from tinyq.kernels.vectors import ROWS
 
 _TILES = 6                      # of a task: these and a block of gradients fit the first-level cache
@@ -67,7 +68,7 @@ def _task(base, chunk, first, last, offsets, where, gradients, sums, target):
         for begin in range(0, total, chunk):
             sums[0] = 0
             _add_chunk(base, begin, min(begin + chunk, total), first, last, offsets, where, gradients[c], sums[0])
-            sums[1] += sums[0]
+            finish_run(sums[1].ctypes.data, sums[0].ctypes.data, sums[0].size, False)
         for t in range(first, last):
             for j in range(min(columns, target.shape[0] - c * columns)):
                 for r in range(min(ROWS, target.shape[1] - t * ROWS)):

@@ -1,0 +1,67 @@
+"""Functions without machine code of their own: what calls them computes the same."""
+import numba
+import numpy as np
+import pytest
+from numba.core.registry import cpu_target
+
+from tinyq.kernels import parts
+from tinyq.kernels.compile import njit, part, prange
+
+
+@part
+def _twice(x):
+    return x * 2
+
+
+@njit
+def _one_of(y, i):
+    y[i] = i
+
+
+def _four_times(x, y):
+    for i in prange(x.size):
+        y[i] = _twice(_twice(x[i]))
+
+
+@pytest.mark.parametrize("how", [{}, {"parallel": True, "pipeline_class": parts.PARALLEL}])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_links_a_part_computes_the_same(how, threads):
+    x = np.arange(1000, dtype=np.float32)
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(threads, before))
+    try:
+        y = np.empty_like(x)
+        numba.njit(_four_times, **how)(x, y)
+    finally:
+        numba.set_num_threads(before)
+    assert np.array_equal(y, x * 4)
+
+
+def test_a_parallel_loop_may_be_the_first_to_need_a_kernel():
+    """Here it is compiled anew, for the loop's unsigned counter, while the loop is; and it is kept as any other."""
+    def fill(y):
+        for i in prange(y.size):
+            _one_of(y, i)
+
+    y = np.zeros(5, np.float32)
+    numba.njit(fill, parallel=True, pipeline_class=parts.PARALLEL)(y)
+    _one_of(y, -1)
+    assert y.tolist() == [0, 1, 2, 3, -1]
+
+
+def test_only_what_python_calls_becomes_machine_code(monkeypatch):
+    codegen, made = cpu_target.target_context.codegen(), []
+    add = codegen._add_module
+    monkeypatch.setattr(codegen, "_add_module", lambda module: made.append(module.name) or add(module))
+
+    @part
+    def thrice(x):
+        return x * 3
+
+    def nine_times(x, y):
+        for i in prange(x.size):
+            y[i] = thrice(thrice(x[i]))
+
+    caller = numba.njit(nine_times, parallel=True, pipeline_class=parts.PARALLEL)
+    caller(np.ones(3), np.ones(3))
+    assert ["nine_times" in name for name in made] == [True] and "parfor" not in made[0]
