@@ -2,12 +2,14 @@
 import json
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 from audit_runs import METHODS, train
 
 from tinyq import kernels
 from tinyq.__main__ import main
+from tinyq.audit.digests import digest_of
 from tinyq.audit.ledger import NOTHING_BEFORE, encode, read
 from tinyq.audit.replay import random_steps, replay
 from tinyq.audit.rerun import Source
@@ -189,3 +191,35 @@ def test_a_run_of_other_sources_is_replayed_with_a_note(runs, tmp_path, capsys):
     (copy / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines))
     assert main(["audit", "replay", str(copy), "--step", "3"]) == 0
     assert "note: tinyq's sources are not those" in capsys.readouterr().err
+
+
+def test_the_visits_of_a_sweep_can_be_had_one_by_one(runs, tmp_path, capsys):
+    folder, _ = runs["conntra"]
+    record = next(line.record for line in read(folder / "ledger.jsonl") if line.record.get("phase") == "conntra"
+                  and line.kind == "step" and line.record["figures"]["moves"])
+    path = tmp_path / "sweep.h5"
+    assert main(["audit", "replay", str(folder), "--step", str(record["step"]), "--dump", str(path)]) == 0
+    with h5py.File(path) as file:
+        visits = {name: array[()] for name, array in file["visits"].items()}
+    found = [visits[name] for name in ("picks", "tried", "codes", "errors")]
+    assert digest_of("seal", found).root == record["figures"]["visited"]
+    assert visits["tried"].shape == (len(visits["picks"]), 3)
+    assert (visits["tried"][np.arange(len(visits["picks"])), visits["codes"]] == visits["errors"]).all()
+    moves = [[k, visits["picks"][k], visits["codes"][k], visits["errors"][k]] for k in np.flatnonzero(visits["moved"])]
+    assert moves == record["figures"]["moves"]
+
+
+def test_a_candidate_judged_otherwise_is_found_though_nothing_else_changed(tmp_path, monkeypatch):
+    visit, calls = kernels.visit, iter(range(1, 1000))
+
+    def careless(picks, held):
+        found = visit(picks, held)
+        if next(calls) == 4:
+            found[3][0, (found[0][0] + 1) % 3] += 1             # of a level that was not chosen
+        return found
+
+    source = trained_with(lambda p: p.setattr(kernels, "visit", careless), tmp_path / "run", monkeypatch, "conntra")
+    first = next(line.record["step"] for line in source.lines() if line.record.get("phase") == "conntra"
+                 and line.kind == "step")
+    with pytest.raises(AuditMismatch, match=rf"step {first + 3}: step: visited \("):
+        replay(source, [first + 5])

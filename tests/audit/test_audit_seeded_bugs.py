@@ -298,17 +298,31 @@ def _one_more_frozen(right, stream, shape, fraction):
 
 def _never_a_tie(right, picks, held):
     """Keeps the first of equally good levels instead of the last."""
-    codes, errors, moved = right(picks, held)
+    codes, errors, moved, tried = right(picks, held)
     for k in range(len(picks)):
         if moved[k] and (k == 0 or errors[k] == errors[k - 1]):
             codes[k], moved[k] = (codes[k] + 1) % len(held.levels), True
-    return codes, errors, moved
+    return codes, errors, moved, tried
 
 
 def _worse(right, picks, held):
-    codes, errors, moved = right(picks, held)
+    codes, errors, moved, tried = right(picks, held)
     errors[-1] += 1
-    return codes, errors, moved
+    return codes, errors, moved, tried
+
+
+def _candidate_misjudged(right, picks, held):
+    """The error of a level that was not chosen is noted too high."""
+    codes, errors, moved, tried = right(picks, held)
+    tried[-1, (codes[-1] + 1) % len(held.levels)] += 1
+    return codes, errors, moved, tried
+
+
+def _candidate_better(right, picks, held):
+    """A level that was not chosen had a smaller error."""
+    codes, errors, moved, tried = right(picks, held)
+    tried[0, (codes[0] + 1) % len(held.levels)] = errors[0] - 1
+    return codes, errors, moved, tried
 
 
 def _kept_error_stale(right, picks, held):
@@ -404,6 +418,9 @@ BUGS = {
     # CoNNTrA
     "an error that rises": ("conntra", "", replaced(kernels, "visit", _worse), "rose|Algorithm 2"),
     "a wrong tie": ("conntra", "", replaced(kernels, "visit", _never_a_tie), "Algorithm 2"),
+    "a better candidate passed over": ("conntra", "", replaced(kernels, "visit", _candidate_better), "visit 0 chose"),
+    "a candidate's error misjudged": ("conntra", "", replaced(kernels, "visit", _candidate_misjudged),
+                                      "found its levels.* run as a whole"),
     "a stale error": ("conntra", "", replaced(kernels, "visit", _kept_error_stale), "run as a whole"),
     "other parameters moved": ("conntra", "", replaced(kernels, "visit", _moves_another), "changed in"),
     "a parameter off its levels": ("conntra", "", replaced(conntra_chain_search, "show", _lost_move), "off its levels"),

@@ -15,7 +15,7 @@ PARTS_OF_AN_UPDATE = 5                  # arrays of a parameter's shape, on aver
 
 
 def arrays_of(captured) -> dict[str, np.ndarray]:
-    """{path: array}: input, what primitives and pulls made, gradients, the update's parts, the state around it."""
+    """{path: array}: input, what primitives and pulls made, gradients, the update's parts, visits, state around it."""
     found = {}
     for i, batch in enumerate(captured.batches):
         found |= {f"input/{i}/x": batch.x, f"input/{i}/labels": batch.y, f"input/{i}/samples": batch.indices}
@@ -32,7 +32,9 @@ def arrays_of(captured) -> dict[str, np.ndarray]:
         found |= {f"gradients/{name}": array for name, array in captured.handed.items()}
         found |= {f"update/{part}/{name}": array for name, parts in parts_of(captured).items()
                   for part, array in parts.named.items()}
-    return found
+    visited = getattr(captured.phase.method, "visited_", None)          # of a method without gradients
+    return found | ({} if visited is None else {f"visits/{name}": np.asarray(value)
+                                                for name, value in visited._asdict().items()})
 
 
 def first_difference(path, captured) -> str:

@@ -109,16 +109,20 @@ class OfRPR(_OfLevels):
 
 
 class OfCoNNTrA(Figures):
-    """The sweep's visits: which, the error after each, and the moves with the level they chose."""
+    """The sweep's visits: which, the error of every level tried, what was chosen; the moves one by one."""
 
     def step(self):
-        """The error left, digests of picks and errors, and [visit, parameter, code, error] of every move."""
+        """The error left; digests of the picks, and of all that the visits tried and chose; every move.
+
+        A move is [visit, parameter, code, error].
+        """
         visits, search = self.method.visited_, self.method.search_
         at = np.flatnonzero(visits.moved)
         moves = np.stack([at, *(array[at] for array in (visits.picks, visits.codes, visits.errors))], 1)
         return {"objective": float(search.mean_error()).hex(), "sharpness": visits.sharpness.hex(),
                 "pass": self.method.counts_["pass"], "visits": len(visits.picks), "picks": self._root([visits.picks]),
-                "errors": self._root([visits.errors]), "error": int(search.error()), "moves": moves.tolist()}
+                "visited": self._root([visits.picks, visits.tried, visits.codes, visits.errors]),
+                "error": int(search.error()), "moves": moves.tolist()}
 
     def epoch(self):
         """The codes' digest and the scales'."""

@@ -31,10 +31,12 @@ class Visits(NamedTuple):
     codes: np.ndarray               # uint8, the level each was left with
     errors: np.ndarray              # int64, then
     moved: np.ndarray               # bool
+    tried: np.ndarray               # int64 (visits, levels), the error of each level
     sharpness: float                # of the cross-entropy that the error is, 0 for the rate
 
 
-NO_VISITS = Visits(*(np.zeros(0, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_)), 0.0)
+NO_VISITS = Visits(*(np.zeros(0, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_)),
+                   np.zeros((0, 0), np.int64), 0.0)
 
 
 @dataclass
