@@ -9,6 +9,8 @@ from audit_runs import METHODS, resume, train
 
 from tinyq.__main__ import main
 from tinyq.audit.ledger import read
+from tinyq.audit.replay import replay
+from tinyq.audit.rerun import Source
 from tinyq.audit.verify import verify
 from tinyq.errors import AuditMismatch
 
@@ -41,6 +43,14 @@ def test_a_run_that_was_stopped_and_resumed_is_too(tmp_path):
     resume(tmp_path / "run", max_steps=25)
     resume(tmp_path / "run", max_steps=1000)
     assert "names this ledger's head" in verify(tmp_path / "run")[-1]
+
+
+def test_a_run_saved_at_every_step_and_again_at_the_end_of_an_epoch_is_too(tmp_path):
+    train(tmp_path / "run", checkpoint_minutes=1e-9)
+    files = [line.record["file"] for line in read(tmp_path / "run" / "ledger.jsonl") if line.kind == "file"]
+    assert files.count("checkpoints/step-000000035.h5") == 2
+    verify(tmp_path / "run")
+    assert replay(Source(tmp_path / "run", {}), [34, 35]).compared == 2
 
 
 def test_an_unfinished_run_is_checked_as_far_as_it_went(run):

@@ -104,10 +104,13 @@ def _files(run, lines):
 
 
 def _checkpoints(run, lines):
-    """Each names the head it was written under, and holds the weights recorded at its step."""
-    count = 0
-    for number, line in enumerate(lines):
-        name = line.record.get("file", "") if line.kind == "file" else ""
+    """Each names the head it was written under, and holds the weights recorded at its step.
+
+    Of a file that was written again, the last record counts.
+    """
+    count, last = 0, {line.record["file"]: number for number, line in enumerate(lines) if line.kind == "file"}
+    for name, number in last.items():
+        line = lines[number]
         if name.startswith("checkpoints/") and (run / name).is_file():
             position, states = checkpoint.load(run / name)
             _require(position.ledger_head == line.record["prev"] and position.steps == line.record["step"],

@@ -168,6 +168,7 @@ class Loop:
     def _write_checkpoint(self, phase):
         require_finite(self.job.model.state_dict())
         self.journal.sync()                     # a power cut must not leave fewer records than the checkpoint counts
+        self.observer.sync()
         self.position.records, self.position.ledger_head = self.journal.records, self.observer.head
         path = checkpoint.save(self.folder / "checkpoints", self.position, self._states(phase))
         self.observer.saved(path, self.position)
