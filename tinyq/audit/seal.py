@@ -155,12 +155,10 @@ class Seal(Recorder):
     def begin_phase(self, phase, position, resumed):
         """Recorded unless it is resumed, or if this ledger knows nothing of it."""
         super().begin_phase(phase, position, resumed and self.ledger.records > 1)
-        if self.kind == "full" and isinstance(phase.method, GradientMethod):
-            size = dump.expected_bytes(self.job, phase) / 2**20
-            steps = phase.epochs * -(-len(self.job.loader) // self.job.config.accumulate)
-            steps = min(steps, (self.job.config.max_steps or steps))
-            self.say(f"--audit full: {phase.name} keeps about {size:,.1f} MiB a step, {size * steps / 1024:,.1f} GiB "
-                     f"for {steps:,} steps, in {self.folder / STEPS}")
+        if self.kind == "full":
+            size, steps = dump.expected_bytes(self.job, phase) / 2**20, self._steps_to_come(phase, position)
+            self.say(f"--audit full: {phase.name} keeps about {size:,.2f} MiB a step, {size * steps:,.0f} MiB for "
+                     f"{steps:,} steps, in {self.folder / STEPS}")
 
     @contextmanager
     def step(self, phase, position, batches):
@@ -219,6 +217,13 @@ class Seal(Recorder):
             with suppress(InputOutputError):
                 self.ledger.sync()
             self.ledger.close()
+
+    def _steps_to_come(self, phase, position):
+        """Those of the phase, at most."""
+        config, batches = self.job.config, len(self.job.loader)
+        epochs_left = phase.epochs - position.epoch
+        steps = epochs_left * -(-batches // config.accumulate) - position.batch // config.accumulate
+        return steps if config.max_steps is None else max(0, min(steps, config.max_steps - position.steps))
 
     def _is_checked(self, step):
         return self.every and step % self.every == 0

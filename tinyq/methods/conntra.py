@@ -98,6 +98,10 @@ class CoNNTrA:
         picks = self.streams_.key("conntra", counts["pass"]).integers(0, total, total)[made:counts["made"]]
         return self._visit(picks)
 
+    def visits_of(self, samples):
+        """How many visits are made in a step on so many samples."""
+        return self.visits or len(self.search_.codes) * samples // self.samples_
+
     def so_far(self):
         """The error, or the cross-entropy, after the last visit, and the moves of the pass."""
         name = "objective" if self._sharpness() else "error"
