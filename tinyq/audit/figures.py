@@ -29,7 +29,10 @@ class Figures:
 
 
 class _OfLevels(Figures):
-    """Also counts flips: constrained weights whose nearest level is another than before the step."""
+    """Also counts flips: constrained weights whose nearest level is another than before the step.
+
+    A subclass says where that is: thresholds_of(layer), as kernels.recode takes them.
+    """
 
     def __init__(self, method, kind):
         super().__init__(method, kind)
@@ -37,10 +40,6 @@ class _OfLevels(Figures):
         self.codes = [np.zeros(layer.parameter.shape, np.uint8) for layer in self.layers]
         self.thresholds = [self.thresholds_of(layer) for layer in self.layers]
         self._flips()
-
-    def thresholds_of(self, layer):
-        """Where the nearest level changes, as kernels.recode takes it."""
-        raise NotImplementedError
 
     def _flips(self):
         return sum(int(kernels.recode(layer.parameter.data, thresholds, codes))

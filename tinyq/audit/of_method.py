@@ -30,10 +30,6 @@ def _beside_a_midpoint(w, scale, level_set):
     return (np.abs(x[..., None] - level_set.midpoints) < 1e-6).any(-1)
 
 
-def _column(scale, w):
-    return np.asarray(scale).reshape(-1, *[1] * (w.ndim - 1))
-
-
 def _shown_levels(captured):
     """Every constrained weight was shown at its nearest level."""
     for application in _applied(captured, "straight_through"):
@@ -49,13 +45,12 @@ def _shown_levels(captured):
 
 def _ties(layer, level_set):
     """A weight halfway between two levels is shown at the lower one."""
-    if level_set.values.shape[0] > 1:
-        view = type(layer.view)(level_set, np.ones_like(layer.view.scale))
-        ties = np.tile(level_set.midpoints.astype(np.float32), (1, 1))
-        exact = ties.astype(np.float64) == level_set.midpoints
-        shown, _ = view(Tensor(ties))
-        if (shown.data != level_set.values[:-1].astype(np.float32))[exact].any():
-            yield f"{layer.name}: a tie was not given to the lower level"
+    view = type(layer.view)(level_set, np.ones_like(layer.view.scale))
+    ties = np.tile(level_set.midpoints.astype(np.float32), (1, 1))
+    exact = ties.astype(np.float64) == level_set.midpoints
+    shown, _ = view(Tensor(ties))
+    if (shown.data != level_set.values[:-1].astype(np.float32))[exact].any():
+        yield f"{layer.name}: a tie was not given to the lower level"
 
 
 def _constraint_function(captured):

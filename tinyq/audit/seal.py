@@ -72,7 +72,6 @@ class Recorder(Observer):
 
     def tracing(self, step):
         """Trace or Capture, to be filled while this step is made; None for neither."""
-        return None
 
     def examine(self, captured):
         """A step that was captured is over; its record comes next."""
