@@ -3,7 +3,7 @@ import errno
 import os
 
 import pytest
-from audit_runs import resume, train
+from audit_runs import resume, rewrite, train
 
 from tinyq.__main__ import main
 from tinyq.audit import seal, verdict
@@ -13,6 +13,7 @@ from tinyq.audit.replay import replay, steps_of
 from tinyq.audit.rerun import Source
 from tinyq.audit.verify import verify
 from tinyq.errors import AuditMismatch, CannotCreate, InputOutputError
+from tinyq.files import atomic
 from tinyq.run import checkpoint
 
 QUICK = {"pretrain_epochs": 1, "epochs": 1}
@@ -137,6 +138,36 @@ def test_a_file_that_cannot_be_read_back_is_no_checkpoint(whole, tmp_path, monke
         capsys.readouterr().out
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000000014.h5"]
     proven(run)
+
+
+@pytest.mark.parametrize("at", [7, 14])
+def test_a_checkpoint_whose_folder_cannot_be_synced_is_on_record(at, whole, tmp_path, monkeypatch, capsys):
+    run, replace, sync = tmp_path / "run", os.replace, atomic._sync_folder
+    last = []
+
+    def fails_once(folder):
+        if last and last.pop().endswith(f"step-{at:09d}.h5"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda old, new: (last.append(str(new)), replace(old, new)))
+        patch.setattr(atomic, "_sync_folder", fails_once)
+        assert train(run, **QUICK)["weights_sha256"] == whole[0]
+    assert "its folder cannot be synced" in capsys.readouterr().out
+    proven(run)
+    assert resume(run)["weights_sha256"] == whole[0]
+    proven(run)
+
+
+def test_a_file_recorded_late_belongs_to_the_same_step_all_the_same(whole, tmp_path):
+    run = tmp_path / "run"
+    train(run, **QUICK)
+    rewrite(run, lambda records: records.append(records.pop(max(
+        i for i, r in enumerate(records) if r["record"] == "file" and r["file"].startswith("checkpoints/")))))
+    with pytest.raises(AuditMismatch) as refused:               # the chain is another one, and that is all
+        verify(run)
+    assert "not written where the ledger says" not in str(refused.value)
 
 
 def test_what_a_power_cut_tore_behind_the_checkpoint_is_made_again(whole, tmp_path, capsys):
