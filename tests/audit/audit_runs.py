@@ -1,5 +1,6 @@
 """Small runs with a ledger, for the tests of the audit."""
 from tinyq.audit import observer_for
+from tinyq.audit.ledger import NOTHING_BEFORE, encode, read
 from tinyq.run import session
 from tinyq.run.resolve import resolve
 
@@ -26,3 +27,18 @@ def train(folder, method="cbp", audit="seal", **changes):
 def resume(folder, **changes):
     """The result of going on with it."""
     return session.resume(folder, changes, observer_for)[0]
+
+
+def rewrite(run, change):
+    """change(records) what the ledger says, and make the chain anew."""
+    records, before, lines = [line.record for line in read(run / "ledger.jsonl")], NOTHING_BEFORE, []
+    change(records)
+    for record in records:
+        lines.append(encode({key: value for key, value in record.items() if key != "prev"}, before))
+        before = lines[-1].head
+    (run / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines))
+
+
+def of_step(records, step):
+    """The record of this step."""
+    return next(r for r in records if r["record"] == "step" and r["step"] == step)

@@ -6,6 +6,7 @@ from audit_runs import METHODS, train
 
 from tinyq import kernels
 from tinyq.__main__ import main
+from tinyq.audit.check import Checked, _within
 from tinyq.audit.ledger import read
 from tinyq.audit.verify import verify
 from tinyq.autodiff import linalg
@@ -22,6 +23,12 @@ def runs(tmp_path_factory):
 def test_a_step_of_each_method_passes(method, step, runs, capsys):
     assert main(["audit", "check", str(runs[method][0]), "--step", str(step)]) == 0
     assert "nothing is wrong" in capsys.readouterr().out
+
+
+def test_an_array_of_another_shape_is_a_fault():
+    checked = Checked(1)
+    _within(checked, np.zeros(3), np.zeros((3, 1)), np.ones((3, 1)), "the output")
+    assert checked.faults == ["the output is of shape (3,), in float64 (3, 1)"]
 
 
 def test_surrogates_are_told_apart(runs, capsys):

@@ -62,6 +62,10 @@ def raised(records):
     next(r for r in steps(records, "conntra") if r["figures"]["moves"])["figures"]["moves"][0][3] = -1
 
 
+def risen(records):
+    next(r for r in steps(records, "conntra") if r["figures"]["moves"])["figures"]["error"] += 1
+
+
 ZERO = "0" * 32
 BREAKS = {
     "a step left out": ("cbp", lambda r: r.remove(steps(r, "cbp")[3]), "follows step"),
@@ -79,6 +83,8 @@ BREAKS = {
     "lambda falls": ("cbp", lambda r: epochs(r, "cbp")[1]["figures"].update(lambda_sum="0x0p0"), "multipliers fell"),
     "another scale": ("cbp", lambda r: epochs(r, "cbp")[1]["figures"].update(scales=ZERO), "scales is"),
     "another Lagrangian": ("cbp", lambda r: epochs(r, "cbp")[1]["measured"].update(lagrangian="0x1p9"), "Lagrangian"),
+    "a negative failure": ("cbp", lambda r: epochs(r, "cbp")[0]["measured"].update(cfs="-0x1p0"), "failure is neg"),
+    "a step before any phase": ("cbp", lambda r: r.remove(the_phase(r, "float")), "comes before any phase"),
     "a frozen weight moves": ("rpr", lambda r: steps(r, "rpr")[9]["figures"].update(still=ZERO), "still is"),
     "another partition within": ("rpr", lambda r: steps(r, "rpr")[9]["figures"].update(mask=ZERO), "mask is"),
     "another partition": ("rpr", lambda r: epochs(r, "rpr")[0]["figures"].update(mask=ZERO), "not the one of its seed"),
@@ -89,6 +95,7 @@ BREAKS = {
     "another pick": ("conntra", moved_pick, "not visited"),
     "other picks": ("conntra", lambda r: steps(r, "conntra")[1]["figures"].update(picks=ZERO), "those of the seed"),
     "the error rises": ("conntra", raised, "error"),
+    "the error rises after the last move": ("conntra", risen, "rose after the last move"),
 }
 
 

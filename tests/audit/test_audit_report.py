@@ -1,4 +1,5 @@
 """The report: one page with nothing behind it, right in a browser with scripts and without."""
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -6,14 +7,17 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from audit_runs import METHODS, train
+from audit_runs import METHODS, rewrite, train
 from PIL import Image
 
 from tinyq.__main__ import main
+from tinyq.audit import report as report_module
+from tinyq.audit.check import Checked
 from tinyq.audit.page import page
 from tinyq.audit.report import report_of
 from tinyq.audit.rerun import Source
 from tinyq.audit.series import evenly
+from tinyq.errors import Diverged
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -83,6 +87,60 @@ def test_a_failed_verdict_is_shown_and_ends_the_command_with_76(runs, tmp_path, 
     (run / "model.h5").write_bytes(bytes(data))
     assert main(["audit", "report", str(run), "-o", str(tmp_path / "a.html"), "--points", "3", "--checks", "0"]) == 76
     assert "FAILS" in (tmp_path / "a.html").read_text() and "model.h5" in capsys.readouterr().err
+
+
+def test_what_was_found_while_training_is_among_the_verdicts(runs, tmp_path):
+    with pytest.raises(Diverged):
+        train(tmp_path / "run", "backprop", lr=1e30, audit_every=1)
+    report = report_of(Source(tmp_path / "run", {}), points=2, checks=0)
+    found = {verdict.what: verdict for verdict in report.verdicts}
+    assert found["check of step 1 while training"].holds and not found["step 2"].holds
+    assert "the loss" in found["step 2"].found or "not finite" in found["step 2"].found
+    assert page(report).count("FAILS") == sum(not verdict.holds for verdict in report.verdicts)
+
+
+def test_a_fault_that_a_check_finds_is_a_verdict(runs, monkeypatch):
+    monkeypatch.setattr(report_module, "check", lambda captured, streams: Checked(1, faults=["this", "that"]))
+    report = report_of(Source(runs / "backprop", {}), points=2, checks=1)
+    assert [(v.holds, v.found) for v in report.verdicts if v.what.startswith("check of")] == [(False, "this\nthat")]
+    assert "<td>this<br>that</td>" in page(report)
+
+
+def test_a_run_without_a_step_has_a_page_too(runs, tmp_path):
+    run = shutil.copytree(runs / "cbp", tmp_path / "run")
+    rewrite(run, lambda records: records.__delitem__(slice(2, None)))
+    text = page(report_of(Source(run, {}), points=2, checks=0))
+    assert "0 steps, 2 records" in text and "<svg" not in text and "Parts of the update" not in text
+
+
+def test_what_never_moved_is_said_to_be_0_and_one_point_is_no_curve(runs):
+    report = report_of(Source(runs / "cbp", {}), points=2, checks=0)
+    still = [dataclasses.replace(point, ratio=dict.fromkeys(point.ratio, 0.0)) for point in report.points[:1]]
+    assert "<p>0 throughout</p>" in page(dataclasses.replace(report, points=still))
+
+
+def test_of_many_tensors_the_confined_ones_are_shown(runs):
+    report = report_of(Source(runs / "cbp", {}), points=4, checks=0)
+    renamed = [dataclasses.replace(point, **{
+        figure: {**{f"a{i}": 1.0 for i in range(9)}, **getattr(point, figure)} for figure in ("gradient", "ratio")})
+        for point in report.points]
+    text = page(dataclasses.replace(report, points=renamed))
+    key = re.search(r"Norm of the gradient</h2>.*?<p class=\"key\">(.*?)</p>", text, re.DOTALL)[1]
+    assert re.findall(r"</i>([^<]+)<", key) == ["fc2.weight", "a0", "a1", "a2", "a3", "a4"]
+    assert "(6 of 15 tensors, confined ones first)" in key
+
+
+def test_an_update_of_a_weight_of_0_has_no_ratio(tmp_path):
+    train(tmp_path / "run", "backprop", model="digits_cnn", data="digits", max_steps=2)
+    report = report_of(Source(tmp_path / "run", {}), points=2, checks=0)
+    assert report.points[0].ratio["bn1.bias"] is None and report.points[1].ratio["bn1.bias"] > 0
+    assert "bn1.bias, step 1\nthe weight was 0, gradient" in page(report)
+
+
+@pytest.mark.parametrize("line", ["--points 1", "--checks -1"])
+def test_too_few_points_are_a_usage_error(line, runs, capsys):
+    assert main(["audit", "report", str(runs / "cbp"), *line.split()]) == 2
+    assert "--points must be at least 2" in capsys.readouterr().err
 
 
 def test_what_a_run_is_called_is_text_and_no_markup(runs, tmp_path):

@@ -1,4 +1,5 @@
 """Every step on record: what a run's ledger holds, and that keeping it changes nothing."""
+import re
 import shutil
 
 import h5py
@@ -33,7 +34,7 @@ def test_there_is_a_record_for_every_step_in_order(run):
 
 def test_keeping_it_changes_no_bit(run, tmp_path):
     method, _, result = run
-    for audit in ("off", "strong"):
+    for audit in ("off", "strong", "full"):
         assert train(tmp_path / audit, method, audit)["weights_sha256"] == result["weights_sha256"]
     assert not (tmp_path / "off" / "ledger.jsonl").exists()
 
@@ -73,6 +74,26 @@ def test_a_resumed_run_goes_on_with_the_chain(method, tmp_path):
     assert (tmp_path / "parts" / "ledger.jsonl").read_bytes().startswith(before)
     ours, theirs = of_kind(tmp_path / "whole", "step"), of_kind(tmp_path / "parts", "step")
     assert [{**r, "prev": ""} for r in ours] == [{**r, "prev": ""} for r in theirs]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_size_of_all_arrays_is_announced_before_the_first_step(method, tmp_path, capsys):
+    result = train(tmp_path / "run", method, "full", **({} if method == "rpr" else {"epochs": 2}))
+    announced = re.findall(r"--audit full: (\w+) keeps about ([\d.]+) MiB a step, (\d+) MiB for (\d+) steps",
+                           capsys.readouterr().out)
+    steps = of_kind(tmp_path / "run", "step")
+    assert sum(int(count) for *_, count in announced) == len(steps) == result["steps"]
+    for phase, size, total, count in announced:
+        paths = [tmp_path / "run" / "steps" / f"step-{r['step']:09d}.h5" for r in steps if r["phase"] == phase]
+        sizes = [path.stat().st_size / 2**20 for path in paths]
+        assert len(paths) == int(count) and float(size) == pytest.approx(max(sizes), rel=0.02, abs=0.005)
+        assert int(total) == pytest.approx(sum(sizes), rel=0.05, abs=0.5)       # of an epoch's last batch, less is kept
+
+
+def test_the_steps_announced_are_those_to_come(tmp_path, capsys):
+    train(tmp_path / "run", "backprop", "full", max_steps=9)
+    resume(tmp_path / "run", max_steps=12)
+    assert re.findall(r"for (\d+) steps", capsys.readouterr().out) == ["9", "3"]
 
 
 def killed(folder, tmp_path, steps):

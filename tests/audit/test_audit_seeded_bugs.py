@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from tinyq import kernels, nn, optim
+from tinyq.audit import slopes
 from tinyq.audit.capture import Capture
 from tinyq.audit.check import check
+from tinyq.audit.verdict import as_text
 from tinyq.autodiff import PRIMITIVES, tape
 from tinyq.data import Batch, Table
 from tinyq.errors import TinyqError
@@ -51,6 +53,7 @@ def mlp_table(n=40):
 METHODS = {"backprop": Backprop, "cbp": lambda: CBP(lambda_lr=0.05, period=1), "rpr": lambda: RPR(epochs=5)}
 OPTIMIZERS = {
     "sgd": lambda p: optim.SGD(optim.groups_by_decay(p, 0.01), lr=0.05, momentum=0.9),
+    "plain": lambda p: optim.SGD(p, lr=0.05),
     "nesterov": lambda p: optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True),
     "adam": lambda p: optim.Adam(p, lr=0.01, weight_decay=0.01), "adamw": lambda p: optim.AdamW(p, lr=0.01)}
 
@@ -107,6 +110,54 @@ def last_captured(method, model, optimizer, batch_of, steps):
 def test_a_right_step_has_no_fault(method, optimizer):
     for steps in (1, 3):
         assert checked_step(method, optimizer, steps=steps).faults == []
+
+
+class Branched(nn.Module):
+    """A residual connection into batch norm with ReLU, and an auxiliary head."""
+
+    def __init__(self):
+        self.conv1, self.conv2 = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.bn, self.pool, self.flatten = nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        self.head, self.aside = nn.Linear(3, CLASSES), nn.Linear(3, CLASSES)
+
+    def training_outputs(self, x):
+        first = self.conv1(x)
+        y = self.bn(self.conv2(first), first, relu=True)
+        head, aside = (layer(self.flatten(self.pool(y))) for layer in (self.head, self.aside))
+        return head, [(0.3, aside)]
+
+
+def test_a_right_step_with_branches_and_an_auxiliary_head_has_no_fault():
+    model = Branched().initialise(STREAMS)
+    optimizer, method = OPTIMIZERS["sgd"](model.parameters()), Backprop()
+    method.begin(model.train(), optimizer, None, STREAMS)
+    found = last_captured(method, model, optimizer, batch, 2)
+    assert found.faults == [] and found.counts["gradients of the loss against differences"] == len(model.parameters())
+
+
+def test_a_right_sweep_of_a_network_that_is_no_chain_has_no_fault():
+    model = nn.constrain(Net(), "all").initialise(STREAMS)
+    method, optimizer = CoNNTrA(visits=4), optim.SGD(model.parameters(), lr=0.1)
+    method.begin(model, optimizer, Table(*batch(0)[:2]), STREAMS)
+    assert last_captured(method, model, optimizer, batch, 2).faults == []
+
+
+def test_a_kink_is_told_apart_from_a_wrong_gradient():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(49, 3), nn.ReLU(), nn.Linear(3, CLASSES)).initialise(STREAMS)
+    for p in list(model.parameters())[:2]:
+        p.data[...] = 0                                                 # every ReLU at 0
+    optimizer, method = optim.SGD(model.parameters(), lr=1e-30), Backprop()
+    method.begin(model.train(), optimizer, None, STREAMS)
+    positive = Batch(np.abs(batch(1).x), *batch(1)[1:])
+    found = last_captured(method, model, optimizer, lambda step: positive, 1)
+    assert found.faults == [] and "the loss along" in " ".join(found.kinks)
+    assert "  kinks, where the loss has no derivative: " in as_text(found)
+
+
+def test_a_kink_of_a_primitive_is_noted(monkeypatch):
+    monkeypatch.setattr(slopes, "of_primitive", lambda application, seed: [(1, SimpleNamespace(verdict="kink"))])
+    found = checked_step()
+    assert found.faults == [] and "conv2d of conv2.weight, input 1" in found.kinks
 
 
 # ---- pulls ----
@@ -298,17 +349,31 @@ def _one_more_frozen(right, stream, shape, fraction):
 
 def _never_a_tie(right, picks, held):
     """Keeps the first of equally good levels instead of the last."""
-    codes, errors, moved = right(picks, held)
+    codes, errors, moved, tried = right(picks, held)
     for k in range(len(picks)):
         if moved[k] and (k == 0 or errors[k] == errors[k - 1]):
             codes[k], moved[k] = (codes[k] + 1) % len(held.levels), True
-    return codes, errors, moved
+    return codes, errors, moved, tried
 
 
 def _worse(right, picks, held):
-    codes, errors, moved = right(picks, held)
+    codes, errors, moved, tried = right(picks, held)
     errors[-1] += 1
-    return codes, errors, moved
+    return codes, errors, moved, tried
+
+
+def _candidate_misjudged(right, picks, held):
+    """The error of a level that was not chosen is noted too high."""
+    codes, errors, moved, tried = right(picks, held)
+    tried[-1, (codes[-1] + 1) % len(held.levels)] += 1
+    return codes, errors, moved, tried
+
+
+def _candidate_better(right, picks, held):
+    """A level that was not chosen had a smaller error."""
+    codes, errors, moved, tried = right(picks, held)
+    tried[0, (codes[0] + 1) % len(held.levels)] = errors[0] - 1
+    return codes, errors, moved, tried
 
 
 def _kept_error_stale(right, picks, held):
@@ -328,6 +393,23 @@ def _lost_move(right, stages, codes):
     right(stages, codes)
     stages[0].weight.data.reshape(-1)[0] *= np.float32(1.5)
     stages[0].weight.data.reshape(-1)[1] += np.float32(0.01)
+
+
+def _noted_too_low(right, self, picks):
+    objective = right(self, picks)
+    self.visited_.errors[0] = -1
+    return objective
+
+
+def _lowers_too(right, self):
+    right(self)
+    for layer in self.layers_:
+        layer.set_multiplier(layer.multiplier.data - 1)
+
+
+def _moves_beyond(right, self):
+    right(self)
+    self.layers_[0].parameter.data[...] = 1.5
 
 
 SGD, ADAM = ("backprop", "sgd"), ("backprop", "adam")
@@ -393,6 +475,8 @@ BUGS = {
     "ties to the upper level": ("cbp", "sgd", replaced(kernels, "nearest_level", _upper_level), "tie|nearest level"),
     "a level left out": ("cbp", "sgd", replaced(kernels, "nearest_level", lambda right, w, *_: np.sign(w)),
                          "nearest level"),
+    "a negative multiplier": ("cbp", "sgd", method_of(CBP, "_raise_multipliers", _lowers_too), "is negative"),
+    "a latent beyond its bound": ("cbp", "sgd", method_of(CBP, "_clamp", _moves_beyond), "a latent weight left"),
     # RPR
     "a frozen weight moves": ("rpr", "sgd", method_of(RPR, "update", _moves_frozen), "a frozen weight moved"),
     "a frozen moment moves": ("rpr", "sgd", method_of(RPR, "update", _moves_frozen_moments), "momentum of a frozen"),
@@ -403,7 +487,11 @@ BUGS = {
         "rpr", "sgd", method_of(partition.UnitView, "nearest", _half), "neither frozen on a level"),
     # CoNNTrA
     "an error that rises": ("conntra", "", replaced(kernels, "visit", _worse), "rose|Algorithm 2"),
+    "an error noted too low": ("conntra", "", method_of(CoNNTrA, "_visit", _noted_too_low), "rose at a visit"),
     "a wrong tie": ("conntra", "", replaced(kernels, "visit", _never_a_tie), "Algorithm 2"),
+    "a better candidate passed over": ("conntra", "", replaced(kernels, "visit", _candidate_better), "visit 0 chose"),
+    "a candidate's error misjudged": ("conntra", "", replaced(kernels, "visit", _candidate_misjudged),
+                                      "found its levels.* run as a whole"),
     "a stale error": ("conntra", "", replaced(kernels, "visit", _kept_error_stale), "run as a whole"),
     "other parameters moved": ("conntra", "", replaced(kernels, "visit", _moves_another), "changed in"),
     "a parameter off its levels": ("conntra", "", replaced(conntra_chain_search, "show", _lost_move), "off its levels"),

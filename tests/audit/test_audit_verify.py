@@ -1,14 +1,19 @@
 """A run folder held against its ledger: whatever was changed in it is found."""
 import json
+import runpy
 import shutil
+import sys
 
 import h5py
 import numpy as np
 import pytest
-from audit_runs import METHODS, resume, train
+from audit_runs import METHODS, of_step, resume, rewrite, train
 
 from tinyq.__main__ import main
+from tinyq.audit import __main__ as audit_command
 from tinyq.audit.ledger import read
+from tinyq.audit.replay import replay
+from tinyq.audit.rerun import Source
 from tinyq.audit.verify import verify
 from tinyq.errors import AuditMismatch
 
@@ -41,6 +46,14 @@ def test_a_run_that_was_stopped_and_resumed_is_too(tmp_path):
     resume(tmp_path / "run", max_steps=25)
     resume(tmp_path / "run", max_steps=1000)
     assert "names this ledger's head" in verify(tmp_path / "run")[-1]
+
+
+def test_a_run_saved_at_every_step_and_again_at_the_end_of_an_epoch_is_too(tmp_path):
+    train(tmp_path / "run", checkpoint_minutes=1e-9)
+    files = [line.record["file"] for line in read(tmp_path / "run" / "ledger.jsonl") if line.kind == "file"]
+    assert files.count("checkpoints/step-000000035.h5") == 2
+    verify(tmp_path / "run")
+    assert replay(Source(tmp_path / "run", {}), [34, 35]).compared == 2
 
 
 def test_an_unfinished_run_is_checked_as_far_as_it_went(run):
@@ -105,6 +118,31 @@ def test_what_was_changed_is_named(name, run):
         verify(run)
 
 
+REWRITTEN = {
+    "another format": (lambda r: r[0].update(format="tinyq ledger/0"), "does not begin as a ledger of this version"),
+    "an unknown record": (lambda r: r[5].update(record="stop"), "line 6: 'stop' does not belong there"),
+    "a second beginning": (lambda r: r.insert(4, r[0]), "line 5: 'begin' does not belong there"),
+    "a record without its field": (lambda r: of_step(r, 3).pop("ids"), "step without ids"),
+    "one number": (lambda r: of_step(r, 3)["figures"].update(objective="inf"), "rules|step 3: the objective is inf"),
+    "many numbers": (lambda r: [of_step(r, t)["figures"].update(objective="inf") for t in range(2, 9)],
+                     "and [4-9] more|and 1. more"),
+}
+
+
+@pytest.mark.parametrize("name", REWRITTEN)
+def test_a_chain_made_anew_that_says_the_impossible_is_found(name, run):
+    change, says = REWRITTEN[name]
+    rewrite(run, change)
+    with pytest.raises(AuditMismatch, match=says):
+        verify(run)
+
+
+def test_a_file_that_is_gone_is_named(run):
+    (run / "config.toml").unlink()
+    with pytest.raises(AuditMismatch, match="config.toml: cannot be read"):
+        verify(run)
+
+
 def test_the_command_says_what_it_found_and_ends_with_76(run, capsys):
     assert main(["audit", "verify", str(run)]) == 0
     assert "verified" in capsys.readouterr().out
@@ -128,6 +166,18 @@ def test_show_filters_and_prints_what_is_in_the_file(run, capsys):
     assert main(["audit", "show", str(run), "--step", "20"]) == 0
     table = capsys.readouterr().out
     assert "flips" in table and "0x" not in table and table.count("\n") == 3
+    assert main(["audit", "show", str(run), "--step", "99"]) == 0 and capsys.readouterr().out == ""
+
+
+def test_show_counts_the_moves_of_a_sweep(tmp_path, capsys):
+    train(tmp_path / "run", "conntra")
+    capsys.readouterr()
+    assert main(["audit", "show", str(tmp_path / "run"), "--phase", "conntra", "--record", "step"]) == 0
+    header, _, *rows = capsys.readouterr().out.splitlines()
+    steps = [line.record["figures"] for line in read(tmp_path / "run" / "ledger.jsonl")
+             if line.kind == "step" and line.record["phase"] == "conntra"]
+    column = header.index("moves")
+    assert [int(row[column:].split()[0]) for row in rows] == [len(figures["moves"]) for figures in steps]
 
 
 @pytest.mark.parametrize("line", ["", "verfy run", "show", "show run --record stp"])
@@ -135,6 +185,13 @@ def test_a_wrong_command_line_is_a_usage_error(line, capsys, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert main(["audit", *line.split()]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_it_is_a_module_to_run(run, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["audit", "head", str(run)])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(audit_command.__file__, run_name="__main__")
+    assert len(capsys.readouterr().out.strip()) == 64
 
 
 def test_the_head_is_printed(run, capsys):

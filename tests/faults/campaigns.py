@@ -18,6 +18,9 @@ import jobs  # first: it chooses numba's threads
 from operations import Failing, Killing, Recording, watched
 from power import Disk
 
+from tinyq.audit import observer_for
+from tinyq.audit.ledger import LEDGER_FILE, beginning
+from tinyq.audit.verify import verify
 from tinyq.errors import TinyqError, exit_code_of
 from tinyq.files.journal import Journal
 from tinyq.files.weights import weights_sha256
@@ -59,8 +62,11 @@ class Campaign:
         return jobs.begin(watched_work, folder.with_suffix(".err"))
 
     def must_end_whole(self, folder, case):
-        """Go on with a run in a new process; it must end with the weights of the run that nothing happened to."""
-        code = jobs.ended(self.child(folder, lambda: jobs.go_on(folder, self.flags)))
+        """Go on with a run in a new process; it must end with the weights of the run that nothing happened to.
+
+        And with a ledger that proves it.
+        """
+        code = jobs.ended(self.child(folder, lambda: _verified(folder, self.flags)))
         sha = folder.with_suffix(".sha").read_text() if code == 0 else None
         if sha != self.whole:
             self.failures.append(f"{case}: exit {code}, {sha or self.errors(folder)}")
@@ -228,7 +234,8 @@ def _recorded(c):
     checkpoint.save = marked
     try:
         with watched(c.root, recording), redirect_stdout(open(os.devnull, "w")):
-            session.start(resolve({**c.flags, "output": str(c.root / "recorded")}))
+            resolved = resolve({**c.flags, "output": str(c.root / "recorded")})
+            session.start(resolved, observer_for(resolved.config))
     finally:
         checkpoint.save = save
     return recording, known
@@ -247,6 +254,8 @@ def _judge(c, folder, case, known, saved, begun):
         c.failures.append(f"{case}: {saved} steps were saved, {begun} begun, found {position.steps}")
     try:
         Journal(folder / "metrics.jsonl", keep=position.records).close()
+        if position.ledger_head not in {line.head for line in beginning(folder / LEDGER_FILE)[0]}:
+            c.failures.append(f"{case}: the ledger does not reach the checkpoint of step {position.steps}")
     except TinyqError as error:
         c.failures.append(f"{case}: {error}")
 
@@ -271,12 +280,19 @@ def full_disk(method, cases, seed):
             if code not in (0, 73, 74) or "Traceback" in said:
                 c.failures.append(f"{size} kB: exit {code}, {said[-300:]}")
             os.system(f"mount -o remount,size=10m '{folder}'")
-            code = jobs.ended(jobs.begin(lambda r=run: _must(jobs.go_on(r, c.flags) == c.whole), c.root / "full.err"))
+            code = jobs.ended(jobs.begin(lambda r=run: _must(_verified(r, c.flags) == c.whole), c.root / "full.err"))
             if code:
                 c.failures.append(f"{size} kB, room again: exit {code}, {(c.root / 'full.err').read_text()[-300:]}")
         finally:
             os.system(f"umount '{folder}'")
     return c
+
+
+def _verified(folder, flags):
+    """Go on with a run; its weights_sha256 once its ledger is verified."""
+    sha256 = jobs.go_on(folder, flags)
+    verify(folder)
+    return sha256
 
 
 def _must(holds):

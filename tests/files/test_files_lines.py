@@ -45,24 +45,47 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path, monkeypatch):
         Lines(tmp_path / "f")
 
 
-@pytest.mark.parametrize("failing", ["write", "fsync"])
-def test_a_full_disk_is_told(tmp_path, monkeypatch, failing):
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
+def full(*arguments):
+    raise OSError(28, "No space left on device")
 
+
+@pytest.mark.parametrize("failing, says", [("write", "free some space"), ("fsync", "look after this disk")])
+def test_a_full_disk_is_told(tmp_path, monkeypatch, failing, says):
     lines = Lines(tmp_path / "f")
     with monkeypatch.context() as patch:
         patch.setattr(os, failing, full)
-        with pytest.raises(InputOutputError, match="free some space"):
+        with pytest.raises(InputOutputError, match=says):
             lines.add(b"one\n")
             lines.sync()
     lines.close()
 
 
-def test_a_short_write_is_told(tmp_path, monkeypatch):
+def test_what_the_disk_refused_waits_and_is_written_in_order(tmp_path, monkeypatch):
+    lines, write = Lines(tmp_path / "f", b"kept\n"), os.write
+
+    def short(descriptor, data):
+        return write(descriptor, data[:1]) if len(data) > 5 else full()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", short)
+        for line in (b"one\n", b"two\n"):
+            with pytest.raises(InputOutputError, match="free some space"):
+                lines.add(line)
+    assert lines.waiting == 5 and read_lines(tmp_path / "f") == [b"kept\n"]
+    lines.add(b"three\n")
+    assert lines.waiting == 0 and (tmp_path / "f").read_bytes() == b"kept\none\ntwo\nthree\n"
+    lines.close()
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_what_waits_is_written_at_the_end_if_there_is_room_by_then(tmp_path, monkeypatch, room):
     lines = Lines(tmp_path / "f")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", lambda descriptor, data: len(data) - 1)
-        with pytest.raises(InputOutputError, match="disk full"):
+        patch.setattr(os, "write", full)
+        with pytest.raises(InputOutputError):
             lines.add(b"one\n")
-    lines.close()
+        if not room:
+            lines.close()
+    if room:
+        lines.close()
+    assert (tmp_path / "f").read_bytes() == b"one\n" * room

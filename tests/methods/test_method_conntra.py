@@ -56,9 +56,9 @@ def test_on_nine_weights_it_ends_where_no_single_change_helps_as_brute_force_ove
         tried = [at[:pick] + (level,) + at[pick + 1:] for level in (-1, 0, 1)]
         best = min(map(errors.get, tried))
         at = [a for a in tried if errors[a] == best][-1]                       # the last level of the least error
-        _, error, _ = kernels.visit(np.array([pick]), method.search_.held)
+        _, error, _, found = kernels.visit(np.array([pick]), method.search_.held)
         assert tuple((method.search_.held.codes.astype(int) - 1).tolist()) == at
-        assert error[0] == errors[at]
+        assert error[0] == errors[at] and found[0].tolist() == [errors[a] for a in tried]
     neighbours = [at[:i] + (level,) + at[i + 1:] for i in range(9) for level in (-1, 0, 1)]
     assert errors[at] == min(map(errors.get, neighbours))
 
@@ -69,7 +69,7 @@ def test_the_error_never_rises_and_a_visit_changes_at_most_its_own_parameter(err
     best = int(method.search_.held.block_errors.sum())
     for pick in SEED.key("picks").integers(0, len(method.search_.held.codes), 300).tolist():
         before = method.search_.held.codes.copy()
-        codes, errors, moved = kernels.visit(np.array([pick]), method.search_.held)
+        codes, errors, moved, _ = kernels.visit(np.array([pick]), method.search_.held)
         assert errors[0] <= best
         assert np.flatnonzero(before != method.search_.held.codes).tolist() == [pick] * bool(moved[0])
         assert method.search_.held.codes[pick] == codes[0]
@@ -219,9 +219,9 @@ def test_batch_norm_is_searched_in_float64_and_its_weights_are_discrete_too(leve
     total = len(method.search_.held.codes)
     picks = np.concatenate([np.arange(total), SEED.key("n").integers(0, total, 200)])
     literal = copied(method.search_.held)
-    codes, errors, moved = kernels.visit(picks, method.search_.held)
-    assert [array.tolist() for array in reference.visit(picks, literal)] == [codes.tolist(), errors.tolist(),
-                                                                            moved.tolist()]
+    found = kernels.visit(picks, method.search_.held)
+    codes, errors, moved, _ = found
+    assert [array.tolist() for array in reference.visit(picks, literal)] == [array.tolist() for array in found]
     show(method.search_.stages, method.search_.held.codes)
     logits = model.eval()(Tensor(data.features)).data
     np.testing.assert_allclose(logits, true_logits(method), rtol=1e-3, atol=1e-3)

@@ -70,8 +70,9 @@ def test_it_is_algorithm_2_visit_for_visit(error, sharpness, monkeypatch):
             errors.append(literal_error(model, x, y, sharpness))
         p.data.reshape(-1)[k] = p.view.scale * values[before]
         kept = max(code for code in range(3) if errors[code] <= min(*errors) + 1e-9)
-        _, (error_now,), (moved,) = search.visit(np.array([pick]))
+        _, (error_now,), (moved,), (tried,) = search.visit(np.array([pick]))
         assert errors[search.codes[pick]] <= min(errors) + slack
+        np.testing.assert_allclose(tried, errors, atol=slack)
         if not sharpness:
             assert search.codes[pick] == kept
         assert abs(error_now - errors[search.codes[pick]]) <= slack and moved == (search.codes[pick] != before)

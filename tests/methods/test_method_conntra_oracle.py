@@ -116,7 +116,7 @@ def test_it_is_algorithm_2_pick_for_pick_move_for_move(name, n, shape, level_set
     early = SEED.key("early").integers(0, model.parameters()[0].size, visits // 10)
     picks[:visits // 10] = early                                          # LeNet's first layer is small
     assert int(method.search_.held.block_errors.sum()) == literal.error()
-    codes, errors, _ = kernels.visit(picks, method.search_.held)
+    codes, errors, _, _ = kernels.visit(picks, method.search_.held)
     record = literal.search(picks)
     np.testing.assert_array_equal(method.levels.values[codes], [level for level, _ in record])
     np.testing.assert_array_equal(errors, [error for _, error in record])
@@ -126,6 +126,6 @@ def test_a_logit_that_leaves_the_others_far_behind_is_added_up_anew():
     method, model, data = begun("logistic", 200, (1, 8, 8), error="cross-entropy", sharpness=3e4)
     literal = Literal(method, model, data)
     picks = SEED.key("far").integers(0, len(method.search_.held.codes), 300)
-    _, errors, moved = kernels.visit(picks, method.search_.held)
+    _, errors, moved, _ = kernels.visit(picks, method.search_.held)
     assert moved.any()
     np.testing.assert_array_equal(errors, [error for _, error in literal.search(picks)])

@@ -132,10 +132,14 @@ def _report(argv):
     write_text(arguments.output, text)
     print(f"written: {arguments.output}, {len(text.encode()) / 1024:,.0f} KiB")
     for verdict in found.verdicts:
-        print(f"{verdict.what}: {'holds' if verdict.holds else 'FAILS'}: {verdict.found}")
+        print(f"{verdict.what}: {'holds' if verdict.holds else 'FAILS'}: {_in_a_line(verdict)}")
     failed = [verdict for verdict in found.verdicts if not verdict.holds]
     if failed:
-        raise AuditMismatch(f"{arguments.run}: {failed[0].what} fails: {failed[0].found}")
+        raise AuditMismatch(f"{arguments.run}: {failed[0].what} fails: {_in_a_line(failed[0])}")
+
+
+def _in_a_line(verdict):
+    return "; ".join(verdict.found.splitlines())
 
 
 def _steps_wanted(arguments, lines):

@@ -1,21 +1,23 @@
 """Every array of a captured step, as one HDF5 file."""
 import copy
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
-from tinyq import nn
+from tinyq.audit.capture import Capture
 from tinyq.audit.parts import parts_of
-from tinyq.autodiff import Tensor, tape
+from tinyq.autodiff import tape
+from tinyq.data import Batch
 from tinyq.files import hdf5
 from tinyq.files.atomic import make_folder
 from tinyq.methods import GradientMethod
-
-PARTS_OF_AN_UPDATE = 5                  # arrays of a parameter's shape, on average of the methods
+from tinyq.methods.conntra import Visits
+from tinyq.run.checkpoint import Position
 
 
 def arrays_of(captured) -> dict[str, np.ndarray]:
-    """{path: array}: input, what primitives and pulls made, gradients, the update's parts, the state around it."""
+    """{path: array}: input, what primitives and pulls made, gradients, the update's parts, visits, state around it."""
     found = {}
     for i, batch in enumerate(captured.batches):
         found |= {f"input/{i}/x": batch.x, f"input/{i}/labels": batch.y, f"input/{i}/samples": batch.indices}
@@ -32,7 +34,9 @@ def arrays_of(captured) -> dict[str, np.ndarray]:
         found |= {f"gradients/{name}": array for name, array in captured.handed.items()}
         found |= {f"update/{part}/{name}": array for name, parts in parts_of(captured).items()
                   for part, array in parts.named.items()}
-    return found
+    visited = getattr(captured.phase.method, "visited_", None)          # of a method without gradients
+    return found | ({} if visited is None else {f"visits/{name}": np.asarray(value)
+                                                for name, value in visited._asdict().items()})
 
 
 def first_difference(path, captured) -> str:
@@ -52,20 +56,34 @@ def first_difference(path, captured) -> str:
 
 
 def expected_bytes(job, phase) -> int:
-    """About how many bytes a step of this phase takes: those of a pass of zeros through a copy of the model."""
-    model, held = copy.deepcopy(job.model).train(), []
-    x = np.zeros((job.config.batch_size, *job.bundle.input_shape), np.float32)
-    model.key_step(job.streams, 0, 0)
-    with tape.traced(lambda op, arrays, params, output: held.append(output.data.nbytes)), \
-            tape.traced_pulls(lambda node, position, parent, g, gx: held.append(gx.nbytes)):
-        logits, auxiliary = model.training_outputs(Tensor(x))
-        loss = nn.cross_entropy(logits, np.zeros(len(x), np.int64))
-        for share, output in auxiliary:
-            loss = loss + share * nn.cross_entropy(output, np.zeros(len(x), np.int64))
-        loss.backward()
-    copies = 2 * (1 + len(phase.optimizer.arrays)) + 1 + PARTS_OF_AN_UPDATE
-    weights = sum(p.data.nbytes for p in model.parameters())
-    return job.config.accumulate * (sum(held) + x.nbytes) + copies * weights
+    """Bytes that a step of this phase takes, from its second one on: those of zeros through copies of all it needs."""
+    count = job.config.batch_size
+    batch = Batch(np.zeros((count, *job.bundle.input_shape), np.float32), *np.zeros((2, count), np.int64))
+    rehearse = _rehearsed if isinstance(phase.method, GradientMethod) else _imagined
+    return len(hdf5.encode(arrays_of(rehearse(job, phase, [batch] * job.config.accumulate)), {}))
+
+
+def _rehearsed(job, phase, batches):
+    """The second of two steps, before which the optimiser has its memory."""
+    model, method, optimizer = copy.deepcopy((job.model, phase.method, phase.optimizer))
+    model.train().key_step(job.streams, 0, 0)
+    for _ in range(2):
+        capture = Capture(model, optimizer)
+        with tape.traced(capture.note), tape.traced_pulls(capture.note_pull):
+            method.step(batches)
+    return capture.finished(dataclasses.replace(phase, method=method, optimizer=optimizer), Position(), batches)
+
+
+def _imagined(job, phase, batches):
+    """A step of visits; a search keeps what its samples make in every layer, too much for a copy."""
+    method = phase.method
+    visits, levels = method.visits_of(sum(len(batch.y) for batch in batches)), len(method.levels.values)
+    captured = Capture(job.model, phase.optimizer).finished(
+        dataclasses.replace(phase, method=copy.copy(method)), Position(), batches)
+    captured.phase.method.visited_ = Visits(
+        *(np.zeros(visits, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_)),
+        np.zeros((visits, levels), np.int64), 0.0)
+    return captured
 
 
 def write(path, captured, **attributes) -> int:

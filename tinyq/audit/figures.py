@@ -29,7 +29,10 @@ class Figures:
 
 
 class _OfLevels(Figures):
-    """Also counts flips: constrained weights whose nearest level is another than before the step."""
+    """Also counts flips: constrained weights whose nearest level is another than before the step.
+
+    A subclass says where that is: thresholds_of(layer), as kernels.recode takes them.
+    """
 
     def __init__(self, method, kind):
         super().__init__(method, kind)
@@ -37,10 +40,6 @@ class _OfLevels(Figures):
         self.codes = [np.zeros(layer.parameter.shape, np.uint8) for layer in self.layers]
         self.thresholds = [self.thresholds_of(layer) for layer in self.layers]
         self._flips()
-
-    def thresholds_of(self, layer):
-        """Where the nearest level changes, as kernels.recode takes it."""
-        raise NotImplementedError
 
     def _flips(self):
         return sum(int(kernels.recode(layer.parameter.data, thresholds, codes))
@@ -109,16 +108,20 @@ class OfRPR(_OfLevels):
 
 
 class OfCoNNTrA(Figures):
-    """The sweep's visits: which, the error after each, and the moves with the level they chose."""
+    """The sweep's visits: which, the error of every level tried, what was chosen; the moves one by one."""
 
     def step(self):
-        """The error left, digests of picks and errors, and [visit, parameter, code, error] of every move."""
+        """The error left; digests of the picks, and of all that the visits tried and chose; every move.
+
+        A move is [visit, parameter, code, error].
+        """
         visits, search = self.method.visited_, self.method.search_
         at = np.flatnonzero(visits.moved)
         moves = np.stack([at, *(array[at] for array in (visits.picks, visits.codes, visits.errors))], 1)
         return {"objective": float(search.mean_error()).hex(), "sharpness": visits.sharpness.hex(),
                 "pass": self.method.counts_["pass"], "visits": len(visits.picks), "picks": self._root([visits.picks]),
-                "errors": self._root([visits.errors]), "error": int(search.error()), "moves": moves.tolist()}
+                "visited": self._root([visits.picks, visits.tried, visits.codes, visits.errors]),
+                "error": int(search.error()), "moves": moves.tolist()}
 
     def epoch(self):
         """The codes' digest and the scales'."""

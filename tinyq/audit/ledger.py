@@ -44,15 +44,28 @@ def read(path) -> list[Line]:
 
     BadInput where the file cannot be read.
     """
+    found, fault = beginning(path)
+    if fault:
+        raise AuditMismatch(fault)
+    return found
+
+
+def beginning(path) -> tuple[list[Line], str]:
+    """The lines of a ledger up to the first that does not follow, and what is wrong with that one, "" for none.
+
+    After a power cut the lines behind the last checkpoint may be torn. BadInput where the file cannot be read.
+    """
     found, before = [], NOTHING_BEFORE
     for number, data in enumerate(read_lines(path), 1):
-        record = _record(path, number, data)
+        record = _record(data)
+        if record is None:
+            return found, f"{path}: line {number} is no record of a ledger"
         if record["prev"] != before:
-            raise AuditMismatch(f"{path}: line {number} does not follow line {number - 1}: a line was changed, "
-                                "left out or moved" if number > 1 else f"{path}: the first line is not line 1")
+            return found, (f"{path}: line {number} does not follow line {number - 1}: a line was changed, left out or "
+                           "moved" if number > 1 else f"{path}: the first line is not line 1")
         before = hashlib.sha256(data).hexdigest()
         found.append(Line(record, data, before))
-    return found
+    return found, ""
 
 
 def encode(record: dict, before: str) -> Line:
@@ -68,10 +81,11 @@ class Ledger:
         """Open it, with all lines up to `head`, which a checkpoint was written under, and what was noted right then.
 
         The steps beyond, of a run that went on and was cut off, become `expected`: done again, they must be the same.
-        AuditMismatch where the file does not hold the head.
+        From a line on that does not follow, as a power cut may leave one, they are only done again. AuditMismatch where
+        the file does not hold the head.
         """
         path = Path(path)
-        lines = read(path) if path.exists() else []
+        lines, self.damage = beginning(path) if path.exists() else ([], "")
         kept = self._up_to(path, lines, head) if after_checkpoint and head else 0
         while kept < len(lines) and lines[kept].kind not in FIXED:
             kept += 1
@@ -82,15 +96,23 @@ class Ledger:
         self.head = self.kept[-1].head if self.kept else NOTHING_BEFORE
 
     def add(self, record: dict) -> None:
-        """Append a record; AuditMismatch, naming what differs, where the same step was recorded otherwise before."""
+        """Append a record; AuditMismatch, naming what differs, where the same step was recorded otherwise before.
+
+        InputOutputError when the disk takes no more; the record is part of the chain, and written before the next.
+        """
         if self.expected and record["record"] in FIXED:
             self._compare(self.expected.pop(0).record, record)
         line = encode(record, self.head)
-        self._file.add(line.data)
         self.head, self.records = line.head, self.records + 1
+        self._file.add(line.data)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of records that the disk has not taken yet."""
+        return self._file.waiting
 
     def sync(self) -> None:
-        """Wait until all records are on the disk."""
+        """Wait until all records are on the disk; InputOutputError where it does not take them."""
         self._file.sync()
 
     def close(self) -> None:
@@ -101,8 +123,8 @@ class Ledger:
         for number, line in enumerate(lines, 1):
             if line.head == head:
                 return number
-        raise AuditMismatch(f"{path}: holds no line with SHA-256 {head}, under which the checkpoint was written; put "
-                            "the run's own ledger back, or start a new run")
+        raise AuditMismatch(self.damage or f"{path}: holds no line with SHA-256 {head}, under which the checkpoint was "
+                            "written; put the run's own ledger back, or start a new run")
 
     def _compare(self, old, new):
         differing = [key for key in {**old, **new} if key != "prev" and _plain(old.get(key)) != _plain(new.get(key))]
@@ -117,11 +139,12 @@ def _plain(value):
     return json.loads(json.dumps(value))
 
 
-def _record(path, number, data):
+def _record(data):
+    """The record of a line; None where it is none."""
     try:
         record = json.loads(data)
         if isinstance(record, dict) and isinstance(record["prev"], str) and isinstance(record["record"], str):
             return record
     except (ValueError, KeyError, RecursionError):
         pass
-    raise AuditMismatch(f"{path}: line {number} is no record of a ledger")
+    return None

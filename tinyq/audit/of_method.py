@@ -30,10 +30,6 @@ def _beside_a_midpoint(w, scale, level_set):
     return (np.abs(x[..., None] - level_set.midpoints) < 1e-6).any(-1)
 
 
-def _column(scale, w):
-    return np.asarray(scale).reshape(-1, *[1] * (w.ndim - 1))
-
-
 def _shown_levels(captured):
     """Every constrained weight was shown at its nearest level."""
     for application in _applied(captured, "straight_through"):
@@ -49,13 +45,12 @@ def _shown_levels(captured):
 
 def _ties(layer, level_set):
     """A weight halfway between two levels is shown at the lower one."""
-    if level_set.values.shape[0] > 1:
-        view = type(layer.view)(level_set, np.ones_like(layer.view.scale))
-        ties = np.tile(level_set.midpoints.astype(np.float32), (1, 1))
-        exact = ties.astype(np.float64) == level_set.midpoints
-        shown, _ = view(Tensor(ties))
-        if (shown.data != level_set.values[:-1].astype(np.float32))[exact].any():
-            yield f"{layer.name}: a tie was not given to the lower level"
+    view = type(layer.view)(level_set, np.ones_like(layer.view.scale))
+    ties = np.tile(level_set.midpoints.astype(np.float32), (1, 1))
+    exact = ties.astype(np.float64) == level_set.midpoints
+    shown, _ = view(Tensor(ties))
+    if (shown.data != level_set.values[:-1].astype(np.float32))[exact].any():
+        yield f"{layer.name}: a tie was not given to the lower level"
 
 
 def _constraint_function(captured):
@@ -134,6 +129,10 @@ def _moves(captured):
     visits, search = method.visited_, method.search_
     if (np.diff(visits.errors) > 0).any():
         yield "the error rose at a visit"
+    last_least = visits.tried.shape[1] - 1 - visits.tried[:, ::-1].argmin(1) if len(visits.picks) else visits.codes
+    for k in np.flatnonzero(visits.codes != last_least)[:1]:
+        yield (f"visit {k} chose level {visits.codes[k]} of errors {visits.tried[k].tolist()}, Algorithm 2 chooses "
+               f"{last_least[k]}")
     changed = [name for name in captured.before if (captured.before[name] != captured.after[name]).any()]
     count = sum(np.count_nonzero(captured.before[name] != captured.after[name]) for name in changed)
     if count > np.count_nonzero(visits.moved):
@@ -156,10 +155,13 @@ def _literal(search, visits):
     error = literal.recompute(every, held)
     if error != search.error():
         yield f"the error kept is {search.error()}, the network run as a whole makes {error}"
-    codes, errors, _ = literal.visit(visits.picks[-1:], held)
+    codes, errors, _, tried = literal.visit(visits.picks[-1:], held)
     if codes[0] != visits.codes[-1] or errors[0] != visits.errors[-1]:
         yield (f"the last visit left parameter {visits.picks[-1]} at level {visits.codes[-1]} with error "
                f"{visits.errors[-1]}, Algorithm 2 at {codes[0]} with {errors[0]}")
+    if (tried[0] != visits.tried[-1]).any():
+        yield (f"the last visit, of {visits.picks[-1]}, found its levels' errors {visits.tried[-1].tolist()}, "
+               f"the network run as a whole makes {tried[0].tolist()}")
 
 
 CHECKS = {CBP: {"shown levels": _shown_levels, "constraint functions": _constraint_function},

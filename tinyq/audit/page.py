@@ -6,7 +6,7 @@ from tinyq.audit.show import as_table
 from tinyq.audit.verdict import PARTS
 from tinyq.run.svg import COLOURS, Axes, Picture
 
-WIDTH, HEIGHT = 720, 230
+WIDTH, HEIGHT = 1040, 240
 MOST_TENSORS = 64                       # rows of the tables, in a network that has more
 SERIES = (("gradient", "norm of the gradient", True), ("ratio", "norm of the update / norm of the weight", True),
           ("flips", "weights that changed their level in the step", False),
@@ -19,15 +19,18 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1100px;
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #d8dde4 }
 table { border-collapse: collapse } td, th { padding: .25rem .6rem; text-align: left; vertical-align: top }
 .verdicts td, .verdicts th, .parts td, .parts th { border-bottom: 1px solid #e4e8ee }
-.parts td { text-align: right; font-variant-numeric: tabular-nums } .parts td:first-child { text-align: left }
+.parts td, .parts th { text-align: right; font-variant-numeric: tabular-nums }
+.parts td:first-child, .parts th:first-child { text-align: left }
 .verdicts td:first-child { white-space: nowrap }
 .holds { color: #17703c; font-weight: 600 } .fails { color: #b3261e; font-weight: 600 }
 .cells td { padding: 0; width: 20px; height: 18px; border: 1px solid #fff; cursor: pointer }
 .cells th { font-weight: 400; font-size: 12px; padding: 0 .5rem 0 0; white-space: nowrap }
+.cells th[colspan] { max-width: 0; padding: 0 }
+svg { display: block; max-width: 100%; height: auto }
 .scroll { overflow-x: auto } code, pre { font: 13px ui-monospace, monospace; background: #f3f5f8 }
 pre { padding: .7rem; overflow-x: auto } .note { color: #5b6675; font-size: 13px }
-.key span { display: inline-block; margin-right: 1rem } .key i { display: inline-block; width: 12px; height: 12px;
-       margin-right: .3rem; vertical-align: -1px }
+.key { margin-top: 0 } .key span { display: inline-block; margin-right: 1rem }
+.key i { display: inline-block; width: 12px; height: 12px; margin-right: .3rem; vertical-align: -1px }
 """
 SCRIPT = """
 document.querySelectorAll('.cells td').forEach(function (cell) {
@@ -68,22 +71,23 @@ def _summary(report):
 def _verdicts(report):
     rows = "".join(
         f'<tr><td>{escape(v.what)}</td><td class="{"holds" if v.holds else "fails"}">'
-        f'{"holds" if v.holds else "FAILS"}</td><td>{escape(v.found)}</td></tr>' for v in report.verdicts)
+        f'{"holds" if v.holds else "FAILS"}</td><td>{"<br>".join(map(escape, v.found.splitlines()))}</td></tr>'
+        for v in report.verdicts)
     return ('<h2>Verdicts</h2><table class="verdicts"><thead><tr><th>what</th><th>verdict</th><th>found</th></tr>'
             f"</thead><tbody>{rows}</tbody></table>")
 
 
 def _tensors(report, figure):
-    names = dict.fromkeys(name for point in report.points for name in getattr(point, figure))
-    return list(names)[:MOST_TENSORS]
+    """Names in the order of the network."""
+    return list(dict.fromkeys(name for point in report.points for name in getattr(point, figure)))
 
 
 def _cells(report):
     """A row a tensor, a column a step, darker the more the weight moved; each cell says what replays it."""
-    names = _tensors(report, "ratio")
+    names = _tensors(report, "ratio")[:MOST_TENSORS]
     if not names:
         return ""
-    values = [v for point in report.points for v in point.ratio.values() if v > 0]
+    values = [v for point in report.points for v in point.ratio.values() if v]
     low, high = (math.log10(min(values)), math.log10(max(values))) if values else (0.0, 1.0)
     head = "".join(f'<th colspan="{len(four)}">{four[0].step}</th>'
                    for four in (report.points[i:i + 4] for i in range(0, len(report.points), 4)))
@@ -92,19 +96,22 @@ def _cells(report):
         cells = "".join(_cell(report, point, name, low, high) for point in report.points)
         rows += f"<tr><th>{escape(name)}</th>{cells}</tr>"
     return ("<h2>Update over weight, tensor by tensor and step by step</h2>"
-            '<p class="note">Darker is more, on a logarithmic scale. A cell\'s title has its figures and the command '
-            'that replays it; with scripts a click puts the command here: <code id="command"></code></p>'
-            f'<div class="scroll"><table class="cells"><tr><th>step</th>{head}</tr>{rows}</table></div>')
+            '<p class="note">Darker is more, on a logarithmic scale; a cell is empty where the weight was 0. A cell\'s '
+            "title has its figures and the command that replays it; with scripts, a click shows that command below.</p>"
+            f'<div class="scroll"><table class="cells"><tr><th>step</th>{head}</tr>{rows}</table></div>'
+            '<p><code id="command"></code></p>')
 
 
 def _cell(report, point, name, low, high):
-    value = point.ratio.get(name)
-    if value is None:
+    if name not in point.ratio:
         return "<td></td>"
-    place = (math.log10(value) - low) / max(high - low, 1e-9) if value > 0 else 0.0
-    title = f"{name}, step {point.step}\nupdate / weight {value:.3g}, gradient {point.gradient[name]:.3g}"
-    return (f'<td style="background:hsl(212,62%,{95 - 65 * place:.0f}%)" '
-            f'title="{escape(title)}\n{escape(_command(report, point))}"></td>')
+    value, style = point.ratio[name], ""
+    if value is not None:
+        place = (math.log10(value) - low) / max(high - low, 1e-9) if value else 0.0
+        style = f' style="background:hsl(212,62%,{95 - 65 * place:.0f}%)"'
+    share = "the weight was 0" if value is None else f"update / weight {value:.3g}"
+    title = f"{name}, step {point.step}\n{share}, gradient {point.gradient[name]:.3g}"
+    return f'<td{style} title="{escape(title)}\n{escape(_command(report, point))}"></td>'
 
 
 def _command(report, point):
@@ -112,14 +119,15 @@ def _command(report, point):
 
 
 def _series(report):
+    confined = set(_tensors(report, "distance"))
     for figure, label, log in SERIES:
         names = [name for name in _tensors(report, figure)
                  if any(getattr(point, figure).get(name) is not None for point in report.points)]
         if names:
-            shown = names[:len(COLOURS)]
+            shown = sorted(names, key=lambda name: name not in confined)[:len(COLOURS)]
             key = "".join(f'<span><i style="background:{c}"></i>{escape(n)}</span>'
                           for n, c in zip(shown, COLOURS, strict=False))
-            more = f" (the first {len(shown)} of {len(names)} tensors)" if len(names) > len(shown) else ""
+            more = f" ({len(shown)} of {len(names)} tensors, confined ones first)" if len(names) > len(shown) else ""
             picture = _picture(report, figure, shown, log)
             yield f'<h2>{label[0].upper()}{label[1:]}</h2>{picture}<p class="key">{key}{more}</p>'
 

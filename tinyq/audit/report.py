@@ -12,7 +12,7 @@ POINTS, CHECKS = 32, 2
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row of the table of verdicts."""
+    """One row of the table of verdicts; found: lines."""
 
     what: str
     holds: bool
@@ -44,7 +44,7 @@ def report_of(source, points: int = POINTS, checks: int = CHECKS) -> Report:
         if captured.step in examined:
             checked.append(check(captured, streams))
 
-    verdicts.append(_verdict("verify", lambda: "; ".join(verify(source.folder))))
+    verdicts.append(_verdict("verify", lambda: "\n".join(verify(source.folder))))
     if steps:
         verdicts.append(_verdict("replay", lambda: _replayed(replay(source, sorted({*wanted, *examined}), examine,
                                                                     from_the_first=True))))
@@ -53,7 +53,7 @@ def report_of(source, points: int = POINTS, checks: int = CHECKS) -> Report:
         if line.kind == "check":
             faults = line.record["faults"]
             verdicts.append(Verdict(f"check of step {line.record['step']} while training", not faults,
-                                    "; ".join(faults) or "no fault"))
+                                    "\n".join(faults) or "no fault"))
         if line.kind == "exception":
             verdicts.append(Verdict(f"step {line.record['step']}", False, line.record["what"]))
     return Report(str(source.folder), lines, verdicts, found, levels)
@@ -73,6 +73,6 @@ def _replayed(done):
 
 def _checked(one):
     if one.faults:
-        return "; ".join(one.faults[:5])
+        return "\n".join(one.faults[:5])
     counts = ", ".join(f"{number} {what}" for what, number in one.counts.items())
     return f"no fault in {counts}; the largest rounding error took {one.closest:.0%} of its bound"

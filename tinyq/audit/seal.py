@@ -1,6 +1,6 @@
 """The observer that keeps the ledger: a record of every step, of digests and figures, on its way to the disk."""
 import hashlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tinyq.audit import dump
@@ -13,12 +13,15 @@ from tinyq.audit.ledger import FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger
 from tinyq.audit.trace import is_digested, is_pull_digested
 from tinyq.audit.verdict import refuse_faults
 from tinyq.autodiff import tape
-from tinyq.errors import Diverged
+from tinyq.errors import Diverged, InputOutputError
+from tinyq.files.atomic import remove
 from tinyq.methods import GradientMethod
+from tinyq.run.attempts import Attempts
 from tinyq.run.folder import CONFIG_FILE
 from tinyq.run.observer import Observer
 
 STEPS = "steps"                         # folder of the arrays that --audit full keeps
+MOST_WAITING = 64 * 2**20               # bytes of records that may wait in memory for a disk to take them
 
 
 class Recorder(Observer):
@@ -69,7 +72,6 @@ class Recorder(Observer):
 
     def tracing(self, step):
         """Trace or Capture, to be filled while this step is made; None for neither."""
-        return None
 
     def examine(self, captured):
         """A step that was captured is over; its record comes next."""
@@ -115,12 +117,18 @@ class Recorder(Observer):
 
 
 class Seal(Recorder):
-    """Writes the records of a run to its ledger."""
+    """Writes the records of a run to its ledger.
+
+    Records that the disk does not take wait in memory, in the same chain, and training goes on; no checkpoint is
+    written meanwhile, so that whatever a kill makes of them follows again from the last one.
+    """
 
     def __init__(self, kind: str, every: int = 0):
         """Check every so many steps, 0 for none; nothing is opened yet."""
         super().__init__(kind, self._add)
         self.ledger, self.every = None, every
+        self._write = Attempts(lambda text: self.say(text), "training goes on, and its records wait in memory")
+        self._write_arrays = Attempts(lambda text: self.say(text), "training goes on, without these arrays")
 
     @property
     def head(self):
@@ -132,6 +140,8 @@ class Seal(Recorder):
         super().begin(job, folder, position)
         self.ledger = Ledger(self.folder / LEDGER_FILE, position.ledger_head, position.steps > 0)
         self._old = len(self.ledger.expected)
+        if self.ledger.damage:
+            self.say(f"tinyq: {self.ledger.damage}; what follows the checkpoint is made again")
         if self.ledger.head == NOTHING_BEFORE:
             self._add({"record": "begin", "format": FORMAT, "digests": self.kind, "step": position.steps,
                        "environment": environment(), "config_sha256": _sha256(self.folder / CONFIG_FILE),
@@ -144,22 +154,23 @@ class Seal(Recorder):
     def begin_phase(self, phase, position, resumed):
         """Recorded unless it is resumed, or if this ledger knows nothing of it."""
         super().begin_phase(phase, position, resumed and self.ledger.records > 1)
-        if self.kind == "full" and isinstance(phase.method, GradientMethod):
-            size = dump.expected_bytes(self.job, phase) / 2**20
-            steps = phase.epochs * -(-len(self.job.loader) // self.job.config.accumulate)
-            steps = min(steps, (self.job.config.max_steps or steps))
-            print(f"--audit full: {phase.name} keeps about {size:,.1f} MiB a step, {size * steps / 1024:,.1f} GiB for "
-                  f"{steps:,} steps, in {self.folder / STEPS}", flush=True)
+        if self.kind == "full":
+            size, steps = dump.expected_bytes(self.job, phase) / 2**20, self._steps_to_come(phase, position)
+            self.say(f"--audit full: {phase.name} keeps about {size:,.2f} MiB a step, {size * steps:,.0f} MiB for "
+                     f"{steps:,} steps, in {self.folder / STEPS}")
 
     @contextmanager
     def step(self, phase, position, batches):
-        """Record the step, or that it diverged."""
+        """Record the step, or that it diverged; InputOutputError where too many records wait for the disk."""
         try:
             with super().step(phase, position, batches):
                 yield
         except Diverged as error:
             self._add({"record": "exception", "step": position.steps + 1, "what": str(error)})
             raise
+        if self.ledger.waiting > MOST_WAITING:
+            raise InputOutputError(f"{self.ledger.path}: {self.ledger.waiting >> 20:,} MiB of records have waited in "
+                                   "vain for the disk to take them; free some space")
 
     def tracing(self, step):
         """Everything, where the step is to be checked or kept."""
@@ -169,18 +180,28 @@ class Seal(Recorder):
         """Keep the step's arrays, check it; AuditMismatch, with a bundle left behind, where a fault is found."""
         path = self.folder / STEPS / f"step-{captured.step:09d}.h5"
         if self.kind == "full":
-            dump.write(path, captured)
+            self._write_arrays(lambda: dump.write(path, captured))
         if self._is_checked(captured.step):
             found = check(captured, self.job.streams)
             self._add({"record": "check", "step": captured.step, "counts": found.counts, "faults": found.faults,
                        "surrogates": found.surrogates, "closest": found.closest})
             refuse_faults(found, self.folder, captured)
 
-    def saved(self, path, position):
-        """The SHA-256 of the file; records so far are on the disk before."""
+    def sync(self):
+        """Wait until all records are on the disk; InputOutputError where it does not take them."""
         self.ledger.sync()
+
+    def saved(self, path, position):
+        """The SHA-256 of the file; InputOutputError for one that cannot be read, which is removed."""
+        try:
+            sha256 = _sha256(path)
+        except OSError as error:
+            with suppress(InputOutputError):
+                remove(path)
+            raise InputOutputError(f"{path}: written, but it cannot be read ({error.strerror}), so it was removed; "
+                                   "look after this disk") from error
         self._add({"record": "file", "step": position.steps, "file": Path(path).relative_to(self.folder).as_posix(),
-                   "sha256": _sha256(path)})
+                   "sha256": sha256})
 
     def finish(self, position, state):
         """The digest of the network as it is saved; model.h5 holds the head of this record."""
@@ -190,22 +211,33 @@ class Seal(Recorder):
         return {"ledger_head": self.head}
 
     def close(self):
-        """Close the ledger."""
+        """Close the ledger; nothing that goes wrong here may hide why the run ended."""
         if self.ledger is not None:
-            self.ledger.sync()
+            with suppress(InputOutputError):
+                self.ledger.sync()
             self.ledger.close()
+
+    def _steps_to_come(self, phase, position):
+        """Those of the phase, at most."""
+        config, batches = self.job.config, len(self.job.loader)
+        epochs_left = phase.epochs - position.epoch
+        steps = epochs_left * -(-batches // config.accumulate) - position.batch // config.accumulate
+        return steps if config.max_steps is None else max(0, min(steps, config.max_steps - position.steps))
 
     def _is_checked(self, step):
         return self.every and step % self.every == 0
 
     def _add(self, record):
-        self.ledger.add(record)
+        self._write(lambda: self.ledger.add(record))
 
     def _note_checkpoint(self, position):
-        """A run killed between a checkpoint and its record: the record is made now."""
+        """A run killed between a checkpoint and its record: the record is made now.
+
+        An older file of that name may be on record: a step that ends an epoch can be saved before the end and after it.
+        """
         path = self.folder / "checkpoints" / f"step-{position.steps:09d}.h5"
-        known = {line.record["file"] for line in self.ledger.kept if line.kind == "file"}
-        if path.is_file() and path.relative_to(self.folder).as_posix() not in known:
+        known = {line.record["file"]: line.record["sha256"] for line in self.ledger.kept if line.kind == "file"}
+        if path.is_file() and known.get(path.relative_to(self.folder).as_posix()) != _sha256(path):
             self.saved(path, position)
 
 

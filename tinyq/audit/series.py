@@ -15,7 +15,7 @@ class Point:
     phase: str
     epoch: int
     gradient: dict[str, float] = field(default_factory=dict)        # norm of what the optimiser was given
-    ratio: dict[str, float] = field(default_factory=dict)           # norm of the update over that of the weight
+    ratio: dict[str, float | None] = field(default_factory=dict)    # norm of the update over that of the weight
     flips: dict[str, int] = field(default_factory=dict)             # weights whose nearest level changed
     distance: dict[str, float] = field(default_factory=dict)        # mean distance to the nearest level, in scales
     cosine: dict[str, float | None] = field(default_factory=dict)   # of true and surrogate gradient
@@ -39,7 +39,7 @@ def _of_update(point, captured):
     for name, parts in parts_of(captured).items():
         point.gradient[name] = norm(captured.handed[name])
         size = norm(captured.before[name])
-        point.ratio[name] = norm(parts.named["step"]) / size if size else 0.0
+        point.ratio[name] = norm(parts.named["step"]) / size if size else None
         point.parts[name] = {part: norm(array) for part, array in parts.named.items()}
         point.descent[name] = cosine(parts.named["true"], -parts.named["step"])
         if "surrogate" in parts.named:

@@ -2,7 +2,7 @@
 from pathlib import Path
 
 from tinyq.audit import dump
-from tinyq.errors import AuditMismatch
+from tinyq.errors import AuditMismatch, CannotCreate, InputOutputError
 from tinyq.run.table import table
 
 PARTS = ("true", "surrogate", "constraint", "clip", "decay", "momentum", "step", "projection")
@@ -30,13 +30,14 @@ def as_text(checked) -> str:
     return "\n".join(lines)
 
 
-def refuse_faults(checked, run, captured=None) -> None:
-    """AuditMismatch, naming them, if there are faults; a Captured step is left as a bundle in the run folder."""
+def refuse_faults(checked, run, captured) -> None:
+    """AuditMismatch, naming them, if there are faults; the Captured step is left as a bundle in the run folder."""
     if checked.faults:
-        bundle = ""
-        if captured is not None:
-            path = Path(run) / BUNDLES / f"step-{checked.step:09d}.h5"
+        path = Path(run) / BUNDLES / f"step-{checked.step:09d}.h5"
+        try:
             dump.write(path, captured, faults="; ".join(checked.faults))
             bundle = f"; all of the step is in {path}"
+        except (CannotCreate, InputOutputError) as error:               # the faults are what matters
+            bundle = f"; the step could not be kept: {error}"
         more = f" and {len(checked.faults) - SHOWN_FAULTS} more" if len(checked.faults) > SHOWN_FAULTS else ""
         raise AuditMismatch(f"{run}: step {checked.step}: {'; '.join(checked.faults[:SHOWN_FAULTS])}{more}{bundle}")

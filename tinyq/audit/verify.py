@@ -8,7 +8,7 @@ import numpy as np
 from tinyq import models
 from tinyq.audit.digests import digest_of
 from tinyq.audit.invariants import broken
-from tinyq.audit.ledger import FORMAT, LEDGER_FILE, Line, read
+from tinyq.audit.ledger import FIXED, FORMAT, LEDGER_FILE, Line, read
 from tinyq.errors import AuditMismatch, BadInput, TinyqError
 from tinyq.files import hdf5
 from tinyq.files import weights as weight_files
@@ -104,18 +104,27 @@ def _files(run, lines):
 
 
 def _checkpoints(run, lines):
-    """Each names the head it was written under, and holds the weights recorded at its step."""
-    count = 0
-    for number, line in enumerate(lines):
-        name = line.record.get("file", "") if line.kind == "file" else ""
+    """Each names the head it was written under, and holds the weights recorded at its step.
+
+    Of a file that was written again, the last record counts.
+    """
+    count, last = 0, {line.record["file"]: number for number, line in enumerate(lines) if line.kind == "file"}
+    for name, number in last.items():
+        line = lines[number]
         if name.startswith("checkpoints/") and (run / name).is_file():
             position, states = checkpoint.load(run / name)
-            _require(position.ledger_head == line.record["prev"] and position.steps == line.record["step"],
+            _require(position.ledger_head in _heads_before(lines, number) and position.steps == line.record["step"],
                      f"{name} was not written where the ledger says")
             _require(_weights_digest(lines, number, states["model"]) == _last(lines[:number], "w"),
                      f"{name} holds other weights than were recorded at step {position.steps}")
             count += 1
     return f"{count} hold the weights recorded at their steps"
+
+
+def _heads_before(lines, number):
+    """Under which a file of this record may have been written: back to the last step, epoch or phase."""
+    last = next((i for i in range(number - 1, -1, -1) if lines[i].kind in FIXED), 0)
+    return {line.head for line in lines[last:number]}
 
 
 def _weights_digest(lines, number, state):

@@ -15,12 +15,16 @@ PIECE = 1 << 20                     # bytes read back at a time
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
+class NotSynced(InputOutputError):
+    """The new file is there, but a power cut may bring the old one back."""
+
+
 def write_bytes(path, data) -> None:
     """Replace the file at `path` by `data` (bytes-like), all of it or nothing.
 
     A temporary file in the same folder is written, synced, read back and compared, and renamed over `path`; then the
     folder is synced. Raises CannotCreate when the folder takes no new file, InputOutputError when writing fails half
-    way (the old file is then still there, untouched).
+    way (the old file is then still there, untouched), and of these NotSynced when only the last of it fails.
     """
     path, data = Path(path), memoryview(data).cast("B")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -43,8 +47,8 @@ def write_bytes(path, data) -> None:
     try:
         _sync_folder(path.parent)
     except OSError as error:
-        raise InputOutputError(f"{path}: written, but its folder cannot be synced ({error.strerror}), so a power cut "
-                               "may bring the old file back; look after this disk") from error
+        raise NotSynced(f"{path}: written, but its folder cannot be synced ({error.strerror}), so a power cut "
+                        "may bring the old file back; look after this disk") from error
 
 
 def write_text(path, text: str) -> None:

@@ -1,5 +1,6 @@
 """A file of lines to which lines are only ever added, each on its way to the disk before the next is made."""
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from tinyq.errors import BadInput, CannotCreate, InputOutputError
@@ -7,36 +8,72 @@ from tinyq.files.atomic import write_bytes
 
 
 class Lines:
-    """An open file; what was added survives a kill, a last line that a kill cut short is left out."""
+    """An open file; what was added survives a kill, what was synced a power cut.
+
+    What a disk refuses waits in memory, and goes to the file before anything else; a last line that a kill cut short
+    is left out by `read_lines`.
+    """
 
     def __init__(self, path, keep: bytes = b""):
         """Open the file with `keep`, whole lines, as its contents."""
-        self.path = Path(path)
+        self.path, self._waiting, self._size, self._doubtful = Path(path), bytearray(), len(keep), False
         write_bytes(self.path, keep)
+        self._open()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the disk has not taken yet."""
+        return len(self._waiting)
+
+    def add(self, line: bytes) -> None:
+        """Add a line, its newline included.
+
+        Raises InputOutputError when the disk takes no more; the line is kept, and written before the next.
+        """
+        self._waiting += line
+        self._write()
+
+    def sync(self) -> None:
+        """See to it that every line so far survives a power cut; InputOutputError when that fails."""
+        self._write()
+        try:
+            if self._doubtful:                  # after a failed sync the system may take lost bytes for written ones
+                self._write_anew()
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self._doubtful = True
+            raise InputOutputError(f"{self.path}: syncing failed ({error.strerror}); look after this disk") from error
+
+    def close(self) -> None:
+        """Close the file, with what waits if there is room by now; no more lines can be added."""
+        with suppress(InputOutputError):
+            self._write()
+        os.close(self._descriptor)
+
+    def _open(self):
         try:
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         except OSError as error:
-            raise CannotCreate(f"{path}: cannot be opened for writing ({error.strerror})") from error
+            raise CannotCreate(f"{self.path}: cannot be opened for writing ({error.strerror})") from error
 
-    def add(self, line: bytes) -> None:
-        """Add a line, its newline included."""
+    def _write(self):
         try:
-            written = os.write(self._descriptor, line)
-        except OSError as error:
-            raise InputOutputError(f"{self.path}: writing failed ({error.strerror}); free some space") from error
-        if written < len(line):
-            raise InputOutputError(f"{self.path}: disk full; free some space")
-
-    def sync(self) -> None:
-        """Wait until everything added is on the disk."""
-        try:
-            os.fsync(self._descriptor)
+            while self._waiting:                # a write may be short: the rest of the line follows
+                written = os.write(self._descriptor, self._waiting)
+                self._size += written
+                del self._waiting[:written]
         except OSError as error:
             raise InputOutputError(f"{self.path}: writing failed ({error.strerror}); free some space") from error
 
-    def close(self) -> None:
-        """Close the file; no more lines can be added."""
-        os.close(self._descriptor)
+    def _write_anew(self):
+        data = self.path.read_bytes()
+        if len(data) != self._size:
+            raise OSError(0, f"{len(data)} of {self._size} bytes are left")
+        write_bytes(self.path, data)
+        before = self._descriptor
+        self._open()
+        os.close(before)
+        self._doubtful = False
 
 
 def read_lines(path) -> list[bytes]:

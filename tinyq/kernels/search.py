@@ -38,11 +38,13 @@ def visit(picks, search):
     """Visit parameters in turn: try every level in ascending order, keep the last of those with the least error.
 
     picks: (visits,) int64; search: what `recompute` has made consistent, changed in place. Returns, for each
-    visit, (code uint8 the parameter was left with, error int64 then, whether it moved).
+    visit, (code uint8 the parameter was left with, error int64 then, whether it moved), and the error of every level
+    that was tried: (visits, levels) int64.
     """
     codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
-    _visit(picks, search, new_scratch(search, _tasks(search)), codes, errors, moved)
-    return codes, errors, moved
+    tried = np.zeros((len(picks), len(search.levels)), np.int64)
+    _visit(picks, search, new_scratch(search, _tasks(search)), codes, errors, moved, tried)
+    return codes, errors, moved, tried
 
 
 def recompute(every_unit, search):
@@ -60,7 +62,7 @@ def _tasks(search):
 
 
 @njit
-def _visit(picks, search, scratch, codes, errors, moved):
+def _visit(picks, search, scratch, codes, errors, moved, tried):
     blocks, tasks = len(search.block_errors), len(scratch.written)
     best, partial = search.block_errors.sum(), np.zeros((tasks, len(search.levels)), np.int64)
     for k in range(len(picks)):
@@ -72,7 +74,7 @@ def _visit(picks, search, scratch, codes, errors, moved):
             _try_levels_parallel(search, change, current, partial, scratch)
         found = current
         for j in range(len(search.levels)):                             # ties are accepted, in the order of the levels
-            error = partial[:, j].sum()
+            error = tried[k, j] = partial[:, j].sum()
             if error <= best:
                 best, found = error, j
         if found != current:

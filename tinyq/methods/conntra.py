@@ -31,10 +31,12 @@ class Visits(NamedTuple):
     codes: np.ndarray               # uint8, the level each was left with
     errors: np.ndarray              # int64, then
     moved: np.ndarray               # bool
+    tried: np.ndarray               # int64 (visits, levels), the error of each level
     sharpness: float                # of the cross-entropy that the error is, 0 for the rate
 
 
-NO_VISITS = Visits(*(np.zeros(0, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_)), 0.0)
+NO_VISITS = Visits(*(np.zeros(0, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_)),
+                   np.zeros((0, 0), np.int64), 0.0)
 
 
 @dataclass
@@ -95,6 +97,10 @@ class CoNNTrA:
         counts["made"] = min(made + self.visits, total) if self.visits else counts["seen"] * total // self.samples_
         picks = self.streams_.key("conntra", counts["pass"]).integers(0, total, total)[made:counts["made"]]
         return self._visit(picks)
+
+    def visits_of(self, samples):
+        """How many visits are made in a step on so many samples."""
+        return self.visits or len(self.search_.codes) * samples // self.samples_
 
     def so_far(self):
         """The error, or the cross-entropy, after the last visit, and the moves of the pass."""

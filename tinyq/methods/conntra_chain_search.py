@@ -53,7 +53,7 @@ class ChainSearch:
             kernels.recompute(self._every_unit, self.held)
 
     def visit(self, picks):
-        """Visit these parameters in turn: (code, error after each visit, whether it moved)."""
+        """Visit these parameters in turn: (code, error after each visit, whether it moved, error of every level)."""
         found = kernels.visit(picks, self.held)
         show(self.stages, self.held.codes)
         return found

@@ -61,10 +61,13 @@ class NetworkSearch:
         self.best = self._error_of(self.logits)
 
     def visit(self, picks):
-        """Visit these parameters in turn: (code, error after each visit, whether it moved)."""
-        visited = [(*self._visit(pick), self.codes[pick]) for pick in picks.tolist()]
-        errors, moved, codes = zip(*visited, strict=True) if visited else ((), (), ())
-        return np.array(codes, np.uint8), np.array(errors, np.int64), np.array(moved, np.bool_)
+        """Visit these parameters in turn: (code, error after each visit, whether it moved, error of every level)."""
+        codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
+        tried = np.zeros((len(picks), len(self.level_set.values)), np.int64)
+        for k, pick in enumerate(picks.tolist()):
+            errors[k], moved[k] = self._visit(pick, tried[k])
+            codes[k] = self.codes[pick]
+        return codes, errors, moved, tried
 
     def error(self):
         """Samples classified wrongly, or their cross-entropy in LOSS_UNIT."""
@@ -78,8 +81,8 @@ class NetworkSearch:
         """Share of the samples that are classified rightly."""
         return np.count_nonzero(self.logits.argmax(axis=1) == self.labels) / len(self.labels)
 
-    def _visit(self, pick):
-        """Every level in ascending order; the last of those with the least error is kept."""
+    def _visit(self, pick, tried):
+        """Every level in ascending order, its error into `tried`; the last of those with the least error is kept."""
         t = int(self.starts.searchsorted(pick, side="right")) - 1
         p, k = self.named[t][1], pick - self.starts[t]
         before = kept = self.codes[pick]
@@ -91,6 +94,7 @@ class NetworkSearch:
                 self._set(p, k, code)
                 found = self._run_from(self.first_call[t])
                 error = self._error_of(found[0])
+            tried[code] = error
             if error <= self.best:
                 self.best, kept, outcome = error, code, found
         self._set(p, k, kept)

@@ -34,7 +34,7 @@ class Position:
 
 def save(folder, position: Position, states: dict[str, dict]) -> Path:
     """Write the states, {"model": {name: array or number}, ...}, all or nothing, read back before it counts."""
-    return write(_path(Path(folder), position.steps), position, states)
+    return write(path_of(folder, position.steps), position, states)
 
 
 def write(path, position: Position, states: dict[str, dict]) -> Path:
@@ -50,7 +50,7 @@ def write(path, position: Position, states: dict[str, dict]) -> Path:
 def remove_old(folder, position: Position) -> None:
     """Delete all checkpoints but the newest ones and that of the best epoch."""
     for old in _checkpoints(folder)[:-KEPT]:
-        if old != _path(Path(folder), position.best_steps):
+        if old != path_of(folder, position.best_steps):
             remove(old)
 
 
@@ -108,8 +108,9 @@ def _sha256(position, datasets):
     return weights_sha256({**datasets, "position": np.frombuffer(position.encode(), np.uint8)})
 
 
-def _path(folder, steps):
-    return None if steps is None else folder / f"step-{steps:09d}.h5"
+def path_of(folder, steps):
+    """Where the checkpoint of a step lies; None for None."""
+    return None if steps is None else Path(folder) / f"step-{steps:09d}.h5"
 
 
 def _checkpoints(folder):

@@ -7,6 +7,7 @@ import math
 import time
 
 from tinyq.errors import Diverged
+from tinyq.files.atomic import NotSynced
 from tinyq.run import checkpoint, divergence
 from tinyq.run.attempts import Attempts
 from tinyq.run.build import FLOAT_PHASE, Job
@@ -168,8 +169,14 @@ class Loop:
     def _write_checkpoint(self, phase):
         require_finite(self.job.model.state_dict())
         self.journal.sync()                     # a power cut must not leave fewer records than the checkpoint counts
+        self.observer.sync()
         self.position.records, self.position.ledger_head = self.journal.records, self.observer.head
-        path = checkpoint.save(self.folder / "checkpoints", self.position, self._states(phase))
+        folder = self.folder / "checkpoints"
+        try:
+            path = checkpoint.save(folder, self.position, self._states(phase))
+        except NotSynced:                       # it is there all the same, and lasts if the power does
+            self.observer.saved(checkpoint.path_of(folder, self.position.steps), self.position)
+            raise
         self.observer.saved(path, self.position)
 
     def _states(self, phase):

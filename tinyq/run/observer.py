@@ -6,9 +6,11 @@ class Observer:
     """Is told of everything, changes nothing, may stop the run by raising; this one takes no notice.
 
     head: what is to be remembered of everything told so far, in checkpoints and in model.h5; None for nothing.
+    say: takes a line for whoever watches the run.
     """
 
     head: str | None = None
+    say = staticmethod(print)
 
     def begin(self, job, folder, position) -> None:
         """A run starts in its folder, or is resumed at a Position other than the first."""
@@ -23,6 +25,12 @@ class Observer:
 
     def end_epoch(self, phase, position, figures: dict) -> None:
         """An epoch is over, and the method's end of it; figures: those of its record."""
+
+    def sync(self) -> None:
+        """See to it that what was told so far survives a power cut; InputOutputError when that fails.
+
+        Called before a file is written that `head` goes into.
+        """
 
     def saved(self, path, position) -> None:
         """A checkpoint or a weight file was written."""

@@ -107,6 +107,7 @@ def _carry_out(job: Job, folder: Path, position: Position, states, observer) -> 
     epochs = sum(phase.epochs for phase in job.phases)
     steps_per_epoch = -(-len(job.loader) // job.config.accumulate)
     progress = Progress(epochs, steps_per_epoch, position.steps)
+    observer.say = progress.say
     progress.say(f"data: {splits(job.bundle)}")
     if job.drawn:
         progress.say(f"{job.config.weights} is for another number of classes: {' and '.join(job.drawn)} drawn anew")
@@ -144,9 +145,8 @@ def _keep_float_network(job, folder, position, journal, progress, heed, observer
         return
     attributes = saved.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
     weights, attempt = saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle)), Attempts(progress.say)
-    kept = attempt(lambda: weight_files.write(folder / FLOAT_FILE, weights))
-    if kept:
-        observer.saved(folder / FLOAT_FILE, position)
+    kept = attempt(lambda: weight_files.write(folder / FLOAT_FILE, weights)) and \
+        attempt(lambda: observer.saved(folder / FLOAT_FILE, position))
     if job.bundle.test is not None:
         scores = measure(job.model, job.bundle.test, job.bundle.num_classes, job.bundle.input_shape, heed)
         position.test_accuracy_float = scores.accuracy
@@ -162,6 +162,7 @@ def _finish(job, folder, position, heed, observer) -> dict:
     attributes = saved.describe(job.config, job.bundle)
     weights = saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle))
     weights.attributes.update(observer.finish(position, weights.state))
+    observer.sync()
     weight_files.write(folder / MODEL_FILE, weights)
     observer.saved(folder / MODEL_FILE, position)
     outcome = result.outcome(job, position, weights, heed) | {
@@ -170,6 +171,7 @@ def _finish(job, folder, position, heed, observer) -> dict:
         observer.saved(folder / PACKED_FILE, position)
     if observer.head:
         outcome["ledger_head"] = observer.head
+    observer.sync()
     plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), histograms)
     write_text(folder / RESULT_FILE, json.dumps(outcome, indent=2) + "\n")
     return outcome

@@ -46,18 +46,19 @@ def visit(picks, search):
     """Visit parameters in turn: try every level in ascending order, keep the last of those with the least error."""
     every_unit = np.arange(max(search.kept_narrow.shape[1], search.kept_wide.shape[1]))
     codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
+    tried = np.zeros((len(picks), len(search.levels)), np.int64)
     best = recompute(every_unit, search)
     for k, p in enumerate(picks.tolist()):
         kept = before = search.codes[p]
         for j in range(len(search.levels)):
             _set(search, p, j)
-            error = recompute(every_unit, search)
+            error = tried[k, j] = recompute(every_unit, search)
             if error <= best:
                 best, kept = error, j
         _set(search, p, kept)
         codes[k], errors[k], moved[k] = kept, best, kept != before
     recompute(every_unit, search)
-    return codes, errors, moved
+    return codes, errors, moved, tried
 
 
 def recompute(every_unit, search):
