@@ -11,13 +11,13 @@ import numpy as np
 from tinyq import kernels
 
 NO_WORDS = np.empty(0, np.uint32)
-LEAF_BITS = 12                          # of an array's digest, kept beside that of all: enough to name the array
+MANY = 128                              # arrays, from which on one letter each must do: a record is to stay under 2 KiB
 LETTERS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", np.uint8)
 
 
 @dataclass(frozen=True)
 class Digest:
-    """Of a list of arrays: all of them (hexadecimal), and two letters for each."""
+    """Of a list of arrays: all of them (hexadecimal), and two letters for each, or one where they are MANY."""
 
     root: str
     leaves: str
@@ -79,5 +79,12 @@ def digest_of(kind, arrays) -> Digest:
 
 
 def _leaves(numbers):
-    low = numbers & np.uint64((1 << LEAF_BITS) - 1)
-    return LETTERS[np.stack([low >> np.uint64(6), low & np.uint64(63)], 1).astype(np.intp)].tobytes().decode()
+    shifts = np.array([6, 0] if len(numbers) < MANY else [0], np.uint64)
+    return LETTERS[(numbers[:, None] >> shifts & np.uint64(63)).astype(np.intp)].tobytes().decode()
+
+
+def differing(leaves, others, count) -> list[int]:
+    """Which of `count` arrays have other letters in `others`; the last one where those are of more or fewer arrays."""
+    width = 2 if count < MANY else 1
+    found = [i for i in range(count) if leaves[i * width:(i + 1) * width] != others[i * width:(i + 1) * width]]
+    return found or [count - 1] * (len(leaves) != len(others))

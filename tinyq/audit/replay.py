@@ -2,9 +2,8 @@
 import secrets
 from dataclasses import dataclass
 
-import numpy as np
-
 from tinyq.audit.capture import Capture
+from tinyq.audit.digests import differing
 from tinyq.audit.dump import first_difference
 from tinyq.audit.ledger import FIXED
 from tinyq.audit.rerun import Enough, Source, rerun
@@ -106,9 +105,9 @@ class _Comparison(Recorder):
 
     def _compare(self, record):
         expected = self.expected.pop(0)
-        differing = [key for key in {**expected, **record} if key != "prev" and expected.get(key) != record.get(key)]
-        if differing:
-            named = self._named(expected, record, differing)
+        fields = [key for key in {**expected, **record} if key != "prev" and expected.get(key) != record.get(key)]
+        if fields:
+            named = self._named(expected, record, fields)
             if record["record"] == "step" and self.kept.is_file():
                 element = first_difference(self.kept, self.captured)
                 named += f"; {element}" if element else ""
@@ -118,44 +117,35 @@ class _Comparison(Recorder):
         if record["record"] == "step" and record["step"] >= self.last:
             raise Enough
 
-    def _named(self, expected, record, differing):
+    def _named(self, expected, record, fields):
         """What differs first, in the order in which a step computes."""
         if expected["record"] != record["record"]:
             return f"the ledger has the record of a {expected['record']}, done again it is one of a {record['record']}"
         names = [*self.parameters, *self.buffers]
         if record["record"] == "step":
-            if "ids" in differing:
+            if "ids" in fields:
                 return "other samples were trained on than the ledger says"
-            if "x" in differing:
+            if "x" in fields:
                 return "the input differs from what the ledger says: the data, or how images are decoded"
             for field, calls in (("ops", self.trace.calls), ("pulls", self.trace.pulls)):
-                if field in differing:
-                    at = _first_differing(expected[f"{field}_of"], record[f"{field}_of"])
-                    return (f"{calls[at]} (number {at}) is not what the ledger says; all before it is" if at is not None
+                if field in fields:
+                    at = differing(record[f"{field}_of"], expected[f"{field}_of"], len(calls))
+                    return (f"{calls[at[0]]} (number {at[0]}) is not what the ledger says; all before it is" if at
                             else f"the digest of all {field} differs, that of none of them")
-            if "g" in differing:
+            if "g" in fields:
                 return f"the gradient of {_tensors(expected, record, 'g_of', list(self.parameters))} differs, " \
                        "while every pull before agrees: the pull that made it, or what the method adds to it"
-            if "w" in differing:
+            if "w" in fields:
                 return f"the update of {_tensors(expected, record, 'w_of', names)} differs, while its gradient agrees"
-        elif "w" in differing:
+        elif "w" in fields:
             return f"{_tensors(expected, record, 'w_of', names)} differs at this {record['record']}"
-        inner = [key for key in differing if key != "figures"] + [
+        inner = [key for key in fields if key != "figures"] + [
             f"{key} ({expected['figures'].get(key)} on record, {record['figures'].get(key)} done again)"
             for key in {**expected["figures"], **record["figures"]}
             if expected["figures"].get(key) != record["figures"].get(key)]
         return f"{record['record']}: {', '.join(inner)}"
 
 
-def _first_differing(expected, found):
-    mine, theirs = (np.frombuffer(text.encode(), "S2") for text in (expected, found))
-    if len(mine) != len(theirs):
-        return min(len(mine), len(theirs)) - 1
-    places = np.flatnonzero(mine != theirs)
-    return int(places[0]) if len(places) else None
-
-
 def _tensors(expected, record, field, names):
-    mine, theirs = (np.frombuffer(text.encode(), "S2") for text in (expected[field], record[field]))
-    found = [names[i] for i in np.flatnonzero(mine != theirs)] if len(mine) == len(theirs) else []
+    found = [names[i] for i in differing(record[field], expected[field], len(names))]
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "") or "some tensor"
