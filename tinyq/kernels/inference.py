@@ -37,7 +37,7 @@ class PackedWeights(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Of all that stays in memory."""
-        return self.floats.nbytes + self.coded.codes.nbytes
+        return self.floats.nbytes + self.coded.codes.nbytes + self.coded.table.nbytes
 
 
 def pack_weights(w, groups):

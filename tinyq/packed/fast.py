@@ -17,8 +17,8 @@ class FastNetwork:
 
     def __init__(self, program: Program, evaluate_node):
         """evaluate_node(number, floats): the output of a node that stays float, of those it reads."""
-        self.program, self.evaluate_node = program, evaluate_node
         self._levels = {op.y: _Levels(op, program) for op in program.operations if isinstance(op, Product)}
+        self.program, self.evaluate_node = program.without_weights(), evaluate_node
         self._run = None
 
     def __call__(self, x):
@@ -37,8 +37,9 @@ class FastNetwork:
         """A value's codes (n, *shape) as the last batch left them, if nothing has taken their place."""
         return self._run.in_order(value)
 
+    @property
     def resident_bytes(self) -> int:
-        """Of all weights as they are kept."""
+        """Of the weights and of the numbers of each row, as the kernels read them."""
         return sum(levels.bytes for levels in self._levels.values())
 
 
@@ -56,7 +57,7 @@ class _Levels:
         per_group = self.packed.shape[1] * integer_product.COLUMNS
         self.multiplier = _by_panels(op.requant.multiplier, groups, per_group)
         self.offset = _by_panels(op.requant.offset, groups, per_group)
-        self.bytes = self.packed.nbytes + self.multiplier.nbytes + self.offset.nbytes
+        self.bytes = sum(a.nbytes for a in (self.packed, self.table, self.multiplier, self.offset))
 
 
 def _by_panels(values, groups, per_group):
