@@ -74,7 +74,7 @@ class _Run:
         n, threads = state
         self.n = n
         places, size = batch_offsets(self.program, n, ALIGNMENT)
-        self.arena = np.zeros(size + self._read_behind() + ALIGNMENT, np.uint8)
+        self.arena = np.empty(size + self._read_behind() + ALIGNMENT, np.uint8)
         self.start = -self.arena.ctypes.data % ALIGNMENT
         self.codes = {value: self._codes(value, at) for value, at in places.items()}
         self.scratch, self.floats = None, {}
