@@ -125,6 +125,14 @@ def test_an_instruction_set_that_is_not_here_gives_way_and_says_so(run):
     assert "TINYQ_ISA=vnni: this machine does not have it; plain computes" in result.stderr
 
 
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+def test_an_instruction_set_that_does_not_exist_is_a_mistake(run, kind):
+    command = [sys.executable, "-m", "tinyq.infer", run / "model.tq.h5", "--data", "--activations", kind]
+    result = subprocess.run(command, env={**os.environ, "TINYQ_ISA": "avx3"}, capture_output=True, text=True)
+    assert result.returncode == 2 and "TINYQ_ISA=avx3: did you mean 'avx2'?" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize("line, code, text", [
     ("pack {run} out.h5", 2, "OUT.tq.h5"),
     ("pack {packed} out.tq.h5", 2, "--c DIR"),

@@ -78,6 +78,15 @@ def test_kernels_that_give_other_sums_are_not_used(monkeypatch, capsys):
         PackedNetwork(network, "int8")
 
 
+def test_what_is_to_be_told_about_the_instruction_set_is_told_once(monkeypatch, capsys):
+    from tinyq.kernels import isa
+
+    monkeypatch.setattr(isa, "NOTE", "a note of this test")
+    for kind in ("int8", "int16", "int8"):
+        PackedNetwork(packed("mlp:20,8"), kind)
+    assert capsys.readouterr().err.count("tinyq: a note of this test\n") == 1
+
+
 # How many times smaller than float32 weights, as users run it: float activations with the edges as trained, integers
 # with the edges in bytes.
 @pytest.mark.parametrize("name, float32, int8", [

@@ -1,5 +1,7 @@
 """A packed network as a function: loaded, checked against what it must give, run by the best that this machine has."""
 import dataclasses
+import functools
+import importlib
 import math
 import sys
 import threading
@@ -7,7 +9,7 @@ import threading
 import numpy as np
 
 from tinyq.errors import BadInput, UsageError, did_you_mean
-from tinyq.kernels import numba_is_there, return_freed_memory
+from tinyq.kernels import return_freed_memory
 from tinyq.packed import calibrate, format
 from tinyq.packed.floats import FloatNetwork
 from tinyq.packed.format import KINDS, Packed, golden_input
@@ -27,6 +29,7 @@ class PackedNetwork:
         """Prepare the network; UsageError where it has no such form, BadInput where it does not give what it gave."""
         if activations not in KINDS:
             raise UsageError(f"activations {activations}: {did_you_mean(activations, KINDS)}")
+        importlib.import_module("tinyq.kernels.isa")        # UsageError for a TINYQ_ISA that does not exist
         self.graph, self.meta, self.activations = packed.graph, packed.meta, activations
         self._lock = threading.Lock()
         program = None if activations == "float32" else lower(packed, activations)
@@ -43,14 +46,9 @@ class PackedNetwork:
             raise BadInput("the network does not give the outputs stored with it; the file is of another version")
 
     @classmethod
-    def load(cls, path, activations: str = "float32", calibration=None) -> "PackedNetwork":
-        """The network in a file; BadInput where it is damaged or does not give what it gave when it was packed.
-
-        calibration: batches to calibrate with in place of what the file says.
-        """
+    def load(cls, path, activations: str = "float32") -> "PackedNetwork":
+        """The network in a file; BadInput where it is damaged or does not give what it gave when it was packed."""
         packed = format.read(path)
-        if calibration is not None:
-            packed = calibrated(packed, calibration)
         try:
             network = cls(packed, activations)
         except BadInput as error:
@@ -104,17 +102,20 @@ def with_golden(packed: Packed) -> Packed:
 
 def _integer_executor(program, evaluate_node):
     """(name, network) of the fastest executor there is."""
-    if not numba_is_there():
-        return "plain", PlainNetwork(program, evaluate_node)
-    from tinyq.kernels.isa import ISA, NOTE
+    from tinyq.kernels.isa import ISA, NOTE, PLAIN
 
     if NOTE:
-        _say(NOTE)
+        _say_once(NOTE)
     if ISA is None:
-        return "plain", PlainNetwork(program, evaluate_node)
+        return PLAIN, PlainNetwork(program, evaluate_node)
     from tinyq.packed.fast import FastNetwork
 
     return ISA.name, FastNetwork(program, evaluate_node)
+
+
+@functools.cache
+def _say_once(text):
+    _say(text)
 
 
 def _say(text):
