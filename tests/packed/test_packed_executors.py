@@ -11,7 +11,6 @@ import pytest
 from one_product import CODES, GEOMETRIES, LINEAR, WEIGHTS, one_product, tensor
 from packed_networks import SHAPES, packed, samples
 
-from tinyq import kernels
 from tinyq.kernels import dots
 from tinyq.kernels.geometry import conv_geometry
 from tinyq.kernels.isa import ISA, ISAS, available
@@ -28,15 +27,8 @@ SCRIPT = Path(__file__).with_name("integer_hash.py")
 needs_kernels = pytest.mark.skipif(ISA is None, reason="no integer kernels for this processor")
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request):
-    kernels.set_threads(request.param)
-    yield
-    kernels.set_threads(2)
-
-
 def assert_same_codes(program, op, x):
-    """What FastNetwork leaves in the product's buffer is what PlainNetwork computes; on NaN-like memory, twice."""
+    """What FastNetwork leaves in the product's buffer is what PlainNetwork computes, in used buffers too."""
     plain = PlainNetwork(program, None)
     codes = {}
     plain._quantise(program.operations[0], codes, {-1: x})
@@ -69,12 +61,12 @@ def test_a_linear_layer_s_codes_are_numpy_s(n, k, m, kind, weights, threads):
 
 
 @needs_kernels
-@pytest.mark.parametrize("kind, code", [("int8", 255), ("int8", 0), ("int16", 32767), ("int16", -32767)])
+@pytest.mark.parametrize("kind, code", [("int8", 255), ("int16", 32767), ("int16", -32767)])
 @pytest.mark.parametrize("weight", [1, -1, 127, -127])
 def test_the_largest_sums_are_exact(kind, code, weight):
     """K = 9216 with every activation and weight at its extreme, as far as int32 allows."""
     dtype, quant = CODES[kind]
-    k = min(9216, (2**31 - 1) // (abs(weight) * max(1, abs(code))))
+    k = min(9216, (2**31 - 1) // (abs(weight) * abs(code)))
     weights = Tensor(BYTES, (40, k), np.full((40, k), weight, np.int8), None, np.ones(1, np.float32),
                      np.zeros((2, 40), np.float32))
     one = Requant(np.full(40, 2, np.int32), np.zeros(40, np.int64), 1, -2**31, 2**31 - 1)
@@ -87,10 +79,15 @@ def test_the_largest_sums_are_exact(kind, code, weight):
         assert (fast.codes(0) == weight * code * k).all()
 
 
+# Of the largest logit, in int8 and in int16: twice what was seen.
+ERRORS = {"mlp:20,8": (0.05, 6e-5), "lenet": (0.01, 1.2e-4), "digits_cnn": (0.06, 1.5e-4), "resnet20": (0.1, 4e-4),
+          "resnet18": (0.0125, 1.6e-4), "googlenet": (0.006, 1e-4)}
+
+
 @needs_kernels
 @pytest.mark.parametrize("edge_bits", [8, 32])
 @pytest.mark.parametrize("kind", CODES)
-@pytest.mark.parametrize("name", [name for name in SHAPES if name != "alexnet"])      # most of its time is NumPy's
+@pytest.mark.parametrize("name", ERRORS)                # not alexnet, most of whose time is NumPy's
 def test_a_network_s_logits_are_numpy_s(name, kind, edge_bits):
     network = packed(name, "shift2", edge_bits)
     floats, program = FloatNetwork(network), lower(network, kind)
@@ -99,7 +96,7 @@ def test_a_network_s_logits_are_numpy_s(name, kind, edge_bits):
         x = samples(n, SHAPES[name], seed=n)
         expected = plain(x)
         assert np.array_equal(fast(x), expected) and np.array_equal(fast(x), expected)
-        assert np.abs(expected - floats(x)).max() <= (0.5 if kind == "int8" else 2e-3) * np.abs(floats(x)).max()
+        assert np.abs(expected - floats(x)).max() <= ERRORS[name][kind == "int16"] * np.abs(floats(x)).max()
 
 
 @needs_kernels
