@@ -2,203 +2,128 @@
 
     pip install torch==2.13.0 onnx onnxscript onnxruntime && pip install --no-deps torchvision==0.28.0
     python bench/packed.py [--networks resnet18 resnet50 alexnet googlenet] [--batch 1 16] [--threads 2] [--rounds 9]
-    TINYQ_ISA=avx2 python bench/packed.py                       # another instruction set
-    python bench/packed.py --fc6                                # AlexNet's largest layer alone, beside NumPy
+    python bench/packed.py --isas [avx2 ...]            # a row for each instruction set there is, instead
+    python bench/packed.py --fc6                        # AlexNet's largest layer alone beside NumPy, 2 threads and 1
 
-Each side has a process of its own; they take turns. Peers: PyTorch float32, ONNX Runtime float32, and ONNX Runtime int8
-(quant_pre_process, then static quantisation, QDQ, unsigned activations, signed weights a channel, calibrated on the
-batch); that every convolution of its became an integer one is asserted. tinyq packs with --edge-bits 8 and calibrates
-on the same batch; "float" is its float32 evaluation of the same network unpacked.
+Prints tables as bench/README.md has them. Each side has a process of its own; they take turns, and a ratio is of times
+in one round. Peers: PyTorch float32 in both layouts, ONNX Runtime float32, and ONNX Runtime int8 (quant_pre_process,
+then static quantisation, QDQ, unsigned activations, signed weights a channel, calibrated on the batch); that every
+convolution of its became an integer one is asserted. tinyq's integers have the first and last layer in 8 bits and are
+calibrated on the same batch; "unpacked" is its float32 evaluation of the same network. Integers are compared with the
+fastest peer, floats with ONNX Runtime float32. --isas leaves out `plain`, NumPy alone, unless it is named: it takes
+seconds at this size.
 """
 import argparse
+import os
 import statistics
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from step import CLASSES, SIZE, batch_of, our_model, torch_model
+from packed_sides import FC6, LABELS, NUMPY, OURS, PEERS, SIDES, make, packed_file, prepare
+from step import CLASSES
 from timing import Side, interleave_all, machine, peak_memory, serve
 
-from tinyq import kernels
-from tinyq.levels import parse
-from tinyq.methods.straight_through import LevelView
-
-OURS, PEERS = ("int8", "int16", "float32"), ("torch", "ort", "ort-int8")
-SIDES = (*OURS, "float", *PEERS)
-LABELS = {"int8": "tinyq int8", "int16": "tinyq int16", "float32": "tinyq float32", "float": "tinyq unpacked",
-          "torch": "PyTorch float32", "ort": "ONNX Runtime float32", "ort-int8": "ONNX Runtime int8"}
+INTEGERS, MIB = ("int8", "int16"), 2**20
+FC6_SIDES, FC6_REPEAT = (NUMPY, *OURS), 10
+NEEDED = {"float32": 6, "int8": 15}     # times as fast as NumPy, of fc6
 
 
-def ternary(name):
-    """The network with its initial weights on ternary levels, but for the first and the last layer."""
-    model = our_model(name)
-    for _, parameter in model.named_parameters():
-        if parameter.constrained:
-            scale = np.float32(np.abs(parameter.data).mean(dtype=np.float64))
-            parameter.view = LevelView(parse("ternary"), scale)
-            parameter.data[...] = parameter.view.shown(parameter.data)
-    return model
+def measure(name, sides, batch, threads, args, folder):
+    """({side: seconds of every round}, {side: MiB at most}); a side is NAME, or NAME@INSTRUCTION SET."""
+    processes = {side: _start(side, name, batch, threads, folder) for side in sides}
+    rounds = interleave_all(list(processes.values()), args.rounds, FC6_REPEAT if name == FC6 else max(1, 16 // batch))
+    memory = {side: peak_memory(process.process.pid) for side, process in processes.items()}
+    for process in processes.values():
+        process.close()
+    return {side: [times[i] for times in rounds] for i, side in enumerate(sides)}, memory
 
 
-def prepare(name, folder):
-    """Every side's file of the network."""
-    from tinyq.packed import format
-    from tinyq.packed.network import calibrated, with_golden
-    from tinyq.packed.pack import pack
-
-    model, x = ternary(name), batch_of(4)[0]
-    shape = (3, SIZE, SIZE)
-    format.write(folder / "edges8.tq.h5", calibrated(pack(model, shape, {}, edge_bits=8), [x]))
-    format.write(folder / "edges32.tq.h5", with_golden(pack(model, shape, {})))
-    _export_onnx(name, model, x, folder / "float32.onnx")
-    _quantise_onnx(folder / "float32.onnx", x, folder / "int8.onnx")
+def _start(side, name, batch, threads, folder):
+    side, _, isa = side.partition("@")
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(threads), **({"TINYQ_ISA": isa} if isa else {})}
+    return Side(str(Path(__file__).resolve()), "--threads", str(threads), "--serve", side, name, str(batch),
+                str(folder), environment=environment)
 
 
-def _peer_model(name, model):
-    import torch
-
-    peer = torch_model(name)
-    peer.load_state_dict({key: torch.from_numpy(a) for key, a in model.state_dict().items()})
-    return peer.eval()
+def ms(times):
+    return f"{1e3 * statistics.median(times):.2f} ms"
 
 
-def _export_onnx(name, model, x, path):
-    import torch
-
-    torch.onnx.export(_peer_model(name, model), (torch.from_numpy(x[:1]),), str(path), input_names=["x"],
-                      output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}}, dynamo=False)
+def quartiles(ratios):
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return f"**{middle:.2f}** ({low:.2f} to {high:.2f})"
 
 
-def _quantise_onnx(path, x, target):
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Batches(CalibrationDataReader):
-        def __init__(self):
-            self.left = [x[i:i + 1] for i in range(len(x))]
-
-        def get_next(self):
-            return {"x": self.left.pop()} if self.left else None
-
-    ready = path.with_suffix(".ready.onnx")
-    quant_pre_process(str(path), str(ready))
-    quantize_static(str(ready), str(target), Batches(), quant_format=QuantFormat.QDQ, per_channel=True,
-                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+def against(times, side, peer):
+    """A cell: the side's median, and its time in terms of a peer's."""
+    return f"{ms(times[side])}, {quartiles([a / b for a, b in zip(times[side], times[peer], strict=True)])}"
 
 
-def tinyq_pass(kind, path, x):
+def fastest(times):
+    return min((side for side in PEERS if side in times), key=lambda side: statistics.median(times[side]))
+
+
+def weights(folder):
+    """Cells: MiB of the weights as float32, and as float and integer kernels keep them, with how much less that is."""
     from tinyq.packed.network import PackedNetwork
 
-    network = PackedNetwork.load(path, kind)
-    return lambda: network(x)
+    kept = [PackedNetwork.load(packed_file(kind, folder), kind) for kind in ("float32", "int8")]
+    cells = [f"{n.resident_bytes / MIB:.2f} ({n.float_bytes / n.resident_bytes:.1f} times less)" for n in kept]
+    return [f"{kept[0].float_bytes / MIB:.1f}", *cells]
 
 
-def float_pass(name, x):
-    from tinyq.inference import Fused
-
-    network = Fused(ternary(name))
-    return lambda: network(x)
+def print_row(cells):
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def torch_pass(name, x, threads):
-    import torch
-
-    torch.set_num_threads(threads)
-    model, x = _peer_model(name, ternary(name)), torch.from_numpy(x)
-
-    def forward():
-        with torch.inference_mode():
-            return model(x).numpy()
-
-    return forward
+def print_head(cells):
+    print_row(cells)
+    print("|" + "---|" * len(cells), flush=True)
 
 
-def onnx_pass(path, x, threads, integer):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    if integer:
-        options.optimized_model_filepath = str(path.with_suffix(".optimised.onnx"))
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    if integer:
-        _assert_integer(options.optimized_model_filepath)
-    return lambda: session.run(None, {"x": x})[0]
-
-
-def _assert_integer(path):
-    """Or the comparison means nothing."""
-    import onnx
-
-    kinds = [node.op_type for node in onnx.load(path).graph.node]
-    assert "Conv" not in kinds and "FusedConv" not in kinds and "QLinearConv" in kinds, sorted(set(kinds))
+def table(args, folder_of):
+    """A row for each network and batch."""
+    print_head(["network", *(LABELS[side] for side in args.sides), "fastest peer",
+                "weights in MiB: float32", "float activations", "int8", "peak memory in MiB, in the sides' order"])
+    for name in args.networks:
+        folder = folder_of(name)
+        held = weights(folder)
+        for batch in args.batch:
+            times, memory = measure(name, args.sides, batch, args.threads, args, folder)
+            best = fastest(times)
+            peers = dict.fromkeys(INTEGERS, best) | dict.fromkeys(("float32", "unpacked"), "ort" if "ort" in times
+                                                                  else best)
+            cells = [against(times, side, peers[side]) if side in peers else ms(times[side]) for side in args.sides]
+            print_row([f"{name}, batch {batch}", *cells, LABELS[best], *held,
+                       ", ".join(f"{memory[side]:.0f}" for side in args.sides)])
 
 
-def make(side, name, batch, threads, folder):
-    """The pass of one side."""
-    x, folder = batch_of(batch)[0], Path(folder)
-    kernels.set_threads(threads)
-    if side in OURS:
-        return tinyq_pass(side, folder / ("edges32.tq.h5" if side == "float32" else "edges8.tq.h5"), x)
-    if side == "float":
-        return float_pass(name, x)
-    if side == "torch":
-        return torch_pass(name, x, threads)
-    return onnx_pass(folder / ("int8.onnx" if side == "ort-int8" else "float32.onnx"), x, threads, side == "ort-int8")
+def table_of_isas(args, folder_of):
+    """A row for each network, batch and instruction set: integers, each one's time in terms of the fastest peer's."""
+    isas, peers = args.isas, [side for side in args.sides if side in PEERS]
+    print_head(["network", "instruction set", *(LABELS[side] for side in INTEGERS), "fastest peer"])
+    for name in args.networks:
+        folder = folder_of(name)
+        for batch in args.batch:
+            sides = [f"{kind}@{isa}" for isa in isas for kind in INTEGERS] + peers
+            times, _ = measure(name, sides, batch, args.threads, args, folder)
+            best = fastest(times)
+            for isa in isas:
+                print_row([f"{name}, batch {batch}", isa, *(against(times, f"{kind}@{isa}", best) for kind in INTEGERS),
+                           f"{LABELS[best]}, {ms(times[best])}"])
 
 
-def report(name, batch, args, folder):
-    """One network's lines: every side's time, and what of it each of ours takes."""
-    sides = {side: Side(__file__, "--threads", str(args.threads), "--serve", side, name, str(batch), str(folder))
-             for side in args.sides}
-    rounds = interleave_all(list(sides.values()), args.rounds, repeat=max(1, 16 // batch))
-    memory = {key: peak_memory(side.process.pid) for key, side in sides.items()}
-    for side in sides.values():
-        side.close()
-    times = {side: [r[i] for r in rounds] for i, side in enumerate(sides)}
-    medians = {side: 1e3 * statistics.median(t) for side, t in times.items()}
-    print(f"{name} batch {batch}: " + ", ".join(f"{LABELS[s]} {m:.2f} ms ({memory[s]:.0f} MiB)"
-                                                for s, m in medians.items()))
-    peers = [side for side in PEERS if side in medians]
-    fastest = min(peers, key=medians.get)
-    for side in [side for side in (*OURS, "float") if side in medians]:
-        against = "ort" if side in ("float32", "float") and "ort" in medians else fastest
-        ratios = [a / b for a, b in zip(times[side], times[against], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        print(f"    {LABELS[side]:16} {middle:.2f} of {LABELS[against]} (quartiles {low:.2f} to {high:.2f}, "
-              f"{len(ratios)} rounds)", flush=True)
-
-
-def report_fc6(args):
-    """AlexNet's fc6 alone, 9216 to 4096, ternary, one sample, beside NumPy's product of the same matrix in float32."""
-    import time
-
-    from tinyq import nn
-    from tinyq.packed.network import PackedNetwork, calibrated
-    from tinyq.packed.pack import pack
-    from tinyq.streams import Streams
-
-    kernels.set_threads(args.threads)
-    layer = nn.Sequential(nn.Linear(9216, 4096, bias=False)).initialise(Streams(0))
-    weight = layer[0].weight
-    weight.view = LevelView(parse("ternary"), np.float32(np.abs(weight.data).mean(dtype=np.float64)))
-    weight.data[...] = weight.view.shown(weight.data)
-    x = np.abs(Streams(1).key("x").normal((1, 9216))).astype(np.float32)
-    packed = calibrated(pack(layer, (9216,), {}), [x])
-    calls = {"NumPy": lambda: weight.data @ x[0],
-             **{kind: (lambda network: lambda: network(x))(PackedNetwork(packed, kind)) for kind in OURS}}
-    times = {name: [] for name in calls}
-    for _ in range(10 * args.rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    print(f"fc6 batch 1, ternary: NumPy float32 {1e3 * statistics.median(times['NumPy']):.2f} ms")
-    for kind in OURS:
-        gains = [a / b for a, b in zip(times["NumPy"], times[kind], strict=True)]
-        low, middle, high = statistics.quantiles(gains, n=4)
-        print(f"    {LABELS[kind]:16} {1e3 * statistics.median(times[kind]):.2f} ms, {middle:.1f} times as fast "
-              f"(quartiles {low:.1f} to {high:.1f}, {len(gains)} rounds)", flush=True)
+def table_of_fc6(args, folder_of):
+    """How many times as fast as NumPy's product, with 2 threads and with 1."""
+    folder = folder_of(FC6)
+    print_head(["fc6, batch 1", LABELS[NUMPY], *(f"{LABELS[kind]}, times as fast"
+                                                 + (f" (at least {NEEDED[kind]})" if kind in NEEDED else "")
+                                                 for kind in OURS)])
+    for threads in (2, 1):
+        times, _ = measure(FC6, FC6_SIDES, 1, threads, args, folder)
+        gains = {kind: [a / b for a, b in zip(times[NUMPY], times[kind], strict=True)] for kind in OURS}
+        print_row([f"{threads} thread{'s' * (threads > 1)}", ms(times[NUMPY]),
+                   *(f"{ms(times[kind])}, {quartiles(gains[kind])}" for kind in OURS)])
 
 
 def main():
@@ -208,22 +133,27 @@ def main():
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 16])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--isas", nargs="*", metavar="ISA", help="a table of instruction sets: of these, or of all")
     parser.add_argument("--fc6", action="store_true", help="AlexNet's largest layer alone, beside NumPy")
     parser.add_argument("--serve", nargs=4, metavar=("SIDE", "NETWORK", "BATCH", "FOLDER"), help="be one side")
     args = parser.parse_args()
     if args.serve:
         side, name, batch, folder = args.serve
         return serve(make(side, name, int(batch), args.threads, folder))
-    from tinyq.kernels.isa import ISA
+    from tinyq.kernels.isa import PLAIN, available
 
-    print(f"{machine()}; {args.threads} threads; integer kernels: {ISA.name if ISA else 'NumPy'}; {CLASSES} classes")
-    for name in [] if args.fc6 else args.networks:
-        with tempfile.TemporaryDirectory() as folder:
-            prepare(name, Path(folder))
-            for batch in args.batch:
-                report(name, batch, args, folder)
-    if args.fc6:
-        report_fc6(args)
+    if args.isas == []:
+        args.isas = [name for name in available() if name != PLAIN]
+    print(f"{machine()}; {'2 threads and 1' if args.fc6 else f'{args.threads} threads'}; {args.rounds} rounds; integer "
+          f"kernels: {', '.join(args.isas or available()[:1])}; {CLASSES} classes\n")
+    with tempfile.TemporaryDirectory() as folder:
+        def folder_of(name):
+            place = Path(folder, name)
+            place.mkdir()
+            prepare(name, () if name == FC6 else args.sides, place)
+            return place
+
+        (table_of_fc6 if args.fc6 else table_of_isas if args.isas else table)(args, folder_of)
 
 
 if __name__ == "__main__":

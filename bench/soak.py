@@ -31,7 +31,7 @@ TASKS = {
     **{f"power_loss {m}": ("campaigns.py", ["power_loss", m], 1250, 250) for m in METHODS},
     **{f"failing_operations {m}": ("campaigns.py", ["failing_operations", m], ALL, ALL) for m in METHODS},
     "full_disk cbp": ("campaigns.py", ["full_disk", "cbp"], 40, 20),
-    **{f"mutants {kind}": ("hostile.py", [kind], 20_000, 4_000) for kind in ("hdf5", "pth", "safetensors")},
+    **{f"mutants {kind}": ("hostile.py", [kind], 20_000, 4_000) for kind in ("hdf5", "pth", "safetensors", "packed")},
     "mutants images": ("hostile.py", ["images"], 10_000, 2_000),
 }
 

@@ -37,9 +37,9 @@ def serve_numbered(measure):
 class Side:
     """A process that serves a step. Each side has its own, as users run it: allocator and threads are not shared."""
 
-    def __init__(self, *command):
+    def __init__(self, *command, environment=None):
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen([sys.executable, *command], stdin=pipe, stdout=pipe, text=True)
+        self.process = subprocess.Popen([sys.executable, *command], stdin=pipe, stdout=pipe, text=True, env=environment)
 
     def seconds(self, number):
         """What the process answers to a number: by `serve`, the mean seconds of so many steps in a row."""

@@ -17,3 +17,17 @@ def shared_data():
         return root / name
 
     return find
+
+
+@pytest.fixture(params=[1, 2], ids=["1 thread", "2 threads"])
+def threads(request):
+    """Run a test with this many threads in the kernels."""
+    import numba
+
+    from tinyq import kernels
+
+    if request.param > numba.config.NUMBA_NUM_THREADS:
+        pytest.skip("one core here")
+    kernels.set_threads(request.param)
+    yield request.param
+    kernels.set_threads(numba.config.NUMBA_NUM_THREADS)

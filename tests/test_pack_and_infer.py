@@ -12,6 +12,7 @@ from tinyq.__main__ import main as tinyq
 from tinyq.packed import format
 from tinyq.packed.network import PackedNetwork
 from tinyq.run.measure import logits_of
+from tinyq.run.pixels import read_image
 from tinyq.run.saved import load_model
 
 
@@ -85,7 +86,7 @@ def test_infer_counts_as_evaluate_does(capsys, run):
 def test_infer_says_what_an_image_shows(capsys, run, tmp_path):
     from tinyq import data
 
-    bundle = data.load("digits")
+    bundle, network = data.load("digits"), PackedNetwork.load(run / "model.tq.h5")
     mean, std = (np.array(bundle.manifest[key]) for key in ("mean", "std"))
     right = 0
     for i in range(20):
@@ -93,7 +94,12 @@ def test_infer_says_what_an_image_shows(capsys, run, tmp_path):
         pixels = np.rint((x[0, 0] * std + mean) * 255).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / "digit.png")
         image, = printed(capsys, f"infer {run / 'model.tq.h5'} {tmp_path / 'digit.png'} --json")["images"]
-        assert abs(sum(c["probability"] for c in image["classes"])) <= 1 + 1e-9 and len(image["classes"]) == 5
+        shares = [c["probability"] for c in image["classes"]]
+        assert len(shares) == 5 and shares == sorted(shares, reverse=True) and 0 <= shares[-1] and 0.5 < sum(shares)
+        assert sum(shares) <= 1 + 1e-9
+        logits = network(read_image(tmp_path / "digit.png", network.meta)[None])[0].astype(np.float64)
+        assert image["classes"][0]["class"] == network.meta["class_names"][logits.argmax()]
+        assert shares[0] == pytest.approx(1 / np.exp(logits - logits.max()).sum())
         right += image["classes"][0]["class"] == str(y[0])
     assert right >= 16
 
@@ -123,6 +129,14 @@ def test_an_instruction_set_that_is_not_here_gives_way_and_says_so(run):
     result = subprocess.run(command, env=restricted, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0 and "(plain)" in result.stdout, result.stderr
     assert "TINYQ_ISA=vnni: this machine does not have it; plain computes" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+def test_an_instruction_set_that_does_not_exist_is_a_mistake(run, kind):
+    command = [sys.executable, "-m", "tinyq.infer", run / "model.tq.h5", "--data", "--activations", kind]
+    result = subprocess.run(command, env={**os.environ, "TINYQ_ISA": "avx3"}, capture_output=True, text=True)
+    assert result.returncode == 2 and "TINYQ_ISA=avx3: did you mean 'avx2'?" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("line, code, text", [

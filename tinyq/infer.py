@@ -22,21 +22,12 @@ def infer(argv: list[str]) -> None:
     arguments = _parser().parse_known_and_refuse_others(argv)
     if bool(arguments.images) == (arguments.data is not None):
         raise UsageError("give images or --data, one of the two")
-    from tinyq.packed import format
-    from tinyq.packed.network import PackedNetwork, calibrated
     from tinyq.run.splits import check_split
 
     check_split(arguments.split)
     _use_threads(arguments.threads)
-    packed = format.read(arguments.network)
-    meta = _checked(arguments.network, packed)
-    if arguments.calibrate is not None:
-        packed = calibrated(packed, _calibration(arguments, meta))
-    try:
-        network = PackedNetwork(packed, arguments.activations)
-    except BadInput as error:
-        raise BadInput(f"{arguments.network}: {error}") from error
-    report = _of_data(network, meta, arguments) if arguments.data is not None else _of_images(network, meta, arguments)
+    network = _network(arguments)
+    report = (_of_images if arguments.images else _of_data)(network, arguments)
     print(json.dumps(report, indent=2) if arguments.json else _text(report))
 
 
@@ -55,14 +46,27 @@ def _use_threads(text):
     use_threads(None if text is None else int(text))
 
 
-def _checked(path, packed):
+def _network(arguments):
+    """The file's network, ready; nothing else of the file is kept."""
+    from tinyq.packed import format
+    from tinyq.packed.network import PackedNetwork, calibrated
+
+    packed = format.read(arguments.network)
+    _refuse_unfit(arguments.network, packed.meta, packed.graph)
+    if arguments.calibrate is not None:
+        packed = calibrated(packed, _calibration(arguments, packed.meta))
+    try:
+        return PackedNetwork(packed, arguments.activations)
+    except BadInput as error:
+        raise BadInput(f"{arguments.network}: {error}") from error
+
+
+def _refuse_unfit(path, meta, graph):
     from tinyq.run.attributes import refuse_unfit, shape_of
 
-    meta, graph = packed.meta, packed.graph
     refuse_unfit(path, meta)
     if shape_of(meta) != graph.input_shape or (len(meta["class_names"]),) != graph.nodes[-1].shape:
         raise BadInput(f"{path}: its network is not for the input and the classes that it names")
-    return meta
 
 
 def _calibration(arguments, meta):
@@ -73,11 +77,11 @@ def _calibration(arguments, meta):
         split_for(arguments.network, meta, "train", name, arguments.data_path, arguments.classes)[1])
 
 
-def _of_data(network, meta, arguments):
+def _of_data(network, arguments):
     from tinyq.run.splits import split_for
 
-    dataset, bundle = split_for(arguments.network, meta, arguments.split, arguments.data or None, arguments.data_path,
-                                arguments.classes)
+    dataset, bundle = split_for(arguments.network, network.meta, arguments.split, arguments.data or None,
+                                arguments.data_path, arguments.classes)
     seen = right = 0
     for start in range(0, len(dataset), BATCH):
         x, y = dataset.batch(np.arange(start, min(start + BATCH, len(dataset))))
@@ -86,10 +90,10 @@ def _of_data(network, meta, arguments):
             "kernels": network.executor, "n": seen, "correct": right, "top1": right / seen}
 
 
-def _of_images(network, meta, arguments):
+def _of_images(network, arguments):
     from tinyq.run.pixels import read_image
 
-    images = []
+    images, meta = [], network.meta
     for path in arguments.images:
         logits = network(read_image(Path(path), meta)[None])[0]
         shares = np.exp((logits - logits.max()).astype(np.float64))

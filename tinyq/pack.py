@@ -47,10 +47,10 @@ def _pack(arguments):
             split_for(source, attributes, "train", name, arguments.data_path, arguments.classes)[1])
     packed = pack_model(model, attributes, batches, _bits(arguments.edge_bits), arguments.trits)
     format.write(target, packed)
-    return {"file": str(target), **sizes(packed, target), **_compared(model, target)}
+    return {"file": str(target), **sizes(packed, target), **_compared(model, packed, target)}
 
 
-def _compared(model, path):
+def _compared(model, held, path):
     """The written file's outputs beside those of the trained network."""
     import numpy as np
 
@@ -58,14 +58,13 @@ def _compared(model, path):
     from tinyq.packed.network import PackedNetwork
     from tinyq.run.measure import logits_of
 
-    network = PackedNetwork.load(path)
-    x = golden_input(network.packed.graph)
-    trained, packed = logits_of(model, x), network(x)
+    x = golden_input(held.graph)
+    trained, packed = logits_of(model, x), PackedNetwork.load(path)(x)
     report = {"same_bits_as_trained": bool(np.array_equal(trained, packed)),
               "largest_difference": float(np.abs(trained - packed).max())}
     for kind in ("int16", "int8"):
-        if kind in network.packed.golden:
-            integers = PackedNetwork(network.packed, kind)(x)
+        if kind in held.golden:
+            integers = PackedNetwork.load(path, kind)(x)
             report[f"largest_difference_{kind}"] = float(np.abs(trained - integers).max())
     return report
 

@@ -1,4 +1,4 @@
-"""Hostile files against the readers: python hostile.py KIND CASES SEED, KIND being hdf5, pth, safetensors or images.
+"""Hostile files against the readers: python hostile.py KIND CASES SEED, KIND one of KINDS below.
 
 Prints a line of JSON: how many files were read or refused, the longest time, the growth of memory, files opened beside
 the one given, and failures: whatever else happened. The process that reads is this one: were it to die, that shows.
@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "files"))
+for folder in ("files", "packed"):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / folder))
 import hostile_hdf5  # noqa: E402
 
 from tinyq.data.images import Photograph  # noqa: E402
@@ -94,6 +95,38 @@ def _safetensors_files(folder):
     return [(folder / "v").read_bytes()]
 
 
+def _packed_files(folder):
+    """Small networks that hold every kind of array between them; golden outputs and ranges in one of them."""
+    from small_models import small
+
+    from tinyq.packed import format
+    from tinyq.packed.network import with_golden
+
+    made = {"residual": with_golden(small("residual")), "island": small("island", "shift2", trits=True),
+            "prepared": small("prepared", "binary", edge_bits=8)}
+    for name, network in made.items():
+        format.write(folder / f"{name}.tq.h5", network)
+    files = [(folder / f"{name}.tq.h5").read_bytes() for name in made]
+    _ORIGINALS.update(_contents(network) for network in made.values())
+    return files
+
+
+_ORIGINALS = set()                      # what the valid packed files hold
+
+
+def _contents(network):
+    return weight_files.weights_sha256({name: np.frombuffer(a.tobytes(), np.uint8) if a.dtype.kind == "S" else a
+                                        for name, a in network.payload().items()})
+
+
+def _read_packed(path):
+    """A mutant that is read must hold what an original holds: its hash says so."""
+    from tinyq.packed import format
+
+    network = format.read(path)
+    assert _contents(network) in _ORIGINALS, "a changed network is read as if it were whole"
+
+
 def _image_files(folder):
     from PIL import Image
 
@@ -112,7 +145,8 @@ def _read_image(path):
 
 
 KINDS = {"hdf5": (_hdf5_files, _read_hdf5), "pth": (_pth_files, torch_weights.read),
-         "safetensors": (_safetensors_files, safetensors.read), "images": (_image_files, _read_image)}
+         "safetensors": (_safetensors_files, safetensors.read), "packed": (_packed_files, _read_packed),
+         "images": (_image_files, _read_image)}
 
 
 def png_bomb(width, height, colour=2):

@@ -10,6 +10,7 @@ HOSTILE = Path(__file__).with_name("hostile.py")
 
 
 @pytest.mark.parametrize("kind, cases, most_memory", [("hdf5", 600, 200), ("pth", 600, 200), ("safetensors", 600, 200),
+                                                      ("packed", 300, 300),
                                                       ("images", 300, 300)])
 def test_hostile_files_are_read_or_refused_and_nothing_else_happens(kind, cases, most_memory):
     process = subprocess.run([sys.executable, HOSTILE, kind, str(cases), "1"], capture_output=True, text=True)

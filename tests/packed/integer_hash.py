@@ -16,7 +16,7 @@ def main():
         for kind in ("int8", "int16"):
             run = PackedNetwork.load(path, kind)
             for n in (1, 3, 16):
-                x = samples(n, run.packed.graph.input_shape, seed=n)
+                x = samples(n, run.graph.input_shape, seed=n)
                 logits = run(x)
                 digest.update(logits.tobytes())
                 if run.executor != "plain":

@@ -30,6 +30,12 @@ def concatenated(m, x):
     return m.last(nn.Flatten()(concatenate(m.second(x), x, nn.MaxPool2d(3, 1, 1)(x), axis=1)))
 
 
+def beside(m, x):
+    """Joined along the images' width: that has no form in integers."""
+    x = nn.ReLU()(m.first(x))
+    return m.last(nn.Flatten()(concatenate(m.second(x), x, axis=3)))
+
+
 def padded(m, x):
     x = pad(nn.ReLU()(m.first(x)), widths=((0, 0), (0, 0), (1, 2), (0, 3)))
     return m.last(nn.Flatten()(m.second(x)))
@@ -97,6 +103,8 @@ MODELS = {
                               last=Linear(5 * 81, 4)),
     "concatenated": lambda: Model(concatenated, first=Conv2d(3, 4, 3), second=Conv2d(4, 6, 1),
                                   last=Linear(14 * 49, 4)),
+    "beside": lambda: Model(beside, first=Conv2d(3, 4, 3), second=Conv2d(4, 4, 3, padding=1),
+                            last=Linear(4 * 7 * 14, 4)),
     "padded": lambda: Model(padded, first=Conv2d(3, 4, 3, padding=1), second=Conv2d(4, 3, 3, 2, padding=1),
                             last=Linear(3 * 36, 4)),
     "cut": lambda: Model(cut, first=Conv2d(3, 6, 3), last=Linear(2 * 6 * 3, 4)),
@@ -113,6 +121,7 @@ MODELS = {
     "island": lambda: Model(island, first=Conv2d(3, 4, 3), last=Linear(4 * 49, 4)),
 }
 SHAPE = (3, 9, 9)
+WITH_FLOATS_INSIDE = ("island", "beside")
 
 
 def small(name, levels="ternary", **options):

@@ -136,6 +136,20 @@ def test_weights_as_they_are_come_back():
     assert tensor.scheme == FLOAT and tensor.shown().tobytes() == w.tobytes()
 
 
+@pytest.mark.parametrize("most", [1, 50, 126, 127, 1000, 1 << 20])
+def test_filters_of_denormal_weights_have_a_scale_too(most):
+    least = np.finfo(np.float32).smallest_subnormal
+    w = np.array([[0, most // 3, -most], [0, 0, 0], [1 << 23, 0, 0]]).astype(np.float32) * least
+    affine = np.array([[2.0**120, 1, 1], [0, 0, 0]], np.float32)
+    tensor = from_floats_in_bytes(w, affine)
+    check(tensor)
+    assert np.isfinite(tensor.affine).all() and np.abs(tensor.shown() - w).max() <= 0.5 * tensor.scale.max()
+    if most <= 127:
+        assert np.array_equal(tensor.shown()[:2], w[:2])
+    assert np.abs(tensor.affine[0, :1, None] * tensor.bare()[:1] - affine[0, 0] * w[:1]).max() <= (
+        0.51 * tensor.affine[0, 0])
+
+
 def test_weights_in_bytes_are_the_nearest_of_255_values():
     w = np.random.Generator(np.random.Philox(1)).standard_normal((4, 3, 5, 5)).astype(np.float32)
     w[2] = 0                                                            # a filter of zeros

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from one_product import CODES, GEOMETRIES, LINEAR, WEIGHTS, one_product, tensor
 from packed_networks import SHAPES, packed, samples
 
-from tinyq import kernels
 from tinyq.kernels import dots
 from tinyq.kernels.geometry import conv_geometry
 from tinyq.kernels.isa import ISA, ISAS, available
@@ -20,70 +20,15 @@ from tinyq.packed.floats import FloatNetwork
 from tinyq.packed.lower import lower
 from tinyq.packed.network import PackedNetwork
 from tinyq.packed.plain import PlainNetwork
-from tinyq.packed.program import Product, Program, Quant, Quantise, Requant
-from tinyq.packed.tensor import BYTES, Tensor, from_levels
-from tinyq.streams import Streams
+from tinyq.packed.program import Product, Program, Quantise, Requant
+from tinyq.packed.tensor import BYTES, Tensor
 
 SCRIPT = Path(__file__).with_name("integer_hash.py")
 needs_kernels = pytest.mark.skipif(ISA is None, reason="no integer kernels for this processor")
-CODES = {"int8": (np.uint8, Quant(0.5, 3, 0, 255)), "int16": (np.int16, Quant(0.5, 0, -32767, 32767))}
-
-# x, w, stride, padding, dilation, groups
-GEOMETRIES = {
-    "3x3": ((2, 5, 9, 8), (7, 5, 3, 3), 1, 1, 1, 1),
-    "one channel, wide window": ((1, 1, 28, 28), (6, 1, 5, 5), 1, 2, 1, 1),
-    "1x1": ((3, 70, 4, 5), (33, 70, 1, 1), 1, 0, 1, 1),
-    "1x1, stride 2": ((1, 16, 7, 7), (40, 16, 1, 1), 2, 0, 1, 1),
-    "stem": ((1, 3, 37, 35), (64, 3, 7, 7), 2, 3, 1, 1),
-    "groups": ((2, 12, 6, 6), (10, 6, 3, 3), 1, 1, 1, 2),
-    "one channel a group": ((1, 8, 6, 5), (8, 1, 3, 3), 1, 1, 1, 8),
-    "dilated": ((1, 4, 11, 12), (5, 4, 3, 2), (1, 2), (2, 0), (2, 3), 1),
-    "window beyond the image": ((1, 2, 2, 2), (3, 2, 5, 5), 1, 3, 1, 1),
-    "many outputs": ((1, 32, 7, 7), (100, 32, 3, 3), 1, 1, 1, 1),
-}
-
-
-@pytest.fixture(params=[1, 2])
-def threads(request):
-    kernels.set_threads(request.param)
-    yield
-    kernels.set_threads(2)
-
-
-def tensor(shape, kind, seed):
-    """Weights of ternary levels, levels of four bits, or bytes of -127 to 127."""
-    draw = Streams(seed).key("weights", *shape).integers
-    affine = np.zeros((2, shape[0]), np.float32)
-    if kind == "bytes":
-        data = draw(-127, 128, (shape[0], int(np.prod(shape[1:])))).astype(np.int8)
-        data[0] = -127
-        return Tensor(BYTES, shape, data, None, np.ones(1, np.float32), affine)
-    levels = np.array({"ternary": (-1, 0, 1), "binary": (-1, 1), "shift2": (-4, -2, -1, 0, 1, 2, 4)}[kind], np.float32)
-    return from_levels(levels[draw(0, len(levels), shape)], levels, np.ones(1, np.float32), affine)
-
-
-def requant(rows, quant, seed, added):
-    """Multipliers and offsets that use the whole range of codes, and saturate some."""
-    draw = Streams(seed).key("requant", rows)
-    multiplier = draw.integers(-2**28, 2**28, rows).astype(np.int32)
-    by = (3 << 20, 9) if added else (0, 0)
-    return Requant(multiplier, draw.integers(-2**40, 2**40, rows), 33, quant.low, quant.high, *by)
-
-
-def one_product(kind, shape, weights, geometry, added, wide):
-    """The program of a product of the input's codes, its output followed by nothing."""
-    dtype, quant = CODES[kind]
-    rows = weights.rows
-    out = (rows, *geometry.output_size) if geometry else (rows,)
-    added = -1 if added and out == shape[1:] else None
-    op = Product(-1, 0, added, weights, 1.0, geometry, quant.zero, requant(rows, quant, 5, added is not None))
-    result = 0 if wide else 1
-    return Program(kind, np.dtype(dtype), (Quantise(-1, -1, 2.0, quant), op), {-1: shape[1:], 0: out},
-                   {-1: quant, 0: quant}, result), op
 
 
 def assert_same_codes(program, op, x):
-    """What FastNetwork leaves in the product's buffer is what PlainNetwork computes; on NaN-like memory, twice."""
+    """What FastNetwork leaves in the product's buffer is what PlainNetwork computes, in used buffers too."""
     plain = PlainNetwork(program, None)
     codes = {}
     plain._quantise(program.operations[0], codes, {-1: x})
@@ -96,7 +41,7 @@ def assert_same_codes(program, op, x):
 
 
 @needs_kernels
-@pytest.mark.parametrize("weights", ["binary", "ternary", "shift2", "bytes"])
+@pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("kind", CODES)
 @pytest.mark.parametrize("case", GEOMETRIES.values(), ids=GEOMETRIES)
 def test_a_convolution_s_codes_are_numpy_s(case, kind, weights, threads):
@@ -107,21 +52,21 @@ def test_a_convolution_s_codes_are_numpy_s(case, kind, weights, threads):
 
 
 @needs_kernels
-@pytest.mark.parametrize("weights", ["binary", "ternary", "shift2", "bytes"])
+@pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("kind", CODES)
-@pytest.mark.parametrize("n, k, m", [(1, 5, 3), (1, 9216, 70), (2, 130, 40), (3, 64, 64), (4, 33, 31), (17, 100, 129)])
+@pytest.mark.parametrize("n, k, m", LINEAR)
 def test_a_linear_layer_s_codes_are_numpy_s(n, k, m, kind, weights, threads):
     program, op = one_product(kind, (n, k), tensor((m, k), weights, 3), None, True, False)
     assert_same_codes(program, op, 60 * samples(n, (k,)))
 
 
 @needs_kernels
-@pytest.mark.parametrize("kind, code", [("int8", 255), ("int8", 0), ("int16", 32767), ("int16", -32767)])
+@pytest.mark.parametrize("kind, code", [("int8", 255), ("int16", 32767), ("int16", -32767)])
 @pytest.mark.parametrize("weight", [1, -1, 127, -127])
 def test_the_largest_sums_are_exact(kind, code, weight):
     """K = 9216 with every activation and weight at its extreme, as far as int32 allows."""
     dtype, quant = CODES[kind]
-    k = min(9216, (2**31 - 1) // (abs(weight) * max(1, abs(code))))
+    k = min(9216, (2**31 - 1) // (abs(weight) * abs(code)))
     weights = Tensor(BYTES, (40, k), np.full((40, k), weight, np.int8), None, np.ones(1, np.float32),
                      np.zeros((2, 40), np.float32))
     one = Requant(np.full(40, 2, np.int32), np.zeros(40, np.int64), 1, -2**31, 2**31 - 1)
@@ -134,10 +79,15 @@ def test_the_largest_sums_are_exact(kind, code, weight):
         assert (fast.codes(0) == weight * code * k).all()
 
 
+# Of the largest logit, in int8 and in int16: twice what was seen.
+ERRORS = {"mlp:20,8": (0.05, 6e-5), "lenet": (0.01, 1.2e-4), "digits_cnn": (0.06, 1.5e-4), "resnet20": (0.1, 4e-4),
+          "resnet18": (0.0125, 1.6e-4), "googlenet": (0.006, 1e-4)}
+
+
 @needs_kernels
 @pytest.mark.parametrize("edge_bits", [8, 32])
 @pytest.mark.parametrize("kind", CODES)
-@pytest.mark.parametrize("name", [name for name in SHAPES if name != "alexnet"])      # most of its time is NumPy's
+@pytest.mark.parametrize("name", ERRORS)                # not alexnet, most of whose time is NumPy's
 def test_a_network_s_logits_are_numpy_s(name, kind, edge_bits):
     network = packed(name, "shift2", edge_bits)
     floats, program = FloatNetwork(network), lower(network, kind)
@@ -146,7 +96,7 @@ def test_a_network_s_logits_are_numpy_s(name, kind, edge_bits):
         x = samples(n, SHAPES[name], seed=n)
         expected = plain(x)
         assert np.array_equal(fast(x), expected) and np.array_equal(fast(x), expected)
-        assert np.abs(expected - floats(x)).max() <= (0.5 if kind == "int8" else 2e-3) * np.abs(floats(x)).max()
+        assert np.abs(expected - floats(x)).max() <= ERRORS[name][kind == "int16"] * np.abs(floats(x)).max()
 
 
 @needs_kernels

@@ -16,10 +16,11 @@ from tinyq.packed import calibrate
 from tinyq.packed.floats import FloatNetwork
 from tinyq.packed.format import Packed
 from tinyq.packed.graph import Graph, Node, Weight
-from tinyq.packed.lower import MOST_RESULT, lower
+from tinyq.packed.lower import lower
 from tinyq.packed.pack import pack
 from tinyq.packed.plain import PlainNetwork, dequantise, quantise, requantise
 from tinyq.packed.program import MOST_SUM, Product, Program, Quant, Quantise, Requant, rounded
+from tinyq.packed.scales import INTEGER_KINDS, MOST_RESULT, quants_of, requant_of, tied_groups
 from tinyq.packed.tensor import from_floats_in_bytes, from_levels
 
 KINDS = ("int8", "int16")
@@ -242,6 +243,29 @@ def test_codes_are_narrower_where_sums_would_leave_int32_in_int16():
     program = lower(linear(k, [-1, 1], 1), "int16")
     assert program.quants[-1].high == MOST_SUM // k < 32767
     assert program.quants[-1].high * k <= MOST_SUM
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sums_that_leave_int32_with_the_least_codes_are_refused(kind):
+    ranges = np.array([[[-1, 1]], [[-1, 1]]], np.float32)
+    readers = {-1: [("fc", MOST_SUM if kind == "int16" else MOST_SUM // 255)]}
+    assert quants_of(INTEGER_KINDS[kind], ranges, [[-1]], readers.get)[-1].high == (1 if kind == "int16" else 255)
+    with pytest.raises(UsageError, match=f"activations {kind}: the sums of fc leave int32; use float32"):
+        quants_of(INTEGER_KINDS[kind], ranges, [[-1]], lambda value: [("fc", MOST_SUM + 1)])
+
+
+def test_values_that_are_tied_share_a_scale():
+    assert tied_groups({-1, 0, 1, 2, 5}, [(0, 1), (5, 1)]) == [[-1], [0, 1, 5], [2]]
+
+
+@pytest.mark.parametrize("ratio", [1, 0.37, 1e-6, 3e6, 2.5e9])
+def test_an_added_value_s_multiplier_is_its_ratio_rounded_down(ratio):
+    quant, other = Quant(1.0, 0, -100, 100), Quant(float(np.float32(ratio)), 0, -100, 100)
+    found = requant_of(quant, [1e-4], [0.0], [1000], added=other)
+    exact = Fraction(other.scale) * 2**found.shift
+    step = found.added_multiplier << found.added_shift
+    assert 0 <= found.added_multiplier <= MOST_SUM and abs(step - exact) <= max(Fraction(1, 2), 1 << found.added_shift)
+    assert found.added_shift == 0 or step <= exact
 
 
 @pytest.mark.parametrize("levels", [[-0.3, 0.3, 0.7], [0.1, 0.2], [-1, 1, 128], [-1, 2**-7, 1]])

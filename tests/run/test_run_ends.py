@@ -1,4 +1,5 @@
 """What happens to a run at its edges: nothing left of a batch, a stop at the end of an epoch, a rate that hears."""
+import json
 import os
 import signal
 
@@ -7,9 +8,10 @@ import pytest
 from PIL import Image
 
 from tinyq import kernels
-from tinyq.errors import TinyqError
+from tinyq.errors import BadInput, InputOutputError, TinyqError, UsageError
 from tinyq.files.journal import read_records
 from tinyq.run import loop, session
+from tinyq.run.folder import PACKED_FILE
 from tinyq.run.resolve import resolve
 from tinyq.run.signals import Stopped
 
@@ -60,6 +62,26 @@ def test_a_signal_while_the_epoch_ends_stops_before_the_next(tmp_path, monkeypat
     assert len(read_records(tmp_path / "r" / "metrics.jsonl")) == 1
     resumed = session.resume(tmp_path / "r", {})[0]
     assert resumed["weights_sha256"] == train(tmp_path / "whole")["weights_sha256"]
+
+
+@pytest.mark.parametrize("error", [UsageError("no such form"), BadInput("no range"), InputOutputError("disk full"),
+                                   TinyqError("a fault"), MemoryError()], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("part", ["pack_model", "packed_files.write"])
+def test_a_network_that_cannot_be_packed_has_its_result_all_the_same(part, error, tmp_path, monkeypatch, capsys):
+    whole = train(tmp_path / "whole", method="rpr", epochs=5, levels="ternary")
+    assert whole["bytes_packed_file"] == (tmp_path / "whole" / PACKED_FILE).stat().st_size
+
+    def fail(*arguments, **options):
+        (tmp_path / "r" / PACKED_FILE).write_bytes(b"of an earlier end")
+        raise error
+
+    monkeypatch.setattr(session.packed_files if "write" in part else session, part.rpartition(".")[2], fail)
+    result = train(tmp_path / "r", method="rpr", epochs=5, levels="ternary")
+    said = capsys.readouterr().out
+    assert f"no {PACKED_FILE}: {error if str(error) else 'out of memory'}; python -m tinyq.pack" in said
+    assert result["bytes_packed_file"] is None and result["weights_sha256"] == whole["weights_sha256"]
+    assert json.loads((tmp_path / "r" / "result.json").read_text())["weights_sha256"] == whole["weights_sha256"]
+    assert (tmp_path / "r" / "model.h5").is_file() and not (tmp_path / "r" / PACKED_FILE).exists()
 
 
 def test_a_plateau_hears_the_validation_accuracy(tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 def cache_folder() -> Path:
     """Where compiled kernels are kept; numba's own check does not see an edit in another module, a hash does."""
     base = os.environ.get("TINYQ_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyq"
-    forced = os.environ.get("TINYQ_ISA", "")                # dots.py: other code of the same name, or none at all
+    forced = os.environ.get("TINYQ_ISA", "")                # isa.py: other code of the same name, or none at all
     return Path(base) / (f"kernels-{_SOURCE_HASH}" + (f"-{forced}" if forced.isalnum() and forced != "plain" else ""))
 
 

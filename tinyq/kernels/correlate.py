@@ -2,7 +2,7 @@
 import numba
 import numpy as np
 
-from tinyq.kernels.coded import NOT_CODED, decode_block, decoded_size
+from tinyq.kernels.coded_weights import NOT_CODED, decode_block, decoded_size
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.layout import ZERO, lay_out
 from tinyq.kernels.micro import FLUSH, PACKED_ROWS, any_tile

@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from tinyq.kernels.coded import NOT_CODED, Coded, code_rows
+from tinyq.kernels.coded_weights import NOT_CODED, Coded, code_rows
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.correlate import correlate
@@ -37,7 +37,7 @@ class PackedWeights(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Of all that stays in memory."""
-        return self.floats.nbytes + self.coded.codes.nbytes
+        return self.floats.nbytes + self.coded.codes.nbytes + self.coded.table.nbytes
 
 
 def pack_weights(w, groups):

@@ -2,7 +2,7 @@
 import numba
 import numpy as np
 
-from tinyq.kernels.codes import copy_exactly, raise_codes
+from tinyq.kernels.code_moves import copy_exactly, raise_codes
 from tinyq.kernels.compile import njit, part, prange
 
 _CHUNK = 1 << 12

@@ -9,7 +9,7 @@ from collections import namedtuple
 import numba
 import numpy as np
 
-from tinyq.kernels.codes import copy_bytes, copy_exactly, copy_runs, fill_codes
+from tinyq.kernels.code_moves import copy_bytes, copy_exactly, copy_runs, fill_codes
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.dots import (
     COLUMNS,
@@ -40,7 +40,7 @@ MOST_GATHERED = 1 << 18                # bytes of rows at a time: a quarter of a
 Fields = namedtuple("Fields", (
     "x y added samples height width channels rows columns taps_y taps_x stride_y stride_x top left dilation_y "
     "dilation_x groups group_channels group_outputs outputs size result_size steps padding panels halves codes bits "
-    "panel_bytes table multiplier offset shift low high added_multiplier added_shift direct coded pitch tiles blocks "
+    "panel_bytes table multiplier offset shift low high added_multiplier added_shift direct coded pitch blocks "
     "parts scratch scratch_bytes"))
 
 

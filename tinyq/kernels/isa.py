@@ -3,7 +3,7 @@ import os
 from dataclasses import dataclass
 
 from tinyq.errors import UsageError, did_you_mean
-from tinyq.kernels.compile import target_features
+from tinyq.kernels import numba_is_there
 
 MOST_NARROW = 64                        # the largest level that pairs of 8-bit products hold in 16 bits
 
@@ -30,7 +30,14 @@ FORCED = "TINYQ_ISA"
 
 
 def available() -> list[str]:
-    """The instruction sets of the target that numba compiles for, the best first, and at last NumPy alone."""
+    """The instruction sets of the target that numba compiles for, the best first, and at last NumPy alone.
+
+    Without numba there is NumPy alone.
+    """
+    if not numba_is_there():
+        return [PLAIN]
+    from tinyq.kernels.compile import target_features
+
     features = target_features()
     return [isa.name for isa in ISAS if isa.needs <= features] + [PLAIN]
 
@@ -46,7 +53,7 @@ def choose():
         raise UsageError(f"{FORCED}={wanted}: {did_you_mean(wanted, names)}")
     name = wanted if wanted in there else there[0]
     note = f"{FORCED}={wanted}: this machine does not have it; {name} computes" if wanted and name != wanted else None
-    if name == PLAIN and not wanted:
+    if name == PLAIN and not wanted and numba_is_there():            # what is said without numba is said already
         note = "no integer kernels for this processor; NumPy computes, slower"
     return next((isa for isa in ISAS if isa.name == name), None), note
 

@@ -8,7 +8,7 @@ pixels into a panel (block, COLUMNS) that stays in the first-level cache, and mu
 import numba
 import numpy as np
 
-from tinyq.kernels.coded import decode_block, decoded_size
+from tinyq.kernels.coded_weights import decode_block, decoded_size
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.layout import ZERO, lay_out

@@ -34,7 +34,7 @@ def offsets(lives: Mapping[Hashable, Life]) -> dict[Hashable, int]:
 
 def batch_offsets(program: Program, n: int, alignment: int) -> tuple[dict[int, int], int]:
     """({value: offset in bytes}, bytes of all) of the codes of batches of n samples."""
-    lives = {value: Life(-(-_bytes(program, value) * n // alignment) * alignment, *span)
+    lives = {value: Life(-(-bytes_of(program, value) * n // alignment) * alignment, *span)
              for value, span in _spans(program).items()}
     places = offsets(lives)
     return places, max((places[value] + life.size for value, life in lives.items()), default=0)
@@ -54,6 +54,7 @@ def _spans(program):
     return spans
 
 
-def _bytes(program, value):
+def bytes_of(program: Program, value: int) -> int:
+    """Of the codes of one sample."""
     size = 4 if program.is_wide(value) else program.dtype.itemsize
     return math.prod(program.shapes[value]) * size

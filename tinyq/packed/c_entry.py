@@ -86,4 +86,4 @@ def pixel_codes(program: Program, packed: Packed, at: Entry, pixels):
 
 
 def _network(program, packed):
-    return PlainNetwork(program, FloatNetwork(packed).node)
+    return PlainNetwork(program, FloatNetwork(packed, program.floats).node)

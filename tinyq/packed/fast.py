@@ -17,8 +17,8 @@ class FastNetwork:
 
     def __init__(self, program: Program, evaluate_node):
         """evaluate_node(number, floats): the output of a node that stays float, of those it reads."""
-        self.program, self.evaluate_node = program, evaluate_node
         self._levels = {op.y: _Levels(op, program) for op in program.operations if isinstance(op, Product)}
+        self.program, self.evaluate_node = program.without_weights(), evaluate_node
         self._run = None
 
     def __call__(self, x):
@@ -37,8 +37,9 @@ class FastNetwork:
         """A value's codes (n, *shape) as the last batch left them, if nothing has taken their place."""
         return self._run.in_order(value)
 
+    @property
     def resident_bytes(self) -> int:
-        """Of all weights as they are kept."""
+        """Of the weights and of the numbers of each row, as the kernels read them."""
         return sum(levels.bytes for levels in self._levels.values())
 
 
@@ -56,7 +57,7 @@ class _Levels:
         per_group = self.packed.shape[1] * integer_product.COLUMNS
         self.multiplier = _by_panels(op.requant.multiplier, groups, per_group)
         self.offset = _by_panels(op.requant.offset, groups, per_group)
-        self.bytes = self.packed.nbytes + self.multiplier.nbytes + self.offset.nbytes
+        self.bytes = sum(a.nbytes for a in (self.packed, self.table, self.multiplier, self.offset))
 
 
 def _by_panels(values, groups, per_group):
@@ -73,10 +74,10 @@ class _Run:
         n, threads = state
         self.n = n
         places, size = batch_offsets(self.program, n, ALIGNMENT)
-        self.arena = np.zeros(size + self._read_behind() + ALIGNMENT, np.uint8)
+        self.arena = np.empty(size + self._read_behind() + ALIGNMENT, np.uint8)
         self.start = -self.arena.ctypes.data % ALIGNMENT
         self.codes = {value: self._codes(value, at) for value, at in places.items()}
-        self.scratch, self.floats = None, {}
+        self.floats = {}                                        # the last batch's values in float32
         products = [self._product_fields(op) for op in self.program.operations if isinstance(op, Product)]
         size = max((f.scratch_bytes for f in products), default=0)
         self.scratch = np.empty(threads * size + ALIGNMENT, np.uint8)
@@ -200,18 +201,21 @@ class _Run:
         direct = taps == stride == (1, 1) and padding == (0, 0) and not coded
         pitch = -(-(levels.steps + 4) * 4 // ALIGNMENT) * ALIGNMENT
         blocks, parts, tiles = _split(pixels, levels.packed.shape[1], groups, pitch, direct)
-        halves = levels.halves
         scratch = (2 * integer_product.SLACK + integer_product.ROWS * integer_product.COLUMNS * 4
-                   + levels.steps * integer_product.COLUMNS * 4 * halves + integer_product.SLACK * 8
+                   + levels.steps * integer_product.COLUMNS * 4 * levels.halves + integer_product.SLACK * 8
                    + (0 if direct else tiles * integer_product.ROWS * pitch) + integer_product.SLACK)
         return integer_product.Fields(
-            x.ctypes.data, y.ctypes.data, self.codes[op.added].ctypes.data if op.added is not None else 0, self.n,
-            height, width, channels, rows, columns, *taps, *stride, *padding, *dilation, groups, channels // groups,
-            outputs // groups, outputs, size, y.itemsize, levels.steps, op.padding_code,
-            levels.packed.shape[1], halves, levels.packed.ctypes.data, levels.bits, levels.packed.shape[2],
-            levels.table.ctypes.data, levels.multiplier.ctypes.data, levels.offset.ctypes.data, r.shift, r.low, r.high,
-            r.added_multiplier, r.added_shift, int(direct), int(coded), pitch, tiles, blocks, parts, 0,
-            -(-scratch // ALIGNMENT) * ALIGNMENT)
+            x=x.ctypes.data, y=y.ctypes.data, added=self.codes[op.added].ctypes.data if op.added is not None else 0,
+            samples=self.n, height=height, width=width, channels=channels, rows=rows, columns=columns,
+            taps_y=taps[0], taps_x=taps[1], stride_y=stride[0], stride_x=stride[1], top=padding[0], left=padding[1],
+            dilation_y=dilation[0], dilation_x=dilation[1], groups=groups, group_channels=channels // groups,
+            group_outputs=outputs // groups, outputs=outputs, size=size, result_size=y.itemsize, steps=levels.steps,
+            padding=op.padding_code, panels=levels.packed.shape[1], halves=levels.halves,
+            codes=levels.packed.ctypes.data, bits=levels.bits, panel_bytes=levels.packed.shape[2],
+            table=levels.table.ctypes.data, multiplier=levels.multiplier.ctypes.data, offset=levels.offset.ctypes.data,
+            shift=r.shift, low=r.low, high=r.high, added_multiplier=r.added_multiplier, added_shift=r.added_shift,
+            direct=int(direct), coded=int(coded), pitch=pitch, blocks=blocks, parts=parts, scratch=0,
+            scratch_bytes=-(-scratch // ALIGNMENT) * ALIGNMENT)
 
 
 def _split(pixels, panels, groups, pitch, direct):

@@ -1,13 +1,12 @@
-"""From a packed network and the ranges of its activations to its integer program."""
+"""From a packed network and the ranges of its activations to its integer program: the form of each node."""
 import numpy as np
 
 from tinyq.errors import UsageError
 from tinyq.kernels.geometry import conv_geometry
 from tinyq.packed.format import Packed
 from tinyq.packed.graph import Constant
-from tinyq.packed.operations import _slices, conv_options, pool_geometry
+from tinyq.packed.operations import conv_options, pool_geometry, slices
 from tinyq.packed.program import (
-    MOST_SUM,
     Add,
     Clip,
     Dequantise,
@@ -17,18 +16,12 @@ from tinyq.packed.program import (
     Move,
     Product,
     Program,
-    Quant,
     Quantise,
-    Requant,
     Reshape,
 )
+from tinyq.packed.scales import INTEGER_KINDS, quants_of, requant_of, tied_groups
 from tinyq.packed.tensor import BYTES, FLOAT, MOST_BYTE
 
-KINDS = {"int8": (np.uint8, 0, 255), "int16": (np.int16, -32767, 32767)}
-RESULT_STEPS = 1 << 20                  # codes from 0 to the largest calibrated logit
-MOST_RESULT = 1 << 30
-LEAST_SCALE = 2.0**-126
-WIDE_MARGIN = 2                         # of 16-bit codes beyond what the calibration met: there is room
 # What an integer form passes on with the codes it got: one scale for its inputs and its output.
 TYING = ("relu", "max_pool2d", "flatten", "reshape", "concatenate", "getitem", "pad")
 POOLING = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d")
@@ -44,8 +37,7 @@ def lower(packed: Packed, kind: str) -> Program:
 
 class _Lowering:
     def __init__(self, packed, kind):
-        self.packed, self.graph, self.kind = packed, packed.graph, kind
-        self.dtype, self.least, self.most = KINDS[kind]
+        self.packed, self.graph, self.kind = packed, packed.graph, INTEGER_KINDS[kind]
         self.result = len(self.graph.nodes) - 1
         self.integer = self._integer_nodes()
         self.operations, self.forms = [], {(-1, "float")}
@@ -61,7 +53,8 @@ class _Lowering:
             getattr(self, f"_{self._form_of(node)}" if form == "codes" else "_float")(number, node)
             self.forms.add((number, form))
         shapes = {number: self.graph.shape_of(number) for number in range(-1, len(self.graph.nodes))}
-        return Program(self.kind, np.dtype(self.dtype), tuple(self.operations), shapes, self.quants, self.result)
+        return Program(self.kind.name, np.dtype(self.kind.dtype), tuple(self.operations), shapes, self.quants,
+                       self.result)
 
     def _integer_nodes(self):
         """Products of levels or bytes, and what follows a product and has an integer form."""
@@ -85,7 +78,7 @@ class _Lowering:
         if node.operation == "concatenate":
             return values_only and node.params["axis"] == 0
         if node.operation == "getitem":
-            return all(part.step is None or part.step > 0 for part in _slices(node.params))
+            return all(part.step is None or part.step > 0 for part in slices(node.params))
         return node.operation in TYING or node.operation in POOLING
 
     def _unit(self, node):
@@ -98,7 +91,7 @@ class _Lowering:
         units = 2.0 ** np.arange(30, -31, -1)
         fitting = [u for u in units if (tensor.levels / u == np.rint(tensor.levels / u)).all()]
         if not fitting or np.abs(tensor.levels / fitting[0]).max() > MOST_BYTE:
-            raise UsageError(f"activations {self.kind}: the levels of {node.weight.name} are not whole multiples, "
+            raise UsageError(f"activations {self.kind.name}: the levels of {node.weight.name} are not whole multiples, "
                              f"up to {MOST_BYTE}, of a power of two; use float32")
         return float(fitting[0])
 
@@ -111,87 +104,31 @@ class _Lowering:
     def _levels(tensor, unit):
         return (tensor.bare().reshape(tensor.rows, -1) / np.float32(unit)).astype(np.int64)
 
-    # -- scales ---------------------------------------------------------------------------------------------------
-
     def _quants(self):
-        groups = self._tied_groups()
-        ranges = self.packed.ranges[KINDS_RANGE[self.kind]].astype(np.float64)
-        quants = {}
-        for group in groups:
-            low, high = (min(0.0, ranges[[v + 1 for v in group], 0].min()),
-                         max(0.0, ranges[[v + 1 for v in group], 1].max()))
-            most = min((self._most_code(v) for v in group), default=self.most)
-            quant = self._quant(low, high, most)
-            quants |= dict.fromkeys(group, quant)
-        last = self.graph.nodes[self.result]
-        if self.result in self.integer and last.weight and len(last.inputs) == 1:
-            largest = np.abs(ranges[self.result + 1]).max() or 1.0
-            quants[self.result] = Quant(_scale(largest, RESULT_STEPS), 0, -MOST_RESULT, MOST_RESULT)
-        return quants
+        """Of every value that has codes."""
+        nodes = self.graph.nodes
+        ties = [(a, number) for number in sorted(self.integer) if nodes[number].operation in TYING
+                for a in nodes[number].inputs]
+        coded = set(self.integer) | {a for number in self.integer for a in nodes[number].inputs if isinstance(a, int)}
+        last = nodes[self.result]
+        wide = self.result in self.integer and last.weight and len(last.inputs) == 1
+        return quants_of(self.kind, self.packed.ranges, tied_groups(coded, ties), self._readers,
+                         self.result if wide else None)
 
-    def _tied_groups(self):
-        """Lists of values that share one scale, of all that have codes."""
-        coded = set(self.integer) | {a for i in self.integer for a in self.graph.nodes[i].inputs if isinstance(a, int)}
-        leader = {value: value for value in coded}
+    def _readers(self, value):
+        """(name, largest sum of the magnitudes of a row's integer levels) of each integer product of a value."""
+        products = (self.graph.nodes[number] for number in self.integer)
+        return [(node.weight.name, int(self._largest_sums(node).max())) for node in products
+                if node.weight and node.inputs[0] == value]
 
-        def find(value):
-            while leader[value] != value:
-                value = leader[value]
-            return value
-
-        for number in self.integer:
-            if self.graph.nodes[number].operation in TYING:
-                for a in self.graph.nodes[number].inputs:
-                    leader[find(a)] = find(number)
-        groups = {}
-        for value in sorted(coded):
-            groups.setdefault(find(value), []).append(value)
-        return list(groups.values())
-
-    def _most_code(self, value):
-        """The largest code with which no sum of a product that reads the value leaves int32."""
-        most = self.most
-        for number in self.integer:
-            node = self.graph.nodes[number]
-            if node.weight and node.inputs[0] == value:
-                allowed = MOST_SUM // max(1, int(self._largest_sums(node).max()))
-                if self.kind == "int8" and allowed < most:
-                    raise UsageError(f"activations int8: the sums of {node.weight.name} leave int32; use float32")
-                most = min(most, allowed)
-        return most
-
-    def _quant(self, low, high, most):
-        if self.least < 0:                                              # symmetric
-            return Quant(_scale(WIDE_MARGIN * max(-low, high), most), 0, -most, most)
-        scale = _scale(high - low, most)
-        return Quant(scale, int(np.rint(-low / scale)), 0, most)
-
-    def _requant(self, y, factors, shifts, sums, constants=0, relu=False, added=None, share=1.0):
-        """What turns sums into codes of y: value = factor * sum + shift, and the added value times its share.
-
-        factors, shifts (rows,) float64; sums: (rows,) the largest magnitude a sum can have; constants: (rows,) int64
-        what the zero point adds to every sum.
-        """
-        quant = self.quants[y]
-        factors, shifts = (np.asarray(a, np.float64) / quant.scale for a in (factors, shifts))
-        other = self.quants[added] if added is not None else None
-        ratio = share * other.scale / quant.scale if other else 0.0
-        for bits in range(62, 0, -1):
-            multiplier = np.rint(np.ldexp(factors, bits))
-            if np.abs(multiplier).max() > MOST_SUM:
-                continue
-            added_multiplier, added_shift = _split(np.rint(np.ldexp(ratio, bits)))
-            step = added_multiplier << added_shift
-            offset = [int(s) - int(m) * int(c) + (quant.zero << bits) - (step * other.zero if other else 0)
-                      for s, m, c in zip(np.rint(np.ldexp(shifts, bits)), multiplier,
-                                         np.broadcast_to(constants, factors.shape), strict=True)]
-            reach = max(abs(int(m)) * int(s) + abs(o) for m, s, o in
-                        zip(multiplier, np.broadcast_to(sums, factors.shape), offset, strict=True))
-            if reach + step * (max(abs(other.low), abs(other.high)) if other else 0) < 1 << 61:
-                return Requant(multiplier.astype(np.int32), np.array(offset, np.int64), bits,
-                               max(quant.low, quant.zero) if relu else quant.low, quant.high,
-                               added_multiplier, added_shift)
-        raise UsageError(f"activations {self.kind}: the values of node {y} are too far from their scale; use float32")
+    def _requant(self, y, factors, shifts, sums, constants=0, relu=False, added=None):
+        """See requant_of; y, added: values."""
+        try:
+            return requant_of(self.quants[y], factors, shifts, sums, constants, relu,
+                              None if added is None else self.quants[added])
+        except OverflowError as error:
+            raise UsageError(f"activations {self.kind.name}: the values of node {y} are too far from their scale; "
+                             "use float32") from error
 
     # -- the form of each operation -------------------------------------------------------------------------------
 
@@ -268,7 +205,7 @@ class _Lowering:
     def _cut(self, number, node):
         x = node.inputs[0]
         shape = self.graph.shape_of(x)
-        parts = _slices(node.params) + (slice(None),) * (len(shape) - len(node.params["index"]))
+        parts = slices(node.params) + (slice(None),) * (len(shape) - len(node.params["index"]))
         source = tuple(slice(*part.indices(size)) for part, size in zip(parts, shape, strict=True))
         self.operations.append(Move(x, number, source, tuple(map(slice, node.shape)), None))
 
@@ -278,20 +215,3 @@ class _Lowering:
         target = tuple(slice(before, before + size)
                        for (before, _), size in zip(node.params["widths"], shape, strict=True))
         self.operations.append(Move(x, number, tuple(map(slice, shape)), target, self.quants[number].zero))
-
-
-def _scale(width, codes):
-    """A step of width / codes as a float32; 1 where that, or its reciprocal, is no normal float32: all is 0 then."""
-    scale = float(np.float32(width / codes))
-    return scale if scale >= LEAST_SCALE else 1.0
-
-
-def _split(value):
-    """(m, t) with m << t the nearest to a whole number that m, of int32, allows."""
-    value, shift = int(value), 0
-    while abs(value) > MOST_SUM:
-        value, shift = value >> 1, shift + 1
-    return value, shift
-
-
-KINDS_RANGE = {"int16": 0, "int8": 1}

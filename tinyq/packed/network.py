@@ -1,12 +1,15 @@
 """A packed network as a function: loaded, checked against what it must give, run by the best that this machine has."""
 import dataclasses
+import functools
+import importlib
+import math
 import sys
 import threading
 
 import numpy as np
 
 from tinyq.errors import BadInput, UsageError, did_you_mean
-from tinyq.kernels import numba_is_there
+from tinyq.kernels import return_freed_memory
 from tinyq.packed import calibrate, format
 from tinyq.packed.floats import FloatNetwork
 from tinyq.packed.format import KINDS, Packed, golden_input
@@ -19,55 +22,65 @@ class PackedNetwork:
 
     With activations "float32" they have the bits of the trained network's own evaluation, with "int8" or "int16" the
     same bits on every processor and executor. A batch's samples do not influence each other. Calls from several Python
-    threads wait for each other: the buffers are the network's.
+    threads wait for each other: the buffers are the network's. Of the weights it keeps what its kernels read alone.
     """
 
     def __init__(self, packed: Packed, activations: str = "float32"):
-        """Prepare the network; UsageError where it has no such form."""
+        """Prepare the network; UsageError where it has no such form, BadInput where it does not give what it gave."""
         if activations not in KINDS:
             raise UsageError(f"activations {activations}: {did_you_mean(activations, KINDS)}")
-        self.packed, self.activations, self._lock = packed, activations, threading.Lock()
-        self._floats = FloatNetwork(packed)
+        importlib.import_module("tinyq.kernels.isa")        # UsageError for a TINYQ_ISA that does not exist
+        self.graph, self.meta, self.activations = packed.graph, packed.meta, activations
+        self._lock = threading.Lock()
+        program = None if activations == "float32" else lower(packed, activations)
+        self._floats = FloatNetwork(packed, program.floats if program else None)
         self.executor, self._run = "float32", self._floats
-        if activations != "float32":
-            self._program = lower(packed, activations)
-            self.executor, self._run = _integer_executor(self._program, self._floats.node)
-        self._check_golden()
+        if program:
+            self.executor, self._run = _integer_executor(program, self._floats.node)
+        right = self._gives(packed.golden)
+        if not right and self.executor not in ("float32", "plain"):
+            _say(f"the {self.executor} kernels give wrong sums on this machine; NumPy computes instead, slower")
+            self.executor, self._run = "plain", PlainNetwork(program, self._floats.node)
+            right = self._gives(packed.golden)
+        if not right:
+            raise BadInput("the network does not give the outputs stored with it; the file is of another version")
 
     @classmethod
-    def load(cls, path, activations: str = "float32", calibration=None) -> "PackedNetwork":
-        """The network in a file; BadInput where it is damaged or does not give what it gave when it was packed.
-
-        calibration: batches to calibrate with in place of what the file says.
-        """
+    def load(cls, path, activations: str = "float32") -> "PackedNetwork":
+        """The network in a file; BadInput where it is damaged or does not give what it gave when it was packed."""
         packed = format.read(path)
-        if calibration is not None:
-            packed = calibrated(packed, calibration)
         try:
-            return cls(packed, activations)
+            network = cls(packed, activations)
         except BadInput as error:
             raise BadInput(f"{path}: {error}") from error
+        del packed
+        return_freed_memory()
+        return network
 
     def __call__(self, x):
         """The logits of a batch."""
         x = np.asarray(x, np.float32)
-        if x.shape[1:] != self.packed.graph.input_shape:
-            raise UsageError(f"a batch of {x.shape[1:]}, but the network takes {self.packed.graph.input_shape}")
+        if x.shape[1:] != self.graph.input_shape:
+            raise UsageError(f"a batch of {x.shape[1:]}, but the network takes {self.graph.input_shape}")
         if not len(x):
-            return np.empty((0, *self.packed.graph.nodes[-1].shape), np.float32)
+            return np.empty((0, *self.graph.nodes[-1].shape), np.float32)
         with self._lock:
             return self._run(x)
 
-    def _check_golden(self):
-        """Compare with the outputs in the file; kernels that compute something else are not used again."""
-        expected = self.packed.golden.get(self.activations)
-        if expected is None or np.array_equal(self(golden_input(self.packed.graph)), expected):
-            return
-        if isinstance(self._run, PlainNetwork | FloatNetwork):
-            raise BadInput("the network does not give the outputs stored with it; the file is of another version")
-        _say(f"the {self.executor} kernels give wrong sums on this machine; NumPy computes instead, slower")
-        self.executor, self._run = "plain", PlainNetwork(self._program, self._floats.node)
-        self._check_golden()
+    @property
+    def resident_bytes(self) -> int:
+        """Of all weights, affines and constants as they are kept between calls."""
+        return self._floats.resident_bytes + (0 if self._run is self._floats else self._run.resident_bytes)
+
+    @property
+    def float_bytes(self) -> int:
+        """Of the products' weights alone, were they float32."""
+        return 4 * sum(math.prod(node.weight.shape) for node in self.graph.products())
+
+    def _gives(self, golden):
+        """Whether the outputs are those in the file, as far as it has any."""
+        expected = golden.get(self.activations)
+        return expected is None or np.array_equal(self(golden_input(self.graph)), expected)
 
 
 def calibrated(packed: Packed, batches) -> Packed:
@@ -89,17 +102,20 @@ def with_golden(packed: Packed) -> Packed:
 
 def _integer_executor(program, evaluate_node):
     """(name, network) of the fastest executor there is."""
-    if not numba_is_there():
-        return "plain", PlainNetwork(program, evaluate_node)
-    from tinyq.kernels.isa import ISA, NOTE
+    from tinyq.kernels.isa import ISA, NOTE, PLAIN
 
     if NOTE:
-        _say(NOTE)
+        _say_once(NOTE)
     if ISA is None:
-        return "plain", PlainNetwork(program, evaluate_node)
+        return PLAIN, PlainNetwork(program, evaluate_node)
     from tinyq.packed.fast import FastNetwork
 
     return ISA.name, FastNetwork(program, evaluate_node)
+
+
+@functools.cache
+def _say_once(text):
+    _say(text)
 
 
 def _say(text):

@@ -137,12 +137,13 @@ def _getitem_json(params, shape):
     return {"index": [[part.start, part.stop, part.step] for part in index[1:]]}
 
 
-def _slices(json):
+def slices(json) -> tuple[slice, ...]:
+    """Of a getitem, of a sample's first axes."""
     return tuple(slice(*(None if end is None else index(end) for end in part)) for part in json["index"])
 
 
 def _indexed(shapes, json):
-    parts = _slices(json)
+    parts = slices(json)
     if len(parts) > len(shapes[0]):
         raise ValueError(f"{len(parts)} slices of {shapes[0]}")
     sizes = [len(range(*part.indices(size))) for part, size in zip(parts, shapes[0], strict=False)]
@@ -192,7 +193,7 @@ OPERATIONS = {
     "reshape": Operation(_reshape_json, lambda json: {"shape": (-1, *json["shape"])}, _reshaped),
     "concatenate": Operation(_concatenate_json, lambda json: {"axis": json["axis"] + 1}, _concatenated,
                              inputs=None),
-    "getitem": Operation(_getitem_json, lambda json: {"index": (slice(None), *_slices(json))}, _indexed),
+    "getitem": Operation(_getitem_json, lambda json: {"index": (slice(None), *slices(json))}, _indexed),
     "pad": Operation(_pad_json, lambda json: {"widths": ((0, 0), *map(tuple, json["widths"]))}, _padded),
 }
 

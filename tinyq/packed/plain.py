@@ -28,14 +28,22 @@ class PlainNetwork:
 
     def __init__(self, program: Program, evaluate_node):
         """evaluate_node(number, floats): the output of a node that stays float, of those it reads."""
-        self.program, self.evaluate_node = program, evaluate_node
-        self._weights = {op.y: _weights(op, program) for op in program.operations if isinstance(op, Product)}
+        products = [op for op in program.operations if isinstance(op, Product)]
+        self._weights = {op.y: _weights(op, program) for op in products}
+        self._requants = {op.y: op.requant for op in products}
+        self.program, self.evaluate_node = program.without_weights(), evaluate_node
 
     def __call__(self, x):
         """The logits (n, classes), float32."""
         codes, floats = self._run(x, self.program.operations)
         result = self.program.result
         return floats[result] if result in floats else dequantise(codes[result], self.program.quants[result])
+
+    @property
+    def resident_bytes(self) -> int:
+        """Of the weights, which NumPy multiplies as floats, and of the numbers of each row."""
+        return sum(w.nbytes for w in self._weights.values()) + sum(
+            r.multiplier.nbytes + r.offset.nbytes for r in self._requants.values())
 
     def codes(self, x, operations=None):
         """{value: codes (n, ...)} of what has codes; operations: the first of the program's, by default all."""
@@ -58,12 +66,10 @@ class PlainNetwork:
 
     def _product(self, op: Product, codes, floats):
         x = codes[op.x].astype(self._weights[op.y].dtype)
-        n = len(x)
         sums = (_convolved(x, self._weights[op.y], op) if op.geometry else x @ self._weights[op.y].T).astype(np.int64)
         added = None if op.added is None else codes[op.added]
-        y = requantise(sums, op.requant, (1, -1, *[1] * (sums.ndim - 2)), added)
+        y = requantise(sums, self._requants[op.y], (1, -1, *[1] * (sums.ndim - 2)), added)
         codes[op.y] = y.astype(np.int32 if self.program.is_wide(op.y) else self.program.dtype)
-        assert len(y) == n
 
     def _maxpool(self, op: MaxPool, codes, floats):
         codes[op.y] = _windowed(codes[op.x], op.windows, np.max).astype(self.program.dtype)

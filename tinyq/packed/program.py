@@ -7,7 +7,7 @@ is stored is
 
 in int64, rounding half to even (`rounded`). Zeros around an image are the code `zero`, which the offsets account for.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,10 +35,13 @@ class Quant:
 
 @dataclass(frozen=True)
 class Requant:
-    """The affine behind sums; see the module. multiplier int32, offset int64: one for each row or window."""
+    """The affine behind sums; see the module. multiplier int32, offset int64: one for each row or window.
 
-    multiplier: np.ndarray
-    offset: np.ndarray
+    None where an executor keeps them in a form of its own.
+    """
+
+    multiplier: np.ndarray | None
+    offset: np.ndarray | None
     shift: int
     low: int                    # of the codes: with a ReLU the code of 0
     high: int
@@ -48,12 +51,15 @@ class Requant:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """Values are named by their nodes' numbers, the input is -1. geometry: of one sample; None for a linear layer."""
+    """Values are named by their nodes' numbers, the input is -1. geometry: of one sample; None for a linear layer.
+
+    tensor: None where an executor keeps the weights in a form of its own.
+    """
 
     x: int
     y: int
     added: int | None
-    tensor: Tensor
+    tensor: Tensor | None
     unit: float                 # what the levels are multiples of; 1 for "i8"
     geometry: ConvGeometry | None
     padding_code: int
@@ -162,3 +168,14 @@ class Program:
         """Whether its codes are int32: those of a last product that adds nothing."""
         return value == self.result and any(
             isinstance(op, Product) and op.y == value and op.added is None for op in self.operations)
+
+    @property
+    def floats(self) -> tuple[int, ...]:
+        """The nodes that are computed in float32."""
+        return tuple(op.y for op in self.operations if isinstance(op, Float))
+
+    def without_weights(self) -> "Program":
+        """The same with products that have neither tensors nor the numbers of each row."""
+        return replace(self, operations=tuple(
+            replace(op, tensor=None, requant=replace(op.requant, multiplier=None, offset=None))
+            if isinstance(op, Product) else op for op in self.operations))

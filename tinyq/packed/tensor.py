@@ -77,10 +77,14 @@ def from_floats(w, affine) -> Tensor:
 
 
 def from_floats_in_bytes(w, affine) -> Tensor:
-    """Weights as the nearest of 255 evenly spaced values a filter, the largest one's magnitude the outermost."""
+    """Weights as the nearest of 255 evenly spaced values a filter, the largest one's magnitude the outermost.
+
+    Of a filter whose weights are all too small for that the step is the least there is: it then holds them exactly.
+    """
     rows = w.reshape(len(w), -1).astype(np.float64)
     largest = np.abs(rows).max(axis=1)
-    scale = np.where(largest > 0, largest / MOST_BYTE, 1).astype(np.float32)
+    least = np.finfo(np.float32).smallest_subnormal
+    scale = np.where(largest > 0, np.maximum((largest / MOST_BYTE).astype(np.float32), least), np.float32(1))
     data = np.rint(rows / scale.astype(np.float64)[:, None]).clip(-MOST_BYTE, MOST_BYTE).astype(np.int8)
     wide = affine.astype(np.float64)
     affine = np.stack([wide[0] * scale, wide[1]]).astype(np.float32)

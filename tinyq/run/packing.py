@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.packed import format
 from tinyq.packed.format import Packed
 from tinyq.packed.network import calibrated, with_golden
 from tinyq.packed.pack import pack
@@ -34,8 +33,3 @@ def sizes(packed: Packed, path) -> dict:
             "bytes_float": sum(a.nbytes for a in packed.payload().values() if a.dtype == np.float32),
             "bytes_payload": payload, "bytes_file": path.stat().st_size,
             "bytes_network_as_float": 4 * sum(t.rows * t.k for t in packed.tensors.values())}
-
-
-def payload_of(path) -> int:
-    """Bytes of all datasets of a packed file, as it was read again."""
-    return sum(array.nbytes for array in format.read(path).payload().values())

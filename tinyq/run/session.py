@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tinyq import data
-from tinyq.errors import BadInput, CannotCreate, InputOutputError, UsageError
+from tinyq.errors import BadInput, CannotCreate, InputOutputError, TinyqError, UsageError
 from tinyq.files import weights as weight_files
 from tinyq.files.atomic import make_folder, make_numbered_folder, remove, temporaries, write_text
 from tinyq.files.journal import Journal, read_records
@@ -178,14 +178,19 @@ def _finish(job, folder, position, heed, observer) -> dict:
 
 
 def _pack(job, folder, weights):
-    """Write the packed network beside the other; returns its bytes, None where none is made: of a float network."""
+    """Write the packed network beside the other; returns its bytes, None where none is made: of a float network.
+
+    Nor is one made where that fails: the run has its result all the same, and an older one does not stay beside it.
+    """
     if not weights.levels:
         return None
     attributes = {**weights.attributes, "weights_sha256": weight_files.weights_sha256(weights.state)}
     try:
-        packed = pack_model(job.model, attributes, calibration_batches(job.bundle))
-    except UsageError as error:
-        print(f"tinyq: no {PACKED_FILE}: {error}", flush=True)
+        packed_files.write(folder / PACKED_FILE, pack_model(job.model, attributes, calibration_batches(job.bundle)))
+        return (folder / PACKED_FILE).stat().st_size
+    except (TinyqError, MemoryError) as error:
+        reason = "out of memory" if isinstance(error, MemoryError) else error
+        print(f"tinyq: no {PACKED_FILE}: {reason}; python -m tinyq.pack {folder} OUT.tq.h5 makes one", flush=True)
+        with suppress(InputOutputError):
+            remove(folder / PACKED_FILE)
         return None
-    packed_files.write(folder / PACKED_FILE, packed)
-    return (folder / PACKED_FILE).stat().st_size
