@@ -255,6 +255,27 @@ def test_a_bad_image_fails_or_is_skipped(capsys, tmp_path, data, says):
     assert main(f"{line}2 --imagefolder.bad-image skip".split()) == 0
 
 
+def a_link_to_nowhere(path):
+    path.symlink_to(path.parent / "nowhere")
+
+
+@pytest.mark.parametrize("put, says", [(a_link_to_nowhere, "No such file"), (os.mkfifo, "is no plain file"),
+                                       (os.mkdir, "is no plain file")])
+def test_an_image_that_is_no_file(capsys, tmp_path, put, says):
+    line = pictures(tmp_path / "d")
+    (tmp_path / "d" / "train" / "a" / "4.png").unlink()
+    put(tmp_path / "d" / "train" / "a" / "4.png")
+    said = ends(capsys, line, 65)
+    assert says in said and "train/a/4.png" in said and "--imagefolder.bad-image skip" in said
+    assert main(f"{line}2 --imagefolder.bad-image skip".split()) == 0
+
+
+def test_a_list_of_classes_that_never_ends(capsys, tmp_path):
+    line = pictures(tmp_path / "d")
+    os.mkfifo(tmp_path / "classes")
+    assert "classes: is no plain file" in ends(capsys, f"{line} --imagefolder.classes {tmp_path}/classes", 65)
+
+
 def test_an_empty_class_and_a_name_that_is_hard_to_print(capsys, tmp_path):
     line = pictures(tmp_path / "d")
     os.mkdir(os.fsencode(tmp_path / "d" / "train") + b"/\x1b[2J\xff\n")

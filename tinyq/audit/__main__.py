@@ -1,6 +1,7 @@
 """`python -m tinyq.audit`: a run held against its ledger."""
 import argparse
 import sys
+from pathlib import Path
 
 from tinyq.errors import AuditMismatch, UsageError, did_you_mean, exit_code_of
 from tinyq.run.flags import Parser
@@ -130,7 +131,7 @@ def _report(argv):
     found = report_of(_source(arguments), arguments.points, arguments.checks)
     text = page(found)
     write_text(arguments.output, text)
-    print(f"written: {arguments.output}, {len(text.encode()) / 1024:,.0f} KiB")
+    print(f"written: {arguments.output}, {Path(arguments.output).stat().st_size / 1024:,.0f} KiB")
     for verdict in found.verdicts:
         print(f"{verdict.what}: {'holds' if verdict.holds else 'FAILS'}: {verdict.found}")
     failed = [verdict for verdict in found.verdicts if not verdict.holds]

@@ -22,7 +22,7 @@ from tinyq.run.measure import measure
 from tinyq.run.observer import Observer
 from tinyq.run.packing import pack_model
 from tinyq.run.plan import splits
-from tinyq.run.progress import Progress
+from tinyq.run.progress import Progress, say
 from tinyq.run.resolve import Resolved, read_toml, resolve, to_toml
 from tinyq.run.signals import Stopped, stop_request
 from tinyq.run.splits import calibration_batches
@@ -34,12 +34,13 @@ RESUMABLE = ("max_steps", "threads", "workers", "print_freq", "checkpoint_minute
 def start(resolved: Resolved, observer: Observer | None = None) -> tuple[dict, Path]:
     """Train from the beginning, watched by an observer if there is one; returns (result, run folder)."""
     resolved = anchored(resolved)
+    settings = to_toml(resolved)
     job = build(resolved.config)                        # first, so that a mistake leaves no folder behind
     folder = _new_folder(resolved.config)
     with locked(folder):
         if (folder / RESULT_FILE).exists() or checkpoint.any_in(folder / "checkpoints"):
             raise CannotCreate(f"{folder}: holds a run already; go on with --resume {folder} or choose another folder")
-        write_text(folder / CONFIG_FILE, to_toml(resolved))
+        write_text(folder / CONFIG_FILE, settings)
         return _carry_out(job, folder, Position(made_with=_made_with(job)), None, observer), folder
 
 
@@ -64,7 +65,7 @@ def resume(folder, changes: dict, observer_for=None) -> tuple[dict, Path]:
         else:
             position, states, complaints = Position(made_with=_made_with(job)), None, []
         for complaint in complaints:
-            print(f"tinyq: {complaint}; an older checkpoint is used", flush=True)
+            say(f"tinyq: {complaint}; an older checkpoint is used")
         observer = observer_for(job.config) if observer_for else None
         return _carry_out(job, folder, position, states, observer), folder
 
@@ -183,7 +184,7 @@ def _pack(job, folder, weights):
     try:
         packed = pack_model(job.model, attributes, calibration_batches(job.bundle))
     except UsageError as error:
-        print(f"tinyq: no {PACKED_FILE}: {error}", flush=True)
+        say(f"tinyq: no {PACKED_FILE}: {error}")
         return None
     packed_files.write(folder / PACKED_FILE, packed)
     return (folder / PACKED_FILE).stat().st_size
