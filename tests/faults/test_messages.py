@@ -29,7 +29,7 @@ def ends(capsys, line, code):
     """The one line on stderr of a command that ends with this code."""
     capsys.readouterr()
     assert main(line.split() if isinstance(line, str) else line) == code
-    err = capsys.readouterr().err
+    err = capsys.readouterr().err.removeprefix("tinyq: compiling kernels for this CPU (once; later runs load them)\n")
     assert err.startswith("tinyq: ") and err.count("\n") == 1 and "Traceback" not in err and "internal" not in err
     return err
 
@@ -88,10 +88,13 @@ def test_two_runs_in_one_folder(capsys, run):
         for line in (f"train --resume {run}", f"train {IRIS} --output {run}"):
             assert "another run is working in this folder; wait for it or choose another" in ends(capsys, line, 75)
         assert operations.below(run) == before
+        assert main(f"audit verify {run}".split()) == 0         # whole, although the run might go on
+        (run / "checkpoints" / "step-000000001.h5").unlink()    # as a run does that is saving the next one
+        assert "a run is working in this folder" in ends(capsys, f"audit verify {run}", 75)
     finally:
         holder.kill()
         holder.communicate()
-    assert main(f"train --resume {run} --max-steps 2".split()) == 0
+    assert "is recorded, but not here" in ends(capsys, f"audit verify {run}", 76)
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
@@ -120,6 +123,26 @@ def test_memory_that_is_not_there(capsys, monkeypatch):
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "out of memory; try a smaller --batch-size" in err and "--dry-run" in err
     assert exit_code_of(exhausted, ["--debug"]) == 70 and "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit, size, code, says", [
+    ("NOFILE", 12, 0, ""), ("FSIZE", 3000, 74, "; then go on with: python -m tinyq.train --resume")])
+def test_a_process_that_may_open_few_files_or_small_ones(tmp_path, limit, size, code, says):
+    script = ("import resource, sys\nfrom tinyq.__main__ import main\n"
+              f"resource.setrlimit(resource.RLIMIT_{limit}, ({size}, {size}))\nsys.exit(main(sys.argv[1:]))")
+    process = subprocess.run([sys.executable, "-c", script, *f"train {IRIS} --output {tmp_path}/r".split()],
+                             capture_output=True, text=True)
+    lines = [line for line in process.stderr.splitlines() if "compiling kernels" not in line]
+    assert process.returncode == code and len(lines) == bool(says), process.stderr
+    assert not says or lines[0].startswith("tinyq: ") and says in lines[0]
+
+
+def test_numbers_beyond_reason(capsys, tmp_path):
+    said = ends(capsys, f"train {IRIS} --output {tmp_path}/t --threads 100000", 2)
+    assert "--threads 100000: must be at most 4096" in said
+    for flags in ("--lr 1e38 --opt adam", "--lr 1e308", "--lr 1e30 --weight-decay 1e30"):
+        said = ends(capsys, f"train {IRIS} {flags} --output {tmp_path}/{len(flags)}", 70)
+        assert "try a lower --lr" in said
 
 
 def test_a_run_within_too_little_memory(tmp_path):

@@ -3,7 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tinyq.errors import AuditMismatch, UsageError, did_you_mean, exit_code_of
+from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean, exit_code_of
 from tinyq.run.flags import Parser
 
 EXAMPLES = """examples:
@@ -36,8 +36,15 @@ def main(argv: list[str] | None = None) -> int:
 def _verify(argv):
     arguments = _parser("verify").parse_known_and_refuse_others(argv)
     from tinyq.audit.verify import verify
+    from tinyq.files.lock import is_locked
 
-    print("\n".join(verify(arguments.run)))
+    try:
+        found = verify(arguments.run)
+    except (AuditMismatch, BadInput) as error:
+        if is_locked(arguments.run):
+            raise Busy(f"{arguments.run}: a run is working in this folder; verify it when it has stopped") from error
+        raise
+    print("\n".join(found))
     print("verified: the run folder is what its ledger says")
 
 
