@@ -202,7 +202,8 @@ def states(owner, change):
 
 @pytest.mark.parametrize("change", [
     positions(phase=7), positions(phase=-1), positions(steps="3"), positions(epoch=1.5), positions(records=1 << 60),
-    positions(seconds="x"), positions(made_with=[]), positions(test_accuracy_float=[1]), positions(made_with={"lr": 3}),
+    positions(seconds="x"), positions(made_with=[]), positions(skipped=3), positions(skipped={"train": "x"}),
+    positions(skipped={"train": [-1]}), positions(test_accuracy_float=[1]), positions(made_with={"lr": 3}),
     states("model", dict.clear), states("model", lambda s: s.update(extra=np.ones(3))),
     states("model", lambda s: s.update({name: np.ones(3, np.float32) for name in s})),
     states("model", lambda s: s.update({name: value.astype(np.float64) for name, value in s.items()})),
@@ -210,7 +211,7 @@ def states(owner, change):
     states("optimizer", lambda s: s.update(dict.fromkeys(s, np.zeros(2)))),
     states("method", dict.clear), states("method", lambda s: s.update(dict.fromkeys(s, np.zeros(2)))),
     states("schedule", lambda s: s.update(dict.fromkeys(s, np.zeros(2)))), states("schedule", dict.clear)],
-    ids=range(20))
+    ids=range(23))
 @pytest.mark.parametrize("method", ["backprop", "cbp"])
 def test_a_checkpoint_whose_seal_fits_and_whose_contents_do_not(capsys, tmp_path, method, change):
     line = IRIS.replace("mlp:8", "mlp:8,8").replace("backprop", method)

@@ -169,6 +169,7 @@ class Loop:
         require_finite(self.job.model.state_dict())
         self.journal.sync()                     # a power cut must not leave fewer records than the checkpoint counts
         self.position.records, self.position.ledger_head = self.journal.records, self.observer.head
+        self.position.skipped = self.job.bundle.skipped_samples()
         path = checkpoint.save(self.folder / "checkpoints", self.position, self._states(phase))
         self.observer.saved(path, self.position)
 

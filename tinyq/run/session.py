@@ -62,6 +62,7 @@ def resume(folder, changes: dict, observer_for=None) -> tuple[dict, Path]:
             _refuse_another_run(folder, position.made_with, _made_with(job))
             if position.phase >= len(job.phases):
                 raise BadInput(f"{folder}: its checkpoint is of a phase that the run does not have; start a new run")
+            job.bundle.recall_skipped(position.skipped)
         else:
             position, states, complaints = Position(made_with=_made_with(job)), None, []
         for complaint in complaints:
