@@ -111,4 +111,4 @@ def test_a_reader_that_has_seen_enough(tmp_path):
                f"--epochs 300 -j 0 --output {tmp_path}/r")
     process = subprocess.run(["bash", "-c", f"set -o pipefail; {command} | head -1"], capture_output=True, text=True)
     assert process.returncode == 141 and process.stderr == ""
-    assert process.stdout.count("\n") == 1 and main(f"train --resume {tmp_path}/r --max-steps 3000".split()) == 0
+    assert process.stdout.count("\n") == 1 and main(f"train --resume {tmp_path}/r --max-steps 3".split()) == 0
