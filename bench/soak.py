@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tinyq.files.atomic import write_text
@@ -22,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 FAULTS, RESULTS = HERE.parent / "tests" / "faults", HERE / "soak.json"
 METHODS = ("backprop", "cbp", "rpr", "conntra")
 ALL = 1_000_000                         # of the points there are
+SECONDS_A_SAMPLE = 5                    # of memory and open files
 
 # name: (script, its arguments before the number of cases, cases altogether, cases a chunk)
 TASKS = {
@@ -73,26 +75,40 @@ def summary(name, chunks):
 
 
 def endurance(minutes, flags, results):
-    """Train for so long; resident memory and open files in each tenth of the time, the second against the last."""
+    """Train for so long; resident memory and open files in each tenth of the time, the second against the last.
+
+    Returns whether they stayed the same and the run stopped when asked to. What the run says on stderr is shown.
+    """
     run = subprocess.Popen([sys.executable, "-m", "tinyq.train", *flags], stdout=subprocess.DEVNULL)
     samples, until = [], time.monotonic() + 60 * minutes
     try:
-        while time.monotonic() < until and run.poll() is None:
-            time.sleep(5)
+        while run.poll() is None and time.monotonic() < until:
             samples.append((_resident(run.pid), len(os.listdir(f"/proc/{run.pid}/fd"))))
+            with suppress(subprocess.TimeoutExpired):
+                run.wait(SECONDS_A_SAMPLE)
+        early = run.poll() is not None
     finally:
         run.terminate()
         code = run.wait()
-    tenth = max(1, len(samples) // 10)
-    tenths = [samples[i * tenth:(i + 1) * tenth] for i in range(10)]
-    figures = {name: [round(statistics.median(s[i] for s in part), 1) for part in tenths if part]
-               for i, name in enumerate(("resident MiB", "open files"))}
-    resident = figures["resident MiB"]
-    found = {"minutes": round(len(samples) * 5 / 60, 1), "exit": code, "command": " ".join(flags), **figures,
-             "drift %": round(100 * (resident[-1] / resident[1] - 1), 2)}
+    if early or len(samples) < 20:
+        print(f"soak.py: the training ended with exit code {code} after {len(samples)} samples of memory, before the "
+              f"{minutes:g} minutes were over; " + ("give it more --epochs" if code == 0 else "its message is above"),
+              file=sys.stderr)
+        return False
+    found = _drift(samples) | {"exit": code, "command": " ".join(Path(f).name if "/" in f else f for f in flags)}
     write_text(results.with_name("endurance.json"), json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))
-    return code == 143 and abs(found["drift %"]) < 2 and len(set(figures["open files"][1:])) == 1
+    return code == 143 and abs(found["drift %"]) < 2 and len(set(found["open files"][1:])) == 1
+
+
+def _drift(samples):
+    """Figures of (resident MiB, open files), a sample every SECONDS_A_SAMPLE: medians of each tenth of the time."""
+    tenth = len(samples) // 10
+    tenths = [samples[i * tenth:(i + 1) * tenth] for i in range(10)]
+    resident, files = ([round(statistics.median(s[i] for s in part), 1) for part in tenths] for i in (0, 1))
+    return {"minutes": round(len(samples) * SECONDS_A_SAMPLE / 60, 1), "machine": platform.machine(),
+            "python": platform.python_version(), "resident MiB": resident, "open files": files,
+            "drift %": round(100 * (resident[-1] / resident[1] - 1), 2)}
 
 
 def _resident(pid):

@@ -25,7 +25,19 @@ class DataBundle:
     @property
     def skipped(self) -> dict[str, int]:
         """How many samples of each split were found unreadable so far, and left out."""
-        return {split: len(getattr(self, split).skipped) for split in self.read["splits"]}
+        return {split: len(indices) for split, indices in self.skipped_samples().items()}
+
+    def skipped_samples(self) -> dict[str, list[int]]:
+        """Their indices, of each split, in ascending order."""
+        return {split: sorted(getattr(self, split).skipped) for split in self.read["splits"]}
+
+    def recall_skipped(self, samples: dict[str, list[int]]) -> None:
+        """Count these too, which an earlier part of the run has found; indices that there are not are passed over."""
+        for split, indices in samples.items():
+            dataset = getattr(self, split) if split in self.read["splits"] else ()
+            for index in indices:
+                if index < len(dataset):
+                    dataset.skipped.setdefault(index, "unreadable when the run began")
 
     @property
     def manifest(self) -> dict:

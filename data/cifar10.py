@@ -11,6 +11,7 @@ from tinyq.data.roots import folder_with
 from tinyq.data.splits import check_labels, classes_in_turn, hold_out_last
 from tinyq.data.tree import labelled_images, open_tree
 from tinyq.errors import BadInput
+from tinyq.files.read import read_file
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)      # of the 50,000 training images
@@ -63,10 +64,9 @@ def _read_binary(where):
 
 def _file(path):
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{str(path)!r}: cannot be read ({error.strerror}); "
-                       "fetch it: python -m tinyq.data fetch cifar10") from error
+        return read_file(path, 2 * IMAGES_A_FILE * RECORD)
+    except BadInput as error:
+        raise BadInput(f"{error}; fetch it: python -m tinyq.data fetch cifar10") from error
 
 
 def _records(contents, names, where):

@@ -118,7 +118,15 @@ class ImageFiles:
 
     def digest(self):
         """Over names, sizes and labels: reading every photograph would take longer than many a run."""
-        return digest_of_listing(self.names, map(self.tree.size, self.names), self.labels.tolist())
+        return digest_of_listing(self.names, map(self._size, self.names), self.labels.tolist())
+
+    def _size(self, name):
+        try:
+            return self.tree.size(name)
+        except BadInput:
+            if not self.skip_bad:
+                raise
+            return -1
 
     def _view_of(self, index, draws):
         name = self.names[index]

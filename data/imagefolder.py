@@ -1,6 +1,4 @@
 """Photographs in class folders, ImageNet's layout: train/<class>/*.jpg and val/<class>/*.jpg (or test/), or a .zip."""
-from pathlib import Path
-
 import numpy as np
 
 from tinyq.data.bundle import make_bundle
@@ -10,7 +8,9 @@ from tinyq.data.splits import classes_in_turn, hold_out_last
 from tinyq.data.tree import labelled_images, open_tree
 from tinyq.data.views import CentreView, RandomCropView, RandomResizedView
 from tinyq.errors import BadInput, UsageError, did_you_mean
+from tinyq.files.read import read_file
 
+LONGEST_LIST = 1 << 24                  # bytes of a file of class names
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)        # of ImageNet's training images, as in every recipe
 RANDOM_VIEWS = {
     "resized": lambda size, resize, flip, jitter: RandomResizedView(size, flip=flip, jitter=jitter),
@@ -76,8 +76,9 @@ def _validated(train, own, validation, what):
 def class_list(path):
     """The first word of each line of a file of class names; BadInput where it cannot be read or repeats one."""
     try:
-        names = [line.split()[0] for line in Path(path).read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        names = [line.split()[0] for line in read_file(path, LONGEST_LIST).decode().splitlines()
+                 if line.strip()]
+    except UnicodeDecodeError as error:
         raise BadInput(f"{str(path)!r}: cannot be read as a list of classes ({error})") from error
     if not names or len(set(names)) != len(names):
         raise BadInput(f"{str(path)!r}: must name at least one class, and each of them once")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.data.images import BYTE_LIMIT
+from tinyq.data.images import BYTE_LIMIT, SKIP
 from tinyq.errors import BadInput
+from tinyq.files.read import read_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -29,18 +30,19 @@ class FolderTree:
         return {name: self._images(f"{split}/{name}") for name in self._folders(split)}
 
     def size(self, name: str) -> int:
-        """Bytes of one file."""
-        return os.stat(self.path / name).st_size
+        """Bytes of one file; BadInput where it is not there, as of a link that leads nowhere."""
+        try:
+            return os.stat(self.path / name).st_size
+        except OSError as error:
+            raise BadInput(f"{str(self.path / name)!r}: cannot be read ({error.strerror}); restore it, remove it, or "
+                           f"{SKIP}") from error
 
     def read(self, name: str) -> bytes:
-        """All bytes of one file."""
+        """All bytes of one file, which is a plain one and not too large."""
         try:
-            with open(self.path / name, "rb") as file:
-                data = file.read(BYTE_LIMIT + 1)
-        except OSError as error:
-            raise BadInput(f"{str(self.path / name)!r}: cannot be read ({error.strerror})") from error
-        _check(len(data) <= BYTE_LIMIT, f"{str(self.path / name)!r}: over {BYTE_LIMIT:,} bytes for an image; remove it")
-        return data
+            return read_file(self.path / name, BYTE_LIMIT)
+        except BadInput as error:
+            raise BadInput(f"{error}; restore it, remove it, or {SKIP}") from error
 
     def _folders(self, below):
         return sorted(entry.name for entry in self._entries(below) if entry.is_dir() and not entry.name.startswith("."))
@@ -119,6 +121,8 @@ def labelled_images(tree, split: str, class_names=None, partial: bool = False):
     _check(classes, f"{where} holds no class folders; images belong in {split}/<class>/")
     empty = [name for name, images in classes.items() if not images]
     _check(not empty, f"{where} has no {', '.join(SUFFIXES)} images for {_listed(empty)}; fill or remove these folders")
+    foreign = [name for name in classes if name != name.encode(errors="ignore").decode()]
+    _check(not foreign, f"{where} has folders whose names are no UTF-8: {_listed(foreign)}; rename these classes")
     unknown, missing = sorted(set(classes) - set(class_names)), sorted(set(class_names) - set(classes))
     _check(not unknown, f"{where} has folders of unknown classes: {_listed(unknown)}; remove them or list all classes")
     _check(partial or not missing, f"{where} lacks the classes {_listed(missing)}; restore them or list all classes")

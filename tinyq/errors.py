@@ -1,5 +1,6 @@
 """What can go wrong, each with the exit code it ends a command with (README, Exit codes)."""
 import difflib
+import errno
 import os
 import sys
 import traceback
@@ -70,16 +71,18 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
     With `--debug` among the arguments the traceback comes before that line.
     """
     debug = "--debug" in argv
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")   # a file's name need not be UTF-8, nor the terminal
     try:
         code = command([a for a in argv if a != "--debug"]) or 0
-        sys.stdout.flush()                      # here, where a closed pipe can still be reported
+        if sys.stdout is not None:              # None: closed before Python began
+            sys.stdout.flush()                  # here, where what fails can still be reported
         return code
     except KeyboardInterrupt:
         print("tinyq: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # What is still buffered would fail again at exit, with Python's own message and code: let it go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 141
     except MemoryError as error:
         if debug:
@@ -90,17 +93,35 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
     except Exception as error:
         if debug:
             traceback.print_exception(error)
-        known = isinstance(error, (TinyqError, OSError))        # an OSError says what and which file by itself
-        text = str(error) if known else f"internal error: {type(error).__name__}: {error}; run again with --debug"
-        print("tinyq: " + _one_line(text), file=sys.stderr)
+        if _is_of_output(error):
+            _forget_output()
+            error = InputOutputError(f"standard output: {error.strerror}; some of what was printed is lost")
+        print("tinyq: " + shown(_text(error)), file=sys.stderr)
         return _exit_code(error)
 
 
-def _one_line(text):
-    """The text without what a file name could do to a terminal, and not longer than anyone reads."""
-    shown = "".join(c if c.isprintable() else " " if c == "\n" else c.encode("unicode_escape").decode()
+def _is_of_output(error):
+    """Whether a print failed, or the last flush: what tinyq writes itself fails with a name."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+    return isinstance(error, OSError) and error.filename is None and error.errno in full
+
+
+def _forget_output():
+    """What is still buffered would fail again at exit, with Python's own message and code: let it go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _text(error):
+    if isinstance(error, (TinyqError, OSError)):            # an OSError says what and which file by itself
+        return str(error)
+    return f"internal error: {type(error).__name__}: {error}; run again with --debug"
+
+
+def shown(text: str) -> str:
+    """The text in one line, without what a name from a file could do to a terminal, not longer than anyone reads."""
+    safe = "".join(c if c.isprintable() else " " if c == "\n" else c.encode("unicode_escape").decode()
                     for c in text[:MOST_SHOWN])
-    return shown + (" ..." if len(text) > MOST_SHOWN else "")
+    return safe + (" ..." if len(text) > MOST_SHOWN else "")
 
 
 def _exit_code(error: Exception) -> int:

@@ -3,7 +3,7 @@ import argparse
 import json
 import sys
 
-from tinyq.errors import UsageError, exit_code_of
+from tinyq.errors import UsageError, exit_code_of, shown
 from tinyq.run.flags import Parser
 
 WORST = 5                               # classes that the text names
@@ -60,7 +60,7 @@ def _text(report, path):
     worst = sorted(report["per_class"].items(), key=lambda item: item[1])[:WORST]
     lines.append("worst        " + ", ".join(f"{name} {share:.2%}" for name, share in worst))
     lines.append(f"loss         {report['loss']:.4f}")
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def _threads(text):

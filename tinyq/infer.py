@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.errors import BadInput, UsageError, exit_code_of
+from tinyq.errors import BadInput, UsageError, exit_code_of, shown
 from tinyq.kernels import numba_is_there
 from tinyq.run.flags import Parser
 
@@ -106,8 +106,8 @@ def _of_images(network, arguments):
 
 def _text(report):
     if "images" in report:
-        return "\n".join(f"{image['image']}: " + ", ".join(
-            f"{c['class']} {c['probability']:.1%}" for c in image["classes"]) for image in report["images"])
+        return "\n".join(shown(f"{image['image']}: " + ", ".join(
+            f"{c['class']} {c['probability']:.1%}" for c in image["classes"])) for image in report["images"])
     return (f"{report['data']}, {report['split']} part, {report['activations']} activations ({report['kernels']}): "
             f"{report['top1']:.2%} of {report['n']:,} right")
 

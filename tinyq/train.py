@@ -18,8 +18,9 @@ def train(argv: list[str]) -> None:
         print(to_toml(resolved), end="")
         return None
     from tinyq.run import plan, session
+    from tinyq.run.progress import say
 
-    print(f"recipe {resolved.config.recipe}: {plan.headline(resolved.config)}", flush=True)
+    say(f"recipe {resolved.config.recipe}: {plan.headline(resolved.config)}")
     if actions.get("dry_run"):
         print(plan.plan(resolved.config))
         return None
@@ -38,11 +39,12 @@ def _resume(folder, settings):
 
 def _report(outcome, folder):
     from tinyq.run import result
+    from tinyq.run.progress import say
 
-    print(result.summary(outcome))
+    say(result.summary(outcome))
     if "ledger_head" in outcome:
-        print(f"ledger head {outcome['ledger_head']} (keep it elsewhere: it stands for every record)")
-    print(f"written to {folder}")
+        say(f"ledger head {outcome['ledger_head']} (keep it elsewhere: it stands for every record)")
+    say(f"written to {folder}")
 
 
 def main(argv: list[str] | None = None) -> int:

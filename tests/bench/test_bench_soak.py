@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tinyq.__main__ import main
+
 SOAK = Path(__file__).resolve().parents[2] / "bench" / "soak.py"
 
 
@@ -35,3 +37,21 @@ def test_it_goes_on_where_it_was_stopped(soak, tmp_path, capsys):
 def test_a_campaign_that_dies_is_a_failure(soak, tmp_path):
     assert not soak(["dies"], tmp_path / "soak.json")
     assert json.loads((tmp_path / "soak.json").read_text())["dies"][0]["failures"][0].startswith("exit 3")
+
+
+def test_a_training_that_ends_at_once_shows_its_own_error(capfd):
+    endurance = runpy.run_path(str(SOAK))["endurance"]
+    assert not endurance(1, ["--model", "nonsense"], Path("soak.json"))
+    said = capfd.readouterr().err
+    assert "tinyq: --model nonsense: unknown" in said and "ended with exit code 2" in said and "Traceback" not in said
+
+
+def test_a_run_that_is_resumed_is_watched_and_stopped(tmp_path, monkeypatch):
+    found = runpy.run_path(str(SOAK))
+    monkeypatch.setitem(found["endurance"].__globals__, "SECONDS_A_SAMPLE", 0.2)
+    assert main(f"train --model mlp:8 --data iris --method backprop --recipe none --epochs 1000000 --threads 1 -j 0 "
+                f"--audit off --max-steps 1 --output {tmp_path}/r".split()) == 0
+    found["endurance"](0.12, ["--resume", f"{tmp_path}/r", "--max-steps", "900000000"], tmp_path / "soak.json")
+    figures = json.loads((tmp_path / "endurance.json").read_text())
+    assert figures["exit"] == 143 and len(figures["resident MiB"]) == len(figures["open files"]) == 10
+    assert figures["resident MiB"][-1] > 20 and figures["command"] == "--resume r --max-steps 900000000"

@@ -1,6 +1,7 @@
 """CIFAR-10 in each of its forms, and archives that are not what they seem."""
 import gzip
 import io
+import os
 import tarfile
 
 import numpy as np
@@ -99,6 +100,14 @@ def test_a_file_of_another_length_is_refused(tmp_path, harm):
     contents["data_batch_3.bin"] = harm(contents["data_batch_3.bin"])
     with pytest.raises(BadInput, match="data_batch_3.bin.* not 61,460; the file is damaged"):
         data.load("cifar10", write_files(tmp_path, contents))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    write_files(tmp_path, records()[0])
+    (tmp_path / "data_batch_2.bin").unlink()
+    os.mkfifo(tmp_path / "data_batch_2.bin")
+    with pytest.raises(BadInput, match="data_batch_2.bin: is no plain file; fetch it"):
+        data.load("cifar10", tmp_path)
 
 
 def test_a_label_out_of_range_is_refused(tmp_path):

@@ -29,7 +29,7 @@ def ends(capsys, line, code):
     """The one line on stderr of a command that ends with this code."""
     capsys.readouterr()
     assert main(line.split() if isinstance(line, str) else line) == code
-    err = capsys.readouterr().err
+    err = capsys.readouterr().err.removeprefix("tinyq: compiling kernels for this CPU (once; later runs load them)\n")
     assert err.startswith("tinyq: ") and err.count("\n") == 1 and "Traceback" not in err and "internal" not in err
     return err
 
@@ -88,10 +88,13 @@ def test_two_runs_in_one_folder(capsys, run):
         for line in (f"train --resume {run}", f"train {IRIS} --output {run}"):
             assert "another run is working in this folder; wait for it or choose another" in ends(capsys, line, 75)
         assert operations.below(run) == before
+        assert main(f"audit verify {run}".split()) == 0         # whole, although the run might go on
+        (run / "checkpoints" / "step-000000001.h5").unlink()    # as a run does that is saving the next one
+        assert "a run is working in this folder" in ends(capsys, f"audit verify {run}", 75)
     finally:
         holder.kill()
         holder.communicate()
-    assert main(f"train --resume {run} --max-steps 2".split()) == 0
+    assert "is recorded, but not here" in ends(capsys, f"audit verify {run}", 76)
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
@@ -120,6 +123,26 @@ def test_memory_that_is_not_there(capsys, monkeypatch):
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "out of memory; try a smaller --batch-size" in err and "--dry-run" in err
     assert exit_code_of(exhausted, ["--debug"]) == 70 and "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit, size, code, says", [
+    ("NOFILE", 12, 0, ""), ("FSIZE", 3000, 74, "; then go on with: python -m tinyq.train --resume")])
+def test_a_process_that_may_open_few_files_or_small_ones(tmp_path, limit, size, code, says):
+    script = ("import resource, sys\nfrom tinyq.__main__ import main\n"
+              f"resource.setrlimit(resource.RLIMIT_{limit}, ({size}, {size}))\nsys.exit(main(sys.argv[1:]))")
+    process = subprocess.run([sys.executable, "-c", script, *f"train {IRIS} --output {tmp_path}/r".split()],
+                             capture_output=True, text=True)
+    lines = [line for line in process.stderr.splitlines() if "compiling kernels" not in line]
+    assert process.returncode == code and len(lines) == bool(says), process.stderr
+    assert not says or lines[0].startswith("tinyq: ") and says in lines[0]
+
+
+def test_numbers_beyond_reason(capsys, tmp_path):
+    said = ends(capsys, f"train {IRIS} --output {tmp_path}/t --threads 100000", 2)
+    assert "--threads 100000: must be at most 4096" in said
+    for flags in ("--lr 1e38 --opt adam", "--lr 1e308", "--lr 1e30 --weight-decay 1e30"):
+        said = ends(capsys, f"train {IRIS} {flags} --output {tmp_path}/{len(flags)}", 70)
+        assert "try a lower --lr" in said
 
 
 def test_a_run_within_too_little_memory(tmp_path):
@@ -179,7 +202,8 @@ def states(owner, change):
 
 @pytest.mark.parametrize("change", [
     positions(phase=7), positions(phase=-1), positions(steps="3"), positions(epoch=1.5), positions(records=1 << 60),
-    positions(seconds="x"), positions(made_with=[]), positions(test_accuracy_float=[1]), positions(made_with={"lr": 3}),
+    positions(seconds="x"), positions(made_with=[]), positions(skipped=3), positions(skipped={"train": "x"}),
+    positions(skipped={"train": [-1]}), positions(test_accuracy_float=[1]), positions(made_with={"lr": 3}),
     states("model", dict.clear), states("model", lambda s: s.update(extra=np.ones(3))),
     states("model", lambda s: s.update({name: np.ones(3, np.float32) for name in s})),
     states("model", lambda s: s.update({name: value.astype(np.float64) for name, value in s.items()})),
@@ -187,7 +211,7 @@ def states(owner, change):
     states("optimizer", lambda s: s.update(dict.fromkeys(s, np.zeros(2)))),
     states("method", dict.clear), states("method", lambda s: s.update(dict.fromkeys(s, np.zeros(2)))),
     states("schedule", lambda s: s.update(dict.fromkeys(s, np.zeros(2)))), states("schedule", dict.clear)],
-    ids=range(20))
+    ids=range(23))
 @pytest.mark.parametrize("method", ["backprop", "cbp"])
 def test_a_checkpoint_whose_seal_fits_and_whose_contents_do_not(capsys, tmp_path, method, change):
     line = IRIS.replace("mlp:8", "mlp:8,8").replace("backprop", method)
@@ -253,6 +277,27 @@ def test_a_bad_image_fails_or_is_skipped(capsys, tmp_path, data, says):
     said = ends(capsys, line, 65)
     assert says in said and "train/a/4.png" in said and "--imagefolder.bad-image skip" in said
     assert main(f"{line}2 --imagefolder.bad-image skip".split()) == 0
+
+
+def a_link_to_nowhere(path):
+    path.symlink_to(path.parent / "nowhere")
+
+
+@pytest.mark.parametrize("put, says", [(a_link_to_nowhere, "No such file"), (os.mkfifo, "is no plain file"),
+                                       (os.mkdir, "is no plain file")])
+def test_an_image_that_is_no_file(capsys, tmp_path, put, says):
+    line = pictures(tmp_path / "d")
+    (tmp_path / "d" / "train" / "a" / "4.png").unlink()
+    put(tmp_path / "d" / "train" / "a" / "4.png")
+    said = ends(capsys, line, 65)
+    assert says in said and "train/a/4.png" in said and "--imagefolder.bad-image skip" in said
+    assert main(f"{line}2 --imagefolder.bad-image skip".split()) == 0
+
+
+def test_a_list_of_classes_that_never_ends(capsys, tmp_path):
+    line = pictures(tmp_path / "d")
+    os.mkfifo(tmp_path / "classes")
+    assert "classes: is no plain file" in ends(capsys, f"{line} --imagefolder.classes {tmp_path}/classes", 65)
 
 
 def test_an_empty_class_and_a_name_that_is_hard_to_print(capsys, tmp_path):

@@ -105,7 +105,8 @@ def pooled(x):
     ("logistic", 4200, (1, 4, 4), "ternary", "rate", 200),                # blocks enough for threads
     ("mlp:20,16", 200, (1, 8, 8), "ternary", "rate", 2000),
     ("mlp:20,16", 100, (1, 8, 8), "shift1", "cross-entropy", 2000),
-    ("lenet", 3, (1, 28, 28), "ternary", "cross-entropy", 2000),
+    ("lenet", 3, (1, 28, 28), "ternary", "cross-entropy", 500),
+    pytest.param("lenet", 3, (1, 28, 28), "ternary", "cross-entropy", 2000, marks=pytest.mark.slow),
     ("lenet", 3, (1, 28, 28), "binary", "rate", 150),
 ])
 def test_it_is_algorithm_2_pick_for_pick_move_for_move(name, n, shape, level_set, error, visits):

@@ -10,7 +10,7 @@ from PIL import Image
 from tinyq import kernels
 from tinyq.errors import BadInput, InputOutputError, TinyqError, UsageError
 from tinyq.files.journal import read_records
-from tinyq.run import loop, session
+from tinyq.run import loop, result, session
 from tinyq.run.folder import PACKED_FILE
 from tinyq.run.resolve import resolve
 from tinyq.run.signals import Stopped
@@ -44,7 +44,17 @@ def test_a_run_whose_batch_was_skipped_goes_on_bit_for_bit(pictures, tmp_path):
     for steps in range(1, 22, 2):
         folder = tmp_path / f"r{steps}"
         train(folder, **pictures, max_steps=steps)
-        assert session.resume(folder, {"max_steps": 99})[0]["weights_sha256"] == whole["weights_sha256"]
+        resumed = session.resume(folder, {"max_steps": 99})[0]
+        assert resumed["weights_sha256"] == whole["weights_sha256"]
+        assert resumed["skipped"] == whole["skipped"] == {"test": 0, "train": 1}
+    assert "unreadable images left out: 1" in result.summary(whole)
+
+
+def test_an_image_skipped_before_is_counted_after_a_resume(pictures, tmp_path):
+    """Also where the rest of the run has no use for it."""
+    pictures["epochs"] = 1
+    train(tmp_path / "r", **pictures, max_steps=11)
+    assert session.resume(tmp_path / "r", {"max_steps": 99})[0]["skipped"] == {"test": 0, "train": 1}
 
 
 def test_a_signal_while_the_epoch_ends_stops_before_the_next(tmp_path, monkeypatch):

@@ -1,8 +1,9 @@
 """`python -m tinyq.audit`: a run held against its ledger."""
 import argparse
 import sys
+from pathlib import Path
 
-from tinyq.errors import AuditMismatch, UsageError, did_you_mean, exit_code_of
+from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean, exit_code_of
 from tinyq.run.flags import Parser
 
 EXAMPLES = """examples:
@@ -35,8 +36,15 @@ def main(argv: list[str] | None = None) -> int:
 def _verify(argv):
     arguments = _parser("verify").parse_known_and_refuse_others(argv)
     from tinyq.audit.verify import verify
+    from tinyq.files.lock import is_locked
 
-    print("\n".join(verify(arguments.run)))
+    try:
+        found = verify(arguments.run)
+    except (AuditMismatch, BadInput) as error:
+        if is_locked(arguments.run):
+            raise Busy(f"{arguments.run}: a run is working in this folder; verify it when it has stopped") from error
+        raise
+    print("\n".join(found))
     print("verified: the run folder is what its ledger says")
 
 
@@ -130,7 +138,7 @@ def _report(argv):
     found = report_of(_source(arguments), arguments.points, arguments.checks)
     text = page(found)
     write_text(arguments.output, text)
-    print(f"written: {arguments.output}, {len(text.encode()) / 1024:,.0f} KiB")
+    print(f"written: {arguments.output}, {Path(arguments.output).stat().st_size / 1024:,.0f} KiB")
     for verdict in found.verdicts:
         print(f"{verdict.what}: {'holds' if verdict.holds else 'FAILS'}: {_in_a_line(verdict)}")
     failed = [verdict for verdict in found.verdicts if not verdict.holds]

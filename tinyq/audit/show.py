@@ -2,6 +2,7 @@
 import json
 from dataclasses import dataclass
 
+from tinyq.errors import shown
 from tinyq.run.table import table
 
 # Columns of the table, and where each is found in a record: the first of these names that is there.
@@ -35,7 +36,8 @@ def as_table(lines) -> str:
             for line in lines]
     used = [i for i in range(len(COLUMNS)) if any(row[i] != "" for row in rows)]
     return table(["head", *(list(COLUMNS)[i] for i in used)],
-                 [[line.head[:SHORT], *(str(row[i]) for i in used)] for line, row in zip(lines, rows, strict=True)])
+                 [[line.head[:SHORT], *(shown(str(row[i])) for i in used)]
+                  for line, row in zip(lines, rows, strict=True)])
 
 
 def as_json(lines) -> str:

@@ -52,8 +52,8 @@ def write_bytes(path, data) -> None:
 
 
 def write_text(path, text: str) -> None:
-    """`write_bytes` for UTF-8 text."""
-    write_bytes(path, text.encode())
+    """`write_bytes` for UTF-8 text; what is none, of a file's name, is escaped."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def remove(path) -> None:

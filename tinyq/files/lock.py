@@ -7,6 +7,21 @@ from pathlib import Path
 from tinyq.errors import Busy, CannotCreate
 
 
+def is_locked(folder) -> bool:
+    """Whether a run is working in this folder; nothing is written."""
+    try:
+        descriptor = os.open(Path(folder) / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextmanager
 def locked(folder):
     """Hold the folder's lock for the length of a with block; Busy (exit 75) when another process has it."""

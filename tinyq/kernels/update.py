@@ -29,7 +29,8 @@ def adam(w, g, mean, square, shares, kept, decay, shrink, root, eps, rate):
 def _run(span, parallel, arrays, *numbers):
     w, g, *memory = arrays
     assert all(a.shape == w.shape and a.flags.c_contiguous for a in (w, *memory)) and g.shape == w.shape
-    numbers = [n if isinstance(n, bool) else np.float32(n) for n in numbers]
+    with np.errstate(over="ignore"):                # of an absurd --lr; the loss that follows says so
+        numbers = [n if isinstance(n, bool) else np.float32(n) for n in numbers]
     run = span if w.size < WORTH_THREADS else parallel
     run(w.reshape(-1), flat(g), *(a.reshape(-1) for a in memory), *numbers)
 

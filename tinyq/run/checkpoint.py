@@ -30,6 +30,7 @@ class Position:
     best_accuracy: float | None = None
     made_with: dict = field(default_factory=dict)       # settings and data that the bits depend on
     ledger_head: str | None = None              # of the ledger, when the checkpoint was taken
+    skipped: dict = field(default_factory=dict)         # {split: indices of the unreadable images left out so far}
 
 
 def save(folder, position: Position, states: dict[str, dict]) -> Path:
@@ -82,7 +83,7 @@ def load(path) -> tuple[Position, dict[str, dict]]:
         raise BadInput(f"{path}: damaged (sha256 differs)")
     try:
         position = _checked(Position(**json.loads(text)))
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"{path}: its position is not one of this version of tinyq ({error})") from error
     states = {"model": {}, "optimizer": {}}
     for name, array in datasets.items():
@@ -97,7 +98,9 @@ def _checked(position):
     measured = (position.seconds, position.test_accuracy_float, position.best_steps, position.best_accuracy)
     fits = (all(type(count) is int and 0 <= count < 1 << 48 for count in counts)
             and all(value is None or type(value) in (int, float) for value in measured)
-            and position.seconds is not None and type(position.made_with) is dict)
+            and position.seconds is not None and type(position.made_with) is dict
+            and all(type(indices) is list and all(type(i) is int and i >= 0 for i in indices)
+                    for indices in position.skipped.values()))
     if not fits:
         raise ValueError("a value is of another kind")
     return position

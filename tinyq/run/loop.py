@@ -171,6 +171,7 @@ class Loop:
         self.journal.sync()                     # a power cut must not leave fewer records than the checkpoint counts
         self.observer.sync()
         self.position.records, self.position.ledger_head = self.journal.records, self.observer.head
+        self.position.skipped = self.job.bundle.skipped_samples()
         folder = self.folder / "checkpoints"
         try:
             path = checkpoint.save(folder, self.position, self._states(phase))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.errors import BadInput, UsageError
+from tinyq.errors import UsageError
+from tinyq.files.read import read_file
 from tinyq.run.attributes import shape_of
 
 LUMA = np.array([299, 587, 114], np.int64)              # of red, green, blue in 1000 parts of grey (ITU-R BT.601)
@@ -22,14 +23,8 @@ def read_image(path: Path, attributes: dict) -> np.ndarray:
     shape, how = shape_of(attributes), json.loads(attributes["preprocessing"])
     if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
         raise UsageError(f"{path}: the network takes {shape}, no images; use --data")
-    try:
-        if path.stat().st_size > BYTE_LIMIT:
-            raise BadInput(f"{path}: larger than the {BYTE_LIMIT:,} bytes that are read of an image")
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
     size = shape[1]
-    pixels = CentreView(size, how.get("resize", size))(Photograph(data, str(path)))
+    pixels = CentreView(size, how.get("resize", size))(Photograph(read_file(path, BYTE_LIMIT), str(path)))
     if shape[0] == 1:
         pixels = ((pixels.astype(np.int64) * LUMA).sum(axis=2, keepdims=True) // 1000).astype(np.uint8)
     return normalise(pixels.transpose(2, 0, 1)[None], how["mean"], how["std"])[0]

@@ -1,5 +1,7 @@
 """What a run says while it works: one bar on a terminal, plain lines in a pipe."""
 import sys
+from contextlib import suppress
+from functools import cache
 
 from tqdm import tqdm
 
@@ -23,7 +25,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A line that stays."""
         if self.bar is None:
-            print(text, flush=True)
+            say(text)
         else:
             self.bar.write(text)
 
@@ -38,8 +40,8 @@ class Progress:
         figures = _line(record)
         if self.bar is None:
             at = f" step {record['step']}" if record["record"] == "step" else ""
-            print(f"{record['phase']:<8} epoch {record['epoch'] + 1:>3}/{self.total_epochs}{at}  {figures}  "
-                  f"{record['seconds']:.0f} s", flush=True)
+            say(f"{record['phase']:<8} epoch {record['epoch'] + 1:>3}/{self.total_epochs}{at}  {figures}  "
+                f"{record['seconds']:.0f} s")
         else:
             self.bar.set_postfix_str(f"{record['phase']} {figures}")
 
@@ -47,6 +49,23 @@ class Progress:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
+
+
+def say(text: str) -> None:
+    """Print a line at once. A log on a full disk stops no training; a reader that has gone away does, as everywhere."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _tell(error.strerror)
+
+
+@cache
+def _tell(reason):
+    """Once for each reason."""
+    with suppress(OSError):
+        print(f"tinyq: standard output: {reason}; lines are lost, training goes on", file=sys.stderr, flush=True)
 
 
 def _line(figures):

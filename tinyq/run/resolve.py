@@ -177,5 +177,12 @@ def _line(key, value, origin):
 
 
 def _literal(value):
-    """A TOML literal: JSON's texts, booleans and whole numbers are TOML's; floats always have a point or exponent."""
+    """A TOML literal: JSON's texts, booleans and whole numbers are TOML's; floats always have a point or exponent.
+
+    UsageError for a path that is no UTF-8, which TOML cannot hold.
+    """
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{value}: the name of a file or folder must be UTF-8; rename it") from None
     return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)

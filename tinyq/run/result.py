@@ -16,13 +16,13 @@ def outcome(job: Job, position: Position, weights: Weights, before_batch=None) -
     """
     config, bundle = job.config, job.bundle
     layers = sizes(job.model)
-    test = _accuracy(job, bundle.test, before_batch)
+    test, validation = (_accuracy(job, part, before_batch) for part in (bundle.test, bundle.validation))
     return {
         "model": config.model, "data": config.data, "method": config.method, "levels": config.levels,
         "constrain": config.constrain, "recipe": config.recipe, "seed": config.seed,
         "steps": position.steps, "method_stepped": position.epoch > 0 or position.batch > 0,
         "seconds": round(position.seconds, 1),
-        "validation_accuracy": _accuracy(job, bundle.validation, before_batch),
+        "validation_accuracy": validation,
         "test_accuracy_float": position.test_accuracy_float if views(job.model) else test,
         "test_accuracy": test,
         "on_levels": on_levels(job.model),
@@ -33,6 +33,7 @@ def outcome(job: Job, position: Position, weights: Weights, before_batch=None) -
         "weights_sha256": weights_sha256(weights.state),
         "samples": {name: len(part) for name in ("train", "validation", "test")
                     if (part := getattr(bundle, name)) is not None},
+        "skipped": bundle.skipped,
         "data_sha256": bundle.manifest["sha256"],
     }
 
@@ -49,8 +50,10 @@ def summary(outcome: dict) -> str:
     stepped = outcome["method_stepped"]
     name = "float" if stepped or outcome["on_levels"] is not None else "as it began, no step taken"
     rows = [[name, _percent(outcome["test_accuracy_float"]), outcome["bytes_float"]]]
+    count = sum(outcome["skipped"].values())
+    skipped = [f"unreadable images left out: {count}"] if count else []
     if outcome["on_levels"] is None:
-        return table(["network", "test accuracy", "bytes"], rows)
+        return "\n".join([table(["network", "test accuracy", "bytes"], rows), *skipped])
     name = f"{outcome['levels']} ({outcome['method']}{'' if stepped else ', no step taken'})"
     rows.append([name, _percent(outcome["test_accuracy"]), outcome["bytes_packed"]])
     share = outcome["bytes_float"] / outcome["bytes_packed"]
@@ -59,7 +62,7 @@ def summary(outcome: dict) -> str:
              f"their levels; packed {share:.1f} times smaller"]
     if outcome.get("bytes_packed_file"):
         lines.append(f"model.tq.h5: {outcome['bytes_packed_file']:,} bytes with all that describes the network")
-    return "\n".join(lines)
+    return "\n".join([*lines, *skipped])
 
 
 def _accuracy(job, dataset, before_batch):

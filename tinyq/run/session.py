@@ -22,7 +22,7 @@ from tinyq.run.measure import measure
 from tinyq.run.observer import Observer
 from tinyq.run.packing import pack_model
 from tinyq.run.plan import splits
-from tinyq.run.progress import Progress
+from tinyq.run.progress import Progress, say
 from tinyq.run.resolve import Resolved, read_toml, resolve, to_toml
 from tinyq.run.signals import Stopped, stop_request
 from tinyq.run.splits import calibration_batches
@@ -34,12 +34,13 @@ RESUMABLE = ("max_steps", "threads", "workers", "print_freq", "checkpoint_minute
 def start(resolved: Resolved, observer: Observer | None = None) -> tuple[dict, Path]:
     """Train from the beginning, watched by an observer if there is one; returns (result, run folder)."""
     resolved = anchored(resolved)
+    settings = to_toml(resolved)
     job = build(resolved.config)                        # first, so that a mistake leaves no folder behind
     folder = _new_folder(resolved.config)
     with locked(folder):
         if (folder / RESULT_FILE).exists() or checkpoint.any_in(folder / "checkpoints"):
             raise CannotCreate(f"{folder}: holds a run already; go on with --resume {folder} or choose another folder")
-        write_text(folder / CONFIG_FILE, to_toml(resolved))
+        write_text(folder / CONFIG_FILE, settings)
         return _carry_out(job, folder, Position(made_with=_made_with(job)), None, observer), folder
 
 
@@ -61,10 +62,11 @@ def resume(folder, changes: dict, observer_for=None) -> tuple[dict, Path]:
             _refuse_another_run(folder, position.made_with, _made_with(job))
             if position.phase >= len(job.phases):
                 raise BadInput(f"{folder}: its checkpoint is of a phase that the run does not have; start a new run")
+            job.bundle.recall_skipped(position.skipped)
         else:
             position, states, complaints = Position(made_with=_made_with(job)), None, []
         for complaint in complaints:
-            print(f"tinyq: {complaint}; an older checkpoint is used", flush=True)
+            say(f"tinyq: {complaint}; an older checkpoint is used")
         observer = observer_for(job.config) if observer_for else None
         return _carry_out(job, folder, position, states, observer), folder
 
@@ -190,7 +192,7 @@ def _pack(job, folder, weights):
         return (folder / PACKED_FILE).stat().st_size
     except (TinyqError, MemoryError) as error:
         reason = "out of memory" if isinstance(error, MemoryError) else error
-        print(f"tinyq: no {PACKED_FILE}: {reason}; python -m tinyq.pack {folder} OUT.tq.h5 makes one", flush=True)
+        say(f"tinyq: no {PACKED_FILE}: {reason}; python -m tinyq.pack {folder} OUT.tq.h5 makes one")
         with suppress(InputOutputError):
             remove(folder / PACKED_FILE)
         return None
