@@ -16,6 +16,7 @@ from tinyq.audit.replay import replay
 from tinyq.audit.rerun import Source
 from tinyq.audit.verify import verify
 from tinyq.errors import AuditMismatch
+from tinyq.files.lock import locked
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,14 @@ def test_a_file_that_is_gone_is_named(run):
     (run / "config.toml").unlink()
     with pytest.raises(AuditMismatch, match="config.toml: cannot be read"):
         verify(run)
+
+
+def test_a_folder_that_a_run_is_working_in_is_busy_not_tampered_with(run, capsys):
+    (run / "config.toml").write_text("")
+    with locked(run):
+        assert main(["audit", "verify", str(run)]) == 75
+    assert "a run is working in this folder; verify it when it has stopped" in capsys.readouterr().err
+    assert main(["audit", "verify", str(run)]) == 76
 
 
 def test_the_command_says_what_it_found_and_ends_with_76(run, capsys):

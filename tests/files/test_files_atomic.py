@@ -265,11 +265,18 @@ def test_a_lock_is_busy_until_its_holder_dies(tmp_path):
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(Busy, match="another run"), lock.locked(tmp_path):
             pass
+        assert lock.is_locked(tmp_path)
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.communicate()
+    assert not lock.is_locked(tmp_path)
     with lock.locked(tmp_path):
         pass
+
+
+def test_a_folder_without_a_lock_is_not_locked(tmp_path):
+    assert not lock.is_locked(tmp_path) and not lock.is_locked(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_of_a_journal_is_strict(tmp_path):
