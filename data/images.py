@@ -9,7 +9,7 @@ PIXEL_LIMIT = 50_000_000                # of the file's image
 DECODED_LIMIT = 25_000_000              # of what is decoded, which is held twice, with four bytes a pixel
 BAND = 256                              # rows converted at a time
 BYTE_LIMIT = 100_000_000
-SKIP = "leave bad images out with --imagefolder.bad-image skip (or --imagenet.bad-image)"
+SKIP = "leave it out (of a dataset: --imagefolder.bad-image skip, --imagenet.bad-image skip)"
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 
 

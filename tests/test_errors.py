@@ -80,3 +80,11 @@ def test_a_near_miss_is_named_and_a_far_one_is_not():
     choices = ["ternary", "binary"]
     assert errors.did_you_mean("ternery", choices) == "did you mean 'ternary'? choose from: binary, ternary"
     assert errors.did_you_mean("xyz", choices) == "choose from: binary, ternary"
+
+
+def test_a_log_on_a_full_disk_hides_neither_the_end_nor_its_code():
+    for command, code in (("--model nosuch", 2), ("--model mlp:4 --data iris --dry-run", 74)):
+        with open("/dev/full", "w") as full:
+            ended = subprocess.run([sys.executable, "-m", "tinyq.train", *command.split()], stdout=full, stderr=full,
+                                   timeout=300)
+        assert ended.returncode == code, command

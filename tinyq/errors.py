@@ -79,25 +79,33 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
             sys.stdout.flush()                  # here, where what fails can still be reported
         return code
     except KeyboardInterrupt:
-        print("tinyq: interrupted", file=sys.stderr)
+        tell("tinyq: interrupted")
         return 130
     except BrokenPipeError:
-        _forget_output()
+        _forget(sys.stdout)
         return 141
     except MemoryError as error:
         if debug:
             traceback.print_exception(error)
-        print("tinyq: out of memory; try a smaller --batch-size (with --accumulate, the same samples a step) or fewer "
-              "--workers; --dry-run foretells what a step takes", file=sys.stderr)
+        tell("tinyq: out of memory; try a smaller --batch-size (with --accumulate, the same samples a step) or fewer "
+             "--workers; --dry-run foretells what a step takes")
         return TinyqError.exit_code
     except Exception as error:
         if debug:
             traceback.print_exception(error)
         if _is_of_output(error):
-            _forget_output()
+            _forget(sys.stdout)
             error = InputOutputError(f"standard output: {error.strerror}; some of what was printed is lost")
-        print("tinyq: " + shown(_text(error)), file=sys.stderr)
+        tell("tinyq: " + shown(_text(error)))
         return _exit_code(error)
+
+
+def tell(text: str) -> None:
+    """A line on standard error, if it takes one: where a log's disk is full, that ends nothing."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _forget(sys.stderr)
 
 
 def _is_of_output(error):
@@ -106,9 +114,9 @@ def _is_of_output(error):
     return isinstance(error, OSError) and error.filename is None and error.errno in full
 
 
-def _forget_output():
+def _forget(stream):
     """What is still buffered would fail again at exit, with Python's own message and code: let it go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _text(error):

@@ -61,6 +61,7 @@ def _compared(model, held, path):
     x = golden_input(held.graph)
     trained, packed = logits_of(model, x), PackedNetwork.load(path)(x)
     report = {"same_bits_as_trained": bool(np.array_equal(trained, packed)),
+              "largest_logit": float(np.abs(trained).max()),
               "largest_difference": float(np.abs(trained - packed).max())}
     for kind in ("int16", "int8"):
         if kind in held.golden:

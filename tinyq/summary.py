@@ -56,7 +56,8 @@ def _shape(arguments):
     usual = [recipe["data"] for recipe in RECIPES.values() if recipe.get("model", "").partition(":")[0] == family]
     name = arguments.data or (usual[0] if usual else None)
     if name is None and not (arguments.input_shape and arguments.classes):
-        raise UsageError(f"--model {arguments.model}: give --data NAME, or --input-shape 3,32,32 and --classes 10")
+        raise UsageError(f"--model {arguments.model}: give --data NAME, such as imagenet, or --input-shape, such as "
+                         "3,32,32, and --classes, such as 10")
     if name is not None and name not in SHAPES:
         raise UsageError(f"--data {name}: choose from: {', '.join(SHAPES)}")
     classes, shape = SHAPES.get(name, (None, None))

@@ -1,4 +1,5 @@
 """A run folder held against its ledger: whatever was changed in it is found."""
+import hashlib
 import json
 import runpy
 import shutil
@@ -15,8 +16,9 @@ from tinyq.audit.ledger import read
 from tinyq.audit.replay import replay
 from tinyq.audit.rerun import Source
 from tinyq.audit.verify import verify
-from tinyq.errors import AuditMismatch
+from tinyq.errors import AuditMismatch, UsageError
 from tinyq.files.lock import locked
+from tinyq.run import checkpoint, session
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,44 @@ def test_a_file_that_is_gone_is_named(run):
     (run / "config.toml").unlink()
     with pytest.raises(AuditMismatch, match="config.toml: cannot be read"):
         verify(run)
+
+
+def test_a_checkpoint_of_another_place_in_the_ledger_is_found(run):
+    """Of the right step and weights, but written under an older head."""
+    path, lines = sorted((run / "checkpoints").glob("*.h5"))[-1], read(run / "ledger.jsonl")
+    position, states = checkpoint.load(path)
+    position.ledger_head = lines[2].head
+    checkpoint.save(run / "checkpoints", position, states)
+
+    def record(records):
+        for r in records:
+            if r.get("file") == f"checkpoints/{path.name}":
+                r["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    rewrite(run, record)
+    with pytest.raises(AuditMismatch, match=f"{path.name} was not written where the ledger says"):
+        verify(run)
+
+
+def test_what_a_resumed_run_could_not_make_again_may_be_gone(run, monkeypatch):
+    def refuse(*arguments):
+        raise UsageError("no such form")
+
+    (run / "model.h5").unlink()                             # or the run would be finished
+    monkeypatch.setattr(session, "pack_model", refuse)
+    resume(run)
+    assert not (run / "model.tq.h5").exists()
+    verify(run)
+    (run / "model.h5").unlink()
+    with pytest.raises(AuditMismatch, match="model.h5 is recorded, but not here"):
+        verify(run)
+
+
+def test_a_head_that_was_kept_elsewhere_must_be_of_this_ledger(run, capsys):
+    for line in read(run / "ledger.jsonl")[::7]:
+        assert main(["audit", "verify", str(run), "--head", line.head]) == 0
+    assert main(["audit", "verify", str(run), "--head", "0" * 64]) == 76
+    assert "holds no line with SHA-256 000" in capsys.readouterr().err
 
 
 def test_a_folder_that_a_run_is_working_in_is_busy_not_tampered_with(run, capsys):

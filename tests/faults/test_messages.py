@@ -41,8 +41,8 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize("kind, code, says", [
-    ("EROFS", 73, "r: cannot create this folder (Read-only file system); choose another --output"),
-    ("EACCES", 73, "r: cannot create this folder (Permission denied); choose another --output")])
+    ("EROFS", 73, "r: cannot create this folder (Read-only file system); choose another place"),
+    ("EACCES", 73, "r: cannot create this folder (Permission denied); choose another place")])
 def test_a_folder_that_takes_no_run(capsys, tmp_path, kind, code, says):
     def refuse(number, name, path, arguments, call):
         raise operations.error(getattr(errno, kind)) if name in ("mkdir", "open") else AssertionError(name)
@@ -61,7 +61,7 @@ def test_a_folder_that_becomes_read_only_stops_no_training_but_has_no_result(cap
     before = operations.below(run)
     with operations.watched(run, refuse):
         said = ends(capsys, f"train --resume {run} --max-steps 9", 73)
-    assert "cannot create this file (Read-only file system); make the folder writable" in said
+    assert "cannot create this file (Read-only file system); see to it that its folder is there and writable" in said
     assert operations.below(run) == before
 
 
@@ -75,7 +75,7 @@ def test_a_disk_that_fails_at_the_end(capsys, tmp_path, run, kind, says):
     with operations.watched(run, AtTheEnd(1, kind)):
         said = ends(capsys, f"train --resume {run} --max-steps 9", 73 if kind == "EIO" else 74)
     assert "model.h5: " in said and says in said and ("go on with: python -m tinyq.train --resume" in said
-                                                      or "choose another --output" in said)
+                                                      or "or choose another" in said)
 
 
 def test_two_runs_in_one_folder(capsys, run):

@@ -1,5 +1,6 @@
 """A file of lines that only grows, and what a kill or a full disk leaves of it."""
 import os
+import stat
 
 import pytest
 
@@ -89,3 +90,18 @@ def test_what_waits_is_written_at_the_end_if_there_is_room_by_then(tmp_path, mon
     if room:
         lines.close()
     assert (tmp_path / "f").read_bytes() == b"one\n" * room
+
+
+def test_after_two_faults_the_lines_go_to_the_file_again(tmp_path, monkeypatch):
+    """A sync fails, then that of the folder after the file was written anew: the new file is the one to go on with."""
+    lines, fsync = Lines(tmp_path / "f"), os.fsync
+    lines.add(b"one\n")
+    for faulty in (stat.S_ISREG, stat.S_ISDIR):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda d, is_one=faulty: full() if is_one(os.fstat(d).st_mode) else fsync(d))
+            with pytest.raises(InputOutputError):
+                lines.sync()
+    lines.add(b"two\n")
+    lines.sync()
+    lines.close()
+    assert read_lines(tmp_path / "f") == [b"one\n", b"two\n"]

@@ -38,15 +38,20 @@ def test_what_links_a_part_computes_the_same(how, threads):
 
 
 def test_a_parallel_loop_may_be_the_first_to_need_a_kernel():
-    """Here it is compiled anew, for the loop's unsigned counter, while the loop is; and it is kept as any other."""
+    """Compiled for the loop's unsigned counter while the loop is, it is kept as any other, and found again there."""
+    for one_of in (_one_of, njit(_one_of.py_func)):             # the second has it from the cache, as a new process
+        assert _filled_by(one_of) == [0, 1, 2, 3, 4]
+    assert sum(one_of.stats.cache_hits.values()) > 0
+
+
+def _filled_by(one_of):
     def fill(y):
         for i in prange(y.size):
-            _one_of(y, i)
+            one_of(y, i)
 
     y = np.zeros(5, np.float32)
     numba.njit(fill, parallel=True, pipeline_class=parts.PARALLEL)(y)
-    _one_of(y, -1)
-    assert y.tolist() == [0, 1, 2, 3, -1]
+    return y.tolist()
 
 
 def test_only_what_python_calls_becomes_machine_code(monkeypatch):

@@ -117,3 +117,15 @@ def test_a_machine_that_computes_otherwise_trains_nothing(tmp_path, monkeypatch)
     with pytest.raises(TinyqError, match="flushes small numbers"):
         train(tmp_path / "r")
     assert not (tmp_path / "r").exists()
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
+    settings = {"model": "mlp:4", "data": "iris", "epochs": 2, "output": str(tmp_path / "run")}
+    made, folder = session.start(resolve(settings))
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    again, _ = session.resume(folder, {})
+    assert again == json.loads(before["result.json"]) and "finished already" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    (folder / "model.h5").unlink()
+    assert session.resume(folder, {})[0]["weights_sha256"] == made["weights_sha256"]
+    assert (folder / "model.h5").is_file()

@@ -34,12 +34,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _verify(argv):
-    arguments = _parser("verify").parse_known_and_refuse_others(argv)
+    parser = _parser("verify")
+    parser.add_argument("--head", metavar="SHA256", help="a head that was kept elsewhere: this ledger must hold it")
+    arguments = parser.parse_known_and_refuse_others(argv)
     from tinyq.audit.verify import verify
     from tinyq.files.lock import is_locked
 
     try:
-        found = verify(arguments.run)
+        found = verify(arguments.run, arguments.head)
     except (AuditMismatch, BadInput) as error:
         if is_locked(arguments.run):
             raise Busy(f"{arguments.run}: a run is working in this folder; verify it when it has stopped") from error

@@ -12,7 +12,7 @@ from tinyq.errors import AuditMismatch
 from tinyq.files.lines import Lines, read_lines
 
 LEDGER_FILE = "ledger.jsonl"
-FORMAT = "tinyq ledger/1"
+FORMAT = "tinyq ledger/2"
 NOTHING_BEFORE = "0" * 64
 # Kinds of records that follow from the configuration and the data alone: done again they are the same.
 FIXED = ("phase", "step", "epoch")

@@ -13,7 +13,7 @@ from tinyq.audit.ledger import FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger
 from tinyq.audit.trace import is_digested, is_pull_digested
 from tinyq.audit.verdict import refuse_faults
 from tinyq.autodiff import tape
-from tinyq.errors import Diverged, InputOutputError
+from tinyq.errors import CannotCreate, Diverged, InputOutputError
 from tinyq.files.atomic import remove
 from tinyq.methods import GradientMethod
 from tinyq.run.attempts import Attempts
@@ -213,9 +213,10 @@ class Seal(Recorder):
     def close(self):
         """Close the ledger; nothing that goes wrong here may hide why the run ended."""
         if self.ledger is not None:
-            with suppress(InputOutputError):
+            with suppress(CannotCreate, InputOutputError):
                 self.ledger.sync()
-            self.ledger.close()
+            with suppress(OSError):
+                self.ledger.close()
 
     def _steps_to_come(self, phase, position):
         """Those of the phase, at most."""

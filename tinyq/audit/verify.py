@@ -54,10 +54,15 @@ def open_ledger(run) -> list[Line]:
     return lines
 
 
-def verify(run) -> list[str]:
-    """What was found in order, a line each; AuditMismatch, with every fault, where something is not."""
+def verify(run, head: str | None = None) -> list[str]:
+    """What was found in order, a line each; AuditMismatch, with every fault, where something is not.
+
+    head: of the ledger at some time, kept elsewhere; what it stands for must still be the beginning.
+    """
     run = Path(run)
     lines = open_ledger(run)
+    if head is not None and all(line.head != head for line in lines):
+        raise AuditMismatch(f"{run / LEDGER_FILE}: holds no line with SHA-256 {head}: another ledger, or rewritten")
     steps = sum(line.kind == "step" for line in lines)
     found, faults = [f"chain: {len(lines)} records, {steps} steps, head {lines[-1].head}"], []
     for what, examine in (("rules", _rules), ("configuration", _config), ("files", _files),
@@ -89,10 +94,12 @@ def _config(run, lines):
 
 
 def _files(run, lines):
-    """Every file's last record against the file; checkpoints that newer ones replaced may be gone."""
+    """Every file's last record against the file; what was made before the last resume, or replaced, may be gone."""
     recorded = {line.record["file"]: line.record["sha256"] for line in lines if line.kind == "file"}
     checkpoints = sorted(name for name in recorded if name.startswith("checkpoints/"))
-    needed = set(recorded) - set(checkpoints[:-1])
+    resumed = max((i for i, line in enumerate(lines) if line.kind == "resume"), default=0)
+    since = {line.record["file"] for line in lines[resumed:] if line.kind == "file"}        # of the last resume
+    needed = since - set(checkpoints) | set(checkpoints[-1:])
     for name, sha256 in recorded.items():
         if (run / name).is_file():
             _require(_sha256(run / name) == sha256, f"{name} is not the file that was recorded")

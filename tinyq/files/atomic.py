@@ -24,9 +24,10 @@ def write_bytes(path, data) -> None:
 
     A temporary file in the same folder is written, synced, read back and compared, and renamed over `path`; then the
     folder is synced. Raises CannotCreate when the folder takes no new file, InputOutputError when writing fails half
-    way (the old file is then still there, untouched), and of these NotSynced when only the last of it fails.
+    way (the old file is then still there, untouched), and of these NotSynced when only the last of it fails. A link is
+    followed; CannotCreate where something that is no file, such as a device, stands.
     """
-    path, data = Path(path), memoryview(data).cast("B")
+    path, data = _place(path), memoryview(data).cast("B")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     descriptor = _create(temporary, path)
     try:
@@ -103,7 +104,15 @@ def make_numbered_folder(parent, name: str) -> Path:
 
 
 def _no_folder(path, error):
-    return CannotCreate(f"{path}: cannot create this folder ({error.strerror}); choose another --output")
+    return CannotCreate(f"{path}: cannot create this folder ({error.strerror}); choose another place")
+
+
+def _place(path):
+    """Where the file goes; never in the place of a device, which renaming would take away from everybody."""
+    place = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+    if os.path.exists(place) and not os.path.isfile(place):
+        raise CannotCreate(f"{path}: is there already, and no plain file; choose another place")
+    return place
 
 
 def _create(temporary, path):
@@ -113,7 +122,7 @@ def _create(temporary, path):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputOutputError(f"{path}: no room for this file ({error.strerror}); free some space") from error
         raise CannotCreate(f"{path}: cannot create this file ({error.strerror}); "
-                           "make the folder writable or choose another --output") from error
+                           "see to it that its folder is there and writable, or choose another") from error
 
 
 def _write_all(descriptor, data):

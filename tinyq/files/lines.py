@@ -1,4 +1,5 @@
 """A file of lines to which lines are only ever added, each on its way to the disk before the next is made."""
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,8 @@ class Lines:
 
     def __init__(self, path, keep: bytes = b""):
         """Open the file with `keep`, whole lines, as its contents."""
-        self.path, self._waiting, self._size, self._doubtful = Path(path), bytearray(), len(keep), False
+        self.path, self._waiting, self._doubtful = Path(path), bytearray(), False
+        self._size, self._hash = len(keep), hashlib.sha256(keep)
         write_bytes(self.path, keep)
         self._open()
 
@@ -61,18 +63,21 @@ class Lines:
             while self._waiting:                # a write may be short: the rest of the line follows
                 written = os.write(self._descriptor, self._waiting)
                 self._size += written
+                self._hash.update(self._waiting[:written])
                 del self._waiting[:written]
         except OSError as error:
             raise InputOutputError(f"{self.path}: writing failed ({error.strerror}); free some space") from error
 
     def _write_anew(self):
         data = self.path.read_bytes()
-        if len(data) != self._size:
-            raise OSError(0, f"{len(data)} of {self._size} bytes are left")
-        write_bytes(self.path, data)
-        before = self._descriptor
-        self._open()
-        os.close(before)
+        if hashlib.sha256(data).digest() != self._hash.digest():
+            raise OSError(0, f"what is left, {len(data)} bytes, is not the {self._size} bytes that were written")
+        try:
+            write_bytes(self.path, data)
+        finally:                                # even where its folder cannot be synced the new file is there
+            before = self._descriptor
+            self._open()
+            os.close(before)
         self._doubtful = False
 
 

@@ -17,6 +17,8 @@ def is_locked(folder) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:                             # a file system without locks
+        return False
     finally:
         os.close(descriptor)
     return False

@@ -101,7 +101,9 @@ def codes_of(weight, scale, levels):
 def _root_attributes(file):
     attributes = file.attributes()
     if attributes.get("format") != FORMAT:
-        raise BadInput(f"{file.path}: not a tinyq weight file (attribute format is not {FORMAT!r})")
+        packed = str(file.path).endswith(".tq.h5")
+        raise BadInput(f"{file.path}: not a tinyq weight file (attribute format is not {FORMAT!r})"
+                       + ("; a packed network is run with python -m tinyq.infer" if packed else ""))
     return attributes
 
 

@@ -4,10 +4,10 @@ The two have the same names and signatures (checked by test) and, on float32, th
 """
 import functools
 import importlib.util
-import sys
 
 import numpy as np
 
+from tinyq.errors import tell
 from tinyq.kernels.geometry import ConvGeometry, conv_geometry
 from tinyq.kernels.process import keep_freed_memory, let_waiting_threads_sleep, return_freed_memory
 
@@ -49,7 +49,7 @@ def _dispatching(family, name):
 def numba_is_there():
     """Said once where it is not: the twins have the same bits, and take a thousand times as long."""
     if importlib.util.find_spec("numba") is None:
-        print("tinyq: numba is not installed; NumPy computes, much slower", file=sys.stderr, flush=True)
+        tell("tinyq: numba is not installed; NumPy computes, much slower")
         return False
     return True
 

@@ -19,6 +19,8 @@ import llvmlite
 import numba
 from numba.core.caching import IndexDataCacheFile
 
+from tinyq.errors import tell
+
 SEAL = ".sha256"
 PRIVATE = 0o700
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -39,8 +41,8 @@ def usable_folder(folder: Path) -> Path:
         _make_private(folder)
         return folder
     except OSError as error:
-        print(f"tinyq: {folder}: kernels cannot be kept here ({error.strerror}), so each run compiles them anew; set "
-              "TINYQ_CACHE to a folder of your own", file=sys.stderr, flush=True)
+        tell(f"tinyq: {folder}: kernels cannot be kept here ({error.strerror}), so each run compiles them anew; set "
+             "TINYQ_CACHE to a folder of your own")
         temporary = Path(tempfile.mkdtemp(prefix="tinyq-kernels-"))
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
         return temporary

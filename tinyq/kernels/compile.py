@@ -1,11 +1,10 @@
 """numba's decorators as the kernels use them: IEEE arithmetic, a private cache, and a word when compilation starts."""
-import sys
-
 import numba
 from numba import config
 from numba.core import event
 from numba.core.registry import cpu_target
 
+from tinyq.errors import tell
 from tinyq.kernels import parts
 from tinyq.kernels.cache import cache_folder, sealed, usable_folder
 
@@ -48,7 +47,7 @@ class _Notice(event.Listener):
         dispatcher = event.data["dispatcher"]
         if not _Notice.said and dispatcher.py_func.__module__.startswith("tinyq."):
             _Notice.said = True
-            print("tinyq: compiling kernels for this CPU (once; later runs load them)", file=sys.stderr, flush=True)
+            tell("tinyq: compiling kernels for this CPU (once; later runs load them)")
 
     def on_end(self, event):
         """Nothing to say."""

@@ -21,7 +21,7 @@ class _LinkedLibrary(JITCodeLibrary):
 
     @property
     def codegen(self):
-        """Asked for only to give machine code its environment, and there is none."""
+        """Asked for only to give machine code its environment. A part gets none: it must not format a message."""
         return self
 
     def set_env(self, name, environment):
@@ -47,12 +47,12 @@ class _LowerParallel(NativeParforLowering):
         codegen = state.targetctx.codegen()
         state.library = codegen.create_library(state.func_id.func_qualname)
         state.library.enable_object_caching()
-        usual = codegen._library_class
-        codegen._library_class = lambda owner, name: (_LinkedLibrary if _LOOP in name.lower() else usual)(owner, name)
+        usual = codegen.create_library
+        codegen.create_library = lambda name: _LinkedLibrary(codegen, name) if _LOOP in name.lower() else usual(name)
         try:
             return super().run_pass(state)
         finally:
-            codegen._library_class = usual
+            del codegen.create_library              # the class's own is there again
 
 
 def _compiler(usual, ours):

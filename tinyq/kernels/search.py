@@ -191,21 +191,21 @@ def _measure(search, b, spare):
 @njit(parallel=True)
 def _try_levels_parallel(search, change, current, partial, scratch):
     for task in prange(len(partial)):
-        first, last = _stretch(task, len(partial), len(search.block_errors))
+        first, last = _stretch(np.int64(task), len(partial), len(search.block_errors))
         _try_levels(borrowed(search), change, current, partial[task], first, last, of_task(scratch, task))
 
 
 @njit(parallel=True)
 def _keep_parallel(search, change, step, scratch):
     for task in prange(len(scratch.written)):
-        first, last = _stretch(task, len(scratch.written), len(search.block_errors))
+        first, last = _stretch(np.int64(task), len(scratch.written), len(search.block_errors))
         _keep(borrowed(search), change, step, first, last, of_task(scratch, task))
 
 
 @njit(parallel=True)
 def _fill_parallel(every_unit, search, tasks):
     for task in prange(tasks):
-        first, last = _stretch(task, tasks, len(search.block_errors))
+        first, last = _stretch(np.int64(task), tasks, len(search.block_errors))
         _fill(every_unit, borrowed(search), first, last)
 
 

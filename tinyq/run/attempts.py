@@ -5,7 +5,7 @@ from tinyq.errors import CannotCreate, InputOutputError
 
 
 class Attempts:
-    """Calls what writes to the disk; a failure is said once as long as its reason stays the same."""
+    """Calls what writes to the disk; a failure is said once as long as it lasts and its reason stays the same."""
 
     def __init__(self, say: Callable[[str], None], meanwhile: str = "training goes on, and older checkpoints stay"):
         """say: takes a line; meanwhile: its end."""
@@ -20,4 +20,5 @@ class Attempts:
                 self._say(f"tinyq: {error}; {self._meanwhile}")
             self._said = str(error)
             return False
+        self._said = None                       # the next failure is another one
         return True

@@ -80,7 +80,7 @@ class Config:
                         "with SHA-256; full, its arrays too (many); off", group=RECORD,
                         choices=("seal", "strong", "full", "off"))
     audit_every: int = option(0, "check every so many steps in float64 while training, as python -m tinyq.audit check "
-                              "does, which takes seconds each; 0: none", group=RECORD, low=0)
+                              "does, which takes as long as hundreds of steps; 0: none", group=RECORD, low=0)
     checkpoint_minutes: float = option(10.0, "also save a checkpoint within an epoch, every so many minutes; 0: at the "
                                        "ends of epochs only", group=MACHINE, low=0)
     output: str | None = option(None, "run folder (default: runs/ and the next free number)", group=MACHINE)

@@ -115,4 +115,4 @@ def _resident():
 
 
 def _mib(size):
-    return f"{size / MEBIBYTE:,.0f}"
+    return f"{round(size / MEBIBYTE):,}"

@@ -24,12 +24,15 @@ def pack_model(model, attributes: dict, calibration=None, edge_bits: int = 32, t
 
 
 def sizes(packed: Packed, path) -> dict:
-    """Bytes: of the codes in theory, of all that the file keeps, of what of it is float, and of the file."""
-    coded = [t for t in packed.tensors.values() if t.scheme not in (FLOAT, BYTES)]
+    """Bytes: of the codes in theory; of what the file keeps, part by part and in all; and of the file."""
+    tensors = packed.tensors.values()
+    coded, edges = [t for t in tensors if t.scheme not in (FLOAT, BYTES)], [t for t in tensors if t.scheme == BYTES]
     codes = sum(-(-t.rows * t.k * round(10 * t.code_bits) // 80) for t in coded)             # bits in tenths: 1.6
     payload = sum(array.nbytes for array in packed.payload().values())
+    floats = sum(a.nbytes for a in packed.payload().values() if a.dtype == np.float32)
+    written, eights = sum(t.data.nbytes for t in coded), sum(t.data.nbytes for t in edges)
     return {"weights_in_codes": sum(t.rows * t.k for t in coded), "bytes_codes_in_theory": codes,
-            "bytes_codes": sum(t.data.nbytes for t in coded),
-            "bytes_float": sum(a.nbytes for a in packed.payload().values() if a.dtype == np.float32),
-            "bytes_payload": payload, "bytes_file": path.stat().st_size,
+            "bytes_codes": written, "bytes_8_bit_edges": eights, "bytes_float": floats,
+            "bytes_description": payload - written - eights - floats, "bytes_payload": payload,
+            "bytes_file": path.stat().st_size,
             "bytes_network_as_float": 4 * sum(t.rows * t.k for t in packed.tensors.values())}

@@ -24,10 +24,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        if self.bar is None:
-            say(text)
-        else:
-            self.bar.write(text)
+        say(text, None if self.bar is None else self.bar.write)
 
     def step(self, phase: str, figures: dict) -> None:
         """One more step is done; figures are those of the epoch so far."""
@@ -51,10 +48,10 @@ class Progress:
             self.bar.close()
 
 
-def say(text: str) -> None:
+def say(text: str, write=None) -> None:
     """Print a line at once. A log on a full disk stops no training; a reader that has gone away does, as everywhere."""
     try:
-        print(text, flush=True)
+        write(text) if write else print(text, flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -67,8 +67,21 @@ def resume(folder, changes: dict, observer_for=None) -> tuple[dict, Path]:
             position, states, complaints = Position(made_with=_made_with(job)), None, []
         for complaint in complaints:
             say(f"tinyq: {complaint}; an older checkpoint is used")
+        if "max_steps" not in changes and (ended := _finished(folder, position)):
+            say("finished already; nothing is done")
+            return ended, folder
         observer = observer_for(job.config) if observer_for else None
         return _carry_out(job, folder, position, states, observer), folder
+
+
+def _finished(folder, position):
+    """The result of a run that came to its end at this position; None where it did not, or its network is gone."""
+    try:
+        ended = json.loads((folder / RESULT_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(ended, dict) and ended.get("steps") == position.steps and (folder / MODEL_FILE).is_file()
+    return ended if whole else None
 
 
 def _new_folder(config: Config) -> Path:
@@ -168,9 +181,7 @@ def _finish(job, folder, position, heed, observer) -> dict:
     weight_files.write(folder / MODEL_FILE, weights)
     observer.saved(folder / MODEL_FILE, position)
     outcome = result.outcome(job, position, weights, heed) | {
-        "bytes_packed_file": _pack(job, folder, weights)}
-    if outcome["bytes_packed_file"]:
-        observer.saved(folder / PACKED_FILE, position)
+        "bytes_packed_file": _pack(job, folder, weights, lambda path: observer.saved(path, position))}
     if observer.head:
         outcome["ledger_head"] = observer.head
     observer.sync()
@@ -179,7 +190,7 @@ def _finish(job, folder, position, heed, observer) -> dict:
     return outcome
 
 
-def _pack(job, folder, weights):
+def _pack(job, folder, weights, record):
     """Write the packed network beside the other; returns its bytes, None where none is made: of a float network.
 
     Nor is one made where that fails: the run has its result all the same, and an older one does not stay beside it.
@@ -189,8 +200,9 @@ def _pack(job, folder, weights):
     attributes = {**weights.attributes, "weights_sha256": weight_files.weights_sha256(weights.state)}
     try:
         packed_files.write(folder / PACKED_FILE, pack_model(job.model, attributes, calibration_batches(job.bundle)))
+        record(folder / PACKED_FILE)
         return (folder / PACKED_FILE).stat().st_size
-    except (TinyqError, MemoryError) as error:
+    except (TinyqError, MemoryError, OSError) as error:
         reason = "out of memory" if isinstance(error, MemoryError) else error
         say(f"tinyq: no {PACKED_FILE}: {reason}; python -m tinyq.pack {folder} OUT.tq.h5 makes one")
         with suppress(InputOutputError):
