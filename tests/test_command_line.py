@@ -171,7 +171,7 @@ def test_a_folder_of_a_run_serves_as_its_network(capsys, tmp_path, trained):
     ("evaluate", 2, "required: RUN_OR_MODEL.h5"),
     ("summary", 2, "give a run, a model.h5 file or --model NAME"),
     ("summary --model lenett", 2, "no such model; did you mean 'lenet'?"),
-    ("summary --model mine.py:net", 2, "give --data NAME, or --input-shape 3,32,32 and --classes 10"),
+    ("summary --model mine.py:net", 2, "give --data NAME, such as imagenet, or --input-shape, such as 3,32,32"),
     ("train extra", 2, "extra: unexpected argument"),
     ("summary --model lenet --data mnits", 2, "choose from"),
     ("summary --model lenet --input-shape 1,x", 2, "take whole numbers"),

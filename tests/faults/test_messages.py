@@ -189,7 +189,7 @@ def fewer_records(run):
 def test_a_run_folder_that_was_changed(capsys, tmp_path, harm, code, says):
     assert main(f"train {IRIS} --output {tmp_path}/r --max-steps 4".split()) == 0
     harm(tmp_path / "r")
-    assert says in ends(capsys, f"train --resume {tmp_path}/r", code)
+    assert says in ends(capsys, f"train --resume {tmp_path}/r --max-steps 5", code)
 
 
 def positions(**values):
