@@ -1,4 +1,4 @@
-"""Code that is only linked into other code: optimised as numba does it, but not made into machine code.
+"""Code that is only linked into other code: not optimised in full by itself, nor made into machine code.
 
 numba makes machine code of every function that it compiles, and for a parallel loop three times more of its body, each
 time with all that it calls. Of all that only what Python calls is run.
@@ -13,6 +13,12 @@ _LOOP = "gufunc"                # in the names of what numba makes of a parallel
 
 class _LinkedLibrary(JITCodeLibrary):
     """A library of LLVM code to link into others."""
+
+    def _optimize_final_module(self):
+        """Only what numba begins with: the code is optimised in full where it ends up."""
+        passes, builder = self._codegen._module_pass_manager(loop_vectorize=False, slp_vectorize=False,
+                                                             opt=self._codegen._opt_level, cost="cheap")
+        passes.run(self._final_module, builder)
 
     def _finalize_final_module(self):
         self._finalize_dynamic_globals()
