@@ -280,6 +280,15 @@ def test_a_folder_without_a_lock_is_not_locked(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_nothing_can_be_locked_nothing_is(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    (tmp_path / ".lock").touch()
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    assert not lock.is_locked(tmp_path)
+
+
 def test_json_of_a_journal_is_strict(tmp_path):
     with journal.Journal(tmp_path / "j") as j:
         j.append({"text": "é\n"})
