@@ -7,7 +7,7 @@ import sys
 import time
 
 from tinyq import __version__
-from tinyq.errors import exit_code_of
+from tinyq.errors import exit_code_of, tell
 from tinyq.run.flags import Parser
 
 EXAMPLES = """examples:
@@ -39,8 +39,8 @@ def _warm_up():
     from tinyq.run.warm_up import warm_up
 
     began = time.perf_counter()
-    warm_up(lambda name: print(f"tinyq: warming up: {name}", file=sys.stderr, flush=True), observer_for)
-    print(f"tinyq: all kernels are compiled; it took {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    warm_up(lambda name: tell(f"tinyq: warming up: {name}"), observer_for)
+    tell(f"tinyq: all kernels are compiled; it took {time.perf_counter() - began:.0f} s")
 
 
 def _parser():

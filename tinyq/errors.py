@@ -1,6 +1,7 @@
 """What can go wrong, each with the exit code it ends a command with (README, Exit codes)."""
 import difflib
 import errno
+import functools
 import os
 import sys
 import traceback
@@ -106,6 +107,12 @@ def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
     except OSError:
         _forget(sys.stderr)
+
+
+@functools.cache
+def tell_once(text: str) -> None:
+    """`tell`, the first time."""
+    tell(text)
 
 
 def _is_of_output(error):

@@ -125,14 +125,14 @@ def test_the_exit_code_of_that_is_74(tmp_path, monkeypatch, capsys):
 
 
 def test_a_file_that_cannot_be_read_back_is_no_checkpoint(whole, tmp_path, monkeypatch, capsys):
-    sha256, run = seal._sha256, tmp_path / "run"
+    sha256, run = seal.sha256_of, tmp_path / "run"
 
     def unreadable(path):
         if path.name == "step-000000007.h5":
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return sha256(path)
 
-    monkeypatch.setattr(seal, "_sha256", unreadable)
+    monkeypatch.setattr(seal, "sha256_of", unreadable)
     assert train(run, **QUICK)["weights_sha256"] == whole[0]
     assert "cannot be read (Input/output error), so it was removed; look after this disk; training goes on" in \
         capsys.readouterr().out

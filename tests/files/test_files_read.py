@@ -1,3 +1,4 @@
+import hashlib
 import os
 
 import numpy as np
@@ -5,7 +6,15 @@ import pytest
 
 from tinyq.errors import BadInput
 from tinyq.files import hdf5, safetensors, torch_weights
-from tinyq.files.read import read_file
+from tinyq.files.read import read_file, sha256_of
+
+
+def test_a_files_hash_is_that_of_its_bytes(tmp_path):
+    data = os.urandom(3_000_000)
+    (tmp_path / "f").write_bytes(data)
+    assert sha256_of(tmp_path / "f") == hashlib.sha256(data).hexdigest()
+    with pytest.raises(OSError):
+        sha256_of(tmp_path / "none")
 
 
 def test_a_file_comes_whole_even_in_pieces(tmp_path, monkeypatch):

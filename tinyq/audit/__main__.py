@@ -3,7 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean, exit_code_of
+from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean, exit_code_of, tell
 from tinyq.run.flags import Parser
 
 EXAMPLES = """examples:
@@ -184,7 +184,7 @@ def _source(arguments):
     given = {"threads": arguments.threads, "data_path": arguments.data_path, "model": arguments.model}
     source = Source(Path(arguments.run), {key: value for key, value in given.items() if value is not None})
     for difference in differences(source.lines()[0].record["environment"]):
-        print(f"tinyq: note: {difference}", file=sys.stderr)
+        tell(f"tinyq: note: {difference}")
     return source
 
 

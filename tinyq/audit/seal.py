@@ -1,5 +1,4 @@
 """The observer that keeps the ledger: a record of every step, of digests and figures, on its way to the disk."""
-import hashlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tinyq.audit.verdict import refuse_faults
 from tinyq.autodiff import tape
 from tinyq.errors import CannotCreate, Diverged, InputOutputError
 from tinyq.files.atomic import remove
+from tinyq.files.read import sha256_of
 from tinyq.methods import GradientMethod
 from tinyq.run.attempts import Attempts
 from tinyq.run.folder import CONFIG_FILE
@@ -144,7 +144,7 @@ class Seal(Recorder):
             self.say(f"tinyq: {self.ledger.damage}; what follows the checkpoint is made again")
         if self.ledger.head == NOTHING_BEFORE:
             self._add({"record": "begin", "format": FORMAT, "digests": self.kind, "step": position.steps,
-                       "environment": environment(), "config_sha256": _sha256(self.folder / CONFIG_FILE),
+                       "environment": environment(), "config_sha256": sha256_of(self.folder / CONFIG_FILE),
                        "settings": position.made_with, "data": job.bundle.manifest})
         else:
             self._note_checkpoint(position)
@@ -194,7 +194,7 @@ class Seal(Recorder):
     def saved(self, path, position):
         """The SHA-256 of the file; InputOutputError for one that cannot be read, which is removed."""
         try:
-            sha256 = _sha256(path)
+            sha256 = sha256_of(path)
         except OSError as error:
             with suppress(InputOutputError):
                 remove(path)
@@ -238,10 +238,5 @@ class Seal(Recorder):
         """
         path = self.folder / "checkpoints" / f"step-{position.steps:09d}.h5"
         known = {line.record["file"]: line.record["sha256"] for line in self.ledger.kept if line.kind == "file"}
-        if path.is_file() and known.get(path.relative_to(self.folder).as_posix()) != _sha256(path):
+        if path.is_file() and known.get(path.relative_to(self.folder).as_posix()) != sha256_of(path):
             self.saved(path, position)
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

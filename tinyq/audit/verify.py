@@ -1,5 +1,4 @@
 """Whether a run folder is what its ledger says: the chain, the rules of its method, and every file that descends."""
-import hashlib
 import json
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tinyq.audit.ledger import FIXED, FORMAT, LEDGER_FILE, Line, read
 from tinyq.errors import AuditMismatch, BadInput, TinyqError
 from tinyq.files import hdf5
 from tinyq.files import weights as weight_files
+from tinyq.files.read import sha256_of
 from tinyq.packed import format as packed_format
 from tinyq.run import checkpoint
 from tinyq.run.attributes import shape_of
@@ -200,7 +200,6 @@ def _require(holds, fault):
 
 def _sha256(path):
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise AuditMismatch(f"{path.name}: cannot be read ({error.strerror})") from error

@@ -1,4 +1,5 @@
 """Reading a file whole, without waiting for what is no file and without more memory than was allowed."""
+import hashlib
 import os
 import stat
 
@@ -20,6 +21,12 @@ def read_file(path, most: int = MOST_BYTES) -> bytes:
             os.close(descriptor)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def sha256_of(path) -> str:
+    """The SHA-256 of a file of any size, hexadecimal; OSError where it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(descriptor, path, most):

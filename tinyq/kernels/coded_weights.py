@@ -8,7 +8,7 @@ from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.level_runs import decode_floats_2, decode_floats_4, encode, run_bytes
 from tinyq.kernels.vectors import LANES, ROWS
 
-_BEHIND = 32 // 2 * LANES               # floats that decoding may write behind a run
+BEHIND = 32 // 2 * LANES                # floats that decoding may write behind a run
 
 
 class Coded(NamedTuple):
@@ -44,7 +44,7 @@ def code_rows(packed, levels, bits: int) -> Coded:
 
 def decoded_size(packed, coded: Coded, k: int) -> int:
     """Floats of the room that decode_block needs for k of all tiles of a group."""
-    return packed.shape[1] * k * ROWS + _BEHIND if coded.bits else 0
+    return packed.shape[1] * k * ROWS + BEHIND if coded.bits else 0
 
 
 @part
@@ -53,9 +53,14 @@ def decode_block(coded, group, block, top, bottom, k, target):
     run = coded.last_run if block == coded.blocks - 1 else coded.run
     group_bytes = coded.tiles * (coded.run * (coded.blocks - 1) + coded.last_run)
     at = coded.codes.ctypes.data + group * group_bytes + coded.tiles * coded.run * block
-    table = coded.table.ctypes.data
     for t in range(top, bottom):
-        if coded.bits == 2:
-            decode_floats_2(at + t * run, k * ROWS, table, target + (t - top) * k * ROWS * 4)
-        else:
-            decode_floats_4(at + t * run, k * ROWS, table, target + (t - top) * k * ROWS * 4)
+        decode_run(coded, at + t * run, k * ROWS, target + (t - top) * k * ROWS * 4)
+
+
+@part
+def decode_run(coded, codes, count, target):
+    """`count` floats, of a run of codes or a part of one, all by address."""
+    if coded.bits == 2:
+        decode_floats_2(codes, count, coded.table.ctypes.data, target)
+    else:
+        decode_floats_4(codes, count, coded.table.ctypes.data, target)

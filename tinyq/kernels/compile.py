@@ -4,7 +4,7 @@ from numba import config
 from numba.core import event
 from numba.core.registry import cpu_target
 
-from tinyq.errors import tell
+from tinyq.errors import tell_once
 from tinyq.kernels import parts
 from tinyq.kernels.cache import cache_folder, sealed, usable_folder
 
@@ -40,14 +40,11 @@ def target_features() -> frozenset[str]:
 class _Notice(event.Listener):
     """Says once that kernels are being compiled, so that the wait does not look like a hang."""
 
-    said = False
-
     def on_start(self, event):
         """The first compilation of one of our kernels prints the line."""
         dispatcher = event.data["dispatcher"]
-        if not _Notice.said and dispatcher.py_func.__module__.startswith("tinyq."):
-            _Notice.said = True
-            tell("tinyq: compiling kernels for this CPU (once; later runs load them)")
+        if dispatcher.py_func.__module__.startswith("tinyq."):
+            tell_once("tinyq: compiling kernels for this CPU (once; later runs load them)")
 
     def on_end(self, event):
         """Nothing to say."""

@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from tinyq.kernels.coded_weights import NOT_CODED, Coded, code_rows
+from tinyq.kernels.coded_weights import BEHIND, NOT_CODED, Coded, code_rows, decode_run
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.correlate import correlate
@@ -15,14 +15,12 @@ from tinyq.kernels.level_runs import (
     can_decode,
     coded_float_row_2,
     coded_float_row_4,
-    decode_floats_2,
-    decode_floats_4,
     encode,
 )
 from tinyq.kernels.micro import FLUSH, PANEL, tile
 from tinyq.kernels.plan import forward_plan
 from tinyq.kernels.spans import NO_IMAGES, contiguous
-from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
+from tinyq.kernels.vectors import COLUMNS, ROWS
 from tinyq.kernels.weights import pack_rows
 
 _FEW = 3                                # samples up to which a register tile would be mostly idle
@@ -113,7 +111,7 @@ def linear_packed(x, packed, scale, shift, relu):
     elif n:
         rows = np.minimum(np.arange(-(-n // ROWS) * ROWS), n - 1) * k       # beyond the last: the last again
         tiles = np.empty((threads, len(rows) // ROWS, ROWS, COLUMNS), np.float32)
-        room = np.empty((threads, (PRODUCT_BLOCK * COLUMNS + 16 * LANES) if coded.bits else 0), np.float32)
+        room = np.empty((threads, PRODUCT_BLOCK * COLUMNS + BEHIND if coded.bits else 0), np.float32)
         _linear_tasks(x, rows, packed.floats, coded, scale, shift, relu, tiles, room, y)
     return y
 
@@ -137,22 +135,13 @@ def _linear_task(x, rows, packed, coded, scale, shift, relu, task, tiles, room, 
         panel = b + start * COLUMNS * 4
         if coded.bits:
             panel = room.ctypes.data
-            _decode(coded, task, start, count, panel)
+            at = coded.codes.ctypes.data + task * coded.run + start * COLUMNS * coded.bits // 8
+            decode_run(coded, at, count * COLUMNS, panel)
         for t in range(tiles.shape[0]):
             total = sums + t * ROWS * COLUMNS * 4
             tile(count, a + start * 4, row + t * ROWS * 8, 1, panel, offsets, total, total, FLUSH)
     for i in range(y.shape[0]):
         _finish(tiles[i // ROWS, i % ROWS], task * COLUMNS, scale, shift, relu, y[i])
-
-
-@part
-def _decode(coded, task, start, count, target):
-    """Rows start ... start + count - 1 of a panel."""
-    at = coded.codes.ctypes.data + task * coded.run + start * COLUMNS * coded.bits // 8
-    if coded.bits == 2:
-        decode_floats_2(at, count * COLUMNS, coded.table.ctypes.data, target)
-    else:
-        decode_floats_4(at, count * COLUMNS, coded.table.ctypes.data, target)
 
 
 @njit(parallel=True)

@@ -1,14 +1,11 @@
 """A packed network as a function: loaded, checked against what it must give, run by the best that this machine has."""
 import dataclasses
-import functools
-import importlib
 import math
-import sys
 import threading
 
 import numpy as np
 
-from tinyq.errors import BadInput, UsageError, did_you_mean
+from tinyq.errors import BadInput, UsageError, did_you_mean, tell, tell_once
 from tinyq.kernels import return_freed_memory
 from tinyq.packed import calibrate, format
 from tinyq.packed.floats import FloatNetwork
@@ -29,17 +26,18 @@ class PackedNetwork:
         """Prepare the network; UsageError where it has no such form, BadInput where it does not give what it gave."""
         if activations not in KINDS:
             raise UsageError(f"activations {activations}: {did_you_mean(activations, KINDS)}")
-        importlib.import_module("tinyq.kernels.isa")        # UsageError for a TINYQ_ISA that does not exist
+        from tinyq.kernels import isa  # UsageError for a TINYQ_ISA that does not exist
+
         self.graph, self.meta, self.activations = packed.graph, packed.meta, activations
         self._lock = threading.Lock()
         program = None if activations == "float32" else lower(packed, activations)
         self._floats = FloatNetwork(packed, program.floats if program else None)
         self.executor, self._run = "float32", self._floats
         if program:
-            self.executor, self._run = _integer_executor(program, self._floats.node)
+            self.executor, self._run = _integer_executor(isa, program, self._floats.node)
         right = self._gives(packed.golden)
         if not right and self.executor not in ("float32", "plain"):
-            _say(f"the {self.executor} kernels give wrong sums on this machine; NumPy computes instead, slower")
+            tell(f"tinyq: the {self.executor} kernels give wrong sums on this machine; NumPy computes instead, slower")
             self.executor, self._run = "plain", PlainNetwork(program, self._floats.node)
             right = self._gives(packed.golden)
         if not right:
@@ -100,23 +98,12 @@ def with_golden(packed: Packed) -> Packed:
     return dataclasses.replace(packed, golden=golden)
 
 
-def _integer_executor(program, evaluate_node):
+def _integer_executor(isa, program, evaluate_node):
     """(name, network) of the fastest executor there is."""
-    from tinyq.kernels.isa import ISA, NOTE, PLAIN
-
-    if NOTE:
-        _say_once(NOTE)
-    if ISA is None:
-        return PLAIN, PlainNetwork(program, evaluate_node)
+    if isa.NOTE:
+        tell_once(f"tinyq: {isa.NOTE}")
+    if isa.ISA is None:
+        return isa.PLAIN, PlainNetwork(program, evaluate_node)
     from tinyq.packed.fast import FastNetwork
 
-    return ISA.name, FastNetwork(program, evaluate_node)
-
-
-@functools.cache
-def _say_once(text):
-    _say(text)
-
-
-def _say(text):
-    print(f"tinyq: {text}", file=sys.stderr, flush=True)
+    return isa.ISA.name, FastNetwork(program, evaluate_node)

@@ -1,5 +1,4 @@
 """Weight files of other programs, to and from model.h5."""
-import hashlib
 import json
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from tinyq import models
 from tinyq.errors import BadInput, UsageError
 from tinyq.files import hdf5, safetensors, torch_weights
 from tinyq.files import weights as files
+from tinyq.files.read import sha256_of
 from tinyq.nn import Linear
 from tinyq.run.saved import load_model, shown_state, weights_of
 from tinyq.streams import Streams
@@ -42,7 +42,7 @@ def to_tinyq(source, target, name, class_names=None, input_shape=(3, 224, 224)) 
         "model": name, "data": data, "method": "backprop", "constrain": "inner",
         "input_shape": ",".join(map(str, input_shape)), "class_names": class_names or list(map(str, range(classes))),
         "preprocessing": json.dumps(PREPROCESSING), "data_options": json.dumps(options),
-        "source": Path(source).name, "source_sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()}
+        "source": Path(source).name, "source_sha256": sha256_of(source)}
     probes = Streams(0).key("probe").normal((PROBES, *input_shape)).astype(np.float32)
     files.write(target, weights_of(model.eval(), attributes, probes))
     count = sum(p.size for p in model.parameters())

@@ -1,9 +1,9 @@
 """What a run says while it works: one bar on a terminal, plain lines in a pipe."""
 import sys
-from contextlib import suppress
-from functools import cache
 
 from tqdm import tqdm
+
+from tinyq.errors import tell_once
 
 # figures of an epoch's record as a line shows them: (name, label, format)
 SHOWN = (("objective", "objective", "{:.4f}"), ("loss", "loss", "{:.4f}"), ("error", "error", "{:.2%}"),
@@ -55,14 +55,7 @@ def say(text: str, write=None) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _tell(error.strerror)
-
-
-@cache
-def _tell(reason):
-    """Once for each reason."""
-    with suppress(OSError):
-        print(f"tinyq: standard output: {reason}; lines are lost, training goes on", file=sys.stderr, flush=True)
+        tell_once(f"tinyq: standard output: {error.strerror}; lines are lost, training goes on")
 
 
 def _line(figures):
