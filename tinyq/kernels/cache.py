@@ -20,6 +20,7 @@ import numba
 from numba.core.caching import IndexDataCacheFile
 
 from tinyq.errors import tell
+from tinyq.kernels.target import tiles_refused
 
 SEAL = ".sha256"
 PRIVATE = 0o700
@@ -30,7 +31,8 @@ def cache_folder() -> Path:
     """Where compiled kernels are kept; numba's own check does not see an edit in another module, a hash does."""
     base = os.environ.get("TINYQ_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyq"
     forced = os.environ.get("TINYQ_ISA", "")                # isa.py: other code of the same name, or none at all
-    return Path(base) / (f"kernels-{_SOURCE_HASH}" + (f"-{forced}" if forced.isalnum() and forced != "plain" else ""))
+    variant = f"-{forced}" if forced.isalnum() and forced != "plain" else ""
+    return Path(base) / f"kernels-{_SOURCE_HASH}{variant}{'-without-tiles' if tiles_refused() else ''}"
 
 
 @cache

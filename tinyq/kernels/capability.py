@@ -6,7 +6,7 @@ import numba
 from numba.core.registry import cpu_target
 
 from tinyq.kernels.cache import cache_folder
-from tinyq.kernels.compile import target_features
+from tinyq.kernels.target import target_features
 from tinyq.kernels.vectors import COLUMNS, LANES, PLAIN_SHAPE, ROWS, TILE_SHAPES
 
 

@@ -2,7 +2,6 @@
 import numba
 from numba import config
 from numba.core import event
-from numba.core.registry import cpu_target
 
 from tinyq.errors import tell_once
 from tinyq.kernels import parts
@@ -29,12 +28,6 @@ def njit(function=None, *, parallel=False):
 def part(function):
     """Compile a function that only other kernels call."""
     return numba.njit(function, no_cpython_wrapper=True, pipeline_class=parts.PART, **_HOW)
-
-
-def target_features() -> frozenset[str]:
-    """The instruction sets numba compiles for (not the host's: NUMBA_CPU_FEATURES may restrict them)."""
-    _, _, features = cpu_target.target_context.codegen().magic_tuple()
-    return frozenset(f[1:] for f in features.split(",") if f.startswith("+"))
 
 
 class _Notice(event.Listener):

@@ -46,7 +46,8 @@ def spread(builder, value, kind):
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count))
 
 
-def _call(builder, name, result, *arguments):
+def call(builder, name, result, *arguments):
+    """A function of LLVM's, an instruction's mostly."""
     function = ir.FunctionType(result, [a.type for a in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, function, name), arguments)
 
@@ -54,34 +55,41 @@ def _call(builder, name, result, *arguments):
 def _add_products_of_bytes(builder, sums, codes, levels):
     """sums + four unsigned codes times four signed levels in each lane; all vectors of 32-bit lanes."""
     if SHAPE.wide:
-        return _call(builder, _DOT_BYTES, SUMS, sums, codes, levels)
-    pairs = _call(builder, _PAIRS_OF_BYTES, SHORTS, builder.bitcast(codes, BYTES), builder.bitcast(levels, BYTES))
+        return call(builder, _DOT_BYTES, SUMS, sums, codes, levels)
+    pairs = call(builder, _PAIRS_OF_BYTES, SHORTS, builder.bitcast(codes, BYTES), builder.bitcast(levels, BYTES))
     ones = ir.Constant(SHORTS, [1] * SHORTS.count)
-    return builder.add(sums, _call(builder, _PAIRS_OF_SHORTS, SUMS, pairs, ones))
+    return builder.add(sums, call(builder, _PAIRS_OF_SHORTS, SUMS, pairs, ones))
 
 
 def _add_products_of_shorts(builder, sums, codes, levels):
     """sums + two signed codes times two signed levels in each lane."""
     codes, levels = (builder.bitcast(v, SHORTS) for v in (codes, levels))
-    return builder.add(sums, _call(builder, _PAIRS_OF_SHORTS, SUMS, codes, levels))
+    return builder.add(sums, call(builder, _PAIRS_OF_SHORTS, SUMS, codes, levels))
 
 
-_TILE = types.void(types.int64, types.int64, types.int64, types.int64, types.int64, types.int64)
+TILE = types.void(*[types.int64] * 7)
 
 
-def _make_tile(name, rows, add_products):
+def _make_tile(name, together, add_products):
+    """The function that takes so many rows `together`."""
     @intrinsic
-    def tile(typingctx, steps, codes, pitch, levels, sums, resume):
+    def tile(typingctx, steps, rows, codes, pitch, levels, sums, resume):
         """Add `steps` steps of `rows` rows of codes, `pitch` bytes apart, times levels (steps, COLUMNS) to a tile.
 
-        Addresses are integers; sums (rows, COLUMNS) int32 begin at 0 unless `resume`.
+        Addresses are integers; sums (rows, COLUMNS) int32 begin at 0 unless `resume`. Rows that are missing to a
+        multiple of those taken together are read and summed too.
         """
         def codegen(context, builder, sig, args):
-            emit = functools.partial(_emit_tile, rows=rows, add_products=add_products)
-            builder.call(outlined(builder.module, name, 6, emit), args)
+            steps, rows, codes, pitch, levels, sums, resume = args
+            emit = functools.partial(_emit_tile, rows=together, add_products=add_products)
+            function = outlined(builder.module, name, 6, emit)
+            with cgutils.for_range_slice(builder, I64(0), rows, I64(together)) as (row, _):
+                row_codes = builder.add(codes, builder.mul(row, pitch))
+                row_sums = builder.add(sums, builder.mul(row, I64(COLUMNS * 4)))
+                builder.call(function, [steps, row_codes, pitch, levels, row_sums, resume])
             return context.get_dummy_value()
 
-        return _TILE, codegen
+        return TILE, codegen
 
     return tile
 
@@ -123,8 +131,8 @@ def _emit_tile(builder, steps, codes, pitch, levels, sums, resume, *, rows, add_
         store(builder, builder.load(slots[cell]), sums, place[cell])
 
 
-byte_tile = _make_tile("byte_tile", ROWS, _add_products_of_bytes)
-short_tile = _make_tile("short_tile", ROWS, _add_products_of_shorts)
+byte_tile = _make_tile("byte_tile", SHAPE.vector_rows, _add_products_of_bytes)
+short_tile = _make_tile("short_tile", SHAPE.vector_rows, _add_products_of_shorts)
 byte_row = _make_tile("byte_row", 1, _add_products_of_bytes)
 short_row = _make_tile("short_row", 1, _add_products_of_shorts)
 
@@ -137,7 +145,7 @@ def _decoded(builder, packed, j, bits, table):
     if j:
         shifted = builder.lshr(shifted, ir.Constant(SHORTS, [j * bits] * SHORTS.count))
     codes = builder.and_(builder.bitcast(shifted, BYTES), ir.Constant(BYTES, [(1 << bits) - 1] * BYTES.count))
-    return _call(builder, _LOOK_UP, BYTES, table, codes)
+    return call(builder, _LOOK_UP, BYTES, table, codes)
 
 
 def _make_decode(bits):

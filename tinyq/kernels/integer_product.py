@@ -17,7 +17,6 @@ from tinyq.kernels.dots import (
     ROWS,
     VECTOR_BYTES,
     byte_row,
-    byte_tile,
     coded_row_2,
     coded_row_4,
     decode_2,
@@ -33,6 +32,7 @@ from tinyq.kernels.requantise import (
     finish_shorts,
     finish_shorts_added,
 )
+from tinyq.kernels.tiles import begin_tiles, byte_tile, end_tiles
 
 SLACK = 4 * VECTOR_BYTES                # bytes behind every buffer that whole vectors may touch
 MOST_GATHERED = 1 << 18                # bytes of rows at a time: a quarter of a second-level cache
@@ -76,6 +76,7 @@ def _task(f, block, group, which, scratch):
                 _coded_row(f, panel, gathered + r * pitch, sums)
                 _finish(f, r, 1, group, panel, sums)
         return
+    begin_tiles()
     for panel in range(begin, end):
         table = _levels_of(f, group * f.panels + panel, levels)
         for t in range(first, last):
@@ -84,6 +85,7 @@ def _task(f, block, group, which, scratch):
             for half in range(f.halves):
                 _multiply(f, count, rows, pitch, table + half * f.steps * COLUMNS * 4, sums, half)
             _finish(f, t * ROWS, count, group, panel, sums)
+    end_tiles()
 
 
 @part
@@ -114,17 +116,16 @@ def _levels_of(f, panel, room):
 @part
 def _multiply(f, count, rows, pitch, levels, sums, resume):
     """The sums of `count` rows; single ones where most of a tile would be idle."""
-    if count * 4 > ROWS:
-        if f.size == 1:
-            byte_tile(f.steps, rows, pitch, levels, sums, resume)
+    few = count * 4 <= ROWS
+    if f.size == 1:
+        if few:
+            byte_row(f.steps, count, rows, pitch, levels, sums, resume)
         else:
-            short_tile(f.steps, rows, pitch, levels, sums, resume)
-        return
-    for r in range(count):
-        if f.size == 1:
-            byte_row(f.steps, rows + r * pitch, pitch, levels, sums + r * COLUMNS * 4, resume)
-        else:
-            short_row(f.steps, rows + r * pitch, pitch, levels, sums + r * COLUMNS * 4, resume)
+            byte_tile(f.steps, count, rows, pitch, levels, sums, resume)
+    elif few:
+        short_row(f.steps, count, rows, pitch, levels, sums, resume)
+    else:
+        short_tile(f.steps, count, rows, pitch, levels, sums, resume)
 
 
 @part

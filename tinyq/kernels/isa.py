@@ -10,16 +10,31 @@ MOST_NARROW = 64                        # the largest level that pairs of 8-bit 
 
 @dataclass(frozen=True)
 class Isa:
-    """How an instruction set does it. wide: it sums four 8-bit products in 32 bits at once, levels up to 127."""
+    """How an instruction set does it. wide: it sums four 8-bit products in 32 bits at once, levels up to 127.
+
+    tiles: rows of byte codes are multiplied in AMX's tile registers, the rest as `vnni` does.
+    """
 
     name: str
     needs: frozenset[str]
     rows: int                           # of a tile: with two vectors of sums a row, what the registers hold
     lanes: int                          # 32-bit, of a vector
     wide: bool
+    tiles: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Of four codes: what a row's steps are a multiple of."""
+        return 16 if self.tiles else 1
+
+    @property
+    def vector_rows(self) -> int:
+        """Of a tile of 16-bit codes, which vectors multiply: a divisor of `rows`."""
+        return self.rows // 4 if self.tiles else self.rows
 
 
-ISAS = tuple(Isa(name, frozenset(needs.split()), rows, lanes, wide) for name, needs, rows, lanes, wide in (
+ISAS = tuple(Isa(name, frozenset(needs.split()), *shape) for name, needs, *shape in (
+    ("amx", "avx512f avx512bw avx512vnni amx-tile amx-int8", 32, 16, True, True),
     ("vnni", "avx512f avx512bw avx512vnni", 14, 16, True),
     ("avx512", "avx512f avx512bw", 12, 16, False),
     ("avxvnni", "avx2 avxvnni", 6, 8, True),
@@ -36,10 +51,10 @@ def available() -> list[str]:
     """
     if not numba_is_there():
         return [PLAIN]
-    from tinyq.kernels.compile import target_features
+    from tinyq.kernels.target import target_features, tiles_refused
 
     features = target_features()
-    return [isa.name for isa in ISAS if isa.needs <= features] + [PLAIN]
+    return [isa.name for isa in ISAS if isa.needs <= features and not (isa.tiles and tiles_refused())] + [PLAIN]
 
 
 def choose():
@@ -53,9 +68,17 @@ def choose():
         raise UsageError(f"{FORCED}={wanted}: {did_you_mean(wanted, names)}")
     name = wanted if wanted in there else there[0]
     note = f"{FORCED}={wanted}: this machine does not have it; {name} computes" if wanted and name != wanted else None
-    if name == PLAIN and not wanted and numba_is_there():            # what is said without numba is said already
-        note = "no integer kernels for this processor; NumPy computes, slower"
+    if not wanted and numba_is_there():                 # what is said without numba is said already
+        note = _what_is_missing(name)
     return next((isa for isa in ISAS if isa.name == name), None), note
+
+
+def _what_is_missing(name):
+    from tinyq.kernels.target import tiles_refused
+
+    if tiles_refused():
+        return f"this process may not use the processor's AMX tiles ({tiles_refused()}); {name} computes, slower"
+    return "no integer kernels for this processor; NumPy computes, slower" if name == PLAIN else None
 
 
 ISA, NOTE = choose()

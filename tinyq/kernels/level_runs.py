@@ -9,9 +9,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinyq.kernels.compile import target_features
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.outlined import outlined
+from tinyq.kernels.target import target_features
 from tinyq.kernels.vectors import (
     COLUMNS,
     I32,

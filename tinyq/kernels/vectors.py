@@ -2,7 +2,7 @@
 from llvmlite import ir
 from numba.core import cgutils
 
-from tinyq.kernels.compile import target_features
+from tinyq.kernels.target import target_features
 
 F32, I64, I32, I1 = ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(1)
 START = I64(0)

@@ -1,0 +1,33 @@
+"""What numba compiles for, which may be less than the host has: NUMBA_CPU_NAME and NUMBA_CPU_FEATURES restrict it."""
+import ctypes
+import os
+import platform
+from functools import cache
+
+from numba.core.registry import cpu_target
+
+_TILES = {"amx-tile", "amx-int8"}
+_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA = 158, 0x1023, 18         # x86_64: asm/unistd_64.h, asm/prctl.h
+
+
+def target_features() -> frozenset[str]:
+    """LLVM's names of the instruction sets."""
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return frozenset(f[1:] for f in features.split(",") if f.startswith("+"))
+
+
+@cache
+def tiles_refused() -> str | None:
+    """Why this process may not use AMX's tile registers, which the target has; None where nothing is refused.
+
+    It must be asked first, for all threads at once, or ends the process at the first tile instruction. A signal stack
+    too small to hold the registers is the usual reason.
+    """
+    if not _TILES <= target_features():
+        return None
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return "only known how to ask Linux"
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA) == 0:
+        return None
+    return os.strerror(ctypes.get_errno())
