@@ -12,6 +12,7 @@ from one_product import CODES, GEOMETRIES, LINEAR, WEIGHTS, one_product, tensor
 from packed_networks import SHAPES, packed, samples
 
 from tinyq.kernels import dots
+from tinyq.kernels.coded_rows import LONGEST_EVEN_ROW
 from tinyq.kernels.geometry import conv_geometry
 from tinyq.kernels.isa import ISA, ISAS, available
 from tinyq.packed import format
@@ -77,6 +78,20 @@ def test_the_largest_sums_are_exact(kind, code, weight):
     for n in (1, 15):
         fast.run(np.full((n, k), code - quant.zero, np.float32))
         assert (fast.codes(0) == weight * code * k).all()
+
+
+@needs_kernels
+@pytest.mark.parametrize("levels, k", [
+    ((-1, 0, 2), 300), ((-3, -1), 33), ((5,), 64), ((-1, 1), 7), ((0, 1, 2, 3), 1000),
+    ((-1, 0, 1, 2), LONGEST_EVEN_ROW // 4 * 4), ((-1, 0, 1, 2), LONGEST_EVEN_ROW + 9)])
+def test_single_rows_of_levels_that_lie_evenly_or_not(levels, k):
+    draw = np.random.Generator(np.random.Philox(k)).choice
+    rows = np.concatenate([draw(levels, (4, k)), np.full((1, k), max(levels))]).astype(np.int8)
+    weights = Tensor(BYTES, rows.shape, rows, None, np.ones(1, np.float32), np.zeros((2, len(rows)), np.float32))
+    program, op = one_product("int8", (2, k), weights, None, False, True)
+    codes = np.full((2, k), 255.0, np.float32)
+    codes[1] = draw(256, k)
+    assert_same_codes(program, op, (codes - program.quants[-1].zero) / 2)
 
 
 # Of the largest logit, in int8 and in int16: twice what was seen.

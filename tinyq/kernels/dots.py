@@ -52,7 +52,7 @@ def call(builder, name, result, *arguments):
     return builder.call(cgutils.get_or_insert_function(builder.module, function, name), arguments)
 
 
-def _add_products_of_bytes(builder, sums, codes, levels):
+def add_products_of_bytes(builder, sums, codes, levels):
     """sums + four unsigned codes times four signed levels in each lane; all vectors of 32-bit lanes."""
     if SHAPE.wide:
         return call(builder, _DOT_BYTES, SUMS, sums, codes, levels)
@@ -131,13 +131,13 @@ def _emit_tile(builder, steps, codes, pitch, levels, sums, resume, *, rows, add_
         store(builder, builder.load(slots[cell]), sums, place[cell])
 
 
-byte_tile = _make_tile("byte_tile", SHAPE.vector_rows, _add_products_of_bytes)
+byte_tile = _make_tile("byte_tile", SHAPE.vector_rows, add_products_of_bytes)
 short_tile = _make_tile("short_tile", SHAPE.vector_rows, _add_products_of_shorts)
-byte_row = _make_tile("byte_row", 1, _add_products_of_bytes)
+byte_row = _make_tile("byte_row", 1, add_products_of_bytes)
 short_row = _make_tile("short_row", 1, _add_products_of_shorts)
 
 
-def _decoded(builder, packed, j, bits, table):
+def decoded(builder, packed, j, bits, table):
     """Vector j of those whose codes share one vector of bytes: the table's level of bits j * bits ... of each byte."""
     if bits == 8:
         return packed
@@ -165,7 +165,7 @@ def _make_decode(bits):
             with cgutils.for_range(builder, count) as loop:
                 vector = load(builder, packed, builder.mul(loop.index, I64(VECTOR_BYTES)), BYTES)
                 for j in range(many):
-                    value = _decoded(builder, vector, j, bits, look_up)
+                    value = decoded(builder, vector, j, bits, look_up)
                     at = builder.mul(builder.add(builder.mul(loop.index, I64(many)), I64(j)), I64(VECTOR_BYTES))
                     with builder.if_else(is_short) as (twice, once):
                         with twice:
@@ -188,61 +188,3 @@ def _store_as_shorts(builder, value, address, at):
 
 
 decode_2, decode_4, decode_8 = (_make_decode(bits) for bits in (2, 4, 8))
-
-
-_ACCUMULATORS = 8                       # vectors of sums that one row needs so that none waits for the one before
-
-
-def _make_coded_row(bits):
-    @intrinsic
-    def coded_row(typingctx, count, packed, table, codes, sums):
-        """The sums (COLUMNS,) int32 of one row of 8-bit codes times a packed panel, decoded in registers.
-
-        `count` packed vectors (see decode) and the table by address; codes must be 0 from the row's end to where the
-        last vector's levels end. For a single row this takes the time that reading the packed panel takes.
-        """
-        def codegen(context, builder, sig, args):
-            emit = functools.partial(_emit_coded_row, bits=bits)
-            builder.call(outlined(builder.module, f"coded_row_{bits}", 5, emit), args)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 5), codegen
-
-    return coded_row
-
-
-def _emit_coded_row(builder, count, packed, table, codes, sums, *, bits):
-    many, zero = 8 // bits, ir.Constant(SUMS, [0] * LANES)
-    together = _ACCUMULATORS // many
-    look_up = load(builder, table, I64(0), BYTES)
-    slots = [cgutils.alloca_once_value(builder, zero) for _ in range(_ACCUMULATORS)]
-
-    def add_vectors(at, number):
-        for i in range(number):
-            index = builder.add(at, I64(i))
-            vector = load(builder, packed, builder.mul(index, I64(VECTOR_BYTES)), BYTES)
-            row_at = builder.mul(index, I64(4 * many // VECTORS))
-            for j in range(many):
-                place = builder.inttoptr(builder.add(builder.add(codes, row_at), I64(4 * (j // VECTORS))),
-                                         I32.as_pointer())
-                four = builder.load(place)
-                four.align = 1
-                levels = builder.bitcast(_decoded(builder, vector, j, bits, look_up), SUMS)
-                slot = slots[i * many + j]
-                builder.store(_add_products_of_bytes(builder, builder.load(slot), spread(builder, four, SUMS), levels),
-                              slot)
-
-    rest = builder.urem(count, I64(together))
-    whole = builder.sub(count, rest)
-    with cgutils.for_range_slice(builder, I64(0), whole, I64(together)) as (at, _):
-        add_vectors(at, together)
-    with cgutils.for_range_slice(builder, whole, count, I64(1)) as (at, _):
-        add_vectors(at, 1)
-    for v in range(VECTORS):
-        total = zero
-        for slot in slots[v::VECTORS]:
-            total = builder.add(total, builder.load(slot))
-        store(builder, total, sums, I64(v * VECTOR_BYTES))
-
-
-coded_row_2, coded_row_4 = _make_coded_row(2), _make_coded_row(4)

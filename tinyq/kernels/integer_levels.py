@@ -1,6 +1,7 @@
 """Integer levels in the order the integer tiles read them, and again as codes of 2, 4 or 8 bits."""
 import numpy as np
 
+from tinyq.kernels.coded_rows import LONGEST_EVEN_ROW
 from tinyq.kernels.dots import COLUMNS, VECTOR_BYTES
 from tinyq.kernels.isa import MOST_NARROW, SHAPE
 
@@ -27,6 +28,16 @@ def pack_levels(levels, groups, size):
         parts = [first, ordered - first]
     vectors = np.stack(parts, axis=2).reshape(groups, panels, -1, VECTOR_BYTES)
     return *_coded(np.ascontiguousarray(vectors)), steps, halves
+
+
+def even_levels(table, bits, steps):
+    """(least level, step from one level to the next) where even_row can take them; else (0, 0)."""
+    levels = table[:1 << bits].astype(np.int64)
+    count = max(1, int(np.argmax(levels)) + 1)                 # ascending, and 0 behind the last
+    gaps = np.unique(np.diff(levels[:count]))
+    if bits != 2 or gaps.size != 1 or 4 * steps > LONGEST_EVEN_ROW:
+        return 0, 0
+    return int(levels[0]), int(gaps[0])
 
 
 def _coded(vectors):

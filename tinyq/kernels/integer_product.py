@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from tinyq.kernels.code_moves import copy_bytes, copy_exactly, copy_runs, fill_codes
+from tinyq.kernels.coded_rows import coded_row_2, coded_row_4, even_row, sum_of_row
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.dots import (
     COLUMNS,
@@ -17,8 +18,6 @@ from tinyq.kernels.dots import (
     ROWS,
     VECTOR_BYTES,
     byte_row,
-    coded_row_2,
-    coded_row_4,
     decode_2,
     decode_4,
     decode_8,
@@ -40,8 +39,8 @@ MOST_GATHERED = 1 << 18                # bytes of rows at a time: a quarter of a
 Fields = namedtuple("Fields", (
     "x y added samples height width channels rows columns taps_y taps_x stride_y stride_x top left dilation_y "
     "dilation_x groups group_channels group_outputs outputs size result_size steps padding panels halves codes bits "
-    "panel_bytes table multiplier offset shift low high added_multiplier added_shift direct coded pitch blocks "
-    "parts scratch scratch_bytes"))
+    "panel_bytes table least_level level_step multiplier offset shift low high added_multiplier added_shift direct "
+    "coded pitch blocks parts scratch scratch_bytes"))
 
 
 @njit(parallel=True)
@@ -71,9 +70,11 @@ def _task(f, block, group, which, scratch):
         _gather(f, first * ROWS, min(last * ROWS, pixels), group, gathered)
     if f.coded:
         for r in range(pixels):                             # so that what lies behind the row counts nothing
-            fill_codes(gathered + r * pitch + f.group_channels, pitch - f.group_channels, 0, 1)
+            row = gathered + r * pitch
+            fill_codes(row + f.group_channels, pitch - f.group_channels, 0, 1)
+            least = f.least_level * sum_of_row(f.group_channels, row)
             for panel in range(begin, end):
-                _coded_row(f, panel, gathered + r * pitch, sums)
+                _coded_row(f, panel, row, least, sums)
                 _finish(f, r, 1, group, panel, sums)
         return
     begin_tiles()
@@ -89,9 +90,11 @@ def _task(f, block, group, which, scratch):
 
 
 @part
-def _coded_row(f, panel, row, sums):
+def _coded_row(f, panel, row, least, sums):
     packed, vectors = f.codes + panel * f.panel_bytes, f.panel_bytes // VECTOR_BYTES
-    if f.bits == 2:
+    if f.level_step:
+        even_row(vectors, packed, f.level_step, least, row, sums)
+    elif f.bits == 2:
         coded_row_2(vectors, packed, f.table, row, sums)
     else:
         coded_row_4(vectors, packed, f.table, row, sums)

@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from tinyq.kernels import integer, integer_product
-from tinyq.kernels.integer_levels import pack_levels
+from tinyq.kernels.integer_levels import even_levels, pack_levels
 from tinyq.packed.arena import batch_offsets
 from tinyq.packed.plain import integer_levels
 from tinyq.packed.program import Product, Program
@@ -54,6 +54,7 @@ class _Levels:
         levels = np.ascontiguousarray(levels).reshape(len(levels), -1)
         self.size = program.dtype.itemsize
         self.packed, self.table, self.bits, self.steps, self.halves = pack_levels(levels, groups, self.size)
+        self.least, self.step = even_levels(self.table, self.bits, self.steps)
         per_group = self.packed.shape[1] * integer_product.COLUMNS
         self.multiplier = _by_panels(op.requant.multiplier, groups, per_group)
         self.offset = _by_panels(op.requant.offset, groups, per_group)
@@ -123,6 +124,8 @@ class _Run:
 
     def _quantise(self, op, fields):
         y, q = self.codes[op.y], op.quant
+        if y.shape[1] == 1:                                     # one place: its channels are a run
+            y = y.transpose(0, 2, 1)
         reciprocal, shape = np.float32(op.reciprocal), (self.n, y.shape[2], y.shape[1])
         return lambda: integer.quantise(
             np.ascontiguousarray(self.floats[op.x]).reshape(shape), reciprocal, q.zero, q.low, q.high, y)
@@ -212,7 +215,8 @@ class _Run:
             group_outputs=outputs // groups, outputs=outputs, size=size, result_size=y.itemsize, steps=levels.steps,
             padding=op.padding_code, panels=levels.packed.shape[1], halves=levels.halves,
             codes=levels.packed.ctypes.data, bits=levels.bits, panel_bytes=levels.packed.shape[2],
-            table=levels.table.ctypes.data, multiplier=levels.multiplier.ctypes.data, offset=levels.offset.ctypes.data,
+            table=levels.table.ctypes.data, least_level=levels.least, level_step=levels.step,
+            multiplier=levels.multiplier.ctypes.data, offset=levels.offset.ctypes.data,
             shift=r.shift, low=r.low, high=r.high, added_multiplier=r.added_multiplier, added_shift=r.added_shift,
             direct=int(direct), coded=int(coded), pitch=pitch, blocks=blocks, parts=parts, scratch=0,
             scratch_bytes=-(-scratch // ALIGNMENT) * ALIGNMENT)
