@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tinyq import models, nn
-from tinyq.autodiff import Tensor, elementwise, no_record
+from tinyq.autodiff import Tensor, elementwise, no_record, pool, shape
 from tinyq.inference import Fused
 from tinyq.levels import parse
 from tinyq.methods.straight_through import LevelView
@@ -96,6 +96,47 @@ def test_only_what_follows_a_product_alone_goes_into_it():
     network = Fused(model)
     assert np.allclose(network(x), layer_by_layer(model, x), rtol=1e-6, atol=1e-6)
     assert steps_of(network).count("batch_norm_inference") == 2
+
+
+class Joined(nn.Module):
+    """Concatenations of what they alone read, of what another reads too, of one value twice, of a pooled value."""
+
+    def __init__(self):
+        self.a, self.b, self.c = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(2, 4, 1), nn.Conv2d(2, 2, 1)
+
+    def forward(self, x):
+        a, b, c = (elementwise.relu(layer(x)) for layer in (self.a, self.b, self.c))
+        added = self.c(x) + x
+        alone = shape.concatenate(self.b(x), added, self.a(x), axis=1)
+        shared = shape.concatenate(a, b, axis=1)
+        twice = shape.concatenate(c, c, axis=1)
+        pooled = shape.concatenate(self.a(x), pool.max_pool2d(x, kernel=3, stride=1, padding=1), axis=1)
+        rows = shape.concatenate(self.b(x), self.b(x), axis=2)
+        return [alone, shared, twice, pooled, rows, b * 2]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 3])
+def test_products_that_a_concatenation_alone_reads_are_stored_where_they_are_joined(n, dtype):
+    class Flat(Joined):
+        def forward(self, x):
+            parts = super().forward(x)
+            return shape.concatenate(*(part.reshape((n, -1)) for part in parts), axis=1)
+
+    model, x = Flat().initialise(SEED).astype(dtype), batch(n, (2, 5, 5), dtype)
+    network = Fused(model)
+    for _ in range(2):
+        assert np.array_equal(network(x), layer_by_layer(model, x))
+    names = steps_of(network)
+    assert names.count("allocate") == 1 and names.count("product") == 3 + 2 + 1 + 1 + 2
+
+
+def test_googlenet_copies_nothing_to_join_it():
+    network = Fused(trained_like("googlenet", (3, 32, 32)))
+    network(batch(2, (3, 32, 32)))
+    program, = network._programs.values()
+    joins = [step for _, step, _ in program.steps if step.name == "concatenate"]
+    assert len(joins) == 9 and all(len(step.inputs) == 5 and not step.params for step in joins)
 
 
 def test_a_constant_may_be_added_to_a_product():

@@ -5,6 +5,7 @@ import pytest
 from tinyq import kernels
 from tinyq.errors import UsageError
 from tinyq.kernels.reference import max_pool as plain_maxima
+from tinyq.kernels.reference import max_values as plain_values
 from tinyq.kernels.reference import pool as plain
 from tinyq.streams import Streams
 
@@ -52,6 +53,29 @@ def test_max_twin(case, threads):
         assert np.array_equal(found.reshape(y.shape), y)
     g = normal("g", *y.shape)
     assert_same_bits(kernels.max_pool2d_grad(g, indices, shape), plain_maxima.max_pool2d_grad(g, indices, shape))
+
+
+@windows
+def test_values_alone_have_the_twins_bits_and_are_the_maxima(case, threads):
+    shape, *settings = case
+    x = normal("max", *shape)
+    x = np.where(x < 0.2, np.float32(0), x)
+    for source in (x, normal("max", *shape[:2], shape[3], shape[2]).swapaxes(2, 3)):
+        y = kernels.max_pool2d_values(source, *settings)
+        assert_same_bits(y, plain_values.max_pool2d_values(source, *settings))
+        assert_same_bits(y, plain_maxima.max_pool2d(source, *settings)[0])
+        wide = source.astype(np.float64)
+        assert np.array_equal(kernels.max_pool2d_values(wide, *settings), y)
+
+
+@windows
+def test_values_alone_of_zeros_nans_and_infinities(case, threads):
+    shape, *settings = case
+    x = np.array([0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 1e-45], np.float32)[
+        Streams(0).key("odd").integers(0, 8, shape)].reshape(shape)
+    y = kernels.max_pool2d_values(x, *settings)
+    assert_same_bits(y, plain_values.max_pool2d_values(x, *settings))
+    assert np.array_equal(y, plain_maxima.max_pool2d(x, *settings)[0], equal_nan=True)
 
 
 @windows

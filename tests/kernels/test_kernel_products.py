@@ -52,6 +52,7 @@ CONVOLUTIONS = {
     "padding wider than the output": ((2, 4, 16, 16), (8, 4, 3, 3), 1, 24, 24, 1),
     "a long flat window": ((1, 2, 2, 9), (3, 2, 1, 41), 1, (0, 20), 1, 1),
     "padding wider than the image": ((2, 3, 4, 4), (2, 3, 3, 3), 1, 3, 1, 1),
+    "an odd number of vectors of pixels": ((1, 300, 14, 14), (30, 300, 1, 1), 1, 0, 1, 1),
     "one pixel": ((1, 1, 1, 1), (1, 1, 1, 1), 1, 0, 1, 1),
 }
 
@@ -87,8 +88,15 @@ def test_a_packed_convolution_has_the_bits_of_its_parts(case, added, relu, threa
     x, w, scale, shift = (normal(name, *shape) for name, shape in (
         ("x", case[0]), ("w", case[1]), ("scale", case[1][:1]), ("bias", case[1][:1])))
     other = normal("added", *geometry.output_shape[::-1]).T if added else None
-    y = kernels.conv2d_packed(x, kernels.pack_weights(w, geometry.groups), geometry, scale, shift, other, relu)
+    packed = kernels.pack_weights(w, geometry.groups)
+    y = kernels.conv2d_packed(x, packed, geometry, scale, shift, other, relu)
     assert_same_bits(y, plain_inference.conv2d_packed(x, w, geometry, scale, shift, other, relu))
+    n, m, *size = y.shape
+    for convolution, weights in ((kernels.conv2d_packed, packed), (plain_inference.conv2d_packed, w)):
+        joined = np.full((n, m + 5, *size), 7, np.float32)
+        part = convolution(x, weights, geometry, scale, shift, other, relu, joined, 2)
+        assert np.shares_memory(part, joined) and np.array_equal(part, y) and np.array_equal(joined[:, 2:2 + m], y)
+        assert (joined[:, :2] == 7).all() and (joined[:, 2 + m:] == 7).all()
 
 
 @pytest.mark.parametrize("n, k, m", [(1, 300, 40), (5, 7, 3), (17, 600, 65), (0, 4, 2), (9, 256, 32)])

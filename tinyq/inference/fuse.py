@@ -28,7 +28,7 @@ def fuse(steps, result, input_shape):
     A product's affine is computed in float64 and rounded once, so that the batch norm behind it costs nothing and its
     weights stay what they are.
     """
-    steps, readers = list(steps), _readers(steps, result)
+    steps, readers = list(steps), readers_of(steps, result)
     shapes = {Value(-1): input_shape, **{Value(i): step.shape for i, step in enumerate(steps)}}
     for i in range(len(steps)):
         product = _product(steps[i]) if steps[i] else None
@@ -38,11 +38,11 @@ def fuse(steps, result, input_shape):
     return steps
 
 
-def _readers(steps, result):
+def readers_of(steps, result):
     """{Value: the numbers of the steps that read it}; -1 stands for whoever wants the result."""
     readers = {result: [-1]}
     for i, step in enumerate(steps):
-        for a in step.inputs:
+        for a in step.inputs if step else ():
             if type(a) is Value:
                 readers.setdefault(a, []).append(i)
     return readers

@@ -1,7 +1,8 @@
 """The one evaluation of a network: what `tinyq.evaluate`, a run's result and a packed model all compute."""
 import numpy as np
 
-from tinyq.inference.fuse import PRODUCT, fuse
+from tinyq.inference.fuse import PRODUCT, fuse, readers_of
+from tinyq.inference.join import join
 from tinyq.inference.product import prepare
 from tinyq.inference.record import Value, record
 
@@ -37,15 +38,15 @@ class Program:
         """Prepare the steps, of which some may be None: those that went into others."""
         shapes = {Value(-1): input_shape, **{Value(i): step.shape for i, step in enumerate(steps) if step}}
         self.steps, self.result = [], result
-        last_reader = {a: i for i, step in enumerate(steps) if step for a in step.inputs if type(a) is Value}
+        listed = join(steps, readers_of(steps, result)) if type(result) is Value else []
+        last_reader = {a: value for value, step, _ in listed for a in step.inputs if type(a) is Value}
         finished = {}
-        for value, i in last_reader.items():
-            if value != result:
-                finished.setdefault(i, []).append(value)
-        for i, step in enumerate(steps):
-            if step:
-                ready = prepare(step, shapes[step.inputs[0]]) if step.name == PRODUCT else step
-                self.steps.append((i, ready, finished.get(i, [])))          # and whom nobody reads any more
+        for a, value in last_reader.items():
+            if a != result:
+                finished.setdefault(value, []).append(a)
+        for value, step, first in listed:
+            ready = prepare(step, shapes[step.inputs[0]] if step.name == PRODUCT else None, first)
+            self.steps.append((value, ready, finished.get(value, [])))      # and whom nobody reads any more
 
     def __call__(self, x):
         """The result, which may not depend on x."""
@@ -60,9 +61,9 @@ class Program:
     def values(self, x):
         """(Value, array) of each step in turn; what nobody reads any more is let go."""
         values = {Value(-1): x}
-        for number, step, finished in self.steps:
-            value = Value(number)
+        for value, step, finished in self.steps:
             values[value] = step.run(*(values[a] if type(a) is Value else a for a in step.inputs), **step.params)
-            yield value, values[value]
+            if value.step >= 0:
+                yield value, values[value]
             for other in finished:
                 del values[other]

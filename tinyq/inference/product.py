@@ -1,8 +1,11 @@
-"""A fused product made ready to run: its weights packed for the kernels once."""
+"""Steps made ready to run: a product with its weights packed once, a max pooling that forgets where its maxima were."""
 import dataclasses
 from dataclasses import dataclass
 
 from tinyq import kernels
+from tinyq.inference.fuse import PRODUCT
+
+MAX_POOL = "max_pool2d"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,23 +29,40 @@ def ready(w, options, levels=None) -> Ready:
     return Ready(packed, w.shape)
 
 
-def prepare(step, input_shape):
-    """The product `step` (see fuse.PRODUCT) as a step of its input, and of what is added, for this shape.
+def prepare(step, input_shape, first=None):
+    """The step for inputs of this shape, of which a product (see fuse.PRODUCT) keeps the first and what is added.
 
-    Its weights may be Ready, or an array.
+    Its weights may be Ready, or an array. first: the channel from which on it fills its last input (see join.py).
     """
-    x, w, scale, shift, *added = step.inputs
+    if step.name == MAX_POOL:
+        return dataclasses.replace(step, run=_max_pool)
+    return _product(step, input_shape, first) if step.name == PRODUCT else step
+
+
+def _max_pool(x, kernel, stride=None, padding=0, dilation=1, ceil_mode=False):
+    return kernels.max_pool2d_values(x, kernel, kernel if stride is None else stride, padding, dilation, ceil_mode)
+
+
+def _product(step, input_shape, first):
+    x, w, scale, shift, *others = step.inputs
     options, relu = step.params["options"], step.params["relu"]
     weights = w if isinstance(w, Ready) else ready(w, options)
     make = _linear if options is None else _convolution
-    return dataclasses.replace(step, run=make(weights, scale, shift, options, relu, input_shape), inputs=(x, *added),
-                               params={})
+    return dataclasses.replace(step, run=make(weights, scale, shift, options, relu, input_shape, first),
+                               inputs=(x, *others), params={})
 
 
-def _linear(weights, scale, shift, options, relu, input_shape):
+def _linear(weights, scale, shift, options, relu, input_shape, first):
     return lambda x: kernels.linear_packed(x, weights.packed, scale, shift, relu)
 
 
-def _convolution(weights, scale, shift, options, relu, input_shape):
+def _convolution(weights, scale, shift, options, relu, input_shape, first):
     geometry = kernels.conv_geometry(input_shape, weights.shape, **options)
-    return lambda x, added=None: kernels.conv2d_packed(x, weights.packed, geometry, scale, shift, added, relu)
+    if first is None:
+        return lambda x, added=None: kernels.conv2d_packed(x, weights.packed, geometry, scale, shift, added, relu)
+
+    def into(x, *others):
+        added, room = (None, *others)[-2:]
+        return kernels.conv2d_packed(x, weights.packed, geometry, scale, shift, added, relu, room, first)
+
+    return into

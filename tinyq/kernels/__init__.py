@@ -25,6 +25,7 @@ FAMILIES = {
     "reduce": ("sum", "channel_sums"),
     "batchnorm": ("batch_norm", "batch_norm_grad", "batch_norm_inference", "batch_norm_relu", "batch_norm_relu_grad"),
     "max_pool": ("max_pool2d", "max_pool2d_grad"),
+    "max_values": ("max_pool2d_values",),
     "pool": ("avg_pool2d", "avg_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"),
     "loss": ("softmax_cross_entropy", "softmax_cross_entropy_grad"),
     "discrete": ("nearest_level", "constraint", "recode"),

@@ -17,16 +17,17 @@ _TASKS_A_THREAD = 2
 _PIECE_COST, _RESIDENT, _STREAMING_COST = 4, 1 << 17, 1.2
 
 
-def correlate(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, relu=False, coded=NOT_CODED):
-    """Write scale * (weights x source) + shift to the places of target (n, groups * m, ., .) that the plan names.
+def correlate(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, relu=False, coded=NOT_CODED, first=0):
+    """Write scale * (weights x source) + shift to the places of target (n, channels, ., .) that the plan names.
 
     source (n, groups * plan.channels, ., .), packed (weights.pack_rows) of (groups, m, taps), scale and shift
     (groups * m,). Where the plan names all places, `added`, of target's shape, may be added, and the ReLU taken.
     coded: the weights in codes instead; then of packed only the first three axes count, and the last has size 0.
+    first: of the target's channels, of which groups * m are written.
     """
     source, groups = contiguous(source), packed.shape[0]
     if _panels_pay(plan, m):
-        correlate_panels(source, packed, m, plan, scale, shift, target, added, relu, coded)
+        correlate_panels(source, packed, m, plan, scale, shift, target, added, relu, coded, first)
         return
     threads = numba.get_num_threads()
     parts = parts_of(source.shape[0] * groups, plan.rows, threads)
@@ -36,7 +37,7 @@ def correlate(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, re
     samples = np.empty((threads, 0 if layout.direct else plan.size + COLUMNS), np.float32)
     tiles = np.empty((threads, packed.shape[1] + 1, ROWS, COLUMNS), np.float32)               # slack for store_run
     decoded = np.empty((threads, decoded_size(packed, coded, packed.shape[2])), np.float32)
-    _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target, added, relu, coded, decoded)
+    _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target, first, added, relu, coded, decoded)
 
 
 def _panels_pay(plan, m):
@@ -57,19 +58,19 @@ def parts_of(tasks, splittable, threads):
 
 
 @njit(parallel=True)
-def _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target, added, relu, coded, decoded):
+def _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target, first, added, relu, coded, decoded):
     groups = packed.shape[0]
     for task in prange(source.shape[0] * groups * parts):
         thread = numba.get_thread_id()
         i, group, part = task // parts // groups, task // parts % groups, task % parts
-        _task(source, packed, m, i, group, part, parts, layout, scale, shift, samples[thread], tiles[thread], target,
-              added, relu, coded, decoded[thread])
+        _task(source, packed, m, i, group, part, parts, layout, scale, shift, samples[thread], tiles[thread],
+              target[i, first:], added, relu, coded, decoded[thread])
 
 
 @part
 def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample, tiles, target, added, relu, coded,
           decoded):
-    """Rows `part` of `parts` of the outputs of one group of sample i."""
+    """Rows `part` of `parts` of the outputs of one group of sample i, target (channels, ., .)."""
     rows, columns = layout.rows, layout.columns
     top, bottom = rows * part // parts, rows * (part + 1) // parts
     if top == bottom:
@@ -96,11 +97,11 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
             if layout.direct:
                 q = min(q, (rows - 1) * width + columns - lanes)        # the source has no slack to read beyond
             _products(weights, packed.shape[1], base + q * 4, layout, lanes, tiles)
-            _store(tiles, q, lanes, m, top, bottom, layout, scale[group * m:], shift[group * m:], target[i, group * m:])
+            _store(tiles, q, lanes, m, top, bottom, layout, scale[group * m:], shift[group * m:], target[group * m:])
     if relu or added.size:
         run = (bottom - top) * columns
         for c in range(group * m, (group + 1) * m):
-            finish_run(target[i, c, top:].ctypes.data, added[i, c, top:].ctypes.data if added.size else 0, run, relu)
+            finish_run(target[c, top:].ctypes.data, added[i, c, top:].ctypes.data if added.size else 0, run, relu)
 
 
 @part

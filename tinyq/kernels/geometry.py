@@ -1,6 +1,7 @@
 """The shapes of a convolution, worked out once."""
 import operator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class ConvGeometry:
     dilation: tuple[int, int]
     groups: int
 
-    @property
+    @cached_property
     def output_size(self) -> tuple[int, int]:
         """(oh, ow)."""
         return tuple(
@@ -26,7 +27,7 @@ class ConvGeometry:
             for size, k, s, p, d in zip(
                 self.x_shape[2:], self.w_shape[2:], self.stride, self.padding, self.dilation, strict=True))
 
-    @property
+    @cached_property
     def output_shape(self) -> tuple[int, int, int, int]:
         """(n, c_out, oh, ow)."""
         return (self.x_shape[0], self.w_shape[0], *self.output_size)

@@ -56,18 +56,22 @@ def code_weights(w, groups, levels):
     return PackedWeights(np.empty((*packed.shape[:3], 0), np.float32), code_rows(packed, levels, bits_for(len(levels))))
 
 
-def conv2d_packed(x, packed, geometry, scale, shift, added, relu):
+def conv2d_packed(x, packed, geometry, scale, shift, added, relu, into=None, first=0):
     """scale * (x * w) + shift, `added` (of the output's shape, or None) added to it, and its ReLU if `relu`.
 
-    scale and shift (c_out,). Each of the four steps rounds, as when they are done one after the other.
+    scale and shift (c_out,). Each of the four steps rounds, as when they are done one after the other. into: an array
+    (n, channels, oh, ow) whose channels from `first` on become the output, which is then a view of them.
     """
     assert x.shape == geometry.x_shape, (x.shape, geometry)
-    y, plan, m = np.empty(geometry.output_shape, np.float32), forward_plan(geometry), geometry.w_shape[0]
+    plan, m = forward_plan(geometry), geometry.w_shape[0]
+    target = np.empty(geometry.output_shape, np.float32) if into is None else into
+    y = target[:, first:first + m]
+    assert y.shape == geometry.output_shape and target.flags.carray, (y.shape, geometry)
     added = NO_IMAGES if added is None else contiguous(added)
     assert not added.size or added.shape == y.shape
-    correlate(x, packed.floats, m // geometry.groups, plan, contiguous(scale), contiguous(shift), y, added, relu,
-              packed.coded)
-    return y
+    correlate(x, packed.floats, m // geometry.groups, plan, contiguous(scale), contiguous(shift), target, added, relu,
+              packed.coded, first)
+    return y if into is not None else target
 
 
 def pack_linear(w):

@@ -2,7 +2,7 @@
 import numpy as np
 
 from tinyq.kernels.compile import part
-from tinyq.kernels.moves import copy_even, copy_floats, peek, poke, transpose_tile
+from tinyq.kernels.moves import copy_even, copy_floats, copy_vector, peek, poke, transpose_tile
 from tinyq.kernels.vectors import LANES
 
 ZERO = np.float32(0)
@@ -18,17 +18,19 @@ def lay_out(source, layout, channel, last_channel, row, last_row, padding, targe
     channels, h, w, into = layout.source_channels, layout.source_height, layout.source_width, target.ctypes.data
     height, width = layout.height, layout.width
     step_y, step_x, beginning = layout.step_y, layout.step_x, np.int64(0)
+    readable = source + channels * h * w * 4
     for p in range(layout.phases.shape[0]):
         top, start = layout.phases[p, 0] + layout.origin_y, layout.phases[p, 1] + layout.origin_x
         first = min(max(0, -(start // step_x)), width)               # the first i with start + i * step_x >= 0
         last = max(first, min(width, (w - 1 - start) // step_x + 1))
         for c in range(channel, last_channel):
+            writable = into + ((p * channels + c) * height + last_row) * width * 4      # to there this call fills all
             for r in range(row, last_row):
                 y, at = r * step_y + top, into + ((p * channels + c) * height + r) * width * 4
                 if 0 <= y < h:
                     _fill(at, beginning, first, padding)
                     run = source + ((c * h + y) * w + start + first * step_x) * 4
-                    _copy_run(run, step_x, at + first * 4, last - first)
+                    _copy_run(run, step_x, at + first * 4, last - first, readable, writable)
                     _fill(at, last, width, padding)
                 else:
                     _fill(at, beginning, width, padding)
@@ -47,15 +49,30 @@ def _fill(target, first, last, value):
 
 
 @part
-def _copy_run(source, step, target, count):
-    """target[i] = source[i * step], both addresses of float32."""
+def _copy_run(source, step, target, count, readable, writable):
+    """target[i] = source[i * step], both addresses of float32; readable, writable: see copy_freely."""
     if step == 1:
-        copy_floats(source, target, count)
+        copy_freely(source, target, count, readable, writable)
     elif step == 2:
         copy_even(source, target, count)
     else:
         for i in range(count):
             poke(target, i, peek(source, step * i))
+
+
+@part
+def copy_freely(source, target, count, readable, writable):
+    """Copy `count` float32 in whole vectors: what lies behind the target is overwritten, and is to be stored later.
+
+    Nothing is read from the address `readable` on, and nothing written from `writable` on. A masked vector takes
+    several times as long as a whole one.
+    """
+    at = 0
+    while at < count and source + (at + LANES) * 4 <= readable and target + (at + LANES) * 4 <= writable:
+        copy_vector(source + at * 4, target + at * 4)
+        at += LANES
+    if at < count:
+        copy_floats(source + at * 4, target + at * 4, count - at)
 
 
 @part

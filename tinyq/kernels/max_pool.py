@@ -7,12 +7,10 @@ import numpy as np
 
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.geometry import pair
-from tinyq.kernels.layout import lay_out
-from tinyq.kernels.maxima import window_maxima
-from tinyq.kernels.moves import copy_floats
+from tinyq.kernels.layout import copy_freely, lay_out
+from tinyq.kernels.maxima import WINDOWS, window_maxima
 from tinyq.kernels.plan import Plan, index_grid
 from tinyq.kernels.spans import WORTH_THREADS, items_per_task
-from tinyq.kernels.vectors import LANES
 from tinyq.kernels.windows import sliding_windows
 
 LEAST = np.float32(-np.inf)
@@ -36,8 +34,8 @@ def max_pool2d(x, kernel, stride, padding, dilation=1, ceil_mode=False):
     plan = tables.plan
     y = np.empty((*x.shape[:2], plan.rows, plan.columns), np.float32)
     indices, threads = np.empty(y.shape, np.int32), numba.get_num_threads()
-    laid_out = np.empty((threads, plan.size + LANES), np.float32)
-    maxima, found = (np.empty((threads, plan.virtual_pixels + LANES), kind) for kind in (np.float32, np.int32))
+    laid_out = np.empty((threads, plan.size + WINDOWS), np.float32)
+    maxima, found = (np.empty((threads, plan.virtual_pixels + WINDOWS), kind) for kind in (np.float32, np.int32))
     _over_planes(_maxima, _maxima_parallel, _planes(x), plan.layout, *tables[1:], laid_out, maxima, found, _planes(y),
                  _planes(indices))
     return y, indices
@@ -57,7 +55,7 @@ def _tables(size, kernel, stride, padding, dilation, ceil_mode):
     kernel, stride, padding, dilation = (pair(value, "pooling") for value in (kernel, stride, padding, dilation))
     taps = index_grid(1, *kernel) * (1, *dilation) - (0, *padding)
     plan = Plan(tuple(size), 1, stride, *windows.output_size, (0, 0), (1, 1), taps, np.arange(len(taps)))
-    row, column = np.divmod(np.arange(plan.virtual_pixels + LANES), plan.plane[1])
+    row, column = np.divmod(np.arange(plan.virtual_pixels + WINDOWS), plan.plane[1])
     origins = row * stride[0] * size[1] + column * stride[1]
     places = np.zeros(origins.size, np.int32)
     places[plan.virtual] = windows.origins
@@ -92,19 +90,21 @@ def _maxima(x, layout, shifts, origins, places, laid_out, maxima, found, y, indi
     plane, best, place = laid_out[thread].ctypes.data, maxima[thread].ctypes.data, found[thread].ctypes.data
     offsets, shift, origin, start = (
         layout.offsets.ctypes.data, shifts.ctypes.data, origins.ctypes.data, places.ctypes.data)
+    held = maxima.shape[1] * 4
     image, values, numbers = x.ctypes.data, y.ctypes.data, indices.ctypes.data
     zero, one = np.int64(0), np.int64(1)                    # literals would be types of their own
+    end = last * rows * columns * 4
     for i in range(first, last):
         at = image + i * layout.source_height * layout.source_width * 4
         lay_out(at, layout, zero, one, zero, layout.height, LEAST, laid_out[thread])
-        for q in range(0, (rows - 1) * width + columns, LANES):
+        for q in range(0, (rows - 1) * width + columns, WINDOWS):
             window_maxima(plane + q * 4, offsets, shift, shifts.size, origin + q * 4, start + q * 4,
                           best + q * 4, place + q * 4)
         runs, length = (1, rows * columns) if columns == width else (rows, columns)
         for r in range(runs):
             at, into = r * width * 4, (i * rows + r) * columns * 4
-            copy_floats(best + at, values + into, length)
-            copy_floats(place + at, numbers + into, length)
+            copy_freely(best + at, values + into, length, best + held, values + end)
+            copy_freely(place + at, numbers + into, length, place + held, numbers + end)
 
 
 @njit(parallel=True)

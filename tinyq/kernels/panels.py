@@ -2,8 +2,9 @@
 
 Where a row of outputs is shorter than a tile, walking a laid-out sample by virtual pixels (correlate.py) wastes lanes,
 and reads all weights anew for every tile. Here the outputs of all samples are numbered one after the other; a task
-takes some tiles of COLUMNS of them. For every block of k it lays out the channels the block reads, gathers each tile's
-pixels into a panel (block, COLUMNS) that stays in the first-level cache, and multiplies it with all rows.
+takes some tiles of COLUMNS of them, the last of LANES where that is enough. For every block of k it lays out the
+channels the block reads, gathers each tile's pixels into a panel (block, COLUMNS) that stays in the first-level cache,
+and multiplies it with all rows.
 """
 import numba
 import numpy as np
@@ -12,14 +13,14 @@ from tinyq.kernels.coded_weights import decode_block, decoded_size
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.layout import ZERO, lay_out
-from tinyq.kernels.micro import FLUSH, PACKED_ROWS, PANEL, tile
+from tinyq.kernels.micro import FLUSH, PACKED_ROWS, PANEL, any_tile
 from tinyq.kernels.moves import copy_vector, finish_run, peek, peek_index, poke, store_every_second, store_run
 from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
 
 _MOST_TILES = 16                # of a task: their panels use a block of weights while it is in the second-level cache
 
 
-def correlate_panels(source, packed, m, plan, scale, shift, target, added, relu, coded):
+def correlate_panels(source, packed, m, plan, scale, shift, target, added, relu, coded, first):
     """What correlate.correlate does."""
     groups, row_tiles = packed.shape[:2]
     threads, pixels = numba.get_num_threads(), plan.rows * plan.columns
@@ -29,7 +30,8 @@ def correlate_panels(source, packed, m, plan, scale, shift, target, added, relu,
     chunks = -(-chunks // threads) * threads if groups % threads else chunks
     chunks = min(chunks, tiles)
     parts = min(row_tiles, -(-threads // (groups * chunks)))
-    most = -(-tiles // chunks)
+    vectors_of_chunk = -(-samples * pixels // (LANES * chunks))
+    most = -(-vectors_of_chunk * LANES // COLUMNS)
     held = min(samples, (most * COLUMNS - 1) // pixels + 2)
     pieces = most * (COLUMNS // LANES + COLUMNS // plan.columns + 3)
     laid_out = np.empty((threads, 0 if plan.is_source else held, plan.size + LANES), np.float32)
@@ -39,19 +41,19 @@ def correlate_panels(source, packed, m, plan, scale, shift, target, added, relu,
     starts = np.empty((threads, most + 1), np.int64)
     decoded = np.empty((threads, decoded_size(packed, coded, PRODUCT_BLOCK)), np.float32)
     _tasks(source, packed, m, chunks, parts, plan.layout, scale, shift, laid_out, panels, totals, tables, starts,
-           target, added, relu, coded, decoded)
+           target, first, added, relu, coded, decoded)
 
 
 @njit(parallel=True)
 def _tasks(source, packed, m, chunks, parts, layout, scale, shift, laid_out, panels, totals, tables, starts, target,
-           added, relu, coded, decoded):
+           first, added, relu, coded, decoded):
     for task in prange(packed.shape[0] * chunks * parts):
         thread = numba.get_thread_id()
         group, chunk, part = task // parts // chunks, task // parts % chunks, task % parts
         channels = source.shape[1] // packed.shape[0]
         _task(source[:, group * channels:(group + 1) * channels], packed[group], m, chunk, chunks, part, parts, layout,
               scale[group * m:], shift[group * m:], laid_out[thread], panels[thread], totals[thread], tables[thread],
-              starts[thread], target[:, group * m:], added[:, group * m:], relu, coded, np.int64(group),
+              starts[thread], target[:, first + group * m:], added[:, group * m:], relu, coded, np.int64(group),
               decoded[thread])
 
 
@@ -61,15 +63,14 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
     """Outputs `chunk` of `chunks` of the row tiles `part` of `parts`."""
     pixels = layout.rows * layout.columns
     count = source.shape[0] * pixels
-    all_tiles = -(-count // COLUMNS)
-    first, last = all_tiles * chunk // chunks, all_tiles * (chunk + 1) // chunks
-    begin, end = first * COLUMNS, min(last * COLUMNS, count)
+    vectors = -(-count // LANES)
+    begin, end = vectors * chunk // chunks * LANES, min(vectors * (chunk + 1) // chunks * LANES, count)
     top, bottom = packed.shape[0] * part // parts, packed.shape[0] * (part + 1) // parts
     sample, beyond = begin // pixels, (end - 1) // pixels + 1
     pitch = source.strides[0] // 4 if layout.direct else laid_out.shape[1]
     _pieces(begin, end, pixels, layout, pitch, table, starts)
     rows, blocks = bottom - top, layout.block_starts
-    tiles = last - first
+    tiles = -(-(end - begin) // COLUMNS)
     totals[:tiles * rows] = 0
     # The last address from which a whole vector may be read.
     if layout.direct:
@@ -95,15 +96,23 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
             decode_block(coded, group, b, top, bottom, k, first_row)
         for t in range(tiles):
             _gather(base, limit, offsets + start * 8, k, table, starts[t], starts[t + 1], room)
+            lanes = _lanes(end - begin - t * COLUMNS)
             for r in range(rows):
-                total = sums + (t * rows + r) * ROWS * COLUMNS * 4
+                total = sums + (t * rows * COLUMNS + r * lanes) * ROWS * 4
                 row = first_row + r * k * ROWS * 4
-                tile(k, row, PACKED_ROWS.ctypes.data, ROWS, room, PANEL.ctypes.data, total, total, FLUSH)
+                any_tile(lanes, k, row, PACKED_ROWS.ctypes.data, ROWS, room, PANEL.ctypes.data, total, total, FLUSH)
     for t in range(tiles):
-        _store(totals[t * rows:(t + 1) * rows + 1], begin + t * COLUMNS, min(end, begin + (t + 1) * COLUMNS), pixels,
-               top * ROWS, min(m, bottom * ROWS), layout, scale, shift, target)
+        p = begin + t * COLUMNS
+        _store(totals[t * rows:(t + 1) * rows + 1], _lanes(end - p), p, min(end, p + COLUMNS), pixels, top * ROWS,
+               min(m, bottom * ROWS), layout, scale, shift, target)
     if relu or added.size:
         _finish(begin, end, pixels, top * ROWS, min(m, bottom * ROWS), target, added, relu)
+
+
+@part
+def _lanes(pixels):
+    """Of a tile for so many."""
+    return LANES if pixels <= LANES else COLUMNS
 
 
 @part
@@ -160,7 +169,7 @@ def _gather(base, limit, offsets, k, table, first, last, panel):
 
 
 @part
-def _store(totals, begin, end, pixels, top, bottom, layout, scale, shift, target):
+def _store(totals, lanes, begin, end, pixels, top, bottom, layout, scale, shift, target):
     """Scatter outputs begin ... end - 1 of rows top ... bottom - 1 from their tiles."""
     columns, spread = layout.columns, layout.spread_x
     plane = target.shape[2] * target.shape[3]
@@ -175,7 +184,7 @@ def _store(totals, begin, end, pixels, top, bottom, layout, scale, shift, target
         at = (layout.first_y + y * layout.spread_y) * target.shape[3] + layout.first_x + x * spread
         into = target[sample].ctypes.data + at * 4
         for r in range(top, bottom):
-            run, place = sums + ((r - top) * COLUMNS + p - begin) * 4, into + r * plane * 4
+            run, place = sums + ((r - top) * lanes + p - begin) * 4, into + r * plane * 4
             if spread == 1:
                 store_run(run, place, length, length, scale[r], shift[r])
             elif spread == 2:

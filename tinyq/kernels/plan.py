@@ -102,13 +102,13 @@ class Plan:
         block = self.weight_index // PRODUCT_BLOCK
         return np.append(np.flatnonzero(np.diff(block, prepend=-1)), len(block))
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Elements of the laid-out sample: all planes, and what the taps read of the last row's right padding."""
         planes = len(self.phases) * self.channels * self.plane[0] * self.plane[1]
         return max(planes, int(self.offsets.max()) + self.virtual_pixels)
 
-    @property
+    @cached_property
     def virtual_pixels(self) -> int:
         """One past the last virtual pixel that is an output."""
         return (self.rows - 1) * self.plane[1] + self.columns
@@ -125,7 +125,7 @@ class Plan:
                       self.channels, *self.source_size, self._left, self.is_source, self.phases,
                       self.taps[:, 0].copy(), self.offsets, self.block_starts)
 
-    @property
+    @cached_property
     def is_source(self) -> bool:
         """Whether the source itself already has this layout."""
         return self.plane == self.source_size and self.origin == (0, 0) and len(self.phases) == 1

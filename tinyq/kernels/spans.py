@@ -15,7 +15,7 @@ NOTHING, NO_IMAGES = np.empty(0, np.float32), np.empty((0, 0, 0, 0), np.float32)
 def contiguous(x):
     """A float32 array in C order at an aligned address, as compiled code may index it; itself where possible."""
     assert x.dtype == np.float32 and x.dtype.isnative, f"a float32 kernel was given {x.dtype}"
-    return np.require(x, requirements=("C", "A"))
+    return x if x.flags.carray else np.require(x, requirements=("C", "A"))
 
 
 def flat(x):

@@ -42,8 +42,7 @@ class FloatNetwork:
         if len(x) != self._samples:
             self._samples, self._steps = len(x), {}
         if number not in self._steps:
-            step = self._step(number, len(x))
-            self._steps[number] = prepare(step, x.shape) if step.name == PRODUCT else step
+            self._steps[number] = prepare(self._step(number, len(x)), x.shape)
         step = self._steps[number]
         return step.run(*(values[a.step] if type(a) is Value else a for a in step.inputs), **step.params)
 

@@ -14,11 +14,16 @@ def code_weights(w, groups, levels):
     return w
 
 
-def conv2d_packed(x, packed, geometry, scale, shift, added, relu):
-    """conv2d, the addition, and the ReLU."""
+def conv2d_packed(x, packed, geometry, scale, shift, added, relu, into=None, first=0):
+    """conv2d, the addition, and the ReLU; a copy where it is to go into another array."""
     y = conv2d(x, packed, geometry, scale, shift)
     y = y if added is None else y + added
-    return rectified(y) if relu else y
+    y = rectified(y) if relu else y
+    if into is None:
+        return y
+    target = into[:, first:first + y.shape[1]]
+    target[...] = y
+    return target
 
 
 def pack_linear(w):
