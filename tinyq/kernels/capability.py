@@ -5,6 +5,7 @@ import llvmlite
 import numba
 from numba.core.registry import cpu_target
 
+from tinyq.kernels import isa
 from tinyq.kernels.cache import cache_folder
 from tinyq.kernels.target import target_features
 from tinyq.kernels.vectors import COLUMNS, LANES, PLAIN_SHAPE, ROWS, TILE_SHAPES
@@ -20,6 +21,7 @@ def describe() -> dict:
         "llvmlite": llvmlite.__version__,
         "target": cpu,
         "instruction set": instruction_set(),
+        "integer kernels": f"{isa.ISA.name if isa.ISA else isa.PLAIN}; there are {', '.join(isa.available())}",
         "register tile": f"{ROWS} x {COLUMNS} float32, {LANES} a vector",
         "cores for this process": len(os.sched_getaffinity(0)),
         "threads": numba.get_num_threads(),
