@@ -15,7 +15,7 @@ from packed_networks import packed, samples
 from small_models import MODELS, SHAPE, small
 
 from tinyq import kernels
-from tinyq.kernels import correlate, inference, panels
+from tinyq.kernels import correlate, inference, max_pool, max_values, panels
 from tinyq.kernels.geometry import conv_geometry
 from tinyq.packed import arena, fast
 from tinyq.packed.floats import FloatNetwork
@@ -48,6 +48,12 @@ def moved(array, at_end):
     copy = guarded(array.shape, array.dtype, 0, at_end)
     copy[...] = array
     return copy
+
+
+# x, kernel, stride, padding, dilation, ceil mode
+POOLS = (((1, 1, 3, 3), 2, 1, 0, 1, False), ((3, 5, 14, 14), 3, 1, 1, 1, False), ((1, 7, 28, 28), 3, 2, 0, 1, True),
+         ((2, 2, 9, 40), (2, 3), (3, 2), (1, 1), (1, 2), False), ((1, 3, 8, 9), 4, 3, 2, 1, False),
+         ((40, 9, 16, 17), 2, 2, 0, 1, False))
 
 
 class Numpy:
@@ -171,6 +177,21 @@ def floats():
                     assert np.array_equal(y, expected), (levels, n, k, m, how)
 
 
+def pools():
+    """Max pooling with places and without, against the same on ordinary memory."""
+    modules = [max_pool, max_values]
+    for shape, *settings in POOLS:
+        x = Streams(3).key("pool", *shape).normal(shape).astype(np.float32)
+        expected = kernels.max_pool2d(x, *settings)
+        assert np.array_equal(kernels.max_pool2d_values(x, *settings), expected[0])
+        for how in WAYS:
+            use(modules, how)
+            found = *kernels.max_pool2d(moved(x, how[1]), *settings), kernels.max_pool2d_values(moved(x, how[1]),
+                                                                                                *settings)
+            use(modules, None)
+            assert all(map(np.array_equal, found, (*expected, expected[0]))), (shape, settings, how)
+
+
 def _moved(at_end, x, packed_weights):
     return moved(x, at_end), in_codes(packed_weights, at_end)
 
@@ -179,7 +200,8 @@ def main():
     faulthandler.enable()
     for threads in (1, 2):
         kernels.set_threads(threads)
-        {"integers": integers, "floats": floats}[sys.argv[1]]()
+        for check in {"integers": (integers,), "floats": (floats, pools)}[sys.argv[1]]:
+            check()
     from tinyq.kernels.isa import ISA
 
     print(ISA.name if ISA else "plain")
