@@ -4,11 +4,13 @@ import pytest
 
 from tinyq import kernels
 from tinyq.errors import UsageError
-from tinyq.kernels import weight_grad
+from tinyq.kernels import inference, weight_grad
+from tinyq.kernels.pixel_tiles import pixels_pay
 from tinyq.kernels.plan import forward_plan, input_grad_plans
 from tinyq.kernels.reference import conv as plain_conv
 from tinyq.kernels.reference import inference as plain_inference
 from tinyq.kernels.reference import product as plain_product
+from tinyq.kernels.vectors import LANES
 from tinyq.streams import Streams
 
 
@@ -81,14 +83,28 @@ def used_memory():
     del blocks
 
 
+@pytest.fixture
+def small_planes_pay(monkeypatch):
+    """A number of pixels alone decides for tiles of pixels, whatever the sizes."""
+    monkeypatch.setattr(inference, "pixels_pay", lambda pixels, m: True)
+
+
+@pytest.mark.parametrize("pixels, m, pays", [(49, 512, True), (784, 16, True), (785, 64, False), (196, 6, False),
+                                             (784, 8 * 13, True)])
+def test_tiles_of_pixels_are_for_small_planes_of_many_outputs(pixels, m, pays):
+    if LANES == 16:
+        assert pixels_pay(pixels, m) is pays
+
+
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
 @pytest.mark.parametrize("added, relu", [(False, True), (True, True), (True, False)])
-def test_a_packed_convolution_has_the_bits_of_its_parts(case, added, relu, threads):
+@pytest.mark.parametrize("pixels", [None, 1])
+def test_a_packed_convolution_has_the_bits_of_its_parts(case, added, relu, pixels, threads, small_planes_pay):
     geometry = kernels.conv_geometry(*case)
     x, w, scale, shift = (normal(name, *shape) for name, shape in (
         ("x", case[0]), ("w", case[1]), ("scale", case[1][:1]), ("bias", case[1][:1])))
     other = normal("added", *geometry.output_shape[::-1]).T if added else None
-    packed = kernels.pack_weights(w, geometry.groups)
+    packed = kernels.pack_weights(w, geometry.groups, pixels)
     y = kernels.conv2d_packed(x, packed, geometry, scale, shift, other, relu)
     assert_same_bits(y, plain_inference.conv2d_packed(x, w, geometry, scale, shift, other, relu))
     n, m, *size = y.shape
@@ -117,12 +133,14 @@ def on_levels(levels, *shape):
 
 
 @pytest.mark.parametrize("levels", LEVELS, ids=len)
+@pytest.mark.parametrize("pixels", [None, 1])
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_a_convolution_of_weights_in_codes_has_the_bits_of_floats(case, levels, threads):
+def test_a_convolution_of_weights_in_codes_has_the_bits_of_floats(case, pixels, levels, threads, small_planes_pay):
     geometry = kernels.conv_geometry(*case)
     w, levels = on_levels(levels, *case[1])
     x, scale, shift = normal("x", *case[0]), normal("scale", len(w)), normal("bias", len(w))
-    y = kernels.conv2d_packed(x, kernels.code_weights(w, geometry.groups, levels), geometry, scale, shift, None, True)
+    packed = kernels.code_weights(w, geometry.groups, levels, pixels)
+    y = kernels.conv2d_packed(x, packed, geometry, scale, shift, None, True)
     assert_same_bits(y, kernels.conv2d_packed(x, kernels.pack_weights(w, geometry.groups), geometry, scale, shift, None,
                                               True))
 

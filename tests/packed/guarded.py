@@ -15,7 +15,7 @@ from packed_networks import packed, samples
 from small_models import MODELS, SHAPE, small
 
 from tinyq import kernels
-from tinyq.kernels import correlate, inference, max_pool, max_values, panels
+from tinyq.kernels import correlate, inference, max_pool, max_values, panels, pixel_tiles
 from tinyq.kernels.geometry import conv_geometry
 from tinyq.packed import arena, fast
 from tinyq.packed.floats import FloatNetwork
@@ -146,15 +146,16 @@ def in_codes(packed, at_end):
 
 def floats():
     """Products with weights in codes and as floats, against the same on ordinary memory."""
-    modules = [correlate, inference, panels]
+    modules = [correlate, inference, panels, pixel_tiles]
+    inference.pixels_pay = lambda pixels, m: True           # wherever the number of pixels is given
     for levels in LEVELS:
         for name, case in GEOMETRIES.items():
             geometry = conv_geometry(*case)
             x, w, values, (scale, shift, added) = float_case(*case[:2], levels, geometry.output_shape)
             expected = kernels.conv2d_packed(x, kernels.pack_weights(w, geometry.groups), geometry, scale, shift, added,
                                              True)
-            for packed_weights in (kernels.code_weights(w, geometry.groups, values),
-                                   kernels.pack_weights(w, geometry.groups)):
+            for packed_weights in (*(kernels.code_weights(w, geometry.groups, values, pixels) for pixels in (None, 1)),
+                                   *(kernels.pack_weights(w, geometry.groups, pixels) for pixels in (None, 1))):
                 # First as ever: numba compiles with NumPy itself.
                 assert np.array_equal(kernels.conv2d_packed(x, packed_weights, geometry, scale, shift, added, True),
                                       expected), (levels, name)

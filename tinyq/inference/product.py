@@ -1,5 +1,6 @@
 """Steps made ready to run: a product with its weights packed once, a max pooling that forgets where its maxima were."""
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from tinyq import kernels
@@ -16,16 +17,16 @@ class Ready:
     shape: tuple[int, ...]
 
 
-def ready(w, options, levels=None) -> Ready:
-    """Weights w of a convolution with these options, or of a linear layer (None).
+def ready(w, options, output_size, levels=None) -> Ready:
+    """Weights w of a convolution with these options and planes (oh, ow), or of a linear layer (None).
 
     levels: ascending float32, where w holds their values alone; it is then kept in codes as far as the target can.
     """
-    if levels is not None:
-        packed = kernels.code_linear(w, levels) if options is None else kernels.code_weights(
-            w, options["groups"], levels)
-    else:
-        packed = kernels.pack_linear(w) if options is None else kernels.pack_weights(w, options["groups"])
+    if options is None:
+        return Ready(kernels.pack_linear(w) if levels is None else kernels.code_linear(w, levels), w.shape)
+    groups, pixels = options["groups"], math.prod(output_size)
+    packed = (kernels.pack_weights(w, groups, pixels) if levels is None
+              else kernels.code_weights(w, groups, levels, pixels))
     return Ready(packed, w.shape)
 
 
@@ -46,7 +47,7 @@ def _max_pool(x, kernel, stride=None, padding=0, dilation=1, ceil_mode=False):
 def _product(step, input_shape, first):
     x, w, scale, shift, *others = step.inputs
     options, relu = step.params["options"], step.params["relu"]
-    weights = w if isinstance(w, Ready) else ready(w, options)
+    weights = w if isinstance(w, Ready) else ready(w, options, step.shape[2:])
     make = _linear if options is None else _convolution
     return dataclasses.replace(step, run=make(weights, scale, shift, options, relu, input_shape, first),
                                inputs=(x, *others), params={})

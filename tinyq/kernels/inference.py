@@ -18,6 +18,7 @@ from tinyq.kernels.level_runs import (
     encode,
 )
 from tinyq.kernels.micro import FLUSH, PANEL, tile
+from tinyq.kernels.pixel_tiles import correlate_pixels, pixels_pay
 from tinyq.kernels.plan import forward_plan
 from tinyq.kernels.spans import NO_IMAGES, contiguous
 from tinyq.kernels.vectors import COLUMNS, ROWS
@@ -27,10 +28,14 @@ _FEW = 3                                # samples up to which a register tile wo
 
 
 class PackedWeights(NamedTuple):
-    """Weights as the kernels read them: floats, or codes and an array of size 0 that has the floats' first axes."""
+    """Weights as the kernels read them: floats, or codes and an array of size 0 that has the floats' first axes.
+
+    by_pixels: a convolution's, in panels as a linear layer's (see pixel_tiles.py).
+    """
 
     floats: np.ndarray
     coded: Coded
+    by_pixels: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -38,22 +43,33 @@ class PackedWeights(NamedTuple):
         return self.floats.nbytes + self.coded.codes.nbytes + self.coded.table.nbytes
 
 
-def pack_weights(w, groups):
-    """What conv2d_packed takes of the weights w (c_out, c_in / groups, kh, kw)."""
+def pack_weights(w, groups, pixels=None):
+    """What conv2d_packed takes of the weights w (c_out, c_in / groups, kh, kw); pixels: of a plane of y, if known."""
+    if pixels and pixels_pay(pixels, len(w) // groups):
+        panels = -(-len(w) // groups // COLUMNS)
+        return PackedWeights(_grouped_panels(w, groups, panels, np.float32(0)), NOT_CODED, True)
     taps = w[0].size
     block_starts = np.append(np.arange(0, taps, PRODUCT_BLOCK), taps)
     return PackedWeights(pack_rows(w, groups, len(w) // groups, taps, np.arange(taps), block_starts), NOT_CODED)
 
 
-def code_weights(w, groups, levels):
+def code_weights(w, groups, levels, pixels=None):
     """The same of weights that are levels (ascending float32): they stay in codes where the target can decode them."""
     if not _can_code(levels):
-        return pack_weights(w, groups)
+        return pack_weights(w, groups, pixels)
     m = len(w) // groups
+    if pixels and pixels_pay(pixels, m):
+        panels = _grouped_panels(w, groups, -(-m // COLUMNS), levels[0])
+        return PackedWeights(np.empty((*panels.shape[:3], 0), np.float32),
+                             _code_panels(panels.reshape(-1, *panels.shape[2:]), levels), True)
     rows = np.full((groups, -(-m // ROWS) * ROWS, *w.shape[1:]), levels[0])      # whole tiles: every code is one
     rows[:, :m] = w.reshape(groups, m, *w.shape[1:])
     packed = pack_weights(rows.reshape(-1, *w.shape[1:]), groups).floats
     return PackedWeights(np.empty((*packed.shape[:3], 0), np.float32), code_rows(packed, levels, bits_for(len(levels))))
+
+
+def _grouped_panels(w, groups, panels, fill):
+    return np.stack([_panels(part, panels, fill) for part in w.reshape(groups, len(w) // groups, -1)])
 
 
 def conv2d_packed(x, packed, geometry, scale, shift, added, relu, into=None, first=0):
@@ -69,8 +85,9 @@ def conv2d_packed(x, packed, geometry, scale, shift, added, relu, into=None, fir
     assert y.shape == geometry.output_shape and target.flags.carray, (y.shape, geometry)
     added = NO_IMAGES if added is None else contiguous(added)
     assert not added.size or added.shape == y.shape
-    correlate(x, packed.floats, m // geometry.groups, plan, contiguous(scale), contiguous(shift), target, added, relu,
-              packed.coded, first)
+    run = correlate_pixels if packed.by_pixels else correlate
+    run(x, packed.floats, m // geometry.groups, plan, contiguous(scale), contiguous(shift), target, added, relu,
+        packed.coded, first)
     return y if into is not None else target
 
 
@@ -84,10 +101,14 @@ def code_linear(w, levels):
     if not _can_code(levels):
         return pack_linear(w)
     tiles = -(-len(w) // (COLUMNS * PANELS_AT_ONCE)) * PANELS_AT_ONCE
-    panels = _panels(w, tiles, levels[0])
-    codes, table = encode(panels.reshape(tiles, -1), levels)
-    coded = Coded(bits_for(len(levels)), tiles, codes.shape[1], codes.shape[1], 1, codes.reshape(-1), table)
+    coded = _code_panels(_panels(w, tiles, levels[0]), levels)
     return PackedWeights(np.empty((tiles, w.shape[1], 0), np.float32), coded)
+
+
+def _code_panels(panels, levels):
+    """The codes of panels (panels, k, COLUMNS), a run each."""
+    codes, table = encode(panels.reshape(len(panels), -1), levels)
+    return Coded(bits_for(len(levels)), len(panels), codes.shape[1], codes.shape[1], 1, codes.reshape(-1), table)
 
 
 def _can_code(levels):

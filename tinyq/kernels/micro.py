@@ -53,7 +53,7 @@ def _make_tile(vectors):
         `total` are tiles (ROWS, vectors * LANES) of float32; `flags` combines RESUME and FLUSH.
         """
         def codegen(context, builder, sig, args):
-            builder.call(_outlined(builder.module, vectors, False), args)
+            builder.call(_outlined(builder.module, vectors, ROWS, False), args)
             return context.get_dummy_value()
 
         return _TILE, codegen
@@ -61,14 +61,14 @@ def _make_tile(vectors):
     return tile
 
 
-def _make_gathering_tile(vectors):
+def _make_gathering_tile(vectors, rows_of_tile=ROWS):
     """The same with the offsets on the other side."""
 
     @intrinsic
     def gathering_tile(typingctx, k, a, rows, b_step, b, offsets, carry, total, flags):
         """Add sum over i < k of outer(a[rows[:] + offsets[i]], b[i * b_step : + columns]) to a tile; see tile."""
         def codegen(context, builder, sig, args):
-            builder.call(_outlined(builder.module, vectors, True), args)
+            builder.call(_outlined(builder.module, vectors, rows_of_tile, True), args)
             return context.get_dummy_value()
 
         return _TILE, codegen
@@ -76,19 +76,19 @@ def _make_gathering_tile(vectors):
     return gathering_tile
 
 
-def _outlined(module, vectors, gathers):
-    name = f"{'gathering_' if gathers else ''}tile_{vectors}"
-    return outlined(module, name, 9, lambda builder, *args: _emit_tile(builder, vectors, gathers, *args))
+def _outlined(module, vectors, rows_of_tile, gathers):
+    name = f"{'gathering_' if gathers else ''}tile_{rows_of_tile}x{vectors}"
+    return outlined(module, name, 9, lambda builder, *args: _emit_tile(builder, vectors, rows_of_tile, gathers, *args))
 
 
-def _emit_tile(builder, vectors, gathers, k, a, rows, linear_step, b, offsets, carry, total, flags):
+def _emit_tile(builder, vectors, rows_of_tile, gathers, k, a, rows, linear_step, b, offsets, carry, total, flags):
     a, b, carry, total = (pointer(builder, p) for p in (a, b, carry, total))
     rows, offsets = (pointer(builder, p, I64) for p in (rows, offsets))
     fma = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(SINGLES, [SINGLES] * 3), f"llvm.fma.v{LANES}f32")
-    cells = [(r, v) for r in range(ROWS) for v in range(vectors)]
+    cells = [(r, v) for r in range(rows_of_tile) for v in range(vectors)]
     at = {(r, v): I64((r * vectors + v) * LANES) for r, v in cells}
-    row_start = [element(builder, a, builder.load(element(builder, rows, I64(r)))) for r in range(ROWS)]
+    row_start = [element(builder, a, builder.load(element(builder, rows, I64(r)))) for r in range(rows_of_tile)]
 
     # acc = RESUME ? carry : +0
     resume = builder.icmp_unsigned("!=", builder.and_(flags, I64(RESUME)), I64(0))
@@ -114,7 +114,7 @@ def _emit_tile(builder, vectors, gathers, k, a, rows, linear_step, b, offsets, c
         step, offset = offset, step
     columns = [load_vector(builder, b, builder.add(offset, I64(v * LANES))) for v in range(vectors)]
     sums = {}
-    for r in range(ROWS):
+    for r in range(rows_of_tile):
         x = broadcast(builder, builder.load(element(builder, row_start[r], step)))
         for v in range(vectors):
             sums[r, v] = builder.call(fma, [x, columns[v], accumulators[r, v]])
@@ -159,6 +159,9 @@ def _keep_order(builder):
 
 tile, narrow_tile = _make_tile(VECTORS), _make_tile(1)
 gathering_tile, narrow_gathering_tile = _make_gathering_tile(VECTORS), _make_gathering_tile(1)
+# Rows of a tile of pixels: planes of photographs' networks are 7 times a power of two.
+PIXELS = 7 if ROWS == 8 else ROWS
+pixel_tile, narrow_pixel_tile = _make_gathering_tile(VECTORS, PIXELS), _make_gathering_tile(1, PIXELS)
 
 
 @part

@@ -20,9 +20,9 @@ class FloatNetwork:
         """Take the network; numbers: of the nodes that will be computed, by default of all."""
         self.graph, self._constants = packed.graph, packed.constants
         computed = range(len(packed.graph.nodes)) if numbers is None else numbers
-        self._weights = {number: _Weights(packed.tensors[packed.graph.nodes[number].weight.name],
-                                          _options(packed.graph.nodes[number]))
-                         for number in computed if packed.graph.nodes[number].weight}
+        nodes = {number: packed.graph.nodes[number] for number in computed}
+        self._weights = {number: _Weights(packed.tensors[node.weight.name], node)
+                         for number, node in nodes.items() if node.weight}
         self._shape, self._program = None, None
         self._samples, self._steps = None, {}
 
@@ -75,8 +75,9 @@ class FloatNetwork:
 class _Weights:
     """A product's weights as the kernels read them, and its affine (2, rows)."""
 
-    def __init__(self, tensor, options):
-        self.ready, self.affine = ready(tensor.bare(), options, tensor.levels), tensor.affine
+    def __init__(self, tensor, node):
+        self.ready = ready(tensor.bare(), _options(node), node.shape[1:], tensor.levels)
+        self.affine = tensor.affine
         self.nbytes = self.ready.packed.nbytes + self.affine.nbytes
 
 

@@ -4,12 +4,12 @@ from tinyq.kernels.reference.conv import conv2d
 from tinyq.kernels.reference.product import matmul
 
 
-def pack_weights(w, groups):
+def pack_weights(w, groups, pixels=None):
     """The weights as they are."""
     return w
 
 
-def code_weights(w, groups, levels):
+def code_weights(w, groups, levels, pixels=None):
     """The weights as they are."""
     return w
 

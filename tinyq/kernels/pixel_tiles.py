@@ -1,0 +1,108 @@
+"""The forward core where weights stay and planes are small: tiles of PIXELS pixels by outputs beside each other.
+
+Weights lie in panels of COLUMNS outputs (k, COLUMNS), decoded block by block where they are in codes; the pixels of a
+laid-out sample are read where they lie, so that none is gathered, and no lane is wasted on a row's end. A task takes
+some panels of one group of one sample. Every output is the sum that correlate.py takes, to the bit.
+"""
+from functools import lru_cache
+
+import numba
+import numpy as np
+
+from tinyq.kernels.coded_weights import BEHIND, decode_run
+from tinyq.kernels.compile import njit, part, prange
+from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.layout import ZERO, lay_out
+from tinyq.kernels.micro import FLUSH, PIXELS, narrow_pixel_tile, pixel_tile
+from tinyq.kernels.moves import finish_run, store_run, transpose_tile
+from tinyq.kernels.spans import contiguous
+from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
+
+_MOST_PIXELS = 28 * 28          # of a plane: beyond, rows of outputs are long enough for correlate.py (measured)
+_MOST_IDLE = 8 / 7              # lanes in terms of correlate.py's rows
+
+
+def pixels_pay(pixels, m) -> bool:
+    """Whether this is the faster way to m outputs a group of planes of so many pixels; the bits do not depend on it."""
+    return pixels <= _MOST_PIXELS and -(-m // LANES) * LANES <= -(-m // ROWS) * ROWS * _MOST_IDLE
+
+
+def correlate_pixels(source, packed, m, plan, scale, shift, target, added, relu, coded, first):
+    """What correlate.correlate does, for forward plans; packed (groups, panels, k, COLUMNS or 0)."""
+    source, layout, threads = contiguous(source), plan.layout, numba.get_num_threads()
+    groups, panels = packed.shape[:2]
+    parts = 1 if source.shape[0] * groups % threads == 0 else min(panels, threads)
+    rows = _rows(plan)
+    laid_out = np.empty((threads, 0 if layout.direct else plan.size + LANES), np.float32)
+    room = np.empty((threads, PRODUCT_BLOCK * COLUMNS + BEHIND if coded.bits else 0), np.float32)
+    totals = np.empty((threads, len(rows) + LANES, COLUMNS), np.float32)
+    turned = np.empty((threads, COLUMNS, -(-len(rows) // LANES) * LANES + COLUMNS), np.float32)
+    _tasks(source, packed, m, parts, layout, rows, scale, shift, laid_out, room, totals, turned, target, first, added,
+           relu, coded)
+
+
+@lru_cache(maxsize=256)
+def _rows(plan):
+    """(tiles * PIXELS,) int64: where each pixel is laid out; beyond the last stands the last again."""
+    pixels = plan.rows * plan.columns
+    return plan.virtual[np.minimum(np.arange(-(-pixels // PIXELS) * PIXELS), pixels - 1)]
+
+
+@njit(parallel=True)
+def _tasks(source, packed, m, parts, layout, rows, scale, shift, laid_out, room, totals, turned, target, first, added,
+           relu, coded):
+    groups, panels = packed.shape[0], packed.shape[1]
+    for task in prange(source.shape[0] * groups * parts):
+        thread = numba.get_thread_id()
+        i, group, part = task // parts // groups, task // parts % groups, task % parts
+        channels = source.shape[1] // groups
+        base = source[i, group * channels:].ctypes.data
+        if not layout.direct:
+            lay_out(base, layout, np.int64(0), channels, np.int64(0), layout.height, ZERO, laid_out[thread])
+            base = laid_out[thread].ctypes.data
+        for panel in range(panels * part // parts, panels * (part + 1) // parts):
+            _panel(base, packed, np.int64(group), np.int64(panel), m, layout, rows, scale, shift, room[thread],
+                   totals[thread], turned[thread], target[i, first:], added[i] if added.size else target[i], added.size,
+                   relu, coded)
+
+
+@part
+def _panel(base, packed, group, panel, m, layout, rows, scale, shift, room, totals, turned, target, added, adds, relu,
+           coded):
+    """The outputs of one panel: those of a plane at a time, target and added (channels, ., .)."""
+    lanes = LANES if m - panel * COLUMNS <= LANES else COLUMNS
+    totals[:] = 0
+    blocks, index = layout.block_starts, group * packed.shape[1] + panel
+    offsets, row, sums = layout.offsets.ctypes.data, rows.ctypes.data, totals.ctypes.data
+    for b in range(blocks.size - 1):
+        start, k = blocks[b], blocks[b + 1] - blocks[b]
+        if coded.bits:
+            weights = room.ctypes.data
+            at = coded.codes.ctypes.data + index * coded.run + start * COLUMNS * coded.bits // 8
+            decode_run(coded, at, k * COLUMNS, weights)
+        else:
+            weights = packed[group, panel, start:].ctypes.data
+        for p in range(0, rows.size, PIXELS):
+            total = sums + p * lanes * 4
+            if lanes == COLUMNS:
+                pixel_tile(k, base, row + p * 8, COLUMNS, weights, offsets + start * 8, total, total, FLUSH)
+            else:
+                narrow_pixel_tile(k, base, row + p * 8, COLUMNS, weights, offsets + start * 8, total, total, FLUSH)
+    _turn(sums, lanes, rows.size, turned)
+    pixels = layout.rows * layout.columns
+    for j in range(min(lanes, m - panel * COLUMNS)):
+        channel = group * m + panel * COLUMNS + j
+        into, run = target[channel].ctypes.data, turned[j].ctypes.data
+        for p in range(0, pixels, COLUMNS):
+            store_run(run + p * 4, into + p * 4, min(COLUMNS, pixels - p), pixels - p, scale[channel], shift[channel])
+        if relu or adds:
+            finish_run(into, added[channel].ctypes.data if adds else 0, pixels, relu)
+
+
+@part
+def _turn(sums, lanes, pixels, turned):
+    """turned[j, p] = sums[p, j], in squares of LANES."""
+    pitch = turned.shape[1]
+    for p in range(0, pixels, LANES):
+        for j in range(0, lanes, LANES):
+            transpose_tile(sums + (p * lanes + j) * 4, lanes, turned.ctypes.data + (j * pitch + p) * 4, pitch)
