@@ -50,7 +50,7 @@ def store(builder, register, address, pitch):
         dots.store(builder, builder.load(_row(builder, register, row)), address, builder.mul(pitch, I64(row)))
 
 
-def dot(builder, sums, codes, levels):
+def add_products(builder, sums, codes, levels):
     with cgutils.for_range(builder, I64(ROWS)) as loop:
         total, words = _row(builder, sums, loop.index), builder.load(_row(builder, codes, loop.index))
         for q in range(WORDS):
@@ -71,7 +71,7 @@ def _products(builder, codes, levels):
 
 
 amx.configure = amx.release = nothing
-amx.zero, amx.load, amx.store, amx.dot = zero, load, store, dot
+amx.zero, amx.load, amx.store, amx.add_products = zero, load, store, add_products
 
 if __name__ == "__main__":
     sys.argv = sys.argv[1:]

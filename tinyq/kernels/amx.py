@@ -32,7 +32,7 @@ def store(builder, register, address, pitch):
     call(builder, "llvm.x86.tilestored64", ir.VoidType(), I8(register), _pointer(builder, address), pitch)
 
 
-def dot(builder, sums, codes, levels):
+def add_products(builder, sums, codes, levels):
     """sums[r, c] += the products of codes[r, 4 q + i], unsigned, and levels[q, 4 c + i], signed, over q and i."""
     call(builder, "llvm.x86.tdpbusd", ir.VoidType(), I8(sums), I8(codes), I8(levels))
 

@@ -71,7 +71,7 @@ def _emit_halves(builder, halves, steps, codes, pitch, levels, sums, resume):
         for h in range(halves):
             amx.load(builder, _CODES + h, builder.add(start[h], builder.shl(at, I64(2))), pitch)
             for v in range(VECTORS):
-                amx.dot(builder, register[h, v], _CODES + h, _LEVELS + v)
+                amx.add_products(builder, register[h, v], _CODES + h, _LEVELS + v)
     for cell in cells:
         amx.store(builder, register[cell], place[cell], row)
 
