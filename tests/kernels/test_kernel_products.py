@@ -89,7 +89,7 @@ def small_planes_pay(monkeypatch):
     monkeypatch.setattr(inference, "pixels_pay", lambda pixels, m: True)
 
 
-@pytest.mark.parametrize("pixels, m, pays", [(49, 512, True), (784, 16, True), (785, 64, False), (196, 6, False),
+@pytest.mark.parametrize("pixels, m, pays", [(49, 512, True), (3136, 16, True), (3137, 64, False), (196, 6, False),
                                              (784, 8 * 13, True)])
 def test_tiles_of_pixels_are_for_small_planes_of_many_outputs(pixels, m, pays):
     if LANES == 16:

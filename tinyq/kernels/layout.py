@@ -2,7 +2,7 @@
 import numpy as np
 
 from tinyq.kernels.compile import part
-from tinyq.kernels.moves import copy_even, copy_floats, copy_vector, peek, poke, transpose_tile
+from tinyq.kernels.moves import copy_even, copy_even_vector, copy_floats, copy_vector, peek, poke, transpose_tile
 from tinyq.kernels.vectors import LANES
 
 ZERO = np.float32(0)
@@ -54,7 +54,7 @@ def _copy_run(source, step, target, count, readable, writable):
     if step == 1:
         copy_freely(source, target, count, readable, writable)
     elif step == 2:
-        copy_even(source, target, count)
+        _copy_even_freely(source, target, count, readable, writable)
     else:
         for i in range(count):
             poke(target, i, peek(source, step * i))
@@ -73,6 +73,17 @@ def copy_freely(source, target, count, readable, writable):
         at += LANES
     if at < count:
         copy_floats(source + at * 4, target + at * 4, count - at)
+
+
+@part
+def _copy_even_freely(source, target, count, readable, writable):
+    """Every second one likewise."""
+    at = 0
+    while at < count and source + (at + LANES) * 8 <= readable and target + (at + LANES) * 4 <= writable:
+        copy_even_vector(source + at * 8, target + at * 4)
+        at += LANES
+    if at < count:
+        copy_even(source + at * 8, target + at * 4, count - at)
 
 
 @part

@@ -106,6 +106,20 @@ def copy_vector(typingctx, source, target):
 
 
 @intrinsic
+def copy_even_vector(typingctx, source, target):
+    """target[j] = source[2 * j] for j < LANES; 2 * LANES elements are read."""
+    evens = ir.Constant(INTEGERS, [2 * j for j in range(LANES)])
+
+    def codegen(context, builder, sig, args):
+        source, target = (pointer(builder, p) for p in args)
+        low, high = (load_vector(builder, source, I64(v * LANES)) for v in range(2))
+        store_vector(builder, builder.shuffle_vector(low, high, evens), target, I64(0))
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp), codegen
+
+
+@intrinsic
 def copy_even(typingctx, source, target, count):
     """target[j] = source[2 * j] for j < count, touching nothing else."""
     signature = types.void(types.uintp, types.uintp, types.int64)

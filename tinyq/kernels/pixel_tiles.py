@@ -18,7 +18,7 @@ from tinyq.kernels.moves import finish_run, store_run, transpose_tile
 from tinyq.kernels.spans import contiguous
 from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
 
-_MOST_PIXELS = 28 * 28          # of a plane: beyond, rows of outputs are long enough for correlate.py (measured)
+_MOST_PIXELS = 56 * 56          # of a plane: beyond, rows of outputs are long enough for correlate.py (measured)
 _MOST_IDLE = 8 / 7              # lanes in terms of correlate.py's rows
 
 
