@@ -2,10 +2,11 @@
 import numpy as np
 
 from tinyq.kernels.correlate import correlate
+from tinyq.kernels.pixel_tiles import correlate_pixels, pixels_pay
 from tinyq.kernels.plan import forward_plan, input_grad_plans
 from tinyq.kernels.spans import contiguous
 from tinyq.kernels.weight_grad import conv2d_weight_grad
-from tinyq.kernels.weights import pack_rows
+from tinyq.kernels.weights import pack_panels, pack_rows
 
 __all__ = ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
 
@@ -20,9 +21,8 @@ def conv2d(x, w, geometry, scale=None, bias=None):
     c_out = geometry.w_shape[0]
     scale = np.ones(c_out, np.float32) if scale is None else contiguous(scale)
     bias = np.zeros(c_out, np.float32) if bias is None else contiguous(bias)
-    plan, m = forward_plan(geometry), c_out // geometry.groups
-    packed = pack_rows(w, geometry.groups, m, geometry.products, plan.weight_index, plan.block_starts)
-    correlate(x, packed, m, plan, scale, bias, y)
+    plan, groups = forward_plan(geometry), geometry.groups
+    _products(x, w, groups, c_out // groups, geometry.products, plan.weight_index, plan, scale, bias, y)
     return y
 
 
@@ -37,6 +37,15 @@ def conv2d_input_grad(g, w, geometry):
     kernel = w.shape[2] * w.shape[3]
     for plan in plans:
         c_out, tap = np.divmod(plan.weight_index, kernel)
-        packed = pack_rows(w, geometry.groups, c_in, kernel, c_out * (c_in * kernel) + tap, plan.block_starts)
-        correlate(g, packed, c_in, plan, one, zero, gx)
+        _products(g, w, geometry.groups, c_in, kernel, c_out * (c_in * kernel) + tap, plan, one, zero, gx)
     return gx
+
+
+def _products(source, w, groups, m, row_step, taps, plan, scale, shift, target):
+    """The outputs that the plan names, m a group; row_step, taps: see pack_rows."""
+    if plan.fills_target and pixels_pay(plan.rows * plan.columns, m):
+        packed = pack_panels(w, groups, m, row_step, taps)
+        correlate_pixels(source, packed, m, plan, scale, shift, target)
+    else:
+        packed = pack_rows(w, groups, m, row_step, taps, plan.block_starts)
+        correlate(source, packed, m, plan, scale, shift, target)

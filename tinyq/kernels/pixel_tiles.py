@@ -1,4 +1,4 @@
-"""The forward core where weights stay and planes are small: tiles of PIXELS pixels by outputs beside each other.
+"""Products of weights with laid-out samples whose planes are small: tiles of PIXELS pixels by outputs side by side.
 
 Weights lie in panels of COLUMNS outputs (k, COLUMNS), decoded block by block where they are in codes; the pixels of a
 laid-out sample are read where they lie, so that none is gathered, and no lane is wasted on a row's end. A task takes
@@ -9,13 +9,13 @@ from functools import lru_cache
 import numba
 import numpy as np
 
-from tinyq.kernels.coded_weights import BEHIND, decode_run
+from tinyq.kernels.coded_weights import BEHIND, NOT_CODED, decode_run
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.layout import ZERO, lay_out
 from tinyq.kernels.micro import FLUSH, PIXELS, narrow_pixel_tile, pixel_tile
 from tinyq.kernels.moves import finish_run, store_run, transpose_tile
-from tinyq.kernels.spans import contiguous
+from tinyq.kernels.spans import NO_IMAGES, contiguous
 from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
 
 _MOST_PIXELS = 56 * 56          # of a plane: beyond, rows of outputs are long enough for correlate.py (measured)
@@ -28,8 +28,9 @@ def pixels_pay(pixels, m) -> bool:
     return pixels <= _MOST_PIXELS and -(-m // LANES) * LANES <= -(-m // ROWS) * ROWS * _MOST_IDLE
 
 
-def correlate_pixels(source, packed, m, plan, scale, shift, target, added, relu, coded, first):
-    """What correlate.correlate does, for forward plans; packed (groups, panels, k, COLUMNS or 0)."""
+def correlate_pixels(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, relu=False, coded=NOT_CODED,
+                     first=0):
+    """What correlate.correlate does, of a plan that fills its target; packed (groups, panels, k, COLUMNS or 0)."""
     source, layout, threads = contiguous(source), plan.layout, numba.get_num_threads()
     groups, panels = packed.shape[:2]
     chunks, parts = _split(len(source), groups, panels, plan.size, threads)

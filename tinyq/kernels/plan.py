@@ -125,6 +125,11 @@ class Plan:
                       self.channels, *self.source_size, self._left, self.is_source, self.phases,
                       self.taps[:, 0].copy(), self.offsets, self.block_starts)
 
+    @property
+    def fills_target(self) -> bool:
+        """Whether its outputs are all places of a plane, in order."""
+        return self.first == (0, 0) and self.spread == (1, 1)
+
     @cached_property
     def is_source(self) -> bool:
         """Whether the source itself already has this layout."""

@@ -1,10 +1,10 @@
-"""Weights in the order the register tile reads them: ROWS of them side by side for every k."""
+"""Weights in the order the register tiles read them: ROWS or COLUMNS of them side by side for every k."""
 import numpy as np
 
 from tinyq.kernels.compile import njit, part, prange
-from tinyq.kernels.moves import interleave_rows, peek, poke
+from tinyq.kernels.moves import copy_floats, interleave_rows, peek, poke, transpose_tile
 from tinyq.kernels.spans import contiguous
-from tinyq.kernels.vectors import LANES, ROWS
+from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
 
 _WORTH_THREADS = 1 << 16
 
@@ -21,6 +21,37 @@ def pack_rows(w, groups, m, row_step, taps, block_starts):
     pack = _pack_parallel if packed.size >= _WORTH_THREADS else _pack
     pack(contiguous(w).ctypes.data, w.size // groups, m, row_step, taps, block_starts, packed)
     return packed
+
+
+def pack_panels(w, groups, m, row_step, taps):
+    """(groups, panels, k, COLUMNS) from the same: what pixel_tiles.py takes. Rows beyond m are anything."""
+    packed = np.empty((groups, -(-m // COLUMNS), len(taps), COLUMNS), np.float32)
+    _pack_panels(contiguous(w).ctypes.data, w.size // groups, m, row_step, taps, packed)
+    return packed
+
+
+@njit(parallel=True)
+def _pack_panels(w, group_step, m, row_step, taps, packed):
+    for panel in prange(packed.shape[0] * packed.shape[1]):
+        group, p = panel // packed.shape[1], panel % packed.shape[1]
+        rows, base = min(COLUMNS, m - p * COLUMNS), w + (group * group_step + p * COLUMNS * row_step) * 4
+        _pack_panel(base, row_step, rows, taps, packed[group, p].ctypes.data)
+
+
+@part
+def _pack_panel(w, row_step, rows, taps, into):
+    done = 0
+    if rows == COLUMNS and taps[-1] - taps[0] == taps.size - 1:            # taps that follow each other
+        done = taps.size - taps.size % LANES
+        for k in range(0, done, LANES):
+            for r in range(0, COLUMNS, LANES):
+                transpose_tile(w + (r * row_step + taps[0] + k) * 4, row_step, into + (k * COLUMNS + r) * 4, COLUMNS)
+    for k in range(done, taps.size):
+        if row_step == 1:
+            copy_floats(w + taps[k] * 4, into + k * COLUMNS * 4, rows)
+        else:
+            for r in range(rows):
+                poke(into, k * COLUMNS + r, peek(w, r * row_step + taps[k]))
 
 
 @njit
