@@ -32,6 +32,17 @@ def test_an_unknown_error_is_internal_and_says_how_to_see_more(capsys):
     assert capsys.readouterr().err == "tinyq: internal error: ValueError: boom; run again with --debug\n"
 
 
+@pytest.mark.parametrize("module, code, text", [
+    ("llvmlite.binding", 2, "this needs numba, which is not installed: pip install numba"),
+    ("PIL", 2, "this needs pillow, which is not installed: pip install pillow"),
+    ("tinyq.nothing", 70, "internal error: ModuleNotFoundError")])
+def test_a_package_that_is_not_installed_is_named(capsys, module, code, text):
+    def command(argv):
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    assert errors.exit_code_of(command, []) == code and text in capsys.readouterr().err
+
+
 def test_an_error_of_the_system_is_shown_as_it_is(capsys):
     error = FileNotFoundError(2, "No such file or directory", "x.h5")
     assert errors.exit_code_of(raising(error), []) == 74

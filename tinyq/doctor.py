@@ -18,20 +18,35 @@ EXAMPLES = """examples:
 def examine(argv: list[str]) -> None:
     """Print the findings, or JSON; TinyqError where the machine does not compute as the kernels need it."""
     arguments = _parser().parse_known_and_refuse_others(argv)
-    from tinyq.kernels import capability, verify_arithmetic
-
     if arguments.warm_up:
         _warm_up()
-    verify_arithmetic()
     found = {"tinyq": __version__, "python": platform.python_version(), "machine": platform.machine(),
-             **{name: importlib.metadata.version(name) for name in ("numpy", "h5py", "pillow", "tqdm")},
-             **capability.describe(), "arithmetic": "IEEE-754, subnormal numbers kept"}
+             **{name: _version(name) for name in ("numpy", "h5py", "pillow", "tqdm")}, **_kernels()}
     print(json.dumps(found, indent=2) if arguments.json else "\n".join(f"{k:<22} {v}" for k, v in found.items()))
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     return exit_code_of(examine, sys.argv[1:] if argv is None else argv)
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _kernels():
+    """What the kernels use, and whether they compute as they need it."""
+    from tinyq.kernels import numba_is_there, verify_arithmetic
+
+    if not numba_is_there():
+        return {"numba": "not installed: packed networks run, nothing is trained", "integer kernels": "plain"}
+    from tinyq.kernels import capability
+
+    verify_arithmetic()
+    return {**capability.describe(), "arithmetic": "IEEE-754, subnormal numbers kept"}
 
 
 def _warm_up():

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable
 
 MOST_SHOWN = 10_000                     # characters of a message
+_PACKAGES = {"numba": "numba", "llvmlite": "numba", "tqdm": "tqdm", "PIL": "pillow", "h5py": "h5py"}       # by module
 
 
 class TinyqError(Exception):
@@ -129,7 +130,15 @@ def _forget(stream):
 def _text(error):
     if isinstance(error, (TinyqError, OSError)):            # an OSError says what and which file by itself
         return str(error)
+    if _missing_package(error):
+        return f"this needs {_missing_package(error)}, which is not installed: pip install {_missing_package(error)}"
     return f"internal error: {type(error).__name__}: {error}; run again with --debug"
+
+
+def _missing_package(error):
+    """The name of a package of tinyq's that an import did not find: boards run packed networks without some."""
+    module = error.name if isinstance(error, ModuleNotFoundError) else None
+    return _PACKAGES.get((module or "").partition(".")[0])
 
 
 def shown(text: str) -> str:
@@ -142,4 +151,6 @@ def shown(text: str) -> str:
 def _exit_code(error: Exception) -> int:
     if isinstance(error, OSError):
         return InputOutputError.exit_code
+    if _missing_package(error):
+        return UsageError.exit_code
     return error.exit_code if isinstance(error, TinyqError) else TinyqError.exit_code

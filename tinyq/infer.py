@@ -22,12 +22,18 @@ def infer(argv: list[str]) -> None:
     arguments = _parser().parse_known_and_refuse_others(argv)
     if bool(arguments.images) == (arguments.data is not None):
         raise UsageError("give images or --data, one of the two")
+    if arguments.calibrate is not None and arguments.activations == "float32":
+        raise UsageError("--calibrate is for --activations int8 and int16")
     from tinyq.run.splits import check_split
 
     check_split(arguments.split)
     _use_threads(arguments.threads)
     network = _network(arguments)
-    report = (_of_images if arguments.images else _of_data)(network, arguments)
+    if arguments.images and not arguments.json:
+        for path in arguments.images:                       # each as it is done: what follows may be no image
+            print(shown(_line(_of_image(network, path))), flush=True)
+        return
+    report = _of_images(network, arguments.images) if arguments.images else _of_data(network, arguments)
     print(json.dumps(report, indent=2) if arguments.json else _text(report))
 
 
@@ -90,24 +96,28 @@ def _of_data(network, arguments):
             "kernels": network.executor, "n": seen, "correct": right, "top1": right / seen}
 
 
-def _of_images(network, arguments):
+def _of_images(network, paths):
+    return {"activations": network.activations, "kernels": network.executor,
+            "images": [_of_image(network, path) for path in paths]}
+
+
+def _of_image(network, path):
     from tinyq.run.pixels import read_image
 
-    images, meta = [], network.meta
-    for path in arguments.images:
-        logits = network(read_image(Path(path), meta)[None])[0]
-        shares = np.exp((logits - logits.max()).astype(np.float64))
-        shares /= shares.sum()
-        order = np.argsort(-logits, kind="stable")[:SHOWN]
-        images.append({"image": str(path), "classes": [
-            {"class": meta["class_names"][i], "probability": float(shares[i])} for i in order.tolist()]})
-    return {"activations": network.activations, "kernels": network.executor, "images": images}
+    meta = network.meta
+    logits = network(read_image(Path(path), meta)[None])[0]
+    shares = np.exp((logits - logits.max()).astype(np.float64))
+    shares /= shares.sum()
+    order = np.argsort(-logits, kind="stable")[:SHOWN]
+    return {"image": str(path), "classes": [
+        {"class": meta["class_names"][i], "probability": float(shares[i])} for i in order.tolist()]}
+
+
+def _line(image):
+    return f"{image['image']}: " + ", ".join(f"{c['class']} {c['probability']:.1%}" for c in image["classes"])
 
 
 def _text(report):
-    if "images" in report:
-        return "\n".join(shown(f"{image['image']}: " + ", ".join(
-            f"{c['class']} {c['probability']:.1%}" for c in image["classes"])) for image in report["images"])
     return (f"{report['data']}, {report['split']} part, {report['activations']} activations ({report['kernels']}): "
             f"{report['top1']:.2%} of {report['n']:,} right")
 

@@ -8,6 +8,7 @@ from tinyq.errors import UsageError, exit_code_of
 from tinyq.run.flags import Parser
 
 PACKED = ".tq.h5"
+COMPARED = 8                            # samples
 EXAMPLES = """examples:
   python -m tinyq.pack runs/digits_cnn-digits-cbp-001 digits.tq.h5
   python -m tinyq.pack model.h5 small.tq.h5 --edge-bits 8 --calibrate
@@ -20,6 +21,7 @@ def command(argv: list[str]) -> None:
     if str(arguments.network).endswith(PACKED) != bool(arguments.c):
         raise UsageError(f"a run or a model.h5 is packed (python -m tinyq.pack RUN OUT{PACKED}), "
                          f"and a {PACKED} is exported (python -m tinyq.pack MODEL{PACKED} --c DIR)")
+    _refuse_idle_flags(arguments)
     if not arguments.c and not str(arguments.target or "").endswith(PACKED):
         raise UsageError(f"name the file to write: OUT{PACKED}")
     report = _export(arguments) if arguments.c else _pack(arguments)
@@ -31,13 +33,27 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code_of(command, sys.argv[1:] if argv is None else argv)
 
 
+def _refuse_idle_flags(arguments):
+    """UsageError for what would have no effect."""
+    given = {name for name, value in vars(arguments).items() if value not in (None, False)} - {"network", "json"}
+    packing = {"target", "edge_bits", "trits", "calibrate", "data_path", "classes", "model"}
+    idle = given & packing if arguments.c else given & {"activations"}
+    if not arguments.c and arguments.calibrate is None:
+        idle |= given & {"data_path", "classes"}
+    if idle:
+        names = ", ".join(sorted("OUT" if name == "target" else f"--{name.replace('_', '-')}" for name in idle))
+        raise UsageError(f"{names}: nothing here uses it ({'exported as C' if arguments.c else 'packed'}; see --help)")
+
+
 def _pack(arguments):
+    from tinyq.kernels import isa
     from tinyq.packed import format
     from tinyq.run.folder import weights_file
     from tinyq.run.packing import pack_model, sizes
     from tinyq.run.saved import load_model
     from tinyq.run.splits import calibration_batches, split_for
 
+    isa.choose()                                            # UsageError for a TINYQ_ISA that does not exist
     source, target = weights_file(arguments.network), Path(arguments.target)
     model, attributes = load_model(source, arguments.model)
     batches = None
@@ -45,35 +61,49 @@ def _pack(arguments):
         name = arguments.calibrate or None
         batches = calibration_batches(
             split_for(source, attributes, "train", name, arguments.data_path, arguments.classes)[1])
-    packed = pack_model(model, attributes, batches, _bits(arguments.edge_bits), arguments.trits)
+    packed = pack_model(model, attributes, batches, _bits(arguments.edge_bits or "32"), arguments.trits)
+    if arguments.trits and not any(tensor.scheme == "t243" for tensor in packed.tensors.values()):
+        raise UsageError("--trits: no weights of this network are ternary")
     format.write(target, packed)
-    return {"file": str(target), **sizes(packed, target), **_compared(model, packed, target)}
+    return {"file": str(target), **sizes(packed, target), **_compared(model, packed, target, batches)}
 
 
-def _compared(model, held, path):
-    """The written file's outputs beside those of the trained network."""
+def _compared(model, held, path, batches):
+    """The written file's outputs beside those of the trained network, for data where there are any."""
     import numpy as np
 
     from tinyq.packed.format import golden_input
     from tinyq.packed.network import PackedNetwork
     from tinyq.run.measure import logits_of
 
-    x = golden_input(held.graph)
+    x = batches[0][:COMPARED] if batches else golden_input(held.graph)
     trained, packed = logits_of(model, x), PackedNetwork.load(path)(x)
-    report = {"same_bits_as_trained": bool(np.array_equal(trained, packed)),
+    report = {"compared_on": f"{len(x)} training samples" if batches else "uniform noise",
+              "same_bits_as_trained": bool(np.array_equal(trained, packed)),
               "largest_logit": float(np.abs(trained).max()),
               "largest_difference": float(np.abs(trained - packed).max())}
     for kind in ("int16", "int8"):
-        if kind in held.golden:
-            integers = PackedNetwork.load(path, kind)(x)
-            report[f"largest_difference_{kind}"] = float(np.abs(trained - integers).max())
+        if batches:
+            report[f"largest_difference_{kind}"] = _difference(path, kind, x, trained)
     return report
+
+
+def _difference(path, kind, x, trained):
+    """The largest of any logit, or why there are none."""
+    import numpy as np
+
+    from tinyq.packed.network import PackedNetwork
+
+    try:
+        return float(np.abs(trained - PackedNetwork.load(path, kind)(x)).max())
+    except UsageError as error:
+        return str(error)
 
 
 def _export(arguments):
     from tinyq.packed.export_c import export_file
 
-    return export_file(arguments.network, Path(arguments.c), arguments.activations)
+    return export_file(arguments.network, Path(arguments.c), arguments.activations or "int8")
 
 
 def _bits(text):
@@ -98,7 +128,7 @@ def _parser():
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="IN", help=f"a run folder or model.h5; or, with --c, a {PACKED} file")
     parser.add_argument("target", metavar="OUT", nargs="?", help=f"the {PACKED} file to write")
-    parser.add_argument("--edge-bits", default="32", metavar="N", help="bits of the weights that are not confined, the "
+    parser.add_argument("--edge-bits", metavar="N", help="bits of the weights that are not confined, the "
                         "first and the last layer's: 32 (default, as trained) or 8")
     parser.add_argument("--trits", action="store_true", help="ternary codes five a byte, 1.6 bits a weight")
     parser.add_argument("--calibrate", nargs="?", const="", metavar="DATA", help="also find the ranges that int8 and "
@@ -107,7 +137,7 @@ def _parser():
     parser.add_argument("--classes", metavar="FILE", help="of photographs: a file with a class a line, as in training")
     parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function of a network of your own")
     parser.add_argument("--c", metavar="DIR", help="write the packed network as C99 into this folder")
-    parser.add_argument("--activations", default="int8", metavar="KIND", help="of the C: int8 (default) or int16")
+    parser.add_argument("--activations", metavar="KIND", help="of the C: int8 (default) or int16")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

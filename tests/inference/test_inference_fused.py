@@ -5,6 +5,7 @@ import pytest
 from tinyq import models, nn
 from tinyq.autodiff import Tensor, elementwise, no_record, pool, shape
 from tinyq.inference import Fused
+from tinyq.kernels import max_pool
 from tinyq.levels import parse
 from tinyq.methods.straight_through import LevelView
 from tinyq.streams import Streams
@@ -99,7 +100,7 @@ def test_only_what_follows_a_product_alone_goes_into_it():
 
 
 class Joined(nn.Module):
-    """Concatenations of what they alone read, of what another reads too, of one value twice, of a pooled value."""
+    """Concatenations of what they alone read, of what another reads too, of one value twice, of a pool, a constant."""
 
     def __init__(self):
         self.a, self.b, self.c = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(2, 4, 1), nn.Conv2d(2, 2, 1)
@@ -112,28 +113,28 @@ class Joined(nn.Module):
         twice = shape.concatenate(c, c, axis=1)
         pooled = shape.concatenate(self.a(x), pool.max_pool2d(x, kernel=3, stride=1, padding=1), axis=1)
         rows = shape.concatenate(self.b(x), self.b(x), axis=2)
-        return [alone, shared, twice, pooled, rows, b * 2]
+        fixed = shape.concatenate(self.b(x), Tensor(np.ones((len(x.data), 1, 5, 5), x.data.dtype)), axis=1)
+        parts = [alone, shared, twice, pooled, rows, b * 2, fixed]
+        return shape.concatenate(*(part.reshape((len(x.data), -1)) for part in parts), axis=1)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [1, 3])
 def test_products_that_a_concatenation_alone_reads_are_stored_where_they_are_joined(n, dtype):
-    class Flat(Joined):
-        def forward(self, x):
-            parts = super().forward(x)
-            return shape.concatenate(*(part.reshape((n, -1)) for part in parts), axis=1)
-
-    model, x = Flat().initialise(SEED).astype(dtype), batch(n, (2, 5, 5), dtype)
+    model, x = Joined().initialise(SEED).astype(dtype), batch(n, (2, 5, 5), dtype)
     network = Fused(model)
     for _ in range(2):
         assert np.array_equal(network(x), layer_by_layer(model, x))
     names = steps_of(network)
-    assert names.count("allocate") == 1 and names.count("product") == 3 + 2 + 1 + 1 + 2
+    assert names.count("allocate") == 1 and names.count("product") == 3 + 2 + 1 + 1 + 2 + 1
 
 
-def test_googlenet_copies_nothing_to_join_it():
-    network = Fused(trained_like("googlenet", (3, 32, 32)))
-    network(batch(2, (3, 32, 32)))
+def test_googlenet_copies_nothing_to_join_it_and_keeps_no_places_of_maxima(monkeypatch):
+    network, x = Fused(trained_like("googlenet", (3, 32, 32))), batch(2, (3, 32, 32))
+    network(x)
+    monkeypatch.delattr(max_pool, "_maxima")
+    monkeypatch.delattr(max_pool, "_maxima_parallel")
+    network(x)
     program, = network._programs.values()
     joins = [step for _, step, _ in program.steps if step.name == "concatenate"]
     assert len(joins) == 9 and all(len(step.inputs) == 5 and not step.params for step in joins)

@@ -56,6 +56,7 @@ CONVOLUTIONS = {
     "padding wider than the image": ((2, 3, 4, 4), (2, 3, 3, 3), 1, 3, 1, 1),
     "an odd number of vectors of pixels": ((1, 300, 14, 14), (30, 300, 1, 1), 1, 0, 1, 1),
     "no samples": ((0, 3, 4, 4), (20, 3, 3, 3), 1, 1, 1, 1),
+    "no samples, few outputs": ((0, 8, 7, 7), (3, 8, 1, 1), 1, 0, 1, 1),
     "one pixel": ((1, 1, 1, 1), (1, 1, 1, 1), 1, 0, 1, 1),
 }
 
@@ -87,7 +88,7 @@ def used_memory():
 @pytest.fixture
 def small_planes_pay(monkeypatch):
     """A number of pixels alone decides for tiles of pixels, whatever the sizes."""
-    monkeypatch.setattr(inference, "pixels_pay", lambda pixels, m: True)
+    monkeypatch.setattr(inference, "pixels_pay", lambda pixels, m: pixels is not None)
 
 
 @pytest.mark.parametrize("pixels, m, pays", [(49, 512, True), (3136, 16, True), (3137, 64, False), (196, 6, False),

@@ -51,7 +51,8 @@ def moved(array, at_end):
 
 
 # x, kernel, stride, padding, dilation, ceil mode
-POOLS = (((1, 1, 3, 3), 2, 1, 0, 1, False), ((3, 5, 14, 14), 3, 1, 1, 1, False), ((1, 7, 28, 28), 3, 2, 0, 1, True),
+POOLS = (((1, 1, 3, 3), 2, 1, 0, 1, False), ((2, 2, 3, 3), 2, 1, 0, 1, False), ((1, 40, 1, 1), 3, 1, 1, 1, False),
+         ((3, 5, 14, 14), 3, 1, 1, 1, False), ((1, 7, 28, 28), 3, 2, 0, 1, True),
          ((2, 2, 9, 40), (2, 3), (3, 2), (1, 1), (1, 2), False), ((1, 3, 8, 9), 4, 3, 2, 1, False),
          ((40, 9, 16, 17), 2, 2, 0, 1, False))
 
@@ -147,7 +148,7 @@ def in_codes(packed, at_end):
 def floats():
     """Products with weights in codes and as floats, against the same on ordinary memory."""
     modules = [correlate, inference, panels, pixel_tiles]
-    inference.pixels_pay = lambda pixels, m: True           # wherever the number of pixels is given
+    inference.pixels_pay = lambda pixels, m: pixels is not None
     for levels in LEVELS:
         for name, case in GEOMETRIES.items():
             geometry = conv_geometry(*case)

@@ -12,7 +12,8 @@ class Fused:
 
     Every convolution and linear layer is a product with the bare levels and one affine for each channel, computed in
     float64 and rounded once, into which the batch norm behind it has gone; an addition and a ReLU that follow are done
-    where the product is stored. The network is recorded once for every shape of input: its layers may depend on the
+    where the product is stored. Max pooling finds values alone, and of equal zeros may take another's sign than the
+    layer does. The network is recorded once for every shape of input: its layers may depend on the
     shape, not on the values.
     """
 

@@ -6,7 +6,7 @@ import numpy as np
 from tinyq.inference.fuse import PRODUCT
 from tinyq.inference.record import Step, Value
 
-ROOM = -2                   # the Value of a concatenation's array, before it is filled: ROOM - the concatenation's
+ROOM = -2                   # Values from here downwards: ROOM - i is the array that concatenation i fills
 
 
 def join(steps, readers):
@@ -38,7 +38,7 @@ def _room(number):
 
 
 def _is_join(number, step, steps, readers):
-    if step.name != "concatenate" or step.params.get("axis") != 1 or len(set(step.inputs)) != len(step.inputs):
+    if step.name != "concatenate" or step.params.get("axis") != 1:
         return False
     makers = [steps[a.step] if type(a) is Value and a.step >= 0 else None for a in step.inputs]
     return all(maker and maker.name == PRODUCT and maker.params["options"] is not None and readers[a] == [number]

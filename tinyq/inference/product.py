@@ -31,9 +31,10 @@ def ready(w, options, output_size, levels=None) -> Ready:
 
 
 def prepare(step, input_shape, first=None):
-    """The step for inputs of this shape, of which a product (see fuse.PRODUCT) keeps the first and what is added.
+    """The step as it runs; of a product's inputs (see fuse.PRODUCT) the first and what is added are left.
 
-    Its weights may be Ready, or an array. first: the channel from which on it fills its last input (see join.py).
+    Of a product: weights may be Ready, or an array; input_shape is needed; first is the channel from which on it fills
+    its last input (see join.py).
     """
     if step.name == MAX_POOL:
         return dataclasses.replace(step, run=_max_pool)
@@ -48,13 +49,12 @@ def _product(step, input_shape, first):
     x, w, scale, shift, *others = step.inputs
     options, relu = step.params["options"], step.params["relu"]
     weights = w if isinstance(w, Ready) else ready(w, options, step.shape[2:])
-    make = _linear if options is None else _convolution
-    return dataclasses.replace(step, run=make(weights, scale, shift, options, relu, input_shape, first),
-                               inputs=(x, *others), params={})
-
-
-def _linear(weights, scale, shift, options, relu, input_shape, first):
-    return lambda x: kernels.linear_packed(x, weights.packed, scale, shift, relu)
+    if options is None:
+        def run(x):
+            return kernels.linear_packed(x, weights.packed, scale, shift, relu)
+    else:
+        run = _convolution(weights, scale, shift, options, relu, input_shape, first)
+    return dataclasses.replace(step, run=run, inputs=(x, *others), params={})
 
 
 def _convolution(weights, scale, shift, options, relu, input_shape, first):

@@ -26,6 +26,8 @@ def correlate(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, re
     first: of the target's channels, of which groups * m are written.
     """
     source, groups = contiguous(source), packed.shape[0]
+    if not len(source):
+        return
     if _panels_pay(plan, m):
         correlate_panels(source, packed, m, plan, scale, shift, target, added, relu, coded, first)
         return

@@ -45,7 +45,7 @@ class PackedWeights(NamedTuple):
 
 def pack_weights(w, groups, pixels=None):
     """What conv2d_packed takes of the weights w (c_out, c_in / groups, kh, kw); pixels: of a plane of y, if known."""
-    if pixels and pixels_pay(pixels, len(w) // groups):
+    if pixels_pay(pixels, len(w) // groups):
         panels = -(-len(w) // groups // COLUMNS)
         return PackedWeights(_grouped_panels(w, groups, panels, np.float32(0)), NOT_CODED, True)
     taps = w[0].size
@@ -58,7 +58,7 @@ def code_weights(w, groups, levels, pixels=None):
     if not _can_code(levels):
         return pack_weights(w, groups, pixels)
     m = len(w) // groups
-    if pixels and pixels_pay(pixels, m):
+    if pixels_pay(pixels, m):
         panels = _grouped_panels(w, groups, -(-m // COLUMNS), levels[0])
         return PackedWeights(np.empty((*panels.shape[:3], 0), np.float32),
                              _code_panels(panels.reshape(-1, *panels.shape[2:]), levels), True)

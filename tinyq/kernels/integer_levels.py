@@ -17,7 +17,8 @@ def pack_levels(levels, groups, size):
     """
     each = 4 // size
     outputs, k = levels.shape
-    steps, panels = -(-k // (each * SHAPE.steps)) * SHAPE.steps, -(-(outputs // groups) // COLUMNS)
+    multiple = SHAPE.step_multiple if size == 1 else 1
+    steps, panels = -(-k // (each * multiple)) * multiple, -(-(outputs // groups) // COLUMNS)
     halves = 2 if size == 1 and not SHAPE.wide and np.abs(levels.astype(np.int64)).max() > MOST_NARROW else 1
     padded = np.zeros((groups, panels * COLUMNS, steps * each), np.int8)
     padded[:, :outputs // groups, :k] = levels.reshape(groups, -1, k)

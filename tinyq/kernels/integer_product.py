@@ -72,7 +72,7 @@ def _task(f, block, group, which, scratch):
         for r in range(pixels):                             # so that what lies behind the row counts nothing
             row = gathered + r * pitch
             fill_codes(row + f.group_channels, pitch - f.group_channels, 0, 1)
-            least = f.least_level * sum_of_row(f.group_channels, row)
+            least = f.least_level * sum_of_row(f.group_channels, row) if f.level_step else 0
             for panel in range(begin, end):
                 _coded_row(f, panel, row, least, sums)
                 _finish(f, r, 1, group, panel, sums)

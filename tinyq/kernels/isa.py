@@ -20,11 +20,11 @@ class Isa:
     rows: int                           # of a tile: with two vectors of sums a row, what the registers hold
     lanes: int                          # 32-bit, of a vector
     wide: bool
-    tiles: bool = False
+    tiles: bool
 
     @property
-    def steps(self) -> int:
-        """Of four codes: what a row's steps are a multiple of."""
+    def step_multiple(self) -> int:
+        """What the number of steps of a row of byte codes is a multiple of."""
         return 16 if self.tiles else 1
 
     @property
@@ -33,12 +33,13 @@ class Isa:
         return self.rows // 4 if self.tiles else self.rows
 
 
-ISAS = tuple(Isa(name, frozenset(needs.split()), *shape) for name, needs, *shape in (
+ISAS = tuple(Isa(name, frozenset(needs.split()), rows, lanes, wide, tiles)
+             for name, needs, rows, lanes, wide, tiles in (
     ("amx", "avx512f avx512bw avx512vnni amx-tile amx-int8", 32, 16, True, True),
-    ("vnni", "avx512f avx512bw avx512vnni", 14, 16, True),
-    ("avx512", "avx512f avx512bw", 12, 16, False),
-    ("avxvnni", "avx2 avxvnni", 6, 8, True),
-    ("avx2", "avx2", 5, 8, False),
+    ("vnni", "avx512f avx512bw avx512vnni", 14, 16, True, False),
+    ("avx512", "avx512f avx512bw", 12, 16, False, False),
+    ("avxvnni", "avx2 avxvnni", 6, 8, True, False),
+    ("avx2", "avx2", 5, 8, False, False),
 ))
 PLAIN = "plain"                         # NumPy alone
 FORCED = "TINYQ_ISA"
@@ -67,17 +68,19 @@ def choose():
     if wanted and wanted not in names:
         raise UsageError(f"{FORCED}={wanted}: {did_you_mean(wanted, names)}")
     name = wanted if wanted in there else there[0]
-    note = f"{FORCED}={wanted}: this machine does not have it; {name} computes" if wanted and name != wanted else None
-    if not wanted and numba_is_there():                 # what is said without numba is said already
-        note = _what_is_missing(name)
+    note = None
+    if numba_is_there() and name != wanted:             # what is said without numba is said already
+        note = _what_is_missing(wanted, name)
     return next((isa for isa in ISAS if isa.name == name), None), note
 
 
-def _what_is_missing(name):
+def _what_is_missing(wanted, name):
     from tinyq.kernels.target import tiles_refused
 
-    if tiles_refused():
+    if tiles_refused() and wanted in (None, "", "amx"):
         return f"this process may not use the processor's AMX tiles ({tiles_refused()}); {name} computes, slower"
+    if wanted:
+        return f"{FORCED}={wanted}: this machine does not have it; {name} computes"
     return "no integer kernels for this processor; NumPy computes, slower" if name == PLAIN else None
 
 

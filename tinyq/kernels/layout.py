@@ -28,22 +28,23 @@ def lay_out(source, layout, channel, last_channel, row, last_row, padding, targe
             for r in range(row, last_row):
                 y, at = r * step_y + top, into + ((p * channels + c) * height + r) * width * 4
                 if 0 <= y < h:
-                    _fill(at, beginning, first, padding)
+                    fill(at, beginning, first, padding)
                     run = source + ((c * h + y) * w + start + first * step_x) * 4
                     _copy_run(run, step_x, at + first * 4, last - first, readable, writable)
-                    _fill(at, last, width, padding)
+                    fill(at, last, width, padding)
                 else:
-                    _fill(at, beginning, width, padding)
+                    fill(at, beginning, width, padding)
             # The right padding of the last row is the left one of the next, which this call may not fill.
             behind = (p * channels + c) * height + last_row
             if behind < layout.phases.shape[0] * channels * height:
-                _fill(into + behind * width * 4, beginning, layout.shared, padding)
+                fill(into + behind * width * 4, beginning, layout.shared, padding)
     if last_channel == channels:
-        _fill(into, layout.phases.shape[0] * channels * height * width, target.size, padding)
+        fill(into, layout.phases.shape[0] * channels * height * width, target.size, padding)
 
 
 @part
-def _fill(target, first, last, value):
+def fill(target, first, last, value):
+    """target[first:last] = value, by address."""
     for i in range(first, last):
         poke(target, i, value)
 

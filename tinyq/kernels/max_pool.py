@@ -8,12 +8,10 @@ import numpy as np
 from tinyq.kernels.compile import njit, prange
 from tinyq.kernels.geometry import pair
 from tinyq.kernels.layout import copy_freely, lay_out
-from tinyq.kernels.maxima import WINDOWS, window_maxima
+from tinyq.kernels.maxima import LEAST, WINDOWS, window_maxima
 from tinyq.kernels.plan import Plan, index_grid
 from tinyq.kernels.spans import WORTH_THREADS, items_per_task
 from tinyq.kernels.windows import sliding_windows
-
-LEAST = np.float32(-np.inf)
 
 
 class _Tables(NamedTuple):

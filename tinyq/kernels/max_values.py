@@ -3,8 +3,8 @@
 A plane's rows go into a buffer, each the largest of its window's rows in the image and padded with minus infinity; an
 output is the largest of neighbours there.
 """
-from collections import namedtuple
 from functools import lru_cache
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -15,14 +15,32 @@ from numba.extending import intrinsic
 
 from tinyq.kernels.compile import njit, part, prange
 from tinyq.kernels.geometry import pair
+from tinyq.kernels.layout import fill
+from tinyq.kernels.maxima import LEAST, beats
 from tinyq.kernels.moves import copy_floats, peek, poke
 from tinyq.kernels.spans import contiguous, items_per_task
-from tinyq.kernels.vectors import I64, INTEGERS, LANES, SINGLES, load_vector, pointer, store_vector
+from tinyq.kernels.vectors import I64, LANES, SINGLES, evens, load_vector, pointer, store_vector
 from tinyq.kernels.windows import sliding_size
 
-LEAST = np.float32(-np.inf)
-_Shape = namedtuple("_Shape", (
-    "height width taps_y taps_x stride_y stride_x top left dilation_y dilation_x rows columns pitch buffer results"))
+
+class _Shape(NamedTuple):
+    """What compiled code needs to know of a plane's windows."""
+
+    height: int
+    width: int
+    taps_y: int
+    taps_x: int
+    stride_y: int
+    stride_x: int
+    top: int                    # padding
+    left: int
+    dilation_y: int
+    dilation_x: int
+    rows: int                   # of outputs
+    columns: int
+    pitch: int                  # elements from one row of the buffer to the next
+    buffer: int                 # elements of the buffer, and of room for a plane of results
+    results: int
 
 
 def max_pool2d_values(x, kernel, stride, padding, dilation=1, ceil_mode=False):
@@ -66,7 +84,7 @@ def _some_planes(x, shape, room, y, first, last):
     results, copied = buffer + shape.buffer * 4, buffer + (shape.buffer + shape.results) * 4
     for i in range(first, last):
         source, target = image + i * size * 4, values + i * outputs * 4
-        if i + 1 == x.shape[0]:                         # behind the last plane nothing may be read
+        if (i + 1) * size + LANES > x.size:             # whole vectors would be read behind the last plane
             copy_floats(source, copied, size)
             source = copied
         # Whole vectors are written: over the planes that follow, as long as these are this task's own.
@@ -78,7 +96,7 @@ def _some_planes(x, shape, room, y, first, last):
 
 @part
 def _plane(source, shape, buffer, target):
-    _fill(buffer, np.int64(0), shape.left)
+    fill(buffer, np.int64(0), shape.left, LEAST)
     for row in range(shape.rows):
         top = row * shape.stride_y - shape.top
         begin = max(0, -(top // shape.dilation_y))                       # the first tap inside the image
@@ -86,7 +104,7 @@ def _plane(source, shape, buffer, target):
         into = buffer + (row * shape.pitch + shape.left) * 4
         largest(source + (top + begin * shape.dilation_y) * shape.width * 4, shape.dilation_y * shape.width,
                 end - begin, into, shape.width)
-        _fill(into, shape.width, shape.pitch)
+        fill(into, shape.width, shape.pitch, LEAST)
     for row in range(shape.rows):
         line, into = buffer + row * shape.pitch * 4, target + row * shape.columns * 4
         if shape.stride_x == 1:
@@ -95,12 +113,6 @@ def _plane(source, shape, buffer, target):
             largest_of_every_second(line, shape.dilation_x, shape.taps_x, into, shape.columns)
         else:
             _largest_one_by_one(line, shape, into)
-
-
-@part
-def _fill(target, first, last):
-    for i in range(first, last):
-        poke(target, i, LEAST)
 
 
 @part
@@ -140,16 +152,12 @@ def _make_largest(stride):
 def _every(builder, source, first, stride):
     """LANES elements, `stride` (1 or 2) apart."""
     low = load_vector(builder, source, first)
-    if stride == 1:
-        return low
-    high = load_vector(builder, source, builder.add(first, I64(LANES)))
-    return builder.shuffle_vector(low, high, ir.Constant(INTEGERS, [2 * lane for lane in range(LANES)]))
+    return low if stride == 1 else evens(builder, low, load_vector(builder, source, builder.add(first, I64(LANES))))
 
 
 def _take_larger(builder, value, best):
     so_far = builder.load(best)
-    taken = builder.or_(builder.fcmp_ordered(">", value, so_far), builder.fcmp_unordered("uno", value, value))
-    builder.store(builder.select(taken, value, so_far), best)
+    builder.store(builder.select(beats(builder, value, so_far), value, so_far), best)
 
 
 largest, largest_of_every_second = _make_largest(1), _make_largest(2)

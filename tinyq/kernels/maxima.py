@@ -3,6 +3,7 @@
 The plane is laid out as for a convolution (plan.py): tap k of virtual pixel q is at offsets[k] + q, so that a tap of
 neighbouring windows is one vector. The padding is minus infinity, which beats nothing.
 """
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -21,6 +22,7 @@ from tinyq.kernels.vectors import (
     store_vector,
 )
 
+LEAST = np.float32(-np.inf)            # what a window's largest element is at first, and its padding
 _VECTORS = 4 if LANES == 16 else 2      # whose comparisons do not wait for each other; three registers each
 WINDOWS = _VECTORS * LANES
 
@@ -61,9 +63,14 @@ def window_maxima(typingctx, plane, offsets, shifts, taps, origins, places, y, i
     return signature, codegen
 
 
+def beats(builder, value, so_far):
+    """Whether an element takes the place of the largest so far: not if equal, but always as a NaN."""
+    return builder.or_(builder.fcmp_ordered(">", value, so_far), builder.fcmp_unordered("uno", value, value))
+
+
 def _take_larger(builder, value, at, best, place):
     """Where a tap beats the best so far it becomes the best."""
     so_far, where = builder.load(best), builder.load(place)
-    taken = builder.or_(builder.fcmp_ordered(">", value, so_far), builder.fcmp_unordered("uno", value, value))
+    taken = beats(builder, value, so_far)
     builder.store(builder.select(taken, value, so_far), best)
     builder.store(builder.select(taken, at, where), place)

@@ -20,6 +20,7 @@ from tinyq.kernels.vectors import (
     broadcast,
     change_runs,
     element,
+    evens,
     first_lanes,
     in_vectors,
     load_masked,
@@ -108,12 +109,10 @@ def copy_vector(typingctx, source, target):
 @intrinsic
 def copy_even_vector(typingctx, source, target):
     """target[j] = source[2 * j] for j < LANES; 2 * LANES elements are read."""
-    evens = ir.Constant(INTEGERS, [2 * j for j in range(LANES)])
-
     def codegen(context, builder, sig, args):
         source, target = (pointer(builder, p) for p in args)
         low, high = (load_vector(builder, source, I64(v * LANES)) for v in range(2))
-        store_vector(builder, builder.shuffle_vector(low, high, evens), target, I64(0))
+        store_vector(builder, evens(builder, low, high), target, I64(0))
         return context.get_dummy_value()
 
     return types.void(types.uintp, types.uintp), codegen
@@ -123,7 +122,6 @@ def copy_even_vector(typingctx, source, target):
 def copy_even(typingctx, source, target, count):
     """target[j] = source[2 * j] for j < count, touching nothing else."""
     signature = types.void(types.uintp, types.uintp, types.int64)
-    evens = ir.Constant(INTEGERS, [2 * j for j in range(LANES)])
     # The second half of a whole vector comes from a load that begins one element early, and so ends with it.
     whole_evens = ir.Constant(INTEGERS, [2 * j if j < LANES // 2 else 2 * j + 1 for j in range(LANES)])
 
@@ -142,7 +140,7 @@ def copy_even(typingctx, source, target, count):
             low = load_masked(builder, source, begin, first_lanes(builder, read))
             high = load_masked(builder, source, builder.add(begin, I64(LANES)),
                                first_lanes(builder, builder.sub(read, I64(LANES))))
-            store_masked(builder, builder.shuffle_vector(low, high, evens), target, at, first_lanes(builder, rest))
+            store_masked(builder, evens(builder, low, high), target, at, first_lanes(builder, rest))
 
         in_vectors(builder, count, step)
         return context.get_dummy_value()

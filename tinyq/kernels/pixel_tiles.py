@@ -19,19 +19,24 @@ from tinyq.kernels.spans import NO_IMAGES, contiguous
 from tinyq.kernels.vectors import COLUMNS, LANES, ROWS
 
 _MOST_PIXELS = 56 * 56          # of a plane: beyond, rows of outputs are long enough for correlate.py (measured)
-_MOST_IDLE = 8 / 7              # lanes in terms of correlate.py's rows
+_MOST_IDLE = 8 / 7              # as many times more lanes than correlate.py has rows still pay (measured)
 _RESIDENT = 1 << 17             # elements of laid-out samples that stay in a second-level cache beside a panel
 
 
 def pixels_pay(pixels, m) -> bool:
-    """Whether this is the faster way to m outputs a group of planes of so many pixels; the bits do not depend on it."""
-    return pixels <= _MOST_PIXELS and -(-m // LANES) * LANES <= -(-m // ROWS) * ROWS * _MOST_IDLE
+    """Whether this is the faster way to m outputs a group of planes of so many pixels; the bits do not depend on it.
+
+    pixels None, where they are not known: it is not.
+    """
+    return pixels is not None and pixels <= _MOST_PIXELS and -(-m // LANES) * LANES <= -(-m // ROWS) * ROWS * _MOST_IDLE
 
 
 def correlate_pixels(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, relu=False, coded=NOT_CODED,
                      first=0):
     """What correlate.correlate does, of a plan that fills its target; packed (groups, panels, k, COLUMNS or 0)."""
     source, layout, threads = contiguous(source), plan.layout, numba.get_num_threads()
+    if not len(source):
+        return
     groups, panels = packed.shape[:2]
     chunks, parts = _split(len(source), groups, panels, plan.size, threads)
     together, rows = -(-len(source) // chunks), _rows(plan)
@@ -45,9 +50,9 @@ def correlate_pixels(source, packed, m, plan, scale, shift, target, added=NO_IMA
 
 def _split(samples, groups, panels, size, threads):
     """(chunks of samples, parts of panels): a chunk stays in a core's cache, so that weights are read once for it."""
-    chunks = max(1, -(-samples // max(1, _RESIDENT // size)))
+    chunks = -(-samples // max(1, _RESIDENT // size))
     if samples * groups % threads == 0:
-        return max(1, min(samples, -(-chunks // threads) * threads)), 1
+        return min(samples, -(-chunks // threads) * threads), 1
     return chunks, min(panels, threads)
 
 

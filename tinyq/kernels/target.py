@@ -20,8 +20,8 @@ def target_features() -> frozenset[str]:
 def tiles_refused() -> str | None:
     """Why this process may not use AMX's tile registers, which the target has; None where nothing is refused.
 
-    It must be asked first, for all threads at once, or ends the process at the first tile instruction. A signal stack
-    too small to hold the registers is the usual reason.
+    Linux must be asked once, before the first tile instruction and for all threads; otherwise that instruction ends the
+    process. A signal stack too small to hold the registers is the usual reason.
     """
     if not _TILES <= target_features():
         return None

@@ -26,6 +26,7 @@ def _bracket(emit):
     return bracket
 
 
+# Looked up when they are emitted: an emulator may have replaced them.
 begin_tiles = _bracket(lambda builder: amx.configure(builder))
 end_tiles = _bracket(lambda builder: amx.release(builder))
 
@@ -64,7 +65,7 @@ def _emit_halves(builder, halves, steps, codes, pitch, levels, sums, resume):
         with begins:
             for cell in cells:
                 amx.zero(builder, register[cell])
-    with cgutils.for_range_slice(builder, I64(0), steps, I64(SHAPE.steps)) as (at, _):
+    with cgutils.for_range_slice(builder, I64(0), steps, I64(SHAPE.step_multiple)) as (at, _):
         level_at = builder.add(levels, builder.mul(at, I64(COLUMNS * 4)))
         for v in range(VECTORS):
             amx.load(builder, _LEVELS + v, builder.add(level_at, I64(v * VECTOR_BYTES)), row)

@@ -45,6 +45,11 @@ def store_vector(builder, value, base, index=START):
     builder.store(value, builder.bitcast(element(builder, base, index), value.type.as_pointer())).align = 4
 
 
+def evens(builder, low, high):
+    """Every second element of two vectors, the first one's first."""
+    return builder.shuffle_vector(low, high, ir.Constant(INTEGERS, [2 * lane for lane in range(LANES)]))
+
+
 def load_masked(builder, base, index, mask):
     """LANES float32, of which those outside the mask are not touched, and 0."""
     load = cgutils.get_or_insert_function(

@@ -18,7 +18,8 @@ def refuse_unfit(path, attributes: dict) -> None:
     names, tolerance = attributes.get("class_names"), attributes.get("probe_tolerance", 0.0)
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         faults.append("class_names is no list of texts")
-    if not re.fullmatch("[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,3}", str(attributes.get("input_shape"))):
+    shape = attributes.get("input_shape")
+    if not (isinstance(shape, str) and re.fullmatch("[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,3}", shape)):
         faults.append("input_shape is no shape such as 1,28,28")
     if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
         faults.append("probe_tolerance is no number from 0 up")
