@@ -6,6 +6,9 @@ import subprocess
 import sys
 import time
 
+# Seconds between turns, in which the threads of the side before that wait spinning (OpenBLAS, OpenMP) fall asleep.
+PAUSE = 0.2
+
 
 def machine():
     """One line: processor, cores in use, Python."""
@@ -64,7 +67,10 @@ def interleave_all(sides, rounds, repeat=1, warm_up=3):
         side.seconds(warm_up)
     measured = []
     for i in range(rounds):
-        times = {side: side.seconds(repeat) for side in (sides if i % 2 else sides[::-1])}
+        times = {}
+        for side in sides if i % 2 else sides[::-1]:
+            time.sleep(PAUSE)
+            times[side] = side.seconds(repeat)
         measured.append([times[side] for side in sides])
     return measured
 
