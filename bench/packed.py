@@ -25,6 +25,7 @@ from timing import Side, interleave_all, machine, peak_memory, serve
 
 INTEGERS, MIB = ("int8", "int16"), 2**20
 FC6_SIDES, FC6_REPEAT = (NUMPY, *OURS), 10
+WARM_UP = 0.1                            # seconds before every turn
 NEEDED = {"float32": 6, "int8": 15}     # times as fast as NumPy, of fc6
 
 
@@ -139,7 +140,7 @@ def main():
     args = parser.parse_args()
     if args.serve:
         side, name, batch, folder = args.serve
-        return serve(make(side, name, int(batch), args.threads, folder))
+        return serve(make(side, name, int(batch), args.threads, folder), WARM_UP)
     from tinyq.kernels.isa import PLAIN, available
 
     if args.isas == []:

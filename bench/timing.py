@@ -6,9 +6,6 @@ import subprocess
 import sys
 import time
 
-# Seconds between turns, in which the threads of the side before that wait spinning (OpenBLAS, OpenMP) fall asleep.
-PAUSE = 0.2
-
 
 def machine():
     """One line: processor, cores in use, Python."""
@@ -21,10 +18,16 @@ def machine():
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def serve(step):
-    """Be one side: for every number n on stdin run the step n times, and print the mean seconds."""
+def serve(step, warm_up=0.0):
+    """Be one side: for every number n on stdin run the step n times, and print the mean seconds.
+
+    Before that it runs for `warm_up` seconds: a turn that is short would begin with threads asleep, caches that hold
+    another side's weights, and that side's threads still spinning.
+    """
     for line in sys.stdin:
-        repeat = int(line)
+        repeat, ready = int(line), time.perf_counter() + warm_up
+        while time.perf_counter() < ready:
+            step()
         start = time.perf_counter()
         for _ in range(repeat):
             step()
@@ -67,10 +70,7 @@ def interleave_all(sides, rounds, repeat=1, warm_up=3):
         side.seconds(warm_up)
     measured = []
     for i in range(rounds):
-        times = {}
-        for side in sides if i % 2 else sides[::-1]:
-            time.sleep(PAUSE)
-            times[side] = side.seconds(repeat)
+        times = {side: side.seconds(repeat) for side in (sides if i % 2 else sides[::-1])}
         measured.append([times[side] for side in sides])
     return measured
 

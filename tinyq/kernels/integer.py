@@ -4,6 +4,7 @@ import numpy as np
 
 from tinyq.kernels.code_moves import copy_exactly, raise_codes
 from tinyq.kernels.compile import njit, part, prange
+from tinyq.kernels.spans import WORTH_THREADS
 
 _CHUNK = 1 << 12
 
@@ -55,18 +56,37 @@ def add(x, added, multiplier, offset, shift, low, high, added_multiplier, added_
             y[j] = min(max(value, low), high)
 
 
-@njit(parallel=True)
 def quantise(x, reciprocal, zero, low, high, y):
     """Codes (n, places, channels) of floats (n, channels, places): clamp(rint(x * reciprocal) + zero), NaN as 0."""
-    n, places, channels = y.shape
+    tasks = y.shape[0] * -(-y.shape[1] // _CHUNK)
+    if y.size < WORTH_THREADS:
+        _quantise(x, reciprocal, zero, low, high, y, tasks)
+    else:
+        _quantise_parallel(x, reciprocal, zero, low, high, y, tasks)
+
+
+@njit
+def _quantise(x, reciprocal, zero, low, high, y, tasks):
+    for task in range(tasks):
+        _quantise_chunk(x, reciprocal, zero, low, high, y, task)
+
+
+@njit(parallel=True)
+def _quantise_parallel(x, reciprocal, zero, low, high, y, tasks):
+    for task in prange(tasks):
+        _quantise_chunk(x, reciprocal, zero, low, high, y, np.int64(task))
+
+
+@part
+def _quantise_chunk(x, reciprocal, zero, low, high, y, task):
+    places, channels = y.shape[1:]
     chunks = -(-places // _CHUNK)
-    for task in prange(n * chunks):
-        i, first = task // chunks, task % chunks * _CHUNK
-        codes = np.empty(min(_CHUNK, places - first), y.dtype)
-        for c in range(channels):
-            _quantise_run(x[i, c, first:first + codes.size], reciprocal, zero, low, high, codes)
-            for p in range(codes.size):
-                y[i, first + p, c] = codes[p]
+    i, first = task // chunks, task % chunks * _CHUNK
+    codes = np.empty(min(_CHUNK, places - first), y.dtype)
+    for c in range(channels):
+        _quantise_run(x[i, c, first:first + codes.size], reciprocal, zero, low, high, codes)
+        for p in range(codes.size):
+            y[i, first + p, c] = codes[p]
 
 
 @part
