@@ -13,11 +13,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from timing import Side, interleave, machine, serve, summary
+from common.timing import Side, interleave, machine, serve, summary
 
 from tinyq import data, kernels, models, optim
-from tinyq.audit.ledger import Ledger
-from tinyq.audit.seal import Recorder
+from tinyq.audit.ledger.hash_chain import Ledger
+from tinyq.audit.recording.seal import Recorder
 from tinyq.methods import Backprop
 from tinyq.run.checkpoint import Position
 from tinyq.streams import Streams

@@ -8,7 +8,7 @@ import argparse
 import time
 
 import numpy as np
-from timing import machine
+from common.timing import machine
 
 from tinyq import kernels, models
 from tinyq.data import Table

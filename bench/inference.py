@@ -12,13 +12,13 @@ import io
 import statistics
 
 import numpy as np
+from common.timing import Side, interleave_all, machine, peak_memory, ratios_line, serve
 from layers import peak
 from step import CLASSES, SIZE, batch_of, our_model, torch_model
-from timing import Side, interleave_all, machine, peak_memory, ratios_line, serve
 
 from tinyq import kernels
 from tinyq.inference import Fused
-from tinyq.run.layers import layers, totals
+from tinyq.saved.layer_table import layers, totals
 
 SIDES = ("tinyq", "default", "channels_last", "onnxruntime")
 LABELS = {"default": "PyTorch default", "channels_last": "PyTorch channels_last", "onnxruntime": "ONNX Runtime"}

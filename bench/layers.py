@@ -12,13 +12,13 @@ from collections import Counter
 
 import numba
 import numpy as np
-from timing import Side, machine, serve_numbered
+from common.timing import Side, machine, serve_numbered
 
 from tinyq import kernels, models
 from tinyq.autodiff import Tensor, no_record
 from tinyq.kernels.contract import PRODUCT_BLOCK
-from tinyq.kernels.micro import FLUSH, tile
-from tinyq.kernels.vectors import COLUMNS, ROWS
+from tinyq.kernels.simd.register_tile import FLUSH, tile
+from tinyq.kernels.simd.vectors import COLUMNS, ROWS
 from tinyq.streams import Streams
 
 PASSES = ("forward", "input", "weight")

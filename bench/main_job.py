@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from timing import machine
+from common.timing import machine
 
 
 def train(folder, cache, threads):

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from timing import machine
-from torchvision_networks import torchvision_models
+from common.timing import machine
+from common.torchvision_networks import torchvision_models
 
 BATCH, SIZE, STEPS, CLASSES = 16, 224, 4, 10
 LAST = {"alexnet": ("classifier.6", 4096), "resnet50": ("fc", 2048), "googlenet": ("fc", 1024), "resnet18": ("fc", 512)}
@@ -43,7 +43,7 @@ def photographs(folder):
 def tinyq_peak(name, folder, threads):
     """Peak of a few steps as the command line takes them."""
     from tinyq.run.build import build
-    from tinyq.run.resolve import resolve
+    from tinyq.run.settings.resolve import resolve
 
     flags = {"model": name, "data": "imagefolder", "data_path": str(folder), "imagefolder.validation": 0,
              "method": "backprop", "recipe": "none", "epochs": STEPS, "batch_size": BATCH, "lr": 0.01, "workers": 1,

@@ -6,7 +6,7 @@ Bytes are computed: codes at the set's width, one float32 scale a layer, and wha
 layer, biases, batch norm). RPR's scales, one a filter, come on top.
 """
 from tinyq import levels, models
-from tinyq.run.layers import FLOAT, layers, totals
+from tinyq.saved.layer_table import FLOAT, layers, totals
 
 NETWORKS = {"lenet": (10, (1, 28, 28)), "resnet20": (10, (3, 32, 32)), "cifar_resnet18": (10, (3, 32, 32)),
             **dict.fromkeys(("alexnet", "alexnet_bn", "resnet18", "resnet34", "resnet50", "resnet101", "googlenet"),

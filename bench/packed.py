@@ -19,9 +19,9 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from packed_sides import FC6, LABELS, NUMPY, OURS, PEERS, SIDES, make, packed_file, prepare
+from common.packed_sides import FC6, LABELS, NUMPY, OURS, PEERS, SIDES, make, packed_file, prepare
+from common.timing import Side, interleave_all, machine, peak_memory, serve
 from step import CLASSES
-from timing import Side, interleave_all, machine, peak_memory, serve
 
 INTEGERS, MIB = ("int8", "int16"), 2**20
 FC6_SIDES, FC6_REPEAT = (NUMPY, *OURS), 10
@@ -141,7 +141,7 @@ def main():
     if args.serve:
         side, name, batch, folder = args.serve
         return serve(make(side, name, int(batch), args.threads, folder), WARM_UP)
-    from tinyq.kernels.isa import PLAIN, available
+    from tinyq.kernels.jit.isa import PLAIN, available
 
     if args.isas == []:
         args.isas = [name for name in available() if name != PLAIN]

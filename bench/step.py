@@ -12,13 +12,13 @@ import argparse
 import statistics
 
 import numpy as np
+from common.timing import Side, interleave_all, machine, peak_memory, ratios_line, serve
+from common.torchvision_networks import torchvision_models
+from common.training_step import tinyq_step, torch_step
 from layers import geometries, peak
-from timing import Side, interleave_all, machine, peak_memory, ratios_line, serve
-from torchvision_networks import torchvision_models
-from training_step import tinyq_step, torch_step
 
 from tinyq import models, nn
-from tinyq.run.layers import layers, totals
+from tinyq.saved.layer_table import layers, totals
 from tinyq.streams import Streams
 
 SIDES = ("tinyq", "default", "channels_last")

@@ -8,8 +8,8 @@ import argparse
 
 import numpy as np
 import torch
-from timing import Side, interleave, line, machine, serve, summary
-from training_step import tinyq_step, torch_step
+from common.timing import Side, interleave, line, machine, serve, summary
+from common.training_step import tinyq_step, torch_step
 
 from tinyq import models
 from tinyq.streams import Streams

@@ -15,7 +15,7 @@ import numpy as np
 from tinyq import data, models, nn
 from tinyq.autodiff import Tensor
 from tinyq.files import torch_weights
-from tinyq.run.measure import logits_of
+from tinyq.saved.measure import logits_of
 
 NETWORKS = "alexnet,resnet18,resnet34,resnet50,googlenet"
 BATCH = 25

@@ -2,14 +2,14 @@
 import inspect
 
 from tinyq.data.bundle import DataBundle
-from tinyq.data.cifar10 import load_cifar10
 from tinyq.data.datasets import Dataset, ImageArray, ImageFiles, Table
 from tinyq.data.draws import Draws
-from tinyq.data.embedded import load_digits, load_iris
-from tinyq.data.imagefolder import load_imagefolder
-from tinyq.data.imagenet import load_imagenet
 from tinyq.data.loader import Batch, Loader
-from tinyq.data.mnist import load_mnist
+from tinyq.data.sources.cifar10 import load_cifar10
+from tinyq.data.sources.embedded import load_digits, load_iris
+from tinyq.data.sources.imagefolder import load_imagefolder
+from tinyq.data.sources.imagenet import load_imagenet
+from tinyq.data.sources.mnist import load_mnist
 from tinyq.errors import UsageError, did_you_mean
 
 READERS = {"iris": load_iris, "digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10,

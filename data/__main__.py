@@ -6,9 +6,9 @@ import sys
 
 from tqdm import tqdm
 
-from tinyq.data.download import Downloader
-from tinyq.data.fetch import DATASETS, fetch
-from tinyq.data.roots import data_root
+from tinyq.data.download.fetch import DATASETS, fetch
+from tinyq.data.download.transfer import Downloader
+from tinyq.data.local.roots import data_root
 from tinyq.errors import BadInput, UsageError, exit_code_of
 
 _EXAMPLE = """\

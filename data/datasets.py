@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyq.data.digest import digest_of_arrays, digest_of_listing
 from tinyq.data.draws import Draws
-from tinyq.data.images import Photograph
+from tinyq.data.images.decode import Photograph
 from tinyq.data.transforms import normalise, random_crop_flip
 from tinyq.errors import BadInput
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyq.data.resample import resize
+from tinyq.data.images.resample import resize
 
 _LOG_4_3 = 0.28768207245178085              # log(4/3)
 

@@ -1,5 +1,5 @@
 """AlexNet as torchvision has it (Krizhevsky 2014), and with batch norm as CBP's authors train it."""
-from tinyq.models.images import require_images
+from tinyq.models.input_checks import require_images
 from tinyq.nn import (
     AdaptiveAvgPool2d,
     BatchNorm1d,

@@ -2,7 +2,7 @@
 from functools import partial
 
 from tinyq.autodiff import shape
-from tinyq.models.images import require_images
+from tinyq.models.input_checks import require_images
 from tinyq.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, Module, Sequential, init
 
 _conv3x3 = partial(Conv2d, kernel_size=3, padding=1, bias=False, initial_weight=init.kaiming_normal)

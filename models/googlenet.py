@@ -3,7 +3,7 @@ import numpy as np
 
 from tinyq.autodiff import shape
 from tinyq.errors import UsageError, did_you_mean
-from tinyq.models.images import require_images
+from tinyq.models.input_checks import require_images
 from tinyq.nn import (
     AdaptiveAvgPool2d,
     BatchNorm2d,

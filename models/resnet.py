@@ -1,7 +1,7 @@
 """The residual networks of He et al. 2016 for photographs, with torchvision's names and its stride in the 3x3 layer."""
 from functools import partial
 
-from tinyq.models.images import require_images
+from tinyq.models.input_checks import require_images
 from tinyq.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, Sequential, init
 
 _conv = partial(Conv2d, bias=False, initial_weight=init.kaiming_normal_fan_out)

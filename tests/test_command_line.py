@@ -12,7 +12,7 @@ import pytest
 
 from tinyq.__main__ import COMMANDS
 from tinyq.__main__ import main as tinyq
-from tinyq.data.mnist import FILES
+from tinyq.data.sources.mnist import FILES
 from tinyq.run.progress import Progress
 
 QUICK = "--model mlp:8,16 --data iris --method cbp --pretrain-epochs 2 --epochs 2 -b 32 --threads 1 -j 0"

@@ -7,8 +7,8 @@ import sys
 import numba
 
 from tinyq import doctor
-from tinyq.kernels import cache
-from tinyq.kernels.vectors import COLUMNS, ROWS
+from tinyq.kernels.jit import cache
+from tinyq.kernels.simd.vectors import COLUMNS, ROWS
 
 
 def test_it_says_what_the_kernels_use(capsys):

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from tinyq.__main__ import main as tinyq
-from tinyq.packed import format
+from tinyq.packed.file import format
 from tinyq.packed.network import PackedNetwork
-from tinyq.run.measure import logits_of
-from tinyq.run.pixels import read_image
-from tinyq.run.saved import load_model
+from tinyq.saved.image_input import read_image
+from tinyq.saved.measure import logits_of
+from tinyq.saved.model_file import load_model
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tinyq.errors import UsageError, exit_code_of
-from tinyq.run.flags import Parser
+from tinyq.run.settings.flags import Parser
 
 EXAMPLES = """examples:
   python -m tinyq.convert resnet18.pth resnet18.h5 --model resnet18
@@ -15,9 +15,9 @@ EXAMPLES = """examples:
 def convert(argv: list[str]) -> None:
     """Convert in the direction that the file names say, and print one line."""
     arguments = _parser().parse_known_and_refuse_others(argv)
-    from tinyq.data.imagefolder import class_list
-    from tinyq.run import conversion
-    from tinyq.run.folder import weights_file
+    from tinyq.data.sources.imagefolder import class_list
+    from tinyq.saved import conversion
+    from tinyq.saved.run_folder import weights_file
 
     target = Path(arguments.target).suffix.lower()
     if target in conversion.SAFETENSORS:

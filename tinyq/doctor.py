@@ -8,7 +8,7 @@ import time
 
 from tinyq import __version__
 from tinyq.errors import exit_code_of, tell
-from tinyq.run.flags import Parser
+from tinyq.run.settings.flags import Parser
 
 EXAMPLES = """examples:
   python -m tinyq.doctor
@@ -39,7 +39,8 @@ def _version(package):
 
 def _kernels():
     """What the kernels use, and whether they compute as they need it."""
-    from tinyq.kernels import numba_is_there, verify_arithmetic
+    from tinyq.kernels import verify_arithmetic
+    from tinyq.kernels.jit.availability import numba_is_there
 
     if not numba_is_there():
         return {"numba": "not installed: packed networks run, nothing is trained", "integer kernels": "plain"}

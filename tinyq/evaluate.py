@@ -4,7 +4,7 @@ import json
 import sys
 
 from tinyq.errors import UsageError, exit_code_of, shown
-from tinyq.run.flags import Parser
+from tinyq.run.settings.flags import Parser
 
 WORST = 5                               # classes that the text names
 EXAMPLES = """examples:
@@ -17,11 +17,11 @@ def evaluate(argv: list[str]) -> None:
     """Print the scores, or JSON."""
     arguments = _parser().parse_known_and_refuse_others(argv)
     from tinyq.run.build import use_threads
-    from tinyq.run.folder import weights_file
-    from tinyq.run.measure import measure
-    from tinyq.run.predictions import Predictions
-    from tinyq.run.saved import load_model
-    from tinyq.run.splits import check_split, split_for
+    from tinyq.saved.eval_splits import check_split, split_for
+    from tinyq.saved.measure import measure
+    from tinyq.saved.model_file import load_model
+    from tinyq.saved.predictions import Predictions
+    from tinyq.saved.run_folder import weights_file
 
     check_split(arguments.split)
     path = weights_file(arguments.network)

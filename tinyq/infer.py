@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tinyq.errors import BadInput, UsageError, exit_code_of, shown
-from tinyq.kernels import numba_is_there
-from tinyq.run.flags import Parser
+from tinyq.kernels.jit.availability import numba_is_there
+from tinyq.run.settings.flags import Parser
 
 SHOWN, BATCH = 5, 100
 EXAMPLES = """examples:
@@ -24,7 +24,7 @@ def infer(argv: list[str]) -> None:
         raise UsageError("give images or --data, one of the two")
     if arguments.calibrate is not None and arguments.activations == "float32":
         raise UsageError("--calibrate is for --activations int8 and int16")
-    from tinyq.run.splits import check_split
+    from tinyq.saved.eval_splits import check_split
 
     check_split(arguments.split)
     _use_threads(arguments.threads)
@@ -54,7 +54,7 @@ def _use_threads(text):
 
 def _network(arguments):
     """The file's network, ready; nothing else of the file is kept."""
-    from tinyq.packed import format
+    from tinyq.packed.file import format
     from tinyq.packed.network import PackedNetwork, calibrated
 
     packed = format.read(arguments.network)
@@ -68,7 +68,7 @@ def _network(arguments):
 
 
 def _refuse_unfit(path, meta, graph):
-    from tinyq.run.attributes import refuse_unfit, shape_of
+    from tinyq.saved.attributes import refuse_unfit, shape_of
 
     refuse_unfit(path, meta)
     if shape_of(meta) != graph.input_shape or (len(meta["class_names"]),) != graph.nodes[-1].shape:
@@ -76,7 +76,7 @@ def _refuse_unfit(path, meta, graph):
 
 
 def _calibration(arguments, meta):
-    from tinyq.run.splits import calibration_batches, split_for
+    from tinyq.saved.eval_splits import calibration_batches, split_for
 
     name = arguments.calibrate or arguments.data or None
     return calibration_batches(
@@ -84,7 +84,7 @@ def _calibration(arguments, meta):
 
 
 def _of_data(network, arguments):
-    from tinyq.run.splits import split_for
+    from tinyq.saved.eval_splits import split_for
 
     dataset, bundle = split_for(arguments.network, network.meta, arguments.split, arguments.data or None,
                                 arguments.data_path, arguments.classes)
@@ -102,7 +102,7 @@ def _of_images(network, paths):
 
 
 def _of_image(network, path):
-    from tinyq.run.pixels import read_image
+    from tinyq.saved.image_input import read_image
 
     meta = network.meta
     logits = network(read_image(Path(path), meta)[None])[0]

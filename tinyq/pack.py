@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tinyq.errors import UsageError, exit_code_of
-from tinyq.run.flags import Parser
+from tinyq.run.settings.flags import Parser
 
 PACKED = ".tq.h5"
 COMPARED = 8                            # samples
@@ -46,12 +46,12 @@ def _refuse_idle_flags(arguments):
 
 
 def _pack(arguments):
-    from tinyq.kernels import isa
-    from tinyq.packed import format
-    from tinyq.run.folder import weights_file
-    from tinyq.run.packing import pack_model, sizes
-    from tinyq.run.saved import load_model
-    from tinyq.run.splits import calibration_batches, split_for
+    from tinyq.kernels.jit import isa
+    from tinyq.packed.file import format
+    from tinyq.saved.eval_splits import calibration_batches, split_for
+    from tinyq.saved.model_file import load_model
+    from tinyq.saved.packing import pack_model, sizes
+    from tinyq.saved.run_folder import weights_file
 
     isa.choose()                                            # UsageError for a TINYQ_ISA that does not exist
     source, target = weights_file(arguments.network), Path(arguments.target)
@@ -72,9 +72,9 @@ def _compared(model, held, path, batches):
     """The written file's outputs beside those of the trained network, for data where there are any."""
     import numpy as np
 
-    from tinyq.packed.format import golden_input
+    from tinyq.packed.file.format import golden_input
     from tinyq.packed.network import PackedNetwork
-    from tinyq.run.measure import logits_of
+    from tinyq.saved.measure import logits_of
 
     x = batches[0][:COMPARED] if batches else golden_input(held.graph)
     trained, packed = logits_of(model, x), PackedNetwork.load(path)(x)
@@ -101,7 +101,7 @@ def _difference(path, kind, x, trained):
 
 
 def _export(arguments):
-    from tinyq.packed.export_c import export_file
+    from tinyq.packed.c.export import export_file
 
     return export_file(arguments.network, Path(arguments.c), arguments.activations or "int8")
 

@@ -4,7 +4,7 @@ import json
 import sys
 
 from tinyq.errors import UsageError, did_you_mean, exit_code_of
-from tinyq.run.flags import Parser
+from tinyq.run.settings.flags import Parser
 
 # what a network is built for when it is not said: (classes, input shape) by dataset
 SHAPES = {"iris": (3, (4,)), "digits": (10, (1, 8, 8)), "mnist": (10, (1, 28, 28)), "cifar10": (10, (3, 32, 32)),
@@ -20,24 +20,24 @@ def summarise(argv: list[str]) -> None:
     """Print the table, or JSON."""
     arguments = _parser().parse_known_and_refuse_others(argv)
     from tinyq import levels
-    from tinyq.run import layers
+    from tinyq.saved import layer_table
 
     if arguments.network is None and arguments.model is None:
         raise UsageError("tinyq.summary: give a run, a model.h5 file or --model NAME")
     if arguments.network is not None:
-        from tinyq.run.attributes import shape_of
-        from tinyq.run.folder import weights_file
-        from tinyq.run.saved import load_model
+        from tinyq.saved.attributes import shape_of
+        from tinyq.saved.model_file import load_model
+        from tinyq.saved.run_folder import weights_file
 
         model, attributes = load_model(weights_file(arguments.network), arguments.model)
-        found = layers.layers(model, shape_of(attributes))
+        found = layer_table.layers(model, shape_of(attributes))
     else:
         from tinyq import models
 
         classes, shape = _shape(arguments)
         model = models.build(arguments.model, classes, shape, arguments.constrain)
-        found = layers.layers(model, shape, levels.parse(arguments.levels))
-    print(json.dumps(layers.as_json(found), indent=2) if arguments.json else layers.as_table(found))
+        found = layer_table.layers(model, shape, levels.parse(arguments.levels))
+    print(json.dumps(layer_table.as_json(found), indent=2) if arguments.json else layer_table.as_table(found))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 def _shape(arguments):
     """(classes, input shape): given, or of the dataset that is named or that a recipe has for this model."""
     from tinyq.models import REGISTRY
-    from tinyq.run.recipes import RECIPES
+    from tinyq.run.settings.recipes import RECIPES
 
     family = arguments.model.partition(":")[0]
     if ".py" not in arguments.model and family not in REGISTRY:

@@ -2,8 +2,8 @@
 import sys
 
 from tinyq.errors import UsageError, exit_code_of
-from tinyq.run.flags import given, train_parser
-from tinyq.run.resolve import read_toml, resolve, to_toml
+from tinyq.run.settings.flags import given, train_parser
+from tinyq.run.settings.resolve import read_toml, resolve, to_toml
 
 
 def train(argv: list[str]) -> None:
@@ -17,12 +17,12 @@ def train(argv: list[str]) -> None:
     if actions.get("print_config"):
         print(to_toml(resolved), end="")
         return None
-    from tinyq.run import plan, session
+    from tinyq.run import dry_run, session
     from tinyq.run.progress import say
 
-    say(f"recipe {resolved.config.recipe}: {plan.headline(resolved.config)}")
+    say(f"recipe {resolved.config.recipe}: {dry_run.headline(resolved.config)}")
     if actions.get("dry_run"):
-        print(plan.plan(resolved.config))
+        print(dry_run.plan(resolved.config))
         return None
     from tinyq.audit import observer_for
 

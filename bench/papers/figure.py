@@ -4,7 +4,7 @@ import statistics
 from card import values_of
 from experiments import LEVELS, METHODS
 
-from tinyq.run.svg import COLOURS, Axes, Picture
+from tinyq.run.figures.svg import COLOURS, Axes, Picture
 
 WIDTH, HEIGHT, GAP = 250, 200, 70
 LIGHT = ("#c9dced", "#f4d0d5", "#cfe6d9")

@@ -18,9 +18,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from card import card  # noqa: E402
+from common.timing import machine  # noqa: E402
 from experiments import EXPERIMENTS  # noqa: E402
 from figure import comparison_figure, figure  # noqa: E402
-from timing import machine  # noqa: E402
 
 from tinyq.files.atomic import make_folder, write_text  # noqa: E402
 

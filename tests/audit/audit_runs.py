@@ -1,8 +1,8 @@
 """Small runs with a ledger, for the tests of the audit."""
 from tinyq.audit import observer_for
-from tinyq.audit.ledger import NOTHING_BEFORE, encode, read
+from tinyq.audit.ledger.hash_chain import NOTHING_BEFORE, encode, read
 from tinyq.run import session
-from tinyq.run.resolve import resolve
+from tinyq.run.settings.resolve import resolve
 
 IRIS = {"model": "mlp:8,16", "data": "iris", "method": "cbp", "recipe": "none", "batch_size": 16, "lr": 0.05,
         "pretrain_epochs": 2, "epochs": 3, "cbp.lambda_lr": 0.05, "cbp.period": 1, "threads": 1, "workers": 0}

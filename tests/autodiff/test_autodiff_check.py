@@ -8,22 +8,22 @@ from tinyq.autodiff import (
     PRIMITIVES,
     Primitive,
     Tensor,
-    check,
     check_gradients,
     check_pull,
-    conv,
+    convolution,
     elementwise,
     examine_gradients,
     examine_pull,
+    gradient_check,
     linalg,
-    loss,
+    losses,
     no_record,
-    norm,
-    pool,
-    reduce,
+    normalization,
+    pooling,
+    reductions,
     shape,
 )
-from tinyq.autodiff.check import WrongGradient
+from tinyq.autodiff.gradient_check import WrongGradient
 from tinyq.errors import TinyqError, UsageError
 from tinyq.streams import Streams
 
@@ -178,7 +178,7 @@ def test_a_gradient_of_zero_is_right_for_a_constant_function_and_wrong_for_anoth
         return np.ones_like(x) * 3, (lambda g: np.zeros_like(g),)
 
     assert verdicts(constant, rng("x").normal(10)) == ["ok"]
-    assert verdicts(norm.batch_norm, np.array([[2.0]]), None, None, eps=1e-5) == ["ok"]
+    assert verdicts(normalization.batch_norm, np.array([[2.0]]), None, None, eps=1e-5) == ["ok"]
     assert verdicts(dead, rng("x").normal(10)) == ["wrong"]
 
 
@@ -189,8 +189,8 @@ def test_a_gradient_of_zero_is_right_for_a_constant_function_and_wrong_for_anoth
     (elementwise.abs, (np.array([[1.0, 2.0], [3.0, 0.0]]),), {}, (1, 1)),
     (elementwise.maximum, (np.array([1.0, 2.0]), np.array([0.0, 2.0])), {}, (1,)),
     (elementwise.clip, (np.array([0.5, 1.0]),), {"low": -1.0, "high": 1.0}, (1,)),
-    (reduce.max, (np.array([3.0, 1.0, 3.0]),), {}, (0,)),
-    (pool.max_pool2d, (np.array([1.0, 2.0, 2.0, 0.0]).reshape(1, 1, 2, 2),), {"kernel": 2}, (0, 0, 0, 1)),
+    (reductions.max, (np.array([3.0, 1.0, 3.0]),), {}, (0,)),
+    (pooling.max_pool2d, (np.array([1.0, 2.0, 2.0, 0.0]).reshape(1, 1, 2, 2),), {"kernel": 2}, (0, 0, 0, 1)),
 ])
 def test_a_point_without_a_derivative_is_a_kink(op, arrays, params, entry):
     for finding in check_pull(op, *arrays, rng=rng(), **params):
@@ -278,11 +278,11 @@ def network(w1=None):
 
     def loss_of(quantise=lambda w: w):
         p = parameters
-        h = conv.conv2d(x, quantise(p["conv"]))
-        h, *_ = norm.batch_norm(h, p["weight"], p["bias"], eps=1e-5)
-        h = shape.flatten(pool.max_pool2d(elementwise.relu(h), kernel=2))
+        h = convolution.conv2d(x, quantise(p["conv"]))
+        h, *_ = normalization.batch_norm(h, p["weight"], p["bias"], eps=1e-5)
+        h = shape.flatten(pooling.max_pool2d(elementwise.relu(h), kernel=2))
         h = linalg.linear(h, p["fc"], None, p["fc bias"])
-        return loss.softmax_cross_entropy(h, labels, smoothing=0.1)
+        return losses.softmax_cross_entropy(h, labels, smoothing=0.1)
 
     return loss_of, parameters
 
@@ -390,4 +390,4 @@ def test_randomness_that_is_no_stream_is_named(stranger):
 
 
 def test_the_example_of_check_pull_runs():
-    assert doctest.testmod(check) == (0, 3)
+    assert doctest.testmod(gradient_check) == (0, 3)

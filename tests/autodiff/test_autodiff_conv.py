@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tinyq import kernels
-from tinyq.autodiff import Tensor, conv
+from tinyq.autodiff import Tensor, convolution
 from tinyq.errors import UsageError
 from tinyq.streams import Streams
 
@@ -24,16 +24,16 @@ def test_the_affine_has_the_bits_of_its_parts():
         return [y.data, x.grad, w.grad, bias.grad]
 
     def parts(x, w, scale, bias):
-        return conv.conv2d(x, w, **geometry) * scale[:, None, None] + bias.reshape(-1, 1, 1)
+        return convolution.conv2d(x, w, **geometry) * scale[:, None, None] + bias.reshape(-1, 1, 1)
 
-    for fused, separate in zip(run(lambda *a: conv.conv2d(*a, **geometry)), run(parts), strict=True):
+    for fused, separate in zip(run(lambda *a: convolution.conv2d(*a, **geometry)), run(parts), strict=True):
         assert fused.tobytes() == separate.tobytes()
 
 
 def test_the_first_layer_computes_no_input_gradient(monkeypatch):
     monkeypatch.setattr(kernels, "conv2d_input_grad", lambda *a: pytest.fail("nobody asked"))
     w = Tensor(normal(2, 3, 3, 3), requires_grad=True)
-    conv.conv2d(Tensor(normal(1, 3, 5, 5)), w).backward(normal(1, 2, 3, 3))
+    convolution.conv2d(Tensor(normal(1, 3, 5, 5)), w).backward(normal(1, 2, 3, 3))
     assert w.grad.shape == w.shape
 
 
@@ -41,7 +41,7 @@ def test_the_scaled_gradient_is_made_once(monkeypatch):
     calls = []
     real = kernels.channel_affine
     x, w = Tensor(normal(1, 3, 5, 5), requires_grad=True), Tensor(normal(2, 3, 3, 3), requires_grad=True)
-    y = conv.conv2d(x, w, normal(2))
+    y = convolution.conv2d(x, w, normal(2))
     monkeypatch.setattr(kernels, "channel_affine", lambda *a: calls.append(a) or real(*a))
     y.backward(normal(1, 2, 3, 3))
     assert len(calls) == 1
@@ -56,5 +56,5 @@ def test_the_scaled_gradient_is_made_once(monkeypatch):
 ])
 def test_errors_name_the_operation_and_the_shapes(x, w, more, words):
     with pytest.raises(UsageError, match=words) as error:
-        conv.conv2d(normal(*x), normal(*w), *(normal(*shape) for shape in more))
+        convolution.conv2d(normal(*x), normal(*w), *(normal(*shape) for shape in more))
     assert "\n" not in str(error.value)

@@ -4,13 +4,13 @@ import math
 import numpy as np
 import pytest
 
-from tinyq.autodiff import Tensor, loss
+from tinyq.autodiff import Tensor, losses
 from tinyq.errors import TinyqError
 
 
 def test_cross_entropy_by_hand():
     logits = Tensor(np.log([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]), requires_grad=True)
-    y = loss.softmax_cross_entropy(logits, np.array([0, 1]))
+    y = losses.softmax_cross_entropy(logits, np.array([0, 1]))
     assert y.item() == pytest.approx(-(math.log(0.5) + math.log(0.1)) / 2)
     y.backward()
     assert np.allclose(logits.grad, np.array([[-0.5, 0.25, 0.25], [0.1, -0.9, 0.8]]) / 2)
@@ -19,18 +19,18 @@ def test_cross_entropy_by_hand():
 def test_label_smoothing_by_hand():
     logits = np.log([[0.5, 0.25, 0.25]])
     expected = 0.7 * -math.log(0.5) + 0.1 * -sum(map(math.log, (0.5, 0.25, 0.25)))
-    assert loss.softmax_cross_entropy(logits, np.array([0]), smoothing=0.3).item() == pytest.approx(expected)
+    assert losses.softmax_cross_entropy(logits, np.array([0]), smoothing=0.3).item() == pytest.approx(expected)
 
 
 def test_a_gradient_reaches_the_loss_with_its_factor():
     logits = Tensor(np.zeros((1, 2), np.float32), requires_grad=True)
-    (loss.softmax_cross_entropy(logits, np.array([1])) * 4.0).backward()
+    (losses.softmax_cross_entropy(logits, np.array([1])) * 4.0).backward()
     assert logits.grad.tolist() == [[2, -2]]
 
 
 def test_mean_squared_error():
     x, target = Tensor(np.array([1.0, 2.0]), requires_grad=True), Tensor(np.array([0.0, 4.0]), requires_grad=True)
-    y = loss.mean_squared_error(x, target)
+    y = losses.mean_squared_error(x, target)
     y.backward()
     assert y.item() == 2.5 and x.grad.tolist() == [1, -2] and target.grad.tolist() == [-1, 2]
 
@@ -43,10 +43,10 @@ def test_mean_squared_error():
 ])
 def test_labels_that_do_not_fit_are_refused(logits, labels, words):
     with pytest.raises(TinyqError, match=words):
-        loss.softmax_cross_entropy(logits, labels)
+        losses.softmax_cross_entropy(logits, labels)
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, 2.0, float("nan")])
 def test_a_smoothing_that_is_no_share_is_refused(smoothing):
     with pytest.raises(TinyqError, match="label smoothing"):
-        loss.softmax_cross_entropy(np.zeros((2, 3), np.float32), np.array([0, 1]), smoothing=smoothing)
+        losses.softmax_cross_entropy(np.zeros((2, 3), np.float32), np.array([0, 1]), smoothing=smoothing)

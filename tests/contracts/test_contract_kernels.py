@@ -24,7 +24,7 @@ UFUNC_METHODS = {f"np.{ufunc}.{method}" for ufunc in ("add", "multiply") for met
 TRAINING_PATH = ["tinyq/kernels", "tinyq/autodiff", "tinyq/nn", "tinyq/methods", "tinyq/optim.py", "tinyq/schedules.py",
                  "tinyq/streams.py", "tinyq/levels.py", "models"]
 # The checker compares gradients in float64 and trains nothing; float64 twins of functions may use NumPy's.
-EXEMPT = ["tinyq/autodiff/check.py", "tinyq/kernels/reference/functions.py"]
+EXEMPT = ["tinyq/autodiff/gradient_check.py", "tinyq/kernels/reference/elementwise/functions.py"]
 
 
 @pytest.mark.parametrize("family, name", KERNELS, ids=[name for _, name in KERNELS])

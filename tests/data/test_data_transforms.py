@@ -8,7 +8,7 @@ from PIL import Image
 
 from tinyq.data import views
 from tinyq.data.draws import Draws, below
-from tinyq.data.resample import resize
+from tinyq.data.images.resample import resize
 from tinyq.data.transforms import normalise, random_crop_flip
 from tinyq.data.views import (
     CentreView,

@@ -19,13 +19,13 @@ from operations import Failing, Killing, Recording, watched
 from power import Disk
 
 from tinyq.audit import observer_for
-from tinyq.audit.ledger import LEDGER_FILE, beginning
-from tinyq.audit.verify import verify
+from tinyq.audit.ledger.hash_chain import LEDGER_FILE, beginning
+from tinyq.audit.verification.verify import verify
 from tinyq.errors import TinyqError, exit_code_of
 from tinyq.files.journal import Journal
 from tinyq.files.weights import weights_sha256
 from tinyq.run import checkpoint, loop, session, signals
-from tinyq.run.resolve import resolve
+from tinyq.run.settings.resolve import resolve
 
 EVERY_STEP = "1e-9"                     # checkpoint_minutes
 ERRORS = ("ENOSPC", "EDQUOT", "EIO", "short")

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-for folder in ("files", "packed"):
+for folder in ("files", "packed/integer"):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / folder))
 import hostile_hdf5  # noqa: E402
 
-from tinyq.data.images import Photograph  # noqa: E402
+from tinyq.data.images.decode import Photograph  # noqa: E402
 from tinyq.errors import BadInput  # noqa: E402
 from tinyq.files import hdf5, safetensors, torch_weights  # noqa: E402
 from tinyq.files import weights as weight_files  # noqa: E402
@@ -99,7 +99,7 @@ def _packed_files(folder):
     """Small networks that hold every kind of array between them; golden outputs and ranges in one of them."""
     from small_models import small
 
-    from tinyq.packed import format
+    from tinyq.packed.file import format
     from tinyq.packed.network import with_golden
 
     made = {"residual": with_golden(small("residual")), "island": small("island", "shift2", trits=True),
@@ -121,7 +121,7 @@ def _contents(network):
 
 def _read_packed(path):
     """A mutant that is read must hold what an original holds: its hash says so."""
-    from tinyq.packed import format
+    from tinyq.packed.file import format
 
     network = format.read(path)
     assert _contents(network) in _ORIGINALS, "a changed network is read as if it were whole"

@@ -14,7 +14,7 @@ os.environ |= {"NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}
 from tinyq.audit import observer_for  # noqa: E402
 from tinyq.errors import exit_code_of  # noqa: E402
 from tinyq.run import session  # noqa: E402
-from tinyq.run.resolve import resolve  # noqa: E402
+from tinyq.run.settings.resolve import resolve  # noqa: E402
 
 IRIS = {"model": "mlp:8,16", "data": "iris", "recipe": "none", "batch_size": "16", "lr": "0.05", "threads": "1",
         "pretrain_epochs": "1", "epochs": "2", "workers": "0"}

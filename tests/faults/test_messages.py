@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tinyq.__main__ import main
-from tinyq.data.archive import read_members
+from tinyq.data.local.archive import read_members
 from tinyq.errors import BadInput, exit_code_of
 from tinyq.files import safetensors
 from tinyq.run import checkpoint

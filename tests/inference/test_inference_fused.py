@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from tinyq import models, nn
-from tinyq.autodiff import Tensor, elementwise, no_record, pool, shape
+from tinyq.autodiff import Tensor, elementwise, no_record, pooling, shape
 from tinyq.inference import Fused
-from tinyq.kernels import max_pool
+from tinyq.kernels.pooling import max_pool
 from tinyq.levels import parse
 from tinyq.methods.straight_through import LevelView
 from tinyq.streams import Streams
@@ -111,7 +111,7 @@ class Joined(nn.Module):
         alone = shape.concatenate(self.b(x), added, self.a(x), axis=1)
         shared = shape.concatenate(a, b, axis=1)
         twice = shape.concatenate(c, c, axis=1)
-        pooled = shape.concatenate(self.a(x), pool.max_pool2d(x, kernel=3, stride=1, padding=1), axis=1)
+        pooled = shape.concatenate(self.a(x), pooling.max_pool2d(x, kernel=3, stride=1, padding=1), axis=1)
         rows = shape.concatenate(self.b(x), self.b(x), axis=2)
         fixed = shape.concatenate(self.b(x), Tensor(np.ones((len(x.data), 1, 5, 5), x.data.dtype)), axis=1)
         parts = [alone, shared, twice, pooled, rows, b * 2, fixed]

@@ -4,7 +4,7 @@ import pytest
 
 from tinyq.errors import BadInput
 from tinyq.levels import NAMED, parse
-from tinyq.methods.scale import best_scale, best_scales
+from tinyq.methods.least_squares_scale import best_scale, best_scales
 from tinyq.streams import Streams
 
 SETS = [*NAMED.values(), *map(parse, ("-2,-1,0,1,2", "1,2,4", "-0.5,0.25,1", "-3,-1", "0,1"))]

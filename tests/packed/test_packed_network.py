@@ -11,11 +11,12 @@ from small_models import MODELS, SHAPE, small
 
 from tinyq import models, nn
 from tinyq.errors import BadInput
-from tinyq.kernels.isa import ISA
-from tinyq.packed import calibrate, format
+from tinyq.kernels.jit.isa import ISA
+from tinyq.packed.file import format
+from tinyq.packed.file.encode_model import pack
+from tinyq.packed.integer import calibrate
+from tinyq.packed.integer.numpy_executor import PlainNetwork
 from tinyq.packed.network import PackedNetwork, with_golden
-from tinyq.packed.pack import pack
-from tinyq.packed.plain import PlainNetwork
 
 needs_kernels = pytest.mark.skipif(ISA is None, reason="no integer kernels for this processor")
 
@@ -62,7 +63,7 @@ def test_resident_bytes_are_those_of_all_arrays(name, kind):
 
 @needs_kernels
 def test_kernels_that_give_other_sums_are_not_used(monkeypatch, capsys):
-    from tinyq.packed.fast import FastNetwork
+    from tinyq.packed.integer.compiled_executor import FastNetwork
 
     network = with_golden(packed("lenet"))
     x = samples(3, SHAPES["lenet"])
@@ -79,7 +80,7 @@ def test_kernels_that_give_other_sums_are_not_used(monkeypatch, capsys):
 
 
 def test_what_is_to_be_told_about_the_instruction_set_is_told_once(monkeypatch, capsys):
-    from tinyq.kernels import isa
+    from tinyq.kernels.jit import isa
 
     monkeypatch.setattr(isa, "NOTE", "a note of this test")
     for kind in ("int8", "int16", "int8"):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tinyq.autodiff import PRIMITIVES, Tensor
-from tinyq.autodiff.loss import mean_squared_error
+from tinyq.autodiff.losses import mean_squared_error
 from tinyq.streams import Streams
 
 torch = pytest.importorskip("torch")

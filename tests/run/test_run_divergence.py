@@ -7,7 +7,7 @@ from tinyq.autodiff import Tensor, primitives
 from tinyq.data.loader import Batch
 from tinyq.errors import Diverged, InputOutputError
 from tinyq.run import build, checkpoint, divergence, loop, session
-from tinyq.run.resolve import read_toml, resolve
+from tinyq.run.settings.resolve import read_toml, resolve
 
 DIGITS = {"model": "digits_cnn", "data": "digits", "method": "backprop", "recipe": "none", "batch_size": 64,
           "epochs": 1, "threads": 1, "workers": 0}

@@ -11,9 +11,9 @@ from tinyq import kernels
 from tinyq.errors import BadInput, InputOutputError, TinyqError, UsageError
 from tinyq.files.journal import read_records
 from tinyq.run import loop, result, session
-from tinyq.run.folder import PACKED_FILE
-from tinyq.run.resolve import resolve
+from tinyq.run.settings.resolve import resolve
 from tinyq.run.signals import Stopped
+from tinyq.saved.run_folder import PACKED_FILE
 
 IRIS = {"model": "mlp:8,16", "data": "iris", "method": "backprop", "recipe": "none", "batch_size": 16, "lr": 0.05,
         "epochs": 3, "threads": 1, "workers": 0}

@@ -8,7 +8,7 @@ import pytest
 from tinyq.__main__ import main
 from tinyq.errors import BadInput
 from tinyq.files import weights as files
-from tinyq.run import attributes, saved
+from tinyq.saved import attributes, model_file
 
 PAYLOAD = """
 from pathlib import Path
@@ -97,7 +97,7 @@ def test_every_fault_is_told_at_once(path):
     for name in ("model", "data", "class_names"):
         set_attribute(path, name, None)
     with pytest.raises(BadInput, match="model is no text; data is no text; class_names is no list"):
-        saved.load_model(path)
+        model_file.load_model(path)
 
 
 def test_a_path_is_never_taken_from_a_file(path):

@@ -10,9 +10,9 @@ from tinyq.files.atomic import write_text
 from tinyq.files.journal import Journal, read_records
 from tinyq.files.lock import locked
 from tinyq.run import checkpoint, loop, result, session
-from tinyq.run.measure import measure
-from tinyq.run.resolve import resolve
+from tinyq.run.settings.resolve import resolve
 from tinyq.run.signals import Stopped, stop_request
+from tinyq.saved.measure import measure
 
 TINY = {"model": "mlp:8,16", "data": "iris", "method": "cbp", "recipe": "none", "batch_size": 16, "lr": 0.05,
         "pretrain_epochs": 2, "epochs": 3, "cbp.lambda_lr": 0.05, "cbp.period": 1, "threads": 1, "workers": 0}

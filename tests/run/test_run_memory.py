@@ -2,10 +2,10 @@
 import numpy as np
 import pytest
 
-from tinyq.run import memory
+from tinyq.run import step_memory
 from tinyq.run.build import build
-from tinyq.run.memory import Memory, memory_of
-from tinyq.run.resolve import resolve
+from tinyq.run.settings.resolve import resolve
+from tinyq.run.step_memory import Memory, memory_of
 
 
 def job_of(**flags):
@@ -21,8 +21,8 @@ def job_of(**flags):
 def test_the_peak_of_a_step_is_foretold_from_smaller_ones(flags):
     job = job_of(**flags)
     foretold = memory_of(job)
-    memory._trace(job, job.phases[-1], job.config.batch_size)               # loads kernels that smaller steps did not
-    points = memory._trace(job, job.phases[-1], job.config.batch_size)
+    step_memory._trace(job, job.phases[-1], job.config.batch_size)      # loads kernels that smaller steps did not
+    points = step_memory._trace(job, job.phases[-1], job.config.batch_size)
     assert foretold.activations + foretold.workspace == pytest.approx(points[:, 1].max(), rel=0.03)
 
 
@@ -36,9 +36,9 @@ def test_state_counts_moments_and_multipliers():
 
 def test_the_line_that_is_largest_for_a_large_batch_decides():
     low, high = (np.array([[10.0, 100.0], [20.0 * n, 30.0 * n], [0.0, 5.0]]) for n in (2, 4))
-    assert memory._extrapolated(low, high, 2, 4, 4) == (10, 110)
-    assert memory._extrapolated(low, high, 2, 4, 100) == (10, 2990)
-    assert memory._extrapolated(low, low, 2, 2, 2) == (0, 100)
+    assert step_memory._extrapolated(low, high, 2, 4, 4) == (10, 110)
+    assert step_memory._extrapolated(low, high, 2, 4, 100) == (10, 2990)
+    assert step_memory._extrapolated(low, low, 2, 2, 2) == (0, 100)
 
 
 def test_the_line_names_every_part():

@@ -5,7 +5,7 @@ import pytest
 from tinyq.errors import Diverged, UsageError
 from tinyq.methods.base import GradientMethod
 from tinyq.run import session
-from tinyq.run.resolve import resolve
+from tinyq.run.settings.resolve import resolve
 
 IRIS = {"model": "mlp:8,16", "data": "iris", "recipe": "none", "batch_size": 16, "epochs": 1, "max_steps": 3,
         "threads": 1, "workers": 0}

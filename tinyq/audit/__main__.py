@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean, exit_code_of, tell
-from tinyq.run.flags import Parser
+from tinyq.run.settings.flags import Parser
 
 EXAMPLES = """examples:
   python -m tinyq.audit verify runs/digits_cnn-digits-cbp-001      chain, rules, checkpoints, model: are they one?
@@ -37,7 +37,7 @@ def _verify(argv):
     parser = _parser("verify")
     parser.add_argument("--head", metavar="SHA256", help="a head that was kept elsewhere: this ledger must hold it")
     arguments = parser.parse_known_and_refuse_others(argv)
-    from tinyq.audit.verify import verify
+    from tinyq.audit.verification.verify import verify
     from tinyq.files.lock import is_locked
 
     try:
@@ -52,7 +52,7 @@ def _verify(argv):
 
 def _head(argv):
     arguments = _parser("head").parse_known_and_refuse_others(argv)
-    from tinyq.audit.verify import open_ledger
+    from tinyq.audit.verification.verify import open_ledger
 
     print(open_ledger(arguments.run)[-1].head)
 
@@ -67,8 +67,8 @@ def _show(argv):
     parser.add_argument("--step", type=int, metavar="STEP", help="only of this step")
     parser.add_argument("--json", action="store_true", help="print the records whole")
     arguments = parser.parse_known_and_refuse_others(argv)
-    from tinyq.audit import show
-    from tinyq.audit.verify import FIELDS, open_ledger
+    from tinyq.audit.report import show
+    from tinyq.audit.verification.verify import FIELDS, open_ledger
 
     if arguments.record is not None and arguments.record not in FIELDS:
         raise UsageError(f"--record {arguments.record}: {did_you_mean(arguments.record, FIELDS)}")
@@ -91,8 +91,8 @@ def _replay(argv):
     arguments = parser.parse_known_and_refuse_others(argv)
     if arguments.dump and arguments.step is None:
         raise UsageError("--dump: name one step with --step N")
-    from tinyq.audit import dump
-    from tinyq.audit.replay import replay
+    from tinyq.audit.replay.replay import replay
+    from tinyq.audit.step import dump
 
     source = _source(arguments)
     examine = (lambda captured, _: dump.write(arguments.dump, captured)) if arguments.dump else None
@@ -111,9 +111,9 @@ def _check(argv):
     _machine_flags(parser)
     arguments = parser.parse_known_and_refuse_others(argv)
     arguments.first = arguments.last = None
-    from tinyq.audit.check import check
-    from tinyq.audit.replay import replay
-    from tinyq.audit.verdict import as_text, refuse_faults
+    from tinyq.audit.replay.replay import replay
+    from tinyq.audit.step.step_check import check
+    from tinyq.audit.step.verdict import as_text, refuse_faults
 
     def examine(captured, streams):
         found = check(captured, streams)
@@ -133,8 +133,8 @@ def _report(argv):
     arguments = parser.parse_known_and_refuse_others(argv)
     if arguments.points < 2 or arguments.checks < 0:
         raise UsageError("report: --points must be at least 2, --checks at least 0")
-    from tinyq.audit.page import page
-    from tinyq.audit.report import report_of
+    from tinyq.audit.report.findings import report_of
+    from tinyq.audit.report.html_page import page
     from tinyq.files.atomic import write_text
 
     found = report_of(_source(arguments), arguments.points, arguments.checks)
@@ -153,7 +153,7 @@ def _in_a_line(verdict):
 
 
 def _steps_wanted(arguments, lines):
-    from tinyq.audit.replay import random_steps, steps_of
+    from tinyq.audit.replay.replay import random_steps, steps_of
 
     if arguments.step is not None:
         return [arguments.step]
@@ -178,8 +178,8 @@ def _machine_flags(parser):
 def _source(arguments):
     from pathlib import Path
 
-    from tinyq.audit.environment import differences
-    from tinyq.audit.rerun import Source
+    from tinyq.audit.ledger.environment import differences
+    from tinyq.audit.replay.rerun import Source
 
     given = {"threads": arguments.threads, "data_path": arguments.data_path, "model": arguments.model}
     source = Source(Path(arguments.run), {key: value for key, value in given.items() if value is not None})

@@ -1,7 +1,7 @@
 """What can be written on a Tensor: + - * / ** @ [] and a few methods, attached here: the tape names no operation."""
 import numpy as np
 
-from tinyq.autodiff import elementwise, linalg, reduce, shape
+from tinyq.autodiff import elementwise, linalg, reductions, shape
 from tinyq.autodiff.tape import Tensor
 
 
@@ -29,5 +29,5 @@ Tensor.__pow__ = lambda x, exponent: elementwise.power(x, exponent=exponent)
 Tensor.__getitem__ = lambda x, index: shape.getitem(x, index=index)
 Tensor.reshape = lambda x, *sizes: shape.reshape(x, shape=_sizes(sizes))
 Tensor.transpose = lambda x, *axes: shape.transpose(x, axes=_sizes(axes) or None)
-Tensor.sum = lambda x, axes=None, keepdims=False: reduce.sum(x, axes=axes, keepdims=keepdims)
-Tensor.mean = lambda x, axes=None, keepdims=False: reduce.mean(x, axes=axes, keepdims=keepdims)
+Tensor.sum = lambda x, axes=None, keepdims=False: reductions.sum(x, axes=axes, keepdims=keepdims)
+Tensor.mean = lambda x, axes=None, keepdims=False: reductions.mean(x, axes=axes, keepdims=keepdims)

@@ -2,14 +2,13 @@
 
 The two have the same names and signatures (checked by test) and, on float32, the same bits.
 """
-import functools
-import importlib.util
+import importlib
 
 import numpy as np
 
-from tinyq.errors import tell
-from tinyq.kernels.geometry import ConvGeometry, conv_geometry
-from tinyq.kernels.process import keep_freed_memory, let_waiting_threads_sleep, return_freed_memory
+from tinyq.kernels.geometry.conv_geometry import ConvGeometry, conv_geometry
+from tinyq.kernels.jit.availability import numba_is_there
+from tinyq.kernels.jit.process import keep_freed_memory, let_waiting_threads_sleep, return_freed_memory
 
 # Before anything can load numba's threads.
 let_waiting_threads_sleep()
@@ -17,21 +16,22 @@ keep_freed_memory()
 
 # family (a module here and its twin in reference/) -> the functions it offers
 FAMILIES = {
-    "product": ("matmul",),
-    "conv": ("conv2d", "conv2d_input_grad", "conv2d_weight_grad"),
-    "inference": ("pack_weights", "code_weights", "conv2d_packed", "pack_linear", "code_linear", "linear_packed"),
-    "functions": ("exp", "log", "tanh", "sigmoid"),
-    "activation": ("relu", "relu_grad", "add", "channel_affine"),
-    "reduce": ("sum", "channel_sums"),
-    "batchnorm": ("batch_norm", "batch_norm_grad", "batch_norm_inference", "batch_norm_relu", "batch_norm_relu_grad"),
-    "max_pool": ("max_pool2d", "max_pool2d_grad"),
-    "max_values": ("max_pool2d_values",),
-    "pool": ("avg_pool2d", "avg_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"),
-    "loss": ("softmax_cross_entropy", "softmax_cross_entropy_grad"),
-    "discrete": ("nearest_level", "constraint", "recode"),
-    "hashing": ("digest",),
-    "update": ("sgd", "adam"),
-    "search": ("visit", "recompute"),
+    "gemm.matmul": ("matmul",),
+    "gemm.conv": ("conv2d", "conv2d_input_grad", "conv2d_weight_grad"),
+    "gemm.prepacked": ("pack_weights", "code_weights", "conv2d_packed", "pack_linear", "code_linear", "linear_packed"),
+    "elementwise.functions": ("exp", "log", "tanh", "sigmoid"),
+    "elementwise.activation": ("relu", "relu_grad", "add", "channel_affine"),
+    "reduction.reduce": ("sum", "channel_sums"),
+    "reduction.batchnorm": ("batch_norm", "batch_norm_grad", "batch_norm_inference", "batch_norm_relu",
+                            "batch_norm_relu_grad"),
+    "pooling.max_pool": ("max_pool2d", "max_pool2d_grad"),
+    "pooling.max_pool_values": ("max_pool2d_values",),
+    "pooling.avg_pool": ("avg_pool2d", "avg_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"),
+    "reduction.cross_entropy": ("softmax_cross_entropy", "softmax_cross_entropy_grad"),
+    "elementwise.discrete": ("nearest_level", "constraint", "recode"),
+    "reduction.hashing": ("digest",),
+    "elementwise.optimizer_update": ("sgd", "adam"),
+    "search.visit": ("visit", "recompute"),
 }
 
 
@@ -44,15 +44,6 @@ def _dispatching(family, name):
 
     kernel.__name__, kernel.__doc__, kernel.__wrapped__ = name, fast.__doc__, fast
     return kernel
-
-
-@functools.cache
-def numba_is_there():
-    """Said once where it is not: the twins have the same bits, and take a thousand times as long."""
-    if importlib.util.find_spec("numba") is None:
-        tell("tinyq: numba is not installed; NumPy computes, much slower")
-        return False
-    return True
 
 
 def __getattr__(name):

@@ -3,7 +3,7 @@ import numba
 import numpy as np
 
 from tinyq.errors import TinyqError
-from tinyq.kernels.compile import njit, prange
+from tinyq.kernels.jit.compile import njit, prange
 
 
 def verify_arithmetic():

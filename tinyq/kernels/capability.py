@@ -5,10 +5,10 @@ import llvmlite
 import numba
 from numba.core.registry import cpu_target
 
-from tinyq.kernels import isa
-from tinyq.kernels.cache import cache_folder
-from tinyq.kernels.target import target_features
-from tinyq.kernels.vectors import COLUMNS, LANES, PLAIN_SHAPE, ROWS, TILE_SHAPES
+from tinyq.kernels.jit import isa
+from tinyq.kernels.jit.cache import cache_folder
+from tinyq.kernels.jit.target import target_features
+from tinyq.kernels.simd.vectors import COLUMNS, LANES, PLAIN_SHAPE, ROWS, TILE_SHAPES
 
 
 def describe() -> dict:

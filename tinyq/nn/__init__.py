@@ -1,16 +1,16 @@
 """Layers, the modules they make up, and their parameters."""
 from tinyq.nn import init
-from tinyq.nn.activation import Flatten, Identity, ReLU, Sigmoid, Tanh
+from tinyq.nn.activation_layers import Flatten, Identity, ReLU, Sigmoid, Tanh
 from tinyq.nn.constrain import computing_weights, constrain
 from tinyq.nn.container import Sequential
-from tinyq.nn.conv import Conv2d
+from tinyq.nn.conv_layers import Conv2d
 from tinyq.nn.dropout import Dropout
 from tinyq.nn.linear import Linear
-from tinyq.nn.loss import cross_entropy
+from tinyq.nn.loss_functions import cross_entropy
 from tinyq.nn.module import Module
-from tinyq.nn.norm import BatchNorm1d, BatchNorm2d
+from tinyq.nn.norm_layers import BatchNorm1d, BatchNorm2d
 from tinyq.nn.parameter import Parameter
-from tinyq.nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from tinyq.nn.pool_layers import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 __all__ = [
     "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "Identity",

@@ -3,7 +3,7 @@ import numpy as np
 
 from tinyq.autodiff import Tensor, no_record
 from tinyq.errors import UsageError, did_you_mean
-from tinyq.nn.conv import Conv2d
+from tinyq.nn.conv_layers import Conv2d
 from tinyq.nn.linear import Linear
 
 _CHOICES = {

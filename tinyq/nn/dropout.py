@@ -1,5 +1,5 @@
 """Dropout, its mask drawn from a stream that the training loop names by epoch and step."""
-from tinyq.autodiff import dropout
+from tinyq.autodiff import dropout_mask
 from tinyq.errors import UsageError
 from tinyq.nn.module import Module
 
@@ -26,7 +26,7 @@ class Dropout(Module):
         if self.stream is None:
             raise UsageError("dropout has no random stream: call model.key_step(streams, epoch, step) before each step")
         kept = self.stream.uniform(x.shape) >= self.p
-        return dropout.dropout(x, p=self.p, mask=kept)
+        return dropout_mask.dropout(x, p=self.p, mask=kept)
 
     def describe(self):
         """The probability."""

@@ -7,11 +7,12 @@ import numpy as np
 
 from tinyq.errors import BadInput, UsageError, did_you_mean, tell, tell_once
 from tinyq.kernels import return_freed_memory
-from tinyq.packed import calibrate, format
-from tinyq.packed.floats import FloatNetwork
-from tinyq.packed.format import KINDS, Packed, golden_input
-from tinyq.packed.lower import lower
-from tinyq.packed.plain import PlainNetwork
+from tinyq.packed.file import format
+from tinyq.packed.file.format import KINDS, Packed, golden_input
+from tinyq.packed.float_network import FloatNetwork
+from tinyq.packed.integer import calibrate
+from tinyq.packed.integer.lowering import lower
+from tinyq.packed.integer.numpy_executor import PlainNetwork
 
 
 class PackedNetwork:
@@ -26,7 +27,7 @@ class PackedNetwork:
         """Prepare the network; UsageError where it has no such form, BadInput where it does not give what it gave."""
         if activations not in KINDS:
             raise UsageError(f"activations {activations}: {did_you_mean(activations, KINDS)}")
-        from tinyq.kernels import isa  # UsageError for a TINYQ_ISA that does not exist
+        from tinyq.kernels.jit import isa  # UsageError for a TINYQ_ISA that does not exist
 
         self.graph, self.meta, self.activations = packed.graph, packed.meta, activations
         self._lock = threading.Lock()
@@ -109,6 +110,6 @@ def _integer_executor(isa, program, evaluate_node):
         tell_once(f"tinyq: {isa.NOTE}")
     if isa.ISA is None:
         return isa.PLAIN, PlainNetwork(program, evaluate_node)
-    from tinyq.packed.fast import FastNetwork
+    from tinyq.packed.integer.compiled_executor import FastNetwork
 
     return isa.ISA.name, FastNetwork(program, evaluate_node)

@@ -10,9 +10,9 @@ from tinyq.errors import BadInput, UsageError
 from tinyq.methods import METHODS
 from tinyq.nn import Module
 from tinyq.optim import OPTIMIZERS, Optimizer, groups_by_decay
-from tinyq.run.config import Config
-from tinyq.run.folder import weights_file
-from tinyq.run.saved import load_weights
+from tinyq.run.settings.config import Config
+from tinyq.saved.model_file import load_weights
+from tinyq.saved.run_folder import weights_file
 from tinyq.streams import Streams
 
 PLAIN, FLOAT_PHASE = "backprop", "float"

@@ -9,11 +9,11 @@ import time
 from tinyq.errors import Diverged
 from tinyq.files.atomic import NotSynced
 from tinyq.run import checkpoint, divergence
-from tinyq.run.attempts import Attempts
+from tinyq.run.best_effort import Attempts
 from tinyq.run.build import FLOAT_PHASE, Job
 from tinyq.run.checkpoint import Position
-from tinyq.run.measure import measure
-from tinyq.run.saved import require_finite
+from tinyq.saved.measure import measure
+from tinyq.saved.model_file import require_finite
 
 
 class Loop:

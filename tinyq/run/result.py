@@ -1,12 +1,12 @@
 """What a run came to: result.json, and the table printed at its end."""
 from tinyq.files.weights import Weights, weights_sha256
-from tinyq.run import plots
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
-from tinyq.run.measure import measure
-from tinyq.run.saved import views
-from tinyq.run.sizes import on_levels, sizes
-from tinyq.run.table import table
+from tinyq.run.figures import curves
+from tinyq.saved.layer_sizes import on_levels, sizes
+from tinyq.saved.measure import measure
+from tinyq.saved.model_file import views
+from tinyq.saved.text_table import table
 
 
 def outcome(job: Job, position: Position, weights: Weights, before_batch=None) -> dict:
@@ -41,7 +41,7 @@ def outcome(job: Job, position: Position, weights: Weights, before_batch=None) -
 def histograms(model) -> dict:
     """Where the latent weights of each confined layer lie, by name."""
     parameters = dict(model.named_parameters())
-    return {name: plots.histogram_of(view.normalised(parameters[name].data), view.level_set.values)
+    return {name: curves.histogram_of(view.normalised(parameters[name].data), view.level_set.values)
             for name, view in views(model).items()}
 
 

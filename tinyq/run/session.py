@@ -10,22 +10,24 @@ from tinyq.files import weights as weight_files
 from tinyq.files.atomic import make_folder, make_numbered_folder, remove, temporaries, write_text
 from tinyq.files.journal import Journal, read_records
 from tinyq.files.lock import locked
-from tinyq.packed import format as packed_files
-from tinyq.run import checkpoint, plots, result, saved
-from tinyq.run.attempts import Attempts
+from tinyq.packed.file import format as packed_files
+from tinyq.run import checkpoint, result
+from tinyq.run.best_effort import Attempts
 from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
-from tinyq.run.config import Config
-from tinyq.run.folder import CONFIG_FILE, FLOAT_FILE, METRICS_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE, anchored
+from tinyq.run.dry_run import splits
+from tinyq.run.figures import curves
 from tinyq.run.loop import Loop
-from tinyq.run.measure import measure
 from tinyq.run.observer import Observer
-from tinyq.run.packing import pack_model
-from tinyq.run.plan import splits
 from tinyq.run.progress import Progress, say
-from tinyq.run.resolve import Resolved, read_toml, resolve, to_toml
+from tinyq.run.settings.config import Config
+from tinyq.run.settings.resolve import Resolved, read_toml, resolve, to_toml
 from tinyq.run.signals import Stopped, stop_request
-from tinyq.run.splits import calibration_batches
+from tinyq.saved import model_file
+from tinyq.saved.eval_splits import calibration_batches
+from tinyq.saved.measure import measure
+from tinyq.saved.packing import pack_model
+from tinyq.saved.run_folder import CONFIG_FILE, FLOAT_FILE, METRICS_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE, anchored
 
 # what a resume may change: no bit depends on it
 RESUMABLE = ("max_steps", "threads", "workers", "print_freq", "checkpoint_minutes", "data_path")
@@ -142,7 +144,7 @@ def _carry_out(job: Job, folder: Path, position: Position, states, observer) -> 
         if observer.head:
             progress.say(f"ledger head {observer.head}")
         with suppress(CannotCreate, InputOutputError):          # a full disk must not hide what stopped the run
-            plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), {})
+            curves.write_all(folder / "plots", read_records(folder / METRICS_FILE), {})
         raise
     except InputOutputError as error:
         raise InputOutputError(f"{error}; then go on with: python -m tinyq.train --resume {folder}") from error
@@ -158,8 +160,9 @@ def _keep_float_network(job, folder, position, journal, progress, heed, observer
     if len(job.phases) == 1 and job.starts_on_levels:
         progress.say(f"starts from {job.config.weights}, which is confined already: no float network to compare with")
         return
-    attributes = saved.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
-    weights, attempt = saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle)), Attempts(progress.say)
+    attributes = model_file.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
+    weights = model_file.weights_of(job.model, attributes, model_file.probe_inputs(job.bundle))
+    attempt = Attempts(progress.say)
     kept = attempt(lambda: weight_files.write(folder / FLOAT_FILE, weights)) and \
         attempt(lambda: observer.saved(folder / FLOAT_FILE, position))
     if job.bundle.test is not None:
@@ -171,11 +174,11 @@ def _keep_float_network(job, folder, position, journal, progress, heed, observer
 
 
 def _finish(job, folder, position, heed, observer) -> dict:
-    saved.require_finite(job.model.state_dict())            # histograms and methods count on it
+    model_file.require_finite(job.model.state_dict())            # histograms and methods count on it
     histograms = result.histograms(job.model)               # before the latent weights are gone
     job.phases[-1].method.finish()
-    attributes = saved.describe(job.config, job.bundle)
-    weights = saved.weights_of(job.model, attributes, saved.probe_inputs(job.bundle))
+    attributes = model_file.describe(job.config, job.bundle)
+    weights = model_file.weights_of(job.model, attributes, model_file.probe_inputs(job.bundle))
     weights.attributes.update(observer.finish(position, weights.state))
     observer.sync()
     weight_files.write(folder / MODEL_FILE, weights)
@@ -185,7 +188,7 @@ def _finish(job, folder, position, heed, observer) -> dict:
     if observer.head:
         outcome["ledger_head"] = observer.head
     observer.sync()
-    plots.write_all(folder / "plots", read_records(folder / METRICS_FILE), histograms)
+    curves.write_all(folder / "plots", read_records(folder / METRICS_FILE), histograms)
     write_text(folder / RESULT_FILE, json.dumps(outcome, indent=2) + "\n")
     return outcome
 

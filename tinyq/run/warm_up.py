@@ -9,8 +9,8 @@ import numpy as np
 from tinyq import models, nn, optim
 from tinyq.autodiff import Tensor
 from tinyq.inference import Fused
-from tinyq.run.resolve import resolve
 from tinyq.run.session import start
+from tinyq.run.settings.resolve import resolve
 from tinyq.streams import Streams
 
 RECIPES = ("digits-cbp", "digits-rpr", "digits-float", "iris-mlp", "digits-conntra")

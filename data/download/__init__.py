@@ -1,0 +1,1 @@
+"""Download datasets with pinned SHA-256 and unpack them."""

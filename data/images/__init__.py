@@ -1,0 +1,1 @@
+"""Decode and resample images from untrusted bytes."""

@@ -1,0 +1,144 @@
+"""Image trees, <split>/<class>/<image>, in a folder or straight from a .zip: what is in them, and its bytes."""
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tinyq.data.images.decode import BYTE_LIMIT, SKIP
+from tinyq.errors import BadInput
+from tinyq.files.read import read_file
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class FolderTree:
+    """An image tree on disk. Names are paths below it with "/" between, in code-point order."""
+
+    def __init__(self, path):
+        """Raises BadInput when `path` is no readable folder."""
+        self.path = Path(path)
+        _check(self.path.is_dir(),
+               f"{str(path)!r}: no such folder; give the one that holds train/<class>/*.jpg with --data-path")
+
+    def splits(self) -> list[str]:
+        """The folders at the top."""
+        return self._folders("")
+
+    def classes(self, split: str) -> dict[str, list[str]]:
+        """The image names of each class folder of a split."""
+        return {name: self._images(f"{split}/{name}") for name in self._folders(split)}
+
+    def size(self, name: str) -> int:
+        """Bytes of one file; BadInput where it is not there, as of a link that leads nowhere."""
+        try:
+            return os.stat(self.path / name).st_size
+        except OSError as error:
+            raise BadInput(f"{str(self.path / name)!r}: cannot be read ({error.strerror}); restore it, remove it, or "
+                           f"{SKIP}") from error
+
+    def read(self, name: str) -> bytes:
+        """All bytes of one file, which is a plain one and not too large."""
+        try:
+            return read_file(self.path / name, BYTE_LIMIT)
+        except BadInput as error:
+            raise BadInput(f"{error}; restore it, remove it, or {SKIP}") from error
+
+    def _folders(self, below):
+        return sorted(entry.name for entry in self._entries(below) if entry.is_dir() and not entry.name.startswith("."))
+
+    def _images(self, below):
+        return sorted(f"{below}/{entry.name}" for entry in self._entries(below) if _is_image(entry.name))
+
+    def _entries(self, below):
+        try:
+            return list(os.scandir(self.path / below))
+        except OSError as error:
+            raise BadInput(f"{str(self.path / below)!r}: cannot be listed ({error.strerror})") from error
+
+
+class ZipTree:
+    """An image tree inside a .zip, never unpacked to disk."""
+
+    def __init__(self, path):
+        """Raises BadInput when `path` is no readable zip file or holds a name that would leave it."""
+        self.path = Path(path)
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise BadInput(f"{str(path)!r}: not a readable zip file ({error})") from error
+        self._members, self._classes = {}, {}
+        for member in self._zip.infolist():
+            self._add(member)
+
+    def _add(self, member):
+        parts = member.filename.split("/")
+        where = f"{str(self.path)!r}: member {member.filename!r}"
+        safe = "\\" not in member.filename and not any(part in ("..", ".") for part in parts) and parts[0] != ""
+        _check(safe, f"{where} would lie outside the archive; do not trust this file")
+        if member.is_dir() or len(parts) != 3 or not _is_image(parts[2]) or parts[0].startswith("."):
+            if member.is_dir() and len(parts) == 3:             # "train/cat/": an empty class is still a class
+                self._classes.setdefault(parts[0], {}).setdefault(parts[1], [])
+            return
+        _check(member.filename not in self._members, f"{where} occurs twice; do not trust this file")
+        _check(member.file_size <= BYTE_LIMIT, f"{where} claims {member.file_size:,} bytes for one image; remove it")
+        self._members[member.filename] = member
+        self._classes.setdefault(parts[0], {}).setdefault(parts[1], []).append(member.filename)
+
+    def splits(self) -> list[str]:
+        """The folders at the top."""
+        return sorted(self._classes)
+
+    def classes(self, split: str) -> dict[str, list[str]]:
+        """The image names of each class folder of a split."""
+        return {name: sorted(images) for name, images in sorted(self._classes[split].items())}
+
+    def size(self, name: str) -> int:
+        """Bytes of one file once unpacked."""
+        return self._members[name].file_size
+
+    def read(self, name: str) -> bytes:
+        """All bytes of one file; its checksum is tested by zipfile, and no more than it declared is unpacked."""
+        try:
+            return self._zip.read(self._members[name])
+        except Exception as error:              # damaged, encrypted, of an unknown compression: all mean the same here
+            raise BadInput(f"{str(self.path)!r}: member {name!r} cannot be unpacked ({error})") from error
+
+
+def open_tree(path) -> FolderTree | ZipTree:
+    """The image tree at `path`: a .zip file or a folder."""
+    return ZipTree(path) if Path(path).suffix.lower() == ".zip" else FolderTree(path)
+
+
+def labelled_images(tree, split: str, class_names=None, partial: bool = False):
+    """Class names, and names and labels (int64, indices of class names) of all images of a split, class by class.
+
+    Without `class_names` they are the split's class folders, in code-point order; with them the folders must be exactly
+    these, or with `partial` some of these. BadInput lists all folders that are empty, unknown or missing.
+    """
+    classes, where = tree.classes(split), f"{str(tree.path)!r}: {split!r}"
+    class_names = list(classes) if class_names is None else class_names
+    _check(classes, f"{where} holds no class folders; images belong in {split}/<class>/")
+    empty = [name for name, images in classes.items() if not images]
+    _check(not empty, f"{where} has no {', '.join(SUFFIXES)} images for {_listed(empty)}; fill or remove these folders")
+    foreign = [name for name in classes if name != name.encode(errors="ignore").decode()]
+    _check(not foreign, f"{where} has folders whose names are no UTF-8: {_listed(foreign)}; rename these classes")
+    unknown, missing = sorted(set(classes) - set(class_names)), sorted(set(class_names) - set(classes))
+    _check(not unknown, f"{where} has folders of unknown classes: {_listed(unknown)}; remove them or list all classes")
+    _check(partial or not missing, f"{where} lacks the classes {_listed(missing)}; restore them or list all classes")
+    index = {name: k for k, name in enumerate(class_names)}
+    labels = [index[name] for name, images in classes.items() for _ in images]
+    return class_names, [image for images in classes.values() for image in images], np.array(labels, np.int64)
+
+
+def _is_image(name):
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _check(holds, message):
+    if not holds:
+        raise BadInput(message)
+
+
+def _listed(names, most=5):
+    return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

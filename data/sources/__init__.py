@@ -1,0 +1,1 @@
+"""Read each dataset: its files, their checks, its fixed splits."""

@@ -1,0 +1,97 @@
+"""CIFAR-10: the official binary version, or its images in class folders or a .zip of them."""
+from pathlib import Path
+
+import numpy as np
+
+from tinyq.data.bundle import make_bundle
+from tinyq.data.datasets import ImageArray
+from tinyq.data.images.decode import Photograph
+from tinyq.data.local.archive import read_members
+from tinyq.data.local.roots import folder_with
+from tinyq.data.local.tree import labelled_images, open_tree
+from tinyq.data.splits import check_labels, classes_in_turn, hold_out_last
+from tinyq.errors import BadInput
+from tinyq.files.read import read_file
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)      # of the 50,000 training images
+ARCHIVE, FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
+TRAIN_FILES, TEST_FILES = tuple(f"data_batch_{k}.bin" for k in range(1, 6)), ("test_batch.bin",)
+IMAGES_A_FILE, RECORD = 10_000, 1 + 3 * 32 * 32                     # a label, then red, green and blue planes
+
+
+def load_cifar10(path=None, *, validation: int = 5000, padding: int = 4, flip: bool = True):
+    """CIFAR-10 from `path`: the binary files, their .tar.gz, folders train/<class>/ and test/<class>/, or a .zip.
+
+    `validation` training images validate: the last ones of the binary version, the last of each class in folders.
+    Augmented images move by up to `padding` pixels and with `flip` are mirrored half of the time.
+    """
+    where = _locate(path)
+    read = _read_tree if where.suffix.lower() == ".zip" or (where / "train").is_dir() else _read_binary
+    train, test, order = read(where)
+    training, validating = hold_out_last(len(order), validation, "cifar10")
+    arrays = {"train": tuple(a[np.sort(order[training])] for a in train), "test": test}
+    if validation:
+        arrays["validation"] = tuple(a[np.sort(order[validating])] for a in train)
+    splits = {name: ImageArray(*pair, MEAN, STD, 255, padding, flip) for name, pair in arrays.items()}
+    return make_bundle("cifar10", splits, (3, 32, 32), CLASSES, mean=list(MEAN), std=list(STD))
+
+
+def _locate(path):
+    if path is not None and Path(path).is_file():
+        return Path(path)
+    folder = folder_with("cifar10", path, lambda folder: _held(folder) is not None)
+    return _held(folder)
+
+
+def _held(folder):
+    """The form of CIFAR-10 that a folder holds: itself, the extracted archive, the archive, or None."""
+    if (folder / TRAIN_FILES[0]).is_file() or ((folder / "train").is_dir() and (folder / "test").is_dir()):
+        return folder
+    if (folder / FOLDER / TRAIN_FILES[0]).is_file():
+        return folder / FOLDER
+    return folder / ARCHIVE if (folder / ARCHIVE).is_file() else None
+
+
+def _read_binary(where):
+    if where.is_dir():
+        contents = {name: _file(where / name) for name in TRAIN_FILES + TEST_FILES}
+    else:
+        contents = read_members(where, FOLDER, dict.fromkeys(TRAIN_FILES + TEST_FILES, IMAGES_A_FILE * RECORD))
+    train, test = (_records(contents, names, where) for names in (TRAIN_FILES, TEST_FILES))
+    return train, test, np.arange(len(train[1]))
+
+
+def _file(path):
+    try:
+        return read_file(path, 2 * IMAGES_A_FILE * RECORD)
+    except BadInput as error:
+        raise BadInput(f"{error}; fetch it: python -m tinyq.data fetch cifar10") from error
+
+
+def _records(contents, names, where):
+    """Images (n, 3, 32, 32) uint8 and labels of some batch files, one after the other."""
+    for name in names:
+        if len(contents[name]) != IMAGES_A_FILE * RECORD:
+            raise BadInput(f"{str(where / name)!r}: {len(contents[name]):,} bytes, not {IMAGES_A_FILE * RECORD:,}; "
+                           "the file is damaged, fetch it again: python -m tinyq.data fetch cifar10")
+    rows = np.concatenate([np.frombuffer(contents[name], np.uint8).reshape(-1, RECORD) for name in names])
+    return rows[:, 1:].reshape(-1, 3, 32, 32), check_labels(rows[:, 0], 10, f"{str(where)!r} ({names[0]} ...)")
+
+
+def _read_tree(where):
+    tree = open_tree(where)
+    train, test = (_decoded(tree, split) for split in ("train", "test"))
+    return train, test, classes_in_turn(train[1])
+
+
+def _decoded(tree, split):
+    """Images (n, 3, 32, 32) uint8 and labels of one split of a tree."""
+    _, names, labels = labelled_images(tree, split, CLASSES)
+    images = np.empty((len(names), 32, 32, 3), np.uint8)
+    for k, name in enumerate(names):            # in turn: threads cost more than such small images
+        pixels = Photograph(tree.read(name), name).pixels()
+        if pixels.shape[:2] != (32, 32):
+            raise BadInput(f"{str(tree.path / name)!r}: {pixels.shape[1]} x {pixels.shape[0]} pixels, not 32 x 32")
+        images[k] = pixels[..., :3]
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)), labels

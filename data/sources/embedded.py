@@ -1,0 +1,55 @@
+"""The two datasets that come with tinyq: Iris and the 8x8 digits (SOURCES.md)."""
+import gzip
+from pathlib import Path
+
+import numpy as np
+
+from tinyq.data.bundle import make_bundle
+from tinyq.data.datasets import ImageArray, Table
+from tinyq.data.splits import check_labels, keyed_parts
+
+_FOLDER = Path(__file__).parent.parent
+IRIS_TEST, DIGITS_TEST = 30, 360
+DIGITS_MEAN, DIGITS_STD = (0.3053,), (0.3760,)      # of pixel / 16, training and validation part of split 0
+
+
+def load_iris(*, split: int = 0, validation: int = 15, whole: bool = False):
+    """Fisher's 150 flowers, 4 features: `split` chooses which 30 test; `validation` of the other 120 validate.
+
+    Features are normalised by the mean and deviation of the training part, recorded in the manifest;
+    with `whole` they are millimetres / 16, multiples of a power of two, with which a network of discrete weights
+    computes exactly.
+    """
+    class_names = (_FOLDER / "iris.csv").read_text().split("\n", 1)[0].split(",")[2:]
+    rows = np.loadtxt(_FOLDER / "iris.csv", delimiter=",", skiprows=1, dtype=np.float64)
+    tenths = np.rint(rows[:, :4] * 10).astype(np.int64)         # as measured: whole millimetres
+    labels = check_labels(rows[:, 4], len(class_names), "iris.csv")
+    parts = keyed_parts("iris", split, len(labels), IRIS_TEST, validation)
+    mean, std = (np.zeros(4), np.full(4, 16.0)) if whole else _mean_and_deviation(tenths[parts["train"]])
+    features = ((tenths - mean) / std).astype(np.float32)
+    splits = {name: Table(features[part], labels[part]) for name, part in parts.items()}
+    return make_bundle("iris", splits, (4,), class_names, split=split,
+                       mean=(mean / 10).tolist(), std=(std / 10).tolist())
+
+
+def load_digits(*, split: int = 0, validation: int = 180, padding: int = 0, flip: bool = False,
+                whole: bool = False):
+    """1,797 handwritten digits of 8x8 pixels, 0 to 16: `split` chooses which 360 test; `validation` others validate.
+
+    With `whole`, inputs are pixel / 16, not normalised: see load_mnist.
+    """
+    with gzip.open(_FOLDER / "digits.csv.gz", "rt") as file:
+        rows = np.loadtxt(file, delimiter=",", dtype=np.int64)
+    images, labels = rows[:, :64].astype(np.uint8).reshape(-1, 1, 8, 8), check_labels(rows[:, 64], 10, "digits.csv.gz")
+    parts = keyed_parts("digits", split, len(labels), DIGITS_TEST, validation)
+    mean, std = ((0.0,), (1.0,)) if whole else (DIGITS_MEAN, DIGITS_STD)
+    splits = {name: ImageArray(images[part], labels[part], mean, std, 16, padding, flip)
+              for name, part in parts.items()}
+    return make_bundle("digits", splits, (1, 8, 8), map(str, range(10)), split=split,
+                       mean=list(mean), std=list(std))
+
+
+def _mean_and_deviation(table):
+    """Mean and standard deviation of each column of an integer table, float64, from exact integer sums."""
+    n, total, squares = len(table), table.sum(0), (table * table).sum(0)
+    return total / n, np.sqrt(n * squares - total * total) / n

@@ -1,0 +1,91 @@
+"""Photographs in class folders, ImageNet's layout: train/<class>/*.jpg and val/<class>/*.jpg (or test/), or a .zip."""
+import numpy as np
+
+from tinyq.data.bundle import make_bundle
+from tinyq.data.datasets import ImageFiles
+from tinyq.data.local.roots import data_root
+from tinyq.data.local.tree import labelled_images, open_tree
+from tinyq.data.splits import classes_in_turn, hold_out_last
+from tinyq.data.views import CentreView, RandomCropView, RandomResizedView
+from tinyq.errors import BadInput, UsageError, did_you_mean
+from tinyq.files.read import read_file
+
+LONGEST_LIST = 1 << 24                  # bytes of a file of class names
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)        # of ImageNet's training images, as in every recipe
+RANDOM_VIEWS = {
+    "resized": lambda size, resize, flip, jitter: RandomResizedView(size, flip=flip, jitter=jitter),
+    "crop": lambda size, resize, flip, jitter: RandomCropView(size, resize, flip, jitter),
+}
+
+
+def load_imagefolder(path=None, *, classes: str | None = None, validation: int | None = None, size: int = 224,
+                     resize: int | None = None, random_view: str = "resized", flip: bool = True, jitter: float = 0.0,
+                     bad_image: str = "fail"):
+    """The images under `path`; test/ (or without it val/) tests, and val/ beside test/ validates.
+
+    Without a folder of its own, validation takes the last `validation` training images, class by class (a twentieth
+    if not given); 0 folds them, or val/ beside test/, into training. `classes`, a file with a class a line, fixes the
+    labels where not every class has a folder. Evaluation sees the central `size` pixels of the image resized to
+    `resize` (8/7 of `size`), training a `random_view` ("resized" or "crop"), mirrored half of the time with `flip`,
+    its colours varied by `jitter`. `bad_image="skip"` leaves unreadable images out.
+    """
+    check_choice("random_view", random_view, RANDOM_VIEWS)
+    check_choice("bad_image", bad_image, ("fail", "skip"))
+    resize = resize or -(-size * 8 // 7)
+    if not 0 < size <= resize:
+        raise UsageError(f"size {size} with resize {resize}: the square must lie inside the resized image")
+    tree = open_tree(data_root(path))
+    class_names, parts = _parts(tree, class_list(classes) if classes else None, validation)
+    views = CentreView(size, resize), RANDOM_VIEWS[random_view](size, resize, flip, jitter)
+    splits = {name: ImageFiles(tree, *part, MEAN, STD, *views, bad_image == "skip") for name, part in parts.items()}
+    return make_bundle("imagefolder", splits, (3, size, size), class_names, mean=list(MEAN), std=list(STD),
+                       size=size, resize=resize, sha256_of="file names, sizes and labels")
+
+
+def _parts(tree, class_names, validation):
+    """Class names and {split: (image names, labels)}."""
+    folders, partial = set(tree.splits()), class_names is not None
+    test = next((name for name in ("test", "val") if name in folders), None)
+    if test is None:
+        raise BadInput(f"{str(tree.path)!r}: neither val/ nor test/ here; "
+                       "images belong in train/<class>/ and val/<class>/ or test/<class>/")
+    parts = {}
+    if "train" in folders:
+        class_names, *train = labelled_images(tree, "train", class_names, partial)
+        own = labelled_images(tree, "val", class_names, partial)[1:] if test == "test" and "val" in folders else None
+        parts = _validated(train, own, validation, str(tree.path))
+    class_names, *parts["test"] = labelled_images(tree, test, class_names, partial)
+    return class_names, parts
+
+
+def _validated(train, own, validation, what):
+    """The training part and, unless it is folded in, the validating part: its own folder or the last of each class."""
+    names, labels = train
+    if own is None:
+        order, held_out = classes_in_turn(labels), len(labels) // 20 if validation is None else validation
+    elif validation in (None, 0):
+        names, labels = names + own[0], np.concatenate([labels, own[1]])
+        order, held_out = np.arange(len(labels)), 0 if validation == 0 else len(own[1])
+    else:
+        raise UsageError(f"{what!r} has a folder val/ that validates; validation can be left out, or 0 to train on it")
+    pair = hold_out_last(len(order), held_out, what)
+    parts = {name: np.sort(order[part]) for name, part in zip(("train", "validation"), pair, strict=True)}
+    return {name: ([names[k] for k in part], labels[part]) for name, part in parts.items() if len(part)}
+
+
+def class_list(path):
+    """The first word of each line of a file of class names; BadInput where it cannot be read or repeats one."""
+    try:
+        names = [line.split()[0] for line in read_file(path, LONGEST_LIST).decode().splitlines()
+                 if line.strip()]
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{str(path)!r}: cannot be read as a list of classes ({error})") from error
+    if not names or len(set(names)) != len(names):
+        raise BadInput(f"{str(path)!r}: must name at least one class, and each of them once")
+    return names
+
+
+def check_choice(option, value, choices):
+    """UsageError, with the nearest right one, for a value that is no choice of an option."""
+    if value not in choices:
+        raise UsageError(f"{option} {value!r}: {did_you_mean(str(value), choices)}")

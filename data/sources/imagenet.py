@@ -1,0 +1,42 @@
+"""ImageNet: 1,000 classes in folders named by WordNet's numbers, prepared as torchvision or as RPR's authors do."""
+import dataclasses
+import hashlib
+
+from tinyq.data.bundle import DataBundle
+from tinyq.data.sources.imagefolder import check_choice, load_imagefolder
+from tinyq.errors import BadInput
+
+CLASSES = 1000
+CLASSES_SHA256 = "70002b0ff5de60a3a17a82dbfcff291931f96225ddf941ad2e182fc39e183d15"     # of their names, a line each
+RANDOM_VIEWS = {                    # training's; both evaluate on the central 224 pixels of the shorter side at 256
+    "torchvision": "resized",       # a random part of any size, made 224 pixels; CBP's too
+    "rpr": "crop",                  # 224 pixels of the shorter side at 256 (Cavigelli and Benini 2020, section 4)
+}
+
+
+def load_imagenet(path=None, *, classes: str | None = None, preprocessing: str = "torchvision",
+                  validation: int | None = None, bad_image: str = "fail") -> DataBundle:
+    """train/<wnid>/*.JPEG and val/<wnid>/*.JPEG under `path`, labelled 0 to 999 in the wnids' order; val/ tests.
+
+    Validation takes the last `validation` training images, class by class (a twentieth if not given; 0: none).
+    `classes`, a file that begins each line with a wnid, is needed where only some classes have a folder.
+    `preprocessing`: "torchvision" or "rpr"; `bad_image="skip"` leaves unreadable images out.
+    BadInput unless the classes are ImageNet's 1,000 in their order.
+    """
+    check_choice("preprocessing", preprocessing, RANDOM_VIEWS)
+    bundle = load_imagefolder(path, classes=classes, validation=validation, bad_image=bad_image, size=224, resize=256,
+                              random_view=RANDOM_VIEWS[preprocessing])
+    _check_classes(bundle.class_names, classes)
+    return dataclasses.replace(bundle, name="imagenet", read={**bundle.read, "name": "imagenet"})
+
+
+def _check_classes(names, file):
+    where, remedy = ("the class folders", "give all of them in a file with --imagenet.classes FILE "
+                     "(--classes FILE of evaluate)") if file is None else (repr(file), "restore that file")
+    if len(names) != CLASSES:
+        raise BadInput(f"{where}: {len(names):,} classes, where ImageNet has {CLASSES:,}; {remedy}")
+    if list(names) != sorted(names):
+        k = next(k for k in range(1, CLASSES) if names[k - 1] > names[k])
+        raise BadInput(f"{where}: {names[k]!r} is out of order at {k + 1}; ImageNet's classes are in the wnids' order")
+    if hashlib.sha256("".join(f"{name}\n" for name in names).encode()).hexdigest() != CLASSES_SHA256:
+        raise BadInput(f"{where}: not ImageNet's 1,000 wnids; {remedy}, or use --data imagefolder")

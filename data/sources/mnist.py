@@ -1,0 +1,50 @@
+"""MNIST, and whatever has its four IDX files: 28x28 grey images in ten classes."""
+from pathlib import Path
+
+from tinyq.data.bundle import make_bundle
+from tinyq.data.datasets import ImageArray
+from tinyq.data.local.idx import find_idx, read_idx
+from tinyq.data.local.roots import folder_with
+from tinyq.data.splits import check_labels, hold_out_last
+from tinyq.errors import BadInput
+
+FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+         "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}
+MEAN, STD = (0.1307,), (0.3081,)                    # of the 60,000 training images
+
+
+def load_mnist(path=None, *, validation: int = 5000, padding: int = 0, flip: bool = False, whole: bool = False):
+    """The four IDX files, plain or .gz, in `path` or `path`/mnist; the last `validation` training images validate.
+
+    With `whole`, inputs are pixel / 256, not normalised: multiples of a power of two, with which a network of discrete
+    weights computes exactly.
+    """
+    folder = folder_with("mnist", path, lambda folder: find_idx(folder, FILES["train"][0]))
+    (images, labels), test = (_read_pair(folder, *FILES[split]) for split in ("train", "test"))
+    if images.shape[1:] != test[0].shape[1:] or not images[0].size:
+        raise BadInput(f"{str(folder)!r}: training images of shape {images.shape[1:]}, test images of shape "
+                       f"{test[0].shape[1:]}; the files do not belong together")
+    training, validating = hold_out_last(len(labels), validation, "mnist")
+    arrays = {"train": (images[training], labels[training]), "test": test}
+    if validation:
+        arrays["validation"] = images[validating], labels[validating]
+    mean, std, _ = scaling = ((0.0,), (1.0,), 256) if whole else (MEAN, STD, 255)
+    splits = {name: ImageArray(*pair, *scaling, padding, flip) for name, pair in arrays.items()}
+    return make_bundle("mnist", splits, images.shape[1:], map(str, range(10)), mean=list(mean),
+                       std=[256 / 255] if whole else list(std))
+
+
+def _read_pair(folder, images_name, labels_name):
+    images, labels = (read_idx(_found(folder, name), dimensions)
+                      for name, dimensions in ((images_name, 3), (labels_name, 1)))
+    if len(images) != len(labels) or not len(images):
+        raise BadInput(f"{str(Path(folder) / images_name)!r}: {len(images)} images for the {len(labels)} labels "
+                       f"of {labels_name}; the files do not belong together")
+    return images[:, None], check_labels(labels, 10, str(Path(folder) / labels_name))
+
+
+def _found(folder, name):
+    path = find_idx(folder, name)
+    if path is None:
+        raise BadInput(f"{str(folder)!r}: {name} (or {name}.gz) is missing; fetch it: python -m tinyq.data fetch mnist")
+    return path

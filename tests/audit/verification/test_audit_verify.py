@@ -1,0 +1,248 @@
+"""A run folder held against its ledger: whatever was changed in it is found."""
+import hashlib
+import json
+import runpy
+import shutil
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from audit_runs import METHODS, of_step, resume, rewrite, train
+
+from tinyq.__main__ import main
+from tinyq.audit import __main__ as audit_command
+from tinyq.audit.ledger.hash_chain import read
+from tinyq.audit.replay.replay import replay
+from tinyq.audit.replay.rerun import Source
+from tinyq.audit.verification.verify import verify
+from tinyq.errors import AuditMismatch, UsageError
+from tinyq.files.lock import locked
+from tinyq.run import checkpoint, session
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("original") / "run"
+    train(folder)
+    return folder
+
+
+@pytest.fixture
+def run(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "run")
+
+
+@pytest.mark.parametrize("audit", ["seal", "strong"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_is_what_its_ledger_says(method, audit, tmp_path):
+    train(tmp_path / "run", method, audit)
+    found = verify(tmp_path / "run")
+    assert [line.partition(":")[0] for line in found] == [
+        "chain", "rules", "configuration", "files", "checkpoints", "model",
+        *([] if method == "backprop" else ["packed"]), "result"]
+
+
+def test_a_run_that_was_stopped_and_resumed_is_too(tmp_path):
+    train(tmp_path / "run", max_steps=17)
+    verify(tmp_path / "run")
+    resume(tmp_path / "run", max_steps=25)
+    resume(tmp_path / "run", max_steps=1000)
+    assert "names this ledger's head" in verify(tmp_path / "run")[-1]
+
+
+def test_a_run_saved_at_every_step_and_again_at_the_end_of_an_epoch_is_too(tmp_path):
+    train(tmp_path / "run", checkpoint_minutes=1e-9)
+    files = [line.record["file"] for line in read(tmp_path / "run" / "ledger.jsonl") if line.kind == "file"]
+    assert files.count("checkpoints/step-000000035.h5") == 2
+    verify(tmp_path / "run")
+    assert replay(Source(tmp_path / "run", {}), [34, 35]).compared == 2
+
+
+def test_an_unfinished_run_is_checked_as_far_as_it_went(run):
+    for name in ("model.h5", "model.tq.h5", "result.json"):
+        (run / name).unlink()
+    lines = read(run / "ledger.jsonl")
+    end = next(i for i, line in enumerate(lines) if line.kind == "end")
+    (run / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines[:end]))
+    assert "model: not there yet: the run is not finished" in verify(run)
+
+
+def flip_in(name, at):
+    def flip(run):
+        data = bytearray((run / name).read_bytes())
+        data[int(at * len(data))] ^= 1
+        (run / name).write_bytes(bytes(data))
+    return flip
+
+
+def swap_models(run):
+    train(run.parent / "other", seed=1)
+    shutil.copy(run.parent / "other" / "model.h5", run / "model.h5")
+
+
+def swap_ledgers(run):
+    train(run.parent / "other", seed=1)
+    shutil.copy(run.parent / "other" / "ledger.jsonl", run / "ledger.jsonl")
+
+
+def another_head(run):
+    with h5py.File(run / "model.h5", "a") as file:
+        file.attrs["ledger_head"] = np.bytes_(b"0" * 64)
+
+
+def stray_checkpoint(run):
+    shutil.copy(sorted((run / "checkpoints").iterdir())[-1], run / "checkpoints" / "step-000000003.h5")
+
+
+def shortened(run):
+    lines = (run / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "ledger.jsonl").write_bytes(b"".join(lines[:-1]))
+
+
+CHANGES = {
+    "config": (flip_in("config.toml", 0.3), "config.toml"), "model": (flip_in("model.h5", 0.6), "model.h5"),
+    "packed": (flip_in("model.tq.h5", 0.6), "model.tq.h5"),
+    "float": (flip_in("float.h5", 0.6), "float.h5"), "another model": (swap_models, "model.h5 is not the file"),
+    "another head": (another_head, "does not descend"), "another ledger": (swap_ledgers, "is not the file"),
+    "checkpoint": (flip_in("checkpoints/step-000000035.h5", 0.5), "step-000000035.h5 is not the file"),
+    "stray checkpoint": (stray_checkpoint, "step-000000003.h5 is not on record"),
+    "no newest checkpoint": (lambda run: (run / "checkpoints/step-000000035.h5").unlink(), "recorded, but not here"),
+    "no model": (lambda run: (run / "model.h5").unlink(), "model.h5 is recorded, but not here"),
+    "a shortened ledger": (shortened, "names another head"), "ledger": (flip_in("ledger.jsonl", 0.5), "line "),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_was_changed_is_named(name, run):
+    change, says = CHANGES[name]
+    change(run)
+    with pytest.raises(AuditMismatch, match=says):
+        verify(run)
+
+
+REWRITTEN = {
+    "another format": (lambda r: r[0].update(format="tinyq ledger/0"), "does not begin as a ledger of this version"),
+    "an unknown record": (lambda r: r[5].update(record="stop"), "line 6: 'stop' does not belong there"),
+    "a second beginning": (lambda r: r.insert(4, r[0]), "line 5: 'begin' does not belong there"),
+    "a record without its field": (lambda r: of_step(r, 3).pop("ids"), "step without ids"),
+    "one number": (lambda r: of_step(r, 3)["figures"].update(objective="inf"), "rules|step 3: the objective is inf"),
+    "many numbers": (lambda r: [of_step(r, t)["figures"].update(objective="inf") for t in range(2, 9)],
+                     "and [4-9] more|and 1. more"),
+}
+
+
+@pytest.mark.parametrize("name", REWRITTEN)
+def test_a_chain_made_anew_that_says_the_impossible_is_found(name, run):
+    change, says = REWRITTEN[name]
+    rewrite(run, change)
+    with pytest.raises(AuditMismatch, match=says):
+        verify(run)
+
+
+def test_a_file_that_is_gone_is_named(run):
+    (run / "config.toml").unlink()
+    with pytest.raises(AuditMismatch, match="config.toml: cannot be read"):
+        verify(run)
+
+
+def test_a_checkpoint_of_another_place_in_the_ledger_is_found(run):
+    """Of the right step and weights, but written under an older head."""
+    path, lines = sorted((run / "checkpoints").glob("*.h5"))[-1], read(run / "ledger.jsonl")
+    position, states = checkpoint.load(path)
+    position.ledger_head = lines[2].head
+    checkpoint.save(run / "checkpoints", position, states)
+
+    def record(records):
+        for r in records:
+            if r.get("file") == f"checkpoints/{path.name}":
+                r["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    rewrite(run, record)
+    with pytest.raises(AuditMismatch, match=f"{path.name} was not written where the ledger says"):
+        verify(run)
+
+
+def test_what_a_resumed_run_could_not_make_again_may_be_gone(run, monkeypatch):
+    def refuse(*arguments):
+        raise UsageError("no such form")
+
+    (run / "model.h5").unlink()                             # or the run would be finished
+    monkeypatch.setattr(session, "pack_model", refuse)
+    resume(run)
+    assert not (run / "model.tq.h5").exists()
+    verify(run)
+    (run / "model.h5").unlink()
+    with pytest.raises(AuditMismatch, match="model.h5 is recorded, but not here"):
+        verify(run)
+
+
+def test_a_head_that_was_kept_elsewhere_must_be_of_this_ledger(run, capsys):
+    for line in read(run / "ledger.jsonl")[::7]:
+        assert main(["audit", "verify", str(run), "--head", line.head]) == 0
+    assert main(["audit", "verify", str(run), "--head", "0" * 64]) == 76
+    assert "holds no line with SHA-256 000" in capsys.readouterr().err
+
+
+def test_a_folder_that_a_run_is_working_in_is_busy_not_tampered_with(run, capsys):
+    (run / "config.toml").write_text("")
+    with locked(run):
+        assert main(["audit", "verify", str(run)]) == 75
+    assert "a run is working in this folder; verify it when it has stopped" in capsys.readouterr().err
+    assert main(["audit", "verify", str(run)]) == 76
+
+
+def test_the_command_says_what_it_found_and_ends_with_76(run, capsys):
+    assert main(["audit", "verify", str(run)]) == 0
+    assert "verified" in capsys.readouterr().out
+    flip_in("model.h5", 0.5)(run)
+    assert main(["audit", "verify", str(run)]) == 76
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and "model.h5" in captured.err
+
+
+def test_a_run_without_a_ledger_is_bad_input(run, capsys):
+    (run / "ledger.jsonl").unlink()
+    assert main(["audit", "verify", str(run)]) == 65
+    assert "--audit off" in capsys.readouterr().err
+
+
+def test_show_filters_and_prints_what_is_in_the_file(run, capsys):
+    assert main(["audit", "show", str(run), "--phase", "cbp", "--record", "step", "--from", "20", "--json"]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["step"] for record in shown] == list(range(20, 36))
+    assert shown[0] in [line.record for line in read(run / "ledger.jsonl")]
+    assert main(["audit", "show", str(run), "--step", "20"]) == 0
+    table = capsys.readouterr().out
+    assert "flips" in table and "0x" not in table and table.count("\n") == 3
+    assert main(["audit", "show", str(run), "--step", "99"]) == 0 and capsys.readouterr().out == ""
+
+
+def test_show_counts_the_moves_of_a_sweep(tmp_path, capsys):
+    train(tmp_path / "run", "conntra")
+    capsys.readouterr()
+    assert main(["audit", "show", str(tmp_path / "run"), "--phase", "conntra", "--record", "step"]) == 0
+    header, _, *rows = capsys.readouterr().out.splitlines()
+    steps = [line.record["figures"] for line in read(tmp_path / "run" / "ledger.jsonl")
+             if line.kind == "step" and line.record["phase"] == "conntra"]
+    column = header.index("moves")
+    assert [int(row[column:].split()[0]) for row in rows] == [len(figures["moves"]) for figures in steps]
+
+
+@pytest.mark.parametrize("line", ["", "verfy run", "show", "show run --record stp"])
+def test_a_wrong_command_line_is_a_usage_error(line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", *line.split()]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_it_is_a_module_to_run(run, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["audit", "head", str(run)])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(audit_command.__file__, run_name="__main__")
+    assert len(capsys.readouterr().out.strip()) == 64
+
+
+def test_the_head_is_printed(run, capsys):
+    assert main(["audit", "head", str(run)]) == 0
+    assert capsys.readouterr().out.strip() == json.loads((run / "result.json").read_text())["ledger_head"]

@@ -1,0 +1,139 @@
+"""Decoding photographs: the kinds that occur, and those that are refused."""
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinyq.data.images import decode as images
+from tinyq.data.images.decode import Photograph
+from tinyq.errors import BadInput
+
+
+def decode(data, name):
+    return Photograph(data, name).pixels()
+
+
+def encoded(image, form="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def gradient(h=12, w=9):
+    rows, columns = np.mgrid[:h, :w]
+    return np.stack([rows * 20, columns * 25, rows + columns], -1).astype(np.uint8)
+
+
+def test_png_and_jpeg_give_pillow_s_pixels():
+    pixels = gradient()
+    np.testing.assert_array_equal(decode(encoded(Image.fromarray(pixels)), "a.png")[..., :3], pixels)
+    data = encoded(Image.fromarray(pixels), "JPEG", quality=90)
+    np.testing.assert_array_equal(decode(data, "a.jpg")[..., :3], np.asarray(Image.open(io.BytesIO(data))))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
+def test_other_modes_become_rgb(mode):
+    image = Image.fromarray(gradient()).convert(mode)
+    got = decode(encoded(image), "a.png")
+    assert got.shape == (12, 9, 4) and got.dtype == np.uint8
+    np.testing.assert_array_equal(got[..., :3], np.asarray(image.convert("RGB")))
+
+
+def test_a_transparent_palette_does_not_warn():
+    image = Image.fromarray(gradient()).convert("P")
+    decode(encoded(image, transparency=bytes(range(256))), "a.png")
+
+
+def test_cmyk_becomes_rgb():
+    image = Image.fromarray(gradient()).convert("CMYK")
+    data = encoded(image, "JPEG", quality=95)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    np.testing.assert_array_equal(decode(data, "a.jpg")[..., :3], expected)
+
+
+@pytest.mark.parametrize("form", ["GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO", "EPS", "PDF"])
+def test_other_formats_are_refused_whatever_their_name(form):
+    with pytest.raises(BadInput, match="'a.jpg': neither a JPEG nor a PNG"):
+        decode(encoded(Image.fromarray(gradient()), form), "a.jpg")
+
+
+def png_claiming(width, height, depth=8, colour=2):
+    """A PNG of a few bytes whose header claims a size."""
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10000)))
+            + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("size", [(10_000, 5_001), (200_000, 200_000), (2**31 - 1, 2**31 - 1)])
+def test_bombs_are_refused_by_their_header(size):
+    with pytest.raises(BadInput, match=r"'a.png': an image of .* over the limit of 50,000,000"):
+        decode(png_claiming(*size), "a.png")
+
+
+def test_sixteen_bit_images_are_refused_rather_than_clipped():
+    with pytest.raises(BadInput, match="not 8 bits a channel"):
+        decode(png_claiming(4, 4, depth=16, colour=0), "a.png")
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_a_truncated_file_is_refused_unless_all_pixels_are_there(form):
+    data = encoded(Image.fromarray(gradient()), form)
+    whole, refused = decode(data, "x"), 0
+    for length in range(len(data)):
+        try:
+            np.testing.assert_array_equal(decode(data[:length], "x"), whole)
+        except BadInput:
+            refused += 1
+    assert refused > len(data) - 30
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_flipped_bits_give_pixels_or_bad_input_and_nothing_else(form):
+    data = bytearray(encoded(Image.fromarray(gradient()), form))
+    outcomes = set()
+    for bit in range(0, len(data) * 8, 5):
+        data[bit // 8] ^= 1 << bit % 8
+        try:
+            outcomes.add(decode(bytes(data), "x").dtype.name)
+        except BadInput:
+            outcomes.add("refused")
+        data[bit // 8] ^= 1 << bit % 8
+    assert outcomes == {"uint8", "refused"}
+
+
+def test_a_decoder_s_message_is_kept_to_the_point():
+    with pytest.raises(BadInput, match="'x': unreadable image .*; restore it, .* --imagefolder.bad-image skip"):
+        decode(b"\xff\xd8\xff" + bytes(100), "x")
+
+
+def test_real_photographs_decode(shared_data):
+    for path in sorted(shared_data("imagenet-sample/val").glob("*/*"))[::40]:
+        got = decode(path.read_bytes(), path.name)
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(got[..., :3], np.asarray(image.convert("RGB")))
+    assert images.PIXEL_LIMIT == 50_000_000
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("smallest, reduced", [((300, 400), (300, 400)), ((151, 200), (300, 400)),
+                                               ((150, 200), (150, 200)), ((80, 100), (150, 200)),
+                                               ((70, 100), (75, 100)), ((1, 1), (38, 50))])
+def test_a_large_jpeg_is_decoded_no_larger_than_needed_and_never_smaller(mode, smallest, reduced):
+    rows, columns = np.mgrid[:300, :400]
+    image = Image.fromarray(np.stack([rows * 0.8, columns * 0.6, rows * 0 + 90], -1).astype(np.uint8)).convert(mode)
+    data = encoded(image, "JPEG", quality=95)
+    photograph = Photograph(data, "a.jpg")
+    assert photograph.shape == (300, 400)
+    pixels = photograph.pixels(smallest)
+    assert pixels.shape == (*reduced, 4)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB").resize(reduced[::-1]))
+    assert np.abs(pixels[..., :3].astype(int) - expected).max() <= 6
+
+
+def test_a_png_is_always_decoded_whole():
+    assert Photograph(encoded(Image.fromarray(gradient(64, 64))), "a.png").pixels((8, 8)).shape == (64, 64, 4)

@@ -1,0 +1,147 @@
+"""MNIST from IDX files, whole and broken."""
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+from tinyq import data
+from tinyq.data.local import idx
+from tinyq.data.sources.mnist import FILES
+from tinyq.errors import BadInput
+
+ALL = (*FILES["train"], *FILES["test"])
+
+
+def idx_bytes(array):
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_set(folder, train=60, test=10):
+    """A small set of MNIST's form; returns its training images and labels."""
+    rng = np.random.Generator(np.random.Philox(1))
+    for (images, labels), n in zip(reversed(FILES.values()), (test, train), strict=True):
+        x, y = rng.integers(0, 256, (n, 28, 28), np.uint8), (np.arange(n) % 10).astype(np.uint8)
+        (folder / images).write_bytes(idx_bytes(x))
+        (folder / labels).write_bytes(idx_bytes(y))
+    return x, y
+
+
+def test_the_last_training_images_validate(tmp_path):
+    x, y = write_set(tmp_path)
+    bundle = data.load("mnist", tmp_path, validation=20)
+    assert bundle.input_shape == (1, 28, 28)
+    np.testing.assert_array_equal(bundle.train.images[:, 0], x[:40])
+    np.testing.assert_array_equal(bundle.validation.images[:, 0], x[40:])
+    np.testing.assert_array_equal(bundle.validation.labels, y[40:])
+    assert len(bundle.test) == 10
+
+
+def test_zero_validation_folds_it_into_training(tmp_path):
+    write_set(tmp_path)
+    bundle = data.load("mnist", tmp_path, validation=0)
+    assert len(bundle.train) == 60 and bundle.validation is None
+
+
+def test_plain_and_gzipped_files_and_a_folder_above_are_the_same_data(tmp_path, monkeypatch):
+    below = tmp_path / "mnist"
+    below.mkdir()
+    write_set(below)
+    plain = data.load("mnist", below, validation=20).manifest
+    for name in ALL:
+        (below / f"{name}.gz").write_bytes(gzip.compress((below / name).read_bytes()))
+        (below / name).unlink()
+    assert data.load("mnist", tmp_path, validation=20).manifest == plain
+    monkeypatch.setenv("TINYQ_DATA", str(tmp_path))
+    assert data.load("mnist", validation=20).manifest == plain
+
+
+def test_a_pixel_becomes_what_torchvision_makes_of_it(tmp_path):
+    x, _ = write_set(tmp_path)
+    got, _ = data.load("mnist", tmp_path, validation=20).train.batch(np.arange(3))
+    expected = (x[:3, None].astype(np.float32) / np.float32(255) - np.float32(0.1307)) / np.float32(0.3081)
+    assert got.tobytes() == expected.tobytes()
+
+
+def test_missing_files_say_how_to_fetch_them(tmp_path):
+    with pytest.raises(BadInput, match=r"python -m tinyq.data fetch mnist --data-path '?/"):
+        data.load("mnist", tmp_path)
+    write_set(tmp_path)
+    (tmp_path / FILES["test"][1]).unlink()
+    with pytest.raises(BadInput, match="t10k-labels.* is missing; fetch it"):
+        data.load("mnist", tmp_path, validation=20)
+
+
+@pytest.mark.parametrize("harm, message", [
+    (lambda b: b"\x00\x00\x0d\x03" + b[4:], "starts with 00000d03, an IDX file of bytes in 3 dimensions with 00000803"),
+    (lambda b: b"PK\x03\x04" + b[4:], "starts with 504b0304"),
+    (lambda b: b"", "starts with , an IDX"),
+    (lambda b: b[:9], "ends inside its header"),
+    (lambda b: b[:-1], "only 47,039 bytes of data where its header says 47,040"),
+    (lambda b: b + b"x", "more bytes of data"),
+    (lambda b: b[:4] + b"\xff" * 12 + b[16:], "over the limit"),
+    (lambda b: b[:4] + struct.pack(">I", 59) + b[8:-784], "59 images for the 60 labels"),
+    (lambda b: b[:4] + struct.pack(">III", 60, 0, 28), "do not belong together"),
+], ids=["type", "zip", "empty", "header", "short", "long", "bomb", "count", "flat"])
+def test_broken_image_files_are_refused(tmp_path, harm, message):
+    write_set(tmp_path)
+    path = tmp_path / FILES["train"][0]
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(BadInput, match=message) as caught:
+        data.load("mnist", tmp_path, validation=20)
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\3\4", b"\0\0\x08\3", b"\0\0\x08\3" + 3 * b"\0\0\0\1"])
+def test_a_damaged_file_says_how_to_fetch_it_to_where_it_lies(tmp_path, damage):
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    for name in ("x-idx", "x-idx.gz"):
+        (folder / name).write_bytes(damage)
+        with pytest.raises(BadInput) as caught:
+            idx.read_idx(folder / name, 3)
+        assert str(caught.value).endswith(f"fetch it again: python -m tinyq.data fetch mnist --data-path '{folder}'")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 300, -9])
+def test_truncated_gzip_is_refused(tmp_path, keep):
+    write_set(tmp_path)
+    path = tmp_path / FILES["train"][0]
+    (tmp_path / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes())[:keep])
+    with pytest.raises(BadInput, match=r"train-images-idx3-ubyte.gz"):
+        data.load("mnist", tmp_path, validation=20)
+
+
+def test_a_flipped_bit_in_gzip_is_refused(tmp_path):
+    write_set(tmp_path)
+    path = tmp_path / FILES["train"][0]
+    packed = bytearray(gzip.compress(path.read_bytes()))
+    for position in range(20, len(packed), len(packed) // 12):
+        packed[position] ^= 4
+        (tmp_path / f"{path.name}.gz").write_bytes(packed)
+        with pytest.raises(BadInput, match="train-images"):
+            idx.read_idx(tmp_path / f"{path.name}.gz", 3)
+        packed[position] ^= 4
+
+
+def test_a_label_out_of_range_is_named(tmp_path):
+    write_set(tmp_path)
+    path = tmp_path / FILES["train"][1]
+    path.write_bytes(path.read_bytes()[:-3] + b"\x0a\x00\x00")
+    with pytest.raises(BadInput, match=r"train-labels.*label 10 of sample 57 is outside 0 ... 9"):
+        data.load("mnist", tmp_path, validation=20)
+
+
+def test_too_few_images_for_the_usual_validation_part(tmp_path):
+    write_set(tmp_path)
+    with pytest.raises(BadInput, match="5000 of its 60 training samples"):
+        data.load("mnist", tmp_path)
+
+
+def test_the_real_files_have_the_usual_constants(shared_data):
+    bundle = data.load("mnist", shared_data("mnist"))
+    assert (len(bundle.train), len(bundle.validation), len(bundle.test)) == (55000, 5000, 10000)
+    pixels = np.concatenate([bundle.train.images, bundle.validation.images]).astype(np.int64)
+    mean = pixels.sum() / pixels.size / 255
+    std = np.sqrt((pixels * pixels).sum() / pixels.size / 255**2 - mean * mean)
+    assert round(mean, 4) == bundle.train.mean[0] and round(std, 4) == bundle.train.std[0]

@@ -1,0 +1,118 @@
+"""The network as data: every registered one goes to JSON and back, and what has no place in a file is refused."""
+import json
+
+import numpy as np
+import pytest
+from packed_networks import confined, samples
+from small_models import MODELS, SHAPE, Model, small
+
+from tinyq import models, nn
+from tinyq.autodiff import Tensor
+from tinyq.autodiff.elementwise import exp
+from tinyq.autodiff.shape import getitem, pad, reshape, transpose
+from tinyq.errors import UsageError
+from tinyq.inference import Fused
+from tinyq.models import REGISTRY
+from tinyq.nn import Conv2d, Linear
+from tinyq.packed.file.encode_model import pack
+from tinyq.packed.file.graph import from_json, record_graph, to_json
+from tinyq.packed.float_network import FloatNetwork
+
+SHAPES = {"logistic": (7,), "mlp": (7,), "lenet": (1, 28, 28), "digits_cnn": (1, 8, 8), "alexnet": (3, 63, 63),
+          "alexnet_bn": (3, 63, 63), "resnet56": (3, 8, 8)}
+LARGE = ("alexnet", "alexnet_bn", "resnet101", "resnet34", "resnet50", "cifar_resnet18")    # resnet18 stands for them
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in REGISTRY])
+def test_a_registered_network_goes_to_json_and_back(name):
+    shape = SHAPES.get(name, (3, 32, 32))
+    model = confined(models.build(name, 10, shape))
+    packed = pack(model, shape, {})
+    again = from_json(json.loads(json.dumps(to_json(packed.graph))))
+    assert again == packed.graph and again.input_shape == shape and again.nodes[-1].shape == (10,)
+    assert {node.weight.name for node in again.products()} == set(packed.tensors)
+    assert set(packed.tensors) <= {name.removesuffix(".weight") for name, _ in model.named_parameters()}
+    x = samples(2, shape)
+    assert FloatNetwork(packed)(x).tobytes() == Fused(model)(x).tobytes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_hand_made_network_computes_the_same_bits_packed(name):
+    packed, model = small(name), confined(nn.constrain(MODELS[name](), "all"))
+    assert from_json(json.loads(json.dumps(to_json(packed.graph)))) == packed.graph
+    for n in (1, 3):
+        x = samples(n, SHAPE)
+        assert FloatNetwork(packed)(x).tobytes() == Fused(model)(x).tobytes()
+
+
+def test_weights_used_twice_are_packed_for_each_product():
+    packed = small("twice", "ternary")
+    assert [node.weight.name for node in packed.graph.products()] == ["first", "second", "product2", "last"]
+    for part in ("data", "levels", "scale"):
+        assert np.array_equal(getattr(packed.tensors["second"], part), getattr(packed.tensors["product2"], part))
+    assert {tensor.scheme for tensor in packed.tensors.values()} == {"b2"}
+
+
+def model(forward, **layers):
+    return Model(forward, first=Conv2d(3, 4, 3), last=Linear(196, 4), **layers)
+
+
+def with_exp(m, x):
+    return m.last(nn.Flatten()(exp(m.first(x))))
+
+
+def with_transpose(m, x):
+    return m.last(nn.Flatten()(transpose(m.first(x), axes=(0, 1, 3, 2))))
+
+
+def of_the_batch_s_size(m, x):
+    return m.last(nn.Flatten()(m.first(x)) + Tensor(np.float32(x.shape[0])))
+
+
+def the_batch_joined(m, x):
+    return reshape(m.first(x), shape=(1, -1))
+
+
+def the_batch_cut(m, x):
+    return m.last(nn.Flatten()(getitem(m.first(x), index=(slice(0, 1),))))
+
+
+def one_index(m, x):
+    return m.last(nn.Flatten()(pad(getitem(m.first(x), index=(slice(None), 0)), widths=((0, 0), (0, 0), (0, 21)))))
+
+
+def the_batch_padded(m, x):
+    return m.last(nn.Flatten()(pad(m.first(x), widths=((1, 0), (0, 0), (0, 0), (0, 0)))))
+
+
+def not_the_last(m, x):
+    y = nn.Flatten()(m.first(x))
+    m.last(y)
+    return y
+
+
+def a_constant(m, x):
+    return Tensor(np.ones((x.shape[0], 4), np.float32))
+
+
+@pytest.mark.parametrize("forward, says", [
+    (with_exp, "computes exp, which a packed file cannot hold"),
+    (with_transpose, "computes transpose, which a packed file cannot hold"),
+    (of_the_batch_s_size, "depends on the size of the batch"),
+    (the_batch_joined, "size of the batch|cannot hold"), (the_batch_cut, "size of the batch|cannot hold"),
+    (one_index, "getitem is of a kind a packed file cannot hold"),
+    (the_batch_padded, "pad is of a kind a packed file cannot hold"),
+    (not_the_last, "output is not what it computes last"),
+    (a_constant, "does not depend on its input"),
+], ids=lambda value: getattr(value, "__name__", ""))
+def test_a_network_that_cannot_be_packed_is_refused_in_a_line(forward, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        record_graph(confined(model(forward)), SHAPE, lambda w: [])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bits", [1, 16, 0, "8"])
+def test_other_edge_bits_are_refused(bits):
+    with pytest.raises(UsageError, match=f"--edge-bits {bits}: choose from: 8, 32"):
+        pack(confined(model(not_the_last)), SHAPE, {}, edge_bits=bits)

@@ -1,0 +1,182 @@
+import dataclasses
+import tomllib
+
+import pytest
+
+from tinyq.errors import BadInput, UsageError
+from tinyq.run.build import method_of
+from tinyq.run.settings import config
+from tinyq.run.settings.flags import given, train_parser
+from tinyq.run.settings.recipes import RECIPES
+from tinyq.run.settings.resolve import read_toml, resolve, to_toml
+
+
+def parsed(line):
+    return given(train_parser().parse_known_and_refuse_others(line.split()))
+
+
+def resolved(line="", **file):
+    return resolve(parsed(line)[0], file)
+
+
+def test_nothing_given_is_the_digits_recipe():
+    c = resolved().config
+    assert (c.recipe, c.model, c.data, c.method, c.levels) == ("digits-cbp", "digits_cnn", "digits", "cbp", "ternary")
+
+
+@pytest.mark.parametrize("line, recipe", [
+    ("--data mnist", "mnist-lenet-cbp"),
+    ("--model lenet --data mnist --method cbp --levels binary", "mnist-lenet-cbp"),
+    ("--method backprop", "digits-float"),
+    ("--method rpr", "digits-rpr"),
+    ("--method rpr --data mnist", "mnist-lenet-rpr"),
+    ("--model mlp:30", "mnist-mlp"),
+    ("--model resnet20", "cifar-resnet20-cbp"),
+    ("--data iris", "iris-mlp"),
+    ("--model lenet --data digits --method cbp", "none"),
+    ("--recipe none --model lenet --data mnist --method cbp", "none"),
+    ("--model resnet18 --data imagenet --method cbp", "cbp-paper"),
+    ("--model googlenet:aux --data imagenet --method rpr", "rpr-paper"),
+])
+def test_the_first_recipe_that_agrees_is_taken(line, recipe):
+    assert resolved(line).config.recipe == recipe
+
+
+def test_flag_beats_file_beats_recipe_beats_default():
+    assert resolved().config.batch_size == RECIPES["digits-cbp"]["batch_size"]
+    assert resolved(batch_size=7).config.batch_size == 7
+    both = resolved("-b 9", batch_size=7)
+    assert both.config.batch_size == 9 and both.origins["batch_size"] == "flag"
+    assert resolved().config.accumulate == 1 and "accumulate" not in resolved().origins
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if "model" in RECIPES[name]])
+def test_every_recipe_resolves_and_its_toml_gives_the_same_settings(name, tmp_path):
+    first = resolved(f"--recipe {name}")
+    path = tmp_path / "c.toml"
+    path.write_text(to_toml(first))
+    again = resolve({}, read_toml(path))
+    assert again.config == first.config
+    assert to_toml(again).split("#")[0] == to_toml(first).split("#")[0]
+
+
+def test_the_paper_recipe_keeps_the_published_numbers():
+    c = resolved("--recipe cbp-paper --model lenet --data mnist").config
+    assert (c.opt, c.lr, c.momentum, c.weight_decay, c.batch_size) == ("sgd", 1e-3, 0.9, 1e-4, 256)
+    assert (c.own["cbp"]["lambda_lr"], c.own["cbp"]["period"]) == (1e-4, 20)
+    with pytest.raises(UsageError, match="recipe cbp-paper leaves them to you"):
+        resolved("--recipe cbp-paper")
+
+
+def test_the_paper_recipe_of_rpr_keeps_the_published_numbers():
+    c = resolved("--recipe rpr-paper --model lenet --data mnist").config
+    assert (c.opt, c.lr, c.schedule, c.weight_decay) == ("adam", 1e-3, "constant", 0.0)
+    assert c.own["rpr"] == {"fractions": "0.9,0.95,0.975,0.9875,1", "patience": 5, "period": 15, "final": 30}
+    assert method_of(c).epochs == c.epochs and method_of(resolved("--method rpr --epochs 50").config).epochs == 50
+
+
+def test_settings_of_their_own_reach_the_method_and_the_dataset():
+    c = resolved("--cbp.lambda-lr 0.5 --cbp.g-max 30 --digits.padding 1 --digits.flip").config
+    assert c.own["cbp"]["lambda_lr"] == 0.5 and c.own["cbp"]["g_max"] == 30 and c.own["cbp"]["period"] == 1
+    assert c.own["digits"].items() >= {"split": 0, "validation": 180, "padding": 1, "flip": True}.items()
+
+
+def test_weights_and_plain_backprop_need_no_pretraining_unless_it_is_asked_for():
+    assert resolved().config.pretrain_epochs > 0
+    assert resolved("--weights w.h5").config.pretrain_epochs == 0
+    assert resolved("--weights w.h5 --pretrain-epochs 2").config.pretrain_epochs == 2
+    assert resolved("--method backprop").config.pretrain_epochs == 0
+
+
+@pytest.mark.parametrize("line, message", [
+    ("--levels tenary", "did you mean 'ternary'"),
+    ("--mehtod cbp", "did you mean '--method'"),
+    ("--method cpb", "did you mean 'cbp'"),
+    ("--model lnet", "did you mean 'lenet'"),
+    ("--data mnsit", "did you mean 'mnist'"),
+    ("--recipe digit-cbp", "did you mean 'digits-cbp'"),
+    ("--opt sdg", "did you mean 'sgd'"),
+    ("--pretrain-schedule cosin", "did you mean 'cosine'"),
+    ("--constrain iner", "did you mean 'inner'"),
+    ("--cbp.perod 3", "did you mean '--cbp.period'"),
+    ("--epochs many", "--epochs many: must be a whole number"),
+    ("--epochs 2.5", "--epochs 2.5: must be a whole number"),
+    ("--epochs -1", "must be at least 0"),
+    ("--lr 0", "must be above 0"),
+    ("--lr nan", "must be finite"),
+    ("--momentum 1", "must be below 1"),
+    ("--seed 9223372036854775808", "must be below 9223372036854775808"),
+    ("--cbp.period soon", "--cbp.period soon: must be a whole number"),
+    ("--mnist.padding 2", "--mnist.padding: has no effect with --method cbp --data digits"),
+    ("--method backprop --cbp.period 2", "has no effect"),
+    ("--method backprop --levels binary", "--levels: has no effect with --method backprop"),
+    ("--levels -1,0,1", "write --levels=-1,0,1"),
+    ("--model lenet --data digits --epochs", "expected one argument"),
+    ("--model lenet --data digits --method cbp surplus", "surplus: unexpected argument"),
+    ("--model mine.py:net", "--data and --method: not given"),
+])
+def test_a_mistake_is_told_with_its_remedy(line, message):
+    with pytest.raises(UsageError) as caught:
+        resolved(line)
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("text, message", [
+    ("epoch = 3", "no setting named 'epoch'; did you mean 'epochs'?"),
+    ("[cbp]\nperiods = 3", "no setting named 'cbp.periods'; did you mean 'cbp.period'?"),
+    ("epochs = 2.5", "epochs = 2.5: must be a whole number"),
+    ("epochs = true", "epochs = True: must be a whole number"),
+    ("nesterov = 1", "nesterov = 1: must be true or false"),
+    ("lr = 'fast'", "lr = fast: must be a number"),
+    ("[training]\nlr = 1", "no setting named 'training.lr'"),
+])
+def test_a_mistake_in_a_file_names_the_file_and_the_key(tmp_path, text, message):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_toml(path)
+    assert str(path) in str(caught.value) and message in str(caught.value)
+
+
+def test_a_file_that_is_no_toml_or_missing_is_bad_input(tmp_path):
+    (tmp_path / "c.toml").write_text("epochs =")
+    with pytest.raises(BadInput, match="not a TOML file"):
+        read_toml(tmp_path / "c.toml")
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_toml(tmp_path / "none.toml")
+
+
+def test_a_whole_number_serves_as_a_number_and_a_list_as_a_text(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("lr = 1\nlevels = [-1, 0, 1]\nlr_steps = [3, 5]")
+    c = resolve({}, read_toml(path)).config
+    assert c.lr == 1.0 and isinstance(c.lr, float) and c.levels == "-1,0,1" and c.lr_steps == "3,5"
+
+
+def test_printed_toml_says_where_each_value_is_from():
+    lines = to_toml(resolved("--epochs 3", seed=4)).splitlines()
+    assert "epochs = 3  # flag" in lines and "seed = 4  # file" in lines
+    assert 'data = "digits"  # recipe digits-cbp' in lines and "accumulate = 1" in lines
+    assert tomllib.loads("\n".join(lines))["cbp"]["period"] == 1
+
+
+def test_every_setting_has_a_help_line_and_shows_its_default():
+    text = train_parser().format_help()
+    assert all("--" + name.replace("_", "-") in text for name in config.FIELDS)
+    assert "batch norm" in text and "--cbp.period" in text and "resnet20" in text
+
+
+def test_a_flag_that_takes_a_path_says_so_and_debug_is_listed():
+    text = train_parser().format_help()
+    assert all(f"{flag} PATH" in text for flag in ("--data-path", "--weights", "--output")) and "--debug" in text
+
+
+def test_plain_backprop_has_no_levels():
+    assert resolved("--method backprop").config.levels is None
+    assert "# levels is not set" in to_toml(resolved("--method backprop"))
+
+
+def test_settings_cannot_be_changed_once_made():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        resolved().config.lr = 1.0

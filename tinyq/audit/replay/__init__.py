@@ -1,0 +1,1 @@
+"""Repeat recorded steps on the real data and compare every digest."""

@@ -1,0 +1,183 @@
+"""The report as one HTML page that needs nothing else: no network, and all of it readable with scripts off."""
+import math
+from html import escape
+
+from tinyq.audit.report.show import as_table
+from tinyq.audit.step.verdict import PARTS
+from tinyq.run.figures.svg import COLOURS, Axes, Picture
+
+WIDTH, HEIGHT = 1040, 240
+MOST_TENSORS = 64                       # rows of the tables, in a network that has more
+SERIES = (("gradient", "norm of the gradient", True), ("ratio", "norm of the update / norm of the weight", True),
+          ("flips", "weights that changed their level in the step", False),
+          ("distance", "mean distance to the nearest level, in scales", False),
+          ("cosine", "cosine of true and surrogate gradient", False),
+          ("descent", "cosine of the update and the descent of the true gradient", False))
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1100px; padding: 1.5rem; color: #1c2430;
+       background: #fff }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #d8dde4 }
+table { border-collapse: collapse } td, th { padding: .25rem .6rem; text-align: left; vertical-align: top }
+.verdicts td, .verdicts th, .parts td, .parts th { border-bottom: 1px solid #e4e8ee }
+.parts td, .parts th { text-align: right; font-variant-numeric: tabular-nums }
+.parts td:first-child, .parts th:first-child { text-align: left }
+.verdicts td:first-child { white-space: nowrap }
+.holds { color: #17703c; font-weight: 600 } .fails { color: #b3261e; font-weight: 600 }
+.cells td { padding: 0; width: 20px; height: 18px; border: 1px solid #fff; cursor: pointer }
+.cells th { font-weight: 400; font-size: 12px; padding: 0 .5rem 0 0; white-space: nowrap }
+.cells th[colspan] { max-width: 0; padding: 0 }
+svg { display: block; max-width: 100%; height: auto }
+.scroll { overflow-x: auto } code, pre { font: 13px ui-monospace, monospace; background: #f3f5f8 }
+pre { padding: .7rem; overflow-x: auto } .note { color: #5b6675; font-size: 13px }
+.key { margin-top: 0 } .key span { display: inline-block; margin-right: 1rem }
+.key i { display: inline-block; width: 12px; height: 12px; margin-right: .3rem; vertical-align: -1px }
+"""
+SCRIPT = """
+document.querySelectorAll('.cells td').forEach(function (cell) {
+  cell.addEventListener('click', function () {
+    document.getElementById('command').textContent = cell.title.split('\\n').pop();
+  });
+});
+"""
+
+
+def page(report) -> str:
+    """The page's text."""
+    records = [line for line in report.lines if line.kind != "step"]
+    body = [f"<h1>Audit of {escape(report.run)}</h1>", _summary(report), _verdicts(report),
+            _cells(report), *_series(report), _occupancy(report), _parts(report), _commands(report),
+            "<h2>Records of the ledger that are not steps</h2>",
+            f'<div class="scroll"><pre>{escape(as_table(records))}</pre></div>',
+            '<p class="note">What a verified ledger proves, and what it does not, is in tinyq/audit/README.md. '
+            "Whoever owns a run can make a whole new chain: compare the head with one that was noted elsewhere.</p>"]
+    return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f'<link rel="icon" href="data:,"><title>Audit of {escape(report.run)}</title><style>{STYLE}</style></head>'
+            f"<body>\n{chr(10).join(body)}\n<script>{SCRIPT}</script></body></html>\n")
+
+
+def _summary(report):
+    begin = report.lines[0].record
+    settings, environment = begin["settings"], begin["environment"]
+    steps = sum(line.kind == "step" for line in report.lines)
+    return (f"<p>{escape(str(settings['model']))} on {escape(str(settings['data']))}, method "
+            f"{escape(str(settings['method']))}, levels {escape(str(settings.get('levels')))}, seed "
+            f"{settings['seed']}; {steps:,} steps, {len(report.lines):,} records.<br>Head of the chain: "
+            f"<code>{report.lines[-1].head}</code><br>tinyq {escape(environment['tinyq'])}, sources "
+            f"<code>{escape(environment['source_sha256'][:16])}</code>, numeric fingerprint "
+            f"<code>{escape(environment['fingerprint'][:16])}</code></p>")
+
+
+def _verdicts(report):
+    rows = "".join(
+        f'<tr><td>{escape(v.what)}</td><td class="{"holds" if v.holds else "fails"}">'
+        f'{"holds" if v.holds else "FAILS"}</td><td>{"<br>".join(map(escape, v.found.splitlines()))}</td></tr>'
+        for v in report.verdicts)
+    return ('<h2>Verdicts</h2><table class="verdicts"><thead><tr><th>what</th><th>verdict</th><th>found</th></tr>'
+            f"</thead><tbody>{rows}</tbody></table>")
+
+
+def _tensors(report, figure):
+    """Names in the order of the network."""
+    return list(dict.fromkeys(name for point in report.points for name in getattr(point, figure)))
+
+
+def _cells(report):
+    """A row a tensor, a column a step, darker the more the weight moved; each cell says what replays it."""
+    names = _tensors(report, "ratio")[:MOST_TENSORS]
+    if not names:
+        return ""
+    values = [v for point in report.points for v in point.ratio.values() if v]
+    low, high = (math.log10(min(values)), math.log10(max(values))) if values else (0.0, 1.0)
+    head = "".join(f'<th colspan="{len(four)}">{four[0].step}</th>'
+                   for four in (report.points[i:i + 4] for i in range(0, len(report.points), 4)))
+    rows = ""
+    for name in names:
+        cells = "".join(_cell(report, point, name, low, high) for point in report.points)
+        rows += f"<tr><th>{escape(name)}</th>{cells}</tr>"
+    return ("<h2>Update over weight, tensor by tensor and step by step</h2>"
+            '<p class="note">Darker is more, on a logarithmic scale; a cell is empty where the weight was 0. A cell\'s '
+            "title has its figures and the command that replays it; with scripts, a click shows that command below.</p>"
+            f'<div class="scroll"><table class="cells"><tr><th>step</th>{head}</tr>{rows}</table></div>'
+            '<p><code id="command"></code></p>')
+
+
+def _cell(report, point, name, low, high):
+    if name not in point.ratio:
+        return "<td></td>"
+    value, style = point.ratio[name], ""
+    if value is not None:
+        place = (math.log10(value) - low) / max(high - low, 1e-9) if value else 0.0
+        style = f' style="background:hsl(212,62%,{95 - 65 * place:.0f}%)"'
+    share = "the weight was 0" if value is None else f"update / weight {value:.3g}"
+    title = f"{name}, step {point.step}\n{share}, gradient {point.gradient[name]:.3g}"
+    return f'<td{style} title="{escape(title)}\n{escape(_command(report, point))}"></td>'
+
+
+def _command(report, point):
+    return f"python -m tinyq.audit replay {report.run} --step {point.step} --dump step-{point.step}.h5"
+
+
+def _series(report):
+    confined = set(_tensors(report, "distance"))
+    for figure, label, log in SERIES:
+        names = [name for name in _tensors(report, figure)
+                 if any(getattr(point, figure).get(name) is not None for point in report.points)]
+        if names:
+            shown = sorted(names, key=lambda name: name not in confined)[:len(COLOURS)]
+            key = "".join(f'<span><i style="background:{c}"></i>{escape(n)}</span>'
+                          for n, c in zip(shown, COLOURS, strict=False))
+            more = f" ({len(shown)} of {len(names)} tensors, confined ones first)" if len(names) > len(shown) else ""
+            picture = _picture(report, figure, shown, log)
+            yield f'<h2>{label[0].upper()}{label[1:]}</h2>{picture}<p class="key">{key}{more}</p>'
+
+
+def _picture(report, figure, names, log):
+    points = [(p.step, {n: v for n in names if (v := getattr(p, figure).get(n)) is not None}) for p in report.points]
+    values = [v for _, found in points for v in found.values() if v > 0 or not log]
+    if not values:
+        return "<p>0 throughout</p>"
+    picture = Picture(WIDTH, HEIGHT)
+    low = min(values) if log else min(0.0, *values)
+    axes = Axes(picture, 60, 20, WIDTH - 80, HEIGHT - 65, (points[0][0], points[-1][0]), (low, max(values)), log)
+    axes.ticks("step")
+    for name, colour in zip(names, COLOURS, strict=False):
+        curve = [(axes.x(step), axes.y(found[name])) for step, found in points if name in found]
+        if len(curve) > 1:
+            picture.curve(curve, colour)
+        for x, y in curve:
+            picture.dot(x, y, colour)
+    return str(picture)
+
+
+def _occupancy(report):
+    """How many weights of each tensor lie nearest to each level, at the last point."""
+    confined = [point for point in report.points if point.occupancy]
+    if not confined:
+        return ""
+    last = confined[-1]
+    head = "".join(f"<th>{level:g}</th>" for level in report.levels)
+    rows = "".join(f"<tr><td>{escape(name)}</td>{''.join(f'<td>{share:.1%}</td>' for share in shares)}</tr>"
+                   for name, shares in list(last.occupancy.items())[:MOST_TENSORS])
+    return (f'<h2>Occupancy of the levels, step {last.step}</h2><table class="parts"><tr><th>tensor</th>{head}</tr>'
+            f"{rows}</table>")
+
+
+def _parts(report):
+    updated = [point for point in report.points if point.parts]
+    if not updated:
+        return ""
+    last = updated[-1]
+    used = [part for part in PARTS if any(part in norms for norms in last.parts.values())]
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td>{''.join(f'<td>{norms[p]:.3g}</td>' if p in norms else '<td></td>' for p in used)}"
+        "</tr>" for name, norms in list(last.parts.items())[:MOST_TENSORS])
+    head = "".join(f"<th>{part}</th>" for part in used)
+    return (f'<h2>Parts of the update, step {last.step}: norms</h2><p class="note">true: the gradient at the weights '
+            "really used; surrogate: what a straight-through rule hands to the latent weight; step is what all of them "
+            f'come to, to the bit.</p><table class="parts"><tr><th>tensor</th>{head}</tr>{rows}</table>')
+
+
+def _commands(report):
+    commands = "\n".join(_command(report, point) for point in report.points)
+    return f"<h2>To replay what is shown here</h2><pre>{escape(commands)}</pre>"

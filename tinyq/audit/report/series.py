@@ -1,0 +1,61 @@
+"""Figures of every tensor over a run, taken while it is replayed: what the ledger's digests stand for."""
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinyq.audit.step.update_terms import cosine, norm, parts_of
+from tinyq.methods import GradientMethod
+
+
+@dataclass
+class Point:
+    """One step. Figures by tensor name; None where there is none."""
+
+    step: int
+    phase: str
+    epoch: int
+    gradient: dict[str, float] = field(default_factory=dict)        # norm of what the optimiser was given
+    ratio: dict[str, float | None] = field(default_factory=dict)    # norm of the update over that of the weight
+    flips: dict[str, int] = field(default_factory=dict)             # weights whose nearest level changed
+    distance: dict[str, float] = field(default_factory=dict)        # mean distance to the nearest level, in scales
+    cosine: dict[str, float | None] = field(default_factory=dict)   # of true and surrogate gradient
+    descent: dict[str, float | None] = field(default_factory=dict)  # of the update and the true gradient's descent
+    occupancy: dict[str, list[float]] = field(default_factory=dict)     # share of the weights on each level
+    parts: dict[str, dict[str, float]] = field(default_factory=dict)    # norms of the update's parts
+
+
+def point_of(captured) -> Point:
+    """The Point of a Captured step."""
+    point = Point(captured.step, captured.phase.name, captured.epoch)
+    if isinstance(captured.phase.method, GradientMethod):
+        _of_update(point, captured)
+    for name, p in captured.model.named_parameters():
+        if p.view is not None:
+            _of_levels(point, name, p.view, captured.before[name], captured.after[name])
+    return point
+
+
+def _of_update(point, captured):
+    for name, parts in parts_of(captured).items():
+        point.gradient[name] = norm(captured.handed[name])
+        size = norm(captured.before[name])
+        point.ratio[name] = norm(parts.named["step"]) / size if size else None
+        point.parts[name] = {part: norm(array) for part, array in parts.named.items()}
+        point.descent[name] = cosine(parts.named["true"], -parts.named["step"])
+        if "surrogate" in parts.named:
+            point.cosine[name] = cosine(parts.named["true"], parts.named["surrogate"])
+
+
+def _of_levels(point, name, view, before, after):
+    levels, shown = view.level_set, view.normalised(after)
+    codes, old = levels.codes(shown), levels.codes(view.normalised(before))
+    point.flips[name] = int(np.count_nonzero(codes != old))
+    point.distance[name] = float(levels.distance(shown).mean())
+    point.occupancy[name] = (np.bincount(codes.reshape(-1), minlength=len(levels.values)) / codes.size).tolist()
+
+
+def evenly(steps: list[int], count: int) -> list[int]:
+    """At most so many of the steps, evenly spread, the first and the last among them."""
+    if len(steps) <= count:
+        return list(steps)
+    return [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]

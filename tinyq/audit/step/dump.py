@@ -1,0 +1,95 @@
+"""Every array of a captured step, as one HDF5 file."""
+import copy
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from tinyq.audit.step.capture import Capture
+from tinyq.audit.step.update_terms import parts_of
+from tinyq.autodiff import tape
+from tinyq.data import Batch
+from tinyq.files import hdf5
+from tinyq.files.atomic import make_folder
+from tinyq.methods import GradientMethod
+from tinyq.methods.conntra.conntra_method import Visits
+from tinyq.run.checkpoint import Position
+
+
+def arrays_of(captured) -> dict[str, np.ndarray]:
+    """{path: array}: input, what primitives and pulls made, gradients, the update's parts, visits, state around it."""
+    found = {}
+    for i, batch in enumerate(captured.batches):
+        found |= {f"input/{i}/x": batch.x, f"input/{i}/labels": batch.y, f"input/{i}/samples": batch.indices}
+    for i, application in enumerate(captured.applications):
+        group = f"primitives/{i:03d} {application.name}"
+        found[f"{group}/output"] = application.output
+        found |= {f"{group}/gradient {position}": gx for position, (_, gx) in application.pulls.items()}
+    for when, state, memory in (("before", captured.before, captured.memory_before),
+                                ("after", captured.after, captured.memory_after)):
+        found |= {f"{when}/weights/{name}": array for name, array in state.items()}
+        found |= {f"{when}/optimizer/{name}/{key}": np.asarray(value) for name, kept in memory.items()
+                  for key, value in kept.items()}
+    if isinstance(captured.phase.method, GradientMethod):
+        found |= {f"gradients/{name}": array for name, array in captured.handed.items()}
+        found |= {f"update/{part}/{name}": array for name, parts in parts_of(captured).items()
+                  for part, array in parts.named.items()}
+    visited = getattr(captured.phase.method, "visited_", None)          # of a method without gradients
+    return found | ({} if visited is None else {f"visits/{name}": np.asarray(value)
+                                                for name, value in visited._asdict().items()})
+
+
+def first_difference(path, captured) -> str:
+    """The first element, in the order of arrays_of, that differs from a file that `write` made; "" for none."""
+    with hdf5.Reader(path) as file:
+        held = file.read(file.specs(), finite=False)
+    for name, array in arrays_of(captured).items():
+        array, other = np.asarray(array), held.get(name)
+        if other is None or (other.shape, other.dtype) != (array.shape, array.dtype):
+            return f"{name} is not what was kept"
+        wrong = np.flatnonzero((other != array).reshape(-1))
+        if len(wrong):
+            at = tuple(int(i) for i in np.unravel_index(wrong[0], array.shape))
+            return (f"element {at} of {name} was {other[at]!s}, done again {array[at]!s} ({len(wrong)} of {array.size} "
+                    "elements differ)")
+    return ""
+
+
+def expected_bytes(job, phase) -> int:
+    """Bytes that a step of this phase takes, from its second one on: those of zeros through copies of all it needs."""
+    count = job.config.batch_size
+    batch = Batch(np.zeros((count, *job.bundle.input_shape), np.float32), *np.zeros((2, count), np.int64))
+    rehearse = _rehearsed if isinstance(phase.method, GradientMethod) else _imagined
+    return len(hdf5.encode(arrays_of(rehearse(job, phase, [batch] * job.config.accumulate)), {}))
+
+
+def _rehearsed(job, phase, batches):
+    """The second of two steps, before which the optimiser has its memory."""
+    model, method, optimizer = copy.deepcopy((job.model, phase.method, phase.optimizer))
+    model.train().key_step(job.streams, 0, 0)
+    for _ in range(2):
+        capture = Capture(model, optimizer)
+        with tape.traced(capture.note), tape.traced_pulls(capture.note_pull):
+            method.step(batches)
+    return capture.finished(dataclasses.replace(phase, method=method, optimizer=optimizer), Position(), batches)
+
+
+def _imagined(job, phase, batches):
+    """A step of visits; a search keeps what its samples make in every layer, too much for a copy."""
+    method = phase.method
+    visits, levels = method.visits_of(sum(len(batch.y) for batch in batches)), len(method.levels.values)
+    captured = Capture(job.model, phase.optimizer).finished(
+        dataclasses.replace(phase, method=copy.copy(method)), Position(), batches)
+    captured.phase.method.visited_ = Visits(
+        *(np.zeros(visits, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_)),
+        np.zeros((visits, levels), np.int64), 0.0)
+    return captured
+
+
+def write(path, captured, **attributes) -> int:
+    """Save them atomically, the folder made if it is missing; returns their bytes."""
+    arrays = arrays_of(captured)
+    make_folder(Path(path).parent)
+    root = {"step": captured.step, "phase": captured.phase.name, "epoch": captured.epoch, "batch": captured.batch}
+    hdf5.write(path, arrays, {"/": {**root, **{key: value[:8192] for key, value in attributes.items()}}})
+    return sum(array.nbytes for array in arrays.values())

@@ -1,0 +1,135 @@
+"""Every primitive and pull of a step computed again in float64, and how far float32 may be from it.
+
+A primitive's row says what its rounding errors are proportional to. For a sum of k products in blocks of 256 that is
+(256 + k / 256 + 4) u times the same sum of magnitudes, with u = 2^-24 (Higham 2002, section 4.2); so a hit is a fault,
+a miscompiled kernel or a flipped bit, and never noise.
+"""
+import math
+
+import numpy as np
+
+from tinyq.autodiff import normalization
+from tinyq.kernels.contract import MAX_CHUNKS, PRODUCT_BLOCK
+
+UNIT, TINY = 2.0**-24, 1e-37
+FEW, MORE = 4, 64                       # roundings of an elementwise function, and of one with parts that are summed
+
+Shadow = tuple[np.ndarray, np.ndarray]          # values and bounds, float64
+
+
+def forward(application) -> Shadow:
+    """What the primitive makes in float64 of the same inputs, and the bound of each element."""
+    inputs, params = wide(application.inputs), application.params
+    y = _output(application.primitive.rule(*inputs, **params))
+    return y, _FORWARD.get(application.primitive.name, _rounded)(application.primitive.rule, inputs, params, y) + TINY
+
+
+def backward(application, position) -> Shadow:
+    """What the pull makes in float64 of the same gradient, and the bound of each element."""
+    inputs, g = wide(application.inputs), application.pulls[position][0].astype(np.float64)
+    like = application.inputs[position]
+    name, rule = application.primitive.name, application.primitive.rule
+    if name == "batch_norm_relu":                   # where it is cut was decided in float32
+        g = np.where(application.output > 0, g, 0)
+        if position == 3:
+            return g, np.full(g.shape, TINY)
+        rule, inputs, name = normalization.batch_norm.rule, inputs[:3], "batch_norm"
+    pull = rule(*inputs, **application.params)[1][position]
+    gx = application.primitive.gradient(pull, g, position, np.empty(like.shape))
+    bound = _BACKWARD.get(name, _rounded_pull)(application, rule, inputs, position, g, gx)
+    return gx, bound + TINY
+
+
+def wide(arrays):
+    """The same with every float array as float64."""
+    return tuple(a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a for a in arrays)
+
+
+def _output(result):
+    return np.asarray(result[0])
+
+
+def _magnitudes(arrays):
+    return tuple(np.abs(a) if a is not None and a.dtype.kind == "f" else a for a in arrays)
+
+
+def _rounded(rule, inputs, params, y):
+    return FEW * UNIT * np.abs(y)
+
+
+def _rounded_pull(application, rule, inputs, position, g, gx):
+    return FEW * UNIT * np.abs(gx)
+
+
+def _summed(rule, inputs, params, y):
+    return FEW * UNIT * np.abs(_output(rule(*_magnitudes(inputs), **params)))
+
+
+def _of_magnitudes(application, rule, inputs, position, g):
+    pull = rule(*_magnitudes(inputs), **application.params)[1][position]
+    return np.abs(application.primitive.gradient(pull, np.abs(g), position, np.empty(inputs[position].shape)))
+
+
+def _summed_pull(application, rule, inputs, position, g, gx):
+    return FEW * UNIT * _of_magnitudes(application, rule, inputs, position, g)
+
+
+def _terms(k):
+    """Roundings of a sum of k products."""
+    return min(k, PRODUCT_BLOCK) + k / PRODUCT_BLOCK + MAX_CHUNKS + FEW
+
+
+def _product(rule, inputs, params, y):
+    k = math.prod(inputs[1].shape[1:]) if rule.__name__ != "matmul" else inputs[0].shape[-1]
+    return _terms(k) * UNIT * np.abs(_output(rule(*_magnitudes(inputs), **params)))
+
+
+def _product_pull(application, rule, inputs, position, g, gx):
+    out = math.prod(application.output.shape)
+    k = max(out // max(1, application.output.shape[1]), inputs[1].size // max(1, inputs[1].shape[1]))
+    return _terms(k) * UNIT * _of_magnitudes(application, rule, inputs, position, g)
+
+
+def _loss(rule, inputs, params, y):
+    return MORE * UNIT * (1 + np.abs(inputs[0]).max() + np.abs(y))
+
+
+def _loss_pull(application, rule, inputs, position, g, gx):
+    return MORE * UNIT * (1 + np.abs(inputs[0]).max()) * np.abs(g) * np.full(gx.shape, 1 / len(gx))
+
+
+def _statistics(x, eps):
+    axes = (0, *range(2, x.ndim))
+    mean = x.mean(axes, keepdims=True)
+    return axes, mean, 1 / np.sqrt(x.var(axes, keepdims=True) + eps)
+
+
+def _channels(array, like, default):
+    return np.full((1,) * like.ndim, default) if array is None else np.abs(array).reshape(-1, *[1] * (like.ndim - 2))
+
+
+def _normalised(rule, inputs, params, y):
+    x, weight, bias = inputs[:3]
+    _, mean, inverse = _statistics(x, params["eps"])
+    bound = (np.abs(x) + np.abs(mean)) * inverse * _channels(weight, x, 1.0) + _channels(bias, x, 0.0)
+    return MORE * UNIT * (bound + (np.abs(inputs[3]) if len(inputs) > 3 and inputs[3] is not None else 0))
+
+
+def _normalised_pull(application, rule, inputs, position, g, gx):
+    x = inputs[0]
+    axes, mean, inverse = _statistics(x, application.params["eps"])
+    size = (np.abs(x) + np.abs(mean)) * inverse
+    total = np.abs(g).sum(axes, keepdims=True), (np.abs(g) * size).sum(axes, keepdims=True)
+    if position:
+        return MORE * UNIT * total[position == 1].reshape(-1)
+    count = x.size // x.shape[1]
+    through_statistics = (total[0] + size * total[1]) / count
+    return MORE * UNIT * _channels(inputs[1], x, 1.0) * inverse * (np.abs(g) + through_statistics)
+
+
+_PRODUCTS = ("conv2d", "linear", "matmul")
+_SUMS = ("sum", "mean", "avg_pool2d", "adaptive_avg_pool2d", "add", "sub")
+_FORWARD = {**dict.fromkeys(_PRODUCTS, _product), **dict.fromkeys(_SUMS, _summed), "softmax_cross_entropy": _loss,
+            "batch_norm": _normalised, "batch_norm_relu": _normalised}
+_BACKWARD = {**dict.fromkeys(_PRODUCTS, _product_pull), **dict.fromkeys((*_SUMS, "max_pool2d"), _summed_pull),
+             "softmax_cross_entropy": _loss_pull, "batch_norm": _normalised_pull}

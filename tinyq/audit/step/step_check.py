@@ -1,0 +1,128 @@
+"""One step examined: primitives and pulls in float64, slopes by differences, surrogates apart, the update's parts."""
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinyq.audit.step import error_bounds, method_step, vjp_slopes
+from tinyq.audit.step.update_terms import cosine, norm, parts_of
+from tinyq.methods import GradientMethod
+from tinyq.nn import BatchNorm1d, BatchNorm2d
+
+STATISTICS = 1e-4                       # relative, of running statistics in float64
+
+
+@dataclass
+class Checked:
+    """What was examined of a step, and what is wrong with it."""
+
+    step: int
+    counts: dict[str, int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    kinks: list[str] = field(default_factory=list)
+    surrogates: dict[str, float | None] = field(default_factory=dict)       # cosine of true and surrogate gradient
+    parts: dict[str, dict[str, float]] = field(default_factory=dict)        # norms
+    closest: float = 0.0                # the largest share of its bound that an element of a shadow took
+
+    def count(self, what, number=1):
+        """So many more of something were examined."""
+        self.counts[what] = self.counts.get(what, 0) + number
+
+
+def check(captured, streams) -> Checked:
+    """Examine a Captured step; streams: the run's."""
+    checked = Checked(captured.step)
+    if isinstance(captured.phase.method, GradientMethod):
+        for application in captured.applications:
+            _check_shadow(checked, application)
+            _check_slopes(checked, application)
+        _check_loss(checked, captured, streams)
+        _check_statistics(checked, captured)
+        _check_parts(checked, captured)
+    for name, faults in method_step.examine(captured).items():
+        checked.count(name)
+        checked.faults += faults
+    return checked
+
+
+def _check_shadow(checked, application):
+    y, bound = error_bounds.forward(application)
+    _within(checked, application.output, y, bound, f"{application.name}: its output")
+    checked.count("primitives")
+    for position, (_, gx) in application.pulls.items():
+        _within(checked, gx, *error_bounds.backward(application, position),
+                f"the pull of {application.name}: the gradient at input {position}")
+        checked.count("pulls")
+
+
+def _within(checked, found, expected, bound, what):
+    """A fault unless every element lies within its bound of the float64 value."""
+    if found.shape != expected.shape:
+        checked.faults.append(f"{what} is of shape {found.shape}, in float64 {expected.shape}")
+        return
+    excess = np.abs(found - expected) / bound
+    worst = float(excess.max()) if excess.size else 0.0
+    checked.closest = max(checked.closest, worst) if worst <= 1 else checked.closest
+    if not worst <= 1:
+        at = tuple(int(i) for i in np.unravel_index(np.nanargmax(excess), excess.shape))
+        checked.faults.append(f"{what} is {found[at]:.9g} at {at}, in float64 {expected[at]:.9g}, and rounding "
+                              f"explains {bound[at]:.2g}")
+
+
+def _check_slopes(checked, application):
+    if not application.pulls or application.primitive.name in vjp_slopes.NOT_DIFFERENTIABLE:
+        return
+    for position, slope in vjp_slopes.of_primitive(application, checked.step):
+        checked.count("pulls against differences")
+        if slope.verdict == "kink":
+            checked.kinks.append(f"{application.name}, input {position}")
+        if slope.verdict == "wrong":
+            at = "" if slope.entry is None else f" at {slope.entry}"
+            kind = "the declared rule's" if application.primitive.surrogate else "the"
+            checked.faults.append(f"the pull of {application.name} at input {position} is not {kind} derivative{at}: "
+                                  f"{slope.analytic:.6g} against {slope.left:.6g} and {slope.right:.6g}")
+
+
+def _check_loss(checked, captured, streams):
+    for finding in vjp_slopes.of_loss(captured, streams):
+        checked.count("gradients of the loss against differences")
+        if finding.verdict == "kink":
+            checked.kinks.append(f"the loss along {finding.where}")
+        if finding.verdict == "wrong":
+            checked.faults.append(f"the whole loss: {finding}")
+
+
+def _check_statistics(checked, captured):
+    """Running statistics moved towards this step's, which are computed again in float64."""
+    inputs = {}
+    for application in captured.applications:
+        if application.name.startswith("batch_norm"):
+            layer = application.name.partition(" of ")[2].rpartition(".")[0]
+            inputs.setdefault(layer, []).append(application.inputs[0])
+    for name, module in captured.model.named_modules():
+        if isinstance(module, BatchNorm1d | BatchNorm2d) and module.running_mean is not None and name in inputs:
+            checked.count("running statistics")
+            mean, variance = (captured.before[f"{name}.running_{key}"].astype(np.float64) for key in ("mean", "var"))
+            tracked = int(captured.before[f"{name}.num_batches_tracked"])
+            for x in inputs[name]:
+                tracked += 1
+                axes, count = (0, *range(2, x.ndim)), x.size // x.shape[1]
+                share = 1 / tracked if module.momentum is None else module.momentum
+                x = x.astype(np.float64)
+                mean = mean + share * (x.mean(axes) - mean)
+                variance = variance + share * (x.var(axes) * count / (count - 1) - variance)
+            for key, expected in (("mean", mean), ("var", variance)):
+                found = captured.after[f"{name}.running_{key}"]
+                allowed = STATISTICS * (np.abs(expected).max() + np.sqrt(variance.max()))
+                if not (np.abs(found - expected) <= allowed).all():
+                    checked.faults.append(f"{name}.running_{key} did not move as the batch says")
+
+
+def _check_parts(checked, captured):
+    for name, parts in parts_of(captured).items():
+        checked.count("updates put together again")
+        checked.faults += [f"the update of {name}: {fault}" for fault in parts.faults]
+        checked.parts[name] = {part: norm(array) for part, array in parts.named.items()}
+        if "surrogate" in parts.named:
+            checked.surrogates[name] = cosine(parts.named["true"], parts.named["surrogate"])
+    missing = [name for name in captured.backpropagated if name not in captured.handed]
+    checked.faults += [f"{name} got a gradient that did not reach the optimiser" for name in missing]

@@ -1,0 +1,150 @@
+"""The update of a step taken apart, parameter by parameter, and put together again by a transcript of METHODS.md.
+
+    gradient   what the pulls brought: for a constrained weight, what the surrogate made of the true gradient
+    handed     = clip(gradient + constraint term), which the optimiser was given
+    step       the optimiser's, with weight decay and momentum, from its memory before
+    after      = projected(before + step)
+
+The transcript shares no code with optim.py and the methods; its float32 operations are theirs one for one, so that the
+result must be the same to the bit.
+"""
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyq.methods import CBP, RPR
+from tinyq.methods.cbp.cbp_method import CLIP
+from tinyq.methods.cbp.constrained_weight import BOUND
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The update of one parameter; arrays of its shape, those that play no part are left out of `named`."""
+
+    named: dict[str, np.ndarray]        # true, surrogate, constraint, clip, decay, momentum, step, projection
+    faults: list[str]                   # what does not come out to the bit
+
+
+def parts_of(captured) -> dict[str, Parts]:
+    """The Parts of every parameter that has a gradient."""
+    return {name: _parts(captured, name) for name in captured.handed}
+
+
+def norm(array) -> float:
+    """The Euclidean norm, float64."""
+    return math.sqrt(math.fsum(np.square(array, dtype=np.float64).ravel()))
+
+
+def cosine(a, b) -> float | None:
+    """The cosine of the angle between two arrays; None where one of them is 0."""
+    size = norm(a) * norm(b)
+    return math.fsum((a.astype(np.float64) * b).ravel()) / size if size else None
+
+
+def _parts(captured, name):
+    w, method = captured.before[name], captured.phase.method
+    gradient = captured.backpropagated.get(name, np.zeros_like(w))
+    named, faults = {}, []
+    named |= _through_the_surrogate(captured, name, gradient)
+    handed = gradient
+    layer = _layer(method, name)
+    if isinstance(method, CBP):
+        if layer is not None:
+            named["constraint"] = _constraint(layer, w)
+            handed = handed + named["constraint"]
+        clipped = np.where(handed < -CLIP, np.float32(-CLIP), np.where(handed > CLIP, np.float32(CLIP), handed))
+        named["clip"] = clipped - handed
+        handed = clipped
+    _compare(faults, handed, captured.handed[name], "the gradient handed to the optimiser")
+    mask = layer.relaxed if isinstance(method, RPR) and layer is not None else None
+    stepped, memory, pieces = _updated(captured, name, captured.handed[name], mask)
+    named |= pieces
+    after = stepped
+    if isinstance(method, CBP) and layer is not None:
+        after = np.where(stepped < -BOUND, np.float32(-BOUND), np.where(stepped > BOUND, np.float32(BOUND), stepped))
+        named["projection"] = after - stepped
+    named["step"] = captured.after[name] - w
+    _compare(faults, after, captured.after[name], "the weight after the update")
+    for key, value in memory.items():
+        _compare(faults, value, captured.memory_after[name].get(key), f"the optimiser's {key}")
+    return Parts(named, faults)
+
+
+def _through_the_surrogate(captured, name, gradient):
+    """The true gradient with respect to the shown weight, and what reached the latent."""
+    for application in captured.applications:
+        if application.name in (f"straight_through of {name}", f"part_frozen of {name}") and 0 in application.pulls:
+            scale = _scale(_layer(captured.phase.method, name), gradient)
+            return {"true": application.pulls[0][0] / scale, "surrogate": gradient}
+    return {"true": gradient}
+
+
+def _scale(layer, like):
+    scale = layer.view.scale if hasattr(layer, "view") else layer.scale
+    return np.asarray(scale, like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _layer(method, name):
+    return next((layer for layer in getattr(method, "layers_", ()) if layer.name == name), None)
+
+
+def _constraint(layer, w):
+    """lambda cs'(w), from the definition of cs (METHODS.md, section 1) and the layer's own levels and window."""
+    saw, two = layer.sawtooth, np.float32(2)
+    slope = np.where(w < saw.levels[0], -two, two)
+    for level, rise_end, fall_start in zip(saw.levels[1:], saw.rise_end, saw.fall_start, strict=True):
+        slope = np.where(w >= rise_end, np.float32(0), slope)
+        slope = np.where(w >= level, two, np.where(w >= fall_start, -two, slope))
+    return slope * layer.multiplier.data
+
+
+def _updated(captured, name, g, mask):
+    """(weight, memory, pieces) after the optimiser's update; entries outside the mask stay as they are."""
+    w, group = captured.before[name], captured.groups[name]
+    memory = captured.memory_before[name]
+    stepped, new, pieces = (_adam if "betas" in group else _sgd)(w, g, memory, group, captured.phase.optimizer)
+    if mask is None:
+        return stepped, new, pieces
+    old = {key: memory.get(key, np.zeros_like(w)) for key in new}
+    new = {key: np.where(mask, value, old[key]) if np.ndim(value) else value for key, value in new.items()}
+    return np.where(mask, stepped, w), new, pieces
+
+
+def _sgd(w, g, memory, group, _):
+    decay, factor, lr = (np.float32(group[key]) for key in ("weight_decay", "momentum", "lr"))
+    step = g + decay * w if decay else g
+    pieces = {"decay": decay * w}
+    if not factor:
+        return w - lr * step, {}, pieces
+    first = "momentum" not in memory
+    share = np.float32(1.0 if first else 1 - group["dampening"])
+    pieces["momentum"] = (np.zeros_like(w) if first else memory["momentum"]) * factor
+    b = pieces["momentum"] + share * step
+    return w - lr * (step + factor * b if group["nesterov"] else b), {"momentum": b}, pieces
+
+
+def _adam(w, g, memory, group, optimizer):
+    (beta1, beta2), lr, decay = group["betas"], float(group["lr"]), group["weight_decay"]
+    power1, power2 = (float(memory.get(f"beta{i}_power", 1.0)) * beta for i, beta in ((1, beta1), (2, beta2)))
+    mean, square = (memory.get(key, np.zeros_like(w)) for key in ("mean", "square"))
+    weight = w * np.float32(1 - lr * decay) if optimizer.decoupled else w
+    slope = g if optimizer.decoupled or not decay else g + np.float32(decay) * weight
+    new_mean = mean + (slope - mean) * np.float32(1 - beta1)
+    new_square = square * np.float32(beta2) + slope * slope * np.float32(1 - beta2)
+    denominator = np.sqrt(new_square) / np.float32(math.sqrt(1 - power2)) + np.float32(group["eps"])
+    after = weight - new_mean / denominator * np.float32(lr / (1 - power1))
+    return after, {"mean": new_mean, "square": new_square, "beta1_power": power1, "beta2_power": power2}, {
+        "decay": np.float32(decay) * w, "momentum": mean * np.float32(beta1)}
+
+
+def _compare(faults, ours, theirs, what):
+    if theirs is None:
+        faults.append(f"{what} is not there")
+        return
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    wrong = np.flatnonzero((ours != theirs).reshape(-1)) if ours.shape == theirs.shape else np.zeros(1, int)
+    if len(wrong):
+        at = tuple(int(i) for i in np.unravel_index(wrong[0], ours.shape)) if ours.shape == theirs.shape else ()
+        faults.append(f"{what} is {theirs.reshape(-1)[wrong[0]]!s} at {at}, by its parts "
+                      f"{ours.reshape(-1)[wrong[0]]!s} ({len(wrong)} of {ours.size} differ)")

@@ -1,0 +1,1 @@
+"""Verify a run folder against its ledger without repeating any step."""

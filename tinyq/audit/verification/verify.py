@@ -1,0 +1,205 @@
+"""Whether a run folder is what its ledger says: the chain, the rules of its method, and every file that descends."""
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tinyq import models
+from tinyq.audit.ledger.digests import digest_of
+from tinyq.audit.ledger.hash_chain import FIXED, FORMAT, LEDGER_FILE, Line, read
+from tinyq.audit.verification.invariants import broken
+from tinyq.errors import AuditMismatch, BadInput, TinyqError
+from tinyq.files import hdf5
+from tinyq.files import weights as weight_files
+from tinyq.files.read import sha256_of
+from tinyq.packed.file import format as packed_format
+from tinyq.run import checkpoint
+from tinyq.run.settings.resolve import read_toml, resolve
+from tinyq.saved.attributes import shape_of
+from tinyq.saved.run_folder import CONFIG_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE
+
+# What a record of each kind must hold, and of which type.
+FIELDS = {
+    "begin": {"format": str, "digests": str, "step": int, "environment": dict, "config_sha256": str,
+              "settings": dict, "data": dict},
+    "phase": {"phase": str, "step": int, "method": str, "tensors": dict, "buffers": dict, "constrained": list,
+              "w": str, "w_of": str, "figures": dict},
+    "step": {"step": int, "phase": str, "epoch": int, "batch": int, "lr": list, "ids": str, "x": str, "w": str,
+             "w_of": str, "figures": dict},
+    "epoch": {"step": int, "phase": str, "epoch": int, "measured": dict, "w": str, "figures": dict},
+    "file": {"step": int, "file": str, "sha256": str}, "end": {"step": int, "weights_sha256": str},
+    "resume": {"step": int, "again": int, "head": str, "environment": dict}, "exception": {"step": int, "what": str},
+    "check": {"step": int, "counts": dict, "faults": list},
+}
+
+
+def open_ledger(run) -> list[Line]:
+    """The lines of a run's ledger, each of a known kind with its fields; BadInput where it has none.
+
+    AuditMismatch where the chain is broken or a record is none of these.
+    """
+    path = Path(run) / LEDGER_FILE
+    if not path.is_file():
+        raise BadInput(f"{run}: no {LEDGER_FILE} here; give the folder of a run that was not trained with --audit off")
+    lines = read(path)
+    if not lines or lines[0].kind != "begin" or lines[0].record.get("format") != FORMAT:
+        raise AuditMismatch(f"{path}: does not begin as a ledger of this version of tinyq")
+    for number, line in enumerate(lines, 1):
+        fields = FIELDS.get(line.kind)
+        if fields is None or number > 1 and line.kind == "begin":
+            raise AuditMismatch(f"{path}: line {number}: {line.kind!r} does not belong there")
+        wrong = [name for name, kind in fields.items() if not isinstance(line.record.get(name), kind)]
+        if wrong:
+            raise AuditMismatch(f"{path}: line {number}: {line.kind} without {', '.join(wrong)}")
+    return lines
+
+
+def verify(run, head: str | None = None) -> list[str]:
+    """What was found in order, a line each; AuditMismatch, with every fault, where something is not.
+
+    head: of the ledger at some time, kept elsewhere; what it stands for must still be the beginning.
+    """
+    run = Path(run)
+    lines = open_ledger(run)
+    if head is not None and all(line.head != head for line in lines):
+        raise AuditMismatch(f"{run / LEDGER_FILE}: holds no line with SHA-256 {head}: another ledger, or rewritten")
+    steps = sum(line.kind == "step" for line in lines)
+    found, faults = [f"chain: {len(lines)} records, {steps} steps, head {lines[-1].head}"], []
+    for what, examine in (("rules", _rules), ("configuration", _config), ("files", _files),
+                          ("checkpoints", _checkpoints), ("model", _model), ("packed", _packed), ("result", _result)):
+        try:
+            told = examine(run, lines)
+            found += [f"{what}: {told}"] if told else []
+        except AuditMismatch as error:
+            faults.append(str(error))
+        except (TinyqError, KeyError, ValueError, TypeError, OverflowError, IndexError) as error:
+            faults.append(f"{what}: cannot be checked ({type(error).__name__}: {error})")
+    if faults:
+        raise AuditMismatch(f"{run}: " + "; ".join(faults))
+    return found
+
+
+def _rules(run, lines):
+    faults = broken(lines)
+    if faults:
+        raise AuditMismatch("; ".join(faults[:3]) + (f" and {len(faults) - 3} more" if len(faults) > 3 else ""))
+    methods = [line.record["method"] for line in lines if line.kind == "phase"]
+    return f"those of {', '.join(methods)} hold at every step" if methods else ""
+
+
+def _config(run, lines):
+    _require(_sha256(run / CONFIG_FILE) == lines[0].record["config_sha256"],
+             f"{CONFIG_FILE} is not the one the run began with")
+    return "as at the beginning"
+
+
+def _files(run, lines):
+    """Every file's last record against the file; what was made before the last resume, or replaced, may be gone."""
+    recorded = {line.record["file"]: line.record["sha256"] for line in lines if line.kind == "file"}
+    checkpoints = sorted(name for name in recorded if name.startswith("checkpoints/"))
+    resumed = max((i for i, line in enumerate(lines) if line.kind == "resume"), default=0)
+    since = {line.record["file"] for line in lines[resumed:] if line.kind == "file"}        # of the last resume
+    needed = since - set(checkpoints) | set(checkpoints[-1:])
+    for name, sha256 in recorded.items():
+        if (run / name).is_file():
+            _require(_sha256(run / name) == sha256, f"{name} is not the file that was recorded")
+        else:
+            _require(name not in needed, f"{name} is recorded, but not here")
+    for path in sorted((run / "checkpoints").glob("*.h5")):
+        _require(f"checkpoints/{path.name}" in recorded, f"checkpoints/{path.name} is not on record")
+    return ", ".join(name for name in recorded if (run / name).is_file())
+
+
+def _checkpoints(run, lines):
+    """Each names the head it was written under, and holds the weights recorded at its step.
+
+    Of a file that was written again, the last record counts.
+    """
+    count, last = 0, {line.record["file"]: number for number, line in enumerate(lines) if line.kind == "file"}
+    for name, number in last.items():
+        line = lines[number]
+        if name.startswith("checkpoints/") and (run / name).is_file():
+            position, states = checkpoint.load(run / name)
+            _require(position.ledger_head in _heads_before(lines, number) and position.steps == line.record["step"],
+                     f"{name} was not written where the ledger says")
+            _require(_weights_digest(lines, number, states["model"]) == _last(lines[:number], "w"),
+                     f"{name} holds other weights than were recorded at step {position.steps}")
+            count += 1
+    return f"{count} hold the weights recorded at their steps"
+
+
+def _heads_before(lines, number):
+    """Under which a file of this record may have been written: back to the last step, epoch or phase."""
+    last = next((i for i in range(number - 1, -1, -1) if lines[i].kind in FIXED), 0)
+    return {line.head for line in lines[last:number]}
+
+
+def _weights_digest(lines, number, state):
+    phase = next(line.record for line in reversed(lines[:number]) if line.kind == "phase")
+    return digest_of(lines[0].record["digests"], [state[name] for name in (*phase["tensors"], *phase["buffers"])]).root
+
+
+def _last(lines, field):
+    return next(line.record[field] for line in reversed(lines) if field in line.record)
+
+
+def _model(run, lines):
+    """model.h5 descends from the ledger, holds the weights recorded at the end, and has them on their levels."""
+    ends = [line for line in lines if line.kind == "end"]
+    if not ends:
+        return "not there yet: the run is not finished"
+    attributes = weight_files.attributes_of(run / MODEL_FILE)
+    _require(attributes.get("ledger_head") == ends[-1].head, f"{MODEL_FILE} does not descend from this ledger")
+    config = resolve({}, read_toml(run / CONFIG_FILE)).config
+    model = models.build(config.model, len(attributes["class_names"]), shape_of(attributes), config.constrain)
+    held = weight_files.read(run / MODEL_FILE, model.state_dict())
+    _require(attributes["weights_sha256"] == ends[-1].record["weights_sha256"],
+             f"{MODEL_FILE} holds other weights than were recorded at the end")
+    phase = next(line.record for line in reversed(lines) if line.kind == "phase")
+    _require(set(held.scales) == set(phase["constrained"]), f"{MODEL_FILE} has other weights constrained")
+    on_levels = sum(held.state[name].size for name in held.scales)
+    return f"descends from this ledger; {on_levels:,} constrained weights are scale * level to the bit"
+
+
+def _result(run, lines):
+    if not (run / RESULT_FILE).is_file():
+        return ""
+    result = json.loads((run / RESULT_FILE).read_text())
+    ends = [line.record["weights_sha256"] for line in lines if line.kind == "end"]
+    _require(ends and result.get("weights_sha256") == ends[-1], f"{RESULT_FILE} is of other weights")
+    later = _after(lines, result.get("ledger_head"))
+    _require(later is not None and (not later or later[0].kind == "resume"), f"{RESULT_FILE} names another head")
+    return "names this ledger's head"
+
+
+def _packed(run, lines):
+    """The packed file names the ledger's end, and its codes are the weights of model.h5."""
+    if not (run / PACKED_FILE).is_file():
+        return ""
+    ends, packed = [line for line in lines if line.kind == "end"], packed_format.read(run / PACKED_FILE)
+    _require(ends and packed.meta.get("ledger_head") == ends[-1].head,
+             f"{PACKED_FILE} does not descend from this ledger")
+    with hdf5.Reader(run / MODEL_FILE) as file:
+        specs = file.specs()
+        names = [name for name, t in packed.tensors.items() if t.levels is not None and f"{name}/weight" in specs]
+        weights = file.read({f"{name}/weight": specs[f"{name}/weight"] for name in names}, allow_extra=True)
+    other = [name for name in names if not np.array_equal(packed.tensors[name].shown(), weights[f"{name}/weight"])]
+    _require(not other, f"{PACKED_FILE} holds other weights than {MODEL_FILE}: {', '.join(other)}")
+    return f"descends from this ledger; {len(names)} layers' weights are those of {MODEL_FILE}"
+
+
+def _after(lines, head):
+    """The lines behind the one with this SHA-256; None where there is none."""
+    return next((lines[i + 1:] for i, line in enumerate(lines) if line.head == head), None)
+
+
+def _require(holds, fault):
+    if not holds:
+        raise AuditMismatch(fault)
+
+
+def _sha256(path):
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise AuditMismatch(f"{path.name}: cannot be read ({error.strerror})") from error

@@ -1,0 +1,251 @@
+"""Gradients held against differences, in float64: of one primitive, or of a whole loss.
+
+Each input gets a verdict:
+  ok         the gradient is the derivative
+  kink       there is none here (relu at 0, a tie in max pooling), but the gradient lies between the one-sided slopes
+  surrogate  it is the derivative of the rule that the primitive declares in its stead, not of what was computed
+  wrong      none of these
+"""
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from tinyq.autodiff.finite_differences import compare
+from tinyq.autodiff.primitives import Primitive
+from tinyq.autodiff.tape import Node, no_record
+from tinyq.errors import TinyqError, UsageError
+from tinyq.streams import Stream
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about the gradient of one input.
+
+    where: the input, its position or name. entry: the element the slopes belong to (the first wrong one or kink),
+    None for a random direction over all of them. analytic: the gradient's slope. left, right: the differences'.
+    """
+
+    where: int | str
+    verdict: str
+    analytic: float
+    left: float
+    right: float
+    entry: tuple[int, ...] | None
+
+    def __str__(self):
+        """One line."""
+        at = "" if self.entry is None else f" at {self.entry}"
+        what = f"input {self.where}" if isinstance(self.where, int) else self.where
+        return (f"the gradient of {what} is {self.verdict}{at}: {self.analytic:.9g} "
+                f"against {self.left:.9g} from the left and {self.right:.9g} from the right")
+
+
+class WrongGradient(TinyqError, AssertionError):
+    """A gradient that is not the derivative; `findings` holds every input's."""
+
+    def __init__(self, message, findings=()):
+        """One line for people, and the findings."""
+        super().__init__(message)
+        self.findings = findings
+
+
+def check_pull(op, *arrays, rng, rtol=1e-6, **params):
+    """The findings of examine_pull; WrongGradient if one of them is "wrong".
+
+    >>> from tinyq import Streams, autodiff, check_pull
+    >>> x = Streams(0).key("x").normal((2, 3))
+    >>> check_pull(autodiff.elementwise.tanh, x, rng=Streams(0).key("check"))[0].verdict
+    'ok'
+    """
+    return _none_wrong(op.__name__, examine_pull(op, *arrays, rng=rng, rtol=rtol, **params))
+
+
+def check_gradients(loss_of, tensors, *, rng, rtol=1e-6):
+    """The findings of examine_gradients; WrongGradient if one of them is "wrong"."""
+    return _none_wrong("loss", examine_gradients(loss_of, tensors, rng=rng, rtol=rtol))
+
+
+def examine_pull(op, *arrays, rng, rtol=1e-6, **params):
+    """Check every pull of a primitive, or of a bare rule, at `arrays` (float32 is widened), -> a Finding for each.
+
+    The incoming gradient is random with distinct entries, drawn from the Stream rng. WrongGradient at once if the
+    rule or a pull changes its arguments, or if a pull gives other bits when called again; UsageError for another rng.
+    """
+    _want_stream("check_pull", rng)
+    op = op if isinstance(op, Primitive) else Primitive(op)
+    arrays = [np.asarray(a, np.float64) if _is_float(a) else a for a in arrays]
+    before = [None if a is None else a.copy() for a in arrays]
+    y, pulls, *_ = op.rule(*arrays, **params)
+    g = _incoming(rng, np.shape(y))
+    gradients = {i: op.gradient(pull, g, i, a) for i, (a, pull) in enumerate(zip(arrays, pulls, strict=False))
+                 if pull is not None and _is_float(a)}
+    _called_again(op, pulls, gradients, g.copy(), arrays)
+    _unchanged(op, arrays, before)
+    found = []
+    for i, gradient in gradients.items():
+        def output(x, i=i):
+            return _output(op.surrogate or op.rule, [*arrays[:i], x, *arrays[i + 1:]], params)
+
+        slope = compare(output, arrays[i], gradient, g, _direction(rng, gradient), rtol)
+        found.append(_finding(i, op.surrogate, slope))
+    return found
+
+
+def examine_gradients(loss_of, tensors, *, rng, rtol=1e-6):
+    """Check what backward gives float64 leaves as the gradients of loss_of(), a Tensor of any shape, -> Findings.
+
+    tensors: {name: leaf}, or a sequence. Each is moved along one random direction. Surrogates behind the loss
+    compute their declared rule while it moves, shifted to start from what they really computed; the leaves behind
+    one are found "surrogate" instead of "ok". Leaves keep their data and .grad.
+    """
+    _want_stream("check_gradients", rng)
+    named = tensors if isinstance(tensors, dict) else dict(enumerate(tensors))
+    for name, tensor in named.items():
+        if tensor.dtype != np.float64 or not tensor.requires_grad or tensor.node is not None:
+            raise UsageError(f"check_gradients: {name} must be a float64 leaf that requires a gradient")
+    loss = loss_of()
+    g = _incoming(rng, loss.shape)
+    primitives, through = _surrogates_behind(loss)
+    gradients = _gradients(loss, named, g)
+    with _declared(primitives) as restart:
+        found = []
+        for name, tensor in named.items():
+            value = partial(_loss_at, loss_of, tensor, restart)
+            slope = compare(value, tensor.data, gradients[name], g, _direction(rng, gradients[name]), rtol)
+            found.append(_finding(name, tensor in through, slope))
+    return found
+
+
+def _want_stream(check, rng):
+    if not isinstance(rng, Stream):
+        raise UsageError(f"{check}: rng is a {type(rng).__name__}; give a Stream, such as "
+                         'tinyq.Streams(0).key("check")')
+
+
+def _finding(where, surrogate, slope):
+    verdict = "surrogate" if surrogate and slope.verdict == "ok" else slope.verdict
+    return Finding(where, verdict, slope.analytic, slope.left, slope.right, slope.entry)
+
+
+def _none_wrong(name, findings):
+    for finding in findings:
+        if finding.verdict == "wrong":
+            raise WrongGradient(f"{name}: {finding}", findings)
+    return findings
+
+
+def _incoming(rng, shape):
+    """A random incoming gradient: distinct entries, none near zero, so that none hides what its pull does."""
+    z = rng.normal(shape)
+    return np.where(z < 0, -0.1, 0.1) + z
+
+
+def _direction(rng, gradient):
+    """A random direction of length about 1 that leaves no element out: |component| >= 0.1 / sqrt(n).
+
+    It goes with the gradient's signs, so that the contributions to the slope do not cancel.
+    """
+    z = rng.normal(gradient.shape)
+    sign = np.where(gradient == 0, np.where(z < 0, -1, 1), np.where(gradient < 0, -1, 1))
+    return sign * np.maximum(np.abs(z), 0.1) / math.sqrt(max(gradient.size, 1))
+
+
+def _is_float(a):
+    return a is not None and a.dtype.kind == "f"
+
+
+def _output(rule, arrays, params):
+    """The output array of a rule, or of a plain function."""
+    result = rule(*arrays, **params)
+    return np.asarray(result[0] if isinstance(result, tuple) else result)
+
+
+def _called_again(op, pulls, gradients, g, arrays):
+    """Each pull once more with another copy of g: the same bits, and g as it was."""
+    before = g.copy()
+    for i, gradient in gradients.items():
+        if not np.array_equal(op.gradient(pulls[i], g, i, arrays[i]), gradient, equal_nan=True):
+            raise WrongGradient(f"{op.name}: the pull of input {i} gives other bits when called again")
+    if not np.array_equal(g, before):
+        raise WrongGradient(f"{op.name}: a pull changes the gradient it is given")
+
+
+def _unchanged(op, arrays, before):
+    for i, (a, b) in enumerate(zip(arrays, before, strict=True)):
+        if a is not None and a.tobytes() != b.tobytes():
+            raise WrongGradient(f"{op.name}: input {i} is changed in place")
+
+
+def _gradients(loss, named, g):
+    """The gradients by name (zeros where none arrives); the leaves' own .grad stay as they were."""
+    kept = {name: tensor.grad for name, tensor in named.items()}
+    for tensor in named.values():
+        tensor.grad = None
+    try:
+        loss.backward(g)
+        return {name: np.zeros(t.shape) if t.grad is None else t.grad for name, t in named.items()}
+    finally:
+        for name, tensor in named.items():
+            tensor.grad = kept[name]
+
+
+def _loss_at(loss_of, tensor, restart, x):
+    """The loss as an array with the leaf at x."""
+    kept, tensor.data = tensor.data, x
+    restart()
+    try:
+        with no_record():
+            return loss_of().data
+    finally:
+        tensor.data = kept
+
+
+def _nodes_behind(roots):
+    """The nodes and leaves behind some nodes, these included."""
+    seen, waiting = set(), list(roots)
+    while waiting:
+        here = waiting.pop()
+        if here not in seen:
+            seen.add(here)
+            waiting.extend(parent for _, parent, _ in getattr(here, "edges", ()))       # a leaf has none
+    return seen
+
+
+def _surrogates_behind(loss):
+    """(the surrogate primitives behind a loss, all nodes and leaves behind one of their applications)."""
+    behind = _nodes_behind([loss.node or loss])
+    applied = [node for node in behind if isinstance(node, Node) and node.primitive.surrogate]
+    return {node.primitive for node in applied}, _nodes_behind(applied)
+
+
+@contextmanager
+def _declared(primitives):
+    """Inside it the primitives compute their declared rules, each call moved by a constant found in the first pass.
+
+    Yields `restart`, to be called before each pass. In the first one every call notes how far its own output is
+    from the declared rule's; calls come in the same order in every pass.
+    """
+    rules, shifts, call = {p: p.rule for p in primitives}, [], 0
+
+    def restart():
+        nonlocal call
+        call = 0
+
+    def replay(op, *arrays, **params):
+        nonlocal call
+        declared = _output(op.surrogate, arrays, params)
+        if call == len(shifts):
+            shifts.append(_output(rules[op], arrays, params) - declared)
+        call += 1
+        return declared + shifts[call - 1], (None,) * len(arrays)
+
+    for op in primitives:
+        op.rule = partial(replay, op)
+    try:
+        yield restart
+    finally:
+        for op, rule in rules.items():
+            op.rule = rule

@@ -1,0 +1,25 @@
+"""Losses: one number, the mean over the samples."""
+from tinyq import kernels
+from tinyq.autodiff.elementwise import mul, sub
+from tinyq.autodiff.primitives import primitive
+from tinyq.autodiff.reductions import mean
+
+
+@primitive
+def softmax_cross_entropy(logits, labels, *, smoothing=0.0):
+    """Mean of -sum_c q_c log softmax(logits)_c: logits (n, c), labels (n,) int64.
+
+    q is 1 at the label; with smoothing s it is 1 - s there and s / c is added everywhere (Szegedy et al., 2016).
+    """
+    if logits.ndim != 2:
+        raise ValueError("the logits must be (n, classes)")
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"label smoothing {smoothing} must be at least 0 and below 1")
+    loss, probabilities = kernels.softmax_cross_entropy(logits, labels, smoothing)
+    return loss, (lambda g: kernels.softmax_cross_entropy_grad(g, probabilities, labels, smoothing), None)
+
+
+def mean_squared_error(x, target):
+    """Mean of (x - target)^2 over all elements."""
+    difference = sub(x, target)
+    return mean(mul(difference, difference))

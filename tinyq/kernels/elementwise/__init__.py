@@ -1,0 +1,1 @@
+"""Compute element by element: activations, transcendental functions, level sets, optimiser updates."""

@@ -1,0 +1,1 @@
+"""Multiply float32 matrices and convolve: pack the operands, select a driver, run register tiles."""

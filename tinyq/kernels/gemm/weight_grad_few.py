@@ -1,0 +1,88 @@
+"""The weight gradient where pixels are few and weights many: a task sums all samples for some taps before it stores.
+
+The sums of weight_grad.py lie in memory, as many as there are weights, and every block of pixels reads and writes them.
+Here all samples are laid out first; a task's tiles stay in the first-level cache, with one block's gradients.
+"""
+import numba
+import numpy as np
+
+from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.geometry.packed_input import ZERO, channels_last, lay_out
+from tinyq.kernels.jit.compile import njit, part, prange
+from tinyq.kernels.simd.memory_ops import finish_run
+from tinyq.kernels.simd.register_tile import FLUSH, any_gathering_tile
+from tinyq.kernels.simd.vectors import ROWS
+
+_TILES = 6                      # of a task: these and a block of gradients fit the first-level cache
+
+
+def weight_grad_few(g, x, chunk, columns, plan, target):
+    """target (groups, c_out, taps) = the gradient, from g (n, groups * c_out, pixels) and x, `chunk` samples a chunk.
+
+    columns: of a register tile.
+    """
+    groups, c_out, taps = target.shape
+    n, pixels, threads = g.shape[0], g.shape[2], numba.get_num_threads()
+    tap_tiles, channel_tiles = -(-taps // ROWS), -(-c_out // columns)
+    offsets = np.zeros(tap_tiles * ROWS, np.int64)
+    offsets[:taps] = plan.offsets
+    pitch = x.shape[1] * x.shape[2] * x.shape[3] if plan.is_source else plan.size
+    where = (np.arange(n)[:, None] * pitch + plan.virtual).ravel()
+    samples = np.empty((groups, 0 if plan.is_source else n, plan.size), np.float32)
+    gradients = np.empty((groups, channel_tiles, n * pixels, columns), np.float32)
+    parts = -(-max(threads, -(-tap_tiles // _TILES)) // threads) * threads
+    sums = np.empty((threads, 2, -(-tap_tiles // parts), ROWS, columns), np.float32)
+    _lay_out_all(x, g, plan.layout, samples, gradients)
+    _tasks(x, chunk * pixels, parts, plan.layout.direct, offsets, where, samples, gradients, sums, target)
+
+
+@njit(parallel=True)
+def _lay_out_all(x, g, layout, samples, gradients):
+    groups = gradients.shape[0]
+    for task in prange(x.shape[0] * groups):
+        i, group = task // groups, task % groups
+        channels, c_out = x.shape[1] // groups, g.shape[1] // groups
+        if not layout.direct:
+            source = x[i, group * channels:].ctypes.data
+            lay_out(source, layout, np.int64(0), channels, np.int64(0), layout.height, ZERO, samples[group, i])
+        channels_last(g[i, group * c_out:(group + 1) * c_out], i * g.shape[2], gradients[group])
+
+
+@njit(parallel=True)
+def _tasks(x, chunk, parts, direct, offsets, where, samples, gradients, sums, target):
+    groups, tiles = target.shape[0], offsets.size // ROWS
+    for task in prange(groups * parts):
+        group, part = task // parts, task % parts
+        channels = x.shape[1] // groups
+        base = x[0, group * channels:].ctypes.data if direct else samples[group].ctypes.data
+        _task(base, chunk, tiles * part // parts, tiles * (part + 1) // parts, offsets, where, gradients[group],
+              sums[numba.get_thread_id()], target[group])
+
+
+@part
+def _task(base, chunk, first, last, offsets, where, gradients, sums, target):
+    """Tap tiles first ... last - 1, for all channels."""
+    columns, total = gradients.shape[2], gradients.shape[1]
+    for c in range(gradients.shape[0]):
+        sums[1] = 0
+        for begin in range(0, total, chunk):
+            sums[0] = 0
+            _add_chunk(base, begin, min(begin + chunk, total), first, last, offsets, where, gradients[c], sums[0])
+            finish_run(sums[1].ctypes.data, sums[0].ctypes.data, sums[0].size, False)
+        for t in range(first, last):
+            for j in range(min(columns, target.shape[0] - c * columns)):
+                for r in range(min(ROWS, target.shape[1] - t * ROWS)):
+                    target[c * columns + j, t * ROWS + r] = sums[1, t - first, r, j]
+
+
+@part
+def _add_chunk(base, begin, end, first, last, offsets, where, gradients, sums):
+    """Add the pixels begin ... end - 1, a chunk's, block by block."""
+    columns = gradients.shape[1]
+    tap, pixel, rows, out = offsets.ctypes.data, where.ctypes.data, gradients.ctypes.data, sums.ctypes.data
+    for start in range(begin, end, PRODUCT_BLOCK):
+        count = min(PRODUCT_BLOCK, end - start)
+        for t in range(first, last):
+            total = out + (t - first) * ROWS * columns * 4
+            any_gathering_tile(columns, count, base, tap + t * ROWS * 8, columns, rows + start * columns * 4,
+                               pixel + start * 8, total, total, FLUSH)

@@ -1,0 +1,57 @@
+"""The instructions of AMX's eight tile registers, each of 16 rows of 64 bytes; registers are named by number."""
+from llvmlite import ir
+
+from tinyq.kernels.integer.dots import I8, call
+
+TILE_ROWS, ROW_BYTES, REGISTERS = 16, 64, 8
+_PALETTE, _BYTES_AT, _ROWS_AT = 1, 16, 48               # Intel's manual, the memory that LDTILECFG reads
+
+
+def configure(builder):
+    """Give every register its full size; without it a tile instruction ends the process."""
+    call(builder, "llvm.x86.ldtilecfg", ir.VoidType(), builder.bitcast(_configuration(builder.module), I8.as_pointer()))
+
+
+def release(builder):
+    """Give the registers back, so that a switch of threads need not keep them."""
+    call(builder, "llvm.x86.tilerelease", ir.VoidType())
+
+
+def zero(builder, register):
+    """All bytes 0."""
+    call(builder, "llvm.x86.tilezero", ir.VoidType(), I8(register))
+
+
+def load(builder, register, address, pitch):
+    """16 rows of 64 bytes from an address (integer) on, `pitch` bytes apart."""
+    call(builder, "llvm.x86.tileloadd64", ir.VoidType(), I8(register), _pointer(builder, address), pitch)
+
+
+def store(builder, register, address, pitch):
+    """The same rows to memory."""
+    call(builder, "llvm.x86.tilestored64", ir.VoidType(), I8(register), _pointer(builder, address), pitch)
+
+
+def add_products(builder, sums, codes, levels):
+    """sums[r, c] += the products of codes[r, 4 q + i], unsigned, and levels[q, 4 c + i], signed, over q and i."""
+    call(builder, "llvm.x86.tdpbusd", ir.VoidType(), I8(sums), I8(codes), I8(levels))
+
+
+def _pointer(builder, address):
+    return builder.inttoptr(address, I8.as_pointer())
+
+
+def _configuration(module):
+    name = "tinyq_tile_configuration"
+    if name in module.globals:
+        return module.globals[name]
+    data = bytearray(64)
+    data[0] = _PALETTE
+    for register in range(REGISTERS):
+        data[_BYTES_AT + 2 * register] = ROW_BYTES
+        data[_ROWS_AT + register] = TILE_ROWS
+    kind = ir.ArrayType(I8, len(data))
+    constant = ir.GlobalVariable(module, kind, name)
+    constant.linkage, constant.global_constant, constant.align = "internal", True, len(data)
+    constant.initializer = ir.Constant(kind, data)
+    return constant

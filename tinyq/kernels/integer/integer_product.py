@@ -1,0 +1,221 @@
+"""Convolutions and linear layers of integer codes: rows of codes gathered tile by tile, panels of levels decoded once.
+
+A task takes some tiles of output pixels and some panels of COLUMNS outputs. It gathers the codes each pixel reads into
+a row (directly from the image where they lie side by side), then decodes one panel after the other and multiplies it
+with all of its tiles. Images are (n, h, w, c), so that what a pixel reads comes in runs.
+"""
+from collections import namedtuple
+
+import numba
+import numpy as np
+
+from tinyq.kernels.integer.code_moves import copy_bytes, copy_exactly, copy_runs, fill_codes
+from tinyq.kernels.integer.coded_rows import coded_row_2, coded_row_4, even_row, sum_of_row
+from tinyq.kernels.integer.dots import (
+    COLUMNS,
+    LANES,
+    ROWS,
+    VECTOR_BYTES,
+    byte_row,
+    decode_2,
+    decode_4,
+    decode_8,
+    short_row,
+    short_tile,
+)
+from tinyq.kernels.integer.requantise import (
+    finish_bytes,
+    finish_bytes_added,
+    finish_ints,
+    finish_shorts,
+    finish_shorts_added,
+)
+from tinyq.kernels.integer.tiles import begin_tiles, byte_tile, end_tiles
+from tinyq.kernels.jit.compile import njit, part, prange
+
+SLACK = 4 * VECTOR_BYTES                # bytes behind every buffer that whole vectors may touch
+MOST_GATHERED = 1 << 18                # bytes of rows at a time: a quarter of a second-level cache
+# Of a product, all int64: addresses of the batch's buffers, sizes, settings.
+Fields = namedtuple("Fields", (
+    "x y added samples height width channels rows columns taps_y taps_x stride_y stride_x top left dilation_y "
+    "dilation_x groups group_channels group_outputs outputs size result_size steps padding panels halves codes bits "
+    "panel_bytes table least_level level_step multiplier offset shift low high added_multiplier added_shift direct "
+    "coded pitch blocks parts scratch scratch_bytes"))
+
+
+@njit(parallel=True)
+def product(f):
+    """One product; f: Fields."""
+    for task in prange(f.blocks * f.groups * f.parts):
+        block, group, which = task // f.parts // f.groups, task // f.parts % f.groups, task % f.parts
+        scratch = f.scratch + numba.get_thread_id() * f.scratch_bytes
+        _task(f, np.int64(block), np.int64(group), np.int64(which), np.int64(scratch))
+
+
+@part
+def _task(f, block, group, which, scratch):
+    pixels = f.samples * f.rows * f.columns
+    tiles = -(-pixels // ROWS)
+    first, last = tiles * block // f.blocks, tiles * (block + 1) // f.blocks
+    begin, end = f.panels * which // f.parts, f.panels * (which + 1) // f.parts
+    if first == last or begin == end:
+        return
+    sums = scratch + SLACK
+    levels = sums + ROWS * COLUMNS * 4
+    gathered = levels + f.steps * COLUMNS * 4 * f.halves + SLACK * 8
+    if f.direct:
+        start, pitch = f.x + (first * ROWS * f.channels + group * f.group_channels) * f.size, f.channels * f.size
+    else:
+        start, pitch = gathered, f.pitch
+        _gather(f, first * ROWS, min(last * ROWS, pixels), group, gathered)
+    if f.coded:
+        for r in range(pixels):                             # so that what lies behind the row counts nothing
+            row = gathered + r * pitch
+            fill_codes(row + f.group_channels, pitch - f.group_channels, 0, 1)
+            least = f.least_level * sum_of_row(f.group_channels, row) if f.level_step else 0
+            for panel in range(begin, end):
+                _coded_row(f, panel, row, least, sums)
+                _finish(f, r, 1, group, panel, sums)
+        return
+    begin_tiles()
+    for panel in range(begin, end):
+        table = _levels_of(f, group * f.panels + panel, levels)
+        for t in range(first, last):
+            count = min(ROWS, pixels - t * ROWS)
+            rows = start + (t - first) * ROWS * pitch
+            for half in range(f.halves):
+                _multiply(f, count, rows, pitch, table + half * f.steps * COLUMNS * 4, sums, half)
+            _finish(f, t * ROWS, count, group, panel, sums)
+    end_tiles()
+
+
+@part
+def _coded_row(f, panel, row, least, sums):
+    packed, vectors = f.codes + panel * f.panel_bytes, f.panel_bytes // VECTOR_BYTES
+    if f.level_step:
+        even_row(vectors, packed, f.level_step, least, row, sums)
+    elif f.bits == 2:
+        coded_row_2(vectors, packed, f.table, row, sums)
+    else:
+        coded_row_4(vectors, packed, f.table, row, sums)
+
+
+@part
+def _levels_of(f, panel, room):
+    """Where the panel's levels lie: decoded into `room`, or as they are kept where they are bytes for bytes."""
+    packed = f.codes + panel * f.panel_bytes
+    if f.bits == 8 and f.size == 1:
+        return packed
+    vectors = f.panel_bytes // VECTOR_BYTES
+    if f.bits == 2:
+        decode_2(packed, vectors, f.table, room, f.size - 1)
+    elif f.bits == 4:
+        decode_4(packed, vectors, f.table, room, f.size - 1)
+    else:
+        decode_8(packed, vectors, f.table, room, f.size - 1)
+    return room
+
+
+@part
+def _multiply(f, count, rows, pitch, levels, sums, resume):
+    """The sums of `count` rows; single ones where most of a tile would be idle."""
+    few = count * 4 <= ROWS
+    if f.size == 1:
+        if few:
+            byte_row(f.steps, count, rows, pitch, levels, sums, resume)
+        else:
+            byte_tile(f.steps, count, rows, pitch, levels, sums, resume)
+    elif few:
+        short_row(f.steps, count, rows, pitch, levels, sums, resume)
+    else:
+        short_tile(f.steps, count, rows, pitch, levels, sums, resume)
+
+
+@part
+def _finish(f, pixel, count, group, panel, sums):
+    """Requantise and store the tile's sums: whole vectors of outputs, and of the last one what there is."""
+    first = panel * COLUMNS
+    valid = min(COLUMNS, f.group_outputs - first)
+    start = pixel * f.outputs + group * f.group_outputs + first
+    parameters = (group * f.panels + panel) * COLUMNS
+    for v in range(-(-valid // LANES)):
+        at = (start + v * LANES) * f.result_size
+        codes, added, row = f.y + at, f.added + at, sums + v * LANES * 4
+        multiplier, offset = f.multiplier + (parameters + v * LANES) * 4, f.offset + (parameters + v * LANES) * 8
+        pitch = f.outputs * f.result_size
+        if (v + 1) * LANES <= valid:
+            _finish_vector(f, count, row, multiplier, offset, added, codes, pitch)
+        else:
+            spare = sums - SLACK
+            for r in range(count):
+                _finish_vector(f, 1, row + r * COLUMNS * 4, multiplier, offset, added + r * pitch, spare, pitch)
+                copy_exactly(spare, codes + r * pitch, (valid - v * LANES) * f.result_size)
+
+
+@part
+def _finish_vector(f, rows, sums, multiplier, offset, added, codes, pitch):
+    s, low, high, by, left = f.shift, f.low, f.high, f.added_multiplier, f.added_shift
+    if f.result_size == 1:
+        if f.added:
+            finish_bytes_added(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
+        else:
+            finish_bytes(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
+    elif f.result_size == 2:
+        if f.added:
+            finish_shorts_added(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
+        else:
+            finish_shorts(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
+    else:
+        finish_ints(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
+
+
+@part
+def _gather(f, begin, end, group, rows):
+    """The codes that output pixels begin ... end - 1 read, (taps_y, taps_x, group channels) each, a row a pixel."""
+    pixels, size = f.rows * f.columns, f.size
+    base = f.x + group * f.group_channels * size
+    run, line = f.group_channels * size, f.width * f.channels * size
+    dense = f.dilation_x == 1 and f.groups == 1
+    reach_x, reach_y = (f.taps_x - 1) * f.dilation_x, (f.taps_y - 1) * f.dilation_y
+    # The columns whose taps all lie inside: from `inner` to before `outer`.
+    inner = -(-f.left // f.stride_x)
+    outer = (f.width - 1 - reach_x + f.left) // f.stride_x + 1 if f.width - 1 - reach_x + f.left >= 0 else 0
+    p = begin
+    while p < end:
+        sample, inside = p // pixels, p % pixels
+        row, column = inside // f.columns, inside % f.columns
+        y, x = row * f.stride_y - f.top, column * f.stride_x - f.left
+        image, target = base + sample * f.height * line, rows + (p - begin) * f.pitch
+        count = min(min(outer, f.columns) - column, end - p)
+        if dense and y >= 0 and y + reach_y < f.height and column >= inner and count > 0:
+            copy_runs(count, image + y * line + x * f.channels * size, f.stride_x * f.channels * size, f.taps_y,
+                      f.dilation_y * line, f.taps_x * run, target, f.pitch)
+            p += count
+        else:
+            _gather_pixel(f, image, y, x, dense, target)
+            p += 1
+
+
+@part
+def _gather_pixel(f, image, y, x, dense, row):
+    """One pixel whose taps may lie outside the image, where the padding's code stands."""
+    size = f.size
+    run = f.group_channels * size
+    for ky in range(f.taps_y):
+        iy, into = y + ky * f.dilation_y, row + ky * f.taps_x * run
+        if iy < 0 or iy >= f.height:
+            fill_codes(into, f.taps_x * f.group_channels, f.padding, size)
+        elif dense:
+            before = min(f.taps_x, max(0, -x))
+            behind = min(f.taps_x - before, max(0, x + f.taps_x - f.width))
+            inner = f.taps_x - before - behind
+            copy_bytes(image + (iy * f.width + x + before) * f.channels * size, into + before * run, inner * run)
+            fill_codes(into, before * f.group_channels, f.padding, size)
+            fill_codes(into + (before + inner) * run, behind * f.group_channels, f.padding, size)
+        else:
+            for kx in range(f.taps_x):
+                ix = x + kx * f.dilation_x
+                if ix < 0 or ix >= f.width:
+                    fill_codes(into + kx * run, f.group_channels, f.padding, size)
+                else:
+                    copy_bytes(image + (iy * f.width + ix) * f.channels * size, into + kx * run, run)

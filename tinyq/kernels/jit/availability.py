@@ -1,0 +1,14 @@
+"""Whether numba can be used here."""
+import functools
+import importlib.util
+
+from tinyq.errors import tell
+
+
+@functools.cache
+def numba_is_there() -> bool:
+    """Look for numba without importing it, and say once where it is missing."""
+    if importlib.util.find_spec("numba") is None:
+        tell("tinyq: numba is not installed; NumPy computes, much slower")
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""numba's decorators as the kernels use them: IEEE arithmetic, a private cache, and a word when compilation starts."""
+import numba
+from numba import config
+from numba.core import event
+
+from tinyq.errors import tell_once
+from tinyq.kernels.jit import linking
+from tinyq.kernels.jit.cache import cache_folder, sealed, usable_folder
+
+prange = numba.prange
+
+
+_HOW = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
+
+
+def njit(function=None, *, parallel=False):
+    """Compile without fastmath and with NumPy's division semantics, cached under a hash of the kernels' sources."""
+    if function is None:
+        return lambda f: njit(f, parallel=parallel)
+    how = _HOW | {"parallel": True, "pipeline_class": linking.PARALLEL} if parallel else _HOW
+    before, config.CACHE_DIR = config.CACHE_DIR, str(usable_folder(cache_folder()))
+    try:
+        return sealed(numba.njit(function, cache=True, **how))
+    finally:
+        config.CACHE_DIR = before
+
+
+def part(function):
+    """Compile a function that only other kernels call."""
+    return numba.njit(function, no_cpython_wrapper=True, pipeline_class=linking.PART, **_HOW)
+
+
+class _Notice(event.Listener):
+    """Says once that kernels are being compiled, so that the wait does not look like a hang."""
+
+    def on_start(self, event):
+        """The first compilation of one of our kernels prints the line."""
+        dispatcher = event.data["dispatcher"]
+        if dispatcher.py_func.__module__.startswith("tinyq."):
+            tell_once("tinyq: compiling kernels for this CPU (once; later runs load them)")
+
+    def on_end(self, event):
+        """Nothing to say."""
+
+
+event.register("numba:compile", _Notice())

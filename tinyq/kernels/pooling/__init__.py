@@ -1,0 +1,1 @@
+"""Pool planes: maximum, average and adaptive average, with their gradients."""

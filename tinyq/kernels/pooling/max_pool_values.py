@@ -1,0 +1,163 @@
+"""Max pooling where nobody asks which element was the largest, as in an evaluation: the rows of a window, then columns.
+
+A plane's rows go into a buffer, each the largest of its window's rows in the image and padded with minus infinity; an
+output is the largest of neighbours there.
+"""
+from functools import lru_cache
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from tinyq.kernels.geometry.conv_geometry import pair
+from tinyq.kernels.geometry.packed_input import fill
+from tinyq.kernels.geometry.pooling_windows import sliding_size
+from tinyq.kernels.geometry.spans import contiguous, items_per_task
+from tinyq.kernels.jit.compile import njit, part, prange
+from tinyq.kernels.pooling.maxima import LEAST, beats
+from tinyq.kernels.simd.memory_ops import copy_floats, peek, poke
+from tinyq.kernels.simd.vectors import I64, LANES, SINGLES, evens, load_vector, pointer, store_vector
+
+
+class _Shape(NamedTuple):
+    """What compiled code needs to know of a plane's windows."""
+
+    height: int
+    width: int
+    taps_y: int
+    taps_x: int
+    stride_y: int
+    stride_x: int
+    top: int                    # padding
+    left: int
+    dilation_y: int
+    dilation_x: int
+    rows: int                   # of outputs
+    columns: int
+    pitch: int                  # elements from one row of the buffer to the next
+    buffer: int                 # elements of the buffer, and of room for a plane of results
+    results: int
+
+
+def max_pool2d_values(x, kernel, stride, padding, dilation=1, ceil_mode=False):
+    """Maximum of each window: x (n, c, h, w), the result (n, c, oh, ow), float32.
+
+    Settings are numbers or pairs. Of equal elements in a column the upper wins, of equal columns the left one; a NaN
+    wins over numbers. UsageError for a window that does not fit.
+    """
+    shape = _shape(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
+    y = np.empty((*x.shape[:2], shape.rows, shape.columns), np.float32)
+    room = np.empty((numba.get_num_threads(), shape.buffer + shape.results + shape.height * shape.width + LANES),
+                    np.float32)
+    planes = x.shape[0] * x.shape[1]
+    if planes:
+        _maxima(contiguous(x).reshape(planes, *x.shape[2:]), shape, room, y.reshape(-1),
+                items_per_task(shape.height * shape.width))
+    return y
+
+
+@lru_cache(maxsize=256)
+def _shape(size, kernel, stride, padding, dilation, ceil_mode):
+    rows, columns = sliding_size(size, kernel, stride, padding, dilation, ceil_mode)
+    (kh, kw), (sy, sx), (py, px), (dy, dx) = (pair(v, "pooling") for v in (kernel, stride, padding, dilation))
+    pitch = max(px + size[1], (columns - 1) * sx + (kw - 1) * dx + 1)
+    behind = 2 * LANES * sx + kw * dx                   # what whole vectors read and write beyond the last row
+    return _Shape(*map(int, (*size, kh, kw, sy, sx, py, px, dy, dx, rows, columns, pitch, rows * pitch + px + behind,
+                             rows * columns + LANES)))
+
+
+@njit(parallel=True)
+def _maxima(x, shape, room, y, grain):
+    for task in prange(-(-x.shape[0] // grain)):
+        _some_planes(x, shape, room[numba.get_thread_id()], y, task * grain, min((task + 1) * grain, x.shape[0]))
+
+
+@part
+def _some_planes(x, shape, room, y, first, last):
+    size, outputs = shape.height * shape.width, shape.rows * shape.columns
+    image, values = x.ctypes.data, y.ctypes.data
+    buffer = room.ctypes.data
+    results, copied = buffer + shape.buffer * 4, buffer + (shape.buffer + shape.results) * 4
+    for i in range(first, last):
+        source, target = image + i * size * 4, values + i * outputs * 4
+        if (i + 1) * size + LANES > x.size:             # whole vectors would be read behind the last plane
+            copy_floats(source, copied, size)
+            source = copied
+        # Whole vectors are written: over the planes that follow, as long as these are this task's own.
+        own = (i + 1) * outputs + LANES <= last * outputs
+        _plane(source, shape, buffer, target if own else results)
+        if not own:
+            copy_floats(results, target, outputs)
+
+
+@part
+def _plane(source, shape, buffer, target):
+    fill(buffer, np.int64(0), shape.left, LEAST)
+    for row in range(shape.rows):
+        top = row * shape.stride_y - shape.top
+        begin = max(0, -(top // shape.dilation_y))                       # the first tap inside the image
+        end = min(shape.taps_y, (shape.height - 1 - top) // shape.dilation_y + 1)
+        into = buffer + (row * shape.pitch + shape.left) * 4
+        largest(source + (top + begin * shape.dilation_y) * shape.width * 4, shape.dilation_y * shape.width,
+                end - begin, into, shape.width)
+        fill(into, shape.width, shape.pitch, LEAST)
+    for row in range(shape.rows):
+        line, into = buffer + row * shape.pitch * 4, target + row * shape.columns * 4
+        if shape.stride_x == 1:
+            largest(line, shape.dilation_x, shape.taps_x, into, shape.columns)
+        elif shape.stride_x == 2:
+            largest_of_every_second(line, shape.dilation_x, shape.taps_x, into, shape.columns)
+        else:
+            _largest_one_by_one(line, shape, into)
+
+
+@part
+def _largest_one_by_one(line, shape, into):
+    for o in range(shape.columns):
+        best = LEAST
+        for tap in range(shape.taps_x):
+            value = peek(line, o * shape.stride_x + tap * shape.dilation_x)
+            best = value if value > best or value != value else best
+        poke(into, o, best)
+
+
+def _make_largest(stride):
+    @intrinsic
+    def largest(typingctx, source, step, many, target, count):
+        """target[j] = the largest of source[stride * j + i * step], i < many, for j < count; addresses, whole vectors.
+
+        The first of equal elements wins; a NaN wins over numbers, the last of several.
+        """
+        def codegen(context, builder, sig, args):
+            source, step, many, target, count = args
+            source, target = pointer(builder, source), pointer(builder, target)
+            best = cgutils.alloca_once(builder, SINGLES)
+            with cgutils.for_range_slice(builder, I64(0), count, I64(LANES)) as (at, _):
+                builder.store(ir.Constant(SINGLES, [float("-inf")] * LANES), best)
+                with cgutils.for_range(builder, many) as tap:
+                    first = builder.add(builder.mul(at, I64(stride)), builder.mul(tap.index, step))
+                    _take_larger(builder, _every(builder, source, first, stride), best)
+                store_vector(builder, builder.load(best), target, at)
+            return context.get_dummy_value()
+
+        return types.void(types.uintp, types.int64, types.int64, types.uintp, types.int64), codegen
+
+    return largest
+
+
+def _every(builder, source, first, stride):
+    """LANES elements, `stride` (1 or 2) apart."""
+    low = load_vector(builder, source, first)
+    return low if stride == 1 else evens(builder, low, load_vector(builder, source, builder.add(first, I64(LANES))))
+
+
+def _take_larger(builder, value, best):
+    so_far = builder.load(best)
+    builder.store(builder.select(beats(builder, value, so_far), value, so_far), best)
+
+
+largest, largest_of_every_second = _make_largest(1), _make_largest(2)

@@ -1,0 +1,76 @@
+"""The maxima of WINDOWS pooling windows at once, as a function that numba code can call.
+
+The plane is laid out as for a convolution (plan.py): tap k of virtual pixel q is at offsets[k] + q, so that a tap of
+neighbouring windows is one vector. The padding is minus infinity, which beats nothing.
+"""
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from tinyq.kernels.simd.vectors import (
+    I32,
+    I64,
+    INTEGERS,
+    LANES,
+    SINGLES,
+    broadcast,
+    element,
+    load_vector,
+    pointer,
+    store_vector,
+)
+
+LEAST = np.float32(-np.inf)            # what a window's largest element is at first, and its padding
+_VECTORS = 4 if LANES == 16 else 2      # whose comparisons do not wait for each other; three registers each
+WINDOWS = _VECTORS * LANES
+
+
+@intrinsic
+def window_maxima(typingctx, plane, offsets, shifts, taps, origins, places, y, indices):
+    """y[:WINDOWS], indices[:WINDOWS] = the maximum of each of WINDOWS neighbouring windows and its place in the image.
+
+    Addresses: plane, of the first window's first virtual pixel; offsets (taps,) int64 in the layout and shifts (taps,)
+    int32 in the image; origins and places (WINDOWS,) int32, each window's own shift and the place of its first tap
+    inside the image; y float32 and indices int32. The first of equal elements wins; a NaN wins over numbers, the last
+    of several.
+    """
+    signature = types.void(*[types.uintp] * 3, types.int64, *[types.uintp] * 4)
+
+    def codegen(context, builder, sig, args):
+        plane, offsets, shifts, taps, origins, places, y, indices = args
+        plane, y = (pointer(builder, p) for p in (plane, y))
+        shifts, origins, places, indices = (pointer(builder, p, I32) for p in (shifts, origins, places, indices))
+        offsets = pointer(builder, offsets, I64)
+        firsts = [I64(v * LANES) for v in range(_VECTORS)]
+        origin = [load_vector(builder, origins, first, kind=INTEGERS) for first in firsts]
+        least = ir.Constant(SINGLES, [float("-inf")] * LANES)
+        best = [cgutils.alloca_once_value(builder, least) for _ in firsts]
+        place = [cgutils.alloca_once_value(builder, load_vector(builder, places, first, kind=INTEGERS))
+                 for first in firsts]
+        with cgutils.for_range(builder, taps) as tap:
+            offset, shift = (builder.load(element(builder, p, tap.index)) for p in (offsets, shifts))
+            shift = broadcast(builder, shift, INTEGERS)
+            for v, first in enumerate(firsts):
+                value = load_vector(builder, plane, builder.add(offset, first))
+                _take_larger(builder, value, builder.add(origin[v], shift), best[v], place[v])
+        for v, first in enumerate(firsts):
+            store_vector(builder, builder.load(best[v]), y, first)
+            store_vector(builder, builder.load(place[v]), indices, first)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def beats(builder, value, so_far):
+    """Whether an element takes the place of the largest so far: not if equal, but always as a NaN."""
+    return builder.or_(builder.fcmp_ordered(">", value, so_far), builder.fcmp_unordered("uno", value, value))
+
+
+def _take_larger(builder, value, at, best, place):
+    """Where a tap beats the best so far it becomes the best."""
+    so_far, where = builder.load(best), builder.load(place)
+    taken = beats(builder, value, so_far)
+    builder.store(builder.select(taken, value, so_far), best)
+    builder.store(builder.select(taken, at, where), place)

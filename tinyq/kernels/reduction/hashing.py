@@ -1,0 +1,157 @@
+"""A 128-bit digest of any array at the speed of memory: it tells arrays apart, and any one changed word for certain.
+
+It is no cryptographic hash: who wants two arrays with one digest can make them. Everything in it is integer arithmetic
+modulo a power of two in a fixed order, so that no machine and no number of threads changes a bit.
+
+The array is read as 32-bit words in chunks of DIGEST_CHUNK. In a chunk 16 lanes take stripes of 32 words: lane j takes
+word x at j and word y at 16 + j of stripe s, padded with 0 at the end of the array.
+
+    product_j += (x ^ (k_j + s G)) (y ^ (l_j + s H))            which tells words and their places
+    chain_j    = rotated(chain_j, 23) + x + 2^32 y              which any one change of a word changes, being invertible
+
+A chunk's lanes, and then the chunks, are folded in ascending order, again invertibly in every chain.
+"""
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from tinyq.kernels.contract import (
+    DIGEST_CHUNK,
+    DIGEST_LANES,
+    DIGEST_MIXERS,
+    DIGEST_ROTATION,
+    DIGEST_STEPS,
+    GOLDEN,
+    digest_keys,
+)
+from tinyq.kernels.jit.compile import njit, part, prange
+
+STRIPE = 2 * DIGEST_LANES
+WORTH_THREADS = 1 << 19                  # words; below, waking the other threads costs more than they save
+I32, I64 = ir.IntType(32), ir.IntType(64)
+WORDS, SUMS = ir.VectorType(I32, DIGEST_LANES), ir.VectorType(I64, DIGEST_LANES)
+FIRST, SECOND = (np.uint64(mixer) for mixer in DIGEST_MIXERS)
+START = np.uint64(GOLDEN)
+U27, U30, U31, ZERO = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(0)
+
+
+def digest(words):
+    """The digest of uint32 words (n,), C-contiguous: (2,) uint64."""
+    assert words.dtype == np.uint32 and words.ndim == 1 and words.flags.c_contiguous
+    return (_digest if words.size < WORTH_THREADS else _digest_parallel)(words)
+
+
+@njit
+def _digest(words):
+    folded, state = np.empty((_chunks_of(words), 2), np.uint64), np.empty(2 * DIGEST_LANES, np.uint64)
+    for chunk in range(len(folded)):
+        _chunk(words, chunk, state, folded)
+    return _fold(folded, words.size)
+
+
+@njit(parallel=True)
+def _digest_parallel(words):
+    folded = np.empty((_chunks_of(words), 2), np.uint64)
+    for chunk in prange(len(folded)):
+        _chunk(words, chunk, np.empty(2 * DIGEST_LANES, np.uint64), folded)
+    return _fold(folded, words.size)
+
+
+@part
+def _chunks_of(words):
+    return -(-words.size // DIGEST_CHUNK)
+
+
+@part
+def _chunk(words, chunk, state, folded):
+    """Fold one chunk into folded[chunk]; state: (2 lanes,) to work in."""
+    state[:] = ZERO
+    start, end = chunk * DIGEST_CHUNK, min((chunk + 1) * DIGEST_CHUNK, words.size)
+    stripes = (end - start) // STRIPE
+    _absorb(words, start, 0, stripes, state)
+    rest = start + stripes * STRIPE
+    if rest < end:
+        last = np.zeros(STRIPE, np.uint32)
+        for k in range(end - rest):
+            last[k] = words[rest + k]
+        _absorb(last, 0, stripes, 1, state)
+    product, chain = ZERO, ZERO
+    for lane in range(DIGEST_LANES):
+        product = _mixed(product ^ state[lane])
+        chain = _mixed((chain ^ state[DIGEST_LANES + lane]) + product)
+    folded[chunk, 0], folded[chunk, 1] = product, chain
+
+
+@part
+def _fold(folded, size):
+    product, chain = _mixed(START + np.uint64(size)), START
+    for chunk in range(len(folded)):
+        product = _mixed(product ^ folded[chunk, 0])
+        chain = _mixed((chain ^ folded[chunk, 1]) + product)
+    result = np.empty(2, np.uint64)
+    result[0], result[1] = product, chain
+    return result
+
+
+@part
+def _mixed(z):
+    """Every bit of z spread over all 64, invertibly (the finaliser of splitmix64)."""
+    z = (z ^ (z >> U30)) * FIRST
+    z = (z ^ (z >> U27)) * SECOND
+    return z ^ (z >> U31)
+
+
+@intrinsic
+def _absorb(typingctx, words, start, stripe, count, state):
+    """Take `count` stripes from words[start] on, of which the first is number `stripe`, into the lanes of `state`."""
+    return types.void(words, types.int64, types.int64, types.int64, state), _absorbing
+
+
+def _absorbing(context, builder, signature, args):
+    words, state = (context.make_array(kind)(context, builder, array).data
+                    for kind, array in ((signature.args[0], args[0]), (signature.args[4], args[4])))
+    words = builder.gep(words, [args[1]])
+    places = [builder.bitcast(builder.gep(state, [I64(at)]), SUMS.as_pointer()) for at in (0, DIGEST_LANES)]
+    product, chain = (cgutils.alloca_once_value(builder, _load(builder, place)) for place in places)
+    keys = [cgutils.alloca_once_value(builder, _keys_at(builder, args[2], half)) for half in (0, 1)]
+    with cgutils.for_range(builder, args[3]) as loop:
+        at = builder.mul(loop.index, I64(STRIPE))
+        halves = [_load(builder, builder.bitcast(builder.gep(words, [builder.add(at, I64(offset))]),
+                                                 WORDS.as_pointer())) for offset in (0, DIGEST_LANES)]
+        keyed = []
+        for half, key, step in zip(halves, keys, DIGEST_STEPS, strict=True):
+            k = builder.load(key)
+            keyed.append(builder.zext(builder.xor(half, k), SUMS))
+            builder.store(builder.add(k, _all(WORDS, step)), key)
+        builder.store(builder.add(builder.load(product), builder.mul(*keyed)), product)
+        low, high = (builder.zext(half, SUMS) for half in halves)
+        both = builder.or_(low, builder.shl(high, _all(SUMS, 32)))
+        builder.store(builder.add(_rotated(builder, builder.load(chain)), both), chain)
+    for lanes, place in zip((product, chain), places, strict=True):
+        builder.store(builder.load(lanes), place).align = 8
+    return context.get_dummy_value()
+
+
+def _keys_at(builder, stripe, half):
+    """The lanes' keys of one half of a stripe: k_j + stripe * step, modulo 2^32."""
+    number = builder.mul(builder.trunc(stripe, I32), I32(DIGEST_STEPS[half]))
+    vector = ir.Constant(WORDS, ir.Undefined)
+    for lane in range(DIGEST_LANES):
+        vector = builder.insert_element(vector, number, I32(lane))
+    return builder.add(vector, ir.Constant(WORDS, digest_keys(half)))
+
+
+def _rotated(builder, z):
+    return builder.or_(builder.shl(z, _all(SUMS, DIGEST_ROTATION)), builder.lshr(z, _all(SUMS, 64 - DIGEST_ROTATION)))
+
+
+def _load(builder, place):
+    vector = builder.load(place)
+    vector.align = 4
+    return vector
+
+
+def _all(kind, number):
+    return ir.Constant(kind, [number] * DIGEST_LANES)

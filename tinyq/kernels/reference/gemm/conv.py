@@ -1,0 +1,89 @@
+"""Convolution and its gradients, plainly: loops over k in the contract's order, whole arrays of outputs at a time."""
+import numpy as np
+
+from tinyq.kernels.contract import samples_per_chunk
+from tinyq.kernels.reference.gemm.matmul import sum_products
+
+
+def conv2d(x, w, geometry, scale=None, bias=None):
+    """y = scale * (x * w) + bias: k is (c, kh, kw); the affine is a multiply and then an add."""
+    def group(x, w):
+        def factors(k):
+            c, i, j = np.unravel_index(k, w.shape[1:])
+            return w[:, c, i, j][:, None, None], _tap(x, c, i, j, geometry)[:, None]
+
+        zero = np.zeros((len(x), len(w), *geometry.output_size), x.dtype)
+        return sum_products(factors, range(geometry.products), zero)
+
+    y = np.concatenate([group(*part) for part in _groups(geometry, (x, 1), (w, 0))], 1)
+    y = y if scale is None else y * scale[:, None, None]
+    return y if bias is None else y + bias[:, None, None]
+
+
+def conv2d_input_grad(g, w, geometry):
+    """The gradient at x: k is (c_out, kh, kw), each tap's products scattered to the pixels it was read from."""
+    def group(g, w):
+        def factors(k):
+            c, i, j = np.unravel_index(k, (w.shape[0], *w.shape[2:]))
+            spread = np.zeros((len(g), *geometry.x_shape[2:]), g.dtype)
+            rows, columns, oy, ox = _reach(i, j, geometry)
+            spread[:, rows[:, None], columns] = g[:, c][:, oy[:, None], ox]
+            return w[c, :, i, j][:, None, None], spread[:, None]
+
+        count = w.shape[0] * w.shape[2] * w.shape[3]
+        return sum_products(factors, range(count), np.zeros((len(g), w.shape[1], *geometry.x_shape[2:]), g.dtype))
+
+    return np.concatenate([group(*part) for part in _groups(geometry, (g, 1), (w, 0))], 1)
+
+
+def conv2d_weight_grad(g, x, geometry):
+    """The gradient at w: k is (n, oh, ow) within a chunk of samples; the chunks' sums are added in ascending order."""
+    def group(g, x):
+        chunk = samples_per_chunk(len(x))
+        total = np.zeros((g.shape[1], geometry.products), g.dtype)
+        for start in range(0, len(x), chunk):
+            total = total + _chunk_sum(g[start:start + chunk], x[start:start + chunk], geometry)
+        return total
+
+    parts = [group(*part) for part in _groups(geometry, (g, 1), (x, 1))]
+    return np.concatenate(parts).reshape(geometry.w_shape)
+
+
+def _chunk_sum(g, x, geometry):
+    """One chunk's (c_out, c_in * kh * kw): each output pixel times the window of the padded image it was made from."""
+    padded = np.pad(x, ((0, 0), (0, 0), *((p, p) for p in geometry.padding)))
+    rows, columns = (np.arange(k) * d for k, d in zip(geometry.w_shape[2:], geometry.dilation, strict=True))
+
+    def factors(k):
+        i, y, x = np.unravel_index(k, (len(g), *g.shape[2:]))
+        down, across = y * geometry.stride[0] + rows, x * geometry.stride[1] + columns
+        return g[i, :, y, x, None], padded[i][:, down[:, None], across].reshape(-1)
+
+    count = len(g) * g.shape[2] * g.shape[3]
+    return sum_products(factors, range(count), np.zeros((g.shape[1], geometry.products), g.dtype))
+
+
+def _groups(geometry, *arrays):
+    """The arrays split along the given axes, one tuple a group."""
+    return zip(*(np.split(a, geometry.groups, axis) for a, axis in arrays), strict=True)
+
+
+def _reach(i, j, geometry):
+    """For tap (i, j): which input rows and columns it reads, and for which output rows and columns."""
+    reach = []
+    for tap, size, out, s, p, d in zip((i, j), geometry.x_shape[2:], geometry.output_size, geometry.stride,
+                                       geometry.padding, geometry.dilation, strict=True):
+        read = np.arange(out) * s + tap * d - p
+        inside = (read >= 0) & (read < size)
+        reach.append((read[inside], np.flatnonzero(inside)))
+    (rows, oy), (columns, ox) = reach
+    return rows, columns, oy, ox
+
+
+def _tap(x, c, i, j, geometry):
+    """What tap (i, j) reads of channel(s) c for every output: x[:, c] shifted and strided, zero outside."""
+    rows, columns, oy, ox = _reach(i, j, geometry)
+    plane = x[:, c]
+    out = np.zeros((*plane.shape[:-2], *geometry.output_size), x.dtype)
+    out[..., oy[:, None], ox] = plane[..., rows[:, None], columns]
+    return out

@@ -1,0 +1,51 @@
+"""Plain twin of softmax cross-entropy with label smoothing, and its gradient."""
+import numpy as np
+
+from tinyq.errors import BadInput
+from tinyq.kernels.reference.elementwise.functions import exp, log
+from tinyq.kernels.reference.simd.lanes import chunked_sum
+
+
+def softmax_cross_entropy(logits, labels, smoothing=0.0):
+    """(mean loss as a 0-d array, probabilities (n, c)) of logits (n, c) and labels (n,), see the kernel's formula."""
+    n, c = logits.shape
+    labels = checked_labels(labels, n, c)
+    dtype = logits.dtype
+    with np.errstate(invalid="ignore"):                            # two infinite logits: NaN, as in the kernel
+        top = np.maximum.reduce(logits, axis=1)
+        exponentials = exp(logits - top[:, None])
+        total = chunked_sum(exponentials)
+        log_total = log(total.astype(dtype)).astype(np.float64)
+        loss = log_total - (logits[np.arange(n), labels].astype(np.float64) - top)
+        if smoothing != 0:
+            uniform = log_total - (chunked_sum(logits) / c - top)
+            loss = (1 - smoothing) * loss + smoothing * uniform
+    mean = chunked_sum(loss.astype(dtype)).astype(dtype) / dtype.type(n)
+    return np.asarray(mean), (exponentials / total[:, None]).astype(dtype)
+
+
+def softmax_cross_entropy_grad(g, probabilities, labels, smoothing):
+    """Gradient with respect to the logits: (probabilities - target) * (g / n), of the probabilities' dtype.
+
+    target: smoothing / c, and 1 - smoothing more at the label.
+    """
+    n, c = probabilities.shape
+    dtype = probabilities.dtype
+    target = np.full((n, c), smoothing / c, dtype)
+    target[np.arange(n), labels] = 1 - smoothing + smoothing / c
+    return (probabilities - target) * (g / dtype.type(n))
+
+
+def checked_labels(labels, n, c):
+    """The labels as int64; BadInput where they are not n class numbers below c."""
+    if n == 0:
+        raise BadInput("loss: an empty batch has no mean loss; give at least one sample")
+    if labels.shape != (n,):
+        raise BadInput(f"loss: labels of shape {labels.shape} do not fit {n} samples; give one class number a sample")
+    if labels.dtype.kind not in "iu":
+        raise BadInput(f"loss: labels are {labels.dtype}; give class numbers of an integer dtype")
+    wrong = labels[(labels < 0) | (labels >= c)]
+    if wrong.size:
+        raise BadInput(f"loss: label {wrong[0]} is not one of the {c} classes 0 to {c - 1}; "
+                       "check the labels and the model's number of classes")
+    return np.ascontiguousarray(labels, np.int64)

@@ -1,0 +1,1 @@
+"""Evaluate candidate values of one parameter without re-running the network (CoNNTrA)."""

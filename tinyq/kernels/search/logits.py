@@ -1,0 +1,44 @@
+"""A parameter of the last stage changes: it moves one logit, and the others are as they were (kernels/search.py)."""
+from tinyq.kernels.jit.compile import njit
+from tinyq.kernels.search import unit_rows as rows
+from tinyq.kernels.search.sample_error import FAR, error_of_all, error_of_one
+from tinyq.kernels.search.tables import C_OUT, INPUT, KH, KW, NORMED, OH, OUTPUT, OW, RELU, SUMS
+
+
+@njit
+def moves_one_logit(stages, k):
+    """Whether a parameter of stage k does: of a full connection at the end, without batch norm or ReLU."""
+    stage = stages[k]
+    plain = stage[NORMED] == stage[SUMS] and not stage[RELU]
+    return k == len(stages) - 1 and plain and stage[OH] * stage[OW] * stage[KH] * stage[KW] == 1
+
+
+@njit
+def try_logit(stage, change, steps, errors, source, kept, block_errors, labels, temperature, held, spare, first, last):
+    """Add to errors (levels,) what blocks first ... last - 1 have if the parameter changes by steps (levels,).
+
+    source, kept: (blocks, units, BLOCK) of the stage's input and of the logits; held: leaders, terms and references of
+    Search; spare: units, leaders, terms, reference and spare of Scratch. 0 is the step of the level that it has.
+    """
+    output, classes, logit = stage[OUTPUT], stage[C_OUT], stage[OUTPUT] + change.o
+    leaders, terms, references = held
+    units, spare_leaders, spare_terms, spare_reference, spare_rows = spare
+    for b in range(first, last):
+        moves = change.c < 0 or not rows.is_zero(source[b, stage[INPUT] + change.c])
+        for j in range(len(steps)):
+            if not moves or steps[j] == 0:
+                errors[j] += block_errors[b]
+                continue
+            if change.c < 0:
+                rows.add_constant(units[logit], kept[b, logit], steps[j])
+            else:
+                rows.add_product(units[logit], kept[b, logit], steps[j], source[b, stage[INPUT] + change.c])
+            error = error_of_one(units, change.o, kept[b], output, classes, labels[b], temperature, leaders[b],
+                                 terms[b], references[b], spare_rows)
+            if error == FAR:
+                for k in range(classes):
+                    if k != change.o:
+                        rows.copy(units[output + k], kept[b, output + k])
+                error = error_of_all(units, output, classes, labels[b], temperature, spare_leaders, spare_terms,
+                                     spare_reference, spare_rows)
+            errors[j] += error

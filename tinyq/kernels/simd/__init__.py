@@ -1,0 +1,1 @@
+"""Emit LLVM code for vectors: loads, stores, fused multiply-adds, the register tile, ordered sums."""

@@ -1,0 +1,1 @@
+"""CBP, constrained backpropagation (Kim and Jeong, NeurIPS 2021)."""

@@ -1,0 +1,1 @@
+"""CoNNTrA, coordinate descent over discrete parameters (Date et al., 2020)."""

@@ -1,0 +1,189 @@
+"""The search over any other network: a candidate runs the layers from its own on, those before keep their outputs.
+
+For residual networks and for those with branches, which tinyq/kernels/search.py cannot carry a change through.
+"""
+import os
+import time
+
+import numpy as np
+
+from tinyq import kernels
+from tinyq.autodiff import Tensor, no_record
+from tinyq.errors import BadInput, UsageError
+from tinyq.kernels.search.tables import LOSS_UNIT
+from tinyq.methods.conntra.chain import parts_of
+from tinyq.methods.least_squares_scale import best_scale
+from tinyq.methods.straight_through import LevelView
+
+CHUNK = 16                              # samples that go through the network at once
+YEAR, DAY = 365.25 * 86400, 86400
+
+
+class NetworkSearch:
+    """Codes of every parameter, and the error of the network they make on samples that stay the same.
+
+    Every parameter tensor has a scale of its own, that of its least squared rounding error. Logits are float32, those
+    of the network's evaluation; layers in evaluation depend on their input alone, so one whose input has not changed
+    is not run again.
+    """
+
+    def __init__(self, model, level_set, x, y, reason):
+        """x (samples, ...), y (samples,); reason: why the network is no chain."""
+        self.model, self.level_set, self.labels, self.reason = model, level_set, y, reason
+        self.chunks = [x[start:start + CHUNK] for start in range(0, len(x), CHUNK)]
+        self.named = list(model.named_parameters())
+        ends = np.cumsum([p.size for _, p in self.named])
+        self.starts = np.concatenate([[0], ends[:-1]])
+        self.codes, self.scales_shape = np.zeros(ends[-1], np.uint8), (len(self.named),)
+        self.sharpness, self.notice = 0.0, ""
+
+    def rounded(self):
+        """(codes, scales) of the model's present parameters."""
+        for name, p in self.named:
+            if not np.isfinite(p.data).all():
+                raise BadInput(f"{name}: its pretrained values are not all finite; give a trained network")
+        flat = [p.data.reshape(-1).astype(np.float64) for _, p in self.named]
+        scales = np.array([best_scale(w, self.level_set) or 1.0 for w in flat])
+        return np.concatenate([self.level_set.codes(w, s) for w, s in zip(flat, scales, strict=True)]), scales
+
+    def place(self, codes, scales):
+        """Give the model these codes and scales; `set_error` comes next."""
+        self.scales, self.codes[:] = scales, codes
+        for (_, p), scale, start in zip(self.named, scales, self.starts, strict=True):
+            p.view = LevelView(self.level_set, np.asarray(scale, p.dtype))
+            values = self.level_set.values.astype(p.dtype)[self.codes[start:start + p.size]]
+            p.data[...] = (p.view.scale * values).reshape(p.shape)
+        self._run_all()
+
+    def set_error(self, sharpness):
+        """Count wrong classifications (0), or the cross-entropy of the logits times `sharpness`."""
+        self.sharpness = sharpness
+        self.best = self._error_of(self.logits)
+
+    def visit(self, picks):
+        """Visit these parameters in turn: (code, error after each visit, whether it moved, error of every level)."""
+        codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
+        tried = np.zeros((len(picks), len(self.level_set.values)), np.int64)
+        for k, pick in enumerate(picks.tolist()):
+            errors[k], moved[k] = self._visit(pick, tried[k])
+            codes[k] = self.codes[pick]
+        return codes, errors, moved, tried
+
+    def error(self):
+        """Samples classified wrongly, or their cross-entropy in LOSS_UNIT."""
+        return self.best
+
+    def mean_error(self):
+        """The share of the samples, or their mean cross-entropy."""
+        return self.best * (LOSS_UNIT if self.sharpness else 1) / len(self.labels)
+
+    def accuracy(self):
+        """Share of the samples that are classified rightly."""
+        return np.count_nonzero(self.logits.argmax(axis=1) == self.labels) / len(self.labels)
+
+    def _visit(self, pick, tried):
+        """Every level in ascending order, its error into `tried`; the last of those with the least error is kept."""
+        t = int(self.starts.searchsorted(pick, side="right")) - 1
+        p, k = self.named[t][1], pick - self.starts[t]
+        before = kept = self.codes[pick]
+        outcome = None
+        for code in range(len(self.level_set.values)):
+            if code == before:
+                error, found = self._error_of(self.logits), None
+            else:
+                self._set(p, k, code)
+                found = self._run_from(self.first_call[t])
+                error = self._error_of(found[0])
+            tried[code] = error
+            if error <= self.best:
+                self.best, kept, outcome = error, code, found
+        self._set(p, k, kept)
+        self.codes[pick] = kept
+        if outcome is not None:
+            self.logits, self.outputs = outcome
+        return self.best, kept != before
+
+    def _set(self, p, k, code):
+        p.data.reshape(-1)[k] = p.view.scale * self.level_set.values.astype(p.dtype)[code]
+
+    def _run_all(self):
+        """Logits, every layer's outputs, and what a visit costs: self.notice."""
+        self.outputs = []
+        own = {id(p): t for t, (_, p) in enumerate(self.named)}
+        self.first_call, begun = {}, {}
+        for x in self.chunks:
+            run = _Run(self.model, 0, [])
+            self.outputs.append(run.forward(x)[1])
+            if x is self.chunks[0]:
+                self._refuse_too_much(run.outputs)
+            for call, (layer, since) in enumerate(run.calls):
+                for p in layer.parameters():
+                    self.first_call.setdefault(own[id(p)], call)
+                begun[call] = begun.get(call, 0.0) + run.ended - since
+        self.logits = np.concatenate([outputs[-1] for outputs in self.outputs])
+        self.first_call = {t: self.first_call.get(t, 0) for t in range(len(self.named))}
+        share = sum(p.size * begun[self.first_call[t]] for t, (_, p) in enumerate(self.named)) / len(self.codes)
+        self._state_cost(share * (len(self.level_set.values) - 1))
+
+    def _run_from(self, call):
+        """(logits, outputs) with the layers before this call as they are kept."""
+        outputs = [_Run(self.model, call, kept).forward(x)[1]
+                   for x, kept in zip(self.chunks, self.outputs, strict=True)]
+        return np.concatenate([of_chunk[-1] for of_chunk in outputs]), outputs
+
+    def _error_of(self, logits):
+        """int: the rate's numerator, or the cross-entropies, each in whole LOSS_UNITs."""
+        if not self.sharpness:
+            return int(np.count_nonzero(logits.argmax(axis=1) != self.labels))
+        shifted = (logits - logits.max(axis=1, keepdims=True)) * np.float32(self.sharpness)
+        totals = kernels.log(kernels.sum(kernels.exp(shifted), (1,)))
+        losses = totals.astype(np.float64) - shifted[np.arange(len(shifted)), self.labels]
+        return int(np.floor(losses / LOSS_UNIT + 0.5).astype(np.int64).sum())
+
+    def _state_cost(self, seconds):
+        total = seconds * len(self.codes)
+        length = f"{total / YEAR:,.1f} years" if total > YEAR else f"{total / DAY:,.1f} days"
+        self.notice = (f"conntra: {self.reason}, so a candidate runs the network from its layer on: about "
+                       f"{seconds:.2g} s a visit over {len(self.labels):,} samples, {length} for a pass of "
+                       f"{len(self.codes):,} visits; --conntra.visits N makes N a step")
+
+    def _refuse_too_much(self, outputs):
+        needed = 2 * len(self.chunks) * sum(array.nbytes for array in outputs)
+        held = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if needed > held // 2:
+            raise UsageError(f"--method conntra: what the layers put out for {len(self.labels):,} samples takes "
+                             f"{needed >> 20:,} MiB of {held >> 20:,}; choose a smaller --conntra.subset")
+
+
+class _Run:
+    """One evaluation of a network in which the calls of its layers before the first to be run return what is kept."""
+
+    def __init__(self, model, first, kept):
+        self.model, self.first, self.kept = model, first, kept
+        self.outputs, self.calls = [], []
+
+    def forward(self, x):
+        """(logits, outputs of all calls and last the logits)."""
+        leaves = [layer for _, layer in self.model.named_modules() if not parts_of(layer)]
+        training = self.model.training
+        try:
+            for layer in leaves:
+                layer.forward = self._listening(layer, layer.forward)
+            with no_record():
+                logits = self.model.eval()(Tensor(x)).data
+        finally:
+            self.model.train(training)
+            for layer in leaves:
+                vars(layer).pop("forward", None)            # the class's own again
+        self.ended = time.perf_counter()
+        self.outputs.append(logits)
+        return logits, self.outputs
+
+    def _listening(self, layer, forward):
+        def listen(*inputs, **options):
+            call = len(self.calls)
+            self.calls.append((layer, time.perf_counter()))
+            y = Tensor(self.kept[call]) if call < self.first else forward(*inputs, **options)
+            self.outputs.append(y.data)
+            return y
+        return listen

@@ -1,0 +1,72 @@
+"""Scale before rounding (METHODS.md, section 3): every parameter of a chain at its nearest level, one scale a layer.
+
+A network of products, ReLU and maxima keeps its argmax when layer l is divided by c_l > 0 and its bias by the product
+of c_1 ... c_l. So a weight is c_l * level; a bias is c_1 ... c_l * level in units of the integer network's input. Batch
+norm takes sums in true units, and gives outputs in units of a scale of its own, that of its weight: the product starts
+anew with it. A mean over a window is kept as its sum, in units of so many parts.
+"""
+import numpy as np
+
+from tinyq.errors import BadInput
+from tinyq.methods.least_squares_scale import best_scale
+from tinyq.methods.straight_through import LevelView
+
+
+def round_chain(stages, level_set, inputs):
+    """(codes (parameters,) uint8, scales (stages, 2) float64): c_l, and batch norm's scale, 0 without.
+
+    Each is that of the least squared rounding error of its weight. inputs: how many units of the integer network make
+    1 of the input.
+    """
+    for name, p in (named for stage in stages for named in stage.parameters):
+        if not np.isfinite(p.data).all():
+            raise BadInput(f"{name}: its pretrained values are not all finite; give a trained network")
+    scales = np.array([(_scale_of(stage.weight, level_set), _norm_scale(stage, level_set)) for stage in stages])
+    codes = [level_set.codes(p.data.reshape(-1).astype(np.float64), scale)
+             for p, scale in _scaled(stages, scales, inputs)]
+    return np.concatenate(codes), scales
+
+
+def install_views(stages, level_set, inputs, scales):
+    """Give every parameter the LevelView of its scale; a layer asks its weight's, the rest is what the view shows."""
+    for p, scale in _scaled(stages, scales, inputs):
+        p.view = LevelView(level_set, np.asarray(scale, p.dtype))
+
+
+def units_of(stages, scales):
+    """How much 1 is in true units, the levels' and the input's own left out: ((stages,) of sums, of the logits)."""
+    of_sums, unit = [], 1.0
+    for stage, (scale, norm_scale) in zip(stages, scales.tolist(), strict=True):
+        of_sums.append(unit * scale)
+        unit = (norm_scale or of_sums[-1]) / stage.summed
+    return np.array(of_sums), unit
+
+
+def show(stages, codes):
+    """Make every parameter scale * level."""
+    start = 0
+    for p in (p for stage in stages for _, p in stage.parameters):
+        levels = p.view.level_set.values.astype(p.dtype)[codes[start:start + p.size]]
+        p.data[...] = (p.view.scale * levels).reshape(p.shape)
+        start += p.size
+
+
+def _scaled(stages, scales, inputs):
+    """(Parameter, its scale) in the order of the codes."""
+    units, _ = units_of(stages, scales)
+    for stage, (scale, norm_scale), unit in zip(stages, scales.tolist(), units.tolist(), strict=True):
+        of_kind = [(stage.weight, scale), (stage.bias, unit / inputs)]
+        if stage.norm:
+            of_kind += [(stage.norm.weight, norm_scale), (stage.norm.bias, norm_scale)]
+        yield from ((p, s) for p, s in of_kind if p is not None)
+
+
+def _scale_of(p, level_set):
+    return best_scale(p.data.reshape(-1).astype(np.float64), level_set) or 1.0
+
+
+def _norm_scale(stage, level_set):
+    """Batch norm's scale, 1 where it has no weight; 0 where there is no batch norm."""
+    if not stage.norm:
+        return 0.0
+    return 1.0 if stage.norm.weight is None else _scale_of(stage.norm.weight, level_set)

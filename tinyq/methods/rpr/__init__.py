@@ -1,0 +1,1 @@
+"""RPR, random partition relaxation (Cavigelli and Benini, 2020)."""

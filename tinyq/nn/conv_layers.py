@@ -1,0 +1,50 @@
+"""The convolution layer."""
+import math
+
+import numpy as np
+
+from tinyq.autodiff import convolution
+from tinyq.errors import UsageError
+from tinyq.nn import init
+from tinyq.nn.module import Module
+from tinyq.nn.parameter import Parameter
+
+
+class Conv2d(Module):
+    """Cross-correlation (n, c_in, h, w) to (n, c_out, h', w'); weight (c_out, c_in / groups, kh, kw), bias (c_out,).
+
+    kernel_size, stride, padding and dilation are ints or pairs. All zeros until `initialise(streams)` of the layer, or
+    of the model it is in, draws them: the weight by `initial_weight`, a function of init.py, the bias uniform within
+    1 / sqrt(fan_in), as torch's. With constrained=False no method confines the weight.
+    """
+
+    def __init__(self, c_in, c_out, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
+                 constrained=True, initial_weight=init.uniform_fan_in):
+        """Make zeros, float32; `initialise` draws the values."""
+        if groups < 1 or c_in % groups or c_out % groups:
+            raise UsageError(f"Conv2d: {c_in} input and {c_out} output channels do not divide into {groups} groups")
+        kh, kw = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
+        self.geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        self.initial_weight = initial_weight
+        self.weight = Parameter(np.zeros((c_out, c_in // groups, kh, kw), np.float32), constrained)
+        self.bias = Parameter(np.zeros(c_out, np.float32)) if bias else None
+
+    def reset(self, key):
+        """Draw weight and bias."""
+        self.weight.data[...] = self.initial_weight(key("weight"), self.weight.shape)
+        if self.bias is not None:
+            bound = 1 / math.sqrt(init.fan_in(self.weight.shape))
+            self.bias.data[...] = init.uniform(key("bias"), self.bias.shape, bound)
+
+    def forward(self, x):
+        """(n, c_in, h, w) to (n, c_out, h', w')."""
+        w, scale = self.weight.shown()
+        return convolution.conv2d(x, w, scale, self.bias, **self.geometry)
+
+    def describe(self):
+        """Sizes and whatever geometry is not the default."""
+        c_out, c_in, kh, kw = self.weight.shape
+        sizes = f"{c_in * self.geometry['groups']}, {c_out}, ({kh}, {kw})"
+        plain = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+        special = [f", {key}={value}" for key, value in self.geometry.items() if value != plain[key]]
+        return f"{sizes}{''.join(special)}, bias={self.bias is not None}, constrained={self.weight.constrained}"

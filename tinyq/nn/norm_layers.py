@@ -1,0 +1,86 @@
+"""Batch normalisation."""
+import numpy as np
+
+from tinyq.autodiff import elementwise, normalization
+from tinyq.errors import BadInput, UsageError
+from tinyq.nn.module import Module
+from tinyq.nn.parameter import Parameter
+
+
+class _BatchNorm(Module):
+    """y = (x - mean) / sqrt(variance + eps) * weight + bias for each channel (Ioffe and Szegedy 2015).
+
+    Training uses the batch's mean and biased variance, and moves the running statistics towards its mean
+    and unbiased variance: by the share `momentum`, or, with momentum None, to the average of all batches.
+    Evaluation uses the running statistics; without track_running_stats, the batch's.
+    """
+
+    ndims: tuple[int, ...]
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True):
+        """Make the identity: weight 1, bias 0, running mean 0 and variance 1, float32."""
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
+        self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
+        self.running_mean = np.zeros(num_features, np.float32) if track_running_stats else None
+        self.running_var = np.ones(num_features, np.float32) if track_running_stats else None
+        self.num_batches_tracked = np.zeros((), np.int64) if track_running_stats else None
+
+    def reset(self, key):
+        """Back to the identity."""
+        for array, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
+            if array is not None:
+                array[...] = value
+        if self.weight is not None:
+            self.weight.data[...] = 1
+            self.bias.data[...] = 0
+
+    def forward(self, x, shortcut=None, relu=False):
+        """y, or relu(y + shortcut) in as few passes over memory; all of x's shape, (n, c, ...)."""
+        if shortcut is not None and not relu:
+            raise UsageError(f"{type(self).__name__}: a shortcut is added on the way to a ReLU; give relu=True")
+        if x.ndim not in self.ndims or x.shape[1] != self.num_features:
+            raise UsageError(f"{type(self).__name__} of {self.num_features} channels: the input is {x.shape}")
+        if not self.training and self.running_mean is not None:
+            return self._infer(x, shortcut, relu)
+        count = x.size // self.num_features
+        if self.training and count < 2:
+            raise BadInput(f"batch norm cannot train on one value a channel (input {x.shape}): use a larger batch")
+        if relu:
+            y, mean, variance = normalization.batch_norm_relu(x, self.weight, self.bias, shortcut, eps=self.eps)
+        else:
+            y, mean, variance = normalization.batch_norm(x, self.weight, self.bias, eps=self.eps)
+        if self.training and self.running_mean is not None:
+            self._track(mean, variance * (count / (count - 1)))
+        return y
+
+    def _infer(self, x, shortcut, relu):
+        y = normalization.batch_norm_inference(x, self.weight, self.bias, self.running_mean, self.running_var,
+                                               eps=self.eps)
+        y = y if shortcut is None else y + shortcut
+        return elementwise.relu(y) if relu else y
+
+    def _track(self, mean, unbiased_variance):
+        """Move the running statistics towards this batch's, in place."""
+        self.num_batches_tracked += 1
+        share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        for running, new in ((self.running_mean, mean), (self.running_var, unbiased_variance)):
+            running *= 1 - share
+            running += share * new
+
+    def describe(self):
+        """Channels and options."""
+        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.weight is not None}, "
+                f"track_running_stats={self.running_mean is not None}")
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of (n, c) or (n, c, length)."""
+
+    ndims = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalisation of (n, c, h, w)."""
+
+    ndims = (4,)

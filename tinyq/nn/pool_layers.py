@@ -1,0 +1,57 @@
+"""Pooling layers; sizes are ints or pairs, and a stride of None is the kernel size, as torch's."""
+from tinyq.autodiff import pooling
+from tinyq.nn.module import Module
+
+
+class MaxPool2d(Module):
+    """The largest value of each window, (n, c, h, w) to (n, c, h', w')."""
+
+    def __init__(self, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+        """Store the window."""
+        self.window = {"kernel": kernel_size, "stride": stride, "padding": padding, "dilation": dilation,
+                       "ceil_mode": ceil_mode}
+
+    def forward(self, x):
+        """(n, c, h, w) to (n, c, h', w')."""
+        return pooling.max_pool2d(x, **self.window)
+
+    def describe(self):
+        """The window."""
+        return _described(self.window)
+
+
+class AvgPool2d(Module):
+    """The mean of each window, (n, c, h, w) to (n, c, h', w')."""
+
+    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+        """Store the window."""
+        self.window = {"kernel": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode,
+                       "count_include_pad": count_include_pad}
+
+    def forward(self, x):
+        """(n, c, h, w) to (n, c, h', w')."""
+        return pooling.avg_pool2d(x, **self.window)
+
+    def describe(self):
+        """The window."""
+        return _described(self.window)
+
+
+class AdaptiveAvgPool2d(Module):
+    """The mean of as many windows as the output has pixels; output_size 1 is the mean of the image."""
+
+    def __init__(self, output_size):
+        """Store the output's size."""
+        self.output_size = output_size
+
+    def forward(self, x):
+        """(n, c, h, w) to (n, c, *output_size)."""
+        return pooling.adaptive_avg_pool2d(x, output_size=self.output_size)
+
+    def describe(self):
+        """The output's size."""
+        return str(self.output_size)
+
+
+def _described(window):
+    return ", ".join(f"{key}={value}" for key, value in window.items())

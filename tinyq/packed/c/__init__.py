@@ -1,0 +1,1 @@
+"""Export an integer program as C99."""

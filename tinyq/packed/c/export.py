@@ -1,0 +1,124 @@
+"""An integer program as C99 without heap and without floating point: NAME.h, NAME.c, a self-test, and the runtime."""
+import importlib.resources
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyq.errors import UsageError, did_you_mean
+from tinyq.files import atomic
+from tinyq.packed.c import templates
+from tinyq.packed.c.calls import Body
+from tinyq.packed.c.constants import array_text
+from tinyq.packed.c.entry import entry, golden, pixel_codes, pixel_values
+from tinyq.packed.c.placement import arena
+from tinyq.packed.file import format
+from tinyq.packed.file.format import Packed, golden_input
+from tinyq.packed.integer.lowering import lower
+from tinyq.packed.integer.program import Program
+
+RUNTIME = ("tinyq_runtime.h", "tinyq_runtime.c", "tinyq_kernels.h")
+MOST_NAME = 60
+CTYPES = {"int8": "uint8_t", "int16": "int16_t"}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of the arrays of constants, of the weights among them, and of the arrays that are written."""
+
+    flash: int
+    weights: int
+    arena: int
+
+
+def export(program: Program, packed: Packed, folder, name: str, samples=None, pixels=None) -> Sizes:
+    """Write NAME.h, NAME.c, NAME_selftest.c and the runtime into a folder, made where it is missing.
+
+    samples: float32 (n, ...), what the self-test runs; by default the packed file's own (format.golden_input).
+    pixels: float32 (c, 256), the network's input for each 8-bit value of each channel: NAME.c then has a table of their
+    codes. UsageError where a part of the network is not in integers, or C has no such name.
+    """
+    if not re.fullmatch("(?!tinyq)[A-Za-z][A-Za-z0-9_]*", name):
+        raise UsageError(f"{name!r} is no name for C files: letters, digits and _, a letter first, not tinyq...")
+    source = _Source(program, packed, name, pixels)
+    texts = {f"{name}.h": source.header(), f"{name}.c": source.body(),
+             f"{name}_selftest.c": source.self_test(golden_input(packed.graph) if samples is None else samples),
+             **{file: (importlib.resources.files("tinyq.packed") / "c" / file).read_text() for file in RUNTIME}}
+    folder = atomic.make_folder(folder)
+    for file, text in texts.items():
+        atomic.write_text(folder / file, text)
+    return source.sizes
+
+
+def export_file(path, folder, kind: str) -> dict:
+    """`export` of a packed file, named as the file is, for activations "int8" or "int16"; what was written, to print.
+
+    BadInput where the file is damaged, UsageError as `export` has it.
+    """
+    if kind not in CTYPES:
+        raise UsageError(f"--activations {kind}: {did_you_mean(kind, CTYPES)}")
+    packed = format.read(path)
+    name = re.sub(r"\W+", "_", Path(path).name.removesuffix(".tq.h5"), flags=re.ASCII)
+    name = (name if name[:1].isalpha() and not name.startswith("tinyq") else f"net_{name}")[:MOST_NAME]
+    sizes = export(lower(packed, kind), packed, folder, name, pixels=pixel_values(packed))
+    return {"files": f"{Path(folder) / name}.h, .c, _selftest.c; {', '.join(RUNTIME)}", "activations": kind,
+            "bytes_flash": sizes.flash, "bytes_flash_weights": sizes.weights, "bytes_arena": sizes.arena,
+            "self_test": f"cc -std=c99 -O2 {name}.c {name}_selftest.c tinyq_runtime.c && ./a.out"}
+
+
+class _Source:
+    def __init__(self, program, packed, name, pixels):
+        self.program, self.packed = program, packed
+        self.names = {"name": name, "NAME": name.upper(), "ctype": CTYPES[program.kind]}
+        self.entry = entry(program, packed)
+        self.pixels = None if pixels is None else pixel_codes(program, packed, self.entry, pixels)
+        outside = {self.entry.quantise.y: "input"}
+        outside |= {program.result: "output"} if program.is_wide(program.result) else {}
+        self.memory = arena(self.entry.behind, program, outside)
+        self.parts = Body(program, self.entry.behind, packed.graph.nodes, lambda value: (
+            f"arena + {self.memory.places[value]}" if value in self.memory.places else outside.get(value, "input")))
+        self.sizes = self._sizes()
+
+    def _sizes(self):
+        parts, table = self.parts, 0 if self.pixels is None else self.pixels.nbytes
+        return Sizes(parts.constants.bytes + table, sum(t.data.nbytes for t in self.packed.tensors.values()),
+                     self.memory.size * self.program.dtype.itemsize + parts.levels + 4 * parts.sums)
+
+    def header(self):
+        """NAME.h."""
+        start, result = self.entry.quantise, self.program.quants[self.program.result]
+        shape = self.packed.graph.input_shape
+        before = f", after its {', '.join(self.entry.before)}," if self.entry.before else ""
+        table = "" if self.pixels is None else templates.PIXEL_TABLE.substitute(self.names, channels=len(self.pixels))
+        return templates.HEADER.substitute(
+            self.names, kind=self.program.kind, inputs=math.prod(shape), input_shape=" x ".join(map(str, shape)),
+            before=before, reciprocal=_float(start.reciprocal), input_zero=start.quant.zero,
+            input_low=start.quant.low, input_high=start.quant.high,
+            outputs=math.prod(self.program.shapes[self.program.result]), output_scale=_float(result.scale),
+            output_zero=result.zero, flash=self.sizes.flash, arena=self.sizes.arena, pixel_table=table)
+
+    def body(self):
+        """NAME.c."""
+        parts, ctype = self.parts, self.names["ctype"]
+        arrays = {"arena": (ctype, self.memory.size), "levels": ("int8_t", parts.levels),
+                  "sums": ("int32_t", parts.sums)}
+        memory = "".join(f"static {type_} {name}[{size}];\n" for name, (type_, size) in arrays.items() if size)
+        constants = list(parts.constants.texts)
+        if self.pixels is not None:
+            constants.append(array_text(ctype, f"{self.names['name']}_code_of_pixel", self.pixels, "const", "[][256]"))
+        return templates.SOURCE.substitute(self.names, constants="\n".join(constants), memory=memory,
+                                        calls="\n    ".join(parts.calls))
+
+    def self_test(self, samples):
+        """NAME_selftest.c."""
+        codes, results = golden(self.program, self.packed, self.entry, samples)
+        arrays = [array_text(self.names["ctype"], "inputs", codes, sizes=f"[][{codes.shape[1]}]"),
+                  array_text("int32_t", "expected", results, sizes=f"[][{results.shape[1]}]")]
+        return templates.SELF_TEST.substitute(self.names, samples=len(codes), arrays="\n".join(arrays))
+
+
+def _float(value):
+    """A float32 as C99 writes it to the bit."""
+    return f"{float(np.float32(value)).hex()}f"

@@ -1,0 +1,61 @@
+"""A trained network, packed: its evaluation as a graph, its confined weights as codes."""
+import hashlib
+
+import numpy as np
+
+from tinyq.errors import UsageError
+from tinyq.packed.file.format import Packed
+from tinyq.packed.file.graph import record_graph
+from tinyq.packed.file.tensor import from_floats, from_floats_in_bytes, from_levels
+
+EDGE_BITS = (8, 32)
+
+
+def pack(model, input_shape, meta: dict, edge_bits: int = 32, trits: bool = False) -> Packed:
+    """The model, in evaluation mode, as what a file holds; it computes what the model's one evaluation computes.
+
+    edge_bits: 32 leaves the products whose weights are not confined as they are; 8 rounds their weights to 255 values
+    a filter. trits: ternary codes five a byte. UsageError where the network cannot be packed.
+    """
+    if edge_bits not in EDGE_BITS:
+        raise UsageError(f"--edge-bits {edge_bits}: choose from: {', '.join(map(str, EDGE_BITS))}")
+    names = _Names(model)
+    graph, weights, constants = record_graph(model, input_shape, names)
+    tensors = {}
+    for name, (w, scale, shift) in weights.items():
+        affine, view = np.stack([scale, shift]).astype(np.float32), names.view_of(name, w)
+        if view is not None:
+            levels = view.level_set.values.astype(np.float32)
+            own = np.atleast_1d(np.asarray(view.scale, np.float32))
+            tensors[name] = from_levels(w, levels, own, affine, trits)
+        else:
+            tensors[name] = (from_floats if edge_bits == 32 else from_floats_in_bytes)(w, affine)
+    return Packed(graph, tensors, {name: a.astype(np.float32) for name, a in constants.items()}, meta)
+
+
+class _Names:
+    """What a product's tensor is called: as the parameter whose weights, or levels, it has; views of those confined."""
+
+    def __init__(self, model):
+        self.views, self._of = {}, {}
+        for name, parameter in model.named_parameters():
+            if parameter.data.ndim < 2:
+                continue
+            view, own = parameter.view, name.removesuffix(".weight")
+            shown = parameter.data
+            if view is not None:
+                shown = view.level_set.values.astype(np.float32)[view.codes(parameter.data)]
+                self.views[own] = view
+            self._of.setdefault(_key(shown), []).append(own)
+
+    def __call__(self, w):
+        """The names of all parameters with these weights, in the model's order."""
+        return self._of.get(_key(w), [])
+
+    def view_of(self, name, w):
+        """The view behind a tensor, None where its weights are not confined; used again, they have another name."""
+        return self.views.get(name) or next((self.views[n] for n in self(w) if n in self.views), None)
+
+
+def _key(w):
+    return w.shape, hashlib.sha256(np.ascontiguousarray(w).tobytes()).digest()

@@ -1,0 +1,217 @@
+"""What may stand between the products of a packed network: each operation's parameters as JSON, and its output's shape.
+
+Shapes are of one sample, the batch axis left out; a file's graph is made of these operations and nothing else.
+"""
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import index
+
+from tinyq.kernels.geometry.conv_geometry import conv_geometry, pair
+from tinyq.kernels.geometry.pooling_windows import adaptive_windows, sliding_size, sliding_windows
+
+PRODUCT = "product"
+MOST_ALONG_AN_AXIS = 1 << 20            # of a plane that is pooled: a file's shapes cost memory before its data do
+
+
+@dataclass(frozen=True)
+class Operation:
+    """to_json(params, x shape) of a recorded step; from_json back to the primitive's params; shape(shapes, json).
+
+    from_json and shape raise ValueError, TypeError, KeyError, IndexError or a TinyqError where inputs and parameters
+    do not fit. inputs: their number, None for any. optional: those of them that may be None. constants: whether some
+    may be arrays of the file.
+    """
+
+    to_json: Callable
+    from_json: Callable
+    shape: Callable
+    inputs: int | None = 1
+    optional: tuple[int, ...] = ()
+    constants: bool = False
+
+
+def _as_they_are(*names):
+    return lambda params, shape: {name: params[name] for name in names if name in params}
+
+
+def _unchanged(shapes, json):
+    return shapes[0]
+
+
+def _broadcast(shapes, json):
+    """The shape of the value among the inputs, to which a constant, or another value, may be stretched."""
+    if len(shapes) != 2:
+        raise ValueError(f"{len(shapes)} inputs instead of 2")
+    rank = max(map(len, shapes))
+    wide = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
+    for sizes in zip(*wide, strict=True):
+        if len(set(sizes) - {1}) > 1:
+            raise ValueError(f"shapes {shapes} do not fit")
+    return tuple(max(sizes) for sizes in zip(*wide, strict=True))
+
+
+def _pairs(params, *names):
+    return {name: list(pair(params[name], name)) for name in names}
+
+
+def _max_pool_json(params, shape):
+    stride = params["kernel"] if params["stride"] is None else params["stride"]
+    return {**_pairs({**params, "stride": stride}, "kernel", "stride", "padding", "dilation"),
+            "ceil_mode": bool(params["ceil_mode"])}
+
+
+def _avg_pool_json(params, shape):
+    stride = params["kernel"] if params["stride"] is None else params["stride"]
+    return {**_pairs({**params, "stride": stride}, "kernel", "stride", "padding"),
+            "ceil_mode": bool(params["ceil_mode"]), "count_include_pad": bool(params["count_include_pad"])}
+
+
+def _pool_params(*flags):
+    """Pairs but for the flags, which are true or false."""
+    def params(json):
+        if not all(isinstance(json[flag], bool) for flag in flags):
+            raise ValueError(f"{', '.join(flags)} are true or false")
+        return {name: value if name in flags else pair(tuple(value), name) for name, value in json.items()}
+
+    return params
+
+
+def pool_geometry(shape, name, json):
+    """The windows (kernels.windows.Windows) of a pooling operation on a sample of this shape."""
+    if len(shape) != 3:
+        raise ValueError(f"pooling of {shape}")
+    if name == "adaptive_avg_pool2d":
+        return adaptive_windows(shape[1:], tuple(json["output_size"]))
+    dilation = tuple(json.get("dilation", (1, 1)))
+    return sliding_windows(shape[1:], tuple(json["kernel"]), tuple(json["stride"]), tuple(json["padding"]), dilation,
+                        json["ceil_mode"], json.get("count_include_pad", True))
+
+
+def _pool_size(shape, name, json):
+    """(oh, ow) of pool_geometry, which itself takes memory."""
+    if len(shape) != 3 or max(shape[1:]) > MOST_ALONG_AN_AXIS:
+        raise ValueError(f"pooling of {shape}")
+    if name == "adaptive_avg_pool2d":
+        return pair(json["output_size"], "output size")
+    return sliding_size(shape[1:], json["kernel"], json["stride"], json["padding"], json.get("dilation", 1),
+                        json["ceil_mode"])
+
+
+def _pool_shape(name):
+    return lambda shapes, json: (shapes[0][0], *_pool_size(shapes[0], name, json))
+
+
+def _flat(shapes, json):
+    return (math.prod(shapes[0]),)
+
+
+def _reshape_json(params, shape):
+    return {"shape": [int(size) for size in params["shape"][1:]]}
+
+
+def _reshaped(shapes, json):
+    shape = tuple(map(index, json["shape"]))
+    if min(shape, default=1) < 1 or math.prod(shape) != math.prod(shapes[0]):
+        raise ValueError(f"{shapes[0]} reshaped to {shape}")
+    return shape
+
+
+def _concatenate_json(params, shape):
+    axis = params.get("axis", 0)
+    return {"axis": (axis if axis >= 0 else axis + len(shape)) - 1}        # ValueError below where it is the batch's
+
+
+def _concatenated(shapes, json):
+    axis, first = index(json["axis"]), tuple(shapes[0])
+    if not 0 <= axis < len(first) or any(
+            s[:axis] + s[axis + 1:] != first[:axis] + first[axis + 1:] for s in map(tuple, shapes)):
+        raise ValueError(f"{shapes} joined along axis {axis}")
+    return (*first[:axis], sum(s[axis] for s in shapes), *first[axis + 1:])
+
+
+def _getitem_json(params, shape):
+    index = params["index"] if isinstance(params["index"], tuple) else (params["index"],)
+    if not all(isinstance(part, slice) for part in index) or index[:1] not in ((), (slice(None),)):
+        raise ValueError(f"index {index}")
+    return {"index": [[part.start, part.stop, part.step] for part in index[1:]]}
+
+
+def slices(json) -> tuple[slice, ...]:
+    """Of a getitem, of a sample's first axes."""
+    return tuple(slice(*(None if end is None else index(end) for end in part)) for part in json["index"])
+
+
+def _indexed(shapes, json):
+    parts = slices(json)
+    if len(parts) > len(shapes[0]):
+        raise ValueError(f"{len(parts)} slices of {shapes[0]}")
+    sizes = [len(range(*part.indices(size))) for part, size in zip(parts, shapes[0], strict=False)]
+    if 0 in sizes:
+        raise ValueError(f"nothing of {shapes[0]} is left")
+    return (*sizes, *shapes[0][len(parts):])
+
+
+def _pad_json(params, shape):
+    widths = [[int(before), int(after)] for before, after in params["widths"]]
+    if widths[0] != [0, 0]:
+        raise ValueError("the batch is padded")
+    return {"widths": widths[1:]}
+
+
+def _padded(shapes, json):
+    widths = [(index(before), index(after)) for before, after in json["widths"]]
+    if len(widths) != len(shapes[0]) or min(map(min, widths)) < 0:
+        raise ValueError(f"{shapes[0]} padded by {widths}")
+    return tuple(size + before + after for size, (before, after) in zip(shapes[0], widths, strict=True))
+
+
+def _normalised(shapes, json):
+    """Of a batch norm: behind the value an array of a number a channel for each input that is there."""
+    if any(tuple(s) not in ((), shapes[0][:1]) for s in shapes[1:]):
+        raise ValueError(f"{shapes[0]} normalised with {shapes[1:]}")
+    return shapes[0]
+
+
+def _nothing(json):
+    return {}
+
+
+_PLAIN = Operation(_as_they_are(), _nothing, _unchanged)
+_BINARY = Operation(_as_they_are(), _nothing, _broadcast, inputs=2, constants=True)
+
+OPERATIONS = {
+    "relu": _PLAIN, "tanh": _PLAIN, "sigmoid": _PLAIN, "add": _BINARY, "sub": _BINARY, "mul": _BINARY,
+    "batch_norm_inference": Operation(_as_they_are("eps"), lambda json: {"eps": float(json["eps"])}, _normalised,
+                                      inputs=5, optional=(1, 2), constants=True),
+    "max_pool2d": Operation(_max_pool_json, _pool_params("ceil_mode"), _pool_shape("max_pool2d")),
+    "avg_pool2d": Operation(_avg_pool_json, _pool_params("ceil_mode", "count_include_pad"),
+                            _pool_shape("avg_pool2d")),
+    "adaptive_avg_pool2d": Operation(lambda params, shape: _pairs(params, "output_size"), _pool_params(),
+                                     _pool_shape("adaptive_avg_pool2d")),
+    "flatten": Operation(_as_they_are(), _nothing, _flat),
+    "reshape": Operation(_reshape_json, lambda json: {"shape": (-1, *json["shape"])}, _reshaped),
+    "concatenate": Operation(_concatenate_json, lambda json: {"axis": json["axis"] + 1}, _concatenated,
+                             inputs=None),
+    "getitem": Operation(_getitem_json, lambda json: {"index": (slice(None), *slices(json))}, _indexed),
+    "pad": Operation(_pad_json, lambda json: {"widths": ((0, 0), *map(tuple, json["widths"]))}, _padded),
+}
+
+
+def product_shape(input_shape, weight_shape, options):
+    """Of the output of a product: a convolution with these options, or a linear layer where they are None."""
+    if options is None:
+        if len(input_shape) != 1 or len(weight_shape) != 2 or weight_shape[1] != input_shape[0]:
+            raise ValueError(f"{input_shape} times a weight {weight_shape}")
+        return (weight_shape[0],)
+    return conv_geometry((1, *input_shape), weight_shape, **conv_options(options)).output_shape[1:]
+
+
+def conv_options(json) -> dict:
+    """The keyword arguments of conv_geometry."""
+    return {**{name: tuple(json[name]) for name in ("stride", "padding", "dilation")}, "groups": index(json["groups"])}
+
+
+def conv_json(options) -> dict:
+    """A convolution's options as JSON has them."""
+    return {**_pairs(options, "stride", "padding", "dilation"), "groups": int(options["groups"])}

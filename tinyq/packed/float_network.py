@@ -1,0 +1,93 @@
+"""The packed network with float32 activations: the bits of the trained network's own evaluation."""
+import numpy as np
+
+from tinyq.inference.fuse import PRODUCT
+from tinyq.inference.fused_network import Program
+from tinyq.inference.fused_product import prepare, ready
+from tinyq.inference.record import Step, Value
+from tinyq.packed.file.format import Packed
+from tinyq.packed.file.graph import Constant
+from tinyq.packed.file.operations import OPERATIONS, conv_options
+
+
+class FloatNetwork:
+    """A function of a batch (n, ...) float32. Of the weights it keeps what its kernels read, and nothing of the file's.
+
+    One size of batch at a time is made ready: another takes the place of the last.
+    """
+
+    def __init__(self, packed: Packed, numbers=None):
+        """Take the network; numbers: of the nodes that will be computed, by default of all."""
+        self.graph, self._constants = packed.graph, packed.constants
+        computed = range(len(packed.graph.nodes)) if numbers is None else numbers
+        nodes = {number: packed.graph.nodes[number] for number in computed}
+        self._weights = {number: _Weights(packed.tensors[node.weight.name], node)
+                         for number, node in nodes.items() if node.weight}
+        self._shape, self._program = None, None
+        self._samples, self._steps = None, {}
+
+    def __call__(self, x):
+        """The logits (n, classes)."""
+        return self._program_for(x.shape)(np.ascontiguousarray(x, np.float32))
+
+    def values(self, x):
+        """(number, array) of the input and of each node in turn, the array the caller's until the next is asked for."""
+        yield -1, x
+        for value, array in self._program_for(x.shape).values(np.ascontiguousarray(x, np.float32)):
+            yield value.step, array
+
+    def node(self, number, values):
+        """The output of one node; values: those it reads, by number."""
+        x = next(values[a] for a in self.graph.nodes[number].inputs if isinstance(a, int))
+        if len(x) != self._samples:
+            self._samples, self._steps = len(x), {}
+        if number not in self._steps:
+            self._steps[number] = prepare(self._step(number, len(x)), x.shape)
+        step = self._steps[number]
+        return step.run(*(values[a.step] if type(a) is Value else a for a in step.inputs), **step.params)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Of the weights, their affines and the constants that other nodes read."""
+        return sum(w.nbytes for w in self._weights.values()) + sum(a.nbytes for a in self._constants.values())
+
+    def _program_for(self, shape):
+        if shape != self._shape:
+            steps = [self._step(number, shape[0]) for number in range(len(self.graph.nodes))]
+            self._shape, self._program = shape, Program(steps, Value(len(steps) - 1), shape)
+        return self._program
+
+    def _step(self, number, n):
+        node = self.graph.nodes[number]
+        inputs, shape = tuple(map(self._input, node.inputs)), (n, *node.shape)
+        if node.weight is None:
+            params = OPERATIONS[node.operation].from_json(node.params)
+            return Step(node.operation, _rule_of(node.operation), inputs, shape, params)
+        params, weights = {"options": _options(node), "relu": node.params["relu"]}, self._weights[number]
+        return Step(PRODUCT, None, (inputs[0], weights.ready, *weights.affine, *inputs[1:]), shape, params)
+
+    def _input(self, a):
+        if isinstance(a, Constant):
+            return self._constants[a.name]
+        return None if a is None else Value(a)
+
+
+class _Weights:
+    """A product's weights as the kernels read them, and its affine (2, rows)."""
+
+    def __init__(self, tensor, node):
+        self.ready = ready(tensor.bare(), _options(node), node.shape[1:], tensor.levels)
+        self.affine = tensor.affine
+        self.nbytes = self.ready.packed.nbytes + self.affine.nbytes
+
+
+def _options(node):
+    """The keyword arguments of a convolution, None for a linear layer."""
+    return None if node.params["options"] is None else conv_options(node.params["options"])
+
+
+def _rule_of(name):
+    from tinyq.autodiff.primitives import PRIMITIVES
+
+    rule = PRIMITIVES[name].rule
+    return lambda *arrays, **params: np.asarray(rule(*arrays, **params)[0])

@@ -1,0 +1,1 @@
+"""Run a packed network in integers: lowering, scales, and the executors."""

@@ -1,0 +1,49 @@
+"""What range each activation takes, from samples: the least and largest, and the range that 8 bits serve best."""
+import numpy as np
+
+from tinyq.errors import UsageError
+from tinyq.packed.file.format import Packed
+from tinyq.packed.float_network import FloatNetwork
+
+BINS, CANDIDATES, CODES = 2048, 64, 255
+
+
+def ranges(packed: Packed, batches) -> np.ndarray:
+    """(2, values, 2) float32: [0] least and largest of every value, the input first; [1] with less squared error.
+
+    batches: a list of float32 arrays (n, ...), gone through twice.
+    """
+    network = FloatNetwork(packed)
+    count = len(packed.graph.nodes) + 1
+    full = np.stack([np.full(count, np.inf), np.full(count, -np.inf)], axis=1)
+    for x in batches:
+        for value, array in network.values(x):
+            full[value + 1] = min(full[value + 1, 0], array.min()), max(full[value + 1, 1], array.max())
+    bad = np.flatnonzero(~np.isfinite(full).all(axis=1))
+    if bad.size:
+        raise UsageError(f"calibration: the output of node {bad[0] - 1} of the network is not finite for every sample")
+    histograms = np.zeros((count, BINS), np.int64)
+    for x in batches:
+        for value, array in network.values(x):
+            low, high = full[value + 1]
+            histograms[value + 1] += np.histogram(array, BINS, (low, high if high > low else low + 1))[0]
+    clipped = np.array([_best(*full[i], histograms[i]) for i in range(count)])
+    return np.stack([full, clipped]).astype(np.float32)
+
+
+def _best(low, high, histogram):
+    """The range, both ends drawn in alike, with the least squared error of rounding and of clipping."""
+    width = (high - low) / BINS
+    if not width > 0:
+        return low, high
+    centres = low + (np.arange(BINS) + 0.5) * width
+    shares = np.linspace(1, 1 / CANDIDATES, CANDIDATES)
+    errors = [_error(centres, histogram, min(low, 0) * share, max(high, 0) * share) for share in shares]
+    share = shares[int(np.argmin(errors))]
+    return min(low, 0) * share, max(high, 0) * share
+
+
+def _error(x, counts, low, high):
+    step = (high - low) / CODES
+    inside = np.clip(x, low, high)
+    return float(np.sum(counts * ((x - inside) ** 2 + np.where(x == inside, step * step / 12, 0))))

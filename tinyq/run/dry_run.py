@@ -1,0 +1,45 @@
+"""What a configuration would do, without doing it."""
+from tinyq import levels
+from tinyq.run.build import PLAIN, build
+from tinyq.run.settings.config import Config
+from tinyq.run.step_memory import memory_of
+from tinyq.saved.layer_sizes import sizes
+from tinyq.saved.text_table import table
+
+
+def headline(config: Config) -> str:
+    """One line: what is trained on what, and how."""
+    where = f" to {config.levels}" if config.method != PLAIN else ""
+    return f"{config.model} on {config.data}, {config.method}{where}, seed {config.seed}"
+
+
+def splits(bundle) -> str:
+    """How many samples each part has, and whether the validation part is trained on."""
+    parts = {name: getattr(bundle, name) for name in ("train", "validation", "test")}
+    text = ", ".join(f"{name} {len(part):,}" for name, part in parts.items() if part is not None)
+    return text if bundle.validation is not None else f"{text} (the validation part is folded into training)"
+
+
+def plan(config: Config) -> str:
+    """Data, phases, steps, sizes and memory; loads the data, makes the model, takes three steps of fewer samples."""
+    job = build(config)
+    planned = levels.parse(config.levels) if config.levels else None
+    layers = sizes(job.model, planned)
+    steps = -(-len(job.loader) // config.accumulate)
+    confined = [size for size in layers if size.set_name]
+    lines = [
+        f"data         {splits(job.bundle)}",
+        f"input        {job.bundle.input_shape}, {job.bundle.num_classes} classes",
+        *(f"phase        {phase.name}: {phase.epochs} epochs of {steps:,} steps, {type(phase.optimizer).__name__}, "
+          f"lr {phase.optimizer.groups[0]['lr']:g}" for phase in job.phases),
+        f"parameters   {sum(size.count for size in layers if size.trained):,}" + (
+            f", of these {sum(size.count for size in confined):,} constrained to {planned.name} ({planned.bits} bits)"
+            if planned else ", all of them float"),
+    ]
+    memory = memory_of(job)
+    lines.append(f"memory       {memory}" if memory else f"memory       not foretold: {config.method} keeps what the "
+                 "whole network computes for each of its samples")
+    if not planned:
+        return "\n".join(lines)
+    rows = [[size.name, "x".join(map(str, size.shape)), size.count] for size in confined]
+    return "\n".join(lines) + "\n" + table(["constrained", "shape", "weights"], rows)

@@ -1,0 +1,1 @@
+"""Draw a run's curves and weight histograms as SVG."""

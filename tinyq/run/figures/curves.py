@@ -1,0 +1,110 @@
+"""The pictures of a run: its curves, and where the weights lie among their levels."""
+import math
+
+import numpy as np
+
+from tinyq.files.atomic import make_folder, write_text
+from tinyq.run.figures.svg import COLOURS, Axes, Picture
+
+BINS, MOST_BINS = 61, 600       # about so many; at most so many, where levels lie very close
+REACH = 3                       # times the largest level: how far a histogram goes to show every weight
+FEW_POINTS = 12                 # that are marked one by one
+
+
+def write_all(folder, records: list[dict], histograms: dict) -> None:
+    """Write curves.svg and levels.svg into a folder, as far as there is something to show."""
+    folder = make_folder(folder)
+    epochs = [r for r in records if r["record"] == "epoch"]
+    if epochs:
+        write_text(folder / "curves.svg", str(curves(epochs)))
+    if histograms:
+        write_text(folder / "levels.svg", str(level_histograms(histograms)))
+
+
+def curves(epochs: list[dict]) -> Picture:
+    """Loss and error over the epochs of all phases, each phase with its name; a dashed line where one begins."""
+    picture = Picture(900, 350)
+    panels = [("loss", ["loss", "validation_loss"], 1.0),
+              ("error, %", ["error", "validation_error", "test_error"], 100.0)]
+    for i, (title, names, factor) in enumerate(panels):
+        lines = {name: _points(epochs, name, factor) for name in names}
+        _panel(picture, 60 + 450 * i, title, {n: p for n, p in lines.items() if p}, _beginnings(epochs))
+    return picture
+
+
+def histogram_of(latent, level_values) -> dict:
+    """What level_histograms draws of one constrained weight: its latent values in units of the scale, any shape.
+
+    The bins are centred on the levels, as far as these are multiples of their smallest gap. They reach to the furthest
+    value, but no further than REACH times the largest level; `outside` counts the values beyond.
+    """
+    furthest = float(np.abs(level_values).max())
+    reach = min(max(1.5 * furthest, float(np.abs(latent).max(initial=0))), REACH * furthest)
+    gap = float(np.diff(level_values).min())
+    width = max(gap / max(1, round(gap * BINS / (2 * reach))), 2 * reach / MOST_BINS)
+    first, last = (round((edge - level_values[0]) / width) for edge in (-reach, reach))
+    edges = level_values[0] + (np.arange(first, last + 2) - 0.5) * width
+    counts, _ = np.histogram(latent, edges)
+    return {"counts": counts, "edges": edges, "levels": level_values, "outside": latent.size - int(counts.sum())}
+
+
+def level_histograms(histograms: dict) -> Picture:
+    """One histogram a layer: latent weights in units of their scale, with a dashed line at each level."""
+    columns = min(3, len(histograms))
+    rows = math.ceil(len(histograms) / columns)
+    picture = Picture(max(40 + 310 * columns, 680), 50 + 190 * rows)
+    for i, (name, histogram) in enumerate(histograms.items()):
+        _histogram(picture, 50 + 310 * (i % columns), 40 + 190 * (i // columns), name, histogram)
+    picture.text(50, picture.height - 14, "latent weights in units of the scale; dashed: levels; "
+                                          "upwards: number of weights, on a square-root scale")
+    return picture
+
+
+def _histogram(picture, left, top, name, histogram):
+    counts, edges = histogram["counts"], histogram["edges"]
+    most = max(int(counts.max()), 1)
+    # Square roots, or the peaks at the levels would hide the rest.
+    axes = Axes(picture, left, top, 250, 120, (edges[0], edges[-1]), (0, 1.1 * math.sqrt(most)))
+    for count in sorted({0, most // 4, most}):
+        picture.text(left - 4, axes.y(math.sqrt(count)) + 3, f"{count:,}", 9, "end")
+    for count, start, end in zip(counts, edges[:-1], edges[1:], strict=True):
+        y, width = axes.y(math.sqrt(count)), axes.x(end) - axes.x(start)
+        picture.bar(axes.x(start) + 0.05 * width, y, 0.9 * width, axes.y(0) - y, COLOURS[0])
+    labelled = -math.inf
+    for level in histogram["levels"]:
+        x = axes.x(level)
+        picture.line(x, top, x, top + 120, COLOURS[1], 0.8, "3 2")
+        if x - labelled > 24:                           # levels that lie close would print over each other
+            picture.text(x, top + 133, f"{level:g}", 9, "middle")
+            labelled = x
+    outside = histogram["outside"]
+    picture.text(left, top - 8, name + (f" ({outside:,} outside)" if outside else ""))
+
+
+def _panel(picture, left, title, lines, phases):
+    values = [y for points in lines.values() for _, y in points] or [1.0]
+    last = max((x for points in lines.values() for x, _ in points), default=1)
+    log = min(values) > 0                               # a logarithmic axis has no place for a zero
+    axes = Axes(picture, left, 60, 370, 230, (0, last), (min(values) if log else 0, max(values)), log)
+    axes.ticks("epoch", f"{title} (log scale)" if log else title)
+    for start, name in phases:
+        if start:
+            picture.line(axes.x(start), axes.top, axes.x(start), axes.top + axes.height, "#999", 1, "4 3")
+        picture.text(axes.x(start) + 3, axes.top - 5, name, 10, colour="#777")
+    for i, (name, points) in enumerate(lines.items()):
+        pixels = [(axes.x(x), axes.y(y)) for x, y in points]
+        picture.curve(pixels, COLOURS[i])
+        if len(pixels) <= FEW_POINTS:                   # of a single one the line shows nothing
+            for x, y in pixels:
+                picture.dot(x, y, COLOURS[i])
+        picture.text(left + 370, 26 + 14 * i, name.replace("_", " "), 11, "end", COLOURS[i])
+
+
+def _points(epochs, name, factor):
+    return [(i + 1, factor * r[name]) for i, r in enumerate(epochs) if r.get(name) is not None]
+
+
+def _beginnings(epochs):
+    """(how many epochs came before it, its name) of each phase."""
+    names = [r["phase"] for r in epochs]
+    return [(i, name) for i, name in enumerate(names) if i == 0 or name != names[i - 1]]

@@ -1,0 +1,1 @@
+"""Resolve settings: one table, flags, TOML files and recipes."""

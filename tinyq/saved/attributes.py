@@ -1,0 +1,71 @@
+"""What a weight file says of its network, checked before anything is made of it: a file is data and names no code."""
+import json
+import math
+import re
+
+from tinyq import data, models
+from tinyq.errors import BadInput, UsageError
+from tinyq.run.settings import config
+
+TEXTS = ("model", "data", "method", "constrain")
+
+
+def refuse_unfit(path, attributes: dict) -> None:
+    """BadInput, with every fault, unless all that is read of the attributes is there and of its kind."""
+    faults = [f"{name} is no text" for name in TEXTS if not isinstance(attributes.get(name), str)]
+    if not isinstance(attributes.get("levels", ""), str):
+        faults.append("levels is no text")
+    names, tolerance = attributes.get("class_names"), attributes.get("probe_tolerance", 0.0)
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+        faults.append("class_names is no list of texts")
+    shape = attributes.get("input_shape")
+    if not (isinstance(shape, str) and re.fullmatch("[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,3}", shape)):
+        faults.append("input_shape is no shape such as 1,28,28")
+    if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
+        faults.append("probe_tolerance is no number from 0 up")
+    if not faults:
+        faults = _data_faults(attributes)
+    if faults:
+        raise BadInput(f"{path}: its attributes do not say which model this is: {'; '.join(faults)}")
+
+
+def shape_of(attributes) -> tuple[int, ...]:
+    """The shape of one input."""
+    return tuple(map(int, attributes["input_shape"].split(",")))
+
+
+def network_of(path, attributes) -> str:
+    """The network the file names: one that comes with tinyq, because a file must not choose what code runs."""
+    name = attributes["model"]
+    if ".py" in name or name.partition(":")[0] not in models.REGISTRY:
+        raise BadInput(f"{path}: its network {name!r} does not come with tinyq; if it is your own, "
+                       "name it with --model path/to/file.py:function")
+    return name
+
+
+def data_options(attributes) -> dict:
+    """The settings its data were read with, but for those that name a file: a path is not taken from a file."""
+    options = json.loads(attributes["data_options"])
+    return {key: value for key, value in options.items() if key not in data.PATH_OPTIONS}
+
+
+def _data_faults(attributes):
+    name = attributes["data"]
+    if name not in data.READERS:
+        return [f"no data is named {name!r}"]
+    try:
+        options = data_options(attributes)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return ["data_options is no JSON object"]
+    known = config.own_parameters(name)
+    return [f"data_options: {key} is no setting of {name}" for key in options if key not in known] + [
+        f"data_options: {key} has a value that {name} does not take" for key, value in options.items()
+        if key in known and not _is_taken(name, key, value, known[key].default)]
+
+
+def _is_taken(name, key, value, default):
+    try:
+        return value == default or (config.converted(f"{name}.{key}", value, "") == value
+                                    and not (isinstance(value, int | float) and value < 0))
+    except UsageError:
+        return False

@@ -1,0 +1,48 @@
+"""One image file as a network gets it."""
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from tinyq.errors import BadInput, UsageError
+from tinyq.files.read import read_file
+from tinyq.saved.attributes import shape_of
+
+MOST_RESIZED = 1 << 14                                  # pixels along a side
+LUMA = np.array([299, 587, 114], np.int64)              # of red, green, blue in 1000 parts of grey (ITU-R BT.601)
+
+
+def read_image(path: Path, attributes: dict) -> np.ndarray:
+    """(c, h, w) float32: the shorter side resized, the central square, normalised as the attributes say.
+
+    A network of one channel gets grey. BadInput for what is no image, or where the attributes do not say how images are
+    prepared, UsageError where the network takes none.
+    """
+    from tinyq.data.images.decode import BYTE_LIMIT, Photograph
+    from tinyq.data.transforms import normalise
+    from tinyq.data.views import CentreView
+
+    shape = shape_of(attributes)
+    if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
+        raise UsageError(f"{path}: the network takes {shape}, no images; use --data")
+    resize, mean, std = _preparation(attributes, shape)
+    pixels = CentreView(shape[1], resize)(Photograph(read_file(path, BYTE_LIMIT), str(path)))
+    if shape[0] == 1:
+        pixels = ((pixels.astype(np.int64) * LUMA).sum(axis=2, keepdims=True) // 1000).astype(np.uint8)
+    return normalise(pixels.transpose(2, 0, 1)[None], mean, std)[0]
+
+
+def _preparation(attributes, shape):
+    """(side to resize to, mean, std) that the attributes' `preprocessing` names."""
+    try:
+        how = json.loads(attributes["preprocessing"])
+        resize, mean, std = how.get("resize", shape[1]), how["mean"], how["std"]
+        right = (type(resize) is int and shape[1] <= resize <= MOST_RESIZED and len(mean) == len(std) == shape[0]
+                 and all(map(math.isfinite, [*mean, *std])) and min(std) > 0)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        right = False
+    if not right:
+        raise BadInput("the network's file does not say how images are prepared (its `preprocessing`: a mean and a std "
+                       "above 0 for each channel); pack or convert it again")
+    return resize, mean, std

@@ -1,0 +1,63 @@
+"""What each layer weighs, as floats and packed."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyq.saved.model_file import shown_state, views
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Size:
+    """One parameter or buffer."""
+
+    name: str
+    shape: tuple[int, ...]
+    trained: bool
+    set_name: str | None            # None: stays float
+    bits: int
+    scales: int                     # float32 numbers beside the codes
+
+    @property
+    def count(self) -> int:
+        """How many numbers."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def bytes_float(self) -> int:
+        """As float32."""
+        return FLOAT_BYTES * self.count
+
+    @property
+    def bytes_packed(self) -> int:
+        """Codes in whole bytes and their scales; what stays float stays as it is."""
+        return (self.bits * self.count + 7) // 8 + FLOAT_BYTES * self.scales
+
+
+def sizes(model, planned=None) -> list[Size]:
+    """The size of every parameter and float buffer, in the model's order.
+
+    planned: the LevelSet that the constrained weights of a model without views are going to have, one scale a layer.
+    """
+    confined, parameters = views(model), dict(model.named_parameters())
+    found = []
+    for name, array in model.state_dict().items():
+        if array.dtype.kind != "f":                             # batch norm's counter is of no use to a trained network
+            continue
+        if name in confined:
+            view = confined[name]
+            found.append(Size(name, array.shape, True, view.level_set.name, view.level_set.bits, np.size(view.scale)))
+        elif planned is not None and name in parameters and parameters[name].constrained:
+            found.append(Size(name, array.shape, True, planned.name, planned.bits, 1))
+        else:
+            found.append(Size(name, array.shape, name in parameters, None, 8 * FLOAT_BYTES, 0))
+    return found
+
+
+def on_levels(model) -> float | None:
+    """Share of the confined weights that are scale * level to the bit; None where none is confined."""
+    state, parameters, confined = shown_state(model), dict(model.named_parameters()), views(model)
+    total = sum(state[name].size for name in confined)
+    exact = sum(np.count_nonzero(parameters[name].data == state[name]) for name in confined)
+    return exact / total if total else None

@@ -1,0 +1,97 @@
+"""A network layer by layer: what it weighs, which set confines it, what it computes."""
+from dataclasses import asdict, dataclass
+
+from tinyq.saved.layer_sizes import sizes
+from tinyq.saved.layer_trace import trace
+from tinyq.saved.text_table import table
+
+FLOAT = "float"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of the summary; bytes and parameters are of everything the layer holds, buffers included in bytes."""
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    weight: tuple[int, ...]
+    parameters: int
+    set: str
+    bits: int
+    scales: int
+    bytes_float: int
+    bytes_packed: int
+    bytes_remainder: int                # of bytes_packed, those that stay float32, scales not counted
+    macs: int
+
+
+def layers(model, input_shape, planned=None) -> list[Layer]:
+    """One Layer for every module with parameters; `planned` as for sizes.sizes."""
+    by_module = {}
+    for size in sizes(model, planned):
+        by_module.setdefault(size.name.rpartition(".")[0], []).append(size)
+    return [_layer(step, by_module[step.name]) for step in trace(model, input_shape)]
+
+
+def as_table(found: list[Layer]) -> str:
+    """The summary as text."""
+    header = ["layer", "kind", "output", "weight", "parameters", "set", "bits", "packed bytes", "MACs"]
+    rows = [[layer.name, layer.kind, _by(layer.output), _by(layer.weight), layer.parameters, layer.set, layer.bits,
+             layer.bytes_packed, layer.macs] for layer in found]
+    t = totals(found)
+    lines = [
+        f"parameters         {t['parameters']:,}, of these {t['constrained']:,} constrained",
+        f"MACs               {t['macs']:,}, of these {t['macs_constrained']:,} with constrained weights",
+        f"bytes as float     {t['bytes_float']:,}",
+        f"bytes as packed    {t['bytes_packed']:,} (computed), {t['bytes_float'] / t['bytes_packed']:.1f} times fewer",
+        f"  codes            {t['bytes_codes']:,}",
+        f"  scales           {t['bytes_scales']:,}",
+        f"  float remainder  {t['bytes_remainder']:,} (layers that stay float, biases, batch norm)",
+    ]
+    return "\n".join([table(header, rows), "", *lines])
+
+
+def as_json(found: list[Layer]) -> dict:
+    """The summary as JSON values."""
+    return {"layers": [asdict(layer) for layer in found], "totals": totals(found)}
+
+
+def totals(found: list[Layer]) -> dict:
+    """Sums over all layers."""
+    confined = [layer for layer in found if layer.set != FLOAT]
+    packed, remainder = (sum(getattr(layer, key) for layer in found) for key in ("bytes_packed", "bytes_remainder"))
+    scales = 4 * sum(layer.scales for layer in found)
+    return {
+        "parameters": sum(layer.parameters for layer in found),
+        "constrained": sum(_count(layer.weight) for layer in confined),
+        "macs": sum(layer.macs for layer in found),
+        "macs_constrained": sum(layer.macs for layer in confined),
+        "bytes_float": sum(layer.bytes_float for layer in found),
+        "bytes_packed": packed,
+        "bytes_codes": packed - remainder - scales,
+        "bytes_scales": scales,
+        "bytes_remainder": remainder,
+    }
+
+
+def _layer(step, held):
+    """The row of one module from the sizes of what it holds."""
+    confined = next((size for size in held if size.set_name), None)
+    main = confined or max(held, key=lambda size: len(size.shape))
+    return Layer(
+        step.name, step.kind, step.output, main.shape, sum(size.count for size in held if size.trained),
+        confined.set_name if confined else FLOAT, main.bits, main.scales,
+        sum(size.bytes_float for size in held), sum(size.bytes_packed for size in held),
+        sum(size.bytes_packed for size in held if not size.set_name), step.macs)
+
+
+def _by(shape):
+    return "x".join(map(str, shape))
+
+
+def _count(shape):
+    count = 1
+    for size in shape:
+        count *= size
+    return count

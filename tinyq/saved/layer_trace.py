@@ -1,0 +1,49 @@
+"""What each layer puts out and how many multiplications it takes, found by running one sample through."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyq.nn import Parameter
+from tinyq.saved.measure import logits_of
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """One layer that has parameters."""
+
+    name: str
+    kind: str                           # its class
+    output: tuple[int, ...]             # of one sample, the last time it was called
+    macs: int                           # multiply-accumulates with its weight, over all calls
+
+
+def trace(model, input_shape) -> list[LayerTrace]:
+    """The layers with parameters of their own, in the model's order; `input_shape` is one sample's."""
+    layers = {name: module for name, module in model.named_modules()
+              if any(isinstance(value, Parameter) for value in vars(module).values())}
+    outputs = {name: [] for name in layers}
+    for name, module in layers.items():
+        module.forward = _listening(module.forward, outputs[name])
+    try:
+        logits_of(model, np.zeros((1, *input_shape), np.float32))
+    finally:
+        for module in layers.values():
+            del module.forward                          # the class's own again
+    return [LayerTrace(name, type(module).__name__, outputs[name][-1] if outputs[name] else (),
+                       sum(_macs(module, output) for output in outputs[name])) for name, module in layers.items()]
+
+
+def _listening(forward, outputs):
+    def listen(*inputs, **options):
+        y = forward(*inputs, **options)
+        outputs.append(y.shape[1:])
+        return y
+    return listen
+
+
+def _macs(module, output):
+    """Each output of a conv or linear layer takes one multiplication for every weight of its filter."""
+    weight = getattr(module, "weight", None)
+    if weight is None or weight.ndim < 2:
+        return 0
+    return int(np.prod(output, dtype=np.int64) * np.prod(weight.shape[1:], dtype=np.int64))

@@ -1,0 +1,138 @@
+"""A network and its weight file: what model.h5 says of a model, and a model from what a file says."""
+import json
+
+import numpy as np
+
+from tinyq import models
+from tinyq.errors import BadInput, Diverged, TinyqError
+from tinyq.files import weights as files
+from tinyq.files.weights import Weights
+from tinyq.levels import LevelSet
+from tinyq.methods.straight_through import LevelView
+from tinyq.saved.attributes import network_of, refuse_unfit, shape_of
+from tinyq.saved.measure import logits_of
+
+PROBES = 4
+
+
+def views(model) -> dict[str, LevelView]:
+    """The view of each weight that is confined to levels, by dotted name."""
+    return {name: p.view for name, p in model.named_parameters() if p.view is not None}
+
+
+def shown_state(model) -> dict[str, np.ndarray]:
+    """The model's state_dict with every confined weight as the value the network computes with."""
+    state, parameters = model.state_dict(), dict(model.named_parameters())
+    return state | {name: view.shown(parameters[name].data) for name, view in views(model).items()}
+
+
+def require_finite(arrays: dict) -> None:
+    """Diverged, naming the array, where one holds a NaN or an infinity: a last step is followed by no other check."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise Diverged(f"{name} is not finite after the last step, so the network is not saved; try a lower --lr")
+
+
+def weights_of(model, attributes: dict, probe_inputs) -> Weights:
+    """Everything model.h5 holds. attributes: describe(...)'s; probe_inputs: a few samples as the network gets them.
+
+    Raises Diverged where the network or what it computes is not finite.
+    """
+    parameters, confined = dict(model.named_parameters()), views(model)
+    scales = {name: np.full(len(parameters[name].data), view.scale, np.float32) for name, view in confined.items()}
+    levels = {name: view.level_set.values.astype(np.float32) for name, view in confined.items()}
+    state, logits = shown_state(model), logits_of(model, probe_inputs)
+    require_finite({**state, "the network's output": logits})
+    return Weights(state, scales, levels, {**attributes, "probe_tolerance": 0.0}, probe_inputs, logits)
+
+
+def describe(config, bundle) -> dict:
+    """The attributes from which `load_model` builds the network again."""
+    return {"model": config.model, "data": config.data, "method": config.method,
+            **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain, "seed": config.seed,
+            "input_shape": ",".join(map(str, bundle.input_shape)), "class_names": list(bundle.class_names),
+            "preprocessing": json.dumps(preprocessing(bundle.manifest)), "data_sha256": bundle.manifest["sha256"],
+            "data_options": json.dumps(config.own[config.data])}
+
+
+def preprocessing(manifest) -> dict:
+    """What the manifest says of the way from pixels to input."""
+    return {key: value for key, value in manifest.items() if key not in ("name", "splits", "class_names", "sha256")}
+
+
+def load_model(path, name: str | None = None):
+    """(model, attributes) of a model.h5 or float.h5, in evaluation mode; its probe inputs gave the stored logits.
+
+    name: the model, where the user says it; only so can it be one of the user's own, "path/to/file.py:function".
+    Raises BadInput when the file is not what a model of that name needs, or computes something else.
+    """
+    attributes = files.attributes_of(path)
+    refuse_unfit(path, attributes)
+    name, classes = name or network_of(path, attributes), len(attributes["class_names"])
+    try:
+        model = models.build(name, classes, shape_of(attributes), attributes["constrain"])
+    except (TinyqError, ValueError, MemoryError) as error:
+        raise BadInput(f"{path}: {error}") from None
+    held = files.read(path, model.state_dict())
+    model.load_state_dict(held.state, source=str(path))
+    parameters = dict(model.named_parameters())
+    everything = set(held.levels) == set(parameters)            # as CoNNTrA leaves a network, biases and all
+    confinable = {name for name, p in parameters.items() if p.constrained or everything}
+    for name, levels in held.levels.items():
+        if name not in confinable or "levels" not in attributes:
+            raise BadInput(f"{path}: {name} has levels, but is not confined in this network")
+        level_set = LevelSet(attributes["levels"], tuple(levels.tolist()))
+        parameters[name].view = LevelView(level_set, _compact(held.scales[name]))
+    model.eval()
+    check_probe(path, model, held)
+    return model, attributes
+
+
+def load_weights(path, model) -> tuple[bool, list[str]]:
+    """Start a model from the weights in a file.
+
+    Where the file is of the same network for another number of classes, the last layer keeps the values it has.
+    Returns (whether some weights lie on levels, which are left behind; the names of those that were kept).
+    """
+    own = model.state_dict()
+    state = {name: array for name, array in _of_file(path, own).items()}
+    held = files.read(path, state)
+    kept = [name for name, array in own.items() if array.shape != state[name].shape]
+    model.load_state_dict({**held.state, **{name: own[name] for name in kept}}, source=str(path))
+    return bool(held.levels), kept
+
+
+def _of_file(path, own):
+    """The state_dict that the file must hold: the model's own, its last layer with the file's number of classes."""
+    classes = files.attributes_of(path).get("class_names")
+    last = next(reversed(own)).rpartition(".")[0]
+    outputs = len(own[f"{last}.weight"]) if f"{last}.weight" in own else 0
+    if not isinstance(classes, list) or not classes or len(classes) == outputs:
+        return own
+    return {name: np.zeros((len(classes), *array.shape[1:]), array.dtype) if name.startswith(f"{last}.") else array
+            for name, array in own.items()}
+
+
+def check_probe(path, model, held: Weights) -> None:
+    """BadInput unless the stored inputs give the stored logits: to the bit for files that tinyq wrote."""
+    if held.probe_inputs is None and held.probe_logits is None:
+        return
+    if held.probe_logits is None or np.shape(held.probe_inputs)[1:] != shape_of(held.attributes):
+        raise BadInput(f"{path}: its probe is not of inputs of {shape_of(held.attributes)} and their logits")
+    logits = logits_of(model, held.probe_inputs)
+    allowed = held.attributes.get("probe_tolerance", 0.0) * float(np.abs(held.probe_logits).max())
+    if logits.shape != held.probe_logits.shape or not (np.abs(logits - held.probe_logits) <= allowed).all():
+        raise BadInput(f"{path}: the network built here does not give the logits stored in the file; "
+                       "the file is of another network or of another version of it")
+
+
+def probe_inputs(bundle):
+    """A few samples as the network gets them: the first ones of the test part, if there is one."""
+    split = bundle.train if bundle.test is None else bundle.test
+    x, _ = split.batch(np.arange(min(PROBES, len(split))))
+    return np.ascontiguousarray(x, np.float32)
+
+
+def _compact(scale):
+    """One scale where all filters share it."""
+    return scale[0] if (scale == scale[0]).all() else scale

@@ -1,0 +1,45 @@
+"""What lies in a run folder, found again from anywhere."""
+import dataclasses
+import os
+from pathlib import Path
+
+from tinyq import data
+from tinyq.errors import BadInput
+from tinyq.run.settings.resolve import Resolved, read_toml
+
+CONFIG_FILE, METRICS_FILE, RESULT_FILE = "config.toml", "metrics.jsonl", "result.json"
+FLOAT_FILE, MODEL_FILE, PACKED_FILE = "float.h5", "model.h5", "model.tq.h5"
+
+
+def anchored(resolved: Resolved) -> Resolved:
+    """The same with absolute paths, so that the run is understood from any working directory."""
+    config = resolved.config
+    names = ["data_path", "weights", *(["model"] if ".py" in config.model else [])]
+    paths = {name: _absolute(getattr(config, name)) for name in names if getattr(config, name)}
+    own = {owner: {key: _absolute(value) if value and key in data.PATH_OPTIONS else value
+                   for key, value in values.items()} for owner, values in config.own.items()}
+    return dataclasses.replace(resolved, config=dataclasses.replace(config, **paths, own=own))
+
+
+def weights_file(path) -> Path:
+    """The path itself, or the network in it where it is a run folder; BadInput where that has none."""
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    if (path / MODEL_FILE).is_file():
+        return path / MODEL_FILE
+    if (path / CONFIG_FILE).is_file():
+        raise BadInput(f"{path}: this run is not finished; go on with: python -m tinyq.train --resume {path}")
+    raise BadInput(f"{path}: neither a run (no {CONFIG_FILE}) nor a weight file")
+
+
+def data_paths_beside(weights, name: str) -> dict[str, str]:
+    """Arguments of data.load that say where the data of a run lie: of the run whose folder holds this weight file."""
+    config = Path(weights).parent / CONFIG_FILE
+    settings = read_toml(config) if config.is_file() else {}
+    keys = {"path": "data_path", **{option: f"{name}.{option}" for option in data.PATH_OPTIONS}}
+    return {option: settings[key] for option, key in keys.items() if key in settings}
+
+
+def _absolute(path):
+    return os.path.abspath(os.path.expanduser(path))
