@@ -3,7 +3,7 @@
     python bench/audit.py [--networks lenet alexnet resnet18] [--threads 2] [--pairs 15]
 
 One step of plain backprop (forward, backward, SGD with momentum) in each of two processes; the ratio is of times in
-one round. Sealing digests the input, what every primitive and every pull makes, gradients and weights, and writes the
+one round. Sealing digests the input, what every primitive and every vjp makes, gradients and weights, and writes the
 record.
 """
 import argparse

@@ -1,4 +1,4 @@
-"""The table of networks in the README: parameters, multiply-accumulates, bytes as floats and confined to each set.
+"""The table of networks in the README: parameters, multiply-accumulates, bytes as floats and constrained to each set.
 
     python bench/networks.py
 

@@ -20,7 +20,7 @@ CONVOLUTIONS = ((64, 11, 4, 2, True), (192, 5, 1, 2, True), (384, 3, 1, 1, False
                 (256, 3, 1, 1, True))
 HIDDEN, PIXELS = 4096, 6
 EPSILON = 1e-4                      # of the batch norms
-LEAST_SIZE = 63                     # below it nothing is left behind the last pooling
+MIN_SIZE = 63                     # below it nothing is left behind the last pooling
 
 
 class AlexNet(Module):
@@ -54,11 +54,11 @@ def _hidden(n_in, batch_norm, initial):
 
 def alexnet(num_classes, input_shape):
     """Torchvision's network, for images of 63x63 or more (224x224 in the papers)."""
-    require_images("alexnet", input_shape, LEAST_SIZE)
+    require_images("alexnet", input_shape, MIN_SIZE)
     return AlexNet(num_classes, input_shape[0])
 
 
 def alexnet_bn(num_classes, input_shape):
     """The network of Kim and Jeong 2021, with batch norm."""
-    require_images("alexnet_bn", input_shape, LEAST_SIZE)
+    require_images("alexnet_bn", input_shape, MIN_SIZE)
     return AlexNet(num_classes, input_shape[0], batch_norm=True)

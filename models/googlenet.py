@@ -33,7 +33,7 @@ HEADS, SHARE = (("aux1", "inception4a", 512), ("aux2", "inception4d", 528)), 0.3
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 FACTOR, SHIFT = STD / 0.5, (MEAN - 0.5) / 0.5
 
-LEAST_SIZE = 15                     # below it a pooling finds nothing
+MIN_SIZE = 15                     # below it a pooling finds nothing
 AUXILIARY, PLAIN = "aux", "plain"   # what may follow the name on the command line
 
 
@@ -69,7 +69,7 @@ class Inception(Module):
 class InceptionAux(Module):
     """An auxiliary classifier (the paper's section 5): (n, c_in, h, w) to (n, num_classes).
 
-    Training alone runs it, so no method confines its weights.
+    Training alone runs it, so no method constrains its weights.
     """
 
     def __init__(self, c_in, num_classes):
@@ -134,7 +134,7 @@ def googlenet(num_classes, input_shape, argument=None):
     argument: "aux" adds the auxiliary heads, "plain" leaves out the input's transformation, which only RGB images
     get; "aux,plain" does both.
     """
-    require_images("googlenet", input_shape, LEAST_SIZE)
+    require_images("googlenet", input_shape, MIN_SIZE)
     wishes = [] if argument is None else argument.split(",")
     for wish in wishes:
         if wish not in (AUXILIARY, PLAIN):

@@ -40,7 +40,7 @@ def build(name, num_classes, input_shape, constrain="inner"):
     name: one of REGISTRY, with an argument after a colon where it takes one ("mlp:100,50", "googlenet:aux"), or a
     user's "path/to/file.py:factory", called as factory(num_classes, input_shape): it returns a tinyq.nn.Module that
     maps a Tensor (n, *input_shape) to logits (n, num_classes). input_shape: (c, h, w) or (features,). constrain: the
-    weights a method may confine ("inner", "all", "none"). "inner" leaves out the first and the last conv or linear
+    weights a method may constrain ("inner", "all", "none"). "inner" leaves out the first and the last conv or linear
     layer: of a user's model, of those that a traced sample met, in that order; one made with constrained=False stays
     float.
     UsageError says in one line what is wrong, in a user's file with its line.

@@ -1,4 +1,4 @@
-"""The main job: `python -m tinyq.train` with no arguments trains the embedded digits and confines them to ternary."""
+"""The main job: `python -m tinyq.train` with no arguments trains the embedded digits and constrains them to ternary."""
 import json
 import subprocess
 import sys

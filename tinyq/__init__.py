@@ -1,10 +1,10 @@
-"""tinyq: train, audit and run networks whose weights are confined to a few values."""
+"""tinyq: train, audit and run networks whose weights are constrained to a few values."""
 import importlib
 
 __version__ = "0.1.0"
 
 # module of the package -> the names of it that stand here too
-_FROM = {"autodiff": ("Tensor", "check_gradients", "check_pull", "detach", "no_record", "primitive"),
+_FROM = {"autodiff": ("Tensor", "check_gradients", "check_vjp", "detach", "no_record", "primitive"),
          "levels": ("LevelSet",), "nn": ("Module", "Parameter"), "streams": ("Stream", "Streams")}
 _MODULES = ("autodiff", "data", "errors", "kernels", "levels", "methods", "models", "nn", "optim", "schedules",
             "streams")

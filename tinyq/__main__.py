@@ -6,7 +6,7 @@ from tinyq import __version__
 from tinyq.errors import UsageError, did_you_mean, exit_code_of
 
 COMMANDS = {
-    "train": ("tinyq.train", "train a network whose weights are confined to a few values"),
+    "train": ("tinyq.train", "train a network whose weights are constrained to a few values"),
     "evaluate": ("tinyq.evaluate", "how well a trained network does on a dataset"),
     "pack": ("tinyq.pack", "a trained network packed at 1 to 3 bits a weight, or as C"),
     "infer": ("tinyq.infer", "what a packed network makes of images, or of a dataset"),

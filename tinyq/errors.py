@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 
-MOST_SHOWN = 10_000                     # characters of a message
+MAX_SHOWN = 10_000                     # characters of a message
 _PACKAGES = {"numba": "numba", "llvmlite": "numba", "tqdm": "tqdm", "PIL": "pillow", "h5py": "h5py"}       # by module
 
 
@@ -144,8 +144,8 @@ def _missing_package(error):
 def shown(text: str) -> str:
     """The text in one line, without what a name from a file could do to a terminal, not longer than anyone reads."""
     safe = "".join(c if c.isprintable() else " " if c == "\n" else c.encode("unicode_escape").decode()
-                    for c in text[:MOST_SHOWN])
-    return safe + (" ..." if len(text) > MOST_SHOWN else "")
+                    for c in text[:MAX_SHOWN])
+    return safe + (" ..." if len(text) > MAX_SHOWN else "")
 
 
 def _exit_code(error: Exception) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyq.errors import UsageError, did_you_mean
 
-MOST_LEVELS = 256                  # codes are uint8
+MAX_LEVELS = 256                  # codes are uint8
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class LevelSet:
     def __post_init__(self):
         """Refuse a set of fewer than 2 or more than 256 levels, or one not finite and ascending in float32."""
         object.__setattr__(self, "levels", tuple(float(level) + 0.0 for level in self.levels))     # no -0
-        if len(self.levels) > MOST_LEVELS:
-            raise UsageError(f"--levels: {len(self.levels)} levels given, at most {MOST_LEVELS} fit a code of one byte")
+        if len(self.levels) > MAX_LEVELS:
+            raise UsageError(f"--levels: {len(self.levels)} levels given, at most {MAX_LEVELS} fit a code of one byte")
         # Judged as float32, the type of every shown weight: 1e39 is not finite there, 0.1 and 0.1000000001 are one.
         with np.errstate(over="ignore"):
             shown = np.array(self.levels, np.float32)

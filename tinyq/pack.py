@@ -128,7 +128,7 @@ def _parser():
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="IN", help=f"a run folder or model.h5; or, with --c, a {PACKED} file")
     parser.add_argument("target", metavar="OUT", nargs="?", help=f"the {PACKED} file to write")
-    parser.add_argument("--edge-bits", metavar="N", help="bits of the weights that are not confined, the "
+    parser.add_argument("--edge-bits", metavar="N", help="bits of the weights that are not constrained, the "
                         "first and the last layer's: 32 (default, as trained) or 8")
     parser.add_argument("--trits", action="store_true", help="ternary codes five a byte, 1.6 bits a weight")
     parser.add_argument("--calibrate", nargs="?", const="", metavar="DATA", help="also find the ranges that int8 and "

@@ -77,7 +77,7 @@ def _parser():
     parser.add_argument("--data", metavar="NAME", help="the dataset it is built for: " + ", ".join(SHAPES))
     parser.add_argument("--input-shape", metavar="C,H,W", help="of one sample, instead of --data")
     parser.add_argument("--classes", metavar="N", help="how many, instead of --data")
-    parser.add_argument("--levels", default="ternary", metavar="NAME", help="what it would be confined to (ternary)")
+    parser.add_argument("--levels", default="ternary", metavar="NAME", help="what it would be constrained to (ternary)")
     parser.add_argument("--constrain", default="inner", metavar="WHICH", help="inner (default), all or none")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

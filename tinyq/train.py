@@ -1,4 +1,4 @@
-"""`python -m tinyq.train`: train a network whose weights are confined to a few values."""
+"""`python -m tinyq.train`: train a network whose weights are constrained to a few values."""
 import sys
 
 from tinyq.errors import UsageError, exit_code_of

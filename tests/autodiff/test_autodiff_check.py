@@ -9,11 +9,11 @@ from tinyq.autodiff import (
     Primitive,
     Tensor,
     check_gradients,
-    check_pull,
+    check_vjp,
     convolution,
     elementwise,
     examine_gradients,
-    examine_pull,
+    examine_vjp,
     gradient_check,
     linalg,
     losses,
@@ -35,7 +35,7 @@ def rng(*name):
 
 
 def verdicts(op, *arrays, **params):
-    return [finding.verdict for finding in examine_pull(op, *arrays, rng=rng(), **params)]
+    return [finding.verdict for finding in examine_vjp(op, *arrays, rng=rng(), **params)]
 
 
 # Wrong rules
@@ -49,12 +49,12 @@ def scaled(x):
 
 
 def wrong_in_one_place(x):
-    def pull(g):
+    def vjp(g):
         gx = (1 + 3 * x * x) * g
         gx[617] = 0
         return gx
 
-    return x + x * x * x, (pull,)
+    return x + x * x * x, (vjp,)
 
 
 def ignores_g(x):
@@ -82,18 +82,18 @@ def test_wrong_rules_are_found_every_time(rule):
     for seed in range(50):
         x = rng(rule.__name__, seed).normal(1000)
         with pytest.raises(AssertionError):
-            check_pull(rule, x, rng=rng("g", seed))
+            check_vjp(rule, x, rng=rng("g", seed))
 
 
 def test_the_right_rule_passes_every_time():
     for seed in range(50):
-        [finding] = check_pull(cube, rng("right", seed).normal(1000), rng=rng("g", seed))
+        [finding] = check_vjp(cube, rng("right", seed).normal(1000), rng=rng("g", seed))
         assert finding.verdict == "ok" and finding.entry is None
 
 
 def test_the_wrong_entry_is_named():
     with pytest.raises(WrongGradient, match=r"^wrong_in_one_place: .* input 0 is wrong at \(617,\)") as error:
-        check_pull(wrong_in_one_place, rng("x").normal(1000), rng=rng())
+        check_vjp(wrong_in_one_place, rng("x").normal(1000), rng=rng())
     [finding] = error.value.findings
     assert finding.entry == (617,) and finding.left == pytest.approx(finding.right, rel=1e-5)
     assert "\n" not in str(error.value) and isinstance(error.value, TinyqError)
@@ -101,9 +101,9 @@ def test_the_wrong_entry_is_named():
 
 def test_a_wrong_shape_or_dtype_is_found():
     with pytest.raises(TinyqError, match="the gradient of input 0"):
-        check_pull(lambda x, y: (x + y, (lambda g: g, lambda g: g)), np.ones(1), np.ones(3), rng=rng())
+        check_vjp(lambda x, y: (x + y, (lambda g: g, lambda g: g)), np.ones(1), np.ones(3), rng=rng())
     with pytest.raises(TinyqError, match="the gradient of input 0 is float32"):
-        check_pull(lambda x: (x * 2, (lambda g: (g * 2).astype(np.float32),)), np.ones(1), rng=rng())
+        check_vjp(lambda x: (x * 2, (lambda g: (g * 2).astype(np.float32),)), np.ones(1), rng=rng())
 
 
 def test_only_the_wrong_input_is_called_wrong():
@@ -119,23 +119,23 @@ def test_changing_an_argument_is_found():
         return x * 1, (lambda g: g * 2,)
 
     def changes_g(x):
-        def pull(g):
+        def vjp(g):
             g *= 2
             return g
 
-        return x * 2, (pull,)
+        return x * 2, (vjp,)
 
-    def changes_in_the_pull(x):
-        def pull(g):
+    def changes_in_the_vjp(x):
+        def vjp(g):
             x.fill(0)
             return g * 2
 
-        return x * 2, (pull,)
+        return x * 2, (vjp,)
 
-    for rule, words in [(changes_its_input, "input 0 is changed in place"), (changes_in_the_pull, "input 0 is changed"),
-                        (changes_g, "a pull changes the gradient it is given|gives other bits")]:
+    for rule, words in [(changes_its_input, "input 0 is changed in place"), (changes_in_the_vjp, "input 0 is changed"),
+                        (changes_g, "a vjp changes the gradient it is given|gives other bits")]:
         with pytest.raises(WrongGradient, match=words):
-            check_pull(rule, np.ones(3), rng=rng())
+            check_vjp(rule, np.ones(3), rng=rng())
 
 
 def test_other_bits_on_the_second_call_are_found():
@@ -145,7 +145,7 @@ def test_other_bits_on_the_second_call_are_found():
         return x * 2, (lambda g: g * (2 + 1e-15 * len(calls)) if calls.append(1) is None else None,)
 
     with pytest.raises(WrongGradient, match="other bits when called again"):
-        check_pull(rule, np.ones(300), rng=rng())
+        check_vjp(rule, np.ones(300), rng=rng())
 
 
 def test_float32_inputs_are_widened_and_others_left_alone():
@@ -155,7 +155,7 @@ def test_float32_inputs_are_widened_and_others_left_alone():
         seen.append((x.dtype, index.dtype, shift))
         return x[index] * 1.0, (lambda g: np.bincount(index, g, len(x)), None, None)
 
-    assert [f.where for f in check_pull(rule, np.ones(3, np.float32), np.array([0, 1]), None, rng=rng())] == [0]
+    assert [f.where for f in check_vjp(rule, np.ones(3, np.float32), np.array([0, 1]), None, rng=rng())] == [0]
     assert set(seen) == {(np.dtype(np.float64), np.dtype(np.int64), None)}
 
 
@@ -193,7 +193,7 @@ def test_a_gradient_of_zero_is_right_for_a_constant_function_and_wrong_for_anoth
     (pooling.max_pool2d, (np.array([1.0, 2.0, 2.0, 0.0]).reshape(1, 1, 2, 2),), {"kernel": 2}, (0, 0, 0, 1)),
 ])
 def test_a_point_without_a_derivative_is_a_kink(op, arrays, params, entry):
-    for finding in check_pull(op, *arrays, rng=rng(), **params):
+    for finding in check_vjp(op, *arrays, rng=rng(), **params):
         assert finding.verdict == "kink" and finding.entry == entry
         assert finding.left != pytest.approx(finding.right)
 
@@ -215,7 +215,7 @@ def test_a_kink_does_not_hide_a_wrong_entry():
 
     x = np.abs(rng("hide").normal(64)) + 0.1
     x[[3, 60]] = 0
-    [finding] = examine_pull(rule, x, rng=rng())
+    [finding] = examine_vjp(rule, x, rng=rng())
     assert (finding.verdict, finding.entry) == ("wrong", (40,))
 
 
@@ -305,8 +305,8 @@ def test_a_wrong_rule_inside_is_found_in_what_lies_behind_it(monkeypatch):
     right = elementwise.relu.rule
 
     def rule(x):
-        y, (pull,) = right(x)
-        return y, (lambda g: pull(g) * 1.0005,)
+        y, (vjp,) = right(x)
+        return y, (lambda g: vjp(g) * 1.0005,)
 
     monkeypatch.setattr(elementwise.relu, "rule", rule)
     found = {f.where: f.verdict for f in examine_gradients(loss_of, parameters, rng=rng())}
@@ -377,17 +377,17 @@ def test_the_check_of_a_network_that_learns_nothing_says_so():
 
 
 def test_findings_are_one_line():
-    [finding] = examine_pull(PRIMITIVES["relu"], np.zeros(1), rng=rng())
+    [finding] = examine_vjp(PRIMITIVES["relu"], np.zeros(1), rng=rng())
     assert str(finding).startswith("the gradient of input 0 is kink at (0,): ") and "\n" not in str(finding)
 
 
 @pytest.mark.parametrize("stranger", [np.random.default_rng(0), STREAMS, 0])
 def test_randomness_that_is_no_stream_is_named(stranger):
-    with pytest.raises(UsageError, match="check_pull: rng is a .*; give a Stream, such as tinyq.Streams"):
-        check_pull(cube, np.ones(3), rng=stranger)
+    with pytest.raises(UsageError, match="check_vjp: rng is a .*; give a Stream, such as tinyq.Streams"):
+        check_vjp(cube, np.ones(3), rng=stranger)
     with pytest.raises(UsageError, match="check_gradients: rng is a "):
         check_gradients(lambda: leaf * leaf, [leaf := Tensor(np.ones(3), requires_grad=True)], rng=stranger)
 
 
-def test_the_example_of_check_pull_runs():
+def test_the_example_of_check_vjp_runs():
     assert doctest.testmod(gradient_check) == (0, 3)

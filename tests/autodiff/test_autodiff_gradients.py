@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from tinyq.autodiff import PRIMITIVES, Primitive, Tensor, check_pull, examine_pull
+from tinyq.autodiff import PRIMITIVES, Primitive, Tensor, check_vjp, examine_vjp
 from tinyq.streams import Streams
 
 STREAMS = Streams(2)
@@ -160,30 +160,30 @@ def outputs(op, arrays, params, g=None):
 
 
 @PER_PRIMITIVE
-def test_the_pulls_match_differences_in_float64(op):
+def test_the_vjps_match_differences_in_float64(op):
     for arrays, params in EXAMPLES[op.name]:
-        for finding in check_pull(op, *arrays, rng=STREAMS.key("check"), **params):
+        for finding in check_vjp(op, *arrays, rng=STREAMS.key("check"), **params):
             assert finding.verdict == "ok", (str(finding), params)
 
 
 @PER_PRIMITIVE
-def test_a_pull_wrong_by_a_twentieth_of_a_percent_would_be_found(op):
+def test_a_vjp_wrong_by_a_twentieth_of_a_percent_would_be_found(op):
     for arrays, params in EXAMPLES[op.name]:
-        y, pulls, *_ = op.rule(*arrays, **params)
-        for i, pull in enumerate(pulls[:len(arrays)]):
-            if pull is None or arrays[i] is None or not np.any(pull(np.ones(np.shape(y)))):
+        y, vjps, *_ = op.rule(*arrays, **params)
+        for i, vjp in enumerate(vjps[:len(arrays)]):
+            if vjp is None or arrays[i] is None or not np.any(vjp(np.ones(np.shape(y)))):
                 continue
-            wrong = Primitive(scaled_pull(op.rule, i), op.broadcasts)
-            findings = examine_pull(wrong, *arrays, rng=STREAMS.key("check"), **params)
+            wrong = Primitive(scaled_vjp(op.rule, i), op.broadcasts)
+            findings = examine_vjp(wrong, *arrays, rng=STREAMS.key("check"), **params)
             assert all(f.verdict == ("wrong" if f.where == i else "ok") for f in findings), params
 
 
-def scaled_pull(rule, position):
-    """The rule with one pull off by 0.05 %."""
+def scaled_vjp(rule, position):
+    """The rule with one vjp off by 0.05 %."""
     def wrong(*arrays, **params):
-        y, pulls, *_ = rule(*arrays, **params)
-        off = (lambda g: pulls[position](g) * 1.0005,)
-        return y, (*pulls[:position], *off, *pulls[position + 1:])
+        y, vjps, *_ = rule(*arrays, **params)
+        off = (lambda g: vjps[position](g) * 1.0005,)
+        return y, (*vjps[:position], *off, *vjps[position + 1:])
 
     return wrong
 

@@ -17,11 +17,11 @@ def leaf(*values, dtype=np.float64):
 def identity(note=lambda g: None, name="identity"):
     """A primitive that hands g on and tells `note` about it."""
     def rule(x):
-        def pull(g):
+        def vjp(g):
             note(g)
             return g
 
-        return x + 0, (pull,)
+        return x + 0, (vjp,)
 
     rule.__name__ = name
     return Primitive(rule)
@@ -76,7 +76,7 @@ def test_a_node_is_passed_once_however_often_it_is_used():
     assert len(calls) == 1 and calls[0].tolist() == [3]
 
 
-def test_pulls_are_called_only_for_inputs_that_want_a_gradient():
+def test_vjps_are_called_only_for_inputs_that_want_a_gradient():
     def rule(x, y):
         return x + y, (lambda g: g, lambda g: pytest.fail("nobody asked"))
 
@@ -86,13 +86,13 @@ def test_pulls_are_called_only_for_inputs_that_want_a_gradient():
     assert x.grad.tolist() == [2]
 
 
-def test_what_only_an_unwanted_pull_reads_is_not_kept():
+def test_what_only_an_unwanted_vjp_reads_is_not_kept():
     big = np.ones(1000)
     alive = weakref.ref(big)
     w = Tensor(np.ones(1000))
     y = elementwise.mul(Tensor(big), leaf(*w.data)) + 0.0
     del big
-    assert alive() is not None, "the second pull reads the first input"
+    assert alive() is not None, "the second vjp reads the first input"
     y = elementwise.mul(leaf(*w.data), y.data)
     gc.collect()
     assert alive() is None and y.requires_grad
@@ -110,7 +110,7 @@ def test_none_passes_and_gets_no_gradient():
     assert x.grad.tolist() == [3] and shift.grad.tolist() == [1]
 
 
-def test_no_gradient_flows_where_the_pull_is_none():
+def test_no_gradient_flows_where_the_vjp_is_none():
     op = Primitive(lambda x, scale: (x * scale, (lambda g: g * scale, None)))
     x, scale = leaf(1.0), leaf(2.0)
     op(x, scale).backward()
@@ -118,7 +118,7 @@ def test_no_gradient_flows_where_the_pull_is_none():
     assert not op(Tensor(np.ones(1)), scale).requires_grad
 
 
-def test_what_a_rule_returns_beyond_its_pulls_comes_beside_the_tensor():
+def test_what_a_rule_returns_beyond_its_vjps_comes_beside_the_tensor():
     op = Primitive(lambda x: (x * 2, (lambda g: g * 2,), "more"))
     y, more = op(leaf(1.0))
     assert isinstance(y, Tensor) and more == "more"
@@ -171,23 +171,23 @@ def test_deep_graphs_are_dropped_without_recursion():
 
 
 def test_what_a_rule_kept_is_freed_as_backward_passes_it():
-    kept, alive_at_pull = [], []
+    kept, alive_at_vjp = [], []
 
     def rule(x):
         saved = x.copy()
         kept.append(weakref.ref(saved))
 
-        def pull(g):
-            alive_at_pull.append(sum(ref() is not None for ref in kept))
+        def vjp(g):
+            alive_at_vjp.append(sum(ref() is not None for ref in kept))
             return g * saved
 
-        return x * 1.0, (pull,)
+        return x * 1.0, (vjp,)
 
     op, y = Primitive(rule), leaf(*np.ones(10))
     for _ in range(6):
         y = op(y)
     y.backward(np.ones(10))
-    assert alive_at_pull == [6, 5, 4, 3, 2, 1]
+    assert alive_at_vjp == [6, 5, 4, 3, 2, 1]
     assert not any(ref() is not None for ref in kept), "though the output is still here"
 
 
@@ -276,9 +276,9 @@ def test_a_float64_output_of_float32_inputs_is_caught():
         op(leaf(1.0, dtype=np.float32))
 
 
-def test_too_few_pulls_are_caught():
+def test_too_few_vjps_are_caught():
     op = Primitive(lambda x, y: (x * y, (lambda g: g,)))
-    with pytest.raises(TinyqError, match="1 pulls for 2 inputs"):
+    with pytest.raises(TinyqError, match="1 vjps for 2 inputs"):
         op(leaf(1.0), leaf(1.0))
 
 
@@ -368,10 +368,10 @@ def test_a_tensor_says_what_it_is():
         iter(x)
 
 
-def test_pulls_are_told_with_what_they_were_given_and_made():
+def test_vjps_are_told_with_what_they_were_given_and_made():
     x, w = Tensor(np.array([1.0, 2.0]), requires_grad=True), Tensor(np.array([3.0, 4.0]), requires_grad=True)
     told = []
-    with tape.traced_pulls(lambda node, position, parent, g, gx: told.append(
+    with tape.traced_vjps(lambda node, position, parent, g, gx: told.append(
             (node.primitive.name, position, parent, g.tolist(), gx.tolist()))):
         elementwise.mul(x, w).backward(np.array([1.0, 10.0]))
     assert told == [("mul", 0, x, [1.0, 10.0], [3.0, 40.0]), ("mul", 1, w, [1.0, 10.0], [1.0, 20.0])]

@@ -22,7 +22,7 @@ every_method = pytest.mark.parametrize("name", METHODS)
 # What is promised of gradients, and of the batches they are taken from.
 GRADIENT = [name for name, method in METHODS.items() if issubclass(method, GradientMethod)]
 every_gradient_method = pytest.mark.parametrize("name", GRADIENT)
-CONSTRAIN = {"conntra": "all"}                  # the weights that a method is given to confine, if not the inner ones
+CONSTRAIN = {"conntra": "all"}                  # the weights that a method is given to constrain, if not the inner ones
 
 
 class Batch(NamedTuple):
@@ -224,7 +224,7 @@ def test_label_smoothing_reaches_the_loss(name):
 
 
 @every_method
-def test_after_the_finish_every_confined_weight_is_on_its_level_and_the_network_the_same(name):
+def test_after_the_finish_every_constrained_weight_is_on_its_level_and_the_network_the_same(name):
     run = Run(name)
     run.steps(0, 1, 2)
     x = Tensor(batch(9).x)
@@ -240,8 +240,8 @@ def test_after_the_finish_every_confined_weight_is_on_its_level_and_the_network_
 
 
 @every_method
-def test_only_a_method_that_confines_installs_a_view(name):
+def test_only_a_method_that_constrains_installs_a_view(name):
     run = Run(name)
     seen = [p.view is not None for p in run.model.parameters()]
-    confined = {"backprop": lambda p: False, "conntra": lambda p: True}.get(name, lambda p: p.constrained)
-    assert seen == [confined(p) for p in run.model.parameters()]
+    constrained = {"backprop": lambda p: False, "conntra": lambda p: True}.get(name, lambda p: p.constrained)
+    assert seen == [constrained(p) for p in run.model.parameters()]

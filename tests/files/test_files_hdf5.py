@@ -183,7 +183,7 @@ def test_a_chunk_out_of_its_place_is_refused(tmp_path, at, new):
 
 
 def test_more_parts_than_any_model_has_are_not_looked_at(tmp_path, path, monkeypatch):
-    monkeypatch.setattr(hdf5_bytes, "MOST_WORK", 10)
+    monkeypatch.setattr(hdf5_bytes, "MAX_WORK", 10)
     with pytest.raises(BadInput, match="it has more parts than any model"):
         read(path)
 

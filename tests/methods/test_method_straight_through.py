@@ -1,8 +1,8 @@
-"""The view of a confined weight: what the layer shows, what is saved, and which gradient the latent weight gets."""
+"""The view of a constrained weight: what the layer shows, what is saved, and which gradient the latent weight gets."""
 import numpy as np
 import pytest
 
-from tinyq.autodiff import Tensor, check_pull
+from tinyq.autodiff import Tensor, check_vjp
 from tinyq.levels import NAMED, rounded_down
 from tinyq.methods import LevelView
 from tinyq.methods.straight_through import straight_through
@@ -58,7 +58,7 @@ def test_the_gradient_is_that_of_the_declared_surrogate_and_is_called_so(kind):
     thresholds = rounded_down(scale * NAMED["ternary"].midpoints, np.float64)
     params = dict(scale=scale, thresholds=thresholds if kind != "one" else thresholds[0],
                   levels=NAMED["ternary"].values)
-    findings = check_pull(straight_through, latent((4, 5), np.float64), rng=Streams(1).key("check"), **params)
+    findings = check_vjp(straight_through, latent((4, 5), np.float64), rng=Streams(1).key("check"), **params)
     assert [finding.verdict for finding in findings] == ["surrogate"]
 
 

@@ -6,7 +6,7 @@ import weakref
 
 import numpy as np
 import pytest
-from packed_networks import SHAPES, confined, packed, samples
+from packed_networks import SHAPES, constrained, packed, samples
 from small_models import MODELS, SHAPE, small
 
 from tinyq import models, nn
@@ -95,7 +95,7 @@ def test_what_is_to_be_told_about_the_instruction_set_is_told_once(monkeypatch, 
     pytest.param("alexnet", 7, 13, marks=pytest.mark.slow)])
 def test_resident_weights_are_so_many_times_smaller(name, float32, int8):
     shape = (3, 63, 63) if name == "alexnet" else (3, 32, 32)
-    model = confined(nn.constrain(models.build(name, 1000, shape), "inner"))
+    model = constrained(nn.constrain(models.build(name, 1000, shape), "inner"))
     network = PackedNetwork(pack(model, shape, {}))
     assert network.float_bytes == 4 * sum(p.data.size for p in model.parameters() if p.data.ndim > 1)
     assert network.float_bytes >= float32 * network.resident_bytes

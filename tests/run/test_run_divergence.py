@@ -30,10 +30,10 @@ def spoiled(monkeypatch):
             return array
 
         def spoilt(*arrays, **params):
-            y, pulls, *more = rule(*arrays, **params)
+            y, vjps, *more = rule(*arrays, **params)
             if forward:
-                return bad(y), pulls, *more
-            return y, tuple(pull and (lambda g, pull=pull: bad(pull(g))) for pull in pulls), *more
+                return bad(y), vjps, *more
+            return y, tuple(vjp and (lambda g, vjp=vjp: bad(vjp(g))) for vjp in vjps), *more
 
         def counted(self, *arguments):
             at[0] += 1

@@ -204,10 +204,10 @@ def test_a_network_that_no_step_was_taken_with_is_not_shown_as_trained(whole, tm
     assert whole[0]["method_stepped"] and "ternary (cbp) " in result.summary(whole[0])
 
 
-def test_a_confined_network_to_start_from_is_not_called_the_float_network(whole, tmp_path, capsys):
+def test_a_constrained_network_to_start_from_is_not_called_the_float_network(whole, tmp_path, capsys):
     outcome = train(tmp_path / "r", weights=str(whole[1]), pretrain_epochs=0, epochs=1)
     assert outcome["test_accuracy_float"] is None and not (tmp_path / "r" / "float.h5").exists()
-    assert "which is confined already" in capsys.readouterr().out
+    assert "which is constrained already" in capsys.readouterr().out
 
 
 def test_after_one_signal_the_next_is_the_systems_again():

@@ -30,8 +30,8 @@ def test_state_counts_moments_and_multipliers():
     parameters = memory_of(job_of()).parameters
     assert memory_of(job_of(opt="adam")).state == pytest.approx(2 * parameters, rel=0.02)
     cbp = job_of(method="cbp", levels="ternary", pretrain_epochs=0)
-    confined = sum(p.data.nbytes for _, p in cbp.model.constrained_parameters())
-    assert memory_of(cbp).state > parameters + confined
+    constrained = sum(p.data.nbytes for _, p in cbp.model.constrained_parameters())
+    assert memory_of(cbp).state > parameters + constrained
 
 
 def test_the_line_that_is_largest_for_a_large_batch_decides():

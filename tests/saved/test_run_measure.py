@@ -39,7 +39,7 @@ def test_the_batch_size_changes_nothing(monkeypatch):
     rng = np.random.default_rng(0)
     logits, labels = rng.standard_normal((23, 12)), rng.integers(0, 12, 23)
     whole = scores_of(logits, labels)
-    monkeypatch.setattr("tinyq.saved.measure.MOST_NUMBERS", 5 * 12)
+    monkeypatch.setattr("tinyq.saved.measure.MAX_NUMBERS", 5 * 12)
     parts = scores_of(logits, labels)
     assert np.array_equal(whole.confusion, parts.confusion) and whole.top5 == parts.top5
     assert whole.loss == pytest.approx(parts.loss, rel=1e-6)

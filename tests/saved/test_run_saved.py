@@ -19,7 +19,7 @@ def digits_cnn(constrain="inner"):
     return models.build("digits_cnn", 10, (1, 8, 8), constrain).initialise(Streams(0))
 
 
-def confined():
+def constrained():
     model = digits_cnn()
     for _, parameter in model.constrained_parameters():
         view = parameter.view = LevelView(NAMED["shift1"], np.float32(0.07))
@@ -30,14 +30,15 @@ def confined():
 @pytest.fixture
 def path(tmp_path):
     attributes = model_file.describe(CONFIG, BUNDLE)
-    files.write(tmp_path / "model.h5", model_file.weights_of(confined(), attributes, model_file.probe_inputs(BUNDLE)))
+    weights = model_file.weights_of(constrained(), attributes, model_file.probe_inputs(BUNDLE))
+    files.write(tmp_path / "model.h5", weights)
     return tmp_path / "model.h5"
 
 
 def test_a_loaded_network_computes_the_same_bits(path):
     model, attributes = model_file.load_model(path)
     x, _ = BUNDLE.test.batch(np.arange(7))
-    assert np.array_equal(logits_of(model, x), logits_of(confined(), x))
+    assert np.array_equal(logits_of(model, x), logits_of(constrained(), x))
     assert attributes["levels"] == "shift1" and attributes["model"] == "digits_cnn"
     assert set(model_file.views(model)) == {"conv2.weight", "conv3.weight"}
 
@@ -71,7 +72,7 @@ def test_another_network_of_the_same_shapes_is_told_by_its_probe(path, monkeypat
 
 
 def test_a_tolerance_in_the_file_is_kept_to(tmp_path):
-    held = model_file.weights_of(confined(), model_file.describe(CONFIG, BUNDLE), model_file.probe_inputs(BUNDLE))
+    held = model_file.weights_of(constrained(), model_file.describe(CONFIG, BUNDLE), model_file.probe_inputs(BUNDLE))
     held.probe_logits[0, 0] += 1e-6
     files.write(tmp_path / "a.h5", held)
     with pytest.raises(BadInput, match="does not give"):
@@ -86,7 +87,7 @@ def test_a_last_layer_for_other_classes_keeps_its_own_values(path):
     fc = model.fc.weight.data.copy()
     assert model_file.load_weights(path, model) == (True, ["fc.weight", "fc.bias"])
     assert np.array_equal(model.fc.weight.data, fc) and np.array_equal(model.conv1.weight.data,
-                                                                       confined().conv1.weight.data)
+                                                                       constrained().conv1.weight.data)
 
 
 def test_starting_from_a_file_takes_its_weights_and_leaves_its_levels(path):

@@ -11,12 +11,12 @@ from tinyq.autodiff import (
     reductions,
     shape,
 )
-from tinyq.autodiff.gradient_check import Finding, check_gradients, check_pull, examine_gradients, examine_pull
+from tinyq.autodiff.gradient_check import Finding, check_gradients, check_vjp, examine_gradients, examine_vjp
 from tinyq.autodiff.primitives import PRIMITIVES, Primitive, once, primitive
 from tinyq.autodiff.tape import Tensor, detach, no_record
 
 __all__ = [
-    "PRIMITIVES", "Finding", "Primitive", "Tensor", "check_gradients", "check_pull", "convolution", "detach",
-    "dropout_mask", "elementwise", "examine_gradients", "examine_pull", "linalg", "losses", "no_record",
+    "PRIMITIVES", "Finding", "Primitive", "Tensor", "check_gradients", "check_vjp", "convolution", "detach",
+    "dropout_mask", "elementwise", "examine_gradients", "examine_vjp", "linalg", "losses", "no_record",
     "normalization", "once", "operators", "pooling", "primitive", "reductions", "shape",
 ]

@@ -52,15 +52,15 @@ class WrongGradient(TinyqError, AssertionError):
         self.findings = findings
 
 
-def check_pull(op, *arrays, rng, rtol=1e-6, **params):
-    """The findings of examine_pull; WrongGradient if one of them is "wrong".
+def check_vjp(op, *arrays, rng, rtol=1e-6, **params):
+    """The findings of examine_vjp; WrongGradient if one of them is "wrong".
 
-    >>> from tinyq import Streams, autodiff, check_pull
+    >>> from tinyq import Streams, autodiff, check_vjp
     >>> x = Streams(0).key("x").normal((2, 3))
-    >>> check_pull(autodiff.elementwise.tanh, x, rng=Streams(0).key("check"))[0].verdict
+    >>> check_vjp(autodiff.elementwise.tanh, x, rng=Streams(0).key("check"))[0].verdict
     'ok'
     """
-    return _none_wrong(op.__name__, examine_pull(op, *arrays, rng=rng, rtol=rtol, **params))
+    return _none_wrong(op.__name__, examine_vjp(op, *arrays, rng=rng, rtol=rtol, **params))
 
 
 def check_gradients(loss_of, tensors, *, rng, rtol=1e-6):
@@ -68,21 +68,21 @@ def check_gradients(loss_of, tensors, *, rng, rtol=1e-6):
     return _none_wrong("loss", examine_gradients(loss_of, tensors, rng=rng, rtol=rtol))
 
 
-def examine_pull(op, *arrays, rng, rtol=1e-6, **params):
-    """Check every pull of a primitive, or of a bare rule, at `arrays` (float32 is widened), -> a Finding for each.
+def examine_vjp(op, *arrays, rng, rtol=1e-6, **params):
+    """Check every vjp of a primitive, or of a bare rule, at `arrays` (float32 is widened), -> a Finding for each.
 
     The incoming gradient is random with distinct entries, drawn from the Stream rng. WrongGradient at once if the
-    rule or a pull changes its arguments, or if a pull gives other bits when called again; UsageError for another rng.
+    rule or a vjp changes its arguments, or if a vjp gives other bits when called again; UsageError for another rng.
     """
-    _want_stream("check_pull", rng)
+    _want_stream("check_vjp", rng)
     op = op if isinstance(op, Primitive) else Primitive(op)
     arrays = [np.asarray(a, np.float64) if _is_float(a) else a for a in arrays]
     before = [None if a is None else a.copy() for a in arrays]
-    y, pulls, *_ = op.rule(*arrays, **params)
+    y, vjps, *_ = op.rule(*arrays, **params)
     g = _incoming(rng, np.shape(y))
-    gradients = {i: op.gradient(pull, g, i, a) for i, (a, pull) in enumerate(zip(arrays, pulls, strict=False))
-                 if pull is not None and _is_float(a)}
-    _called_again(op, pulls, gradients, g.copy(), arrays)
+    gradients = {i: op.gradient(vjp, g, i, a) for i, (a, vjp) in enumerate(zip(arrays, vjps, strict=False))
+                 if vjp is not None and _is_float(a)}
+    _called_again(op, vjps, gradients, g.copy(), arrays)
     _unchanged(op, arrays, before)
     found = []
     for i, gradient in gradients.items():
@@ -138,7 +138,7 @@ def _none_wrong(name, findings):
 
 
 def _incoming(rng, shape):
-    """A random incoming gradient: distinct entries, none near zero, so that none hides what its pull does."""
+    """A random incoming gradient: distinct entries, none near zero, so that none hides what its vjp does."""
     z = rng.normal(shape)
     return np.where(z < 0, -0.1, 0.1) + z
 
@@ -163,14 +163,14 @@ def _output(rule, arrays, params):
     return np.asarray(result[0] if isinstance(result, tuple) else result)
 
 
-def _called_again(op, pulls, gradients, g, arrays):
-    """Each pull once more with another copy of g: the same bits, and g as it was."""
+def _called_again(op, vjps, gradients, g, arrays):
+    """Each vjp once more with another copy of g: the same bits, and g as it was."""
     before = g.copy()
     for i, gradient in gradients.items():
-        if not np.array_equal(op.gradient(pulls[i], g, i, arrays[i]), gradient, equal_nan=True):
-            raise WrongGradient(f"{op.name}: the pull of input {i} gives other bits when called again")
+        if not np.array_equal(op.gradient(vjps[i], g, i, arrays[i]), gradient, equal_nan=True):
+            raise WrongGradient(f"{op.name}: the vjp of input {i} gives other bits when called again")
     if not np.array_equal(g, before):
-        raise WrongGradient(f"{op.name}: a pull changes the gradient it is given")
+        raise WrongGradient(f"{op.name}: a vjp changes the gradient it is given")
 
 
 def _unchanged(op, arrays, before):

@@ -37,12 +37,12 @@ def batch_norm_inference(x, weight, bias, mean, variance, *, eps):
     inverse_std = 1 / np.sqrt(variance.astype(np.float64) + eps)
     scale = (inverse_std if weight is None else weight * inverse_std).astype(x.dtype)
 
-    def weight_pull(g):
+    def weight_vjp(g):
         centred = kernels.channel_affine(x, None, -mean)
         return kernels.channel_sums(g * centred) * inverse_std.astype(x.dtype)
 
     return kernels.batch_norm_inference(x, weight, bias, mean, variance, eps), (
-        lambda g: kernels.channel_affine(g, scale, None), weight_pull, kernels.channel_sums, None, None)
+        lambda g: kernels.channel_affine(g, scale, None), weight_vjp, kernels.channel_sums, None, None)
 
 
 def _check_input(x, **arrays):

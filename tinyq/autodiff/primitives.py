@@ -1,13 +1,13 @@
 """Primitives: functions of arrays that know their gradient, and record themselves on the tape when called.
 
-A primitive's *rule* takes arrays and returns its output and one *pull* per array input: pull(g) is the gradient at
+A primitive's *rule* takes arrays and returns its output and one *vjp* per array input: vjp(g) is the gradient at
 that input when g is the one at the output; None stands where no gradient flows.
 
     @primitive
     def square(x):
         return x * x, (lambda g: 2 * x * g,)
 
-A pull keeps alive whatever it names until backward has passed it, so a rule binds what its pulls read and no more.
+A vjp keeps alive whatever it names until backward has passed it, so a rule binds what its vjps read and no more.
 """
 import inspect
 
@@ -24,9 +24,9 @@ PRIMITIVES: dict[str, "Primitive"] = {}         # every declared primitive by it
 class Primitive:
     """A rule that can be called with tensors, arrays and None, and then records itself.
 
-    rule: rule(*arrays, **params) -> (y, pulls), and anything more is handed on beside the output Tensor.
-    broadcasts: pulls may return the output's shape; the sum over stretched axes is done here, once, for all.
-    surrogate: the rule, or plain function, whose derivative the pulls claim to be when it is not the rule's own.
+    rule: rule(*arrays, **params) -> (y, vjps), and anything more is handed on beside the output Tensor.
+    broadcasts: vjps may return the output's shape; the sum over stretched axes is done here, once, for all.
+    surrogate: the rule, or plain function, whose derivative the vjps claim to be when it is not the rule's own.
     """
 
     def __init__(self, rule, broadcasts=False, surrogate=None):
@@ -59,19 +59,19 @@ class Primitive:
         if dtype is None:
             raise UsageError(f"{self.name}: no input is float32 or float64; inputs: {_shown(inputs)}")
         try:
-            y, pulls, *more = self.rule(*arrays, **params)
+            y, vjps, *more = self.rule(*arrays, **params)
         except (ValueError, IndexError) as error:           # NumPy's complaints about shapes and indices
             raise UsageError(f"{self.name}: {' '.join(str(error).split())}; inputs: {_shown(inputs)}") from error
         output = self._tensor(y, dtype)
         if tape.recording and parents.count(None) < len(parents):
-            self._record(output, parents, pulls, params)
+            self._record(output, parents, vjps, params)
         if tape.tracer:
             tape.tracer(self, arrays, params, output)
         return (output, *more) if more else output
 
-    def gradient(self, pull, g, position, like):
-        """What `pull` makes of g for the input at `position`, in the shape and dtype of `like`; else TinyqError."""
-        gx = pull(g)
+    def gradient(self, vjp, g, position, like):
+        """What `vjp` makes of g for the input at `position`, in the shape and dtype of `like`; else TinyqError."""
+        gx = vjp(g)
         if type(gx) is not np.ndarray:
             gx = np.asarray(gx)                             # NumPy turns 0-d arrays into scalars
         if self.broadcasts and gx.shape != like.shape:
@@ -81,11 +81,11 @@ class Primitive:
                              f"the input {like.dtype} {like.shape}")
         return gx
 
-    def _record(self, output, parents, pulls, params):
-        if len(pulls) < len(parents):
-            raise TinyqError(f"{self.name}: the rule returns {len(pulls)} pulls for {len(parents)} inputs")
-        edges = [(position, parent, pull) for position, (parent, pull) in enumerate(zip(parents, pulls, strict=False))
-                 if parent is not None and pull is not None]
+    def _record(self, output, parents, vjps, params):
+        if len(vjps) < len(parents):
+            raise TinyqError(f"{self.name}: the rule returns {len(vjps)} vjps for {len(parents)} inputs")
+        edges = [(position, parent, vjp) for position, (parent, vjp) in enumerate(zip(parents, vjps, strict=False))
+                 if parent is not None and vjp is not None]
         if edges:
             output.node, output.requires_grad = Node(self, params, edges, output.data), True
 
@@ -134,7 +134,7 @@ def primitive(rule=None, *, broadcasts=False, surrogate=None):
 
 
 class once:
-    """What several pulls of one node need of g, worked out by the first of them that is called."""
+    """What several vjps of one node need of g, worked out by the first of them that is called."""
 
     __slots__ = ("work", "g", "result")
 

@@ -44,9 +44,9 @@ def max(x, *, axes=None, keepdims=False):
     axes, kept, left = _reduced(x.shape, axes)
     top = x.max(axes, keepdims=True) + x.dtype.type(0)      # -0 becomes +0: which is found depends on the CPU
 
-    def pull(g):
+    def vjp(g):
         winners = x == top
         share = g.reshape(kept) / winners.sum(axes, keepdims=True).astype(g.dtype)
         return np.where(winners, share, g.dtype.type(0))
 
-    return top.reshape(kept if keepdims else left), (pull,)
+    return top.reshape(kept if keepdims else left), (vjp,)

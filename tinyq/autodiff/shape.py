@@ -40,7 +40,7 @@ def getitem(x, *, index):
     shape = x.shape
     each_once = _is_basic(index)
 
-    def pull(g):
+    def vjp(g):
         gx = np.zeros(shape, g.dtype)
         if each_once:
             gx[index] = g
@@ -48,7 +48,7 @@ def getitem(x, *, index):
             np.add.at(gx, index, g)                         # one after the other, in the order of the index
         return gx
 
-    return x[index], (pull,)
+    return x[index], (vjp,)
 
 
 def _is_basic(index):
@@ -66,7 +66,7 @@ def concatenate(*arrays, axis=0):
 
 
 def _part(start, end, axis):
-    """The pull that cuts [start, end) out of g along `axis`."""
+    """The vjp that cuts [start, end) out of g along `axis`."""
     return lambda g: np.moveaxis(np.moveaxis(g, axis, 0)[start:end], 0, axis)
 
 
@@ -77,7 +77,7 @@ def stack(*arrays, axis=0):
 
 
 def _slice(i, axis):
-    """The pull that takes slice i of g along `axis`."""
+    """The vjp that takes slice i of g along `axis`."""
     return lambda g: np.moveaxis(g, axis, 0)[i]
 
 

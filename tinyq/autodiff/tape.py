@@ -10,7 +10,7 @@ from tinyq.errors import UsageError
 
 recording = True                                # whether a call of a primitive leaves a node; see no_record
 tracer = None                                   # called with what every primitive did; see traced
-pull_tracer = None                              # called with what every pull did; see traced_pulls
+vjp_tracer = None                              # called with what every vjp did; see traced_vjps
 
 _creation = itertools.count()
 
@@ -73,7 +73,7 @@ class Tensor:
 class Node:
     """One application of a primitive: enough to walk back through it, and to run its rule again.
 
-    edges: [(position, parent, pull)] of the inputs that want a gradient, None once passed; a parent is a Node or a
+    edges: [(position, parent, vjp)] of the inputs that want a gradient, None once passed; a parent is a Node or a
     leaf. number: the order of creation, so a parent's is always the smaller. shape, dtype: the output's.
     """
 
@@ -108,17 +108,17 @@ def traced(callback):
 
 
 @contextmanager
-def traced_pulls(callback):
-    """Inside it callback(node, position, parent, g, gx) is called after every pull: gx is what it made of g.
+def traced_vjps(callback):
+    """Inside it callback(node, position, parent, g, gx) is called after every vjp: gx is what it made of g.
 
     parent: the Node or leaf that is the node's input at `position`.
     """
-    global pull_tracer
-    before, pull_tracer = pull_tracer, callback
+    global vjp_tracer
+    before, vjp_tracer = vjp_tracer, callback
     try:
         yield
     finally:
-        pull_tracer = before
+        vjp_tracer = before
 
 
 def detach(x):
@@ -145,18 +145,18 @@ def backward(tensor, g=None):
 
 
 def _pass(node, g, pending, heap):
-    """Send g through one node; its pulls, and with them what the rule kept, are gone when this returns."""
+    """Send g through one node; its vjps, and with them what the rule kept, are gone when this returns."""
     edges, node.edges = node.edges, None
     if edges is None:
         raise UsageError(f"backward: the graph behind {node.primitive.name} is freed by an earlier backward; "
                          "compute the output again")
-    for position, parent, pull in edges:
-        gx = node.primitive.gradient(pull, g, position, parent)
+    for position, parent, vjp in edges:
+        gx = node.primitive.gradient(vjp, g, position, parent)
         leaf = type(parent) is not Node
         if leaf and (gx is g or gx.base is not None):
             gx = gx.copy()                                  # a leaf owns its .grad: others may read this one
-        if pull_tracer:
-            pull_tracer(node, position, parent, g, gx)
+        if vjp_tracer:
+            vjp_tracer(node, position, parent, g, gx)
         if parent in pending:
             pending[parent] = kernels.add(pending[parent], gx)
         else:

@@ -21,8 +21,8 @@ from tinyq.files.hdf5_bytes import Image
 from tinyq.files.hdf5_messages import Damaged, Stored
 from tinyq.files.read import read_file
 
-MOST_OBJECTS, DEEPEST = 100_000, 16   # of a tree that is walked
-MOST_ATTRIBUTE_BYTES = 64 << 10
+MAX_OBJECTS, DEEPEST = 100_000, 16   # of a tree that is walked
+MAX_ATTRIBUTE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Reader:
             group, depth, messages = pending.pop()
             links = self._bytes.links(messages)
             objects += len(links)
-            if depth > DEEPEST or objects > MOST_OBJECTS:
+            if depth > DEEPEST or objects > MAX_OBJECTS:
                 raise BadInput(f"{self.path}: more groups than any model has")
             for name, address in links.items():
                 path = f"{group}/{name}" if group else name
@@ -185,7 +185,7 @@ class Reader:
 
     def _attribute(self, name, stored, data):
         short = isinstance(stored, Stored) and stored.shape is not None and len(stored.shape) <= 1
-        if not short or stored.size > MOST_ATTRIBUTE_BYTES or stored.dtype.kind not in "Siuf":
+        if not short or stored.size > MAX_ATTRIBUTE_BYTES or stored.dtype.kind not in "Siuf":
             raise BadInput(f"{self.path}: attribute {name} is neither a short text nor a number")
         if len(data) < stored.size:
             raise BadInput(f"{self.path}: attribute {name} is damaged")

@@ -25,8 +25,8 @@ from tinyq.files.hdf5_messages import (
 )
 
 SIGNATURE, UNDEFINED = b"\x89HDF\r\n\x1a\n", (1 << 64) - 1
-MOST_WORK = 1_000_000                   # messages, links and chunks looked at in one file
-MOST_LEVELS, LONGEST_NAME = 8, 4096
+MAX_WORK = 1_000_000                   # messages, links and chunks looked at in one file
+MAX_LEVELS, LONGEST_NAME = 8, 4096
 
 
 class Image:
@@ -127,7 +127,7 @@ class Image:
     def _leaves(self, address, kind, key, level=None):
         """(key, child) of every entry at the bottom of a B-tree whose keys take `key` bytes."""
         signature, found, depth, count = unpack("<4sBBH", self.take(address, 8))
-        if signature != b"TREE" or found != kind or depth > MOST_LEVELS or level not in (None, depth):
+        if signature != b"TREE" or found != kind or depth > MAX_LEVELS or level not in (None, depth):
             raise Damaged(f"a tree is broken at byte {address}")
         for i in range(count):
             self._spend()
@@ -162,5 +162,5 @@ class Image:
 
     def _spend(self):
         self._work += 1
-        if self._work > MOST_WORK:
+        if self._work > MAX_WORK:
             raise Damaged("it has more parts than any model")

@@ -8,7 +8,7 @@ import numpy as np
 SPACE, LINK_INFO, TYPE, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, MORE, TABLE = 1, 2, 3, 7, 8, 11, 12, 16, 17
 COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = range(4)
 SHARED = 2                              # flag of a message that lies elsewhere
-MOST_AXES = 32
+MAX_AXES = 32
 NEWER = ("it links to other files, or uses a newer form of HDF5 than is read here; save it with h5py.File(path, 'w'), "
          "whose default is read")
 
@@ -83,7 +83,7 @@ def layout_of(messages):
 def _shape(body):
     version, axes, _, kind = unpack("<BBBB", body)
     start = {1: 8, 2: 4}.get(version)
-    if start is None or axes > MOST_AXES:
+    if start is None or axes > MAX_AXES:
         raise Damaged("a shape is broken")
     return None if (version, kind) == (2, 2) else tuple(unpack(f"<{axes}Q", body[start:]))
 

@@ -6,7 +6,7 @@ This one has no such instruction: a global is looked up among the caller's own f
 import struct
 from collections.abc import Callable, Mapping
 
-MOST_NUMBER_BYTES = 32                  # of a whole number
+MAX_NUMBER_BYTES = 32                  # of a whole number
 
 
 class Unreadable(ValueError):
@@ -128,7 +128,7 @@ class Interpreter:
 
     def _long(self):
         count = self._number("B")
-        if count > MOST_NUMBER_BYTES:
+        if count > MAX_NUMBER_BYTES:
             raise Unreadable("a number is too long")
         self._push(int.from_bytes(self._take(count), "little", signed=True))
 

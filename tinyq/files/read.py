@@ -5,10 +5,10 @@ import stat
 
 from tinyq.errors import BadInput
 
-MOST_BYTES = 8 << 30                    # of a file of weights
+MAX_BYTES = 8 << 30                    # of a file of weights
 
 
-def read_file(path, most: int = MOST_BYTES) -> bytes:
+def read_file(path, most: int = MAX_BYTES) -> bytes:
     """The bytes of a regular file of at most `most` bytes.
 
     BadInput where it is missing, unreadable, too large, something else (a pipe would never end), or changing.

@@ -12,7 +12,7 @@ from tinyq.files.read import read_file
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
          "I8": "<i1", "U8": "<u1", "BOOL": "?"}
 NAMES = {"<f4": "F32", "<i8": "I64"}
-MOST_HEADER = 100_000_000               # the format's own limit, in bytes
+MAX_HEADER = 100_000_000               # the format's own limit, in bytes
 METADATA = "__metadata__"
 ALIGNMENT = 8
 
@@ -45,7 +45,7 @@ def _read(data):
     if len(data) < 8:
         raise ValueError("it ends too early")
     length = struct.unpack("<Q", data[:8])[0]
-    if length > min(MOST_HEADER, len(data) - 8):
+    if length > min(MAX_HEADER, len(data) - 8):
         raise ValueError("its header is longer than the file, or than the format allows")
     header = json.loads(data[8:8 + length].decode(), object_pairs_hook=_without_repeats)
     if type(header) is not dict:

@@ -20,7 +20,7 @@ STORAGES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2",
             "ByteStorage": "<u1", "BoolStorage": "?"}
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 WRAPPERS = ("state_dict", "model_state_dict", "model")
-MOST_VIEWS = 4                          # times the file's size that all its tensors together may have
+MAX_VIEWS = 4                          # times the file's size that all its tensors together may have
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read(path) -> dict[str, np.ndarray]:
     try:
         found, storages = _zip(data) if data[:4] == b"PK\x03\x04" else _legacy(data)
         views = _state_dict(found)
-        if sum(view.size * _width(view.storage.dtype) for view in views.values()) > MOST_VIEWS * len(data):
+        if sum(view.size * _width(view.storage.dtype) for view in views.values()) > MAX_VIEWS * len(data):
             raise Unreadable("its tensors are larger than the file")
         return {name: _array(view, storages) for name, view in views.items()}
     except Exception as error:                  # on hostile bytes zipfile may fail in any way

@@ -132,8 +132,8 @@ def _require_finite_gradients(model, optimizer):
                            "try a lower --lr")
 
 
-def confinable(model, method):
-    """(dotted name, Parameter) of every weight to confine; UsageError with the way out where there is none."""
+def constrainable(model, method):
+    """(dotted name, Parameter) of every weight to constrain; UsageError with the way out where there is none."""
     found = model.constrained_parameters()
     if not found:
         raise UsageError(f"--method {method}: {type(model).__name__} has no weight to constrain (the first and the "
@@ -193,7 +193,7 @@ class GradientMethod:
         return record
 
     def finish(self):
-        """Nothing is confined."""
+        """Nothing is constrained."""
 
     def state(self):
         """The sums of the epoch so far."""

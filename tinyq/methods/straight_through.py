@@ -1,4 +1,4 @@
-"""What a layer shows of a latent weight that is confined to levels, and the gradient the latent gets."""
+"""What a layer shows of a latent weight that is constrained to levels, and the gradient the latent gets."""
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Which weights a method may confine to levels."""
+"""Which weights a method may constrain to levels."""
 import numpy as np
 
 from tinyq.autodiff import Tensor, no_record
@@ -14,7 +14,7 @@ _CHOICES = {
 
 
 def constrain(model, which="inner", weights=None):
-    """Mark the conv and linear weights that a method confines: "inner" (all but the first and last), "all" or "none".
+    """Mark the conv and linear weights that a method constrains: "inner" (all but the first and last), "all" or "none".
 
     First and last are by `weights`, such as computing_weights finds them; without it by order of assignment. A layer
     made with constrained=False stays float in any case. Returns the model.

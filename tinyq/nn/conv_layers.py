@@ -15,7 +15,7 @@ class Conv2d(Module):
 
     kernel_size, stride, padding and dilation are ints or pairs. All zeros until `initialise(streams)` of the layer, or
     of the model it is in, draws them: the weight by `initial_weight`, a function of init.py, the bias uniform within
-    1 / sqrt(fan_in), as torch's. With constrained=False no method confines the weight.
+    1 / sqrt(fan_in), as torch's. With constrained=False no method constrains the weight.
     """
 
     def __init__(self, c_in, c_out, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,

@@ -14,7 +14,7 @@ class Linear(Module):
 
     All zeros until `initialise(streams)` of the layer, or of the model it is in, draws them: the weight by
     `initial_weight`, a function of init.py, the bias uniform within 1 / sqrt(n_in), as torch's. With constrained=False
-    no method confines the weight.
+    no method constrains the weight.
     """
 
     def __init__(self, n_in, n_out, bias=True, constrained=True, initial_weight=init.uniform_fan_in):

@@ -66,7 +66,7 @@ class Module:
         return [p for _, p in self.named_parameters()]
 
     def constrained_parameters(self):
-        """(dotted name, Parameter) of those that a method confines to levels."""
+        """(dotted name, Parameter) of those that a method constrains to levels."""
         return [(name, p) for name, p in self.named_parameters() if p.constrained]
 
     def _named(self, kind):

@@ -3,9 +3,9 @@ from tinyq.autodiff import Tensor
 
 
 class Parameter(Tensor):
-    """A trained tensor. A method that confines it to levels installs a view.
+    """A trained tensor. A method that constrains it to levels installs a view.
 
-    constrained: whether a method confines it. constrainable: whether it may be asked to; the layer that makes it says
+    constrained: whether a method constrains it. constrainable: whether it may be asked to; the layer that makes it says
     so once and for all. view: None, or a function from the latent tensor to (tensor in units of the scale, scale): the
     layer computes scale * (x * tensor) with scale an array (c_out,) or None.
     """

@@ -16,7 +16,7 @@ from tinyq.saved.run_folder import weights_file
 from tinyq.streams import Streams
 
 PLAIN, FLOAT_PHASE = "backprop", "float"
-MOST_THREADS = 4096                                     # with 100,000 the process dies while they are started
+MAX_THREADS = 4096                                     # with 100,000 the process dies while they are started
 PHASE_SETTINGS = ("epochs", "opt", "lr", "weight_decay", "schedule", "warmup")      # what --pretrain- flags change
 
 
@@ -42,7 +42,7 @@ class Job:
     loader: Loader
     streams: Streams
     phases: list[Phase]
-    starts_on_levels: bool          # --weights named a network that is confined already
+    starts_on_levels: bool          # --weights named a network that is constrained already
     drawn: list[str]                # what of it could not be taken over, being for another number of classes
 
 
@@ -118,10 +118,10 @@ def schedule_of(config: Config) -> schedules.Schedule:
 def use_threads(threads: int | None) -> None:
     """Run the kernels on so many threads (None: as numba would, one for every core this process may use).
 
-    TinyqError if a thread would not compute as IEEE-754 says, UsageError for more threads than MOST_THREADS.
+    TinyqError if a thread would not compute as IEEE-754 says, UsageError for more threads than MAX_THREADS.
     """
-    if threads and threads > MOST_THREADS:
-        raise UsageError(f"--threads {threads}: must be at most {MOST_THREADS}")
+    if threads and threads > MAX_THREADS:
+        raise UsageError(f"--threads {threads}: must be at most {MAX_THREADS}")
     if threads:
         _set_threads(threads)
     kernels.verify_arithmetic()

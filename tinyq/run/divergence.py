@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.autodiff.tape import traced, traced_pulls
+from tinyq.autodiff.tape import traced, traced_vjps
 from tinyq.errors import CannotCreate, InputOutputError, TinyqError
 from tinyq.run import checkpoint
 
@@ -35,7 +35,7 @@ def first_in(model, batches, step) -> str:
         if where := _first(array):
             return f"{name} {where}"
     try:
-        with traced(_judge_output), traced_pulls(_judge_gradient):
+        with traced(_judge_output), traced_vjps(_judge_gradient):
             step()
     except _Found as found:
         return str(found)

@@ -26,14 +26,14 @@ def plan(config: Config) -> str:
     planned = levels.parse(config.levels) if config.levels else None
     layers = sizes(job.model, planned)
     steps = -(-len(job.loader) // config.accumulate)
-    confined = [size for size in layers if size.set_name]
+    constrained = [size for size in layers if size.set_name]
     lines = [
         f"data         {splits(job.bundle)}",
         f"input        {job.bundle.input_shape}, {job.bundle.num_classes} classes",
         *(f"phase        {phase.name}: {phase.epochs} epochs of {steps:,} steps, {type(phase.optimizer).__name__}, "
           f"lr {phase.optimizer.groups[0]['lr']:g}" for phase in job.phases),
         f"parameters   {sum(size.count for size in layers if size.trained):,}" + (
-            f", of these {sum(size.count for size in confined):,} constrained to {planned.name} ({planned.bits} bits)"
+            f", {sum(size.count for size in constrained):,} of them constrained to {planned.name} ({planned.bits} bits)"
             if planned else ", all of them float"),
     ]
     memory = memory_of(job)
@@ -41,5 +41,5 @@ def plan(config: Config) -> str:
                  "whole network computes for each of its samples")
     if not planned:
         return "\n".join(lines)
-    rows = [[size.name, "x".join(map(str, size.shape)), size.count] for size in confined]
+    rows = [[size.name, "x".join(map(str, size.shape)), size.count] for size in constrained]
     return "\n".join(lines) + "\n" + table(["constrained", "shape", "weights"], rows)

@@ -39,7 +39,7 @@ def outcome(job: Job, position: Position, weights: Weights, before_batch=None) -
 
 
 def histograms(model) -> dict:
-    """Where the latent weights of each confined layer lie, by name."""
+    """Where the latent weights of each constrained layer lie, by name."""
     parameters = dict(model.named_parameters())
     return {name: curves.histogram_of(view.normalised(parameters[name].data), view.level_set.values)
             for name, view in views(model).items()}

@@ -158,7 +158,7 @@ def _keep_float_network(job, folder, position, journal, progress, heed, observer
     if len(job.phases) == 1 and not job.config.weights:
         return
     if len(job.phases) == 1 and job.starts_on_levels:
-        progress.say(f"starts from {job.config.weights}, which is confined already: no float network to compare with")
+        progress.say(f"starts from {job.config.weights}, which is constrained: no float network to compare with")
         return
     attributes = model_file.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
     weights = model_file.weights_of(job.model, attributes, model_file.probe_inputs(job.bundle))

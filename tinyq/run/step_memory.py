@@ -1,6 +1,6 @@
 """How much memory a training step takes at its peak, foretold from two smaller ones.
 
-At every point of a step (behind each primitive, each pull, and the update) memory is nearly a + b * samples. Steps of a
+At every point of a step (behind each primitive, each vjp, and the update) memory is nearly a + b * samples. Steps of a
 quarter and of half of the batch give a and b of every point; the peak is the largest of these lines at the whole batch.
 """
 import gc
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyq import kernels
-from tinyq.autodiff.tape import traced, traced_pulls
+from tinyq.autodiff.tape import traced, traced_vjps
 from tinyq.data import Batch
 from tinyq.methods.base import GradientMethod
 
@@ -82,7 +82,7 @@ def _trace(job, phase, samples):
 
     tracemalloc.start()
     try:
-        with traced(lambda *_: note()), traced_pulls(lambda *_: note()):
+        with traced(lambda *_: note()), traced_vjps(lambda *_: note()):
             phase.method.step([_batch(job, samples) for _ in range(job.config.accumulate)])
         note()
     finally:

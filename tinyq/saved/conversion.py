@@ -51,7 +51,7 @@ def to_tinyq(source, target, name, class_names=None, input_shape=(3, 224, 224)) 
 
 
 def to_safetensors(source, target, name=None) -> str:
-    """Write a model.h5's weights, confined ones as the values that the network computes with; returns a line."""
+    """Write a model.h5's weights, constrained ones as the values that the network computes with; returns a line."""
     model, attributes = load_model(source, name)
     state = shown_state(model)
     safetensors.write(target, state)

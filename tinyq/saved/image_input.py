@@ -9,7 +9,7 @@ from tinyq.errors import BadInput, UsageError
 from tinyq.files.read import read_file
 from tinyq.saved.attributes import shape_of
 
-MOST_RESIZED = 1 << 14                                  # pixels along a side
+MAX_RESIZED = 1 << 14                                  # pixels along a side
 LUMA = np.array([299, 587, 114], np.int64)              # of red, green, blue in 1000 parts of grey (ITU-R BT.601)
 
 
@@ -38,7 +38,7 @@ def _preparation(attributes, shape):
     try:
         how = json.loads(attributes["preprocessing"])
         resize, mean, std = how.get("resize", shape[1]), how["mean"], how["std"]
-        right = (type(resize) is int and shape[1] <= resize <= MOST_RESIZED and len(mean) == len(std) == shape[0]
+        right = (type(resize) is int and shape[1] <= resize <= MAX_RESIZED and len(mean) == len(std) == shape[0]
                  and all(map(math.isfinite, [*mean, *std])) and min(std) > 0)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         right = False

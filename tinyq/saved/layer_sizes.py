@@ -40,13 +40,13 @@ def sizes(model, planned=None) -> list[Size]:
 
     planned: the LevelSet that the constrained weights of a model without views are going to have, one scale a layer.
     """
-    confined, parameters = views(model), dict(model.named_parameters())
+    constrained, parameters = views(model), dict(model.named_parameters())
     found = []
     for name, array in model.state_dict().items():
         if array.dtype.kind != "f":                             # batch norm's counter is of no use to a trained network
             continue
-        if name in confined:
-            view = confined[name]
+        if name in constrained:
+            view = constrained[name]
             found.append(Size(name, array.shape, True, view.level_set.name, view.level_set.bits, np.size(view.scale)))
         elif planned is not None and name in parameters and parameters[name].constrained:
             found.append(Size(name, array.shape, True, planned.name, planned.bits, 1))
@@ -56,8 +56,8 @@ def sizes(model, planned=None) -> list[Size]:
 
 
 def on_levels(model) -> float | None:
-    """Share of the confined weights that are scale * level to the bit; None where none is confined."""
-    state, parameters, confined = shown_state(model), dict(model.named_parameters()), views(model)
-    total = sum(state[name].size for name in confined)
-    exact = sum(np.count_nonzero(parameters[name].data == state[name]) for name in confined)
+    """Share of the constrained weights that are scale * level to the bit; None where none is constrained."""
+    state, parameters, constrained = shown_state(model), dict(model.named_parameters()), views(model)
+    total = sum(state[name].size for name in constrained)
+    exact = sum(np.count_nonzero(parameters[name].data == state[name]) for name in constrained)
     return exact / total if total else None

@@ -1,4 +1,4 @@
-"""A network layer by layer: what it weighs, which set confines it, what it computes."""
+"""A network layer by layer: what it weighs, which set constrains it, what it computes."""
 from dataclasses import asdict, dataclass
 
 from tinyq.saved.layer_sizes import sizes
@@ -59,14 +59,14 @@ def as_json(found: list[Layer]) -> dict:
 
 def totals(found: list[Layer]) -> dict:
     """Sums over all layers."""
-    confined = [layer for layer in found if layer.set != FLOAT]
+    constrained = [layer for layer in found if layer.set != FLOAT]
     packed, remainder = (sum(getattr(layer, key) for layer in found) for key in ("bytes_packed", "bytes_remainder"))
     scales = 4 * sum(layer.scales for layer in found)
     return {
         "parameters": sum(layer.parameters for layer in found),
-        "constrained": sum(_count(layer.weight) for layer in confined),
+        "constrained": sum(_count(layer.weight) for layer in constrained),
         "macs": sum(layer.macs for layer in found),
-        "macs_constrained": sum(layer.macs for layer in confined),
+        "macs_constrained": sum(layer.macs for layer in constrained),
         "bytes_float": sum(layer.bytes_float for layer in found),
         "bytes_packed": packed,
         "bytes_codes": packed - remainder - scales,
@@ -77,11 +77,11 @@ def totals(found: list[Layer]) -> dict:
 
 def _layer(step, held):
     """The row of one module from the sizes of what it holds."""
-    confined = next((size for size in held if size.set_name), None)
-    main = confined or max(held, key=lambda size: len(size.shape))
+    constrained = next((size for size in held if size.set_name), None)
+    main = constrained or max(held, key=lambda size: len(size.shape))
     return Layer(
         step.name, step.kind, step.output, main.shape, sum(size.count for size in held if size.trained),
-        confined.set_name if confined else FLOAT, main.bits, main.scales,
+        constrained.set_name if constrained else FLOAT, main.bits, main.scales,
         sum(size.bytes_float for size in held), sum(size.bytes_packed for size in held),
         sum(size.bytes_packed for size in held if not size.set_name), step.macs)
 

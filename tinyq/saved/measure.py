@@ -8,7 +8,7 @@ from tinyq import nn
 from tinyq.autodiff import Tensor
 from tinyq.inference import Fused
 
-BATCH, MOST_NUMBERS = 500, 1 << 22      # samples in a batch at most, and what their inputs may hold together
+BATCH, MAX_NUMBERS = 500, 1 << 22      # samples in a batch at most, and what their inputs may hold together
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def measure(model, dataset, num_classes: int, input_shape, before_batch=None, ea
 
     before_batch() is called ahead of each batch and may raise, to stop here; each(samples, labels, logits) behind it.
     """
-    batch_size = max(1, min(BATCH, MOST_NUMBERS // math.prod(input_shape)))
+    batch_size = max(1, min(BATCH, MAX_NUMBERS // math.prod(input_shape)))
     loss, top5 = 0.0, 0
     network, confusion = Fused(model), np.zeros((num_classes, num_classes), np.int64)
     for start in range(0, len(dataset), batch_size):

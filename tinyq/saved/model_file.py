@@ -16,12 +16,12 @@ PROBES = 4
 
 
 def views(model) -> dict[str, LevelView]:
-    """The view of each weight that is confined to levels, by dotted name."""
+    """The view of each weight that is constrained to levels, by dotted name."""
     return {name: p.view for name, p in model.named_parameters() if p.view is not None}
 
 
 def shown_state(model) -> dict[str, np.ndarray]:
-    """The model's state_dict with every confined weight as the value the network computes with."""
+    """The model's state_dict with every constrained weight as the value the network computes with."""
     state, parameters = model.state_dict(), dict(model.named_parameters())
     return state | {name: view.shown(parameters[name].data) for name, view in views(model).items()}
 
@@ -38,9 +38,9 @@ def weights_of(model, attributes: dict, probe_inputs) -> Weights:
 
     Raises Diverged where the network or what it computes is not finite.
     """
-    parameters, confined = dict(model.named_parameters()), views(model)
-    scales = {name: np.full(len(parameters[name].data), view.scale, np.float32) for name, view in confined.items()}
-    levels = {name: view.level_set.values.astype(np.float32) for name, view in confined.items()}
+    parameters, constrained = dict(model.named_parameters()), views(model)
+    scales = {name: np.full(len(parameters[name].data), view.scale, np.float32) for name, view in constrained.items()}
+    levels = {name: view.level_set.values.astype(np.float32) for name, view in constrained.items()}
     state, logits = shown_state(model), logits_of(model, probe_inputs)
     require_finite({**state, "the network's output": logits})
     return Weights(state, scales, levels, {**attributes, "probe_tolerance": 0.0}, probe_inputs, logits)
@@ -77,10 +77,10 @@ def load_model(path, name: str | None = None):
     model.load_state_dict(held.state, source=str(path))
     parameters = dict(model.named_parameters())
     everything = set(held.levels) == set(parameters)            # as CoNNTrA leaves a network, biases and all
-    confinable = {name for name, p in parameters.items() if p.constrained or everything}
+    constrainable = {name for name, p in parameters.items() if p.constrained or everything}
     for name, levels in held.levels.items():
-        if name not in confinable or "levels" not in attributes:
-            raise BadInput(f"{path}: {name} has levels, but is not confined in this network")
+        if name not in constrainable or "levels" not in attributes:
+            raise BadInput(f"{path}: {name} has levels, but is not constrained in this network")
         level_set = LevelSet(attributes["levels"], tuple(levels.tolist()))
         parameters[name].view = LevelView(level_set, _compact(held.scales[name]))
     model.eval()

@@ -108,7 +108,7 @@ def test_no_checkpoint_is_written_that_its_ledger_does_not_reach(whole, tmp_path
 def test_too_many_waiting_records_end_the_run_at_its_last_checkpoint(whole, tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(seal, "MOST_WAITING", 3000)
+        patch.setattr(seal, "MAX_WAITING", 3000)
         Refusing(patch, 14, for_ever=True)                              # after the checkpoint of the first epoch
         with pytest.raises(InputOutputError, match="records have waited in vain .*; then go on with"):
             train(run, **QUICK)
@@ -118,7 +118,7 @@ def test_too_many_waiting_records_end_the_run_at_its_last_checkpoint(whole, tmp_
 
 
 def test_the_exit_code_of_that_is_74(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(seal, "MOST_WAITING", 100)
+    monkeypatch.setattr(seal, "MAX_WAITING", 100)
     Refusing(monkeypatch, 3, for_ever=True)
     line = "train --model mlp:8 --data iris --epochs 1 --recipe none --method backprop --output"
     assert main([*line.split(), str(tmp_path / "run")]) == 74

@@ -133,23 +133,23 @@ def test_what_was_kept_is_only_named_where_it_differs(tmp_path):
         replay(Source(tmp_path / "run", {}), [9])
 
 
-def flipped_pull(patch):
+def flipped_vjp(patch):
     """One bit of the gradient that reaches the middle layer's output in step 17."""
     calls = iter(range(1, 1_000_000))
     rule = linalg.linear.rule
 
     def flipping(*arrays, **params):
-        y, pulls, *more = rule(*arrays, **params)
+        y, vjps, *more = rule(*arrays, **params)
         if tape.recording and next(calls) == 3 * 16 + 2:
-            first = once_flipped(pulls[0], 1, 0)
-            pulls = (first, *pulls[1:])
-        return y, pulls, *more
+            first = once_flipped(vjps[0], 1, 0)
+            vjps = (first, *vjps[1:])
+        return y, vjps, *more
     patch.setattr(linalg.linear, "rule", flipping)
 
 
 def test_a_bit_flipped_on_the_way_back_is_located(tmp_path, monkeypatch):
-    source = trained_with(flipped_pull, tmp_path / "run", monkeypatch)
-    with pytest.raises(AuditMismatch, match=r"step 17: the pull of linear of fc2.weight, gradient at input 0 \(16, 8"):
+    source = trained_with(flipped_vjp, tmp_path / "run", monkeypatch)
+    with pytest.raises(AuditMismatch, match=r"step 17: the vjp of linear of fc2.weight, gradient at input 0 \(16, 8"):
         replay(source, [20])
 
 
@@ -164,7 +164,7 @@ def test_what_a_method_does_otherwise_is_located(tmp_path, monkeypatch):
         return penalty
 
     source = trained_with(lambda p: p.setattr(CBP, "_constrain_and_clip", careless), tmp_path / "run", monkeypatch)
-    with pytest.raises(AuditMismatch, match="step 19: the gradient of fc2.weight differs, while every pull before"):
+    with pytest.raises(AuditMismatch, match="step 19: the gradient of fc2.weight differs, while every vjp before"):
         replay(source, [20])
 
 

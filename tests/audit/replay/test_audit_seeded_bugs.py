@@ -1,4 +1,4 @@
-"""Bugs planted in pulls, optimisers and methods: each is caught by a check of one of the first steps, and named."""
+"""Bugs planted in vjps, optimisers and methods: each is caught by a check of one of the first steps, and named."""
 import re
 from types import SimpleNamespace
 
@@ -103,7 +103,7 @@ def last_captured(method, model, optimizer, batch_of, steps):
     phase = SimpleNamespace(name="phase", method=method, optimizer=optimizer, first_epoch=0)
     for step in range(1, steps + 1):
         capture, position = Capture(model, optimizer), Position(steps=step - 1)
-        with tape.traced(capture.note), tape.traced_pulls(capture.note_pull):
+        with tape.traced(capture.note), tape.traced_vjps(capture.note_vjp):
             method.step([batch_of(step)])
     return check(capture.finished(phase, position, [batch_of(steps)]), STREAMS)
 
@@ -163,18 +163,18 @@ def test_a_kink_of_a_primitive_is_noted(monkeypatch):
     assert found.faults == [] and "conv2d of conv2.weight, input 1" in found.kinks
 
 
-# ---- pulls ----
+# ---- vjps ----
 
 CHANGES = {
-    "sign": lambda pull, g: -pull(g),
-    "twice": lambda pull, g: 2 * pull(g),
-    "zero": lambda pull, g: 0 * pull(g),
-    "incoming gradient ignored": lambda pull, g: pull(np.ones_like(g)),
-    "permuted": lambda pull, g: np.ascontiguousarray(pull(g)[..., ::-1]),
-    "one entry lost": lambda pull, g: _without_largest(pull(g)),
+    "sign": lambda vjp, g: -vjp(g),
+    "twice": lambda vjp, g: 2 * vjp(g),
+    "zero": lambda vjp, g: 0 * vjp(g),
+    "incoming gradient ignored": lambda vjp, g: vjp(np.ones_like(g)),
+    "permuted": lambda vjp, g: np.ascontiguousarray(vjp(g)[..., ::-1]),
+    "one entry lost": lambda vjp, g: _without_largest(vjp(g)),
 }
 # primitive, input -> method that uses it. One number has no order to be wrong in, and labels have no gradient.
-PULLS = {("conv2d", 0): "backprop", ("conv2d", 1): "backprop", ("conv2d", 3): "backprop", ("linear", 0): "backprop",
+VJPS = {("conv2d", 0): "backprop", ("conv2d", 1): "backprop", ("conv2d", 3): "backprop", ("linear", 0): "backprop",
          ("linear", 1): "backprop", ("linear", 3): "backprop", ("batch_norm_relu", 0): "backprop",
          ("batch_norm_relu", 1): "backprop", ("batch_norm_relu", 2): "backprop", ("batch_norm", 0): "backprop",
          ("batch_norm", 1): "backprop", ("relu", 0): "backprop", ("max_pool2d", 0): "backprop",
@@ -188,42 +188,42 @@ def _without_largest(gradient):
     return changed
 
 
-def pull_changed(name, position, change):
+def vjp_changed(name, position, change):
     def plant(patch):
         rule = PRIMITIVES[name].rule
 
         def wrong(*arrays, **params):
-            y, pulls, *more = rule(*arrays, **params)
-            pulls = [pull if i != position or pull is None else (lambda g, pull=pull: change(pull, g))
-                     for i, pull in enumerate(pulls)]
-            return y, tuple(pulls), *more
+            y, vjps, *more = rule(*arrays, **params)
+            vjps = [vjp if i != position or vjp is None else (lambda g, vjp=vjp: change(vjp, g))
+                     for i, vjp in enumerate(vjps)]
+            return y, tuple(vjps), *more
         patch.setattr(PRIMITIVES[name], "rule", wrong)
     return plant
 
 
-PULL_BUGS = [(name, position, change) for name, position in PULLS for change in CHANGES
+VJP_BUGS = [(name, position, change) for name, position in VJPS for change in CHANGES
              # the only gradient of a scalar loss is 1; a bias before batch norm has the gradient 0
              if not (name == "softmax_cross_entropy" and change == "incoming gradient ignored")
              and not (name, position) == ("conv2d", 3)
              and not (name == "flatten" and change == "permuted")]      # its last axis is of one element
-# The default run has one change of each pull, another one for each; the slow run all of them.
-QUICK = [bug for i, bug in enumerate(PULL_BUGS) if i % 7 == 0 or bug[0] in ("straight_through", "part_frozen")]
+# The default run has one change of each vjp, another one for each; the slow run all of them.
+QUICK = [bug for i, bug in enumerate(VJP_BUGS) if i % 7 == 0 or bug[0] in ("straight_through", "part_frozen")]
 
 
 @pytest.mark.parametrize("name, position, change", QUICK, ids=lambda v: str(v).replace(" ", "-"))
-def test_a_wrong_pull_is_caught(name, position, change, monkeypatch):
+def test_a_wrong_vjp_is_caught(name, position, change, monkeypatch):
     assert_named(name, position, change, monkeypatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, position, change", PULL_BUGS, ids=lambda v: str(v).replace(" ", "-"))
-def test_a_wrong_pull_is_caught_and_named(name, position, change, monkeypatch):
+@pytest.mark.parametrize("name, position, change", VJP_BUGS, ids=lambda v: str(v).replace(" ", "-"))
+def test_a_wrong_vjp_is_caught_and_named(name, position, change, monkeypatch):
     assert_named(name, position, change, monkeypatch)
 
 
 def assert_named(name, position, change, patch):
-    found = faults_of(PULLS[name, position], "sgd", pull_changed(name, position, CHANGES[change]), patch)
-    assert any(f"the pull of {name}" in fault and f"input {position}" in fault for fault in found), found
+    found = faults_of(VJPS[name, position], "sgd", vjp_changed(name, position, CHANGES[change]), patch)
+    assert any(f"the vjp of {name}" in fault and f"input {position}" in fault for fault in found), found
 
 
 # ---- kernels, optimisers, methods ----
@@ -420,9 +420,9 @@ BUGS = {
     # what a kernel computes, though its twin is right
     "a bit flipped in a product": (*SGD, kernel("matmul", _one_bit), "linear"),
     "a bit flipped in a convolution": (*SGD, kernel("conv2d", _one_bit), "conv2d of conv"),
-    "a bit flipped in a weight gradient": (*SGD, kernel("conv2d_weight_grad", _one_bit), "pull of conv2d"),
-    "a bit flipped in an input gradient": (*SGD, kernel("conv2d_input_grad", _one_bit), "pull of conv2d"),
-    "a bit flipped in a bias gradient": (*SGD, kernel("channel_sums", _one_bit), "the pull of"),
+    "a bit flipped in a weight gradient": (*SGD, kernel("conv2d_weight_grad", _one_bit), "vjp of conv2d"),
+    "a bit flipped in an input gradient": (*SGD, kernel("conv2d_input_grad", _one_bit), "vjp of conv2d"),
+    "a bit flipped in a bias gradient": (*SGD, kernel("channel_sums", _one_bit), "the vjp of"),
     "a bit flipped in pooling": (*SGD, kernel("max_pool2d", lambda r: (_one_bit(r[0]), r[1])), "max_pool2d"),
     "a bit flipped in a ReLU": (*SGD, kernel("relu", _one_bit), "relu"),
     "a contribution lost in a sum": (*SGD, kernel("sum", lambda r: r * np.float32(0.9)), "add"),
@@ -453,22 +453,23 @@ BUGS = {
         "running_var"),
     # CBP
     "the lambda term dropped": (
-        "cbp", "sgd", method_of(constrained_weight.Confined, "add_force", _no_force),
+        "cbp", "sgd", method_of(constrained_weight.ConstrainedWeight, "add_force", _no_force),
         "update of .*handed"),
     "the lambda term's sign": (
-        "cbp", "sgd", method_of(constrained_weight.Confined, "add_force", _force(lambda g, f, layer: g - f)),
+        "cbp", "sgd", method_of(constrained_weight.ConstrainedWeight, "add_force", _force(lambda g, f, layer: g - f)),
         "update of .*handed"),
     "the lambda term twice": (
-        "cbp", "sgd", method_of(constrained_weight.Confined, "add_force", _force(lambda g, f, layer: g + 2 * f)),
+        "cbp", "sgd", method_of(constrained_weight.ConstrainedWeight, "add_force",
+                                _force(lambda g, f, layer: g + 2 * f)),
         "update of .*handed"),
     "the loss's gradient dropped": (
-        "cbp", "sgd", method_of(constrained_weight.Confined, "add_force", _force(lambda g, f, layer: f)),
+        "cbp", "sgd", method_of(constrained_weight.ConstrainedWeight, "add_force", _force(lambda g, f, layer: f)),
         "update of .*handed"),
     "the slope without lambda": (
-        "cbp", "sgd", method_of(constrained_weight.Confined, "add_force", _force(_bare_slope)),
+        "cbp", "sgd", method_of(constrained_weight.ConstrainedWeight, "add_force", _force(_bare_slope)),
         "update of .*handed"),
     "the term left out of the objective": (
-        "cbp", "sgd", method_of(constrained_weight.Confined, "add_force", lambda right, self: 0 * right(self)),
+        "cbp", "sgd", method_of(constrained_weight.ConstrainedWeight, "add_force", lambda right, self: 0 * right(self)),
         "constraint term"),
     "the window of another g": (
         "cbp", "sgd", replaced(cbp_module, "sawtooth", lambda right, levels, g: right(levels, g + 3)),

@@ -119,7 +119,7 @@ def test_what_never_moved_is_said_to_be_0_and_one_point_is_no_curve(runs):
     assert "<p>0 throughout</p>" in page(dataclasses.replace(report, points=still))
 
 
-def test_of_many_tensors_the_confined_ones_are_shown(runs):
+def test_of_many_tensors_the_constrained_ones_are_shown(runs):
     report = report_of(Source(runs / "cbp", {}), points=4, checks=0)
     renamed = [dataclasses.replace(point, **{
         figure: {**{f"a{i}": 1.0 for i in range(9)}, **getattr(point, figure)} for figure in ("gradient", "ratio")})
@@ -127,7 +127,7 @@ def test_of_many_tensors_the_confined_ones_are_shown(runs):
     text = page(dataclasses.replace(report, points=renamed))
     key = re.search(r"Norm of the gradient</h2>.*?<p class=\"key\">(.*?)</p>", text, re.DOTALL)[1]
     assert re.findall(r"</i>([^<]+)<", key) == ["fc2.weight", "a0", "a1", "a2", "a3", "a4"]
-    assert "(6 of 15 tensors, confined ones first)" in key
+    assert "(6 of 15 tensors, constrained ones first)" in key
 
 
 def test_an_update_of_a_weight_of_0_has_no_ratio(tmp_path):

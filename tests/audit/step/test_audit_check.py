@@ -87,7 +87,7 @@ def test_the_command_ends_with_76(runs, tmp_path, monkeypatch, capsys):
         patch.setattr(linalg.linear, "rule", lambda *a, **k: biased(rule(*a, **k), a[0].dtype))
         assert main(["audit", "check", str(folder), "--step", "29"]) == 76
     err = capsys.readouterr().err
-    assert err.count("\n") == 1 and "step 29: the pull of linear" in err and "rounding explains" in err
+    assert err.count("\n") == 1 and "step 29: the vjp of linear" in err and "rounding explains" in err
 
 
 def biased(result, dtype):

@@ -40,45 +40,45 @@ def begun(data, model=None, state=None, **settings):
     return method, model
 
 
-def literal_error(model, x, y, sharpness):
+def literal_error(model, x, y, inverse_temperature):
     """The whole network, all samples at once."""
     with no_record():
         logits = model.eval()(Tensor(x)).data
-    if not sharpness:
+    if not inverse_temperature:
         return int((logits.argmax(axis=1) != y).sum())
-    losses = [float(kernels.softmax_cross_entropy(row[None] * np.float32(sharpness), y[k:k + 1])[0])
+    losses = [float(kernels.softmax_cross_entropy(row[None] * np.float32(inverse_temperature), y[k:k + 1])[0])
               for k, row in enumerate(logits)]
     return sum(losses) / LOSS_UNIT
 
 
-@pytest.mark.parametrize("error, sharpness", [("rate", 0.0), ("cross-entropy", 1.0), ("cross-entropy", 2.0)])
-def test_it_is_algorithm_2_visit_for_visit(error, sharpness, monkeypatch):
+@pytest.mark.parametrize("error, inverse_temperature", [("rate", 0.0), ("cross-entropy", 1.0), ("cross-entropy", 2.0)])
+def test_it_is_algorithm_2_visit_for_visit(error, inverse_temperature, monkeypatch):
     monkeypatch.setattr(network_search, "CHUNK", 16)                     # 40 samples: two chunks and a part
     data = pictures()
-    method, model = begun(data, error=error, sharpness=sharpness or 1.0)
+    method, model = begun(data, error=error, inverse_temperature=inverse_temperature or 1.0)
     x, y = data.batch(np.arange(len(data)))
     search, values = method.search_, NAMED["ternary"].values.astype(np.float32)
     picks = SEED.key("picks").integers(0, len(search.codes), 60)
-    best = literal_error(model, x, y, sharpness)
-    slack = len(y) + 1 if sharpness else 0                               # losses are rounded, once each
+    best = literal_error(model, x, y, inverse_temperature)
+    slack = len(y) + 1 if inverse_temperature else 0                               # losses are rounded, once each
     for pick in picks.tolist():
         t = int(np.searchsorted(search.starts, pick, side="right")) - 1
         p, k = search.named[t][1], pick - search.starts[t]
         before, errors = search.codes[pick], []
         for value in values:
             p.data.reshape(-1)[k] = p.view.scale * value
-            errors.append(literal_error(model, x, y, sharpness))
+            errors.append(literal_error(model, x, y, inverse_temperature))
         p.data.reshape(-1)[k] = p.view.scale * values[before]
         kept = max(code for code in range(3) if errors[code] <= min(*errors) + 1e-9)
         _, (error_now,), (moved,), (tried,) = search.visit(np.array([pick]))
         assert errors[search.codes[pick]] <= min(errors) + slack
         np.testing.assert_allclose(tried, errors, atol=slack)
-        if not sharpness:
+        if not inverse_temperature:
             assert search.codes[pick] == kept
         assert abs(error_now - errors[search.codes[pick]]) <= slack and moved == (search.codes[pick] != before)
         assert p.data.reshape(-1)[k] == p.view.scale * values[search.codes[pick]]
         best = error_now
-    assert abs(best - literal_error(model, x, y, sharpness)) <= slack
+    assert abs(best - literal_error(model, x, y, inverse_temperature)) <= slack
 
 
 def test_what_is_kept_is_what_a_whole_run_gives():

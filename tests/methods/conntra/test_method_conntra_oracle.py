@@ -38,7 +38,7 @@ class Literal:
         self.x, self.y = np.round(data.features.astype(np.float64) * 256), data.labels
         self.levels = method.levels.values
         self.parameters = [np.round(p.data / p.view.scale * 4) / 4 for _, p in model.named_parameters()]
-        self.temperature = method.sharpness / 256 * math.prod(method.search_.scales[:, 0].tolist())
+        self.logit_scale = method.inverse_temperature / 256 * math.prod(method.search_.scales[:, 0].tolist())
         self.measure = method.error
         self.flat = [(p, i) for p in self.parameters for i in np.ndindex(p.shape)]
 
@@ -58,7 +58,7 @@ class Literal:
         logits = self.logits()
         if self.measure == "rate":
             return np.count_nonzero(logits.argmax(axis=1) != self.y)
-        y = logits * self.temperature
+        y = logits * self.logit_scale
         n = np.floor(y * (1 / math.log(2)) + 0.5)
         top = n.max(axis=1)
         terms = kernels.exp((y - n * math.log(2)).astype(np.float32)) * np.float32(2) ** (n - top[:, None]).astype(int)
@@ -124,7 +124,7 @@ def test_it_is_algorithm_2_pick_for_pick_move_for_move(name, n, shape, level_set
 
 
 def test_a_logit_that_leaves_the_others_far_behind_is_added_up_anew():
-    method, model, data = begun("logistic", 200, (1, 8, 8), error="cross-entropy", sharpness=3e4)
+    method, model, data = begun("logistic", 200, (1, 8, 8), error="cross-entropy", inverse_temperature=3e4)
     literal = Literal(method, model, data)
     picks = SEED.key("far").integers(0, len(method.search_.held.codes), 300)
     _, errors, moved, _ = kernels.visit(picks, method.search_.held)

@@ -168,14 +168,14 @@ def test_relaxed_latents_get_scale_times_the_gradient_of_the_shown_weight_and_fr
             assert layer.parameter.grad[at] == pytest.approx(layer.scale[at[0]] * difference, rel=1e-4, abs=1e-8)
 
 
-def test_at_1_the_confined_weights_rest_and_what_stays_float_goes_on():
+def test_at_1_the_constrained_weights_rest_and_what_stays_float_goes_on():
     method, model, _ = begun(fractions="1", weight_decay=0.1)
     before = model.state_dict()
     method.step([batch()])
-    confined = {layer.name for layer in method.layers_}
+    constrained = {layer.name for layer in method.layers_}
     for name, p in model.named_parameters():
-        assert (p.data.tobytes() == before[name].tobytes()) == (name in confined)
-        assert (p.grad is None) == (name in confined)
+        assert (p.data.tobytes() == before[name].tobytes()) == (name in constrained)
+        assert (p.grad is None) == (name in constrained)
 
 
 def test_a_step_that_fails_leaves_the_quantised_network_behind():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyq.autodiff import Tensor, check_pull
+from tinyq.autodiff import Tensor, check_vjp
 from tinyq.levels import NAMED
 from tinyq.methods import LevelView
 from tinyq.methods.rpr.partition import PartitionView, UnitView, frozen_count, part_frozen, relaxed_entries
@@ -56,7 +56,7 @@ def test_frozen_entries_show_their_level_and_relaxed_ones_themselves(dtype):
 def test_the_gradient_is_the_derivative_itself_and_no_surrogate():
     w = normal((4, 5), np.float64)
     relaxed = relaxed_entries(Streams(0).key("p"), w.shape, Fraction(1, 2))
-    findings = check_pull(part_frozen, w, rng=Streams(1).key("check"), relaxed=relaxed, levels=np.round(w))
+    findings = check_vjp(part_frozen, w, rng=Streams(1).key("check"), relaxed=relaxed, levels=np.round(w))
     assert [finding.verdict for finding in findings] == ["ok"] and part_frozen.surrogate is None
 
 

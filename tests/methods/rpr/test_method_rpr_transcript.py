@@ -43,10 +43,10 @@ class Transcript:
 
     def __init__(self, weights, biases, levels):
         self.p = {**{("w", i): w for i, w in enumerate(weights)}, **{("b", i): b for i, b in enumerate(biases)}}
-        self.levels, self.confined = levels, [1, 2]
+        self.levels, self.constrained = levels, [1, 2]
         self.s = {i: np.array([scale_by_trying_everything(row, levels) for row in weights[i]])[:, None]
-                  for i in self.confined}
-        for i in self.confined:
+                  for i in self.constrained}
+        for i in self.constrained:
             self.p["w", i] = self.p["w", i] / self.s[i]
         self.m, self.v, self.t = ({key: 0.0 * p for key, p in self.p.items()} for _ in range(3))
 
@@ -56,7 +56,7 @@ class Transcript:
 
     def step(self, x, y, relaxed, lr):
         shown = [self.p["w", i] for i in range(4)]
-        for i in self.confined:
+        for i in self.constrained:
             shown[i] = self.s[i] * np.where(relaxed[i], shown[i], self.nearest(shown[i]))
         acts = [x]
         for i, w in enumerate(shown):
@@ -68,10 +68,10 @@ class Transcript:
         for i in reversed(range(4)):
             gradient = {("w", i): g.T @ acts[i], ("b", i): g.sum(axis=0)}
             g = (g @ shown[i]) * (acts[i] > 0)
-            if i in self.confined:
+            if i in self.constrained:
                 gradient["w", i] *= self.s[i]
             for key, grad in gradient.items():
-                self.adam(key, grad, relaxed[i] if key[0] == "w" and i in self.confined else True, lr)
+                self.adam(key, grad, relaxed[i] if key[0] == "w" and i in self.constrained else True, lr)
         return -np.log(p[np.arange(len(y)), y]).mean()
 
     def adam(self, key, grad, where, lr):
@@ -93,7 +93,7 @@ def test_a_whole_run_agrees_to_1e_9(levels):
     method.begin(model, Adam(groups_by_decay(model.parameters(), DECAY), lr=LR), None, Streams(0))
 
     for epoch, rate in enumerate(RATES):
-        relaxed = {i: layer.relaxed for i, layer in zip(other.confined, method.layers_, strict=True)}
+        relaxed = {i: layer.relaxed for i, layer in zip(other.constrained, method.layers_, strict=True)}
         for i in range(STEPS_AN_EPOCH):
             data = batch(STEPS_AN_EPOCH * epoch + i)
             ours, theirs = method.step([data]), other.step(*data, relaxed, LR * rate)
@@ -104,5 +104,5 @@ def test_a_whole_run_agrees_to_1e_9(levels):
         method.end_epoch()
     assert method.done
     method.finish()
-    for i in other.confined:
+    for i in other.constrained:
         np.testing.assert_allclose(linear[i].weight.data, other.s[i] * other.nearest(other.p["w", i]), rtol=1e-12)

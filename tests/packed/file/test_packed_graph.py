@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from packed_networks import confined, samples
+from packed_networks import constrained, samples
 from small_models import MODELS, SHAPE, Model, small
 
 from tinyq import models, nn
@@ -27,7 +27,7 @@ LARGE = ("alexnet", "alexnet_bn", "resnet101", "resnet34", "resnet50", "cifar_re
     pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in REGISTRY])
 def test_a_registered_network_goes_to_json_and_back(name):
     shape = SHAPES.get(name, (3, 32, 32))
-    model = confined(models.build(name, 10, shape))
+    model = constrained(models.build(name, 10, shape))
     packed = pack(model, shape, {})
     again = from_json(json.loads(json.dumps(to_json(packed.graph))))
     assert again == packed.graph and again.input_shape == shape and again.nodes[-1].shape == (10,)
@@ -39,7 +39,7 @@ def test_a_registered_network_goes_to_json_and_back(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_hand_made_network_computes_the_same_bits_packed(name):
-    packed, model = small(name), confined(nn.constrain(MODELS[name](), "all"))
+    packed, model = small(name), constrained(nn.constrain(MODELS[name](), "all"))
     assert from_json(json.loads(json.dumps(to_json(packed.graph)))) == packed.graph
     for n in (1, 3):
         x = samples(n, SHAPE)
@@ -108,11 +108,11 @@ def a_constant(m, x):
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_a_network_that_cannot_be_packed_is_refused_in_a_line(forward, says):
     with pytest.raises(UsageError, match=says) as caught:
-        record_graph(confined(model(forward)), SHAPE, lambda w: [])
+        record_graph(constrained(model(forward)), SHAPE, lambda w: [])
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("bits", [1, 16, 0, "8"])
 def test_other_edge_bits_are_refused(bits):
     with pytest.raises(UsageError, match=f"--edge-bits {bits}: choose from: 8, 32"):
-        pack(confined(model(not_the_last)), SHAPE, {}, edge_bits=bits)
+        pack(constrained(model(not_the_last)), SHAPE, {}, edge_bits=bits)

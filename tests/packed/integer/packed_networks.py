@@ -19,7 +19,7 @@ def samples(n, shape, seed=1):
     return Streams(seed).key("samples").normal((n, *shape)).astype(np.float32)
 
 
-def confined(model, levels="ternary", seed=0):
+def constrained(model, levels="ternary", seed=0):
     """The model with drawn weights, those that can be on levels, and batch norms that keep activations in range."""
     streams = Streams(seed)
     model.initialise(streams)
@@ -46,4 +46,4 @@ def packed(name, levels="ternary", edge_bits=8):
     """A registered network, packed and calibrated."""
     shape = SHAPES[name]
     model = nn.constrain(models.build(name, 10, shape), "inner")
-    return packed_model(confined(model, levels), shape, edge_bits=edge_bits)
+    return packed_model(constrained(model, levels), shape, edge_bits=edge_bits)

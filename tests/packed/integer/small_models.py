@@ -1,6 +1,6 @@
 """Small networks made by hand: together they contain every operation that a packed network may."""
 import numpy as np
-from packed_networks import confined, packed_model
+from packed_networks import constrained, packed_model
 
 from tinyq import nn
 from tinyq.autodiff import Tensor
@@ -127,4 +127,4 @@ WITH_FLOATS_INSIDE = ("island", "beside")
 def small(name, levels="ternary", **options):
     """One of MODELS, all its layers on levels, packed and calibrated."""
     model = nn.constrain(MODELS[name](), "all")
-    return packed_model(confined(model, levels), SHAPE, **options)
+    return packed_model(constrained(model, levels), SHAPE, **options)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packed_networks import confined, packed, samples
+from packed_networks import constrained, packed, samples
 from small_models import MODELS, SHAPE, small
 
 from tinyq import nn
@@ -20,8 +20,8 @@ from tinyq.packed.float_network import FloatNetwork
 from tinyq.packed.integer import calibrate
 from tinyq.packed.integer.lowering import lower
 from tinyq.packed.integer.numpy_executor import PlainNetwork, dequantise, quantise, requantise
-from tinyq.packed.integer.program import MOST_SUM, Product, Program, Quant, Quantise, Requant, rounded
-from tinyq.packed.integer.scales import INTEGER_KINDS, MOST_RESULT, quants_of, requant_of, tied_groups
+from tinyq.packed.integer.program import MAX_SUM, Product, Program, Quant, Quantise, Requant, rounded
+from tinyq.packed.integer.scales import INTEGER_KINDS, MAX_RESULT, quants_of, requant_of, tied_groups
 
 KINDS = ("int8", "int16")
 
@@ -48,8 +48,8 @@ def test_ties_go_to_the_even_number(shift):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.integers(-MOST_SUM, MOST_SUM), st.integers(-MOST_SUM, MOST_SUM), st.integers(-(1 << 60), 1 << 60),
-       st.integers(1, 61), st.integers(-32767, 32767), st.integers(0, MOST_SUM), st.integers(0, 10))
+@given(st.integers(-MAX_SUM, MAX_SUM), st.integers(-MAX_SUM, MAX_SUM), st.integers(-(1 << 60), 1 << 60),
+       st.integers(1, 61), st.integers(-32767, 32767), st.integers(0, MAX_SUM), st.integers(0, 10))
 def test_a_requantised_sum_is_the_formula_s(total, multiplier, offset, shift, added, factor, left):
     v = total * multiplier + offset + ((added * factor) << left)
     if abs(v) < 1 << 62 and abs(total * multiplier) < 1 << 62:
@@ -69,7 +69,7 @@ def test_quantised_values_at_the_edges(dtype, quant):
     assert codes.dtype == dtype and (codes.astype(int) - quant.zero).tolist() == list(values.values())
     every = np.arange(quant.low, quant.high + 1).astype(dtype)
     assert np.array_equal(quantise(dequantise(every, quant), op, dtype), every)
-    assert dequantise(np.array([MOST_RESULT], np.int32), Quant(0.5, 0, -MOST_RESULT, MOST_RESULT)) == MOST_RESULT / 2
+    assert dequantise(np.array([MAX_RESULT], np.int32), Quant(0.5, 0, -MAX_RESULT, MAX_RESULT)) == MAX_RESULT / 2
 
 
 @pytest.mark.parametrize("width", [0.0, 1e-45, 1e-40, 1e-38, 1e-30, 3e38])
@@ -102,12 +102,12 @@ def one_product(kind, rows, geometry, quant):
     tensor = from_levels(bare, levels, np.ones(1, np.float32), affine) if len(levels) > 1 else from_floats_in_bytes(
         bare, affine)
     whole = tensor.bare().reshape(len(rows), -1)
-    requant = Requant(np.full(len(rows), 2, np.int32), np.zeros(len(rows), np.int64), 1, -MOST_SUM, MOST_SUM)
+    requant = Requant(np.full(len(rows), 2, np.int32), np.zeros(len(rows), np.int64), 1, -MAX_SUM, MAX_SUM)
     op = Product(-1, 0, None, tensor, 1.0, geometry, quant.zero, requant)
     dtype = np.dtype(np.uint8 if kind == "int8" else np.int16)
     x_shape = geometry.x_shape[1:] if geometry else (rows.shape[1],)
     y_shape = geometry.output_shape[1:] if geometry else (len(rows),)
-    quants = {-1: quant, 0: Quant(1.0, 0, -MOST_SUM, MOST_SUM)}
+    quants = {-1: quant, 0: Quant(1.0, 0, -MAX_SUM, MAX_SUM)}
     start = Quantise(-1, -1, 1.0, quant)
     return Program(kind, dtype, (start, op), {-1: x_shape, 0: y_shape}, quants, 0), whole.astype(int)
 
@@ -119,14 +119,14 @@ def one_product(kind, rows, geometry, quant):
 def test_the_largest_sums_are_exact(kind, quant, k, pattern):
     rows = np.stack([PATTERNS[pattern](k), -PATTERNS[pattern](k), np.where(np.arange(k) == k // 2, -1, 1)])
     program, whole = one_product(kind, rows, None, quant)
-    if np.abs(whole).sum(axis=1).max() * max(-quant.low, quant.high) > MOST_SUM:      # lower() refuses or narrows these
+    if np.abs(whole).sum(axis=1).max() * max(-quant.low, quant.high) > MAX_SUM:      # lower() refuses or narrows these
         program, whole = one_product(kind, rows := np.concatenate([rows, 0 * rows[:1]]), None, quant)
     for ends in ([quant.high], [quant.low], [quant.high, quant.low]):
         x = np.resize(np.array(ends), (1, k))
         codes = PlainNetwork(program, None).codes((x - quant.zero).astype(np.float32))
         assert np.array_equal(codes[-1], x)
         expected = [sum(int(q) * int(w) for q, w in zip(x[0], row, strict=True)) for row in whole]
-        assert codes[0].tolist() == [[min(MOST_SUM, max(-MOST_SUM, e)) for e in expected]]
+        assert codes[0].tolist() == [[min(MAX_SUM, max(-MAX_SUM, e)) for e in expected]]
 
 
 @pytest.mark.parametrize("kind, quant", [("int8", Quant(1.0, 17, 0, 255)), ("int16", Quant(1.0, 0, -32767, 32767))])
@@ -232,7 +232,7 @@ def linear(k, levels, value, ranges=((0, 1), (-9, 9)), scale=1.0):
 
 
 def test_sums_that_leave_int32_are_refused_in_int8():
-    k = MOST_SUM // (255 * 127) + 1
+    k = MAX_SUM // (255 * 127) + 1
     assert lower(linear(k - 1, [-127, 127], 127), "int8")
     with pytest.raises(UsageError, match="the sums of fc leave int32; use float32"):
         lower(linear(k, [-127, 127], 127), "int8")
@@ -241,17 +241,17 @@ def test_sums_that_leave_int32_are_refused_in_int8():
 def test_codes_are_narrower_where_sums_would_leave_int32_in_int16():
     k = 70_000
     program = lower(linear(k, [-1, 1], 1), "int16")
-    assert program.quants[-1].high == MOST_SUM // k < 32767
-    assert program.quants[-1].high * k <= MOST_SUM
+    assert program.quants[-1].high == MAX_SUM // k < 32767
+    assert program.quants[-1].high * k <= MAX_SUM
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sums_that_leave_int32_with_the_least_codes_are_refused(kind):
     ranges = np.array([[[-1, 1]], [[-1, 1]]], np.float32)
-    readers = {-1: [("fc", MOST_SUM if kind == "int16" else MOST_SUM // 255)]}
+    readers = {-1: [("fc", MAX_SUM if kind == "int16" else MAX_SUM // 255)]}
     assert quants_of(INTEGER_KINDS[kind], ranges, [[-1]], readers.get)[-1].high == (1 if kind == "int16" else 255)
     with pytest.raises(UsageError, match=f"activations {kind}: the sums of fc leave int32; use float32"):
-        quants_of(INTEGER_KINDS[kind], ranges, [[-1]], lambda value: [("fc", MOST_SUM + 1)])
+        quants_of(INTEGER_KINDS[kind], ranges, [[-1]], lambda value: [("fc", MAX_SUM + 1)])
 
 
 def test_values_that_are_tied_share_a_scale():
@@ -264,7 +264,7 @@ def test_an_added_value_s_multiplier_is_its_ratio_rounded_down(ratio):
     found = requant_of(quant, [1e-4], [0.0], [1000], added=other)
     exact = Fraction(other.scale) * 2**found.shift
     step = found.added_multiplier << found.added_shift
-    assert 0 <= found.added_multiplier <= MOST_SUM and abs(step - exact) <= max(Fraction(1, 2), 1 << found.added_shift)
+    assert 0 <= found.added_multiplier <= MAX_SUM and abs(step - exact) <= max(Fraction(1, 2), 1 << found.added_shift)
     assert found.added_shift == 0 or step <= exact
 
 
@@ -293,7 +293,7 @@ def test_without_calibration_there_are_no_integers():
 
 
 def test_a_layer_of_zero_weights_computes_its_bias():
-    model = confined(nn.constrain(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)), "none"))
+    model = constrained(nn.constrain(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)), "none"))
     next(iter(model)).weight.data[...] = 0
     network = pack(model, (4,), {}, edge_bits=8)
     network = dataclasses.replace(network, ranges=calibrate.ranges(network, [samples(4, (4,))]))

@@ -1,4 +1,4 @@
-"""Which primitives and pulls a step went through, in order, and which layer's parameter each of them is about."""
+"""Which primitives and vjps a step went through, in order, and which layer's parameter each of them is about."""
 from dataclasses import dataclass
 
 from tinyq.autodiff.tape import Node
@@ -6,13 +6,13 @@ from tinyq.autodiff.tape import Node
 
 @dataclass(frozen=True)
 class Call:
-    """One application of a primitive, or one pull of it."""
+    """One application of a primitive, or one vjp of it."""
 
     primitive: str
     about: str                          # the parameter that enters it, or ""
     inputs: tuple
     output: tuple[int, ...]
-    position: int | None = None         # of the input whose gradient it made, for a pull
+    position: int | None = None         # of the input whose gradient it made, for a vjp
     between: tuple[str, ...] = ()       # primitives since the last call, which are not digested
 
     def __str__(self):
@@ -20,8 +20,8 @@ class Call:
         about = f" of {self.about}" if self.about else ""
         what = "output" if self.position is None else f"gradient at input {self.position}"
         before = f" (or {', '.join(self.between)} just before)" if self.between else ""
-        pull = "" if self.position is None else "the pull of "
-        return f"{pull}{self.primitive}{about}, {what} {tuple(self.output)}{before}"
+        vjp = "" if self.position is None else "the vjp of "
+        return f"{vjp}{self.primitive}{about}, {what} {tuple(self.output)}{before}"
 
 
 VIEWS = ("straight_through", "part_frozen")         # what a layer's weight goes through, beside the input
@@ -35,7 +35,7 @@ def is_digested(primitive) -> bool:
     return primitive.name not in PASSED_OVER
 
 
-def is_pull_digested(node, parent) -> bool:
+def is_vjp_digested(node, parent) -> bool:
     """Whether it digests a gradient on its way: not where it is a parameter's, which is digested as such."""
     return isinstance(parent, Node) and is_digested(node.primitive)
 
@@ -45,9 +45,9 @@ class Trace:
 
     def __init__(self, model, optimizer):
         """Nothing was called yet."""
-        self.calls, self.pulls = [], []
+        self.calls, self.vjps = [], []
         self._names = {id(p.data): name for name, p in model.named_parameters()}
-        self._between, self._pulls_between = [], []
+        self._between, self._vjps_between = [], []
         self._nodes, self._kept = {}, []        # arrays are kept while their ids are used
 
     def note(self, primitive, inputs, params, output):
@@ -68,12 +68,12 @@ class Trace:
             self._nodes[output.node] = call
         return call
 
-    def note_pull(self, node, position, parent, g, gx):
-        """What tape.traced_pulls tells."""
-        if not is_pull_digested(node, parent):
+    def note_vjp(self, node, position, parent, g, gx):
+        """What tape.traced_vjps tells."""
+        if not is_vjp_digested(node, parent):
             if not is_digested(node.primitive):
-                self._pulls_between.append(node.primitive.name)
+                self._vjps_between.append(node.primitive.name)
             return
-        call, between, self._pulls_between = self._nodes.get(node), tuple(self._pulls_between), []
-        self.pulls.append(Call(node.primitive.name, call.about if call else "", call.inputs if call else (),
+        call, between, self._vjps_between = self._nodes.get(node), tuple(self._vjps_between), []
+        self.vjps.append(Call(node.primitive.name, call.about if call else "", call.inputs if call else (),
                                gx.shape, position, between))

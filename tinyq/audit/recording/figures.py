@@ -118,7 +118,7 @@ class OfCoNNTrA(Figures):
         visits, search = self.method.visited_, self.method.search_
         at = np.flatnonzero(visits.moved)
         moves = np.stack([at, *(array[at] for array in (visits.picks, visits.codes, visits.errors))], 1)
-        return {"objective": float(search.mean_error()).hex(), "sharpness": visits.sharpness.hex(),
+        return {"objective": float(search.mean_error()).hex(), "inverse_temperature": visits.inverse_temperature.hex(),
                 "pass": self.method.counts_["pass"], "visits": len(visits.picks), "picks": self._root([visits.picks]),
                 "visited": self._root([visits.picks, visits.tried, visits.codes, visits.errors]),
                 "error": int(search.error()), "moves": moves.tolist()}

@@ -5,7 +5,7 @@ from pathlib import Path
 from tinyq.audit.ledger.digests import KINDS, digest_of
 from tinyq.audit.ledger.environment import environment
 from tinyq.audit.ledger.hash_chain import FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger
-from tinyq.audit.ledger.step_trace import is_digested, is_pull_digested
+from tinyq.audit.ledger.step_trace import is_digested, is_vjp_digested
 from tinyq.audit.recording.figures import figures_of
 from tinyq.audit.step import dump
 from tinyq.audit.step.capture import Capture
@@ -21,7 +21,7 @@ from tinyq.run.observer import Observer
 from tinyq.saved.run_folder import CONFIG_FILE
 
 STEPS = "steps"                         # folder of the arrays that --audit full keeps
-MOST_WAITING = 64 * 2**20               # bytes of records that may wait in memory for a disk to take them
+MAX_WAITING = 64 * 2**20               # bytes of records that may wait in memory for a disk to take them
 
 
 class Recorder(Observer):
@@ -29,7 +29,7 @@ class Recorder(Observer):
 
     def __init__(self, kind: str, keep):
         """kind: of digests, a key of digests.KINDS."""
-        self.kind, self.keep, self._ops, self._pulls = kind, keep, KINDS[kind](), KINDS[kind]()
+        self.kind, self.keep, self._ops, self._vjps = kind, keep, KINDS[kind](), KINDS[kind]()
 
     def begin(self, job, folder, position):
         """Remember what the run works on."""
@@ -51,11 +51,11 @@ class Recorder(Observer):
 
     @contextmanager
     def step(self, phase, position, batches):
-        """Digest what every primitive and every pull makes while the method works, then gradients and weights."""
+        """Digest what every primitive and every vjp makes while the method works, then gradients and weights."""
         kind = self.tracing(position.steps + 1)
         self.trace = kind(self.job.model, phase.optimizer) if kind else None
         if isinstance(phase.method, GradientMethod):
-            with tape.traced(self._note), tape.traced_pulls(self._note_pull):
+            with tape.traced(self._note), tape.traced_vjps(self._note_vjp):
                 yield
         else:
             yield
@@ -89,11 +89,11 @@ class Recorder(Observer):
         if self.trace:
             self.trace.note(primitive, inputs, params, output)
 
-    def _note_pull(self, node, position, parent, g, gx):
-        if is_pull_digested(node, parent):
-            self._pulls.add(gx)
+    def _note_vjp(self, node, position, parent, g, gx):
+        if is_vjp_digested(node, parent):
+            self._vjps.add(gx)
         if self.trace:
-            self.trace.note_pull(node, position, parent, g, gx)
+            self.trace.note_vjp(node, position, parent, g, gx)
 
     def _skipped(self, position, batches):
         """How many samples of these batches could not be read."""
@@ -105,9 +105,9 @@ class Recorder(Observer):
         """Of what every primitive made and of the gradients; nothing for a method that has none."""
         if not isinstance(method, GradientMethod):
             return {}
-        ops, pulls = self._ops.take(), self._pulls.take()
+        ops, vjps = self._ops.take(), self._vjps.take()
         g = digest_of(self.kind, [p.grad for p in self.parameters.values()])
-        return {"ops": ops.root, "ops_of": ops.leaves, "pulls": pulls.root, "pulls_of": pulls.leaves,
+        return {"ops": ops.root, "ops_of": ops.leaves, "vjps": vjps.root, "vjps_of": vjps.leaves,
                 "g": g.root, "g_of": g.leaves}
 
     def _weights(self):
@@ -168,7 +168,7 @@ class Seal(Recorder):
         except Diverged as error:
             self._add({"record": "exception", "step": position.steps + 1, "what": str(error)})
             raise
-        if self.ledger.waiting > MOST_WAITING:
+        if self.ledger.waiting > MAX_WAITING:
             raise InputOutputError(f"{self.ledger.path}: {self.ledger.waiting >> 20:,} MiB of records have waited in "
                                    "vain for the disk to take them; free some space")
 

@@ -127,14 +127,14 @@ class _Comparison(Recorder):
                 return "other samples were trained on than the ledger says"
             if "x" in fields:
                 return "the input differs from what the ledger says: the data, or how images are decoded"
-            for field, calls in (("ops", self.trace.calls), ("pulls", self.trace.pulls)):
+            for field, calls in (("ops", self.trace.calls), ("vjps", self.trace.vjps)):
                 if field in fields:
                     at = differing(record[f"{field}_of"], expected[f"{field}_of"], len(calls))
                     return (f"{calls[at[0]]} (number {at[0]}) is not what the ledger says; all before it is" if at
                             else f"the digest of all {field} differs, that of none of them")
             if "g" in fields:
                 return f"the gradient of {_tensors(expected, record, 'g_of', list(self.parameters))} differs, " \
-                       "while every pull before agrees: the pull that made it, or what the method adds to it"
+                       "while every vjp before agrees: the vjp that made it, or what the method adds to it"
             if "w" in fields:
                 return f"the update of {_tensors(expected, record, 'w_of', names)} differs, while its gradient agrees"
         elif "w" in fields:

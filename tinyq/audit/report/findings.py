@@ -27,7 +27,7 @@ class Report:
     lines: list                         # of the ledger
     verdicts: list[Verdict]
     points: list[Point]
-    levels: list[float]                 # normalised, of the last phase; [] where nothing is confined
+    levels: list[float]                 # normalised, of the last phase; [] where nothing is constrained
 
 
 def report_of(source, points: int = POINTS, checks: int = CHECKS) -> Report:

@@ -7,7 +7,7 @@ from tinyq.audit.step.verdict import PARTS
 from tinyq.run.figures.svg import COLOURS, Axes, Picture
 
 WIDTH, HEIGHT = 1040, 240
-MOST_TENSORS = 64                       # rows of the tables, in a network that has more
+MAX_TENSORS = 64                       # rows of the tables, in a network that has more
 SERIES = (("gradient", "norm of the gradient", True), ("ratio", "norm of the update / norm of the weight", True),
           ("flips", "weights that changed their level in the step", False),
           ("distance", "mean distance to the nearest level, in scales", False),
@@ -84,7 +84,7 @@ def _tensors(report, figure):
 
 def _cells(report):
     """A row a tensor, a column a step, darker the more the weight moved; each cell says what replays it."""
-    names = _tensors(report, "ratio")[:MOST_TENSORS]
+    names = _tensors(report, "ratio")[:MAX_TENSORS]
     if not names:
         return ""
     values = [v for point in report.points for v in point.ratio.values() if v]
@@ -119,15 +119,15 @@ def _command(report, point):
 
 
 def _series(report):
-    confined = set(_tensors(report, "distance"))
+    constrained = set(_tensors(report, "distance"))
     for figure, label, log in SERIES:
         names = [name for name in _tensors(report, figure)
                  if any(getattr(point, figure).get(name) is not None for point in report.points)]
         if names:
-            shown = sorted(names, key=lambda name: name not in confined)[:len(COLOURS)]
+            shown = sorted(names, key=lambda name: name not in constrained)[:len(COLOURS)]
             key = "".join(f'<span><i style="background:{c}"></i>{escape(n)}</span>'
                           for n, c in zip(shown, COLOURS, strict=False))
-            more = f" ({len(shown)} of {len(names)} tensors, confined ones first)" if len(names) > len(shown) else ""
+            more = f" ({len(shown)} of {len(names)} tensors, constrained ones first)" if len(names) > len(shown) else ""
             picture = _picture(report, figure, shown, log)
             yield f'<h2>{label[0].upper()}{label[1:]}</h2>{picture}<p class="key">{key}{more}</p>'
 
@@ -152,13 +152,13 @@ def _picture(report, figure, names, log):
 
 def _occupancy(report):
     """How many weights of each tensor lie nearest to each level, at the last point."""
-    confined = [point for point in report.points if point.occupancy]
-    if not confined:
+    constrained = [point for point in report.points if point.occupancy]
+    if not constrained:
         return ""
-    last = confined[-1]
+    last = constrained[-1]
     head = "".join(f"<th>{level:g}</th>" for level in report.levels)
     rows = "".join(f"<tr><td>{escape(name)}</td>{''.join(f'<td>{share:.1%}</td>' for share in shares)}</tr>"
-                   for name, shares in list(last.occupancy.items())[:MOST_TENSORS])
+                   for name, shares in list(last.occupancy.items())[:MAX_TENSORS])
     return (f'<h2>Occupancy of the levels, step {last.step}</h2><table class="parts"><tr><th>tensor</th>{head}</tr>'
             f"{rows}</table>")
 
@@ -171,7 +171,7 @@ def _parts(report):
     used = [part for part in PARTS if any(part in norms for norms in last.parts.values())]
     rows = "".join(
         f"<tr><td>{escape(name)}</td>{''.join(f'<td>{norms[p]:.3g}</td>' if p in norms else '<td></td>' for p in used)}"
-        "</tr>" for name, norms in list(last.parts.items())[:MOST_TENSORS])
+        "</tr>" for name, norms in list(last.parts.items())[:MAX_TENSORS])
     head = "".join(f"<th>{part}</th>" for part in used)
     return (f'<h2>Parts of the update, step {last.step}: norms</h2><p class="note">true: the gradient at the weights '
             "really used; surrogate: what a straight-through rule hands to the latent weight; step is what all of them "

@@ -1,4 +1,4 @@
-"""Everything of one step: what every primitive was given and made, every pull, and the state before and after."""
+"""Everything of one step: what every primitive was given and made, every vjp, and the state before and after."""
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,14 +10,14 @@ from tinyq.autodiff.tape import Node
 
 @dataclass(frozen=True, eq=False)
 class Application:
-    """One application of a primitive. pulls: {position of the input: (g, what the pull made of it)}."""
+    """One application of a primitive. vjps: {position of the input: (g, what the vjp made of it)}."""
 
     name: str                           # such as "conv2d of conv2.weight"
     primitive: object
     inputs: tuple
     params: dict
     output: np.ndarray
-    pulls: dict = field(default_factory=dict)
+    vjps: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Captured:
     batches: list
     model: object
     applications: list[Application]
-    backpropagated: dict[str, np.ndarray]           # what the pulls brought to each parameter, before the method's part
+    backpropagated: dict[str, np.ndarray]           # what the vjps brought to each parameter, before the method's part
     handed: dict[str, np.ndarray]                   # the gradient that the optimiser was given
     before: dict[str, np.ndarray]
     after: dict[str, np.ndarray]
@@ -71,12 +71,12 @@ class Capture(Trace):
         if output.node is not None:
             self._of_node[output.node] = self._applications[-1]
 
-    def note_pull(self, node, position, parent, g, gx):
-        """Keep the pull, and add up what reaches a parameter in the tape's own order."""
-        super().note_pull(node, position, parent, g, gx)
+    def note_vjp(self, node, position, parent, g, gx):
+        """Keep the vjp, and add up what reaches a parameter in the tape's own order."""
+        super().note_vjp(node, position, parent, g, gx)
         leaf = not isinstance(parent, Node)
         gx = gx.copy() if leaf else gx                              # a method may add to a leaf's gradient in place
-        self._of_node[node].pulls[position] = g, gx
+        self._of_node[node].vjps[position] = g, gx
         if node.number > self._latest:                              # another backward: each goes down in numbers
             self._close_backward()
         self._latest = node.number

@@ -17,14 +17,14 @@ from tinyq.run.checkpoint import Position
 
 
 def arrays_of(captured) -> dict[str, np.ndarray]:
-    """{path: array}: input, what primitives and pulls made, gradients, the update's parts, visits, state around it."""
+    """{path: array}: input, what primitives and vjps made, gradients, the update's parts, visits, state around it."""
     found = {}
     for i, batch in enumerate(captured.batches):
         found |= {f"input/{i}/x": batch.x, f"input/{i}/labels": batch.y, f"input/{i}/samples": batch.indices}
     for i, application in enumerate(captured.applications):
         group = f"primitives/{i:03d} {application.name}"
         found[f"{group}/output"] = application.output
-        found |= {f"{group}/gradient {position}": gx for position, (_, gx) in application.pulls.items()}
+        found |= {f"{group}/gradient {position}": gx for position, (_, gx) in application.vjps.items()}
     for when, state, memory in (("before", captured.before, captured.memory_before),
                                 ("after", captured.after, captured.memory_after)):
         found |= {f"{when}/weights/{name}": array for name, array in state.items()}
@@ -69,7 +69,7 @@ def _rehearsed(job, phase, batches):
     model.train().key_step(job.streams, 0, 0)
     for _ in range(2):
         capture = Capture(model, optimizer)
-        with tape.traced(capture.note), tape.traced_pulls(capture.note_pull):
+        with tape.traced(capture.note), tape.traced_vjps(capture.note_vjp):
             method.step(batches)
     return capture.finished(dataclasses.replace(phase, method=method, optimizer=optimizer), Position(), batches)
 

@@ -1,4 +1,4 @@
-"""Every primitive and pull of a step computed again in float64, and how far float32 may be from it.
+"""Every primitive and vjp of a step computed again in float64, and how far float32 may be from it.
 
 A primitive's row says what its rounding errors are proportional to. For a sum of k products in blocks of 256 that is
 (256 + k / 256 + 4) u times the same sum of magnitudes, with u = 2^-24 (Higham 2002, section 4.2); so a hit is a fault,
@@ -25,8 +25,8 @@ def forward(application) -> Shadow:
 
 
 def backward(application, position) -> Shadow:
-    """What the pull makes in float64 of the same gradient, and the bound of each element."""
-    inputs, g = wide(application.inputs), application.pulls[position][0].astype(np.float64)
+    """What the vjp makes in float64 of the same gradient, and the bound of each element."""
+    inputs, g = wide(application.inputs), application.vjps[position][0].astype(np.float64)
     like = application.inputs[position]
     name, rule = application.primitive.name, application.primitive.rule
     if name == "batch_norm_relu":                   # where it is cut was decided in float32
@@ -34,9 +34,9 @@ def backward(application, position) -> Shadow:
         if position == 3:
             return g, np.full(g.shape, TINY)
         rule, inputs, name = normalization.batch_norm.rule, inputs[:3], "batch_norm"
-    pull = rule(*inputs, **application.params)[1][position]
-    gx = application.primitive.gradient(pull, g, position, np.empty(like.shape))
-    bound = _BACKWARD.get(name, _rounded_pull)(application, rule, inputs, position, g, gx)
+    vjp = rule(*inputs, **application.params)[1][position]
+    gx = application.primitive.gradient(vjp, g, position, np.empty(like.shape))
+    bound = _BACKWARD.get(name, _rounded_vjp)(application, rule, inputs, position, g, gx)
     return gx, bound + TINY
 
 
@@ -57,7 +57,7 @@ def _rounded(rule, inputs, params, y):
     return FEW * UNIT * np.abs(y)
 
 
-def _rounded_pull(application, rule, inputs, position, g, gx):
+def _rounded_vjp(application, rule, inputs, position, g, gx):
     return FEW * UNIT * np.abs(gx)
 
 
@@ -66,11 +66,11 @@ def _summed(rule, inputs, params, y):
 
 
 def _of_magnitudes(application, rule, inputs, position, g):
-    pull = rule(*_magnitudes(inputs), **application.params)[1][position]
-    return np.abs(application.primitive.gradient(pull, np.abs(g), position, np.empty(inputs[position].shape)))
+    vjp = rule(*_magnitudes(inputs), **application.params)[1][position]
+    return np.abs(application.primitive.gradient(vjp, np.abs(g), position, np.empty(inputs[position].shape)))
 
 
-def _summed_pull(application, rule, inputs, position, g, gx):
+def _summed_vjp(application, rule, inputs, position, g, gx):
     return FEW * UNIT * _of_magnitudes(application, rule, inputs, position, g)
 
 
@@ -84,7 +84,7 @@ def _product(rule, inputs, params, y):
     return _terms(k) * UNIT * np.abs(_output(rule(*_magnitudes(inputs), **params)))
 
 
-def _product_pull(application, rule, inputs, position, g, gx):
+def _product_vjp(application, rule, inputs, position, g, gx):
     out = math.prod(application.output.shape)
     k = max(out // max(1, application.output.shape[1]), inputs[1].size // max(1, inputs[1].shape[1]))
     return _terms(k) * UNIT * _of_magnitudes(application, rule, inputs, position, g)
@@ -94,7 +94,7 @@ def _loss(rule, inputs, params, y):
     return MORE * UNIT * (1 + np.abs(inputs[0]).max() + np.abs(y))
 
 
-def _loss_pull(application, rule, inputs, position, g, gx):
+def _loss_vjp(application, rule, inputs, position, g, gx):
     return MORE * UNIT * (1 + np.abs(inputs[0]).max()) * np.abs(g) * np.full(gx.shape, 1 / len(gx))
 
 
@@ -115,7 +115,7 @@ def _normalised(rule, inputs, params, y):
     return MORE * UNIT * (bound + (np.abs(inputs[3]) if len(inputs) > 3 and inputs[3] is not None else 0))
 
 
-def _normalised_pull(application, rule, inputs, position, g, gx):
+def _normalised_vjp(application, rule, inputs, position, g, gx):
     x = inputs[0]
     axes, mean, inverse = _statistics(x, application.params["eps"])
     size = (np.abs(x) + np.abs(mean)) * inverse
@@ -131,5 +131,5 @@ _PRODUCTS = ("conv2d", "linear", "matmul")
 _SUMS = ("sum", "mean", "avg_pool2d", "adaptive_avg_pool2d", "add", "sub")
 _FORWARD = {**dict.fromkeys(_PRODUCTS, _product), **dict.fromkeys(_SUMS, _summed), "softmax_cross_entropy": _loss,
             "batch_norm": _normalised, "batch_norm_relu": _normalised}
-_BACKWARD = {**dict.fromkeys(_PRODUCTS, _product_pull), **dict.fromkeys((*_SUMS, "max_pool2d"), _summed_pull),
-             "softmax_cross_entropy": _loss_pull, "batch_norm": _normalised_pull}
+_BACKWARD = {**dict.fromkeys(_PRODUCTS, _product_vjp), **dict.fromkeys((*_SUMS, "max_pool2d"), _summed_vjp),
+             "softmax_cross_entropy": _loss_vjp, "batch_norm": _normalised_vjp}

@@ -1,4 +1,4 @@
-"""One step examined: primitives and pulls in float64, slopes by differences, surrogates apart, the update's parts."""
+"""One step examined: primitives and vjps in float64, slopes by differences, surrogates apart, the update's parts."""
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,10 +48,10 @@ def _check_shadow(checked, application):
     y, bound = error_bounds.forward(application)
     _within(checked, application.output, y, bound, f"{application.name}: its output")
     checked.count("primitives")
-    for position, (_, gx) in application.pulls.items():
+    for position, (_, gx) in application.vjps.items():
         _within(checked, gx, *error_bounds.backward(application, position),
-                f"the pull of {application.name}: the gradient at input {position}")
-        checked.count("pulls")
+                f"the vjp of {application.name}: the gradient at input {position}")
+        checked.count("vjps")
 
 
 def _within(checked, found, expected, bound, what):
@@ -69,16 +69,16 @@ def _within(checked, found, expected, bound, what):
 
 
 def _check_slopes(checked, application):
-    if not application.pulls or application.primitive.name in vjp_slopes.NOT_DIFFERENTIABLE:
+    if not application.vjps or application.primitive.name in vjp_slopes.NOT_DIFFERENTIABLE:
         return
     for position, slope in vjp_slopes.of_primitive(application, checked.step):
-        checked.count("pulls against differences")
+        checked.count("vjps against differences")
         if slope.verdict == "kink":
             checked.kinks.append(f"{application.name}, input {position}")
         if slope.verdict == "wrong":
             at = "" if slope.entry is None else f" at {slope.entry}"
             kind = "the declared rule's" if application.primitive.surrogate else "the"
-            checked.faults.append(f"the pull of {application.name} at input {position} is not {kind} derivative{at}: "
+            checked.faults.append(f"the vjp of {application.name} at input {position} is not {kind} derivative{at}: "
                                   f"{slope.analytic:.6g} against {slope.left:.6g} and {slope.right:.6g}")
 
 

@@ -1,6 +1,6 @@
 """The update of a step taken apart, parameter by parameter, and put together again by a transcript of METHODS.md.
 
-    gradient   what the pulls brought: for a constrained weight, what the surrogate made of the true gradient
+    gradient   what the vjps brought: for a constrained weight, what the surrogate made of the true gradient
     handed     = clip(gradient + constraint term), which the optimiser was given
     step       the optimiser's, with weight decay and momentum, from its memory before
     after      = projected(before + step)
@@ -74,9 +74,9 @@ def _parts(captured, name):
 def _through_the_surrogate(captured, name, gradient):
     """The true gradient with respect to the shown weight, and what reached the latent."""
     for application in captured.applications:
-        if application.name in (f"straight_through of {name}", f"part_frozen of {name}") and 0 in application.pulls:
+        if application.name in (f"straight_through of {name}", f"part_frozen of {name}") and 0 in application.vjps:
             scale = _scale(_layer(captured.phase.method, name), gradient)
-            return {"true": application.pulls[0][0] / scale, "surrogate": gradient}
+            return {"true": application.vjps[0][0] / scale, "surrogate": gradient}
     return {"true": gradient}
 
 

@@ -1,4 +1,4 @@
-"""Pulls held against differences of their rule, and the whole loss against differences, in float64.
+"""VJPs held against differences of their rule, and the whole loss against differences, in float64.
 
 The float64 shadow runs the same rule, so a wrong formula would agree with itself: differences know no formula.
 """
@@ -16,21 +16,21 @@ RTOL, LOSS_RTOL = 1e-5, 1e-4
 JITTER = 1e-3                           # inputs are moved by so much of their size, off the kinks that zeros lie on
 SAMPLES, LOSS_SAMPLES = 4, 16           # of the batch; a primitive that couples samples is given all of it
 BY_SAMPLE = ("conv2d", "linear", "relu", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "flatten")
-# Their pulls are those of another function on purpose, or of one whose kinks no jitter avoids.
+# Their vjps are those of another function on purpose, or of one whose kinks no jitter avoids.
 NOT_DIFFERENTIABLE = ("getitem",)
 
 
 def of_primitive(application, seed: int) -> list[tuple[int, finite_differences.Slope]]:
-    """(position, Slope) of every pull of this application, at its own inputs slightly moved."""
+    """(position, Slope) of every vjp of this application, at its own inputs slightly moved."""
     stream = Streams(seed).key("slopes", application.name)
     op = application.primitive
     arrays, params, g = _part(application)
     arrays = [a if a is None or a.dtype.kind != "f" or (op.surrogate and i == 0) else _moved(a, stream)
               for i, a in enumerate(arrays)]
-    pulls = op.rule(*arrays, **params)[1]
+    vjps = op.rule(*arrays, **params)[1]
     found = []
-    for position in application.pulls:
-        gradient = op.gradient(pulls[position], g, position, np.empty(arrays[position].shape))
+    for position in application.vjps:
+        gradient = op.gradient(vjps[position], g, position, np.empty(arrays[position].shape))
 
         def output(x, position=position):
             rule = op.surrogate or op.rule
@@ -76,7 +76,7 @@ def _widened(view):
 def _part(application):
     """Inputs, parameters and incoming gradient in float64, of the first samples where these do not meet."""
     arrays, params = list(wide(application.inputs)), application.params
-    g = next(iter(application.pulls.values()))[0].astype(np.float64)
+    g = next(iter(application.vjps.values()))[0].astype(np.float64)
     if application.primitive.name in BY_SAMPLE:
         arrays[0], g = arrays[0][:SAMPLES], g[:SAMPLES]
     return arrays, params, g

@@ -29,7 +29,7 @@ from tinyq.kernels.simd.vectors import (
 )
 
 _LOOK_UPS = {16: ("avx512f", "llvm.x86.avx512.permvar.sf.512"), 8: ("avx2", "llvm.x86.avx2.permps")}
-MOST_LEVELS = 8                         # what a table of the narrowest vector holds
+MAX_LEVELS = 8                         # what a table of the narrowest vector holds
 PANELS_AT_ONCE = 4                      # by coded_row: so many chains of additions that none waits for the one before
 
 

@@ -17,7 +17,7 @@ from tinyq.kernels.simd.memory_ops import copy_vector, finish_run, peek, peek_in
 from tinyq.kernels.simd.register_tile import FLUSH, PACKED_ROWS, PANEL, any_tile
 from tinyq.kernels.simd.vectors import COLUMNS, LANES, ROWS
 
-_MOST_TILES = 16                # of a task: their panels use a block of weights while it is in the second-level cache
+_MAX_TILES = 16                # of a task: their panels use a block of weights while it is in the second-level cache
 
 
 def correlate_panels(source, packed, m, plan, scale, shift, target, added, relu, coded, first):
@@ -26,7 +26,7 @@ def correlate_panels(source, packed, m, plan, scale, shift, target, added, relu,
     threads, pixels = numba.get_num_threads(), plan.rows * plan.columns
     samples = source.shape[0]
     tiles = -(-samples * pixels // COLUMNS)
-    chunks = -(-tiles // min(_MOST_TILES, max(1, -(-tiles // threads))))
+    chunks = -(-tiles // min(_MAX_TILES, max(1, -(-tiles // threads))))
     chunks = -(-chunks // threads) * threads if groups % threads else chunks
     chunks = min(chunks, tiles)
     parts = min(row_tiles, -(-threads // (groups * chunks)))

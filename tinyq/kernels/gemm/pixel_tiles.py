@@ -18,8 +18,8 @@ from tinyq.kernels.simd.memory_ops import finish_run, store_run, transpose_tile
 from tinyq.kernels.simd.register_tile import FLUSH, PIXELS, narrow_pixel_tile, pixel_tile
 from tinyq.kernels.simd.vectors import COLUMNS, LANES, ROWS
 
-_MOST_PIXELS = 56 * 56          # of a plane: beyond, rows of outputs are long enough for correlate.py (measured)
-_MOST_IDLE = 8 / 7              # as many times more lanes than correlate.py has rows still pay (measured)
+_MAX_PIXELS = 56 * 56          # of a plane: beyond, rows of outputs are long enough for correlate.py (measured)
+_MAX_IDLE = 8 / 7              # as many times more lanes than correlate.py has rows still pay (measured)
 _RESIDENT = 1 << 17             # elements of laid-out samples that stay in a second-level cache beside a panel
 
 
@@ -28,7 +28,7 @@ def pixels_pay(pixels, m) -> bool:
 
     pixels None, where they are not known: it is not.
     """
-    return pixels is not None and pixels <= _MOST_PIXELS and -(-m // LANES) * LANES <= -(-m // ROWS) * ROWS * _MOST_IDLE
+    return pixels is not None and pixels <= _MAX_PIXELS and -(-m // LANES) * LANES <= -(-m // ROWS) * ROWS * _MAX_IDLE
 
 
 def correlate_pixels(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, relu=False, coded=NOT_CODED,

@@ -8,7 +8,7 @@ from tinyq.kernels.contract import PRODUCT_BLOCK
 from tinyq.kernels.gemm.coded_weights import BEHIND, NOT_CODED, Coded, code_rows, decode_run
 from tinyq.kernels.gemm.correlate import correlate
 from tinyq.kernels.gemm.level_runs import (
-    MOST_LEVELS,
+    MAX_LEVELS,
     PANELS_AT_ONCE,
     bits_for,
     can_decode,
@@ -112,7 +112,7 @@ def _code_panels(panels, levels):
 
 
 def _can_code(levels):
-    return can_decode() and len(levels) <= MOST_LEVELS
+    return can_decode() and len(levels) <= MAX_LEVELS
 
 
 def _panels(w, tiles, fill):

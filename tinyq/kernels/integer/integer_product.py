@@ -34,7 +34,7 @@ from tinyq.kernels.integer.tiles import begin_tiles, byte_tile, end_tiles
 from tinyq.kernels.jit.compile import njit, part, prange
 
 SLACK = 4 * VECTOR_BYTES                # bytes behind every buffer that whole vectors may touch
-MOST_GATHERED = 1 << 18                # bytes of rows at a time: a quarter of a second-level cache
+MAX_GATHERED = 1 << 18                # bytes of rows at a time: a quarter of a second-level cache
 # Of a product, all int64: addresses of the batch's buffers, sizes, settings.
 Fields = namedtuple("Fields", (
     "x y added samples height width channels rows columns taps_y taps_x stride_y stride_x top left dilation_y "

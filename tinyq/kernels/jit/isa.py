@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.kernels.jit.availability import numba_is_there
 
-MOST_NARROW = 64                        # the largest level that pairs of 8-bit products hold in 16 bits
+MAX_NARROW = 64                        # the largest level that pairs of 8-bit products hold in 16 bits
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def moves_one_logit(stages, k):
 
 
 @njit
-def try_logit(stage, change, steps, errors, source, kept, block_errors, labels, temperature, held, spare, first, last):
+def try_logit(stage, change, steps, errors, source, kept, block_errors, labels, logit_scale, held, spare, first, last):
     """Add to errors (levels,) what blocks first ... last - 1 have if the parameter changes by steps (levels,).
 
     source, kept: (blocks, units, BLOCK) of the stage's input and of the logits; held: leaders, terms and references of
@@ -33,12 +33,12 @@ def try_logit(stage, change, steps, errors, source, kept, block_errors, labels, 
                 rows.add_constant(units[logit], kept[b, logit], steps[j])
             else:
                 rows.add_product(units[logit], kept[b, logit], steps[j], source[b, stage[INPUT] + change.c])
-            error = error_of_one(units, change.o, kept[b], output, classes, labels[b], temperature, leaders[b],
+            error = error_of_one(units, change.o, kept[b], output, classes, labels[b], logit_scale, leaders[b],
                                  terms[b], references[b], spare_rows)
             if error == FAR:
                 for k in range(classes):
                     if k != change.o:
                         rows.copy(units[output + k], kept[b, output + k])
-                error = error_of_all(units, output, classes, labels[b], temperature, spare_leaders, spare_terms,
+                error = error_of_all(units, output, classes, labels[b], logit_scale, spare_leaders, spare_terms,
                                      spare_reference, spare_rows)
             errors[j] += error

@@ -1,6 +1,6 @@
 """The error of one block of samples as an integer, from its logits (kernels/search.py).
 
-The cross-entropy of a sample is log sum exp(t z_k) - t z_label for logits z and temperature t. A term exp(t z) is taken
+The cross-entropy of a sample is log sum exp(t z_k) - t z_label for logits z and logit_scale t. A term exp(t z) is taken
 apart into 2**n e**r, n the integer nearest to t z / log 2 and |r| <= log(2) / 2; the terms are added in float32 in
 ascending order of the class, all multiplied by the same power of two, which rounds nothing. So a sum does not depend
 on that power, and terms that did not change need not be computed again. What is so small beside the largest term that
@@ -16,36 +16,36 @@ from tinyq.kernels.search import unit_rows as rows
 from tinyq.kernels.search.tables import BLOCK, FIRST, LOSS_UNIT, OWN, SECOND
 
 LN2, LOG2_E = 0.6931471805599453, 1.4426950408889634
-LARGEST_EXPONENT = 126.0                # of the powers of two that a term may be
-LARGEST_SUM = np.float32(2.0**60)       # sums beyond it, or below its inverse, want another reference
+MAX_EXPONENT = 126.0                # of the powers of two that a term may be
+MAX_SUM = np.float32(2.0**60)       # sums beyond it, or below its inverse, want another reference
 MANTISSA, ONE_BITS = np.int32(0x7FFFFF), np.int32(0x3F800000)
 FAR = -(2**62)                          # in place of an error: compute all terms anew
 
 
 @njit
-def error_of_all(units, output, classes, labels, temperature, leaders, terms, reference, spare):
+def error_of_all(units, output, classes, labels, logit_scale, leaders, terms, reference, spare):
     """The error of a block with these logits, units[output:output + classes], each (BLOCK,).
 
     labels: (BLOCK,), -1 counts as no sample. Fills in what Search keeps of the logits: leaders, terms, reference and
     the rows behind the logits. spare: (2, BLOCK) float32 to work in.
     """
-    if temperature == 0:
+    if logit_scale == 0:
         return _misclassified(units, output, classes, labels, leaders)
-    return _cross_entropy(units, output, classes, labels, temperature, terms, reference, spare[0])
+    return _cross_entropy(units, output, classes, labels, logit_scale, terms, reference, spare[0])
 
 
 @njit
-def error_of_one(units, o, kept, output, classes, labels, temperature, leaders, terms, reference, spare):
+def error_of_one(units, o, kept, output, classes, labels, logit_scale, leaders, terms, reference, spare):
     """The error of a block whose logits are the kept ones but for class o's, which is in units, or FAR.
 
     What is kept is as error_of_all left it. Overwrites the label's logit behind those of units.
     """
     logit = units[output + o]
-    if temperature == 0:
+    if logit_scale == 0:
         return _misclassified_with(logit, o, kept[output + classes + FIRST], kept[output + classes + SECOND],
                                    labels, leaders[0], leaders[1])
     own, mine = kept[output + classes + OWN], units[output + classes + OWN]
-    return _cross_entropy_with(logit, o, own, mine, labels, temperature, terms, reference, spare)
+    return _cross_entropy_with(logit, o, own, mine, labels, logit_scale, terms, reference, spare)
 
 
 @njit
@@ -89,7 +89,7 @@ def _misclassified_with(logit, o, first, second, labels, winner, runner):
 
 
 @njit
-def _cross_entropy(units, output, classes, labels, temperature, terms, reference, total):
+def _cross_entropy(units, output, classes, labels, logit_scale, terms, reference, total):
     """The sum of the samples' cross-entropies in units of LOSS_UNIT, each rounded to a whole one."""
     top, own = units[output + classes + FIRST], units[output + classes + OWN]
     for s in range(BLOCK):
@@ -97,19 +97,19 @@ def _cross_entropy(units, output, classes, labels, temperature, terms, reference
     for k in range(1, classes):
         _select(top, own, units[output + k], labels, np.int32(k))
     for s in range(BLOCK):
-        reference[s] = math.floor(top[s] * temperature * LOG2_E + 0.5)
+        reference[s] = math.floor(top[s] * logit_scale * LOG2_E + 0.5)
         total[s] = 0
     for k in range(classes):
-        _exponentials(terms[k], units[output + k], temperature, reference)
+        _exponentials(terms[k], units[output + k], logit_scale, reference)
         rows.add(total, terms[k])
-    return _losses(total, own, labels, temperature, reference)
+    return _losses(total, own, labels, logit_scale, reference)
 
 
 @njit
-def _cross_entropy_with(logit, o, own, mine, labels, temperature, terms, reference, spare):
+def _cross_entropy_with(logit, o, own, mine, labels, logit_scale, terms, reference, spare):
     """The same with class o's logit in place of the one whose term was kept; mine: the labels' logits then."""
     total, term = spare[0], spare[1]
-    _exponentials(term, logit, temperature, reference)
+    _exponentials(term, logit, logit_scale, reference)
     for s in range(BLOCK):
         total[s] = 0
     for k in range(len(terms)):
@@ -117,8 +117,8 @@ def _cross_entropy_with(logit, o, own, mine, labels, temperature, terms, referen
     far = np.int32(0)
     for s in range(BLOCK):
         mine[s] = logit[s] if labels[s] == o else own[s]
-        far |= np.int32((total[s] > LARGEST_SUM) | (total[s] < 1 / LARGEST_SUM))
-    return FAR if far else _losses(total, mine, labels, temperature, reference)
+        far |= np.int32((total[s] > MAX_SUM) | (total[s] < 1 / MAX_SUM))
+    return FAR if far else _losses(total, mine, labels, logit_scale, reference)
 
 
 @njit
@@ -130,23 +130,23 @@ def _select(top, own, x, labels, k):
 
 
 @njit
-def _exponentials(out, x, temperature, reference):
-    """out = exp(temperature x) / 2**reference."""
+def _exponentials(out, x, logit_scale, reference):
+    """out = exp(logit_scale x) / 2**reference."""
     for s in range(BLOCK):
-        y = x[s] * temperature
+        y = x[s] * logit_scale
         n = math.floor(y * LOG2_E + 0.5)
-        power = min(max(n - reference[s], -LARGEST_EXPONENT), LARGEST_EXPONENT)
+        power = min(max(n - reference[s], -MAX_EXPONENT), MAX_EXPONENT)
         out[s] = exp_of(np.float32(y - n * LN2)) * np.int32((np.int32(power) + 127) << 23).view(np.float32)
 
 
 @njit
-def _losses(total, own, labels, temperature, reference):
-    """The sum over samples of log(total 2**reference) - temperature own, in units of LOSS_UNIT."""
+def _losses(total, own, labels, logit_scale, reference):
+    """The sum over samples of log(total 2**reference) - logit_scale own, in units of LOSS_UNIT."""
     units = np.int64(0)
     for s in range(BLOCK):
         bits = np.float32(total[s]).view(np.int32)
         fraction = np.int32((bits & MANTISSA) | ONE_BITS).view(np.float32)                  # in [1, 2)
         power = np.float64((bits >> 23) - 127) + reference[s]
-        loss = np.float64(log_of(fraction)) + power * LN2 - own[s] * temperature
+        loss = np.float64(log_of(fraction)) + power * LN2 - own[s] * logit_scale
         units += np.int64(math.floor(loss / LOSS_UNIT + 0.5)) if labels[s] >= 0 else np.int64(0)
     return units

@@ -29,7 +29,7 @@ class Search(NamedTuple):
     levels: (n,) float64 ascending, as the network multiplies by them. codes: (parameters,) uint8, indices into them.
     narrow, wide: (parameters,) int32 and float64, what the codes stand for. kept_narrow, kept_wide: (blocks, units,
     BLOCK) int32 and float64, one of which holds a stage. labels: (blocks, BLOCK) int32, -1 where there is no sample.
-    block_errors: (blocks,) int64, misclassified samples, or cross-entropy in units of LOSS_UNIT. temperature: (1,)
+    block_errors: (blocks,) int64, misclassified samples, or cross-entropy in units of LOSS_UNIT. logit_scale: (1,)
     float64, what turns a logit of these units into one of the softmax; 0: the misclassified are counted.
 
     Of each sample's logits, so that a change of one of them need not look at the others: leaders (blocks, 2, BLOCK)
@@ -48,7 +48,7 @@ class Search(NamedTuple):
     kept_wide: np.ndarray
     labels: np.ndarray
     block_errors: np.ndarray
-    temperature: np.ndarray
+    logit_scale: np.ndarray
     leaders: np.ndarray
     terms: np.ndarray
     references: np.ndarray

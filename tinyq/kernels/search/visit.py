@@ -119,7 +119,7 @@ def _try_logit(search, change, errors, first, last, scratch):
     stage, k = search.stages[change.stage], change.stage
     held = search.leaders, search.terms, search.references
     spare = scratch.leaders, scratch.terms, scratch.reference, scratch.spare
-    of_blocks = search.block_errors, search.labels, search.temperature[0], held
+    of_blocks = search.block_errors, search.labels, search.logit_scale[0], held
     narrow, wide = search.kept_narrow, search.kept_wide
     if not stage[WIDE]:
         for j in range(len(errors)):
@@ -146,7 +146,7 @@ def _error_in(search, b, scratch):
 @njit
 def _error_of(search, b, units, leaders, terms, reference, spare):
     stage = search.stages[-1]
-    return error_of_all(units, stage[OUTPUT], stage[C_OUT], search.labels[b], search.temperature[0], leaders, terms,
+    return error_of_all(units, stage[OUTPUT], stage[C_OUT], search.labels[b], search.logit_scale[0], leaders, terms,
                         reference, spare)
 
 

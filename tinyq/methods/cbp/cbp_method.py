@@ -12,8 +12,8 @@ import numpy as np
 
 from tinyq.errors import UsageError
 from tinyq.levels import NAMED, LevelSet
-from tinyq.methods.base import GradientMethod, confinable, gradient_step, refuse_unfit
-from tinyq.methods.cbp.constrained_weight import BOUND, Confined, hold
+from tinyq.methods.base import GradientMethod, constrainable, gradient_step, refuse_unfit
+from tinyq.methods.cbp.constrained_weight import BOUND, ConstrainedWeight, hold
 from tinyq.methods.cbp.constraint import sawtooth
 from tinyq.optim import Adam
 
@@ -51,14 +51,14 @@ class CBP(GradientMethod):
 
     def prepare(self):
         """Find the constrained weights and give each its multiplier."""
-        self.layers_ = [Confined(name, parameter) for name, parameter in confinable(self.model_, "cbp")]
+        self.layers_ = [ConstrainedWeight(name, parameter) for name, parameter in constrainable(self.model_, "cbp")]
         self.parameters_ = self.model_.parameters()
         self.ascent_ = Adam([layer.multiplier for layer in self.layers_], lr=self.lambda_lr)
 
     def start(self):
         """Scales from the pretrained weights, the window wide open, and the first step of the multipliers."""
         for layer in self.layers_:
-            layer.confine(self.levels, layer.mean_magnitude())
+            layer.constrain(self.levels, layer.mean_magnitude())
             layer.refuse_unreachable()
         self.g_, self.previous_, self.epochs_since_fired_ = 1, math.inf, 0
         self._set_window()
@@ -117,7 +117,7 @@ class CBP(GradientMethod):
         self.failure_ = float(state["cfs"]), float(state["cfs_over_scale"])
         self.ascent_.load_state({n.removeprefix("ascent/"): v for n, v in state.items() if n.startswith("ascent/")})
         for layer in self.layers_:
-            layer.confine(self.levels, np.asarray(state[f"scale/{layer.name}"], layer.parameter.dtype))
+            layer.constrain(self.levels, np.asarray(state[f"scale/{layer.name}"], layer.parameter.dtype))
             layer.set_multiplier(np.array(state[f"lambda/{layer.name}"], layer.parameter.dtype))
         self._set_window()
 

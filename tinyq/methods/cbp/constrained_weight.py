@@ -13,7 +13,7 @@ from tinyq.methods.straight_through import LevelView
 BOUND = 1.0                             # latent weights are clamped to [-BOUND, BOUND]
 
 
-class Confined:
+class ConstrainedWeight:
     """One constrained weight tensor: its view, its absolute levels, its multipliers and its constraint function."""
 
     def __init__(self, name, parameter):
@@ -36,7 +36,7 @@ class Confined:
                            "for levels; give a trained network (--weights FILE or --pretrain-epochs N)")
         return scale
 
-    def confine(self, level_set, scale):
+    def constrain(self, level_set, scale):
         """Show the layer scale * nearest level from now on."""
         self.view = self.parameter.view = LevelView(level_set, scale)
         self.levels = scale * level_set.values.astype(scale.dtype)

@@ -43,13 +43,15 @@ class ChainSearch:
         set_norms(self.held, self.stages, units_of(self.stages, scales)[0])
         install_views(self.stages, self.level_set, self.units.inputs, scales)
         show(self.stages, codes)
-        self.held.temperature[0] = np.nan                 # whatever comes is another error
+        self.held.logit_scale[0] = np.nan                 # whatever comes is another error
 
-    def set_error(self, sharpness):
-        """Count wrong classifications (0), or the cross-entropy of the logits times `sharpness`."""
-        temperature = sharpness / self.units.logits * units_of(self.stages, self.scales)[1] if sharpness else 0.0
-        if temperature != self.held.temperature[0] or not self.units.exact:
-            self.held.temperature[0] = temperature
+    def set_error(self, inverse_temperature):
+        """Count wrong classifications (0), or the cross-entropy of the logits times `inverse_temperature`."""
+        logit_scale = 0.0
+        if inverse_temperature:
+            logit_scale = inverse_temperature / self.units.logits * units_of(self.stages, self.scales)[1]
+        if logit_scale != self.held.logit_scale[0] or not self.units.exact:
+            self.held.logit_scale[0] = logit_scale
             kernels.recompute(self._every_unit, self.held)
 
     def visit(self, picks):
@@ -64,7 +66,7 @@ class ChainSearch:
 
     def mean_error(self):
         """The share of the samples, or their mean cross-entropy."""
-        unit = LOSS_UNIT if self.held.temperature[0] else 1
+        unit = LOSS_UNIT if self.held.logit_scale[0] else 1
         return self.error() * unit / np.count_nonzero(self.held.labels >= 0)
 
     def accuracy(self):

@@ -32,7 +32,7 @@ class Visits(NamedTuple):
     errors: np.ndarray              # int64, then
     moved: np.ndarray               # bool
     tried: np.ndarray               # int64 (visits, levels), the error of each level
-    sharpness: float                # of the cross-entropy that the error is, 0 for the rate
+    inverse_temperature: float                # of the cross-entropy that the error is, 0 for the rate
 
 
 NO_VISITS = Visits(*(np.zeros(0, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_)),
@@ -45,7 +45,7 @@ class CoNNTrA:
 
     levels: the set. error: what a visit lowers, "rate" (of misclassification, the paper's) or "cross-entropy".
     surrogate: so many passes lower the cross-entropy before those that lower `error`. subset: of so many training
-    samples, the same for the whole run, drawn by the seed (0: all of them). sharpness: what the
+    samples, the same for the whole run, drawn by the seed (0: all of them). inverse_temperature: what the
     cross-entropy multiplies the logits by, besides their scales. visits: made in a step (0: so many that an epoch is a
     pass, which for a large network is more than anyone waits for).
     """
@@ -54,7 +54,7 @@ class CoNNTrA:
     error: str = RATE
     surrogate: int = 0
     subset: int = 0
-    sharpness: float = 1.0
+    inverse_temperature: float = 1.0
     visits: int = 0
 
     done = False
@@ -66,8 +66,8 @@ class CoNNTrA:
         for name, value in (("surrogate", self.surrogate), ("subset", self.subset), ("visits", self.visits)):
             if value < 0:
                 raise UsageError(f"--conntra.{name} {value}: must be at least 0")
-        if not self.sharpness > 0:
-            raise UsageError(f"--conntra.sharpness {self.sharpness}: must be above 0")
+        if not self.inverse_temperature > 0:
+            raise UsageError(f"--conntra.inverse-temperature {self.inverse_temperature}: must be above 0")
 
     def begin(self, model, optimizer, data, streams, state=None):
         """Round the model's parameters, or go on from a state; compute everything that is kept."""
@@ -136,7 +136,7 @@ class CoNNTrA:
     def _sharpness(self):
         """What the logits are multiplied by in this pass's cross-entropy; 0 where the error is the rate."""
         surrogate = self.error == CROSS_ENTROPY or self.counts_["pass"] < self.surrogate
-        return self.sharpness if surrogate else 0.0
+        return self.inverse_temperature if surrogate else 0.0
 
     def _set_error(self):
         self.search_.set_error(self._sharpness())

@@ -35,7 +35,7 @@ class NetworkSearch:
         ends = np.cumsum([p.size for _, p in self.named])
         self.starts = np.concatenate([[0], ends[:-1]])
         self.codes, self.scales_shape = np.zeros(ends[-1], np.uint8), (len(self.named),)
-        self.sharpness, self.notice = 0.0, ""
+        self.inverse_temperature, self.notice = 0.0, ""
 
     def rounded(self):
         """(codes, scales) of the model's present parameters."""
@@ -55,9 +55,9 @@ class NetworkSearch:
             p.data[...] = (p.view.scale * values).reshape(p.shape)
         self._run_all()
 
-    def set_error(self, sharpness):
-        """Count wrong classifications (0), or the cross-entropy of the logits times `sharpness`."""
-        self.sharpness = sharpness
+    def set_error(self, inverse_temperature):
+        """Count wrong classifications (0), or the cross-entropy of the logits times `inverse_temperature`."""
+        self.inverse_temperature = inverse_temperature
         self.best = self._error_of(self.logits)
 
     def visit(self, picks):
@@ -75,7 +75,7 @@ class NetworkSearch:
 
     def mean_error(self):
         """The share of the samples, or their mean cross-entropy."""
-        return self.best * (LOSS_UNIT if self.sharpness else 1) / len(self.labels)
+        return self.best * (LOSS_UNIT if self.inverse_temperature else 1) / len(self.labels)
 
     def accuracy(self):
         """Share of the samples that are classified rightly."""
@@ -133,9 +133,9 @@ class NetworkSearch:
 
     def _error_of(self, logits):
         """int: the rate's numerator, or the cross-entropies, each in whole LOSS_UNITs."""
-        if not self.sharpness:
+        if not self.inverse_temperature:
             return int(np.count_nonzero(logits.argmax(axis=1) != self.labels))
-        shifted = (logits - logits.max(axis=1, keepdims=True)) * np.float32(self.sharpness)
+        shifted = (logits - logits.max(axis=1, keepdims=True)) * np.float32(self.inverse_temperature)
         totals = kernels.log(kernels.sum(kernels.exp(shifted), (1,)))
         losses = totals.astype(np.float64) - shifted[np.arange(len(shifted)), self.labels]
         return int(np.floor(losses / LOSS_UNIT + 0.5).astype(np.int64).sum())

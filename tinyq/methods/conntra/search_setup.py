@@ -43,7 +43,7 @@ def search_of(stages, units: Units, inputs, labels):
         table, units.bias_units, norms=np.zeros((table[:, C_OUT].sum(), 2)), levels=units.levels,
         codes=np.zeros(count, np.uint8), narrow=np.zeros(count, np.int32), wide=np.zeros(count),
         kept_narrow=kept[0], kept_wide=kept[1], labels=labelled.reshape(blocks, BLOCK),
-        block_errors=np.zeros(blocks, np.int64), temperature=np.zeros(1),
+        block_errors=np.zeros(blocks, np.int64), logit_scale=np.zeros(1),
         leaders=np.zeros((blocks, 2, BLOCK), np.int32), references=np.zeros((blocks, BLOCK)),
         terms=np.zeros((blocks, table[-1, C_OUT], BLOCK), np.float32))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FINEST = 256                    # inputs may be multiples of 1/256, levels too
-LARGEST_INPUT = 2**15
+MAX_INPUT = 2**15
 EXACT_BOUND = 2**53             # below it float64 holds every integer
 
 
@@ -34,7 +34,7 @@ def integer_units(stages, level_set, x):
     inputs, finest = _whole(x), _whole(level_set.values)
     if inputs and finest and not any(stage.norm for stage in stages):
         units = _units(stages, level_set.values * finest, inputs, finest, np.abs(x).max() * inputs)
-        if np.abs(x).max() * inputs <= LARGEST_INPUT and units.bounds[-1] < EXACT_BOUND:
+        if np.abs(x).max() * inputs <= MAX_INPUT and units.bounds[-1] < EXACT_BOUND:
             return units
     return _units(stages, level_set.values, 1, 1, np.abs(x).max(), exact=False)
 

@@ -26,9 +26,9 @@ class Relaxed:
         scale = best_scales(self.parameter.data, level_set, self.name)
         self._refuse_indistinct(level_set, scale)
         self.parameter.data /= scale.reshape(-1, *[1] * (self.parameter.ndim - 1))
-        self.confine(level_set, scale)
+        self.constrain(level_set, scale)
 
-    def confine(self, level_set, scale):
+    def constrain(self, level_set, scale):
         """Show the layer scale * nearest level from now on."""
         self.unit_view = self.step_view = UnitView(level_set, scale)
         self.relaxed = np.zeros(self.parameter.shape, bool)

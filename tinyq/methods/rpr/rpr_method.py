@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyq.errors import UsageError
 from tinyq.levels import NAMED, LevelSet
-from tinyq.methods.base import GradientMethod, confinable, gradient_step, refuse_unfit
+from tinyq.methods.base import GradientMethod, constrainable, gradient_step, refuse_unfit
 from tinyq.methods.rpr.freezing_schedule import PUBLISHED, ramp
 from tinyq.methods.rpr.relaxed_weight import Relaxed
 
@@ -52,7 +52,7 @@ class RPR(GradientMethod):
     def prepare(self):
         """Find the constrained weights."""
         self.ramp_ = self._ramp()
-        self.layers_ = [Relaxed(name, parameter) for name, parameter in confinable(self.model_, "rpr")]
+        self.layers_ = [Relaxed(name, parameter) for name, parameter in constrainable(self.model_, "rpr")]
 
     def start(self):
         """Scales from the pretrained weights, which are divided by them; the first partition."""
@@ -105,7 +105,7 @@ class RPR(GradientMethod):
         self.best_, self.stale_ = float(state["best"]), int(state["stale"])
         self.base_rates_ = np.array(state["base_rates"], np.float64)
         for layer in self.layers_:
-            layer.confine(self.levels, np.array(state[f"scale/{layer.name}"], layer.parameter.dtype))
+            layer.constrain(self.levels, np.array(state[f"scale/{layer.name}"], layer.parameter.dtype))
         if not self.done:
             self._begin_epoch()
 

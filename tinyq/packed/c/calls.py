@@ -6,7 +6,7 @@ from tinyq.errors import UsageError
 from tinyq.packed.c import constants
 from tinyq.packed.c.constants import Constants
 
-MOST_AXES = 3                           # of tinyq_move
+MAX_AXES = 3                           # of tinyq_move
 
 
 class Body:
@@ -72,7 +72,7 @@ class Body:
             self._call("fill", op.fill, self.place(op.y), self._count(op.y))
         held = constants.move(op, self.program.shapes[op.x], self.program.shapes[op.y])
         if held is None:
-            raise UsageError(f"C moves blocks of {MOST_AXES} axes at most, and this network cuts one of more")
+            raise UsageError(f"C moves blocks of {MAX_AXES} axes at most, and this network cuts one of more")
         self._call("move", self.constants.structure("tinyq_move", name, held), self.place(op.x), self.place(op.y))
 
 

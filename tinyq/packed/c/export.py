@@ -20,7 +20,7 @@ from tinyq.packed.integer.lowering import lower
 from tinyq.packed.integer.program import Program
 
 RUNTIME = ("tinyq_runtime.h", "tinyq_runtime.c", "tinyq_kernels.h")
-MOST_NAME = 60
+MAX_NAME = 60
 CTYPES = {"int8": "uint8_t", "int16": "int16_t"}
 
 
@@ -61,7 +61,7 @@ def export_file(path, folder, kind: str) -> dict:
         raise UsageError(f"--activations {kind}: {did_you_mean(kind, CTYPES)}")
     packed = format.read(path)
     name = re.sub(r"\W+", "_", Path(path).name.removesuffix(".tq.h5"), flags=re.ASCII)
-    name = (name if name[:1].isalpha() and not name.startswith("tinyq") else f"net_{name}")[:MOST_NAME]
+    name = (name if name[:1].isalpha() and not name.startswith("tinyq") else f"net_{name}")[:MAX_NAME]
     sizes = export(lower(packed, kind), packed, folder, name, pixels=pixel_values(packed))
     return {"files": f"{Path(folder) / name}.h, .c, _selftest.c; {', '.join(RUNTIME)}", "activations": kind,
             "bytes_flash": sizes.flash, "bytes_flash_weights": sizes.weights, "bytes_arena": sizes.arena,

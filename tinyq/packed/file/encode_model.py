@@ -1,4 +1,4 @@
-"""A trained network, packed: its evaluation as a graph, its confined weights as codes."""
+"""A trained network, packed: its evaluation as a graph, its constrained weights as codes."""
 import hashlib
 
 import numpy as np
@@ -14,7 +14,7 @@ EDGE_BITS = (8, 32)
 def pack(model, input_shape, meta: dict, edge_bits: int = 32, trits: bool = False) -> Packed:
     """The model, in evaluation mode, as what a file holds; it computes what the model's one evaluation computes.
 
-    edge_bits: 32 leaves the products whose weights are not confined as they are; 8 rounds their weights to 255 values
+    edge_bits: 32 leaves unconstrained weights as they are; 8 rounds them to 255 values
     a filter. trits: ternary codes five a byte. UsageError where the network cannot be packed.
     """
     if edge_bits not in EDGE_BITS:
@@ -34,7 +34,7 @@ def pack(model, input_shape, meta: dict, edge_bits: int = 32, trits: bool = Fals
 
 
 class _Names:
-    """What a product's tensor is called: as the parameter whose weights, or levels, it has; views of those confined."""
+    """Names of the products' tensors: those of the parameters whose weights, or levels, they hold."""
 
     def __init__(self, model):
         self.views, self._of = {}, {}
@@ -53,7 +53,7 @@ class _Names:
         return self._of.get(_key(w), [])
 
     def view_of(self, name, w):
-        """The view behind a tensor, None where its weights are not confined; used again, they have another name."""
+        """The view behind a tensor, None where its weights are not constrained; used again, they have another name."""
         return self.views.get(name) or next((self.views[n] for n in self(w) if n in self.views), None)
 
 

@@ -23,7 +23,7 @@ from tinyq.streams import Streams
 
 FORMAT, MAJOR, MINOR = "tinyq-packed", 1, 0
 FEATURES = ()                           # of required_features, those that are known here
-MOST_TEXT = 16 << 20                    # bytes of a JSON dataset
+MAX_TEXT = 16 << 20                    # bytes of a JSON dataset
 KINDS = ("float32", "int16", "int8")    # of activations
 GOLDEN_RANGE = 2.0
 
@@ -98,7 +98,7 @@ def _refuse_other_versions(path, attributes):
 
 def _text_spec(path, name, specs):
     spec = specs.get(name)
-    if spec is None or spec.shape != () or spec.dtype.kind != "S" or spec.dtype.itemsize > MOST_TEXT:
+    if spec is None or spec.shape != () or spec.dtype.kind != "S" or spec.dtype.itemsize > MAX_TEXT:
         raise BadInput(f"{path}: damaged; its {name} is no text")
     return spec
 

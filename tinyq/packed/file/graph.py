@@ -6,7 +6,7 @@ import numpy as np
 from tinyq.errors import TinyqError, UsageError
 from tinyq.packed.file.operations import OPERATIONS, PRODUCT, conv_json, product_shape
 
-MOST_STEPS, MOST_NUMBERS = 10_000, 1 << 28          # of a graph; of one sample anywhere in it
+MAX_STEPS, MAX_NUMBERS = 10_000, 1 << 28          # of a graph; of one sample anywhere in it
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def from_json(json) -> Graph:
     """The graph that JSON describes; ValueError says what does not fit."""
     try:
         shape, nodes = _shape(json["input_shape"]), []
-        if not 0 < len(json["nodes"]) <= MOST_STEPS:
+        if not 0 < len(json["nodes"]) <= MAX_STEPS:
             raise ValueError(f"{len(json['nodes'])} nodes")
         for number, held in enumerate(json["nodes"]):
             nodes.append(_node(held, shape, nodes, number))
@@ -224,6 +224,6 @@ def _shape(sizes):
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ValueError(f"shape {list(shape)}")
         count *= size
-    if count > MOST_NUMBERS or len(shape) > 8:
+    if count > MAX_NUMBERS or len(shape) > 8:
         raise ValueError(f"shape {list(shape)} is larger than any sample's")
     return shape

@@ -11,7 +11,7 @@ from tinyq.kernels.geometry.conv_geometry import conv_geometry, pair
 from tinyq.kernels.geometry.pooling_windows import adaptive_windows, sliding_size, sliding_windows
 
 PRODUCT = "product"
-MOST_ALONG_AN_AXIS = 1 << 20            # of a plane that is pooled: a file's shapes cost memory before its data do
+MAX_ALONG_AN_AXIS = 1 << 20            # of a plane that is pooled: a file's shapes cost memory before its data do
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def pool_geometry(shape, name, json):
 
 def _pool_size(shape, name, json):
     """(oh, ow) of pool_geometry, which itself takes memory."""
-    if len(shape) != 3 or max(shape[1:]) > MOST_ALONG_AN_AXIS:
+    if len(shape) != 3 or max(shape[1:]) > MAX_ALONG_AN_AXIS:
         raise ValueError(f"pooling of {shape}")
     if name == "adaptive_avg_pool2d":
         return pair(json["output_size"], "output size")

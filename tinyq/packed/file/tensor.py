@@ -7,7 +7,7 @@ from tinyq.errors import BadInput
 from tinyq.packed.file.bit_packing import SCHEMES, scheme_for, unpack
 
 FLOAT, BYTES = "f32", "i8"          # beside the schemes of codes: the weights themselves; integers from -127 to 127
-MOST_BYTE = 127
+MAX_BYTE = 127
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,8 @@ def from_floats_in_bytes(w, affine) -> Tensor:
     rows = w.reshape(len(w), -1).astype(np.float64)
     largest = np.abs(rows).max(axis=1)
     least = np.finfo(np.float32).smallest_subnormal
-    scale = np.where(largest > 0, np.maximum((largest / MOST_BYTE).astype(np.float32), least), np.float32(1))
-    data = np.rint(rows / scale.astype(np.float64)[:, None]).clip(-MOST_BYTE, MOST_BYTE).astype(np.int8)
+    scale = np.where(largest > 0, np.maximum((largest / MAX_BYTE).astype(np.float32), least), np.float32(1))
+    data = np.rint(rows / scale.astype(np.float64)[:, None]).clip(-MAX_BYTE, MAX_BYTE).astype(np.int8)
     wide = affine.astype(np.float64)
     affine = np.stack([wide[0] * scale, wide[1]]).astype(np.float32)
     return Tensor(BYTES, w.shape, data, None, scale, affine)
@@ -108,6 +108,6 @@ def check(tensor: Tensor) -> None:
         raise BadInput("a scale is not above zero")
     if tensor.levels is not None and not (np.diff(tensor.levels) > 0).all():
         raise BadInput("its levels do not ascend")
-    if tensor.scheme == BYTES and tensor.data.size and tensor.data.min() < -MOST_BYTE:
+    if tensor.scheme == BYTES and tensor.data.size and tensor.data.min() < -MAX_BYTE:
         raise BadInput("a weight is below -127")
     tensor.codes()

@@ -226,7 +226,7 @@ def _split(pixels, panels, groups, pitch, direct):
     """(blocks of tiles, parts of panels, tiles in a block at most) so that all threads have work."""
     threads = code_ops.threads()
     tiles = -(-pixels // integer_product.ROWS)
-    most = tiles if direct else max(1, integer_product.MOST_GATHERED // (integer_product.ROWS * pitch))
+    most = tiles if direct else max(1, integer_product.MAX_GATHERED // (integer_product.ROWS * pitch))
     blocks = -(-tiles // most)
     if threads > 1 and blocks * groups % threads:
         if tiles >= 4 * threads:

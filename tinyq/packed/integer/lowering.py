@@ -6,7 +6,7 @@ from tinyq.kernels.geometry.conv_geometry import conv_geometry
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import Constant
 from tinyq.packed.file.operations import conv_options, pool_geometry, slices
-from tinyq.packed.file.tensor import BYTES, FLOAT, MOST_BYTE
+from tinyq.packed.file.tensor import BYTES, FLOAT, MAX_BYTE
 from tinyq.packed.integer.program import (
     Add,
     Clip,
@@ -90,9 +90,9 @@ class _Lowering:
             return 1.0
         units = 2.0 ** np.arange(30, -31, -1)
         fitting = [u for u in units if (tensor.levels / u == np.rint(tensor.levels / u)).all()]
-        if not fitting or np.abs(tensor.levels / fitting[0]).max() > MOST_BYTE:
+        if not fitting or np.abs(tensor.levels / fitting[0]).max() > MAX_BYTE:
             raise UsageError(f"activations {self.kind.name}: the levels of {node.weight.name} are not whole multiples, "
-                             f"up to {MOST_BYTE}, of a power of two; use float32")
+                             f"up to {MAX_BYTE}, of a power of two; use float32")
         return float(fitting[0])
 
     def _largest_sums(self, node):

@@ -15,7 +15,7 @@ from tinyq.kernels.geometry.conv_geometry import ConvGeometry
 from tinyq.kernels.geometry.pooling_windows import Windows
 from tinyq.packed.file.tensor import Tensor
 
-MOST_SUM = 2**31 - 1
+MAX_SUM = 2**31 - 1
 
 
 def rounded(v, shift: int):

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyq.errors import UsageError
-from tinyq.packed.integer.program import MOST_SUM, Quant, Requant
+from tinyq.packed.integer.program import MAX_SUM, Quant, Requant
 
-LEAST_SCALE = 2.0**-126
+MIN_SCALE = 2.0**-126
 WIDE_MARGIN = 2                         # of 16-bit codes beyond what the calibration met: there is room
 RESULT_STEPS = 1 << 20                  # codes from 0 to the largest calibrated logit
-MOST_RESULT = 1 << 30
+MAX_RESULT = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def quants_of(kind: Kind, ranges, groups, readers, result=None) -> dict[int, Qua
         quants |= dict.fromkeys(group, _quant(kind, low, high, most))
     if result is not None:
         largest = np.abs(ranges[result + 1]).max() or 1.0
-        quants[result] = Quant(_scale(largest, RESULT_STEPS), 0, -MOST_RESULT, MOST_RESULT)
+        quants[result] = Quant(_scale(largest, RESULT_STEPS), 0, -MAX_RESULT, MAX_RESULT)
     return quants
 
 
@@ -72,7 +72,7 @@ def requant_of(quant: Quant, factors, shifts, sums, constants=0, relu=False, add
     ratio = added.scale / quant.scale if added else 0.0
     for bits in range(62, 0, -1):
         multiplier = np.rint(np.ldexp(factors, bits))
-        if np.abs(multiplier).max() > MOST_SUM:
+        if np.abs(multiplier).max() > MAX_SUM:
             continue
         added_multiplier, added_shift = _split(np.rint(np.ldexp(ratio, bits)))
         step = added_multiplier << added_shift
@@ -91,7 +91,7 @@ def _most_code(kind, readers):
     """The largest code with which no sum of a product that reads the value leaves int32."""
     most = kind.most
     for name, largest in readers:
-        allowed = MOST_SUM // max(1, largest)
+        allowed = MAX_SUM // max(1, largest)
         if allowed < (most if kind.least == 0 else 1):          # unsigned codes are not made fewer
             raise UsageError(f"activations {kind.name}: the sums of {name} leave int32; use float32")
         most = min(most, allowed)
@@ -108,12 +108,12 @@ def _quant(kind, low, high, most):
 def _scale(width, codes):
     """A step of width / codes as a float32; 1 where that, or its reciprocal, is no normal float32: all is 0 then."""
     scale = float(np.float32(width / codes))
-    return scale if scale >= LEAST_SCALE else 1.0
+    return scale if scale >= MIN_SCALE else 1.0
 
 
 def _split(value):
     """(m, t), m of int32, with m << t the whole number, the bits that m has no room for cut off."""
     value, shift = int(value), 0
-    while abs(value) > MOST_SUM:
+    while abs(value) > MAX_SUM:
         value, shift = value >> 1, shift + 1
     return value, shift

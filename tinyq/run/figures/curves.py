@@ -6,7 +6,7 @@ import numpy as np
 from tinyq.files.atomic import make_folder, write_text
 from tinyq.run.figures.svg import COLOURS, Axes, Picture
 
-BINS, MOST_BINS = 61, 600       # about so many; at most so many, where levels lie very close
+BINS, MAX_BINS = 61, 600       # about so many; at most so many, where levels lie very close
 REACH = 3                       # times the largest level: how far a histogram goes to show every weight
 FEW_POINTS = 12                 # that are marked one by one
 
@@ -41,7 +41,7 @@ def histogram_of(latent, level_values) -> dict:
     furthest = float(np.abs(level_values).max())
     reach = min(max(1.5 * furthest, float(np.abs(latent).max(initial=0))), REACH * furthest)
     gap = float(np.diff(level_values).min())
-    width = max(gap / max(1, round(gap * BINS / (2 * reach))), 2 * reach / MOST_BINS)
+    width = max(gap / max(1, round(gap * BINS / (2 * reach))), 2 * reach / MAX_BINS)
     first, last = (round((edge - level_values[0]) / width) for edge in (-reach, reach))
     edges = level_values[0] + (np.arange(first, last + 2) - 0.5) * width
     counts, _ = np.histogram(latent, edges)

@@ -49,7 +49,7 @@ def train_parser() -> Parser:
     """Every setting as a flag; only flags that were given appear in the namespace."""
     parser = Parser(prog="python -m tinyq.train", usage="python -m tinyq.train [--flag value ...]",
                     argument_default=argparse.SUPPRESS, allow_abbrev=False,
-                    description="Train a network whose weights are confined to a few values.",
+                    description="Train a network whose weights are constrained to a few values.",
                     epilog=EXAMPLES + "\n  ".join(RECIPES), formatter_class=argparse.RawDescriptionHelpFormatter)
     groups = {title: parser.add_argument_group(title) for title in (f.metadata["group"] for f in FIELDS.values())}
     for name, setting in FIELDS.items():

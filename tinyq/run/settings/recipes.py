@@ -51,7 +51,7 @@ RECIPES: dict[str, dict] = {
     "iris-mlp": dict(model="mlp:8,16", data="iris", method="backprop", batch_size=16, opt="adam", epochs=100, lr=0.01,
                      weight_decay=0.0, schedule="cosine"),
     "mnist-logistic-conntra": _then(_WHOLE_LOGISTIC, method="conntra", levels="ternary", epochs=8,
-                                    conntra=dict(surrogate=7, sharpness=1.4)),
+                                    conntra=dict(surrogate=7, inverse_temperature=1.4)),
     "mnist-lenet-conntra": _then(_WHOLE_LENET, method="conntra", levels="ternary", epochs=1,
                                  conntra=dict(surrogate=1, subset=6000)),
     "iris-conntra": _then(_WHOLE_IRIS, method="conntra", levels="ternary", epochs=60, conntra=dict(surrogate=50)),

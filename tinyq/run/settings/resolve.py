@@ -101,7 +101,7 @@ def _pretraining(settings, origins):
 
 
 def _levels(settings, origins):
-    """Plain backprop confines nothing, whatever levels a recipe names."""
+    """Plain backprop constrains nothing, whatever levels a recipe names."""
     if settings["method"] == "backprop":
         if origins.get("levels") in ("file", "flag"):
             raise UsageError(f"{_shown('levels', origins['levels'])}: has no effect with --method backprop")

@@ -2,7 +2,7 @@
 import numpy as np
 
 from tinyq.kernels.reference.elementwise.functions import exp, log
-from tinyq.kernels.search.sample_error import LARGEST_EXPONENT, LN2, LOG2_E
+from tinyq.kernels.search.sample_error import LN2, LOG2_E, MAX_EXPONENT
 from tinyq.kernels.search.tables import (
     BETA,
     BIAS,
@@ -74,7 +74,7 @@ def recompute(every_unit, search):
         kept[:, stage[NORMED]:stage[NORMED] + sums[0, ..., 0].size] = normed.reshape(len(sums), -1, BLOCK)
         kept[:, stage[SUMS]:stage[SUMS] + sums[0, ..., 0].size] = sums.reshape(len(sums), -1, BLOCK)
         kept[:, stage[OUTPUT]:stage[OUTPUT] + outputs[0, ..., 0].size] = outputs.reshape(len(sums), -1, BLOCK)
-    search.block_errors[:] = _errors(outputs[:, :, 0, 0], search.labels, float(search.temperature[0]))
+    search.block_errors[:] = _errors(outputs[:, :, 0, 0], search.labels, float(search.logit_scale[0]))
     return int(search.block_errors.sum())
 
 
@@ -128,20 +128,20 @@ def _pooled(sums, stage):
     return np.where(pooled > 0, pooled, 0) if stage[RELU] else pooled
 
 
-def _errors(logits, labels, temperature):
+def _errors(logits, labels, logit_scale):
     """(blocks,) int64 from logits (blocks, classes, BLOCK)."""
     sample = labels >= 0
-    if temperature == 0:
+    if logit_scale == 0:
         return (sample & (logits.argmax(axis=1) != labels)).sum(axis=1)
     own = np.take_along_axis(logits, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
-    y = logits * temperature
+    y = logits * logit_scale
     n = np.floor(y * LOG2_E + 0.5)
     top = n.max(axis=1)
-    powers = np.maximum(n - top[:, None], -LARGEST_EXPONENT).astype(np.int32)
+    powers = np.maximum(n - top[:, None], -MAX_EXPONENT).astype(np.int32)
     terms = np.ldexp(exp((y - n * LN2).astype(np.float32)), powers)
     total = np.zeros(top.shape, np.float32)
     for k in range(logits.shape[1]):
         total += terms[:, k]
     fraction, power = np.frexp(total)                           # total = fraction 2**power, fraction in [1/2, 1)
-    loss = log(2 * fraction).astype(np.float64) + (power - 1 + top) * LN2 - own * temperature
+    loss = log(2 * fraction).astype(np.float64) + (power - 1 + top) * LN2 - own * logit_scale
     return np.where(sample, np.floor(loss / LOSS_UNIT + 0.5), 0).astype(np.int64).sum(axis=1)
