@@ -69,7 +69,7 @@ def test_a_dry_run_and_a_printed_configuration_train_nothing(capsys, tmp_path, m
     monkeypatch.chdir(tmp_path)
     code, out, _ = run(capsys, "train --dry-run --threads 1")
     assert code == 0 and "train 1,257, validation 180, test 360" in out
-    assert "25,978, of these 23,040 constrained to ternary (2 bits)" in out
+    assert "25,978, 23,040 of them constrained to ternary (2 bits)" in out
     code, out, _ = run(capsys, "train --print-config --lr 0.5")
     (tmp_path / "c.toml").write_text(out)
     assert code == 0 and "lr = 0.5  # flag" in out

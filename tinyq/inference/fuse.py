@@ -24,7 +24,7 @@ class Product:
 def fuse(steps, result, input_shape):
     """The steps, or None where one went into a product, with the same result but for the roundings of the scales.
 
-    Products are data still, and have no `run` (product.py gives them one).
+    Products are data still, and have no `run` (fused_product.py gives them one).
     A product's affine is computed in float64 and rounded once, so that the batch norm behind it costs nothing and its
     weights stay what they are.
     """

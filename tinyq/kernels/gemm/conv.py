@@ -1,4 +1,4 @@
-"""Convolution and its input gradient as products of register tiles over laid-out samples (plan.py, micro.py)."""
+"""Convolution and its input gradient as products of register tiles over laid-out samples (conv_plan.py, register_tile.py)."""
 import numpy as np
 
 from tinyq.kernels.gemm.correlate import correlate

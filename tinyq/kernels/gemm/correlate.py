@@ -1,4 +1,4 @@
-"""The forward core: products of weight rows with a laid-out sample, tile by tile (plan.py says what lies where)."""
+"""The forward core: products of weight rows with a laid-out sample, tile by tile (conv_plan.py says what lies where)."""
 import numba
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The matrix product in the contract's order, on the register tile of micro.py.
+"""The matrix product in the contract's order, on the register tile of register_tile.py.
 
 Compiled code gets addresses and strides, so that one specialisation serves every layout of the operands.
 """

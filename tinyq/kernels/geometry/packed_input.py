@@ -1,4 +1,4 @@
-"""Laying one sample out as its plan says (see plan.py)."""
+"""Laying one sample out as its plan says (see conv_plan.py)."""
 import numpy as np
 
 from tinyq.kernels.jit.compile import part

@@ -1,4 +1,4 @@
-"""One block of samples: a changed parameter, and what changes with it from stage to stage (kernels/search.py).
+"""One block of samples: a changed parameter, and what changes with it from stage to stage (kernels/search/visit.py).
 
 Every function is compiled for the types a stage has: int32 or float64 units, with input of either.
 """

@@ -1,4 +1,4 @@
-"""The error of one block of samples as an integer, from its logits (kernels/search.py).
+"""The error of one block of samples as an integer, from its logits (kernels/search/visit.py).
 
 The cross-entropy of a sample is log sum exp(t z_k) - t z_label for logits z and logit_scale t. A term exp(t z) is taken
 apart into 2**n e**r, n the integer nearest to t z / log 2 and |r| <= log(2) / 2; the terms are added in float32 in

@@ -1,4 +1,4 @@
-"""One block of samples: what a stage makes of its sums, and all its sums anew (kernels/search.py)."""
+"""One block of samples: what a stage makes of its sums, and all its sums anew (kernels/search/visit.py)."""
 import numpy as np
 
 from tinyq.kernels.jit.compile import njit

@@ -1,4 +1,4 @@
-"""What a coordinate search keeps of a network and its samples (kernels/search.py): arrays and what their axes mean."""
+"""What a coordinate search keeps of a network and its samples (kernels/search/visit.py): arrays and what their axes mean."""
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ class Search(NamedTuple):
 
     Of each sample's logits, so that a change of one of them need not look at the others: leaders (blocks, 2, BLOCK)
     int32, the classes of FIRST and SECOND, while the misclassified are counted; terms (blocks, classes, BLOCK) float32
-    and references (blocks, BLOCK) float64 (search_error.py) while it is the cross-entropy.
+    and references (blocks, BLOCK) float64 (sample_error.py) while it is the cross-entropy.
     """
 
     stages: np.ndarray

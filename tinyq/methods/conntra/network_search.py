@@ -1,6 +1,6 @@
 """The search over any other network: a candidate runs the layers from its own on, those before keep their outputs.
 
-For residual networks and for those with branches, which tinyq/kernels/search.py cannot carry a change through.
+For residual networks and for those with branches, which tinyq/kernels/search/visit.py cannot carry a change through.
 """
 import os
 import time

@@ -1,4 +1,4 @@
-"""Plain twins of the kernels in tinyq/kernels/search.py: Algorithm 2 to the letter, the whole network a candidate."""
+"""Plain twins of the kernels in tinyq/kernels/search/visit.py: Algorithm 2 to the letter, the whole network a candidate."""
 import numpy as np
 
 from tinyq.kernels.reference.elementwise.functions import exp, log
