@@ -1,6 +1,6 @@
 """CoNNTrA's visits against a float32 BLAS forward pass for every candidate, on the 60,000 MNIST images.
 
-    python bench/conntra_visits.py --data-path DIR [--models logistic,lenet] [--threads 2] [--visits 200] [--peer-visits 2]
+    python bench/conntra_visits.py --data-path DIR [--models logistic,lenet] [--visits 200] [--peer-visits 2]
 
 Both sides make the same visits of the same network in turns, in one process with the same number of threads; the
 peer's candidates are the levels other than the one a parameter has. Prints the time per visit of each and their ratio.

@@ -1,4 +1,4 @@
-"""Convolution and its input gradient as products of register tiles over laid-out samples (conv_plan.py, register_tile.py)."""
+"""Convolve and compute the input gradient as products of register tiles over packed inputs (conv_plan.py)."""
 import numpy as np
 
 from tinyq.kernels.gemm.correlate import correlate

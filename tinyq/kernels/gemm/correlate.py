@@ -1,4 +1,4 @@
-"""The forward core: products of weight rows with a laid-out sample, tile by tile (conv_plan.py says what lies where)."""
+"""Multiply weight rows with one packed input, tile by tile: the general convolution driver (conv_plan.py)."""
 import numba
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Max pooling of (n, c, h, w) arrays and its gradient, plane by plane, each laid out as for a convolution (conv_plan.py)."""
+"""Max pooling of (n, c, h, w) arrays with indices, and its gradient, plane by plane (conv_plan.py)."""
 from functools import lru_cache
 from typing import NamedTuple
 

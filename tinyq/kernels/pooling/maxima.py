@@ -1,6 +1,6 @@
 """The maxima of WINDOWS pooling windows at once, as a function that numba code can call.
 
-The plane is laid out as for a convolution (conv_plan.py): tap k of virtual pixel q is at offsets[k] + q, so that a tap of
+The plane is packed as for a convolution (conv_plan.py): tap k of virtual pixel q is at offsets[k] + q, so that a tap of
 neighbouring windows is one vector. The padding is minus infinity, which beats nothing.
 """
 import numpy as np

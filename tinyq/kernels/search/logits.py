@@ -1,4 +1,4 @@
-"""A parameter of the last stage changes: it moves one logit, and the others are as they were (kernels/search/visit.py)."""
+"""Change a parameter of the last stage: one logit moves, the others stay (visit.py)."""
 from tinyq.kernels.jit.compile import njit
 from tinyq.kernels.search import unit_rows as rows
 from tinyq.kernels.search.sample_error import FAR, error_of_all, error_of_one

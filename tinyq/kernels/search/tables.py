@@ -1,4 +1,4 @@
-"""What a coordinate search keeps of a network and its samples (kernels/search/visit.py): arrays and what their axes mean."""
+"""Tables that a coordinate search keeps of a network and its samples, and the meaning of their axes (visit.py)."""
 from typing import NamedTuple
 
 import numpy as np

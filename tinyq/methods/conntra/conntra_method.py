@@ -2,7 +2,7 @@
 
 Every parameter, biases included, is put on its nearest level. Then parameters are visited, each picked uniformly at
 random: every level is tried, and the last of those with the least error on the training set is kept. There is no
-gradient. In a chain of layers no candidate is given a run of the network (tinyq/kernels/search/visit.py); in any other it is
+gradient. In a chain of layers no candidate is given a run of the network (kernels/search/visit.py); in any other it is
 given the part of one that its layer can change.
 
 An epoch is one pass: as many visits as there are parameters. A step makes the share of them that its batch is of the

@@ -1,4 +1,4 @@
-"""Plain twins of the kernels in tinyq/kernels/search/visit.py: Algorithm 2 to the letter, the whole network a candidate."""
+"""Reference implementation of the coordinate search: every candidate evaluated in full."""
 import numpy as np
 
 from tinyq.kernels.reference.elementwise.functions import exp, log
