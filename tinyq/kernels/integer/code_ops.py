@@ -1,4 +1,4 @@
-"""The other operations of integer programs (packed/integer/program.py), on codes (n, places, channels) uint8 or int16."""
+"""The other operations of integer programs (integer/program.py), on codes (n, places, channels) uint8 or int16."""
 import numba
 import numpy as np
 
