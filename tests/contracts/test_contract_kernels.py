@@ -23,8 +23,10 @@ METHODS = {"dot", "std", "var"}
 UFUNC_METHODS = {f"np.{ufunc}.{method}" for ufunc in ("add", "multiply") for method in ("reduce", "accumulate")}
 TRAINING_PATH = ["tinyq/kernels", "tinyq/autodiff", "tinyq/nn", "tinyq/methods", "tinyq/optim.py", "tinyq/schedules.py",
                  "tinyq/streams.py", "tinyq/levels.py", "models"]
-# The checker compares gradients in float64 and trains nothing; float64 twins of functions may use NumPy's.
-EXEMPT = ["tinyq/autodiff/gradient_check.py", "tinyq/kernels/reference/elementwise/functions.py"]
+# The checker compares gradients in float64 and trains nothing; float64 references of functions may use NumPy's; sums of
+# whole numbers that are all exact are the same in any order.
+EXEMPT = ["tinyq/autodiff/gradient_check.py", "tinyq/kernels/reference/elementwise/functions.py",
+          "tinyq/kernels/reference/integer/integer_product.py"]
 
 
 @pytest.mark.parametrize("family, name", KERNELS, ids=[name for _, name in KERNELS])
@@ -32,6 +34,28 @@ def test_every_kernel_has_a_twin_of_the_same_signature(family, name):
     fast = getattr(import_module(f"tinyq.kernels.{family}"), name)
     plain = getattr(import_module(f"tinyq.kernels.reference.{family}"), name)
     assert inspect.signature(fast) == inspect.signature(plain)
+
+
+def compiled_functions(module):
+    """The public functions of a module that numba compiles, or that call such functions."""
+    return {name for name, value in vars(module).items()
+            if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+            and (inspect.isfunction(value) or hasattr(value, "py_func"))}
+
+
+def test_every_operation_on_codes_has_a_reference_of_the_same_signature():
+    fast, plain = (import_module(f"tinyq.kernels{place}.integer.code_ops") for place in ("", ".reference"))
+    names = compiled_functions(fast) - {"threads"}
+    assert names == compiled_functions(plain)
+    for name in names:
+        kernel = getattr(fast, name)
+        assert inspect.signature(getattr(kernel, "py_func", kernel)) == inspect.signature(getattr(plain, name))
+
+
+def test_the_integer_product_has_a_reference():
+    """Of other arguments, as the kernel takes addresses; tests/packed/integer compares the two."""
+    fast, plain = (import_module(f"tinyq.kernels{place}.integer.integer_product") for place in ("", ".reference"))
+    assert compiled_functions(fast) == {"product"} <= compiled_functions(plain)
 
 
 def training_sources():

@@ -12,6 +12,8 @@ from small_models import MODELS, SHAPE, small
 from tinyq import nn
 from tinyq.errors import UsageError
 from tinyq.kernels.geometry.conv_geometry import conv_geometry
+from tinyq.kernels.reference.integer.code_ops import dequantise, quantise
+from tinyq.kernels.reference.integer.requantise import requantise, rounded
 from tinyq.packed.file.encode_model import pack
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import Graph, Node, Weight
@@ -19,8 +21,8 @@ from tinyq.packed.file.tensor import from_floats_in_bytes, from_levels
 from tinyq.packed.float_network import FloatNetwork
 from tinyq.packed.integer import calibrate
 from tinyq.packed.integer.lowering import lower
-from tinyq.packed.integer.numpy_executor import PlainNetwork, dequantise, quantise, requantise
-from tinyq.packed.integer.program import MAX_SUM, Product, Program, Quant, Quantise, Requant, rounded
+from tinyq.packed.integer.numpy_executor import PlainNetwork
+from tinyq.packed.integer.program import MAX_SUM, Product, Program, Quant, Quantise, Requant
 from tinyq.packed.integer.scales import INTEGER_KINDS, MAX_RESULT, quants_of, requant_of, tied_groups
 
 KINDS = ("int8", "int16")
@@ -53,23 +55,29 @@ def test_ties_go_to_the_even_number(shift):
 def test_a_requantised_sum_is_the_formula_s(total, multiplier, offset, shift, added, factor, left):
     v = total * multiplier + offset + ((added * factor) << left)
     if abs(v) < 1 << 62 and abs(total * multiplier) < 1 << 62:
-        q = Requant(np.array([multiplier], np.int32), np.array([offset]), shift, -100, 100, factor, left)
-        code = requantise(np.array([total]), q, (1,), np.array([added], np.int16))
+        code = requantise(np.array([total]), np.array([multiplier], np.int32), np.array([offset]), shift, -100, 100,
+                          np.array([added], np.int16), factor, left)
         assert code.tolist() == [min(100, max(-100, half_even(v, shift)))]
 
 
 @pytest.mark.parametrize("dtype, quant", [(np.uint8, Quant(0.25, 100, 0, 255)),
                                           (np.int16, Quant(0.25, 0, -32767, 32767))])
 def test_quantised_values_at_the_edges(dtype, quant):
-    op = Quantise(-1, -1, 4.0, quant)
     values = {0.0: 0, 0.125: 0, 0.375: 2, -0.125: 0, -0.375: -2, 1.0: 4, np.nan: 0, 1e-45: 0,
               np.inf: quant.high - quant.zero, -np.inf: quant.low - quant.zero, 3e38: quant.high - quant.zero,
               -3e38: quant.low - quant.zero}
-    codes = quantise(np.array(list(values), np.float32), op, dtype)
-    assert codes.dtype == dtype and (codes.astype(int) - quant.zero).tolist() == list(values.values())
-    every = np.arange(quant.low, quant.high + 1).astype(dtype)
-    assert np.array_equal(quantise(dequantise(every, quant), op, dtype), every)
-    assert dequantise(np.array([MAX_RESULT], np.int32), Quant(0.5, 0, -MAX_RESULT, MAX_RESULT)) == MAX_RESULT / 2
+    x = np.array(list(values), np.float32).reshape(1, 1, -1)
+    codes = np.empty((1, x.size, 1), dtype)
+    quantise(x, 4.0, quant.zero, quant.low, quant.high, codes)
+    assert (codes.astype(int).reshape(-1) - quant.zero).tolist() == list(values.values())
+    every = np.arange(quant.low, quant.high + 1).astype(dtype).reshape(1, -1, 1)
+    floats, again = np.empty((1, 1, every.size), np.float32), np.empty_like(every)
+    dequantise(every, quant.zero, quant.scale, floats)
+    quantise(floats, 4.0, quant.zero, quant.low, quant.high, again)
+    assert np.array_equal(again, every)
+    result = np.empty((1, 1, 1), np.float32)
+    dequantise(np.full((1, 1, 1), MAX_RESULT, np.int32), 0, 0.5, result)
+    assert result == MAX_RESULT / 2
 
 
 @pytest.mark.parametrize("width", [0.0, 1e-45, 1e-40, 1e-38, 1e-30, 3e38])

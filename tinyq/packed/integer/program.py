@@ -5,7 +5,8 @@ is stored is
 
     code = clamp(round((sum * multiplier + offset + (added code * added multiplier << added shift)) / 2^shift))
 
-in int64, rounding half to even (`rounded`). Zeros around an image are the code `zero`, which the offsets account for.
+in int64, rounding half to even (kernels/reference/integer/requantise.py). Zeros around an image are the code `zero`,
+which the offsets account for.
 """
 from dataclasses import dataclass, replace
 
@@ -16,11 +17,6 @@ from tinyq.kernels.geometry.pooling_windows import Windows
 from tinyq.packed.file.tensor import Tensor
 
 MAX_SUM = 2**31 - 1
-
-
-def rounded(v, shift: int):
-    """v / 2^shift, rounded half to even; v int64, shift from 1 up, |v| below 2^62."""
-    return (v + ((1 << (shift - 1)) - 1) + ((v >> shift) & 1)) >> shift
 
 
 @dataclass(frozen=True)
