@@ -30,7 +30,7 @@ class Peer:
     def __init__(self, np, model, images, labels, batch=500):
         self.np, self.labels, self.batch = np, labels, batch
         self.images = images.astype(np.float32)
-        self.parameters = [p.data / p.view.scale for p in model.parameters()]
+        self.parameters = [p.data / p.parametrization.scale for p in model.parameters()]
         self.flat = [p.reshape(-1) for p in self.parameters]
 
     def error(self):

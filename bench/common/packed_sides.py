@@ -27,8 +27,8 @@ def ternary(name):
     for _, parameter in model.named_parameters():
         if parameter.constrained or name == FC6:
             scale = np.float32(np.abs(parameter.data).mean(dtype=np.float64))
-            parameter.view = LevelView(parse("ternary"), scale)
-            parameter.data[...] = parameter.view.shown(parameter.data)
+            parameter.parametrization = LevelView(parse("ternary"), scale)
+            parameter.data[...] = parameter.parametrization.shown(parameter.data)
     return model
 
 

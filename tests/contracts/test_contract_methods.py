@@ -232,16 +232,16 @@ def test_after_the_finish_every_constrained_weight_is_on_its_level_and_the_netwo
     run.method.finish()
     assert run.model(x).data.tobytes() == before.tobytes()
     for _, p in run.model.constrained_parameters():
-        if p.view is not None:
-            assert isinstance(p.view, LevelView)
-            scale = p.view.scale.reshape(-1, *[1] * (p.ndim - 1))
-            levels = p.view.level_set.values.astype(np.float32)[p.view.codes(p.data)]
+        if p.parametrization is not None:
+            assert isinstance(p.parametrization, LevelView)
+            scale = p.parametrization.scale.reshape(-1, *[1] * (p.ndim - 1))
+            levels = p.parametrization.level_set.values.astype(np.float32)[p.parametrization.codes(p.data)]
             assert p.data.tobytes() == (scale * levels).tobytes()
 
 
 @every_method
 def test_only_a_method_that_constrains_installs_a_view(name):
     run = Run(name)
-    seen = [p.view is not None for p in run.model.parameters()]
+    seen = [p.parametrization is not None for p in run.model.parameters()]
     constrained = {"backprop": lambda p: False, "conntra": lambda p: True}.get(name, lambda p: p.constrained)
     assert seen == [constrained(p) for p in run.model.parameters()]

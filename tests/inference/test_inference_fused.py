@@ -66,7 +66,7 @@ def test_any_batch_gives_a_sample_the_same_bits():
 def test_discrete_weights_stay_on_their_levels_and_their_scale_goes_into_the_affine():
     model = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()).initialise(SEED)
     weight = model[0].weight
-    weight.view = LevelView(parse("ternary"), np.float32(0.3))
+    weight.parametrization = LevelView(parse("ternary"), np.float32(0.3))
     weight.data[...] = np.float32(0.3) * SEED.key("levels").integers(-1, 2, weight.shape)
     model[1].running_var[...] = 2
     x = batch(2, (2, 6, 6))

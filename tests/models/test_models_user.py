@@ -91,7 +91,7 @@ def test_a_layer_that_its_file_leaves_float_stays_float(build):
 def test_the_traced_sample_leaves_nothing_behind(build):
     model = build("HeadFirst")
     assert [name for name, module in model.named_modules() if not module.training] == ["drop"]
-    assert model.norm.num_batches_tracked == 0 and not any("shown" in vars(p) for p in model.parameters())
+    assert model.norm.num_batches_tracked == 0 and not any("effective" in vars(p) for p in model.parameters())
 
 
 @pytest.mark.parametrize(("factory", "says"), [

@@ -71,18 +71,18 @@ def test_other_initial_weights_have_their_spread():
         assert layer.weight.data.std() == pytest.approx(math.sqrt(variance), rel=0.02)
 
 
-def test_a_view_is_what_the_layer_computes_with():
+def test_the_layer_computes_with_what_its_parametrization_makes():
     levels, scale = np.sign(images((4, 6)).data), np.array([0.5, 1, 2, 4], np.float32)
     plain, viewed = keyed(nn.Linear(6, 4)), keyed(nn.Linear(6, 4))
     plain.weight.data[...] = levels * scale[:, None]
-    viewed.weight.view = lambda latent: (Tensor(levels), scale)
+    viewed.weight.parametrization = lambda latent: (Tensor(levels), scale)
     x = images((3, 6))
     np.testing.assert_allclose(viewed(x).data, plain(x).data, rtol=1e-6)
 
     plain, viewed = keyed(nn.Conv2d(3, 4, 3)), keyed(nn.Conv2d(3, 4, 3))
     levels = np.sign(viewed.weight.data)
     plain.weight.data[...] = levels * scale[:, None, None, None]
-    viewed.weight.view = lambda latent: (Tensor(levels), scale)
+    viewed.weight.parametrization = lambda latent: (Tensor(levels), scale)
     x = images((2, 3, 5, 5))
     np.testing.assert_allclose(viewed(x).data, plain(x).data, rtol=1e-5, atol=1e-6)
 
@@ -213,7 +213,7 @@ def test_weights_are_met_in_the_order_they_compute_each_once_even_without_a_call
 
         def forward(self, x):
             x = self.first(self.first(x))
-            x = linalg.linear(x, *self.inside.weight.shown(), None)
+            x = linalg.linear(x, *self.inside.weight.effective(), None)
             return self.last(x) / 0.0
 
     model = Tied().eval().train()

@@ -136,12 +136,12 @@ def test_without_strict_missing_and_extra_names_are_returned_but_wrong_shapes_ar
         model.load_state_dict({"second.bias": np.zeros(5, np.float32)}, strict=False)
 
 
-def test_a_parameter_shows_itself_or_its_view():
+def test_the_effective_weight_is_the_parameter_itself_or_what_its_parametrization_makes():
     p = Parameter(np.ones((2, 3), np.float32))
-    assert p.shown() == (p, None) and p.requires_grad and not p.constrained
-    p.view = lambda latent: (latent * 2.0, np.array([3.0, 4.0], np.float32))
-    shown, scale = p.shown()
-    assert np.array_equal(shown.data, np.full((2, 3), 2.0)) and list(scale) == [3.0, 4.0]
+    assert p.effective() == (p, None) and p.requires_grad and not p.constrained
+    p.parametrization = lambda latent: (latent * 2.0, np.array([3.0, 4.0], np.float32))
+    w, scale = p.effective()
+    assert np.array_equal(w.data, np.full((2, 3), 2.0)) and list(scale) == [3.0, 4.0]
 
 
 def test_the_tree_is_shown_a_module_a_line():

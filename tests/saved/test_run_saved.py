@@ -22,7 +22,7 @@ def digits_cnn(constrain="inner"):
 def constrained():
     model = digits_cnn()
     for _, parameter in model.constrained_parameters():
-        view = parameter.view = LevelView(NAMED["shift1"], np.float32(0.07))
+        view = parameter.parametrization = LevelView(NAMED["shift1"], np.float32(0.07))
         parameter.data[...] = view.shown(parameter.data)
     return model
 
@@ -54,7 +54,7 @@ def test_the_file_holds_shown_weights_scales_and_levels_and_no_latent(path):
 def test_latent_weights_are_saved_as_they_are_shown(tmp_path):
     model = digits_cnn()
     for _, parameter in model.constrained_parameters():
-        parameter.view = LevelView(NAMED["ternary"], np.float32(0.05))
+        parameter.parametrization = LevelView(NAMED["ternary"], np.float32(0.05))
     state = model_file.shown_state(model)
     assert set(np.unique(state["conv2.weight"]).tolist()) == {float(np.float32(-0.05)), 0.0, float(np.float32(0.05))}
     assert np.array_equal(state["conv1.weight"], model.conv1.weight.data)

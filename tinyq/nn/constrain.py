@@ -38,13 +38,13 @@ def computing_weights(model, input_shape):
     met, modes = [], [(module, module.training) for _, module in model.named_modules()]
     weights = _layer_weights(model)
     for weight in weights:
-        weight.shown = _listening(weight, met)
+        weight.effective = _listening(weight, met)
     try:
         with no_record(), np.errstate(all="ignore"):            # weights of zero may well divide by zero
             y = model.eval()(Tensor(np.zeros((1, *input_shape), np.float32)))
     finally:
         for weight in weights:
-            del weight.shown                                    # the class's own again
+            del weight.effective                                    # the class's own again
         for module, training in modes:
             module.training = training
     return list(dict.fromkeys(met)), y
@@ -55,7 +55,7 @@ def _layer_weights(model):
 
 
 def _listening(weight, met):
-    def shown():
+    def effective():
         met.append(weight)
-        return type(weight).shown(weight)
-    return shown
+        return type(weight).effective(weight)
+    return effective

@@ -38,7 +38,7 @@ class Conv2d(Module):
 
     def forward(self, x):
         """(n, c_in, h, w) to (n, c_out, h', w')."""
-        w, scale = self.weight.shown()
+        w, scale = self.weight.effective()
         return convolution.conv2d(x, w, scale, self.bias, **self.geometry)
 
     def describe(self):

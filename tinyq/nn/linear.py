@@ -31,7 +31,7 @@ class Linear(Module):
 
     def forward(self, x):
         """(n, n_in) to (n, n_out)."""
-        w, scale = self.weight.shown()
+        w, scale = self.weight.effective()
         return linalg.linear(x, w, scale, self.bias)
 
     def describe(self):

@@ -1,21 +1,29 @@
-"""Parameter: a tensor that is trained, and how its layer gets to see it."""
+"""Parameter: a trained tensor, and the effective weight that its layer computes with."""
+from collections.abc import Callable
+
+import numpy as np
+
 from tinyq.autodiff import Tensor
+
+Parametrization = Callable[[Tensor], tuple[Tensor, np.ndarray | None]]
 
 
 class Parameter(Tensor):
-    """A trained tensor. A method that constrains it to levels installs a view.
+    """A trained tensor; a method constrains it to levels by giving it a parametrization.
 
-    constrained: whether a method constrains it. constrainable: whether it may be asked to; the layer that makes it says
-    so once and for all. view: None, or a function from the latent tensor to (tensor in units of the scale, scale): the
-    layer computes scale * (x * tensor) with scale an array (c_out,) or None.
+    constrained: whether a method constrains it. constrainable: whether a method may; the layer decides once.
+    parametrization: None, or a function from the latent tensor to (tensor in units of the scale, scale).
     """
 
-    def __init__(self, data, constrained=False):
-        """Take over the array; gradients are wanted."""
+    def __init__(self, data: np.ndarray, constrained: bool = False) -> None:
+        """Take over the float32 or float64 array; gradients are wanted."""
         super().__init__(data, requires_grad=True)
         self.constrained = self.constrainable = constrained
-        self.view = None
+        self.parametrization: Parametrization | None = None
 
-    def shown(self):
-        """What the layer computes with: (tensor, scale or None)."""
-        return self.view(self) if self.view else (self, None)
+    def effective(self) -> tuple[Tensor, np.ndarray | None]:
+        """Return (w, scale): the effective weight is scale * w, with scale (c_out,) per output channel, or None for 1.
+
+        The layer computes scale * (x * w).
+        """
+        return self.parametrization(self) if self.parametrization else (self, None)

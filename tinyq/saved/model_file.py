@@ -17,7 +17,7 @@ PROBES = 4
 
 def views(model) -> dict[str, LevelView]:
     """The view of each weight that is constrained to levels, by dotted name."""
-    return {name: p.view for name, p in model.named_parameters() if p.view is not None}
+    return {name: p.parametrization for name, p in model.named_parameters() if p.parametrization is not None}
 
 
 def shown_state(model) -> dict[str, np.ndarray]:
@@ -82,7 +82,7 @@ def load_model(path, name: str | None = None):
         if name not in constrainable or "levels" not in attributes:
             raise BadInput(f"{path}: {name} has levels, but is not constrained in this network")
         level_set = LevelSet(attributes["levels"], tuple(levels.tolist()))
-        parameters[name].view = LevelView(level_set, _compact(held.scales[name]))
+        parameters[name].parametrization = LevelView(level_set, _compact(held.scales[name]))
     model.eval()
     check_probe(path, model, held)
     return model, attributes

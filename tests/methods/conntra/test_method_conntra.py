@@ -122,7 +122,7 @@ def test_the_model_computes_what_the_search_computes_and_every_parameter_is_on_i
     np.testing.assert_allclose(logits, true_logits(method), rtol=1e-4, atol=1e-4)
     assert np.count_nonzero(logits.argmax(axis=1) == data.labels) == round(method.search_.accuracy() * 300)
     for p in model.parameters():
-        assert p.data.tobytes() == p.view.shown(p.data).tobytes()
+        assert p.data.tobytes() == p.parametrization.shown(p.data).tobytes()
 
 
 def test_rounding_scales_every_layer_and_counts_biases_in_units_of_the_input():
@@ -226,7 +226,7 @@ def test_batch_norm_is_searched_in_float64_and_its_weights_are_discrete_too(leve
     logits = model.eval()(Tensor(data.features)).data
     np.testing.assert_allclose(logits, true_logits(method), rtol=1e-3, atol=1e-3)
     assert method.search_.mean_error() <= first and moved.any()
-    assert all((p.data == p.view.shown(p.data)).all() for p in model.parameters())
+    assert all((p.data == p.parametrization.shown(p.data)).all() for p in model.parameters())
 
 
 def test_a_subset_is_fixed_by_the_seed():

@@ -66,9 +66,9 @@ def test_it_is_algorithm_2_visit_for_visit(error, inverse_temperature, monkeypat
         p, k = search.named[t][1], pick - search.starts[t]
         before, errors = search.codes[pick], []
         for value in values:
-            p.data.reshape(-1)[k] = p.view.scale * value
+            p.data.reshape(-1)[k] = p.parametrization.scale * value
             errors.append(literal_error(model, x, y, inverse_temperature))
-        p.data.reshape(-1)[k] = p.view.scale * values[before]
+        p.data.reshape(-1)[k] = p.parametrization.scale * values[before]
         kept = max(code for code in range(3) if errors[code] <= min(*errors) + 1e-9)
         _, (error_now,), (moved,), (tried,) = search.visit(np.array([pick]))
         assert errors[search.codes[pick]] <= min(errors) + slack
@@ -76,7 +76,7 @@ def test_it_is_algorithm_2_visit_for_visit(error, inverse_temperature, monkeypat
         if not inverse_temperature:
             assert search.codes[pick] == kept
         assert abs(error_now - errors[search.codes[pick]]) <= slack and moved == (search.codes[pick] != before)
-        assert p.data.reshape(-1)[k] == p.view.scale * values[search.codes[pick]]
+        assert p.data.reshape(-1)[k] == p.parametrization.scale * values[search.codes[pick]]
         best = error_now
     assert abs(best - literal_error(model, x, y, inverse_temperature)) <= slack
 
@@ -123,7 +123,7 @@ def test_all_three_methods_of_a_residual_network_end_on_levels():
     method, model = begun(data, models.build("resnet20", 3, (1, 8, 8), "all").initialise(SEED), visits=5)
     assert "does not take what the layer before it put out" in method.notice
     method.step([Share(6)])
-    assert all((p.data == p.view.shown(p.data)).all() for p in model.parameters())
+    assert all((p.data == p.parametrization.shown(p.data)).all() for p in model.parameters())
 
 
 def test_what_would_not_fit_into_memory_is_refused_with_the_remedy(monkeypatch):

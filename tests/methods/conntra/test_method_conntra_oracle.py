@@ -37,7 +37,7 @@ class Literal:
         """Take the levels from the model's parameters; inputs are pixels, and biases count in them."""
         self.x, self.y = np.round(data.features.astype(np.float64) * 256), data.labels
         self.levels = method.levels.values
-        self.parameters = [np.round(p.data / p.view.scale * 4) / 4 for _, p in model.named_parameters()]
+        self.parameters = [np.round(p.data / p.parametrization.scale * 4) / 4 for _, p in model.named_parameters()]
         self.logit_scale = method.inverse_temperature / 256 * math.prod(method.search_.scales[:, 0].tolist())
         self.measure = method.error
         self.flat = [(p, i) for p in self.parameters for i in np.ndindex(p.shape)]

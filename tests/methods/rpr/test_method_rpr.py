@@ -184,7 +184,7 @@ def test_a_step_that_fails_leaves_the_quantised_network_behind():
     bad.x[0, 0] = np.nan
     with pytest.raises(Diverged):
         method.step([bad])
-    assert all(isinstance(p.view, UnitView) for _, p in model.constrained_parameters())
+    assert all(isinstance(p.parametrization, UnitView) for _, p in model.constrained_parameters())
 
 
 # ---- the schedule ----
@@ -279,7 +279,7 @@ def test_a_finish_at_any_time_puts_every_weight_on_its_level(name, epochs_done):
     method.finish()
     for layer, code in zip(method.layers_, codes, strict=True):
         p = layer.parameter
-        assert isinstance(p.view, LevelView) and np.array_equal(p.view.codes(p.data), code)
+        assert isinstance(p.parametrization, LevelView) and np.array_equal(p.parametrization.codes(p.data), code)
         assert p.data.tobytes() == (by_filter(layer) * NAMED[name].values.astype(np.float32)[code]).tobytes()
 
 

@@ -32,7 +32,8 @@ def constrained(model, levels="ternary", seed=0):
             module.bias.data[...] = 0.3 * stream.normal(module.num_features)
     for _, parameter in model.named_parameters():
         if parameter.constrained:
-            parameter.view = LevelView(parse(levels), np.float32(np.abs(parameter.data).mean(dtype=np.float64)))
+            scale = np.float32(np.abs(parameter.data).mean(dtype=np.float64))
+            parameter.parametrization = LevelView(parse(levels), scale)
     return model
 
 

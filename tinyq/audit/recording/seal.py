@@ -46,7 +46,7 @@ class Recorder(Observer):
                        "method": type(phase.method).__name__, "optimizer": type(phase.optimizer).__name__,
                        "tensors": {name: list(p.shape) for name, p in self.parameters.items()},
                        "buffers": {name: list(array.shape) for name, array in self.buffers.items()},
-                       "constrained": [name for name, p in self.parameters.items() if p.view is not None],
+                       "constrained": [name for name, p in self.parameters.items() if p.parametrization is not None],
                        **self._weights(), "figures": figures})
 
     @contextmanager

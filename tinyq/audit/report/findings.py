@@ -39,7 +39,7 @@ def report_of(source, points: int = POINTS, checks: int = CHECKS) -> Report:
 
     def examine(captured, streams):
         found.append(point_of(captured))
-        views = [p.view for p in captured.model.parameters() if p.view is not None]
+        views = [p.parametrization for p in captured.model.parameters() if p.parametrization is not None]
         levels[:] = views[0].level_set.values.tolist() if views else []
         if captured.step in examined:
             checked.append(check(captured, streams))

@@ -30,8 +30,8 @@ def point_of(captured) -> Point:
     if isinstance(captured.phase.method, GradientMethod):
         _of_update(point, captured)
     for name, p in captured.model.named_parameters():
-        if p.view is not None:
-            _of_levels(point, name, p.view, captured.before[name], captured.after[name])
+        if p.parametrization is not None:
+            _of_levels(point, name, p.parametrization, captured.before[name], captured.after[name])
     return point
 
 

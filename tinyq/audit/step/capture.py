@@ -64,7 +64,7 @@ class Capture(Trace):
     def note(self, primitive, inputs, params, output):
         """Keep the application."""
         about = super().note(primitive, inputs, params, output).about
-        self._views = self._views or {name: p.view for name, p in self._parameters.items()}
+        self._views = self._views or {name: p.parametrization for name, p in self._parameters.items()}
         kept = tuple(self._live.get(id(a), a) for a in inputs)
         name = f"{primitive.name} of {about}" if about else primitive.name
         self._applications.append(Application(name, primitive, kept, params, output.data))

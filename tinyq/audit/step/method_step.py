@@ -138,7 +138,7 @@ def _moves(captured):
     if count > np.count_nonzero(visits.moved):
         yield f"{count} parameters changed in {np.count_nonzero(visits.moved)} moves"
     for name, p in captured.model.named_parameters():
-        levels = (p.view.scale * p.view.level_set.values.astype(p.dtype)).astype(p.dtype)
+        levels = (p.parametrization.scale * p.parametrization.level_set.values.astype(p.dtype)).astype(p.dtype)
         if not np.isin(p.data, levels).all():
             yield f"{name}: a parameter is off its levels"
     yield from _literal(search, visits)

@@ -48,7 +48,7 @@ def of_loss(captured, streams) -> list:
     model.load_state_dict(captured.before)
     model.astype(np.float64).train()
     for name, parameter in model.named_parameters():
-        parameter.view = _widened(captured.views.get(name))
+        parameter.parametrization = _widened(captured.views.get(name))
     x, y = (array[:LOSS_SAMPLES] for array in captured.batches[0][:2])
     smoothing = captured.phase.method.label_smoothing
 

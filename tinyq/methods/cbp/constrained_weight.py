@@ -38,7 +38,7 @@ class ConstrainedWeight:
 
     def constrain(self, level_set, scale):
         """Show the layer scale * nearest level from now on."""
-        self.view = self.parameter.view = LevelView(level_set, scale)
+        self.view = self.parameter.parametrization = LevelView(level_set, scale)
         self.levels = scale * level_set.values.astype(scale.dtype)
 
     def refuse_unreachable(self):

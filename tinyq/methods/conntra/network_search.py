@@ -50,9 +50,9 @@ class NetworkSearch:
         """Give the model these codes and scales; `set_error` comes next."""
         self.scales, self.codes[:] = scales, codes
         for (_, p), scale, start in zip(self.named, scales, self.starts, strict=True):
-            p.view = LevelView(self.level_set, np.asarray(scale, p.dtype))
+            p.parametrization = LevelView(self.level_set, np.asarray(scale, p.dtype))
             values = self.level_set.values.astype(p.dtype)[self.codes[start:start + p.size]]
-            p.data[...] = (p.view.scale * values).reshape(p.shape)
+            p.data[...] = (p.parametrization.scale * values).reshape(p.shape)
         self._run_all()
 
     def set_error(self, inverse_temperature):
@@ -104,7 +104,7 @@ class NetworkSearch:
         return self.best, kept != before
 
     def _set(self, p, k, code):
-        p.data.reshape(-1)[k] = p.view.scale * self.level_set.values.astype(p.dtype)[code]
+        p.data.reshape(-1)[k] = p.parametrization.scale * self.level_set.values.astype(p.dtype)[code]
 
     def _run_all(self):
         """Logits, every layer's outputs, and what a visit costs: self.notice."""

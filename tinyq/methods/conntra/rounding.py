@@ -30,7 +30,7 @@ def round_chain(stages, level_set, inputs):
 def install_views(stages, level_set, inputs, scales):
     """Give every parameter the LevelView of its scale; a layer asks its weight's, the rest is what the view shows."""
     for p, scale in _scaled(stages, scales, inputs):
-        p.view = LevelView(level_set, np.asarray(scale, p.dtype))
+        p.parametrization = LevelView(level_set, np.asarray(scale, p.dtype))
 
 
 def units_of(stages, scales):
@@ -46,8 +46,8 @@ def show(stages, codes):
     """Make every parameter scale * level."""
     start = 0
     for p in (p for stage in stages for _, p in stage.parameters):
-        levels = p.view.level_set.values.astype(p.dtype)[codes[start:start + p.size]]
-        p.data[...] = (p.view.scale * levels).reshape(p.shape)
+        levels = p.parametrization.level_set.values.astype(p.dtype)[codes[start:start + p.size]]
+        p.data[...] = (p.parametrization.scale * levels).reshape(p.shape)
         start += p.size
 
 

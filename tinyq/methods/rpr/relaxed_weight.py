@@ -44,17 +44,17 @@ class Relaxed:
 
     def relax(self):
         """Show the layer the relaxed entries as they are."""
-        self.parameter.view = self.step_view
+        self.parameter.parametrization = self.step_view
 
     def quantise(self):
         """Show the layer the nearest level of every entry."""
-        self.parameter.view = self.unit_view
+        self.parameter.parametrization = self.unit_view
 
     def settle(self):
         """Replace the latent by the shown weight, in its own units."""
         w = self._finite_latent()
         w[...] = self.unit_view.shown(w)
-        self.parameter.view = LevelView(self.unit_view.level_set, self.scale)
+        self.parameter.parametrization = LevelView(self.unit_view.level_set, self.scale)
 
     def _finite_latent(self):
         w = self.parameter.data

@@ -41,7 +41,7 @@ class _Names:
         for name, parameter in model.named_parameters():
             if parameter.data.ndim < 2:
                 continue
-            view, own = parameter.view, name.removesuffix(".weight")
+            view, own = parameter.parametrization, name.removesuffix(".weight")
             shown = parameter.data
             if view is not None:
                 shown = view.level_set.values.astype(np.float32)[view.codes(parameter.data)]
