@@ -10,7 +10,7 @@ in one round. Peers: PyTorch float32 in both layouts, ONNX Runtime float32, and 
 then static quantisation, QDQ, unsigned activations, signed weights a channel, calibrated on the batch); that every
 convolution of its became an integer one is asserted. tinyq's integers have the first and last layer in 8 bits and are
 calibrated on the same batch; "unpacked" is its float32 evaluation of the same network. Integers are compared with the
-fastest peer, floats with ONNX Runtime float32. --isas leaves out `plain`, NumPy alone, unless it is named: it takes
+fastest peer, floats with ONNX Runtime float32. --isas leaves out `numpy`, NumPy alone, unless it is named: it takes
 seconds at this size.
 """
 import argparse
@@ -141,10 +141,10 @@ def main():
     if args.serve:
         side, name, batch, folder = args.serve
         return serve(make(side, name, int(batch), args.threads, folder), WARM_UP)
-    from tinyq.kernels.jit.isa import PLAIN, available
+    from tinyq.kernels.jit.isa import NUMPY, available
 
     if args.isas == []:
-        args.isas = [name for name in available() if name != PLAIN]
+        args.isas = [name for name in available() if name != NUMPY]
     print(f"{machine()}; {'2 threads and 1' if args.fc6 else f'{args.threads} threads'}; {args.rounds} rounds; integer "
           f"kernels: {', '.join(args.isas or available()[:1])}; {CLASSES} classes\n")
     with tempfile.TemporaryDirectory() as folder:

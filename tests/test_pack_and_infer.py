@@ -66,7 +66,7 @@ def test_pack_prints_what_it_wrote(capsys, run, tmp_path):
     assert report["bytes_file"] == target.stat().st_size and report["bytes_codes_in_theory"] == 23040 * 2 // 8
     trits = printed(capsys, f"pack {run} {tmp_path / 'trits.tq.h5'} --trits --json")
     assert trits["bytes_codes_in_theory"] == 922 + 3687 and trits["same_bits_as_trained"]
-    small = printed(capsys, f"pack {run} {tmp_path / 'small.tq.h5'} --edge-bits 8 --calibrate --json")
+    small = printed(capsys, f"pack {run} {tmp_path / 'small.tq.h5'} --float-layer-bits 8 --calibrate --json")
     assert small["bytes_float"] < report["bytes_float"] and not small["same_bits_as_trained"]
     assert small["compared_on"] == "8 training samples" and report["compared_on"] == "uniform noise"
     assert 0 < small["largest_difference_int16"] < small["largest_difference_int8"] < 0.1 * small["largest_logit"]
@@ -141,8 +141,8 @@ def test_an_instruction_set_that_is_not_here_gives_way_and_says_so(run):
     command = [sys.executable, "-m", "tinyq.infer", run / "model.tq.h5", "--data", "--activations", "int8"]
     restricted = {**os.environ, "NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse,+sse2", "TINYQ_ISA": "vnni"}
     result = subprocess.run(command, env=restricted, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0 and "(plain)" in result.stdout, result.stderr
-    assert "TINYQ_ISA=vnni: this machine does not have it; plain computes" in result.stderr
+    assert result.returncode == 0 and "(numpy)" in result.stdout, result.stderr
+    assert "TINYQ_ISA=vnni: this machine does not have it; numpy computes" in result.stderr
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])
@@ -162,7 +162,7 @@ def test_packing_asks_for_the_instruction_set_before_it_writes(run, tmp_path):
 @pytest.mark.parametrize("line, code, text", [
     ("pack {run} out.h5", 2, "OUT.tq.h5"),
     ("pack {packed} out.tq.h5", 2, "--c DIR"),
-    ("pack {run} {folder}/out.tq.h5 --edge-bits 4", 2, "--edge-bits 4"),
+    ("pack {run} {folder}/out.tq.h5 --float-layer-bits 4", 2, "--float-layer-bits 4"),
     ("pack {run} {folder}/no/such/folder/out.tq.h5", 73, "out.tq.h5"),
     ("infer {run}/model.h5 --data", 65, "not a packed network"),
     ("infer {packed} --data --activations int4", 2, "int4"),
@@ -174,7 +174,8 @@ def test_packing_asks_for_the_instruction_set_before_it_writes(run, tmp_path):
     ("infer {packed} --data --threads none", 2, "--threads none"),
     ("infer {packed} --data --calibrate", 2, "--calibrate is for --activations int8 and int16"),
     ("pack {packed} out.tq.h5 --c {folder}/c", 2, "OUT: nothing here uses it"),
-    ("pack {packed} --c {folder}/c --edge-bits 8 --trits", 2, "--edge-bits, --trits: nothing here uses it"),
+    ("pack {packed} --c {folder}/c --float-layer-bits 8 --trits", 2,
+     "--float-layer-bits, --trits: nothing here uses it"),
     ("pack {run} {folder}/out.tq.h5 --activations int16", 2, "--activations: nothing"),
     ("pack {run} {folder}/out.tq.h5 --data-path nowhere", 2, "--data-path: nothing"),
 ])
@@ -202,7 +203,7 @@ def test_trits_are_for_ternary_weights(capsys, run, tmp_path):
 def test_levels_that_are_no_whole_multiples_have_no_integers_and_packing_says_so(capsys, tmp_path):
     odd = tmp_path / "odd"
     assert not tinyq(f"train --max-steps 2 --pretrain-epochs 0 --levels=-1.5,-0.3,0,0.7 --output {odd}".split())
-    report = printed(capsys, f"pack {odd} {tmp_path / 'out.tq.h5'} --edge-bits 8 --calibrate --json")
+    report = printed(capsys, f"pack {odd} {tmp_path / 'out.tq.h5'} --float-layer-bits 8 --calibrate --json")
     assert all("not whole multiples" in report[f"largest_difference_{kind}"] for kind in ("int8", "int16"))
 
 

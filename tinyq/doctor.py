@@ -43,7 +43,7 @@ def _kernels():
     from tinyq.kernels.jit.availability import numba_is_there
 
     if not numba_is_there():
-        return {"numba": "not installed: packed networks run, nothing is trained", "integer kernels": "plain"}
+        return {"numba": "not installed: packed networks run, nothing is trained", "integer kernels": "numpy"}
     from tinyq.kernels import capability
 
     verify_arithmetic()

@@ -11,7 +11,7 @@ PACKED = ".tq.h5"
 COMPARED = 8                            # samples
 EXAMPLES = """examples:
   python -m tinyq.pack runs/digits_cnn-digits-cbp-001 digits.tq.h5
-  python -m tinyq.pack model.h5 small.tq.h5 --edge-bits 8 --calibrate
+  python -m tinyq.pack model.h5 small.tq.h5 --float-layer-bits 8 --calibrate
   python -m tinyq.pack small.tq.h5 --c firmware/ --activations int8"""
 
 
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 def _refuse_idle_flags(arguments):
     """UsageError for what would have no effect."""
     given = {name for name, value in vars(arguments).items() if value not in (None, False)} - {"network", "json"}
-    packing = {"target", "edge_bits", "trits", "calibrate", "data_path", "classes", "model"}
+    packing = {"target", "float_layer_bits", "trits", "calibrate", "data_path", "classes", "model"}
     idle = given & packing if arguments.c else given & {"activations"}
     if not arguments.c and arguments.calibrate is None:
         idle |= given & {"data_path", "classes"}
@@ -61,7 +61,7 @@ def _pack(arguments):
         name = arguments.calibrate or None
         batches = calibration_batches(
             split_for(source, attributes, "train", name, arguments.data_path, arguments.classes)[1])
-    packed = pack_model(model, attributes, batches, _bits(arguments.edge_bits or "32"), arguments.trits)
+    packed = pack_model(model, attributes, batches, _bits(arguments.float_layer_bits or "32"), arguments.trits)
     if arguments.trits and not any(tensor.scheme == "t243" for tensor in packed.tensors.values()):
         raise UsageError("--trits: no weights of this network are ternary")
     format.write(target, packed)
@@ -108,7 +108,7 @@ def _export(arguments):
 
 def _bits(text):
     if text not in ("8", "32"):
-        raise UsageError(f"--edge-bits {text}: choose from: 8, 32")
+        raise UsageError(f"--float-layer-bits {text}: choose from: 8, 32")
     return int(text)
 
 
@@ -128,7 +128,7 @@ def _parser():
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="IN", help=f"a run folder or model.h5; or, with --c, a {PACKED} file")
     parser.add_argument("target", metavar="OUT", nargs="?", help=f"the {PACKED} file to write")
-    parser.add_argument("--edge-bits", metavar="N", help="bits of the weights that are not constrained, the "
+    parser.add_argument("--float-layer-bits", metavar="N", help="bits of the weights that are not constrained, the "
                         "first and the last layer's: 32 (default, as trained) or 8")
     parser.add_argument("--trits", action="store_true", help="ternary codes five a byte, 1.6 bits a weight")
     parser.add_argument("--calibrate", nargs="?", const="", metavar="DATA", help="also find the ranges that int8 and "

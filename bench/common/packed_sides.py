@@ -51,7 +51,7 @@ def prepare(name, sides, folder):
     from tinyq.packed.network import calibrated, with_golden
 
     model, x = ternary(name), samples(name, 4)
-    format.write(packed_file("int8", folder), calibrated(pack(model, x.shape[1:], {}, edge_bits=8), [x]))
+    format.write(packed_file("int8", folder), calibrated(pack(model, x.shape[1:], {}, float_layer_bits=8), [x]))
     format.write(packed_file("float32", folder), with_golden(pack(model, x.shape[1:], {})))
     if {"ort", "ort-int8"} & set(sides):
         _export_onnx(name, model, x, folder / "float32.onnx")

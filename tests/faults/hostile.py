@@ -103,7 +103,7 @@ def _packed_files(folder):
     from tinyq.packed.network import with_golden
 
     made = {"residual": with_golden(small("residual")), "island": small("island", "shift2", trits=True),
-            "prepared": small("prepared", "binary", edge_bits=8)}
+            "prepared": small("prepared", "binary", float_layer_bits=8)}
     for name, network in made.items():
         format.write(folder / f"{name}.tq.h5", network)
     files = [(folder / f"{name}.tq.h5").read_bytes() for name in made]

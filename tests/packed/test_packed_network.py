@@ -71,7 +71,7 @@ def test_kernels_that_give_other_sums_are_not_used(monkeypatch, capsys):
     right = FastNetwork.__call__
     monkeypatch.setattr(FastNetwork, "__call__", lambda self, x: right(self, x) + np.float32(1))
     run = PackedNetwork(network, "int8")
-    assert run.executor == "plain" and np.array_equal(run(x), expected)
+    assert run.executor == "numpy" and np.array_equal(run(x), expected)
     assert f"the {ISA.name} kernels give wrong sums on this machine; NumPy computes instead" in capsys.readouterr().err
     assert run.resident_bytes > PackedNetwork(packed("lenet"), "int8").resident_bytes       # NumPy's are floats
     monkeypatch.setattr(PlainNetwork, "__call__", lambda self, x: expected[:len(x)])
@@ -99,7 +99,7 @@ def test_resident_weights_are_so_many_times_smaller(name, float32, int8):
     network = PackedNetwork(pack(model, shape, {}))
     assert network.float_bytes == 4 * sum(p.data.size for p in model.parameters() if p.data.ndim > 1)
     assert network.float_bytes >= float32 * network.resident_bytes
-    edges = pack(model, shape, {}, edge_bits=8)
+    edges = pack(model, shape, {}, float_layer_bits=8)
     edges = dataclasses.replace(edges, ranges=calibrate.ranges(edges, [samples(1, shape)]))
     network = PackedNetwork(edges, "int8")
     assert network.float_bytes >= int8 * network.resident_bytes

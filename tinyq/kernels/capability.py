@@ -21,7 +21,7 @@ def describe() -> dict:
         "llvmlite": llvmlite.__version__,
         "target": cpu,
         "instruction set": instruction_set(),
-        "integer kernels": f"{isa.ISA.name if isa.ISA else isa.PLAIN}; there are {', '.join(isa.available())}",
+        "integer kernels": f"{isa.ISA.name if isa.ISA else isa.NUMPY}; there are {', '.join(isa.available())}",
         "register tile": f"{ROWS} x {COLUMNS} float32, {LANES} a vector",
         "cores for this process": len(os.sched_getaffinity(0)),
         "threads": numba.get_num_threads(),

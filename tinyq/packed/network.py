@@ -73,9 +73,9 @@ class PackedNetwork:
 
     def _gives_without_kernels(self, program, golden):
         """Whether NumPy alone gives what the kernels did not: it then computes from now on."""
-        if self.executor in ("float32", "plain"):
+        if self.executor in ("float32", "numpy"):
             return False
-        kernels, self.executor, self._run = self.executor, "plain", PlainNetwork(program, self._floats.node)
+        kernels, self.executor, self._run = self.executor, "numpy", PlainNetwork(program, self._floats.node)
         right = self._gives(golden)
         if right:
             tell(f"tinyq: the {kernels} kernels give wrong sums on this machine; NumPy computes instead, slower")
@@ -109,7 +109,7 @@ def _integer_executor(isa, program, evaluate_node):
     if isa.NOTE:
         tell_once(f"tinyq: {isa.NOTE}")
     if isa.ISA is None:
-        return isa.PLAIN, PlainNetwork(program, evaluate_node)
+        return isa.NUMPY, PlainNetwork(program, evaluate_node)
     from tinyq.packed.integer.compiled_executor import FastNetwork
 
     return isa.ISA.name, FastNetwork(program, evaluate_node)

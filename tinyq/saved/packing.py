@@ -14,12 +14,12 @@ from tinyq.saved.attributes import data_options, shape_of
 _LEFT_OUT = ("format", "layer_names", "probe_tolerance", "backend", "keras_version", "data_options")
 
 
-def pack_model(model, attributes: dict, calibration=None, edge_bits: int = 32, trits: bool = False) -> Packed:
+def pack_model(model, attributes: dict, calibration=None, float_layer_bits: int = 32, trits: bool = False) -> Packed:
     """The model with its attributes (saved.load_model) as a packed network; calibration: batches, or None for none."""
     meta = {key: value for key, value in attributes.items() if key not in _LEFT_OUT}
     meta["data_options"] = json.dumps(data_options(attributes))             # without paths of this machine
     meta["model"] = Path(meta["model"]).name
-    packed = pack(model, shape_of(attributes), meta, edge_bits, trits)
+    packed = pack(model, shape_of(attributes), meta, float_layer_bits, trits)
     return with_golden(packed) if calibration is None else calibrated(packed, calibration)
 
 

@@ -65,10 +65,10 @@ def same(one, other):
         name: (a.dtype, a.shape, a.tobytes()) for name, a in other.payload().items()}
 
 
-@pytest.mark.parametrize("edge_bits", [8, 32])
+@pytest.mark.parametrize("float_layer_bits", [8, 32])
 @pytest.mark.parametrize("name", [name for name in SHAPES if name not in ("alexnet", "resnet18")])
-def test_a_network_comes_back_and_computes_the_same(tmp_path, name, edge_bits):
-    there = packed(name, edge_bits=edge_bits)
+def test_a_network_comes_back_and_computes_the_same(tmp_path, name, float_layer_bits):
+    there = packed(name, float_layer_bits=float_layer_bits)
     format.write(tmp_path / "a.tq.h5", there)
     back = format.read(tmp_path / "a.tq.h5")
     assert same(there, back)
@@ -77,7 +77,7 @@ def test_a_network_comes_back_and_computes_the_same(tmp_path, name, edge_bits):
 
 
 @pytest.mark.parametrize("levels, options", [("binary", {}), ("ternary", {}), ("ternary", {"trits": True}),
-                                             ("shift2", {"edge_bits": 8}), ("-2,-1,0,1,2", {}),
+                                             ("shift2", {"float_layer_bits": 8}), ("-2,-1,0,1,2", {}),
                                              (",".join(map(str, range(20))), {})])
 def test_every_scheme_comes_back(tmp_path, levels, options):
     there = small("residual", levels, **options)

@@ -207,7 +207,7 @@ def main():
             check()
     from tinyq.kernels.jit.isa import ISA
 
-    print(ISA.name if ISA else "plain")
+    print(ISA.name if ISA else "numpy")
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ def packed_model(model, shape, **options):
     return dataclasses.replace(packed, ranges=calibrate.ranges(packed, [samples(4, shape)]))
 
 
-def packed(name, levels="ternary", edge_bits=8):
+def packed(name, levels="ternary", float_layer_bits=8):
     """A registered network, packed and calibrated."""
     shape = SHAPES[name]
     model = nn.constrain(models.build(name, 10, shape), "inner")
-    return packed_model(constrained(model, levels), shape, edge_bits=edge_bits)
+    return packed_model(constrained(model, levels), shape, float_layer_bits=float_layer_bits)

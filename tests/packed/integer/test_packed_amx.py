@@ -39,7 +39,7 @@ def output_of(cache, *arguments, **environment):
 def test_emulated_tiles_give_numpy_s_bits(tmp_path):
     format.write(tmp_path / "lenet.tq.h5", packed("lenet", "ternary"))
     format.write(tmp_path / "digits_cnn.tq.h5", packed("digits_cnn", "binary"))
-    plain = output_of(tmp_path, HERE / "integer_hash.py", tmp_path, TINYQ_ISA="plain")
+    plain = output_of(tmp_path, HERE / "integer_hash.py", tmp_path, TINYQ_ISA="numpy")
     amx = output_of(tmp_path, HERE / "emulated_tiles.py", HERE / "integer_hash.py", tmp_path)
     assert amx.split() == ["amx", plain.split()[1]]
 

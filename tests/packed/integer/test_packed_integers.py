@@ -199,7 +199,7 @@ def bound(network, program, floats, x):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_operation_in_int8_is_sane(name):
-    network = small(name, edge_bits=8)
+    network = small(name, float_layer_bits=8)
     x, floats = samples(4, SHAPE), FloatNetwork(network)
     expected, y = floats(x), PlainNetwork(lower(network, "int8"), floats.node)(x)
     assert np.abs(y - expected).max() <= 0.03 * np.abs(expected).max()
@@ -303,7 +303,7 @@ def test_without_calibration_there_are_no_integers():
 def test_a_layer_of_zero_weights_computes_its_bias():
     model = constrained(nn.constrain(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)), "none"))
     next(iter(model)).weight.data[...] = 0
-    network = pack(model, (4,), {}, edge_bits=8)
+    network = pack(model, (4,), {}, float_layer_bits=8)
     network = dataclasses.replace(network, ranges=calibrate.ranges(network, [samples(4, (4,))]))
     for kind in KINDS:
         floats = FloatNetwork(network)

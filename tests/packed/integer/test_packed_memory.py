@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyq.kernels.jit.isa import ISA, ISAS, PLAIN, available
+from tinyq.kernels.jit.isa import ISA, ISAS, NUMPY, available
 
 SCRIPT = Path(__file__).with_name("guarded.py")
 HASWELL = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+sse4.2,+popcnt,+f16c"}
@@ -34,6 +34,6 @@ def test_integer_kernels_stay_in_their_memory(isa):
 def test_float_kernels_stay_in_their_memory(target):
     if target and "avx2" not in available():
         pytest.skip("no avx2 here")
-    if available() == [PLAIN]:
+    if available() == [NUMPY]:
         pytest.skip("weights are not kept in codes here")
     run_guarded("floats", **target)

@@ -31,7 +31,7 @@ def cache_folder() -> Path:
     """Where compiled kernels are kept; numba's own check does not see an edit in another module, a hash does."""
     base = os.environ.get("TINYQ_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyq"
     forced = os.environ.get("TINYQ_ISA", "")                # isa.py: other code of the same name, or none at all
-    variant = f"-{forced}" if forced.isalnum() and forced != "plain" else ""
+    variant = f"-{forced}" if forced.isalnum() and forced != "numpy" else ""
     return Path(base) / f"kernels-{_SOURCE_HASH}{variant}{'-without-tiles' if tiles_refused() else ''}"
 
 

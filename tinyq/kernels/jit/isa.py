@@ -41,7 +41,7 @@ ISAS = tuple(Isa(name, frozenset(needs.split()), rows, lanes, wide, tiles)
     ("avxvnni", "avx2 avxvnni", 6, 8, True, False),
     ("avx2", "avx2", 5, 8, False, False),
 ))
-PLAIN = "plain"                         # NumPy alone
+NUMPY = "numpy"                         # NumPy alone, no kernels
 FORCED = "TINYQ_ISA"
 
 
@@ -51,11 +51,11 @@ def available() -> list[str]:
     Without numba there is NumPy alone.
     """
     if not numba_is_there():
-        return [PLAIN]
+        return [NUMPY]
     from tinyq.kernels.jit.target import target_features, tiles_refused
 
     features = target_features()
-    return [isa.name for isa in ISAS if isa.needs <= features and not (isa.tiles and tiles_refused())] + [PLAIN]
+    return [isa.name for isa in ISAS if isa.needs <= features and not (isa.tiles and tiles_refused())] + [NUMPY]
 
 
 def choose():
@@ -64,7 +64,7 @@ def choose():
     One that is not to be had here gives way to the best that is; UsageError for a name that does not exist.
     """
     there, wanted = available(), os.environ.get(FORCED)
-    names = [*(isa.name for isa in ISAS), PLAIN]
+    names = [*(isa.name for isa in ISAS), NUMPY]
     if wanted and wanted not in names:
         raise UsageError(f"{FORCED}={wanted}: {did_you_mean(wanted, names)}")
     name = wanted if wanted in there else there[0]
@@ -81,7 +81,7 @@ def _what_is_missing(wanted, name):
         return f"this process may not use the processor's AMX tiles ({tiles_refused()}); {name} computes, slower"
     if wanted:
         return f"{FORCED}={wanted}: this machine does not have it; {name} computes"
-    return "no integer kernels for this processor; NumPy computes, slower" if name == PLAIN else None
+    return "no integer kernels for this processor; NumPy computes, slower" if name == NUMPY else None
 
 
 ISA, NOTE = choose()

@@ -34,7 +34,7 @@ def entry(program: Program, packed: Packed) -> Entry:
     starts = [op for op in program.operations if isinstance(op, Quantise) and op.x in first]
     if floats or not starts:
         names = dict.fromkeys(node.weight.name if node.weight else node.operation for node in floats or nodes)
-        advice = "; pack the trained network with --edge-bits 8 --calibrate" * any(node.weight for node in floats)
+        advice = "; pack it with float_layer_bits=8 and a calibration" * any(node.weight for node in floats)
         raise UsageError(f"C gets whole numbers only, and this network computes {', '.join(names)} in floats{advice}")
     if len(starts) > 1:
         raise UsageError("C gets one input, and this network begins with several forms of its input")

@@ -8,17 +8,17 @@ from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import record_graph
 from tinyq.packed.file.tensor import from_floats, from_floats_in_bytes, from_levels
 
-EDGE_BITS = (8, 32)
+FLOAT_LAYER_BITS = (8, 32)
 
 
-def pack(model, input_shape, meta: dict, edge_bits: int = 32, trits: bool = False) -> Packed:
+def pack(model, input_shape, meta: dict, float_layer_bits: int = 32, trits: bool = False) -> Packed:
     """The model, in evaluation mode, as what a file holds; it computes what the model's one evaluation computes.
 
-    edge_bits: 32 leaves unconstrained weights as they are; 8 rounds them to 255 values
+    float_layer_bits: 32 leaves unconstrained weights as they are; 8 rounds them to 255 values
     a filter. trits: ternary codes five a byte. UsageError where the network cannot be packed.
     """
-    if edge_bits not in EDGE_BITS:
-        raise UsageError(f"--edge-bits {edge_bits}: choose from: {', '.join(map(str, EDGE_BITS))}")
+    if float_layer_bits not in FLOAT_LAYER_BITS:
+        raise UsageError(f"--float-layer-bits {float_layer_bits}: choose from: {', '.join(map(str, FLOAT_LAYER_BITS))}")
     names = _Names(model)
     graph, weights, constants = record_graph(model, input_shape, names)
     tensors = {}
@@ -29,7 +29,7 @@ def pack(model, input_shape, meta: dict, edge_bits: int = 32, trits: bool = Fals
             own = np.atleast_1d(np.asarray(view.scale, np.float32))
             tensors[name] = from_levels(w, levels, own, affine, trits)
         else:
-            tensors[name] = (from_floats if edge_bits == 32 else from_floats_in_bytes)(w, affine)
+            tensors[name] = (from_floats if float_layer_bits == 32 else from_floats_in_bytes)(w, affine)
     return Packed(graph, tensors, {name: a.astype(np.float32) for name, a in constants.items()}, meta)
 
 

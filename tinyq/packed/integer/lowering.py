@@ -31,7 +31,7 @@ def lower(packed: Packed, kind: str) -> Program:
     """The program for activations "int8" or "int16"; UsageError where the network has no such form."""
     if packed.ranges is None:
         raise UsageError(f"activations {kind}: the file was packed without calibration; pack it again with "
-                         "--calibrate (for C also with --edge-bits 8), or infer with --calibrate")
+                         "--calibrate (for C also with --float-layer-bits 8), or infer with --calibrate")
     return _Lowering(packed, kind).program()
 
 
