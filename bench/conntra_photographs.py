@@ -26,11 +26,11 @@ def seconds_a_visit(name, samples, visits):
     x = stream.normal((samples, *SHAPE)).astype(np.float32)
     method = CoNNTrA(error="cross-entropy")
     method.begin(model, None, Table(x, stream.integers(0, CLASSES, samples)), streams)
-    total = len(method.search_.codes)
+    total = len(method.search.codes)
     picks = stream.integers(0, total, visits)
-    method.search_.visit(picks[:2])
+    method.search.visit(picks[:2])
     start = time.perf_counter()
-    method.search_.visit(picks)
+    method.search.visit(picks)
     return (time.perf_counter() - start) / visits, total, not method.notice
 
 

@@ -114,15 +114,15 @@ def measure(np, name, args):
     train_an_epoch(model, bundle.train, streams)
     method = CoNNTrA(error=args.error)
     method.begin(model, None, bundle.train, streams)
-    total = len(method.search_.held.codes)
-    kernels.visit(streams.key("warm").integers(0, total, 5), method.search_.held)
+    total = len(method.search.held.codes)
+    kernels.visit(streams.key("warm").integers(0, total, 5), method.search.held)
     ours, peers = [], []
     for turn in range(args.turns):
         peer = Peer(np, model, bundle.train.images, bundle.train.labels)
         peers.append(peer.visit(streams.key("peer", turn).integers(0, total, args.peer_visits), method.levels.values))
         picks = streams.key("ours", turn).integers(0, total, args.visits)
         start = time.perf_counter()
-        kernels.visit(picks, method.search_.held)
+        kernels.visit(picks, method.search.held)
         ours.append((time.perf_counter() - start) / args.visits)
     ratios = [b / a for a, b in zip(ours, peers, strict=True)]
     print(f"{name:9} {args.error:13} tinyq {1e3 * statistics.median(ours):8.2f} ms a visit   forward passes "

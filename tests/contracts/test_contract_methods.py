@@ -86,8 +86,23 @@ def test_the_constructor_stores_hyper_parameters_and_begin_makes_the_rest(name):
     assert set(vars(method)) == given
     assert not any(key.endswith("_") for key in given)
     run = Run(name)
+    before = {key: getattr(run.method, key) for key in given}
     run.steps(0)
-    assert all(key.endswith("_") for key in vars(run.method) if key not in given)
+    assert {key: getattr(run.method, key) for key in given} == before
+    assert not any(key.endswith("_") for key in vars(run.method))
+
+
+def documented_arguments(method):
+    """{name: meaning} of the lines under "Args:" in a class docstring."""
+    lines = inspect.getdoc(METHODS[method]).partition("Args:\n")[2].splitlines()
+    return dict(line.strip().split(": ", 1) for line in lines if line.strip())
+
+
+@every_method
+def test_every_constructor_argument_has_its_own_line_in_the_docstring(name):
+    arguments = documented_arguments(name)
+    assert list(arguments) == list(inspect.signature(METHODS[name]).parameters)
+    assert all(text.endswith(".") for text in arguments.values())
 
 
 @every_method
@@ -169,8 +184,8 @@ def test_micro_batches_make_the_gradient_of_their_samples_together(name):
         assert parts.method.step(cut) == pytest.approx(objective, rel=1e-12)
     for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         np.testing.assert_allclose(a.data, b.data, rtol=0, atol=1e-12)
-    assert parts.method.sums_.correct == whole.method.sums_.correct
-    assert parts.method.sums_.samples == 48 and parts.method.sums_.steps == 3
+    assert parts.method.sums.correct == whole.method.sums.correct
+    assert parts.method.sums.samples == 48 and parts.method.sums.steps == 3
 
 
 @every_gradient_method
@@ -181,7 +196,7 @@ def test_the_end_of_an_epoch_gives_its_averages_and_begins_anew(name):
     assert record["train_objective"] == pytest.approx(sum(objectives) / 2)
     assert 0 <= record["train_accuracy"] <= 1 and record["train_accuracy"] * 32 % 1 == 0
     assert all(isinstance(value, (int, float)) for value in record.values())
-    assert run.method.sums_.samples == 0
+    assert run.method.sums.samples == 0
     assert run.method.end_epoch().keys() <= record.keys()
 
 

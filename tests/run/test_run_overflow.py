@@ -25,7 +25,7 @@ def spoil(monkeypatch, value, number=3):
         objective = step(self, batches)
         steps.append(objective)
         if len(steps) == number:
-            dict(self.model_.named_parameters())["fc2.weight"].data[...] = value
+            dict(self.model.named_parameters())["fc2.weight"].data[...] = value
         return objective
 
     monkeypatch.setattr(GradientMethod, "step", spoiling)

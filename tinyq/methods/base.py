@@ -160,7 +160,7 @@ class GradientMethod:
 
     def begin(self, model, optimizer, data, streams, state=None):
         """Take over the model; with `state` go on from there instead of starting."""
-        self.model_, self.optimizer_, self.sums_ = model, optimizer, Sums()
+        self.model, self.optimizer, self.sums = model, optimizer, Sums()
         self.prepare()
         if state is None:
             self.start()
@@ -175,21 +175,21 @@ class GradientMethod:
 
     def step(self, batches):
         """One update; returns the objective."""
-        self.last_ = step = self.update(batches)
-        self.sums_.add(step)
+        self.last_step = step = self.update(batches)
+        self.sums.add(step)
         return step.objective
 
     def update(self, batches):
         """The gradient step, with the method's hooks."""
-        return gradient_step(self.model_, self.optimizer_, batches, label_smoothing=self.label_smoothing)
+        return gradient_step(self.model, self.optimizer, batches, label_smoothing=self.label_smoothing)
 
     def so_far(self):
         """The mean objective of the epoch's steps."""
-        return {"objective": self.sums_.objective / max(self.sums_.steps, 1)}
+        return {"objective": self.sums.objective / max(self.sums.steps, 1)}
 
     def end_epoch(self, validation=None):
         """The averages of the epoch, whose sums begin anew."""
-        record, self.sums_ = self.sums_.means(), Sums()
+        record, self.sums = self.sums.means(), Sums()
         return record
 
     def finish(self):
@@ -197,9 +197,9 @@ class GradientMethod:
 
     def state(self):
         """The sums of the epoch so far."""
-        return {f"sums/{f.name}": getattr(self.sums_, f.name) for f in fields(Sums)}
+        return {f"sums/{f.name}": getattr(self.sums, f.name) for f in fields(Sums)}
 
     def load_state(self, state):
         """Take over the sums of an epoch so far."""
         refuse_unfit(state, {f"sums/{f.name}": () for f in fields(Sums)})
-        self.sums_ = Sums(**{f.name: f.type(state[f"sums/{f.name}"]) for f in fields(Sums)})
+        self.sums = Sums(**{f.name: f.type(state[f"sums/{f.name}"]) for f in fields(Sums)})

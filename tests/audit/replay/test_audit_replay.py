@@ -160,7 +160,7 @@ def test_what_a_method_does_otherwise_is_located(tmp_path, monkeypatch):
     def careless(self):
         penalty = clip(self)
         if next(calls) == 5:
-            self.parameters_[2].grad *= np.float32(0.5)
+            self.parameters[2].grad *= np.float32(0.5)
         return penalty
 
     source = trained_with(lambda p: p.setattr(CBP, "_constrain_and_clip", careless), tmp_path / "run", monkeypatch)

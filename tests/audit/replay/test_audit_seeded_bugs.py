@@ -327,15 +327,15 @@ def _slow_track(right, self, mean, variance):
 
 def _moves_frozen(right, self, batches):
     step = right(self, batches)
-    for layer in self.layers_:
+    for layer in self.weights:
         layer.parameter.data[...] += np.where(layer.relaxed, np.float32(0), np.float32(0.01))
     return step
 
 
 def _moves_frozen_moments(right, self, batches):
     step = right(self, batches)
-    for layer in self.layers_:
-        for array in self.optimizer_.memory_of(layer.parameter):
+    for layer in self.weights:
+        for array in self.optimizer.memory_of(layer.parameter):
             array += np.where(layer.relaxed, np.float32(0), np.float32(0.01))
     return step
 
@@ -400,19 +400,19 @@ def _lost_move(right, stages, codes):
 
 def _noted_too_low(right, self, picks):
     objective = right(self, picks)
-    self.visited_.errors[0] = -1
+    self.visited.errors[0] = -1
     return objective
 
 
 def _lowers_too(right, self):
     right(self)
-    for layer in self.layers_:
+    for layer in self.weights:
         layer.set_multiplier(layer.multiplier.data - 1)
 
 
 def _moves_beyond(right, self):
     right(self)
-    self.layers_[0].parameter.data[...] = 1.5
+    self.weights[0].parameter.data[...] = 1.5
 
 
 SGD, ADAM = ("backprop", "sgd"), ("backprop", "adam")

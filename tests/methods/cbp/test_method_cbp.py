@@ -42,7 +42,7 @@ def begun(model=None, lr=0.01, weight_decay=0.0, momentum=0.0, **settings):
 
 
 def only(method):
-    (layer,) = method.layers_
+    (layer,) = method.weights
     return layer
 
 
@@ -51,8 +51,8 @@ def only(method):
 def test_the_defaults_are_the_published_ones():
     method = CBP()
     assert (method.lambda_lr, method.period, method.g_max, method.stop) == (1e-4, 20, None, 0.0)
-    assert begun()[0].ascent_.groups[0]["betas"] == (0.9, 0.999)
-    assert begun()[0].ascent_.groups[0]["eps"] == 1e-8
+    assert begun()[0].ascent.groups[0]["betas"] == (0.9, 0.999)
+    assert begun()[0].ascent.groups[0]["eps"] == 1e-8
 
 
 def test_the_scale_is_the_mean_magnitude_of_the_pretrained_weight_and_stays():
@@ -126,9 +126,9 @@ def run_schedule(method, lagrangians):
     """The window parameter after each epoch, and whether the schedule fired."""
     seen = []
     for value in lagrangians:
-        method.sums_.objective = value
+        method.sums.objective = value
         fired = method.end_epoch()["fired"]
-        seen.append((method.g_, fired))
+        seen.append((method.g, fired))
     return seen
 
 
@@ -168,7 +168,7 @@ def test_g_max_bounds_the_window_and_the_rate_still_drops_once(g_max, last, drop
     for _ in range(16):
         before = only(method).multiplier.data.copy()
         method.end_epoch()
-    assert method.g_ == last
+    assert method.g == last
     assert optimizer.groups[0]["lr"] == (0.1 if dropped else 1.0)
     assert (only(method).multiplier.data > before).any()        # the multipliers go on rising
 

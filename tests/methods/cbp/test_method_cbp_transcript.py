@@ -140,10 +140,10 @@ def test_fifty_steps_agree_to_1e_9(levels, period):
         if (i + 1) % STEPS_AN_EPOCH == 0:
             method.end_epoch()
             other.end_epoch()
-            moved["window"].add(method.g_)
-            for layer, k in zip(method.layers_, other.constrained, strict=True):
+            moved["window"].add(method.g)
+            for layer, k in zip(method.weights, other.constrained, strict=True):
                 np.testing.assert_allclose(layer.multiplier.data, other.lam[k], rtol=0, atol=1e-9, err_msg=f"step {i}")
-            assert method.g_ == other.g and optimizer.groups[0]["lr"] == pytest.approx(other.lr, rel=1e-15)
+            assert method.g == other.g and optimizer.groups[0]["lr"] == pytest.approx(other.lr, rel=1e-15)
     # The run has been through what it is to test.
     assert len(moved["window"]) > 5
-    assert method.g_ >= 20 or period > 1
+    assert method.g >= 20 or period > 1

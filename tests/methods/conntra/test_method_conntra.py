@@ -51,13 +51,13 @@ def test_on_nine_weights_it_ends_where_no_single_change_helps_as_brute_force_ove
     x, y = np.round(data.features * 16), data.labels
     errors = {a: np.count_nonzero((x @ np.reshape(a, (3, 3)).T).argmax(axis=1) != y)
               for a in itertools.product((-1, 0, 1), repeat=9)}
-    at = tuple((method.search_.held.codes.astype(int) - 1).tolist())
+    at = tuple((method.search.held.codes.astype(int) - 1).tolist())
     for pick in SEED.key("picks").integers(0, 9, 60).tolist():
         tried = [at[:pick] + (level,) + at[pick + 1:] for level in (-1, 0, 1)]
         best = min(map(errors.get, tried))
         at = [a for a in tried if errors[a] == best][-1]                       # the last level of the least error
-        _, error, _, found = kernels.visit(np.array([pick]), method.search_.held)
-        assert tuple((method.search_.held.codes.astype(int) - 1).tolist()) == at
+        _, error, _, found = kernels.visit(np.array([pick]), method.search.held)
+        assert tuple((method.search.held.codes.astype(int) - 1).tolist()) == at
         assert error[0] == errors[at] and found[0].tolist() == [errors[a] for a in tried]
     neighbours = [at[:i] + (level,) + at[i + 1:] for i in range(9) for level in (-1, 0, 1)]
     assert errors[at] == min(map(errors.get, neighbours))
@@ -66,13 +66,13 @@ def test_on_nine_weights_it_ends_where_no_single_change_helps_as_brute_force_ove
 @pytest.mark.parametrize("error", ["rate", "cross-entropy"])
 def test_the_error_never_rises_and_a_visit_changes_at_most_its_own_parameter(error):
     method = begun(mlp(), table(), error=error)
-    best = int(method.search_.held.block_errors.sum())
-    for pick in SEED.key("picks").integers(0, len(method.search_.held.codes), 300).tolist():
-        before = method.search_.held.codes.copy()
-        codes, errors, moved, _ = kernels.visit(np.array([pick]), method.search_.held)
+    best = int(method.search.held.block_errors.sum())
+    for pick in SEED.key("picks").integers(0, len(method.search.held.codes), 300).tolist():
+        before = method.search.held.codes.copy()
+        codes, errors, moved, _ = kernels.visit(np.array([pick]), method.search.held)
         assert errors[0] <= best
-        assert np.flatnonzero(before != method.search_.held.codes).tolist() == [pick] * bool(moved[0])
-        assert method.search_.held.codes[pick] == codes[0]
+        assert np.flatnonzero(before != method.search.held.codes).tolist() == [pick] * bool(moved[0])
+        assert method.search.held.codes[pick] == codes[0]
         best = int(errors[0])
 
 
@@ -88,8 +88,8 @@ def test_an_epoch_visits_as_many_parameters_as_there_are_however_it_is_cut_into_
     whole.step([Share(300)])
     for n in (1, 90, 9, 200):
         parts.step([Share(n)])
-    assert whole.counts_["visits"] == parts.counts_["visits"] == len(whole.search_.codes)
-    np.testing.assert_array_equal(whole.search_.codes, parts.search_.codes)
+    assert whole.counts["visits"] == parts.counts["visits"] == len(whole.search.codes)
+    np.testing.assert_array_equal(whole.search.codes, parts.search.codes)
     assert whole.end_epoch() == parts.end_epoch()
 
 
@@ -97,7 +97,7 @@ def test_an_epoch_visits_as_many_parameters_as_there_are_however_it_is_cut_into_
 def test_a_resume_within_a_pass_goes_on_to_the_bit(whole):
     data = table(finest=16 if whole else 3)
     method = begun(mlp(), data, surrogate=1)
-    assert method.search_.units.exact == whole
+    assert method.search.units.exact == whole
     method.step([Share(120)])
     state = {name: np.array(value) for name, value in method.state().items()}
     resumed = begun(mlp(), data, state=state, surrogate=1)
@@ -107,7 +107,7 @@ def test_a_resume_within_a_pass_goes_on_to_the_bit(whole):
         m.step([Share(50)])
     assert {k: np.array(v).tobytes() for k, v in method.state().items()} == {
         k: np.array(v).tobytes() for k, v in resumed.state().items()}
-    for p, q in zip(method.search_.stages, resumed.search_.stages, strict=True):
+    for p, q in zip(method.search.stages, resumed.search.stages, strict=True):
         assert p.weight.data.tobytes() == q.weight.data.tobytes()
 
 
@@ -120,7 +120,7 @@ def test_the_model_computes_what_the_search_computes_and_every_parameter_is_on_i
     method.finish()
     logits = model(Tensor(data.features)).data
     np.testing.assert_allclose(logits, true_logits(method), rtol=1e-4, atol=1e-4)
-    assert np.count_nonzero(logits.argmax(axis=1) == data.labels) == round(method.search_.accuracy() * 300)
+    assert np.count_nonzero(logits.argmax(axis=1) == data.labels) == round(method.search.accuracy() * 300)
     for p in model.parameters():
         assert p.data.tobytes() == p.parametrization.shown(p.data).tobytes()
 
@@ -133,19 +133,19 @@ def test_rounding_scales_every_layer_and_counts_biases_in_units_of_the_input():
     second.weight.data[...] = [[0.1, 0], [0, -0.1]]
     second.bias.data[...] = [-1, 0.01]
     method = begun(model, Table(np.array([[1, 2], [0.5, 3]], np.float32), np.array([0, 1])))
-    np.testing.assert_allclose(method.search_.scales, [[4, 0], [0.1, 0]], rtol=1e-6)
-    codes = method.search_.held.codes.astype(int) - 1
+    np.testing.assert_allclose(method.search.scales, [[4, 0], [0.1, 0]], rtol=1e-6)
+    codes = method.search.held.codes.astype(int) - 1
     np.testing.assert_array_equal(codes, [1, -1, 0, 1, 0, 1, 1, 0, 0, -1, -1, 0])
 
 
 def test_real_inputs_are_searched_in_float64_and_kept_units_are_what_a_run_gives():
     method = begun(mlp(), table(finest=3))
-    assert not method.search_.units.exact and method.search_.held.stages[:, -1].all()
+    assert not method.search.units.exact and method.search.held.stages[:, -1].all()
     method.step([Share(300)])
-    kept, errors = method.search_.held.kept_wide.copy(), method.search_.held.block_errors.copy()
-    kernels.recompute(method.search_._every_unit, method.search_.held)
-    np.testing.assert_allclose(method.search_.held.kept_wide, kept, rtol=1e-9, atol=1e-9)
-    np.testing.assert_array_equal(method.search_.held.block_errors, errors)
+    kept, errors = method.search.held.kept_wide.copy(), method.search.held.block_errors.copy()
+    kernels.recompute(method.search._every_unit, method.search.held)
+    np.testing.assert_allclose(method.search.held.kept_wide, kept, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(method.search.held.block_errors, errors)
 
 
 def normed():
@@ -176,7 +176,7 @@ def test_a_relu_within_batch_norm_is_one_behind_it():
 
 
 def true_logits(method):
-    search = method.search_
+    search = method.search
     return logits_of(search.held) * (units_of(search.stages, search.scales)[1] / search.units.logits)
 
 
@@ -193,13 +193,13 @@ def test_means_over_windows_are_sums_in_other_units(middle, finest):
     pixels = 2 if isinstance(middle[0], nn.AvgPool2d) else 1
     model = nn.Sequential(nn.Conv2d(1, 3, 2), *middle, nn.Flatten(), nn.Linear(3 * pixels, 2)).initialise(SEED)
     method = begun(model, data, error="cross-entropy")
-    assert method.search_.units.exact == (finest == 16)
-    picks = SEED.key("means").integers(0, len(method.search_.held.codes), 150)
-    literal = copied(method.search_.held)
-    found = kernels.visit(picks, method.search_.held)
+    assert method.search.units.exact == (finest == 16)
+    picks = SEED.key("means").integers(0, len(method.search.held.codes), 150)
+    literal = copied(method.search.held)
+    found = kernels.visit(picks, method.search.held)
     for ours, theirs in zip(found, reference.visit(picks, literal), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    show(method.search_.stages, method.search_.held.codes)
+    show(method.search.stages, method.search.held.codes)
     np.testing.assert_allclose(model.eval()(Tensor(data.features)).data, true_logits(method), rtol=1e-4, atol=1e-4)
 
 
@@ -213,28 +213,28 @@ def images(n=300, finest=16):
 def test_batch_norm_is_searched_in_float64_and_its_weights_are_discrete_too(level_set, error):
     data, model = images(), normed()
     method = begun(model, data, levels=levels.parse(level_set), error=error)
-    assert not method.search_.units.exact
-    assert len(method.search_.held.codes) == sum(p.size for p in model.parameters())
-    first = method.search_.mean_error()
-    total = len(method.search_.held.codes)
+    assert not method.search.units.exact
+    assert len(method.search.held.codes) == sum(p.size for p in model.parameters())
+    first = method.search.mean_error()
+    total = len(method.search.held.codes)
     picks = np.concatenate([np.arange(total), SEED.key("n").integers(0, total, 200)])
-    literal = copied(method.search_.held)
-    found = kernels.visit(picks, method.search_.held)
+    literal = copied(method.search.held)
+    found = kernels.visit(picks, method.search.held)
     codes, errors, moved, _ = found
     assert [array.tolist() for array in reference.visit(picks, literal)] == [array.tolist() for array in found]
-    show(method.search_.stages, method.search_.held.codes)
+    show(method.search.stages, method.search.held.codes)
     logits = model.eval()(Tensor(data.features)).data
     np.testing.assert_allclose(logits, true_logits(method), rtol=1e-3, atol=1e-3)
-    assert method.search_.mean_error() <= first and moved.any()
+    assert method.search.mean_error() <= first and moved.any()
     assert all((p.data == p.parametrization.shown(p.data)).all() for p in model.parameters())
 
 
 def test_a_subset_is_fixed_by_the_seed():
     one, two = (begun(mlp(), table(), subset=70) for _ in range(2))
-    assert np.count_nonzero(one.search_.held.labels >= 0) == 70
-    np.testing.assert_array_equal(one.search_.held.kept_narrow, two.search_.held.kept_narrow)
+    assert np.count_nonzero(one.search.held.labels >= 0) == 70
+    np.testing.assert_array_equal(one.search.held.kept_narrow, two.search.held.kept_narrow)
     other = begun(mlp(), table(), subset=70, seed=Streams(9))
-    assert not np.array_equal(one.search_.held.kept_narrow, other.search_.held.kept_narrow)
+    assert not np.array_equal(one.search.held.kept_narrow, other.search.held.kept_narrow)
     with pytest.raises(UsageError, match="--conntra.subset 301: there are 300 training samples"):
         begun(mlp(), table(), subset=301)
 

@@ -57,7 +57,7 @@ def test_it_is_algorithm_2_visit_for_visit(error, inverse_temperature, monkeypat
     data = pictures()
     method, model = begun(data, error=error, inverse_temperature=inverse_temperature or 1.0)
     x, y = data.batch(np.arange(len(data)))
-    search, values = method.search_, NAMED["ternary"].values.astype(np.float32)
+    search, values = method.search, NAMED["ternary"].values.astype(np.float32)
     picks = SEED.key("picks").integers(0, len(search.codes), 60)
     best = literal_error(model, x, y, inverse_temperature)
     slack = len(y) + 1 if inverse_temperature else 0                               # losses are rounded, once each
@@ -84,10 +84,10 @@ def test_it_is_algorithm_2_visit_for_visit(error, inverse_temperature, monkeypat
 def test_what_is_kept_is_what_a_whole_run_gives():
     method, _ = begun(pictures())
     method.step([Share(40)])
-    kept, outputs = method.search_.logits.copy(), [a.copy() for a in method.search_.outputs[0]]
-    method.search_._run_all()
-    np.testing.assert_array_equal(method.search_.logits, kept)
-    for ours, theirs in zip(outputs, method.search_.outputs[0], strict=True):
+    kept, outputs = method.search.logits.copy(), [a.copy() for a in method.search.outputs[0]]
+    method.search._run_all()
+    np.testing.assert_array_equal(method.search.logits, kept)
+    for ours, theirs in zip(outputs, method.search.outputs[0], strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -104,17 +104,17 @@ def test_a_resume_within_a_pass_goes_on_to_the_bit():
     resumed, _ = begun(pictures(), state=first.state(), visits=20)
     resumed.step([Share(5)])
     resumed.step([Share(5)])
-    assert resumed.counts_ == whole.counts_ and whole.counts_["visits"] == whole.counts_["made"] == 60
-    np.testing.assert_array_equal(resumed.search_.codes, whole.search_.codes)
+    assert resumed.counts == whole.counts and whole.counts["visits"] == whole.counts["made"] == 60
+    np.testing.assert_array_equal(resumed.search.codes, whole.search.codes)
 
 
 def test_visits_end_with_the_pass():
     method, _ = begun(pictures(), visits=100)
-    total = len(method.search_.codes)
+    total = len(method.search.codes)
     for _ in range(total // 100 + 3):
         method.step([Share(40)])
-    assert method.counts_["visits"] == total
-    assert method.end_epoch()["visits"] == total and method.counts_["made"] == 0
+    assert method.counts["visits"] == total
+    assert method.end_epoch()["visits"] == total and method.counts["made"] == 0
 
 
 def test_all_three_methods_of_a_residual_network_end_on_levels():

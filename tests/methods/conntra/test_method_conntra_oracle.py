@@ -38,7 +38,7 @@ class Literal:
         self.x, self.y = np.round(data.features.astype(np.float64) * 256), data.labels
         self.levels = method.levels.values
         self.parameters = [np.round(p.data / p.parametrization.scale * 4) / 4 for _, p in model.named_parameters()]
-        self.logit_scale = method.inverse_temperature / 256 * math.prod(method.search_.scales[:, 0].tolist())
+        self.logit_scale = method.inverse_temperature / 256 * math.prod(method.search.scales[:, 0].tolist())
         self.measure = method.error
         self.flat = [(p, i) for p in self.parameters for i in np.ndindex(p.shape)]
 
@@ -111,13 +111,13 @@ def pooled(x):
 ])
 def test_it_is_algorithm_2_pick_for_pick_move_for_move(name, n, shape, level_set, error, visits):
     method, model, data = begun(name, n, shape, levels=levels.parse(level_set), error=error)
-    assert method.search_.units.exact
+    assert method.search.units.exact
     literal = Literal(method, model, data)
-    picks = SEED.key("picks").integers(0, len(method.search_.held.codes), visits)
+    picks = SEED.key("picks").integers(0, len(method.search.held.codes), visits)
     early = SEED.key("early").integers(0, model.parameters()[0].size, visits // 10)
     picks[:visits // 10] = early                                          # LeNet's first layer is small
-    assert int(method.search_.held.block_errors.sum()) == literal.error()
-    codes, errors, _, _ = kernels.visit(picks, method.search_.held)
+    assert int(method.search.held.block_errors.sum()) == literal.error()
+    codes, errors, _, _ = kernels.visit(picks, method.search.held)
     record = literal.search(picks)
     np.testing.assert_array_equal(method.levels.values[codes], [level for level, _ in record])
     np.testing.assert_array_equal(errors, [error for _, error in record])
@@ -126,7 +126,7 @@ def test_it_is_algorithm_2_pick_for_pick_move_for_move(name, n, shape, level_set
 def test_a_logit_that_leaves_the_others_far_behind_is_added_up_anew():
     method, model, data = begun("logistic", 200, (1, 8, 8), error="cross-entropy", inverse_temperature=3e4)
     literal = Literal(method, model, data)
-    picks = SEED.key("far").integers(0, len(method.search_.held.codes), 300)
-    _, errors, moved, _ = kernels.visit(picks, method.search_.held)
+    picks = SEED.key("far").integers(0, len(method.search.held.codes), 300)
+    _, errors, moved, _ = kernels.visit(picks, method.search.held)
     assert moved.any()
     np.testing.assert_array_equal(errors, [error for _, error in literal.search(picks)])

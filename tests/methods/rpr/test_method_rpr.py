@@ -57,13 +57,13 @@ def by_filter(layer):
 def test_the_weights_are_divided_by_the_best_scale_of_each_filter_once():
     original = network().state_dict()
     method, *_ = begun(lr=0.1)
-    for layer in method.layers_:
+    for layer in method.weights:
         assert layer.scale.shape == (8,) and len(set(layer.scale.tolist())) == 8
         assert np.array_equal(layer.parameter.data, original[layer.name] / by_filter(layer))
-    scales = [layer.scale for layer in method.layers_]
+    scales = [layer.scale for layer in method.weights]
     method.step([batch()])
     method.end_epoch()
-    assert all(layer.scale is scale for layer, scale in zip(method.layers_, scales, strict=True))
+    assert all(layer.scale is scale for layer, scale in zip(method.weights, scales, strict=True))
 
 
 def test_a_filter_of_zeros_trains_on():
@@ -71,7 +71,7 @@ def test_a_filter_of_zeros_trains_on():
     model.constrained_parameters()[0][1].data[2] = 0
     method, *_ = begun(model, fractions="0,1")
     method.step([batch()])
-    assert method.layers_[0].scale[2] == 1 and np.isfinite(method.layers_[0].parameter.data).all()
+    assert method.weights[0].scale[2] == 1 and np.isfinite(method.weights[0].parameter.data).all()
 
 
 # ---- the partition ----
@@ -80,8 +80,8 @@ def test_each_layer_has_exactly_its_share_frozen_anew_every_epoch():
     method, *_ = begun(epochs=7)
     masks = set()
     for _ in range(7):
-        fraction = method.ramp_.fractions[method.stage_]
-        for layer in method.layers_:
+        fraction = method.ramp.fractions[method.stage]
+        for layer in method.weights:
             assert (~layer.relaxed).sum() == frozen_count(fraction, 64)
             masks.add(layer.relaxed.tobytes())
         method.end_epoch()
@@ -95,7 +95,7 @@ def test_the_partition_depends_on_seed_epoch_and_layer_alone():
         for epoch in range(3):
             for i in range(steps):
                 method.step([batch(i)])
-            found += [((epoch, layer.name), layer.relaxed.tobytes()) for layer in method.layers_]
+            found += [((epoch, layer.name), layer.relaxed.tobytes()) for layer in method.weights]
             method.end_epoch()
         return dict(found)
 
@@ -110,7 +110,7 @@ def test_the_partition_depends_on_seed_epoch_and_layer_alone():
 def test_frozen_latents_and_their_moments_keep_their_bits_all_epoch(optimizer):
     method, _, optimizer = begun(optimizer=optimizer, lr=0.05, weight_decay=0.1, epochs=10, fractions="0.75,1")
     for epoch in range(4):                                      # later epochs start with moments everywhere
-        before = [(layer, layer.parameter.data.copy(), moments(optimizer, layer)) for layer in method.layers_]
+        before = [(layer, layer.parameter.data.copy(), moments(optimizer, layer)) for layer in method.weights]
         for i in range(3):
             method.step([batch(3 * epoch + i)])
         for layer, w, kept in before:
@@ -138,11 +138,11 @@ def test_a_step_sees_the_relaxed_entries_and_everything_between_steps_the_levels
     x, y = batch(dtype=np.float64)
     relaxed = {layer.name: by_filter(layer) * np.where(layer.relaxed, layer.parameter.data,
                                                        NAMED["ternary"].nearest(layer.parameter.data))
-               for layer in method.layers_}
+               for layer in method.weights}
     expected = loss_of(model, relaxed, x, y)
     assert method.step([Batch(x, y)]) == pytest.approx(expected, rel=1e-12)
     levels = {layer.name: by_filter(layer) * NAMED["ternary"].nearest(layer.parameter.data)
-              for layer in method.layers_}
+              for layer in method.weights}
     assert nn.cross_entropy(model(Tensor(x)), y).item() == pytest.approx(loss_of(model, levels, x, y), rel=1e-12)
     assert expected != pytest.approx(loss_of(model, levels, x, y), rel=1e-3)
 
@@ -153,10 +153,10 @@ def test_relaxed_latents_get_scale_times_the_gradient_of_the_shown_weight_and_fr
     x, y = batch(dtype=np.float64)
     shown = {layer.name: by_filter(layer) * np.where(layer.relaxed, layer.parameter.data,
                                                      NAMED["ternary"].nearest(layer.parameter.data))
-             for layer in method.layers_}
+             for layer in method.weights}
     plain = {name: w.copy() for name, w in shown.items()}
     method.step([Batch(x, y)])
-    for layer in method.layers_:
+    for layer in method.weights:
         assert (layer.parameter.grad[~layer.relaxed] == 0).all()
         for index in np.argwhere(layer.relaxed)[::5].tolist():
             at, losses = tuple(index), []
@@ -172,7 +172,7 @@ def test_at_1_the_constrained_weights_rest_and_what_stays_float_goes_on():
     method, model, _ = begun(fractions="1", weight_decay=0.1)
     before = model.state_dict()
     method.step([batch()])
-    constrained = {layer.name for layer in method.layers_}
+    constrained = {layer.name for layer in method.weights}
     for name, p in model.named_parameters():
         assert (p.data.tobytes() == before[name].tobytes()) == (name in constrained)
         assert (p.grad is None) == (name in constrained)
@@ -250,7 +250,7 @@ def test_a_resumed_run_has_the_partition_and_the_rate_of_the_epoch_it_is_in():
         method.end_epoch({"validation_accuracy": 0.5})
     again = RPR(epochs=10)
     again.begin(model, optimizer, None, Streams(0), state=method.state())
-    assert again.ramp_.fractions[again.stage_] == 1 and not any(layer.relaxed.any() for layer in again.layers_)
+    assert again.ramp.fractions[again.stage] == 1 and not any(layer.relaxed.any() for layer in again.weights)
     assert optimizer.groups[0]["lr"] == 0.01 * 0.1
     again.end_epoch()
     over = RPR(epochs=10)
@@ -275,9 +275,9 @@ def test_a_finish_at_any_time_puts_every_weight_on_its_level(name, epochs_done):
     for i in range(epochs_done):
         method.step([batch(i)])
         method.end_epoch()
-    codes = [NAMED[name].codes(layer.parameter.data) for layer in method.layers_]
+    codes = [NAMED[name].codes(layer.parameter.data) for layer in method.weights]
     method.finish()
-    for layer, code in zip(method.layers_, codes, strict=True):
+    for layer, code in zip(method.weights, codes, strict=True):
         p = layer.parameter
         assert isinstance(p.parametrization, LevelView) and np.array_equal(p.parametrization.codes(p.data), code)
         assert p.data.tobytes() == (by_filter(layer) * NAMED[name].values.astype(np.float32)[code]).tobytes()
@@ -307,7 +307,7 @@ def test_levels_that_rounding_makes_one_are_refused():
 
 def test_a_nan_in_a_frozen_weight_stops_the_run_by_name_at_the_end_of_the_epoch():
     method, *_ = begun()
-    layer = method.layers_[1]
+    layer = method.weights[1]
     layer.parameter.data[2, 3] = np.nan
     with pytest.raises(Diverged, match=f"{layer.name} is nan"):
         method.end_epoch()

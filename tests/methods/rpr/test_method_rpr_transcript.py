@@ -93,7 +93,7 @@ def test_a_whole_run_agrees_to_1e_9(levels):
     method.begin(model, Adam(groups_by_decay(model.parameters(), DECAY), lr=LR), None, Streams(0))
 
     for epoch, rate in enumerate(RATES):
-        relaxed = {i: layer.relaxed for i, layer in zip(other.constrained, method.layers_, strict=True)}
+        relaxed = {i: layer.relaxed for i, layer in zip(other.constrained, method.weights, strict=True)}
         for i in range(STEPS_AN_EPOCH):
             data = batch(STEPS_AN_EPOCH * epoch + i)
             ours, theirs = method.step([data]), other.step(*data, relaxed, LR * rate)

@@ -16,7 +16,7 @@ class Figures:
 
     def step(self) -> dict:
         """Of the step just done."""
-        last = self.method.last_
+        last = self.method.last_step
         return {"loss": last.loss.hex(), "objective": last.objective.hex(), "correct": last.correct,
                 "samples": last.samples}
 
@@ -36,7 +36,7 @@ class _OfLevels(Figures):
 
     def __init__(self, method, kind):
         super().__init__(method, kind)
-        self.layers = method.layers_
+        self.layers = method.weights
         self.codes = [np.zeros(layer.parameter.shape, np.uint8) for layer in self.layers]
         self.thresholds = [self.thresholds_of(layer) for layer in self.layers]
         self._flips()
@@ -56,16 +56,16 @@ class OfCBP(_OfLevels):
 
     def step(self):
         """The shared figures; g; the multipliers' digest; flips."""
-        return {**super().step(), "g": self.method.g_, "lambda": self._multipliers(), "flips": self._flips()}
+        return {**super().step(), "g": self.method.g, "lambda": self._multipliers(), "flips": self._flips()}
 
     def epoch(self):
         """g, the multipliers' digest and sum, the scales, and the epochs since the schedule fired."""
         total = 0.0
         for layer in self.layers:
             total += kernels.sum(layer.multiplier.data.reshape(-1), (0,)).item()
-        return {"g": self.method.g_, "lambda": self._multipliers(), "lambda_sum": total.hex(),
+        return {"g": self.method.g, "lambda": self._multipliers(), "lambda_sum": total.hex(),
                 "scales": self._root([layer.view.scale for layer in self.layers]),
-                "since_fired": self.method.epochs_since_fired_}
+                "since_fired": self.method.epochs_since_fired}
 
     def _multipliers(self):
         return self._root([layer.multiplier.data for layer in self.layers])
@@ -89,7 +89,7 @@ class OfRPR(_OfLevels):
         frozen = [~layer.relaxed for layer in self.layers]
         self._keep = [mask.astype(np.uint32).reshape(-1) * np.uint32(0xFFFFFFFF) for mask in frozen]
         self._mask = self._root([np.packbits(mask) for mask in frozen])
-        return {"fraction": str(self.method.ramp_.fractions[self.method.stage_]), "mask": self._mask,
+        return {"fraction": str(self.method.ramp.fractions[self.method.stage]), "mask": self._mask,
                 "frozen": [int(np.count_nonzero(mask)) for mask in frozen], "still": self._still(),
                 "scales": self._scales()}
 
@@ -97,7 +97,7 @@ class OfRPR(_OfLevels):
         """Of the latents and the optimiser's memory of them, with everything relaxed left out."""
         arrays = []
         for layer, keep in zip(self.layers, self._keep, strict=True):
-            optimizer = self.method.optimizer_
+            optimizer = self.method.optimizer
             memory = optimizer.memory_of(layer.parameter) or [np.zeros_like(layer.parameter.data)
                                                               for _ in optimizer.arrays]
             arrays += [a.reshape(-1).view(np.uint32) & keep for a in (layer.parameter.data, *memory)]
@@ -115,17 +115,17 @@ class OfCoNNTrA(Figures):
 
         A move is [visit, parameter, code, error].
         """
-        visits, search = self.method.visited_, self.method.search_
+        visits, search = self.method.visited, self.method.search
         at = np.flatnonzero(visits.moved)
         moves = np.stack([at, *(array[at] for array in (visits.picks, visits.codes, visits.errors))], 1)
         return {"objective": float(search.mean_error()).hex(), "inverse_temperature": visits.inverse_temperature.hex(),
-                "pass": self.method.counts_["pass"], "visits": len(visits.picks), "picks": self._root([visits.picks]),
+                "pass": self.method.counts["pass"], "visits": len(visits.picks), "picks": self._root([visits.picks]),
                 "visited": self._root([visits.picks, visits.tried, visits.codes, visits.errors]),
                 "error": int(search.error()), "moves": moves.tolist()}
 
     def epoch(self):
         """The codes' digest and the scales'."""
-        return {"codes": self._root([self.method.search_.codes]), "scales": self._root([self.method.search_.scales])}
+        return {"codes": self._root([self.method.search.codes]), "scales": self._root([self.method.search.scales])}
 
 
 OF_METHOD = {CBP: OfCBP, RPR: OfRPR, CoNNTrA: OfCoNNTrA}

@@ -34,7 +34,7 @@ def arrays_of(captured) -> dict[str, np.ndarray]:
         found |= {f"gradients/{name}": array for name, array in captured.handed.items()}
         found |= {f"update/{part}/{name}": array for name, parts in parts_of(captured).items()
                   for part, array in parts.named.items()}
-    visited = getattr(captured.phase.method, "visited_", None)          # of a method without gradients
+    visited = getattr(captured.phase.method, "visited", None)          # of a method without gradients
     return found | ({} if visited is None else {f"visits/{name}": np.asarray(value)
                                                 for name, value in visited._asdict().items()})
 
@@ -80,7 +80,7 @@ def _imagined(job, phase, batches):
     visits, levels = method.visits_of(sum(len(batch.y) for batch in batches)), len(method.levels.values)
     captured = Capture(job.model, phase.optimizer).finished(
         dataclasses.replace(phase, method=copy.copy(method)), Position(), batches)
-    captured.phase.method.visited_ = Visits(
+    captured.phase.method.visited = Visits(
         *(np.zeros(visits, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_)),
         np.zeros((visits, levels), np.int64), 0.0)
     return captured

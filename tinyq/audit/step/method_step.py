@@ -34,7 +34,7 @@ def _shown_levels(captured):
     """Every constrained weight was shown at its nearest level."""
     for application in _applied(captured, "straight_through"):
         name = application.name.partition(" of ")[2]
-        layer = next(layer for layer in captured.phase.method.layers_ if layer.name == name)
+        layer = next(layer for layer in captured.phase.method.weights if layer.name == name)
         w, level_set = application.inputs[0], layer.view.level_set
         wrong = application.output != _nearest(w, layer.scale, level_set)
         wrong &= ~_beside_a_midpoint(w, layer.scale, level_set)
@@ -56,14 +56,14 @@ def _ties(layer, level_set):
 def _constraint_function(captured):
     """cs and its slope by the definition, in float64, with the window that g says."""
     method = captured.phase.method
-    for layer in method.layers_:
+    for layer in method.weights:
         w = captured.before[layer.name].astype(np.float64)
         q = layer.levels.astype(np.float64)
-        expected, slope = _sawtooth(w, q, 1 - 1 / method.g_)
+        expected, slope = _sawtooth(w, q, 1 - 1 / method.g)
         cs, found = layer.sawtooth(captured.before[layer.name])
         u, size = 1e-5, np.abs(q).max() + np.abs(w).max()
-        close = (np.abs(cs - expected) > u * size) & ~_near_an_edge(w, q, 1 - 1 / method.g_, u * size)
-        turned = (found != slope) & ~_near_an_edge(w, q, 1 - 1 / method.g_, u * size)
+        close = (np.abs(cs - expected) > u * size) & ~_near_an_edge(w, q, 1 - 1 / method.g, u * size)
+        turned = (found != slope) & ~_near_an_edge(w, q, 1 - 1 / method.g, u * size)
         if close.any():
             yield f"{layer.name}: the constraint function is off at {np.count_nonzero(close)} weights"
         if turned.any():
@@ -74,9 +74,9 @@ def _constraint_function(captured):
             yield f"{layer.name}: a latent weight left [-1, 1]"
     penalty = sum(float(np.sum(layer.multiplier.data.astype(np.float64)
                                * _sawtooth(captured.before[layer.name].astype(np.float64),
-                                           layer.levels.astype(np.float64), 1 - 1 / method.g_)[0]))
-                  for layer in method.layers_)
-    said = method.last_.objective - method.last_.loss
+                                           layer.levels.astype(np.float64), 1 - 1 / method.g)[0]))
+                  for layer in method.weights)
+    said = method.last_step.objective - method.last_step.loss
     if not captured.auxiliary and abs(penalty - said) > 1e-4 * (1 + abs(penalty)):
         yield f"the constraint term is {said:.6g}, by its definition {penalty:.6g}"
 
@@ -102,8 +102,8 @@ def _near_an_edge(w, q, u, width):
 def _partition(captured):
     """Exactly so many entries are frozen, on their levels; nothing of them moves, moments included."""
     method = captured.phase.method
-    fraction = Fraction(method.ramp_.fractions[min(method.stage_, len(method.ramp_.fractions) - 1)])
-    for layer in method.layers_:
+    fraction = Fraction(method.ramp.fractions[min(method.stage, len(method.ramp.fractions) - 1)])
+    for layer in method.weights:
         name, frozen = layer.name, ~layer.relaxed
         if np.count_nonzero(frozen) != frozen_count(fraction, frozen.size):
             yield f"{name}: {np.count_nonzero(frozen)} of {frozen.size} entries are frozen at a fraction of {fraction}"
@@ -126,7 +126,7 @@ def _partition(captured):
 def _moves(captured):
     """The error the search keeps is the one that the network, run as a whole, makes; every parameter is on a level."""
     method = captured.phase.method
-    visits, search = method.visited_, method.search_
+    visits, search = method.visited, method.search
     if (np.diff(visits.errors) > 0).any():
         yield "the error rose at a visit"
     last_least = visits.tried.shape[1] - 1 - visits.tried[:, ::-1].argmin(1) if len(visits.picks) else visits.codes

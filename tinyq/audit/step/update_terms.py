@@ -86,7 +86,7 @@ def _scale(layer, like):
 
 
 def _layer(method, name):
-    return next((layer for layer in getattr(method, "layers_", ()) if layer.name == name), None)
+    return next((layer for layer in getattr(method, "weights", ()) if layer.name == name), None)
 
 
 def _constraint(layer, w):

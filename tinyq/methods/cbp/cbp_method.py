@@ -24,11 +24,24 @@ DROP_AT, DROP = 20, 0.1                 # where every learning rate is multiplie
 
 @dataclass
 class CBP(GradientMethod):
-    """CBP with its published defaults.
+    """Constrained backpropagation; the defaults are the published ones.
 
-    levels: the set. lambda_lr: Adam's rate for the multipliers. period: the schedule fires at the latest this many
-    epochs after it last did. g_max: the window parameter grows no further (None: no bound). stop: training is done
-    when the mean constraint failure, in units of the scale, is below it (0: never).
+    Objective, with one multiplier lambda_i per constrained weight w_i and Q(w) = a * nearest level, a = mean |w|:
+
+        L(w, lambda) = loss(Q(w)) + sum_i lambda_i cs(w_i)
+
+    Gradient: d loss / d w = d loss / d Q(w), straight through; cs'(w) is -2, 0 or 2 (`constraint.py`).
+    Multipliers ascend, d L / d lambda_i = cs(w_i), each time the schedule fires.
+
+    Reference: Kim and Jeong, "Constrained Backpropagation", NeurIPS 2021; methods/README.md, section 1.
+
+    Args:
+        levels: set of normalised levels that the constrained weights end on.
+        lambda_lr: learning rate of the Adam optimiser that raises the multipliers; above 0.
+        period: epochs after which the schedule fires at the latest; at least 1.
+        g_max: largest window parameter g, which closes the unconstrained window; no limit if not given.
+        stop: mean constraint failure, in units of the scale, below which training ends; 0 trains through all epochs.
+        label_smoothing: share of each label spread over all classes; in [0, 1).
     """
 
     levels: LevelSet = NAMED["ternary"]
@@ -47,116 +60,116 @@ class CBP(GradientMethod):
     @property
     def done(self):
         """Whether the constraint failure has fallen below `stop`."""
-        return self.failure_[1] < self.stop
+        return self.failure[1] < self.stop
 
     def prepare(self):
         """Find the constrained weights and give each its multiplier."""
-        self.layers_ = [ConstrainedWeight(name, parameter) for name, parameter in constrainable(self.model_, "cbp")]
-        self.parameters_ = self.model_.parameters()
-        self.ascent_ = Adam([layer.multiplier for layer in self.layers_], lr=self.lambda_lr)
+        self.weights = [ConstrainedWeight(name, parameter) for name, parameter in constrainable(self.model, "cbp")]
+        self.parameters = self.model.parameters()
+        self.ascent = Adam([layer.multiplier for layer in self.weights], lr=self.lambda_lr)
 
     def start(self):
         """Scales from the pretrained weights, the window wide open, and the first step of the multipliers."""
-        for layer in self.layers_:
+        for layer in self.weights:
             layer.constrain(self.levels, layer.mean_magnitude())
             layer.refuse_unreachable()
-        self.g_, self.previous_, self.epochs_since_fired_ = 1, math.inf, 0
+        self.g, self.previous, self.epochs_since_fired = 1, math.inf, 0
         self._set_window()
         self._raise_multipliers()
-        self.failure_ = self.constraint_failure()
+        self.failure = self.constraint_failure()
 
     def update(self, batches):
         """The gradient step on the Lagrangian."""
-        return gradient_step(self.model_, self.optimizer_, batches, label_smoothing=self.label_smoothing,
+        return gradient_step(self.model, self.optimizer, batches, label_smoothing=self.label_smoothing,
                              adjust=self._constrain_and_clip, after=self._clamp)
 
     def end_epoch(self, validation=None):
         """Fire the schedule if it is due; the record of the epoch, with the g it ran under."""
-        lagrangian, g = self.sums_.objective, self.g_
-        self.epochs_since_fired_ += 1
-        fired = lagrangian >= self.previous_ or self.epochs_since_fired_ >= self.period
-        self.previous_ = lagrangian
+        lagrangian, g = self.sums.objective, self.g
+        self.epochs_since_fired += 1
+        fired = lagrangian >= self.previous or self.epochs_since_fired >= self.period
+        self.previous = lagrangian
         if fired:
             self._fire()
-        self.failure_ = self.constraint_failure()
+        self.failure = self.constraint_failure()
         return {**super().end_epoch(validation), "lagrangian": lagrangian, "g": g, "fired": fired,
-                "cfs": self.failure_[0], "cfs_over_scale": self.failure_[1]}
+                "cfs": self.failure[0], "cfs_over_scale": self.failure[1]}
 
     def constraint_failure(self):
         """(CFS, CFS / a): the mean over all constrained weights of cs with the window closed; in units of the scale."""
         size, total, relative = 0, 0.0, 0.0
-        for layer in self.layers_:              # sum() of floats has other bits from Python 3.12 on
+        for layer in self.weights:              # sum() of floats has other bits from Python 3.12 on
             failure = layer.failure_sum()
             size, total, relative = size + layer.parameter.size, total + failure, relative + failure / layer.scale
         return total / size, relative / size
 
     def finish(self):
         """Put every constrained weight on its level: scale * level to the bit."""
-        for layer in self.layers_:
+        for layer in self.weights:
             layer.settle()
 
     def state(self):
         """The sums of the epoch, the schedule, and each layer's scale, multipliers and their moments."""
-        state = {**super().state(), "g": self.g_, "previous": self.previous_,
-                 "epochs_since_fired": self.epochs_since_fired_,
-                 "cfs": self.failure_[0], "cfs_over_scale": self.failure_[1]}
-        for layer in self.layers_:
+        state = {**super().state(), "g": self.g, "previous": self.previous,
+                 "epochs_since_fired": self.epochs_since_fired,
+                 "cfs": self.failure[0], "cfs_over_scale": self.failure[1]}
+        for layer in self.weights:
             state[f"scale/{layer.name}"] = layer.view.scale.copy()
             state[f"lambda/{layer.name}"] = layer.multiplier.data.copy()
-        return {**state, **{f"ascent/{name}": value for name, value in self.ascent_.state().items()}}
+        return {**state, **{f"ascent/{name}": value for name, value in self.ascent.state().items()}}
 
     def load_state(self, state):
         """Take over what `state` gave; BadInput lists what does not fit the network."""
         shapes = dict.fromkeys(("g", "previous", "epochs_since_fired", "cfs", "cfs_over_scale"), ())
-        shapes |= {f"scale/{layer.name}": () for layer in self.layers_}
-        shapes |= {f"lambda/{layer.name}": layer.parameter.shape for layer in self.layers_}
+        shapes |= {f"scale/{layer.name}": () for layer in self.weights}
+        shapes |= {f"lambda/{layer.name}": layer.parameter.shape for layer in self.weights}
         refuse_unfit(state, shapes)
         super().load_state(state)
-        self.g_, self.epochs_since_fired_ = int(state["g"]), int(state["epochs_since_fired"])
-        self.previous_ = float(state["previous"])
-        self.failure_ = float(state["cfs"]), float(state["cfs_over_scale"])
-        self.ascent_.load_state({n.removeprefix("ascent/"): v for n, v in state.items() if n.startswith("ascent/")})
-        for layer in self.layers_:
+        self.g, self.epochs_since_fired = int(state["g"]), int(state["epochs_since_fired"])
+        self.previous = float(state["previous"])
+        self.failure = float(state["cfs"]), float(state["cfs_over_scale"])
+        self.ascent.load_state({n.removeprefix("ascent/"): v for n, v in state.items() if n.startswith("ascent/")})
+        for layer in self.weights:
             layer.constrain(self.levels, np.asarray(state[f"scale/{layer.name}"], layer.parameter.dtype))
             layer.set_multiplier(np.array(state[f"lambda/{layer.name}"], layer.parameter.dtype))
         self._set_window()
 
     def _fire(self):
         """Close the window by a step, raise the multipliers, and forget the sum that was compared with."""
-        before, step = self.g_, 1 if self.g_ < FAST_FROM else FAST_FROM
-        self.g_ = before + step if self.g_max is None else max(before, min(before + step, self.g_max))
-        if before < DROP_AT <= self.g_:
-            self.optimizer_.scale_lr(DROP)
+        before, step = self.g, 1 if self.g < FAST_FROM else FAST_FROM
+        self.g = before + step if self.g_max is None else max(before, min(before + step, self.g_max))
+        if before < DROP_AT <= self.g:
+            self.optimizer.scale_lr(DROP)
         self._set_window()
         self._raise_multipliers()
-        self.previous_, self.epochs_since_fired_ = math.inf, 0
+        self.previous, self.epochs_since_fired = math.inf, 0
 
     def _set_window(self):
-        for layer in self.layers_:
-            layer.sawtooth = sawtooth(layer.levels, self.g_)
+        for layer in self.weights:
+            layer.sawtooth = sawtooth(layer.levels, self.g)
 
     def _raise_multipliers(self):
         """One step of Adam up the sum of lambda * cs, whose gradient with respect to lambda is cs."""
-        before = [layer.multiplier.data.copy() for layer in self.layers_]
-        for layer in self.layers_:
+        before = [layer.multiplier.data.copy() for layer in self.weights]
+        for layer in self.weights:
             layer.multiplier.data.flags.writeable = True
-        self.ascent_.step({layer.multiplier: -layer.sawtooth(layer.parameter.data)[0] for layer in self.layers_})
-        for layer, old in zip(self.layers_, before, strict=True):
+        self.ascent.step({layer.multiplier: -layer.sawtooth(layer.parameter.data)[0] for layer in self.weights})
+        for layer, old in zip(self.weights, before, strict=True):
             layer.set_multiplier(layer.multiplier.data)
             hold((layer.multiplier.data >= old).all(), layer.name, "a multiplier fell")
 
     def _constrain_and_clip(self):
         """Add lambda cs' to the loss's gradients and bound every entry; returns the sum of lambda cs."""
         penalty = 0.0
-        for layer in self.layers_:
+        for layer in self.weights:
             penalty += layer.add_force()
-        for p in self.parameters_:
+        for p in self.parameters:
             if p.grad is not None:
                 np.clip(p.grad, -CLIP, CLIP, out=p.grad)
         return penalty
 
     def _clamp(self):
-        for layer in self.layers_:
+        for layer in self.weights:
             np.clip(layer.parameter.data, -BOUND, BOUND, out=layer.parameter.data)
 
 

@@ -41,13 +41,25 @@ NO_VISITS = Visits(*(np.zeros(0, dtype) for dtype in (np.int64, np.uint8, np.int
 
 @dataclass
 class CoNNTrA:
-    """CoNNTrA.
+    """Coordinate descent over discrete parameters, without a gradient.
 
-    levels: the set. error: what a visit lowers, "rate" (of misclassification, the paper's) or "cross-entropy".
-    surrogate: so many passes lower the cross-entropy before those that lower `error`. subset: of so many training
-    samples, the same for the whole run, drawn by the seed (0: all of them). inverse_temperature: what the
-    cross-entropy multiplies the logits by, besides their scales. visits: made in a step (0: so many that an epoch is a
-    pass, which for a large network is more than anyone waits for).
+    Each visit picks a parameter p_i uniformly at random, tries every level and keeps the last one of least error:
+
+        p_i <- max { q in levels : error(p with p_i = q) is least }
+
+    The error is the misclassification rate (the paper's) or the cross-entropy, on the whole training set or a subset.
+    The error never rises, and a visit changes at most one parameter.
+
+    Reference: Date et al., "Training Deep Neural Networks with Constrained Learning Parameters", 2020, Algorithm 2;
+    methods/README.md, section 3.
+
+    Args:
+        levels: set of normalised levels that all parameters, biases included, are put on.
+        error: quantity that visits lower, "rate" (misclassification) or "cross-entropy".
+        surrogate: number of first passes that lower the cross-entropy instead of `error`; at least 0.
+        subset: number of training samples searched on, drawn once by the seed; 0 takes all.
+        inverse_temperature: factor on the logits in the cross-entropy, besides their scales; above 0.
+        visits: visits per step; 0 makes an epoch one pass, as many visits as there are parameters.
     """
 
     levels: LevelSet = NAMED["ternary"]
@@ -71,47 +83,47 @@ class CoNNTrA:
 
     def begin(self, model, optimizer, data, streams, state=None):
         """Round the model's parameters, or go on from a state; compute everything that is kept."""
-        self.streams_, self.samples_ = streams, len(data)
+        self.streams, self.samples = streams, len(data)
         _refuse_unconstrained(model)
         x, y = data.batch(self._chosen(len(data)))
         try:
-            self.search_ = ChainSearch(model, self.levels, x, y)
+            self.search = ChainSearch(model, self.levels, x, y)
         except NoChain as reason:
-            self.search_ = NetworkSearch(model, self.levels, x, y, reason)
+            self.search = NetworkSearch(model, self.levels, x, y, reason)
         if state is None:
-            self._start(*self.search_.rounded(), dict.fromkeys(COUNTS, 0))
+            self._start(*self.search.rounded(), dict.fromkeys(COUNTS, 0))
         else:
             self.load_state(state)
 
     @property
     def notice(self):
         """What there is to say of the cost before the first step."""
-        return self.search_.notice
+        return self.search.notice
 
     def step(self, batches):
         """The visits that are this step's share of the pass; returns the error they left."""
         self._set_error()
-        total, counts = len(self.search_.codes), self.counts_
-        counts["seen"] = min(counts["seen"] + sum(len(batch.y) for batch in batches), self.samples_)
+        total, counts = len(self.search.codes), self.counts
+        counts["seen"] = min(counts["seen"] + sum(len(batch.y) for batch in batches), self.samples)
         made = counts["made"]
-        counts["made"] = min(made + self.visits, total) if self.visits else counts["seen"] * total // self.samples_
-        picks = self.streams_.key("conntra", counts["pass"]).integers(0, total, total)[made:counts["made"]]
+        counts["made"] = min(made + self.visits, total) if self.visits else counts["seen"] * total // self.samples
+        picks = self.streams.key("conntra", counts["pass"]).integers(0, total, total)[made:counts["made"]]
         return self._visit(picks)
 
     def visits_of(self, samples):
         """How many visits are made in a step on so many samples."""
-        return self.visits or len(self.search_.codes) * samples // self.samples_
+        return self.visits or len(self.search.codes) * samples // self.samples
 
     def so_far(self):
         """The error, or the cross-entropy, after the last visit, and the moves of the pass."""
         name = "objective" if self._sharpness() else "error"
-        return {name: self.search_.mean_error(), "moves": self.counts_["moves"]}
+        return {name: self.search.mean_error(), "moves": self.counts["moves"]}
 
     def end_epoch(self, validation=None):
         """The figures of the pass, and on to the next."""
-        record = {"train_accuracy": self.search_.accuracy(), "train_objective": self.search_.mean_error(),
-                  "moves": self.counts_["moves"], "visits": self.counts_["visits"]}
-        self.counts_.update({"pass": self.counts_["pass"] + 1, "seen": 0, "made": 0, "moves": 0})
+        record = {"train_accuracy": self.search.accuracy(), "train_objective": self.search.mean_error(),
+                  "moves": self.counts["moves"], "visits": self.counts["visits"]}
+        self.counts.update({"pass": self.counts["pass"] + 1, "seen": 0, "made": 0, "moves": 0})
         return record
 
     def finish(self):
@@ -119,44 +131,44 @@ class CoNNTrA:
 
     def state(self):
         """The codes, the scales, and where in the pass the search is."""
-        return {"codes": self.search_.codes.copy(), "scales": self.search_.scales.copy(), **self.counts_}
+        return {"codes": self.search.codes.copy(), "scales": self.search.scales.copy(), **self.counts}
 
     def load_state(self, state):
         """Take over what `state` gave; BadInput lists what does not fit the network."""
-        refuse_unfit(state, {"codes": self.search_.codes.shape, "scales": self.search_.scales_shape,
+        refuse_unfit(state, {"codes": self.search.codes.shape, "scales": self.search.scales_shape,
                              **dict.fromkeys(COUNTS, ())})
         self._start(np.asarray(state["codes"], np.uint8), np.array(state["scales"], np.float64),
                     {name: int(state[name]) for name in COUNTS})
 
     def _start(self, codes, scales, counts):
-        self.counts_ = counts
-        self.search_.place(codes, scales)
+        self.counts = counts
+        self.search.place(codes, scales)
         self._set_error()
 
     def _sharpness(self):
         """What the logits are multiplied by in this pass's cross-entropy; 0 where the error is the rate."""
-        surrogate = self.error == CROSS_ENTROPY or self.counts_["pass"] < self.surrogate
+        surrogate = self.error == CROSS_ENTROPY or self.counts["pass"] < self.surrogate
         return self.inverse_temperature if surrogate else 0.0
 
     def _set_error(self):
-        self.search_.set_error(self._sharpness())
+        self.search.set_error(self._sharpness())
 
     def _visit(self, picks):
-        self.visited_ = NO_VISITS
+        self.visited = NO_VISITS
         if len(picks):
-            before = self.search_.error()
-            self.visited_ = Visits(picks, *self.search_.visit(picks), self._sharpness())
-            if (np.diff(self.visited_.errors, prepend=before) > 0).any():
+            before = self.search.error()
+            self.visited = Visits(picks, *self.search.visit(picks), self._sharpness())
+            if (np.diff(self.visited.errors, prepend=before) > 0).any():
                 raise TinyqError("conntra: the error rose at a visit; this is a fault in tinyq")
-            self.counts_["visits"] += len(picks)
-            self.counts_["moves"] += int(self.visited_.moved.sum())
-        return self.search_.mean_error()
+            self.counts["visits"] += len(picks)
+            self.counts["moves"] += int(self.visited.moved.sum())
+        return self.search.mean_error()
 
     def _chosen(self, samples):
         """Indices of the samples searched on."""
         if self.subset > samples:
             raise UsageError(f"--conntra.subset {self.subset}: there are {samples} training samples")
-        order = self.streams_.key("conntra-subset").permutation(samples)
+        order = self.streams.key("conntra-subset").permutation(samples)
         return np.sort(order[:self.subset]) if self.subset else np.arange(samples)
 
 

@@ -18,12 +18,26 @@ from tinyq.methods.rpr.relaxed_weight import Relaxed
 
 @dataclass
 class RPR(GradientMethod):
-    """RPR with its published schedule, stretched to `epochs`.
+    """Random partition relaxation; the defaults are the published schedule in proportion to `epochs`.
 
-    levels: the set. fractions: the freezing fractions. The first ends when validation accuracy has not improved for
-    `patience` epochs, or when the rest just fits into the run's --epochs (always then, without a validation part).
-    period: epochs at each fraction after it; the learning rate falls to a tenth in the last third. final: epochs at
-    1, a third each at 1, 0.1 and 0.01 times the rate. Not given, both keep the paper's proportions (15 and 30 of 112).
+    Forward, with w in units of a least-squares scale s per output filter and a random partition per epoch:
+
+        weight = s * (nearest level of w where frozen, w itself where relaxed)
+
+    Gradient: d loss / d w = s * d loss / d weight where relaxed; frozen entries and their optimiser memory stay still.
+    The frozen fraction grows to 1. Validation always sees the fully quantised network.
+
+    Reference: "Random Partition Relaxation for Training Binary and Ternary Weight Neural Networks" (RPR), 2020;
+    methods/README.md, section 2.
+
+    Args:
+        levels: set of normalised levels that the constrained weights end on.
+        epochs: epochs of the whole schedule; normally the run's.
+        fractions: frozen fractions in ascending order, separated by commas, from 0 or more to exactly 1.
+        patience: epochs without a better validation accuracy that end the first fraction; at least 1.
+        period: epochs at each fraction between the first and 1; by default epochs * 15 / 112, the paper's proportion.
+        final: epochs at fraction 1, a third each at 1, 0.1 and 0.01 times the rate; by default epochs * 30 / 112.
+        label_smoothing: share of each label spread over all classes; in [0, 1).
     """
 
     levels: LevelSet = NAMED["ternary"]
@@ -42,69 +56,69 @@ class RPR(GradientMethod):
     @property
     def done(self):
         """Whether the schedule has come to its end."""
-        return self.stage_ == len(self.ramp_.fractions)
+        return self.stage == len(self.ramp.fractions)
 
     def begin(self, model, optimizer, data, streams, state=None):
         """Take over the model; partitions are drawn from `streams`."""
-        self.streams_ = streams
+        self.streams = streams
         super().begin(model, optimizer, data, streams, state)
 
     def prepare(self):
         """Find the constrained weights."""
-        self.ramp_ = self._ramp()
-        self.layers_ = [Relaxed(name, parameter) for name, parameter in constrainable(self.model_, "rpr")]
+        self.ramp = self._ramp()
+        self.weights = [Relaxed(name, parameter) for name, parameter in constrainable(self.model, "rpr")]
 
     def start(self):
         """Scales from the pretrained weights, which are divided by them; the first partition."""
-        for layer in self.layers_:
+        for layer in self.weights:
             layer.rescale(self.levels)
-        self.base_rates_ = np.array([group["base_lr"] for group in self.optimizer_.groups])
-        self.epoch_, self.stage_, self.stage_epoch_ = 0, 0, 0
-        self.best_, self.stale_ = -math.inf, 0
+        self.base_rates = np.array([group["base_lr"] for group in self.optimizer.groups])
+        self.epoch, self.stage, self.stage_epoch = 0, 0, 0
+        self.best, self.stale = -math.inf, 0
         self._begin_epoch()
 
     def update(self, batches):
         """The gradient step with the relaxed entries shown; the frozen ones and their moments keep their bits."""
-        for layer in self.layers_:
+        for layer in self.weights:
             layer.relax()
         try:
-            return gradient_step(self.model_, self.optimizer_, batches, label_smoothing=self.label_smoothing,
-                                 where={layer.parameter: layer.relaxed for layer in self.layers_})
+            return gradient_step(self.model, self.optimizer, batches, label_smoothing=self.label_smoothing,
+                                 where={layer.parameter: layer.relaxed for layer in self.weights})
         finally:
-            for layer in self.layers_:
+            for layer in self.weights:
                 layer.quantise()
 
     def end_epoch(self, validation=None):
         """Move on in the schedule and draw the next partition; the record of the epoch, with its fraction."""
-        record = {**super().end_epoch(validation), "frozen": float(self.ramp_.fractions[self.stage_])}
-        self.epoch_, self.stage_epoch_ = self.epoch_ + 1, self.stage_epoch_ + 1
-        if self.stage_epoch_ == self.ramp_.lengths[self.stage_] or self._has_stalled(validation):
-            self.stage_, self.stage_epoch_ = self.stage_ + 1, 0
+        record = {**super().end_epoch(validation), "frozen": float(self.ramp.fractions[self.stage])}
+        self.epoch, self.stage_epoch = self.epoch + 1, self.stage_epoch + 1
+        if self.stage_epoch == self.ramp.lengths[self.stage] or self._has_stalled(validation):
+            self.stage, self.stage_epoch = self.stage + 1, 0
         if not self.done:
             self._begin_epoch()
         return record
 
     def finish(self):
         """Put every constrained weight on its level, back in its own units: scale * level to the bit."""
-        for layer in self.layers_:
+        for layer in self.weights:
             layer.settle()
 
     def state(self):
         """The sums of the epoch, the place in the schedule, the learning rates it starts from, and each scale."""
-        place = {"epoch": self.epoch_, "stage": self.stage_, "stage_epoch": self.stage_epoch_,
-                 "best": self.best_, "stale": self.stale_, "base_rates": self.base_rates_.copy()}
-        return {**super().state(), **place, **{f"scale/{layer.name}": layer.scale.copy() for layer in self.layers_}}
+        place = {"epoch": self.epoch, "stage": self.stage, "stage_epoch": self.stage_epoch,
+                 "best": self.best, "stale": self.stale, "base_rates": self.base_rates.copy()}
+        return {**super().state(), **place, **{f"scale/{layer.name}": layer.scale.copy() for layer in self.weights}}
 
     def load_state(self, state):
         """Take over what `state` gave; BadInput lists what does not fit the network."""
         shapes = dict.fromkeys(("epoch", "stage", "stage_epoch", "best", "stale"), ())
-        shapes["base_rates"] = (len(self.optimizer_.groups),)
-        refuse_unfit(state, shapes | {f"scale/{layer.name}": (len(layer.parameter.data),) for layer in self.layers_})
+        shapes["base_rates"] = (len(self.optimizer.groups),)
+        refuse_unfit(state, shapes | {f"scale/{layer.name}": (len(layer.parameter.data),) for layer in self.weights})
         super().load_state(state)
-        self.epoch_, self.stage_, self.stage_epoch_ = (int(state[key]) for key in ("epoch", "stage", "stage_epoch"))
-        self.best_, self.stale_ = float(state["best"]), int(state["stale"])
-        self.base_rates_ = np.array(state["base_rates"], np.float64)
-        for layer in self.layers_:
+        self.epoch, self.stage, self.stage_epoch = (int(state[key]) for key in ("epoch", "stage", "stage_epoch"))
+        self.best, self.stale = float(state["best"]), int(state["stale"])
+        self.base_rates = np.array(state["base_rates"], np.float64)
+        for layer in self.weights:
             layer.constrain(self.levels, np.array(state[f"scale/{layer.name}"], layer.parameter.dtype))
         if not self.done:
             self._begin_epoch()
@@ -114,17 +128,17 @@ class RPR(GradientMethod):
 
     def _begin_epoch(self):
         """A partition for (seed, epoch, layer), and the learning rate of this epoch of the stage."""
-        for layer in self.layers_:
-            layer.partition(self.streams_.key("rpr", layer.name, self.epoch_), self.ramp_.fractions[self.stage_])
-        factor = self.ramp_.rate(self.stage_, self.stage_epoch_)
-        for group, base in zip(self.optimizer_.groups, self.base_rates_, strict=True):
+        for layer in self.weights:
+            layer.partition(self.streams.key("rpr", layer.name, self.epoch), self.ramp.fractions[self.stage])
+        factor = self.ramp.rate(self.stage, self.stage_epoch)
+        for group, base in zip(self.optimizer.groups, self.base_rates, strict=True):
             group["lr"] = group["base_lr"] = float(base) * factor
 
     def _has_stalled(self, validation):
         """Whether the first of several fractions has done what it can for the fully quantised network."""
-        if validation is None or self.stage_ > 0 or len(self.ramp_.fractions) == 1:
+        if validation is None or self.stage > 0 or len(self.ramp.fractions) == 1:
             return False
-        better = validation["validation_accuracy"] > self.best_
-        self.best_ = validation["validation_accuracy"] if better else self.best_
-        self.stale_ = 0 if better else self.stale_ + 1
-        return self.stale_ >= self.patience
+        better = validation["validation_accuracy"] > self.best
+        self.best = validation["validation_accuracy"] if better else self.best
+        self.stale = 0 if better else self.stale + 1
+        return self.stale >= self.patience
