@@ -16,9 +16,9 @@ from common.timing import Side, machine, serve_numbered
 
 from tinyq import kernels, models
 from tinyq.autodiff import Tensor, no_record
-from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.contract import KC
 from tinyq.kernels.simd.register_tile import FLUSH, tile
-from tinyq.kernels.simd.vectors import COLUMNS, ROWS
+from tinyq.kernels.simd.vectors import MR, NR
 from tinyq.streams import Streams
 
 PASSES = ("forward", "input", "weight")
@@ -92,18 +92,18 @@ def seconds(work, repeats):
 def _tiles(threads, calls, k, a, rows, b, offsets, sums):
     for t in numba.prange(threads):
         for _ in range(calls):
-            tile(k, a.ctypes.data, rows.ctypes.data, ROWS, b.ctypes.data, offsets.ctypes.data, sums[t].ctypes.data,
+            tile(k, a.ctypes.data, rows.ctypes.data, MR, b.ctypes.data, offsets.ctypes.data, sums[t].ctypes.data,
                  sums[t].ctypes.data, FLUSH)
 
 
-def peak(threads, repeats=9, calls=20000, k=PRODUCT_BLOCK):
+def peak(threads, repeats=9, calls=20000, k=KC):
     """GFLOP/s of the register tile on operands in the first-level cache, on all threads at once; the best of some."""
     kernels.set_threads(threads)
-    a, b = np.ones(k * ROWS, np.float32), np.ones(k * COLUMNS, np.float32)
-    rows, offsets = np.arange(ROWS), np.arange(k) * COLUMNS
-    sums = np.zeros((threads, ROWS, COLUMNS), np.float32)
+    a, b = np.ones(k * MR, np.float32), np.ones(k * NR, np.float32)
+    rows, offsets = np.arange(MR), np.arange(k) * NR
+    sums = np.zeros((threads, MR, NR), np.float32)
     best = min(seconds(lambda: _tiles(threads, calls, k, a, rows, b, offsets, sums), 1) for _ in range(repeats))
-    return 2 * threads * calls * k * ROWS * COLUMNS / best / 1e9
+    return 2 * threads * calls * k * MR * NR / best / 1e9
 
 
 def shape_of(geometry):

@@ -8,13 +8,13 @@ import numba
 
 from tinyq import doctor
 from tinyq.kernels.jit import cache
-from tinyq.kernels.simd.vectors import COLUMNS, ROWS
+from tinyq.kernels.simd.vectors import MR, NR
 
 
 def test_it_says_what_the_kernels_use(capsys):
     assert not doctor.main(["--json"])
     found = json.loads(capsys.readouterr().out)
-    assert found["register tile"].startswith(f"{ROWS} x {COLUMNS} ") and found["threads"] == numba.get_num_threads()
+    assert found["register tile"].startswith(f"{MR} x {NR} ") and found["threads"] == numba.get_num_threads()
     assert found["cache"] == str(cache.cache_folder()) and found["numba"] == numba.__version__
     assert not doctor.main([])
     assert "instruction set" in capsys.readouterr().out

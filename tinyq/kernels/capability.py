@@ -8,7 +8,7 @@ from numba.core.registry import cpu_target
 from tinyq.kernels.jit import isa
 from tinyq.kernels.jit.cache import cache_folder
 from tinyq.kernels.jit.target import target_features
-from tinyq.kernels.simd.vectors import COLUMNS, LANES, PLAIN_SHAPE, ROWS, TILE_SHAPES
+from tinyq.kernels.simd.vectors import LANES, MR, NR, PLAIN_SHAPE, TILE_SHAPES
 
 
 def describe() -> dict:
@@ -22,7 +22,7 @@ def describe() -> dict:
         "target": cpu,
         "instruction set": instruction_set(),
         "integer kernels": f"{isa.ISA.name if isa.ISA else isa.NUMPY}; there are {', '.join(isa.available())}",
-        "register tile": f"{ROWS} x {COLUMNS} float32, {LANES} a vector",
+        "register tile": f"{MR} x {NR} float32, {LANES} lanes per vector",
         "cores for this process": len(os.sched_getaffinity(0)),
         "threads": numba.get_num_threads(),
         "threading layer": _threading_layer(),

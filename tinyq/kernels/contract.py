@@ -4,7 +4,7 @@
 """
 
 # Products: fused multiply-adds run over k ascending inside a block; the blocks' sums are added in ascending order.
-PRODUCT_BLOCK = 256
+KC = 256
 
 # Weight gradients: k runs over the pixels of a chunk of samples; the chunks' sums are added in ascending order.
 MIN_CHUNK_SAMPLES = 8

@@ -38,4 +38,4 @@ def test_the_chunks_of_a_weight_gradient_are_fixed(samples, per_chunk):
 
 
 def test_the_constants_behind_every_committed_hash():
-    assert (contract.PRODUCT_BLOCK, contract.LANES, contract.REDUCTION_CHUNK) == (256, 32, 4096)
+    assert (contract.KC, contract.LANES, contract.REDUCTION_CHUNK) == (256, 32, 4096)

@@ -11,8 +11,10 @@ import pretended_tiles  # noqa: F401  before isa.py looks
 from llvmlite import ir
 from numba.core import cgutils
 
-from tinyq.kernels.integer import amx, dots
-from tinyq.kernels.integer.dots import I32, I64, SUMS
+from tinyq.kernels.integer import amx
+from tinyq.kernels.integer.dots import SUMS
+from tinyq.kernels.simd import llvm
+from tinyq.kernels.simd.llvm import I32, I64
 
 ROWS, WORDS = 16, 16
 
@@ -40,21 +42,21 @@ def zero(builder, register):
         builder.store(ir.Constant(SUMS, [0] * WORDS), _row(builder, register, row))
 
 
-def load(builder, register, address, pitch):
+def load(builder, register, address, stride):
     for row in range(ROWS):
-        builder.store(dots.load(builder, address, builder.mul(pitch, I64(row))), _row(builder, register, row))
+        builder.store(llvm.load(builder, address, builder.mul(stride, I64(row)), SUMS), _row(builder, register, row))
 
 
-def store(builder, register, address, pitch):
+def store(builder, register, address, stride):
     for row in range(ROWS):
-        dots.store(builder, builder.load(_row(builder, register, row)), address, builder.mul(pitch, I64(row)))
+        llvm.store(builder, builder.load(_row(builder, register, row)), address, builder.mul(stride, I64(row)))
 
 
 def add_products(builder, sums, codes, levels):
     with cgutils.for_range(builder, I64(ROWS)) as loop:
         total, words = _row(builder, sums, loop.index), builder.load(_row(builder, codes, loop.index))
         for q in range(WORDS):
-            four = dots.spread(builder, builder.extract_element(words, I32(q)), SUMS)
+            four = llvm.broadcast(builder, builder.extract_element(words, I32(q)), SUMS)
             products = _products(builder, four, builder.load(_row(builder, levels, q)))
             builder.store(builder.add(builder.load(total), products), total)
 

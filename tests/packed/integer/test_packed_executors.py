@@ -123,7 +123,7 @@ def test_rows_read_in_place_end_where_the_arena_ends():
         fast = FastNetwork(program, None)
         run = fast.run(np.zeros((5, 20000), np.float32))
         begin = run.codes[-1].ctypes.data - run.arena.ctypes.data
-        assert begin + dots.ROWS * 20000 * program.dtype.itemsize <= run.arena.size
+        assert begin + dots.MR * 20000 * program.dtype.itemsize <= run.arena.size
 
 
 @needs_kernels

@@ -4,7 +4,7 @@ import pretended_tiles  # noqa: F401  before isa.py looks
 from llvmlite import ir
 
 from tinyq.kernels.integer import amx, tiles
-from tinyq.kernels.jit.outlined import outlined
+from tinyq.kernels.jit.intrinsics import outlined
 
 
 def main():

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from tinyq.autodiff import normalization
-from tinyq.kernels.contract import MAX_CHUNKS, PRODUCT_BLOCK
+from tinyq.kernels.contract import KC, MAX_CHUNKS
 
 UNIT, TINY = 2.0**-24, 1e-37
 FEW, MORE = 4, 64                       # roundings of an elementwise function, and of one with parts that are summed
@@ -76,7 +76,7 @@ def _summed_vjp(application, rule, inputs, position, g, gx):
 
 def _terms(k):
     """Roundings of a sum of k products."""
-    return min(k, PRODUCT_BLOCK) + k / PRODUCT_BLOCK + MAX_CHUNKS + FEW
+    return min(k, KC) + k / KC + MAX_CHUNKS + FEW
 
 
 def _product(rule, inputs, params, y):

@@ -3,10 +3,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.contract import KC
 from tinyq.kernels.gemm.level_runs import decode_floats_2, decode_floats_4, encode, run_bytes
 from tinyq.kernels.jit.compile import part
-from tinyq.kernels.simd.vectors import LANES, ROWS
+from tinyq.kernels.simd.vectors import LANES, MR
 
 BEHIND = 32 // 2 * LANES                # floats that decoding may write behind a run
 
@@ -31,20 +31,20 @@ def code_rows(packed, levels, bits: int) -> Coded:
     groups, tiles, taps, _ = packed.shape
     flat = packed.reshape(groups, -1)
     parts, table = [], None
-    starts = [*range(0, taps, PRODUCT_BLOCK), taps]
+    starts = [*range(0, taps, KC), taps]
     for group in range(groups):
         for start, end in zip(starts, starts[1:], strict=False):
-            count = (end - start) * ROWS
-            begin = start * tiles * ROWS
+            count = (end - start) * MR
+            begin = start * tiles * MR
             codes, table = encode(flat[group, begin:begin + tiles * count].reshape(tiles, count), levels)
             parts.append(codes.reshape(-1))
-    run, last = (run_bytes(k * ROWS, bits) for k in (PRODUCT_BLOCK, taps - starts[-2]))
+    run, last = (run_bytes(k * MR, bits) for k in (KC, taps - starts[-2]))
     return Coded(bits, tiles, run, last, len(starts) - 1, np.concatenate(parts), table)
 
 
 def decoded_size(packed, coded: Coded, k: int) -> int:
     """Floats of the room that decode_block needs for k of all tiles of a group."""
-    return packed.shape[1] * k * ROWS + BEHIND if coded.bits else 0
+    return packed.shape[1] * k * MR + BEHIND if coded.bits else 0
 
 
 @part
@@ -54,7 +54,7 @@ def decode_block(coded, group, block, top, bottom, k, target):
     group_bytes = coded.tiles * (coded.run * (coded.blocks - 1) + coded.last_run)
     at = coded.codes.ctypes.data + group * group_bytes + coded.tiles * coded.run * block
     for t in range(top, bottom):
-        decode_run(coded, at + t * run, k * ROWS, target + (t - top) * k * ROWS * 4)
+        decode_run(coded, at + t * run, k * MR, target + (t - top) * k * MR * 4)
 
 
 @part

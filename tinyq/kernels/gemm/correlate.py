@@ -7,9 +7,9 @@ from tinyq.kernels.gemm.panels import correlate_panels
 from tinyq.kernels.geometry.packed_input import ZERO, lay_out
 from tinyq.kernels.geometry.spans import NO_IMAGES, contiguous
 from tinyq.kernels.jit.compile import njit, part, prange
-from tinyq.kernels.simd.memory_ops import finish_run, peek, poke, store_every_second, store_run
+from tinyq.kernels.simd.memory_ops import finish_run, load_float, store_every_second, store_float, store_run
 from tinyq.kernels.simd.register_tile import FLUSH, PACKED_ROWS, any_tile
-from tinyq.kernels.simd.vectors import COLUMNS, LANES, ROWS
+from tinyq.kernels.simd.vectors import LANES, MR, NR
 
 _TASKS_A_THREAD = 2
 # Measured: what copying a piece of a panel costs in rows of the tile; weights (elements) that stay in the second-level
@@ -34,10 +34,10 @@ def correlate(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, re
     threads = numba.get_num_threads()
     parts = parts_of(source.shape[0] * groups, plan.rows, threads)
     layout = plan.layout
-    if plan.virtual_pixels < COLUMNS:                                  # a whole tile needs slack behind the sample
+    if plan.virtual_pixels < NR:                                  # a whole tile needs slack behind the sample
         layout = layout._replace(direct=False)
-    samples = np.empty((threads, 0 if layout.direct else plan.size + COLUMNS), np.float32)
-    tiles = np.empty((threads, packed.shape[1] + 1, ROWS, COLUMNS), np.float32)               # slack for store_run
+    samples = np.empty((threads, 0 if layout.direct else plan.size + NR), np.float32)
+    tiles = np.empty((threads, packed.shape[1] + 1, MR, NR), np.float32)               # slack for store_run
     decoded = np.empty((threads, decoded_size(packed, coded, packed.shape[2])), np.float32)
     _tasks(source, packed, m, parts, layout, scale, shift, samples, tiles, target, first, added, relu, coded, decoded)
 
@@ -45,7 +45,7 @@ def correlate(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, re
 def _panels_pay(plan, m):
     """Whether gathering costs less than the lanes that virtual pixels waste; the bits do not depend on it."""
     pixels = plan.rows * plan.columns
-    pieces = COLUMNS // LANES + (0 if plan.is_source else COLUMNS / plan.columns)
+    pieces = NR // LANES + (0 if plan.is_source else NR / plan.columns)
     by_panels = pixels * (m + _PIECE_COST * pieces)
     by_sample = -(-plan.virtual_pixels // LANES) * LANES * m
     if m * len(plan.taps) > _RESIDENT:
@@ -89,12 +89,12 @@ def _task(source, packed, m, i, group, part, parts, layout, scale, shift, sample
         weights = decoded.ctypes.data
         for b in range(layout.block_starts.size - 1):
             start, count = layout.block_starts[b], layout.block_starts[b + 1] - layout.block_starts[b]
-            decode_block(coded, group, b, 0, packed.shape[1], count, weights + start * packed.shape[1] * ROWS * 4)
-    aligned = columns % COLUMNS == 0                                    # rows of whole tiles waste nothing
+            decode_block(coded, group, b, 0, packed.shape[1], count, weights + start * packed.shape[1] * MR * 4)
+    aligned = columns % NR == 0                                    # rows of whole tiles waste nothing
     end = columns if aligned else (bottom - top - 1) * width + columns
     for row in range(top, bottom, 1 if aligned else bottom - top):
-        for x in range(0, end, COLUMNS):
-            lanes = LANES if end - x <= LANES else COLUMNS
+        for x in range(0, end, NR):
+            lanes = LANES if end - x <= LANES else NR
             q = row * width + x
             if layout.direct:
                 q = min(q, (rows - 1) * width + columns - lanes)        # the source has no slack to read beyond
@@ -119,9 +119,9 @@ def _products(weights, tiles_of_rows, base, layout, lanes, tiles):
     for b in range(blocks.shape[0] - 1):
         start, count = blocks[b], blocks[b + 1] - blocks[b]
         for t in range(tiles_of_rows):
-            out = sums + t * ROWS * lanes * 4
-            row = weights + (start * tiles_of_rows + t * count) * ROWS * 4
-            any_tile(lanes, count, row, rows, ROWS, base, offsets + start * 8, out, out, flags)
+            out = sums + t * MR * lanes * 4
+            row = weights + (start * tiles_of_rows + t * count) * MR * 4
+            any_tile(lanes, count, row, rows, MR, base, offsets + start * 8, out, out, flags)
 
 
 @part
@@ -156,4 +156,4 @@ def _store(tiles, q, lanes, m, top, bottom, layout, scale, shift, target):
 def _store_spread(run, count, spread, scale, shift, target):
     """store_run to every spread-th place."""
     for j in range(count):
-        poke(target, j * spread, (peek(run, j) + np.float32(0)) * scale + shift)
+        store_float(target, j * spread, (load_float(run, j) + np.float32(0)) * scale + shift)

@@ -5,13 +5,13 @@ Compiled code gets addresses and strides, so that one specialisation serves ever
 import numba
 import numpy as np
 
-from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.contract import KC
 from tinyq.kernels.gemm.correlate import parts_of
 from tinyq.kernels.geometry.spans import strided
 from tinyq.kernels.jit.compile import njit, part, prange
-from tinyq.kernels.simd.memory_ops import copy_floats, peek, poke, store_run, transpose_tile
+from tinyq.kernels.simd.memory_ops import copy_floats, load_float, store_float, store_run, transpose_tile
 from tinyq.kernels.simd.register_tile import FLUSH, PANEL, tile
-from tinyq.kernels.simd.vectors import COLUMNS, LANES, ROWS
+from tinyq.kernels.simd.vectors import LANES, MR, NR
 
 # Below this many products waking the other threads costs more than they save.
 WORTH_THREADS = 1 << 19
@@ -26,12 +26,12 @@ def matmul(a, b):
     if not a.size or not b.size:
         return np.zeros((m, n), np.float32)
     step_m, step_k = (s // a.itemsize for s in a.strides)
-    rows = np.minimum(np.arange(-(-m // ROWS) * ROWS), m - 1) * step_m      # beyond the last: the last again
+    rows = np.minimum(np.arange(-(-m // MR) * MR), m - 1) * step_m      # beyond the last: the last again
     threads = numba.get_num_threads()
-    parts = parts_of(-(-n // COLUMNS), len(rows) // ROWS, threads)
+    parts = parts_of(-(-n // NR), len(rows) // MR, threads)
     out = np.empty((m, n), np.float32)
-    panel = np.empty((threads, PRODUCT_BLOCK, COLUMNS), np.float32)
-    tiles = np.empty((threads, len(rows) // ROWS, ROWS, COLUMNS), np.float32)
+    panel = np.empty((threads, KC, NR), np.float32)
+    tiles = np.empty((threads, len(rows) // MR, MR, NR), np.float32)
     tasks = _alone if m * n * k < WORTH_THREADS else _tasks
     tasks(a.ctypes.data, rows, step_k, b.ctypes.data, k, b.strides[0] // b.itemsize, b.strides[1] // b.itemsize, parts,
           panel, tiles, out)
@@ -40,65 +40,65 @@ def matmul(a, b):
 
 @njit(parallel=True)
 def _tasks(a, rows, step_k, b, k, b_row, b_column, parts, panel, tiles, out):
-    for task in prange(-(-out.shape[1] // COLUMNS) * parts):
+    for task in prange(-(-out.shape[1] // NR) * parts):
         thread = numba.get_thread_id()
-        _task(a, rows, step_k, b, k, b_row, b_column, task // parts * COLUMNS, task % parts, parts, panel[thread],
+        _task(a, rows, step_k, b, k, b_row, b_column, task // parts * NR, task % parts, parts, panel[thread],
               tiles[thread], out)
 
 
 @njit
 def _alone(a, rows, step_k, b, k, b_row, b_column, parts, panel, tiles, out):
-    for task in range(-(-out.shape[1] // COLUMNS) * parts):
-        _task(a, rows, step_k, b, k, b_row, b_column, task // parts * COLUMNS, task % parts, parts, panel[0], tiles[0],
+    for task in range(-(-out.shape[1] // NR) * parts):
+        _task(a, rows, step_k, b, k, b_row, b_column, task // parts * NR, task % parts, parts, panel[0], tiles[0],
               out)
 
 
 @part
 def _task(a, rows, step_k, b, k, b_row, b_column, column, part, parts, panel, tiles, out):
-    """Row tiles `part` of `parts` for the COLUMNS outputs from `column`."""
+    """Row tiles `part` of `parts` for the NR outputs from `column`."""
     first, last = tiles.shape[0] * part // parts, tiles.shape[0] * (part + 1) // parts
-    width = min(COLUMNS, out.shape[1] - column)
+    width = min(NR, out.shape[1] - column)
     row, columns, offsets, sums = (                                  # outside the loop: a counted reference each
         rows.ctypes.data, panel.ctypes.data, PANEL.ctypes.data, tiles.ctypes.data)
-    one_block = k <= PRODUCT_BLOCK
+    one_block = k <= KC
     if not one_block:
         tiles[first:last] = 0
-    for start in range(0, k, PRODUCT_BLOCK):
-        count = min(PRODUCT_BLOCK, k - start)
+    for start in range(0, k, KC):
+        count = min(KC, k - start)
         _pack(b + (start * b_row + column * b_column) * 4, b_row, b_column, count, width, columns)
         for t in range(first, last):
             if one_block:
-                tile(count, a, row + t * ROWS * 8, step_k, columns, offsets, sums, sums, 0)
+                tile(count, a, row + t * MR * 8, step_k, columns, offsets, sums, sums, 0)
                 _store(sums, t, column, width, out)
             else:
-                total = sums + t * ROWS * COLUMNS * 4
-                tile(count, a + start * step_k * 4, row + t * ROWS * 8, step_k, columns, offsets, total, total, FLUSH)
+                total = sums + t * MR * NR * 4
+                tile(count, a + start * step_k * 4, row + t * MR * 8, step_k, columns, offsets, total, total, FLUSH)
     if not one_block:
         for t in range(first, last):
-            _store(sums + t * ROWS * COLUMNS * 4, t, column, width, out)
+            _store(sums + t * MR * NR * 4, t, column, width, out)
 
 
 @part
 def _store(sums, t, column, width, out):
     """Store row tile t at its place in out."""
-    into = out.ctypes.data + (t * ROWS * out.shape[1] + column) * 4
-    for r in range(min(ROWS, out.shape[0] - t * ROWS)):
-        store_run(sums + r * COLUMNS * 4, into + r * out.shape[1] * 4, width, width, np.float32(1), np.float32(-0.0))
+    into = out.ctypes.data + (t * MR * out.shape[1] + column) * 4
+    for r in range(min(MR, out.shape[0] - t * MR)):
+        store_run(sums + r * NR * 4, into + r * out.shape[1] * 4, width, width, np.float32(1), np.float32(-0.0))
 
 
 @part
 def _pack(b, b_row, b_column, count, width, panel):
-    """panel (count, COLUMNS) = the matrix (count, width) at address b with these strides; beyond width anything."""
+    """panel (count, NR) = the matrix (count, width) at address b with these strides; beyond width anything."""
     rows, columns = count - count % LANES, width - width % LANES
     if b_row == 1:                                                   # columns lie in memory: transpose blocks of them
         for j in range(0, columns, LANES):
             for i in range(0, rows, LANES):
-                transpose_tile(b + (i + j * b_column) * 4, b_column, panel + (i * COLUMNS + j) * 4, COLUMNS)
+                transpose_tile(b + (i + j * b_column) * 4, b_column, panel + (i * NR + j) * 4, NR)
         _copy_elements(b, b_row, b_column, 0, rows, columns, width, panel)
         _copy_elements(b, b_row, b_column, rows, count, 0, width, panel)
     elif b_column == 1:
         for i in range(count):
-            copy_floats(b + i * b_row * 4, panel + i * COLUMNS * 4, width)
+            copy_floats(b + i * b_row * 4, panel + i * NR * 4, width)
     else:
         _copy_elements(b, b_row, b_column, 0, count, 0, width, panel)
 
@@ -107,4 +107,4 @@ def _pack(b, b_row, b_column, count, width, panel):
 def _copy_elements(b, b_row, b_column, first_row, last_row, first_column, last_column, panel):
     for j in range(first_column, last_column):
         for i in range(first_row, last_row):
-            poke(panel, i * COLUMNS + j, peek(b, i * b_row + j * b_column))
+            store_float(panel, i * NR + j, load_float(b, i * b_row + j * b_column))

@@ -2,20 +2,28 @@
 
 Where a row of outputs is shorter than a tile, walking a laid-out sample by virtual pixels (correlate.py) wastes lanes,
 and reads all weights anew for every tile. Here the outputs of all samples are numbered one after the other; a task
-takes some tiles of COLUMNS of them, the last of LANES where that is enough. For every block of k it lays out the
-channels the block reads, gathers each tile's pixels into a panel (block, COLUMNS) that stays in the first-level cache,
+takes some tiles of NR of them, the last of LANES where that is enough. For every block of k it lays out the
+channels the block reads, gathers each tile's pixels into a panel (block, NR) that stays in the first-level cache,
 and multiplies it with all rows.
 """
 import numba
 import numpy as np
 
-from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.contract import KC
 from tinyq.kernels.gemm.coded_weights import decode_block, decoded_size
 from tinyq.kernels.geometry.packed_input import ZERO, lay_out
 from tinyq.kernels.jit.compile import njit, part, prange
-from tinyq.kernels.simd.memory_ops import copy_vector, finish_run, peek, peek_index, poke, store_every_second, store_run
+from tinyq.kernels.simd.memory_ops import (
+    copy_vector,
+    finish_run,
+    load_float,
+    load_index,
+    store_every_second,
+    store_float,
+    store_run,
+)
 from tinyq.kernels.simd.register_tile import FLUSH, PACKED_ROWS, PANEL, any_tile
-from tinyq.kernels.simd.vectors import COLUMNS, LANES, ROWS
+from tinyq.kernels.simd.vectors import LANES, MR, NR
 
 _MAX_TILES = 16                # of a task: their panels use a block of weights while it is in the second-level cache
 
@@ -25,21 +33,21 @@ def correlate_panels(source, packed, m, plan, scale, shift, target, added, relu,
     groups, row_tiles = packed.shape[:2]
     threads, pixels = numba.get_num_threads(), plan.rows * plan.columns
     samples = source.shape[0]
-    tiles = -(-samples * pixels // COLUMNS)
+    tiles = -(-samples * pixels // NR)
     chunks = -(-tiles // min(_MAX_TILES, max(1, -(-tiles // threads))))
     chunks = -(-chunks // threads) * threads if groups % threads else chunks
     chunks = min(chunks, tiles)
     parts = min(row_tiles, -(-threads // (groups * chunks)))
     vectors_of_chunk = -(-samples * pixels // (LANES * chunks))
-    most = -(-vectors_of_chunk * LANES // COLUMNS)
-    held = min(samples, (most * COLUMNS - 1) // pixels + 2)
-    pieces = most * (COLUMNS // LANES + COLUMNS // plan.columns + 3)
+    most = -(-vectors_of_chunk * LANES // NR)
+    held = min(samples, (most * NR - 1) // pixels + 2)
+    pieces = most * (NR // LANES + NR // plan.columns + 3)
     laid_out = np.empty((threads, 0 if plan.is_source else held, plan.size + LANES), np.float32)
-    panels = np.empty((threads, (PRODUCT_BLOCK + 1) * COLUMNS), np.float32)                     # slack for a last piece
-    totals = np.empty((threads, most * -(-row_tiles // parts) + 1, ROWS, COLUMNS), np.float32)  # and for store_run
+    panels = np.empty((threads, (KC + 1) * NR), np.float32)                     # slack for a last piece
+    totals = np.empty((threads, most * -(-row_tiles // parts) + 1, MR, NR), np.float32)  # and for store_run
     tables = np.empty((threads, 2, pieces), np.int64)
     starts = np.empty((threads, most + 1), np.int64)
-    decoded = np.empty((threads, decoded_size(packed, coded, PRODUCT_BLOCK)), np.float32)
+    decoded = np.empty((threads, decoded_size(packed, coded, KC)), np.float32)
     _tasks(source, packed, m, chunks, parts, plan.layout, scale, shift, laid_out, panels, totals, tables, starts,
            target, first, added, relu, coded, decoded)
 
@@ -70,7 +78,7 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
     pitch = source.strides[0] // 4 if layout.direct else laid_out.shape[1]
     _pieces(begin, end, pixels, layout, pitch, table, starts)
     rows, blocks = bottom - top, layout.block_starts
-    tiles = -(-(end - begin) // COLUMNS)
+    tiles = -(-(end - begin) // NR)
     totals[:tiles * rows] = 0
     # The last address from which a whole vector may be read.
     if layout.direct:
@@ -90,29 +98,29 @@ def _task(source, packed, m, chunk, chunks, part, parts, layout, scale, shift, l
                 lay_out(source[s].ctypes.data, layout, ready, needed, np.int64(0), layout.height, ZERO,
                         laid_out[s - sample])
             ready = max(ready, needed)
-        first_row = weights + (start * packed.shape[0] + top * k) * ROWS * 4
+        first_row = weights + (start * packed.shape[0] + top * k) * MR * 4
         if coded.bits:
             first_row = decoded.ctypes.data
             decode_block(coded, group, b, top, bottom, k, first_row)
         for t in range(tiles):
             _gather(base, limit, offsets + start * 8, k, table, starts[t], starts[t + 1], room)
-            lanes = _lanes(end - begin - t * COLUMNS)
+            lanes = _lanes(end - begin - t * NR)
             for r in range(rows):
-                total = sums + (t * rows * COLUMNS + r * lanes) * ROWS * 4
-                row = first_row + r * k * ROWS * 4
-                any_tile(lanes, k, row, PACKED_ROWS.ctypes.data, ROWS, room, PANEL.ctypes.data, total, total, FLUSH)
+                total = sums + (t * rows * NR + r * lanes) * MR * 4
+                row = first_row + r * k * MR * 4
+                any_tile(lanes, k, row, PACKED_ROWS.ctypes.data, MR, room, PANEL.ctypes.data, total, total, FLUSH)
     for t in range(tiles):
-        p = begin + t * COLUMNS
-        _store(totals[t * rows:(t + 1) * rows + 1], _lanes(end - p), p, min(end, p + COLUMNS), pixels, top * ROWS,
-               min(m, bottom * ROWS), layout, scale, shift, target)
+        p = begin + t * NR
+        _store(totals[t * rows:(t + 1) * rows + 1], _lanes(end - p), p, min(end, p + NR), pixels, top * MR,
+               min(m, bottom * MR), layout, scale, shift, target)
     if relu or added.size:
-        _finish(begin, end, pixels, top * ROWS, min(m, bottom * ROWS), target, added, relu)
+        _finish(begin, end, pixels, top * MR, min(m, bottom * MR), target, added, relu)
 
 
 @part
 def _lanes(pixels):
     """Of a tile for so many."""
-    return LANES if pixels <= LANES else COLUMNS
+    return LANES if pixels <= LANES else NR
 
 
 @part
@@ -140,12 +148,12 @@ def _pieces(begin, end, pixels, layout, pitch, table, starts):
     columns, width, n, p = layout.columns, layout.width, 0, begin
     for t in range(starts.size):
         starts[t] = n
-        stop = min(end, begin + (t + 1) * COLUMNS)
+        stop = min(end, begin + (t + 1) * NR)
         while p < stop:
             sample, inside = p // pixels, p % pixels
             y, x = inside // columns, inside % columns
             length = min(columns - x, stop - p)
-            source, lane = (sample - begin // pixels) * pitch + y * width + x, (p - begin) % COLUMNS
+            source, lane = (sample - begin // pixels) * pitch + y * width + x, (p - begin) % NR
             if columns == width:                            # rows follow each other
                 length = min(pixels - inside, stop - p)
             for piece in range(0, length, LANES):
@@ -158,14 +166,14 @@ def _pieces(begin, end, pixels, layout, pitch, table, starts):
 def _gather(base, limit, offsets, k, table, first, last, panel):
     """panel[i, lane] = the source at offsets[i] from each pixel of the tile."""
     for i in range(k):
-        at, into = base + peek_index(offsets, i) * 4, panel + i * COLUMNS * 4
+        at, into = base + load_index(offsets, i) * 4, panel + i * NR * 4
         for piece in range(first, last):
             read, write = at + table[0, piece] * 4, into + table[1, piece] * 4
             if read <= limit:
                 copy_vector(read, write)
             else:
                 for j in range((limit - read) // 4 + LANES):
-                    poke(write, j, peek(read, j))
+                    store_float(write, j, load_float(read, j))
 
 
 @part
@@ -191,5 +199,5 @@ def _store(totals, lanes, begin, end, pixels, top, bottom, layout, scale, shift,
                 store_every_second(run, place, length, scale[r], shift[r])
             else:
                 for j in range(length):
-                    poke(place, j * spread, (peek(run, j) + np.float32(0)) * scale[r] + shift[r])
+                    store_float(place, j * spread, (load_float(run, j) + np.float32(0)) * scale[r] + shift[r])
         p += length

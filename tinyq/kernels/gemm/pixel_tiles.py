@@ -1,6 +1,6 @@
 """Products of weights with laid-out samples whose planes are small: tiles of PIXELS pixels by outputs side by side.
 
-Weights lie in panels of COLUMNS outputs (k, COLUMNS), decoded block by block where they are in codes; the pixels of a
+Weights lie in panels of NR outputs (k, NR), decoded block by block where they are in codes; the pixels of a
 laid-out sample are read where they lie, so that none is gathered, and no lane is wasted on a row's end. A task takes
 some panels of one group of some samples. Every output is the sum that correlate.py takes, to the bit.
 """
@@ -9,14 +9,14 @@ from functools import lru_cache
 import numba
 import numpy as np
 
-from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.contract import KC
 from tinyq.kernels.gemm.coded_weights import BEHIND, NOT_CODED, decode_run
 from tinyq.kernels.geometry.packed_input import ZERO, lay_out
 from tinyq.kernels.geometry.spans import NO_IMAGES, contiguous
 from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.memory_ops import finish_run, store_run, transpose_tile
 from tinyq.kernels.simd.register_tile import FLUSH, PIXELS, narrow_pixel_tile, pixel_tile
-from tinyq.kernels.simd.vectors import COLUMNS, LANES, ROWS
+from tinyq.kernels.simd.vectors import LANES, MR, NR
 
 _MAX_PIXELS = 56 * 56          # of a plane: beyond, rows of outputs are long enough for correlate.py (measured)
 _MAX_IDLE = 8 / 7              # as many times more lanes than correlate.py has rows still pay (measured)
@@ -28,12 +28,12 @@ def pixels_pay(pixels, m) -> bool:
 
     pixels None, where they are not known: it is not.
     """
-    return pixels is not None and pixels <= _MAX_PIXELS and -(-m // LANES) * LANES <= -(-m // ROWS) * ROWS * _MAX_IDLE
+    return pixels is not None and pixels <= _MAX_PIXELS and -(-m // LANES) * LANES <= -(-m // MR) * MR * _MAX_IDLE
 
 
 def correlate_pixels(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, relu=False, coded=NOT_CODED,
                      first=0):
-    """What correlate.correlate does, of a plan that fills its target; packed (groups, panels, k, COLUMNS or 0)."""
+    """What correlate.correlate does, of a plan that fills its target; packed (groups, panels, k, NR or 0)."""
     source, layout, threads = contiguous(source), plan.layout, numba.get_num_threads()
     if not len(source):
         return
@@ -41,9 +41,9 @@ def correlate_pixels(source, packed, m, plan, scale, shift, target, added=NO_IMA
     chunks, parts = _split(len(source), groups, panels, plan.size, threads)
     together, rows = -(-len(source) // chunks), _rows(plan)
     laid_out = np.empty((threads, together, 0 if layout.direct else plan.size + LANES), np.float32)
-    room = np.empty((threads, PRODUCT_BLOCK * COLUMNS + BEHIND if coded.bits else 0), np.float32)
-    totals = np.empty((threads, together * len(rows) + LANES, COLUMNS), np.float32)
-    turned = np.empty((threads, COLUMNS, -(-len(rows) // LANES) * LANES + COLUMNS), np.float32)
+    room = np.empty((threads, KC * NR + BEHIND if coded.bits else 0), np.float32)
+    totals = np.empty((threads, together * len(rows) + LANES, NR), np.float32)
+    turned = np.empty((threads, NR, -(-len(rows) // LANES) * LANES + NR), np.float32)
     _tasks(source, packed, m, chunks, parts, layout, rows, scale, shift, laid_out, room, totals, turned, target, first,
            added, relu, coded)
 
@@ -79,9 +79,9 @@ def _tasks(source, packed, m, chunks, parts, layout, rows, scale, shift, laid_ou
                         laid_out[thread, i - begin])
             base, pitch = laid_out[thread].ctypes.data, laid_out.strides[1]
         for panel in range(panels * part // parts, panels * (part + 1) // parts):
-            outputs = group * m + panel * COLUMNS
-            count = min(COLUMNS, m - panel * COLUMNS)
-            lanes = LANES if count <= LANES else COLUMNS
+            outputs = group * m + panel * NR
+            count = min(NR, m - panel * NR)
+            lanes = LANES if count <= LANES else NR
             _multiply(base, pitch, end - begin, packed, np.int64(group), np.int64(panel), lanes, layout, rows,
                       room[thread], totals[thread], coded)
             for i in range(begin, end):
@@ -101,8 +101,8 @@ def _multiply(base, pitch, samples, packed, group, panel, lanes, layout, rows, r
         start, k = blocks[b], blocks[b + 1] - blocks[b]
         if coded.bits:
             weights = room.ctypes.data
-            at = coded.codes.ctypes.data + index * coded.run + start * COLUMNS * coded.bits // 8
-            decode_run(coded, at, k * COLUMNS, weights)
+            at = coded.codes.ctypes.data + index * coded.run + start * NR * coded.bits // 8
+            decode_run(coded, at, k * NR, weights)
         else:
             weights = packed[group, panel, start:].ctypes.data
         for i in range(samples):
@@ -113,10 +113,10 @@ def _multiply(base, pitch, samples, packed, group, panel, lanes, layout, rows, r
 
 @part
 def _tile(lanes, k, sample, rows, weights, offsets, total):
-    if lanes == COLUMNS:
-        pixel_tile(k, sample, rows, COLUMNS, weights, offsets, total, total, FLUSH)
+    if lanes == NR:
+        pixel_tile(k, sample, rows, NR, weights, offsets, total, total, FLUSH)
     else:
-        narrow_pixel_tile(k, sample, rows, COLUMNS, weights, offsets, total, total, FLUSH)
+        narrow_pixel_tile(k, sample, rows, NR, weights, offsets, total, total, FLUSH)
 
 
 @part
@@ -125,8 +125,8 @@ def _store(turned, count, layout, scale, shift, target, added, adds, relu):
     pixels = layout.rows * layout.columns
     for j in range(count):
         into, run = target[j].ctypes.data, turned[j].ctypes.data
-        for p in range(0, pixels, COLUMNS):
-            store_run(run + p * 4, into + p * 4, min(COLUMNS, pixels - p), pixels - p, scale[j], shift[j])
+        for p in range(0, pixels, NR):
+            store_run(run + p * 4, into + p * 4, min(NR, pixels - p), pixels - p, scale[j], shift[j])
         if relu or adds:
             finish_run(into, added[j].ctypes.data if adds else 0, pixels, relu)
 

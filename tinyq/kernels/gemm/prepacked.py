@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.contract import KC
 from tinyq.kernels.gemm.coded_weights import BEHIND, NOT_CODED, Coded, code_rows, decode_run
 from tinyq.kernels.gemm.correlate import correlate
 from tinyq.kernels.gemm.level_runs import (
@@ -22,7 +22,7 @@ from tinyq.kernels.geometry.conv_plan import forward_plan
 from tinyq.kernels.geometry.spans import NO_IMAGES, contiguous
 from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.register_tile import FLUSH, PANEL, tile
-from tinyq.kernels.simd.vectors import COLUMNS, ROWS
+from tinyq.kernels.simd.vectors import MR, NR
 
 _FEW = 3                                # samples up to which a register tile would be mostly idle
 
@@ -46,10 +46,10 @@ class PackedWeights(NamedTuple):
 def pack_weights(w, groups, pixels=None):
     """What conv2d_packed takes of the weights w (c_out, c_in / groups, kh, kw); pixels: of a plane of y, if known."""
     if pixels_pay(pixels, len(w) // groups):
-        panels = -(-len(w) // groups // COLUMNS)
+        panels = -(-len(w) // groups // NR)
         return PackedWeights(_grouped_panels(w, groups, panels, np.float32(0)), NOT_CODED, True)
     taps = w[0].size
-    block_starts = np.append(np.arange(0, taps, PRODUCT_BLOCK), taps)
+    block_starts = np.append(np.arange(0, taps, KC), taps)
     return PackedWeights(pack_rows(w, groups, len(w) // groups, taps, np.arange(taps), block_starts), NOT_CODED)
 
 
@@ -59,10 +59,10 @@ def code_weights(w, groups, levels, pixels=None):
         return pack_weights(w, groups, pixels)
     m = len(w) // groups
     if pixels_pay(pixels, m):
-        panels = _grouped_panels(w, groups, -(-m // COLUMNS), levels[0])
+        panels = _grouped_panels(w, groups, -(-m // NR), levels[0])
         return PackedWeights(np.empty((*panels.shape[:3], 0), np.float32),
                              _code_panels(panels.reshape(-1, *panels.shape[2:]), levels), True)
-    rows = np.full((groups, -(-m // ROWS) * ROWS, *w.shape[1:]), levels[0])      # whole tiles: every code is one
+    rows = np.full((groups, -(-m // MR) * MR, *w.shape[1:]), levels[0])      # whole tiles: every code is one
     rows[:, :m] = w.reshape(groups, m, *w.shape[1:])
     packed = pack_weights(rows.reshape(-1, *w.shape[1:]), groups).floats
     return PackedWeights(np.empty((*packed.shape[:3], 0), np.float32), code_rows(packed, levels, bits_for(len(levels))))
@@ -92,21 +92,21 @@ def conv2d_packed(x, packed, geometry, scale, shift, added, relu, into=None, fir
 
 
 def pack_linear(w):
-    """What linear_packed takes of the weights w (out, in): (tiles, in, COLUMNS), outputs beside each other."""
-    return PackedWeights(_panels(w, -(-len(w) // COLUMNS), np.float32(0)), NOT_CODED)
+    """What linear_packed takes of the weights w (out, in): (tiles, in, NR), outputs beside each other."""
+    return PackedWeights(_panels(w, -(-len(w) // NR), np.float32(0)), NOT_CODED)
 
 
 def code_linear(w, levels):
     """The same of weights that are levels, which stay in codes (see code_weights)."""
     if not _can_code(levels):
         return pack_linear(w)
-    tiles = -(-len(w) // (COLUMNS * PANELS_AT_ONCE)) * PANELS_AT_ONCE
+    tiles = -(-len(w) // (NR * PANELS_AT_ONCE)) * PANELS_AT_ONCE
     coded = _code_panels(_panels(w, tiles, levels[0]), levels)
     return PackedWeights(np.empty((tiles, w.shape[1], 0), np.float32), coded)
 
 
 def _code_panels(panels, levels):
-    """The codes of panels (panels, k, COLUMNS), a run each."""
+    """The codes of panels (panels, k, NR), a run each."""
     codes, table = encode(panels.reshape(len(panels), -1), levels)
     return Coded(bits_for(len(levels)), len(panels), codes.shape[1], codes.shape[1], 1, codes.reshape(-1), table)
 
@@ -116,16 +116,16 @@ def _can_code(levels):
 
 
 def _panels(w, tiles, fill):
-    packed = np.full((tiles, w.shape[1], COLUMNS), fill, np.float32)
-    for t in range(-(-len(w) // COLUMNS)):
-        packed[t, :, :len(w) - t * COLUMNS] = w[t * COLUMNS:(t + 1) * COLUMNS].T
+    packed = np.full((tiles, w.shape[1], NR), fill, np.float32)
+    for t in range(-(-len(w) // NR)):
+        packed[t, :, :len(w) - t * NR] = w[t * NR:(t + 1) * NR].T
     return packed
 
 
 def linear_packed(x, packed, scale, shift, relu):
     """scale * (x @ w.T) + shift, and its ReLU if `relu`; x (n, in), scale and shift (out,).
 
-    A register tile is some samples by COLUMNS outputs: one sample wastes its other rows, but the weights, which are
+    A register tile is some samples by NR outputs: one sample wastes its other rows, but the weights, which are
     what takes the time then, come in one stream. Codes of few samples are decoded in registers.
     """
     n, k = x.shape
@@ -134,9 +134,9 @@ def linear_packed(x, packed, scale, shift, relu):
     if n and coded.bits and n <= _FEW:
         _linear_coded_rows(x, coded, scale, shift, relu, y)
     elif n:
-        rows = np.minimum(np.arange(-(-n // ROWS) * ROWS), n - 1) * k       # beyond the last: the last again
-        tiles = np.empty((threads, len(rows) // ROWS, ROWS, COLUMNS), np.float32)
-        room = np.empty((threads, PRODUCT_BLOCK * COLUMNS + BEHIND if coded.bits else 0), np.float32)
+        rows = np.minimum(np.arange(-(-n // MR) * MR), n - 1) * k       # beyond the last: the last again
+        tiles = np.empty((threads, len(rows) // MR, MR, NR), np.float32)
+        room = np.empty((threads, KC * NR + BEHIND if coded.bits else 0), np.float32)
         _linear_tasks(x, rows, packed.floats, coded, scale, shift, relu, tiles, room, y)
     return y
 
@@ -150,23 +150,23 @@ def _linear_tasks(x, rows, packed, coded, scale, shift, relu, tiles, room, y):
 
 @part
 def _linear_task(x, rows, packed, coded, scale, shift, relu, task, tiles, room, y):
-    """The COLUMNS outputs of one panel, of all samples."""
+    """The NR outputs of one panel, of all samples."""
     tiles[:] = 0
     k = packed.shape[1]
     a, row, b, offsets, sums = (                                     # outside the loops: a counted reference each
         x.ctypes.data, rows.ctypes.data, packed[task].ctypes.data, PANEL.ctypes.data, tiles.ctypes.data)
-    for start in range(0, k, PRODUCT_BLOCK):
-        count = min(PRODUCT_BLOCK, k - start)
-        panel = b + start * COLUMNS * 4
+    for start in range(0, k, KC):
+        count = min(KC, k - start)
+        panel = b + start * NR * 4
         if coded.bits:
             panel = room.ctypes.data
-            at = coded.codes.ctypes.data + task * coded.run + start * COLUMNS * coded.bits // 8
-            decode_run(coded, at, count * COLUMNS, panel)
+            at = coded.codes.ctypes.data + task * coded.run + start * NR * coded.bits // 8
+            decode_run(coded, at, count * NR, panel)
         for t in range(tiles.shape[0]):
-            total = sums + t * ROWS * COLUMNS * 4
-            tile(count, a + start * 4, row + t * ROWS * 8, 1, panel, offsets, total, total, FLUSH)
+            total = sums + t * MR * NR * 4
+            tile(count, a + start * 4, row + t * MR * 8, 1, panel, offsets, total, total, FLUSH)
     for i in range(y.shape[0]):
-        _finish(tiles[i // ROWS, i % ROWS], task * COLUMNS, scale, shift, relu, y[i])
+        _finish(tiles[i // MR, i % MR], task * NR, scale, shift, relu, y[i])
 
 
 @njit(parallel=True)
@@ -174,12 +174,12 @@ def _linear_coded_rows(x, coded, scale, shift, relu, y):
     """Sample by sample, PANELS_AT_ONCE panels a task."""
     for task in prange(coded.tiles // PANELS_AT_ONCE):
         codes = coded.codes.ctypes.data + task * PANELS_AT_ONCE * coded.run
-        totals = np.empty((PANELS_AT_ONCE, COLUMNS), np.float32)
+        totals = np.empty((PANELS_AT_ONCE, NR), np.float32)
         for i in range(y.shape[0]):
             totals[:] = 0
             _coded_row(x[i], codes, coded, totals)
             for p in range(PANELS_AT_ONCE):
-                _finish(totals[p], (task * PANELS_AT_ONCE + p) * COLUMNS, scale, shift, relu, y[i])
+                _finish(totals[p], (task * PANELS_AT_ONCE + p) * NR, scale, shift, relu, y[i])
 
 
 @part
@@ -194,6 +194,6 @@ def _coded_row(x, codes, coded, totals):
 @part
 def _finish(sums, first, scale, shift, relu, y):
     """Outputs `first` ... of one sample from their sums."""
-    for j in range(first, min(first + COLUMNS, y.size)):
+    for j in range(first, min(first + NR, y.size)):
         value = (sums[j - first] + np.float32(0)) * scale[j] + shift[j]
         y[j] = np.float32(0) if relu and value <= 0 else value

@@ -2,7 +2,7 @@
 import numba
 import numpy as np
 
-from tinyq.kernels.contract import PRODUCT_BLOCK, samples_per_chunk
+from tinyq.kernels.contract import KC, samples_per_chunk
 from tinyq.kernels.gemm.correlate import parts_of
 from tinyq.kernels.gemm.weight_grad_few import weight_grad_few
 from tinyq.kernels.geometry.conv_plan import forward_plan
@@ -10,7 +10,7 @@ from tinyq.kernels.geometry.packed_input import ZERO, channels_last, lay_out
 from tinyq.kernels.geometry.spans import contiguous
 from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.register_tile import FLUSH, RESUME, any_gathering_tile
-from tinyq.kernels.simd.vectors import COLUMNS, LANES, ROWS
+from tinyq.kernels.simd.vectors import LANES, MR, NR
 
 _FEW = 4096                     # pixels of all samples: a tile of channels stays in the second-level cache
 _LAID_OUT = 1 << 19             # elements of the samples that are laid out together: they stay in the cache
@@ -19,7 +19,7 @@ _LAID_OUT = 1 << 19             # elements of the samples that are laid out toge
 def conv2d_weight_grad(g, x, geometry):
     """The gradient at w (c_out, c_in / groups, kh, kw) from g, the one at y (n, c_out, oh, ow), and x; float32.
 
-    k runs over (n, oh, ow) within a chunk of samples in blocks of PRODUCT_BLOCK; chunks are added in ascending order.
+    k runs over (n, oh, ow) within a chunk of samples in blocks of KC; chunks are added in ascending order.
     """
     assert x.shape == geometry.x_shape and g.shape == geometry.output_shape, (x.shape, g.shape, geometry)
     if not len(g):
@@ -27,15 +27,15 @@ def conv2d_weight_grad(g, x, geometry):
     plan = forward_plan(geometry)
     n, groups, k = g.shape[0], geometry.groups, geometry.products
     c_out = geometry.w_shape[0] // groups
-    columns = LANES if c_out <= LANES else COLUMNS
+    columns = LANES if c_out <= LANES else NR
     chunk, pixels = samples_per_chunk(n), plan.rows * plan.columns
     x, flat, joined = contiguous(x), contiguous(g).reshape(n, -1, pixels), np.empty(geometry.w_shape, np.float32)
     if n * pixels <= _FEW:
         weight_grad_few(flat, x, chunk, columns, plan, joined.reshape(groups, c_out, k))
         return joined
-    chunks, tap_tiles, channel_tiles = -(-n // chunk), -(-k // ROWS), -(-c_out // columns)
-    sums = np.empty((chunks, groups, tap_tiles, channel_tiles, ROWS, columns), np.float32)
-    taps = np.zeros(tap_tiles * ROWS, np.int64)
+    chunks, tap_tiles, channel_tiles = -(-n // chunk), -(-k // MR), -(-c_out // columns)
+    sums = np.empty((chunks, groups, tap_tiles, channel_tiles, MR, columns), np.float32)
+    taps = np.zeros(tap_tiles * MR, np.int64)
     taps[:k] = plan.offsets
     threads = numba.get_num_threads()
     parts = 1 if chunks * groups % threads == 0 else parts_of(chunks * groups, tap_tiles, threads)
@@ -56,9 +56,9 @@ def _join(sums, target):
     tap_tiles = sums.shape[2]
     for task in prange(sums.shape[1] * tap_tiles):
         group, t = task // tap_tiles, task % tap_tiles
-        first = t * ROWS
+        first = t * MR
         for c in range(target.shape[1]):
-            for r in range(min(ROWS, target.shape[2] - first)):
+            for r in range(min(MR, target.shape[2] - first)):
                 total = sums[0, group, t, c // sums.shape[5], r, c % sums.shape[5]]
                 for chunk in range(1, sums.shape[0]):
                     total += sums[chunk, group, t, c // sums.shape[5], r, c % sums.shape[5]]
@@ -84,8 +84,8 @@ def _task(x, g, together, part, parts, layout, taps, where, samples, gradient, c
     first, last = sums.shape[0] * part // parts, sums.shape[0] * (part + 1) // parts
     if first == last:
         return
-    channel = layout.channels[first * ROWS]
-    last_channel = layout.channels[min(last * ROWS, layout.channels.size) - 1] + 1
+    channel = layout.channels[first * MR]
+    last_channel = layout.channels[min(last * MR, layout.channels.size) - 1] + 1
     pixels = g.shape[2]
     sums[first:last] = 0
     for begin in range(0, x.shape[0], together):
@@ -104,17 +104,17 @@ def _task(x, g, together, part, parts, layout, taps, where, samples, gradient, c
 def _add_samples(base, begin, end, total, where, taps, gradient, first, last, carry, sums):
     """Add the pixels begin ... end - 1 of the chunk's total: those laid out at where[0], where[1], ..."""
     columns = sums.shape[3]
-    tile, row = ROWS * columns * 4, columns * 4                      # bytes
+    tile, row = MR * columns * 4, columns * 4                      # bytes
     tap, pixel, rows = taps.ctypes.data, where.ctypes.data, gradient.ctypes.data
     carried, added = carry.ctypes.data, sums.ctypes.data
     p = begin
     while p < end:
-        stop = min((p // PRODUCT_BLOCK + 1) * PRODUCT_BLOCK, end)
-        flags = (RESUME if p % PRODUCT_BLOCK else 0) | (FLUSH if stop % PRODUCT_BLOCK == 0 or stop == total else 0)
+        stop = min((p // KC + 1) * KC, end)
+        flags = (RESUME if p % KC else 0) | (FLUSH if stop % KC == 0 or stop == total else 0)
         for c in range(sums.shape[1]):                               # its gradients stay in the first-level cache
             for t in range(first, last):
                 at = (t * sums.shape[1] + c) * tile
-                any_gathering_tile(columns, stop - p, base, tap + t * ROWS * 8, columns,
+                any_gathering_tile(columns, stop - p, base, tap + t * MR * 8, columns,
                                    rows + (c * gradient.shape[1] + p - begin) * row, pixel + (p - begin) * 8,
                                    carried + at, added + at, flags)
         p = stop

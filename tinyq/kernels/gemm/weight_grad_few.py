@@ -6,12 +6,12 @@ Here all samples are laid out first; a task's tiles stay in the first-level cach
 import numba
 import numpy as np
 
-from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.contract import KC
 from tinyq.kernels.geometry.packed_input import ZERO, channels_last, lay_out
 from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.memory_ops import finish_run
 from tinyq.kernels.simd.register_tile import FLUSH, any_gathering_tile
-from tinyq.kernels.simd.vectors import ROWS
+from tinyq.kernels.simd.vectors import MR
 
 _TILES = 6                      # of a task: these and a block of gradients fit the first-level cache
 
@@ -23,15 +23,15 @@ def weight_grad_few(g, x, chunk, columns, plan, target):
     """
     groups, c_out, taps = target.shape
     n, pixels, threads = g.shape[0], g.shape[2], numba.get_num_threads()
-    tap_tiles, channel_tiles = -(-taps // ROWS), -(-c_out // columns)
-    offsets = np.zeros(tap_tiles * ROWS, np.int64)
+    tap_tiles, channel_tiles = -(-taps // MR), -(-c_out // columns)
+    offsets = np.zeros(tap_tiles * MR, np.int64)
     offsets[:taps] = plan.offsets
     pitch = x.shape[1] * x.shape[2] * x.shape[3] if plan.is_source else plan.size
     where = (np.arange(n)[:, None] * pitch + plan.virtual).ravel()
     samples = np.empty((groups, 0 if plan.is_source else n, plan.size), np.float32)
     gradients = np.empty((groups, channel_tiles, n * pixels, columns), np.float32)
     parts = -(-max(threads, -(-tap_tiles // _TILES)) // threads) * threads
-    sums = np.empty((threads, 2, -(-tap_tiles // parts), ROWS, columns), np.float32)
+    sums = np.empty((threads, 2, -(-tap_tiles // parts), MR, columns), np.float32)
     _lay_out_all(x, g, plan.layout, samples, gradients)
     _tasks(x, chunk * pixels, parts, plan.layout.direct, offsets, where, samples, gradients, sums, target)
 
@@ -50,7 +50,7 @@ def _lay_out_all(x, g, layout, samples, gradients):
 
 @njit(parallel=True)
 def _tasks(x, chunk, parts, direct, offsets, where, samples, gradients, sums, target):
-    groups, tiles = target.shape[0], offsets.size // ROWS
+    groups, tiles = target.shape[0], offsets.size // MR
     for task in prange(groups * parts):
         group, part = task // parts, task % parts
         channels = x.shape[1] // groups
@@ -71,8 +71,8 @@ def _task(base, chunk, first, last, offsets, where, gradients, sums, target):
             finish_run(sums[1].ctypes.data, sums[0].ctypes.data, sums[0].size, False)
         for t in range(first, last):
             for j in range(min(columns, target.shape[0] - c * columns)):
-                for r in range(min(ROWS, target.shape[1] - t * ROWS)):
-                    target[c * columns + j, t * ROWS + r] = sums[1, t - first, r, j]
+                for r in range(min(MR, target.shape[1] - t * MR)):
+                    target[c * columns + j, t * MR + r] = sums[1, t - first, r, j]
 
 
 @part
@@ -80,9 +80,9 @@ def _add_chunk(base, begin, end, first, last, offsets, where, gradients, sums):
     """Add the pixels begin ... end - 1, a chunk's, block by block."""
     columns = gradients.shape[1]
     tap, pixel, rows, out = offsets.ctypes.data, where.ctypes.data, gradients.ctypes.data, sums.ctypes.data
-    for start in range(begin, end, PRODUCT_BLOCK):
-        count = min(PRODUCT_BLOCK, end - start)
+    for start in range(begin, end, KC):
+        count = min(KC, end - start)
         for t in range(first, last):
-            total = out + (t - first) * ROWS * columns * 4
-            any_gathering_tile(columns, count, base, tap + t * ROWS * 8, columns, rows + start * columns * 4,
+            total = out + (t - first) * MR * columns * 4
+            any_gathering_tile(columns, count, base, tap + t * MR * 8, columns, rows + start * columns * 4,
                                pixel + start * 8, total, total, FLUSH)

@@ -1,31 +1,31 @@
-"""Weights in the order the register tiles read them: ROWS or COLUMNS of them side by side for every k."""
+"""Weights in the order the register tiles read them: MR or NR of them side by side for every k."""
 import numpy as np
 
 from tinyq.kernels.geometry.spans import contiguous
 from tinyq.kernels.jit.compile import njit, part, prange
-from tinyq.kernels.simd.memory_ops import copy_floats, interleave_rows, peek, poke, transpose_tile
-from tinyq.kernels.simd.vectors import COLUMNS, LANES, ROWS
+from tinyq.kernels.simd.memory_ops import copy_floats, interleave_rows, load_float, store_float, transpose_tile
+from tinyq.kernels.simd.vectors import LANES, MR, NR
 
 _WORTH_THREADS = 1 << 16
 
 
 def pack_rows(w, groups, m, row_step, taps, block_starts):
-    """(groups, tiles, k, ROWS) from weights w: row r of group g has its k-th at (g * m + r) * row_step + taps[k].
+    """(groups, tiles, k, MR) from weights w: row r of group g has its k-th at (g * m + r) * row_step + taps[k].
 
     In memory a group has one block of k after the other, tile after tile in each, as they are read: k of tile t begins
-    at (start * tiles + t * count) * ROWS, with start the block's first k and count how many it has. For an input
+    at (start * tiles + t * count) * MR, with start the block's first k and count how many it has. For an input
     gradient rows are input channels: row_step is that of one, and the rows of group g begin at g times the elements of
     a group's weights. Rows beyond m are anything.
     """
-    packed = np.empty((groups, -(-m // ROWS), len(taps), ROWS), np.float32)
+    packed = np.empty((groups, -(-m // MR), len(taps), MR), np.float32)
     pack = _pack_parallel if packed.size >= _WORTH_THREADS else _pack
     pack(contiguous(w).ctypes.data, w.size // groups, m, row_step, taps, block_starts, packed)
     return packed
 
 
 def pack_panels(w, groups, m, row_step, taps):
-    """(groups, panels, k, COLUMNS) from the same: what pixel_tiles.py takes. Rows beyond m are anything."""
-    packed = np.empty((groups, -(-m // COLUMNS), len(taps), COLUMNS), np.float32)
+    """(groups, panels, k, NR) from the same: what pixel_tiles.py takes. Rows beyond m are anything."""
+    packed = np.empty((groups, -(-m // NR), len(taps), NR), np.float32)
     _pack_panels(contiguous(w).ctypes.data, w.size // groups, m, row_step, taps, packed)
     return packed
 
@@ -34,24 +34,24 @@ def pack_panels(w, groups, m, row_step, taps):
 def _pack_panels(w, group_step, m, row_step, taps, packed):
     for panel in prange(packed.shape[0] * packed.shape[1]):
         group, p = panel // packed.shape[1], panel % packed.shape[1]
-        rows, base = min(COLUMNS, m - p * COLUMNS), w + (group * group_step + p * COLUMNS * row_step) * 4
+        rows, base = min(NR, m - p * NR), w + (group * group_step + p * NR * row_step) * 4
         _pack_panel(base, row_step, rows, taps, packed[group, p].ctypes.data)
 
 
 @part
 def _pack_panel(w, row_step, rows, taps, into):
     done = 0
-    if rows == COLUMNS and taps[-1] - taps[0] == taps.size - 1:            # taps that follow each other
+    if rows == NR and taps[-1] - taps[0] == taps.size - 1:            # taps that follow each other
         done = taps.size - taps.size % LANES
         for k in range(0, done, LANES):
-            for r in range(0, COLUMNS, LANES):
-                transpose_tile(w + (r * row_step + taps[0] + k) * 4, row_step, into + (k * COLUMNS + r) * 4, COLUMNS)
+            for r in range(0, NR, LANES):
+                transpose_tile(w + (r * row_step + taps[0] + k) * 4, row_step, into + (k * NR + r) * 4, NR)
     for k in range(done, taps.size):
         if row_step == 1:
-            copy_floats(w + taps[k] * 4, into + k * COLUMNS * 4, rows)
+            copy_floats(w + taps[k] * 4, into + k * NR * 4, rows)
         else:
             for r in range(rows):
-                poke(into, k * COLUMNS + r, peek(w, r * row_step + taps[k]))
+                store_float(into, k * NR + r, load_float(w, r * row_step + taps[k]))
 
 
 @njit
@@ -69,10 +69,10 @@ def _pack_parallel(w, group_step, m, row_step, taps, block_starts, packed):
 @part
 def _pack_tile(w, group_step, m, row_step, taps, block_starts, tile, packed):
     group, t, tiles = tile // packed.shape[1], tile % packed.shape[1], packed.shape[1]
-    rows, base = min(ROWS, m - t * ROWS), w + (group * group_step + t * ROWS * row_step) * 4
+    rows, base = min(MR, m - t * MR), w + (group * group_step + t * MR * row_step) * 4
     for b in range(block_starts.size - 1):
         start, count = block_starts[b], block_starts[b + 1] - block_starts[b]
-        into = packed[group].ctypes.data + (start * tiles + t * count) * ROWS * 4
+        into = packed[group].ctypes.data + (start * tiles + t * count) * MR * 4
         _pack_block(base, row_step, rows, taps[start:start + count], into)
 
 
@@ -80,15 +80,15 @@ def _pack_tile(w, group_step, m, row_step, taps, block_starts, tile, packed):
 def _pack_block(w, row_step, rows, taps, into):
     """One tile's taps of a block."""
     done = 0
-    if rows == ROWS and taps[-1] - taps[0] == taps.size - 1:               # taps that follow each other
+    if rows == MR and taps[-1] - taps[0] == taps.size - 1:               # taps that follow each other
         for k in range(0, taps.size - LANES + 1, LANES):
-            interleave_rows(w + (taps[0] + k) * 4, row_step, into + k * ROWS * 4)
+            interleave_rows(w + (taps[0] + k) * 4, row_step, into + k * MR * 4)
         done = taps.size - taps.size % LANES
     if taps.size > 1 and taps[1] - taps[0] > row_step:
         for k in range(taps.size):
             for r in range(rows):
-                poke(into, k * ROWS + r, peek(w, r * row_step + taps[k]))
+                store_float(into, k * MR + r, load_float(w, r * row_step + taps[k]))
         return
     for r in range(rows):
         for k in range(done, taps.size):
-            poke(into, k * ROWS + r, peek(w, r * row_step + taps[k]))
+            store_float(into, k * MR + r, load_float(w, r * row_step + taps[k]))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.contract import KC
 from tinyq.kernels.geometry.conv_geometry import ConvGeometry
 
 
@@ -99,7 +99,7 @@ class Plan:
     @cached_property
     def block_starts(self) -> np.ndarray:
         """(blocks + 1,) int64: where the contract's blocks of the full sum begin among the taps executed."""
-        block = self.weight_index // PRODUCT_BLOCK
+        block = self.weight_index // KC
         return np.append(np.flatnonzero(np.diff(block, prepend=-1)), len(block))
 
     @cached_property

@@ -7,8 +7,8 @@ from tinyq.kernels.simd.memory_ops import (
     copy_even_vector,
     copy_floats,
     copy_vector,
-    peek,
-    poke,
+    load_float,
+    store_float,
     transpose_tile,
 )
 from tinyq.kernels.simd.vectors import LANES
@@ -54,7 +54,7 @@ def lay_out(source, layout, channel, last_channel, row, last_row, padding, targe
 def fill(target, first, last, value):
     """target[first:last] = value, by address."""
     for i in range(first, last):
-        poke(target, i, value)
+        store_float(target, i, value)
 
 
 @part
@@ -66,7 +66,7 @@ def _copy_run(source, step, target, count, readable, writable):
         _copy_even_freely(source, target, count, readable, writable)
     else:
         for i in range(count):
-            poke(target, i, peek(source, step * i))
+            store_float(target, i, load_float(source, step * i))
 
 
 @part

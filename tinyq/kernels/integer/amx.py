@@ -1,7 +1,7 @@
 """The instructions of AMX's eight tile registers, each of 16 rows of 64 bytes; registers are named by number."""
 from llvmlite import ir
 
-from tinyq.kernels.integer.dots import I8, call
+from tinyq.kernels.simd.llvm import I8, VOID, call, pointer
 
 TILE_ROWS, ROW_BYTES, REGISTERS = 16, 64, 8
 _PALETTE, _BYTES_AT, _ROWS_AT = 1, 16, 48               # Intel's manual, the memory that LDTILECFG reads
@@ -9,36 +9,32 @@ _PALETTE, _BYTES_AT, _ROWS_AT = 1, 16, 48               # Intel's manual, the me
 
 def configure(builder):
     """Give every register its full size; without it a tile instruction ends the process."""
-    call(builder, "llvm.x86.ldtilecfg", ir.VoidType(), builder.bitcast(_configuration(builder.module), I8.as_pointer()))
+    call(builder, "llvm.x86.ldtilecfg", VOID, builder.bitcast(_configuration(builder.module), I8.as_pointer()))
 
 
 def release(builder):
     """Give the registers back, so that a switch of threads need not keep them."""
-    call(builder, "llvm.x86.tilerelease", ir.VoidType())
+    call(builder, "llvm.x86.tilerelease", VOID)
 
 
 def zero(builder, register):
     """All bytes 0."""
-    call(builder, "llvm.x86.tilezero", ir.VoidType(), I8(register))
+    call(builder, "llvm.x86.tilezero", VOID, I8(register))
 
 
-def load(builder, register, address, pitch):
-    """16 rows of 64 bytes from an address (integer) on, `pitch` bytes apart."""
-    call(builder, "llvm.x86.tileloadd64", ir.VoidType(), I8(register), _pointer(builder, address), pitch)
+def load(builder, register, address, stride):
+    """16 rows of 64 bytes from an address (integer) on, `stride` bytes apart."""
+    call(builder, "llvm.x86.tileloadd64", VOID, I8(register), pointer(builder, address, I8), stride)
 
 
-def store(builder, register, address, pitch):
+def store(builder, register, address, stride):
     """The same rows to memory."""
-    call(builder, "llvm.x86.tilestored64", ir.VoidType(), I8(register), _pointer(builder, address), pitch)
+    call(builder, "llvm.x86.tilestored64", VOID, I8(register), pointer(builder, address, I8), stride)
 
 
 def add_products(builder, sums, codes, levels):
     """sums[r, c] += the products of codes[r, 4 q + i], unsigned, and levels[q, 4 c + i], signed, over q and i."""
-    call(builder, "llvm.x86.tdpbusd", ir.VoidType(), I8(sums), I8(codes), I8(levels))
-
-
-def _pointer(builder, address):
-    return builder.inttoptr(address, I8.as_pointer())
+    call(builder, "llvm.x86.tdpbusd", VOID, I8(sums), I8(codes), I8(levels))
 
 
 def _configuration(module):

@@ -1,42 +1,29 @@
-"""Moving codes of one or two bytes between addresses (integers)."""
+"""Copy, fill and compare codes of one or two bytes, by address."""
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.types import int64, void
 
-from tinyq.kernels.integer.dots import BYTES, I8, I64, SHORTS, VECTOR_BYTES, load, store
-from tinyq.kernels.jit.outlined import outlined
-
-
-@intrinsic
-def copy_bytes(typingctx, source, target, count):
-    """Copy `count` bytes in whole vectors: up to a vector behind both ends is read and overwritten."""
-    def codegen(context, builder, sig, args):
-        source, target, count = args
-        with cgutils.for_range_slice(builder, I64(0), count, I64(VECTOR_BYTES)) as (at, _):
-            store(builder, load(builder, source, at, BYTES), target, at)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), codegen
+from tinyq.kernels.integer.dots import BYTES, SHORTS, VECTOR_BYTES
+from tinyq.kernels.jit.intrinsics import emits
+from tinyq.kernels.simd.llvm import I8, I64, load, store
 
 
-@intrinsic
-def copy_runs(typingctx, pixels, source, step, runs, run_step, count, target, pitch):
+@emits(void(int64, int64, int64))
+def copy_bytes(builder, source, target, count):
+    """Copy `count` bytes in whole vectors: up to a vector after both ends is read and overwritten."""
+    with cgutils.for_range_slice(builder, I64(0), count, I64(VECTOR_BYTES)) as (at, _):
+        store(builder, load(builder, source, at, BYTES), target, at)
+
+
+@emits(void(*[int64] * 8), outlined_as="copy_runs")
+def copy_runs(builder, pixels, source, step, runs, run_step, count, target, stride):
     """copy_bytes of `runs` runs of `count` bytes for each of some pixels.
 
-    Run r of pixel p is at source + p * step + r * run_step, and goes to target + p * pitch + r * count.
+    Run r of pixel p is at source + p * step + r * run_step, and goes to target + p * stride + r * count.
     """
-    def codegen(context, builder, sig, args):
-        builder.call(outlined(builder.module, "copy_runs", 8, _emit_copy_runs), args)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 8), codegen
-
-
-def _emit_copy_runs(builder, pixels, source, step, runs, run_step, count, target, pitch):
     with cgutils.for_range(builder, pixels) as pixel:
         source_row = builder.add(source, builder.mul(pixel.index, step))
-        target_row = builder.add(target, builder.mul(pixel.index, pitch))
+        target_row = builder.add(target, builder.mul(pixel.index, stride))
         with cgutils.for_range(builder, runs) as run:
             read = builder.add(source_row, builder.mul(run.index, run_step))
             write = builder.add(target_row, builder.mul(run.index, count))
@@ -44,18 +31,13 @@ def _emit_copy_runs(builder, pixels, source, step, runs, run_step, count, target
                 store(builder, load(builder, read, at, BYTES), write, at)
 
 
-@intrinsic
-def raise_codes(typingctx, target, source, count, size):
+@emits(void(*[int64] * 4))
+def raise_codes(builder, target, source, count, size):
     """target[j] = max(target[j], source[j]) of `count` codes of `size` bytes: uint8 (1) or int16 (2)."""
-    def codegen(context, builder, sig, args):
-        target, source, count, size = args
-        with builder.if_else(builder.icmp_signed("==", size, I64(1))) as (bytes_, shorts):
-            for branch, kind, sign in ((bytes_, BYTES, builder.icmp_unsigned), (shorts, SHORTS, builder.icmp_signed)):
-                with branch:
-                    _raise(builder, target, source, count, kind, sign)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 4), codegen
+    with builder.if_else(builder.icmp_signed("==", size, I64(1))) as (bytes_, shorts):
+        for branch, kind, sign in ((bytes_, BYTES, builder.icmp_unsigned), (shorts, SHORTS, builder.icmp_signed)):
+            with branch:
+                _raise(builder, target, source, count, kind, sign)
 
 
 def _raise(builder, target, source, count, kind, compare):
@@ -74,29 +56,19 @@ def _raise(builder, target, source, count, kind, compare):
         step(index, kind.element)
 
 
-@intrinsic
-def copy_exactly(typingctx, source, target, count):
+@emits(void(int64, int64, int64))
+def copy_exactly(builder, source, target, count):
     """Copy `count` bytes and touch no others."""
-    def codegen(context, builder, sig, args):
-        source, target, count = args
-        with cgutils.for_range(builder, count) as loop:
-            store(builder, load(builder, source, loop.index, I8), target, loop.index)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), codegen
+    with cgutils.for_range(builder, count) as loop:
+        store(builder, load(builder, source, loop.index, I8), target, loop.index)
 
 
-@intrinsic
-def fill_codes(typingctx, target, count, code, size):
-    """`count` codes of `size` bytes (1 or 2), all the same."""
-    def codegen(context, builder, sig, args):
-        target, count, code, size = args
-        with builder.if_else(builder.icmp_signed("==", size, I64(1))) as (bytes_, shorts):
-            for branch, width in ((bytes_, 1), (shorts, 2)):
-                with branch:
-                    value = builder.trunc(code, ir.IntType(8 * width))
-                    with cgutils.for_range(builder, count) as loop:
-                        store(builder, value, target, builder.mul(loop.index, I64(width)))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 4), codegen
+@emits(void(*[int64] * 4))
+def fill_codes(builder, target, count, code, size):
+    """Store `count` equal codes of `size` bytes (1 or 2)."""
+    with builder.if_else(builder.icmp_signed("==", size, I64(1))) as (bytes_, shorts):
+        for branch, width in ((bytes_, 1), (shorts, 2)):
+            with branch:
+                value = builder.trunc(code, ir.IntType(8 * width))
+                with cgutils.for_range(builder, count) as loop:
+                    store(builder, value, target, builder.mul(loop.index, I64(width)))

@@ -1,15 +1,11 @@
 """One row of 8-bit codes times packed levels decoded in registers: it takes the time that reading these takes."""
 import functools
 
-from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.types import int64, void
 
 from tinyq.kernels.integer.dots import (
     BYTES,
-    I32,
-    I64,
     LANES,
     SHORTS,
     SUMS,
@@ -17,31 +13,28 @@ from tinyq.kernels.integer.dots import (
     VECTORS,
     add_products_of_bytes,
     decoded,
-    load,
-    spread,
-    store,
 )
-from tinyq.kernels.jit.outlined import outlined
+from tinyq.kernels.jit.intrinsics import emits
+from tinyq.kernels.simd.llvm import I32, I64, broadcast, load, splat, store
 
 LONGEST_EVEN_ROW = (2**31 - 1) // (255 * 0x30)      # codes: what the sums of even_row hold for sure
 _ACCUMULATORS = 8                       # vectors of sums that one row needs so that none waits for the one before
-_ZERO = ir.Constant(SUMS, [0] * LANES)
+_ZERO = splat(SUMS, 0)
 
 
 def _make_coded_row(bits):
-    @intrinsic
-    def coded_row(typingctx, count, packed, table, codes, sums):
-        """The sums (COLUMNS,) int32 of one row of 8-bit codes times a packed panel.
+    @emits(void(*[int64] * 5), outlined_as=f"coded_row_{bits}")
+    def coded_row(builder, count, packed, table, codes, sums):
+        """The sums (NR,) int32 of one row of 8-bit codes times a packed panel.
 
         `count` packed vectors (see dots.decode) and the table by address; codes must be 0 from the row's end to where
         the last vector's levels end.
         """
-        def codegen(context, builder, sig, args):
-            emit = functools.partial(_emit_coded_row, bits=bits)
-            builder.call(outlined(builder.module, f"coded_row_{bits}", 5, emit), args)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 5), codegen
+        look_up = load(builder, table, I64(0), BYTES)
+        slots = _sums_in_turn(builder, count, packed, codes, 8 // bits,
+                              lambda vector, j: decoded(builder, vector, j, bits, look_up))
+        for v in range(VECTORS):
+            store(builder, _total(builder, map(builder.load, slots[v::VECTORS])), sums, I64(v * VECTOR_BYTES))
 
     return coded_row
 
@@ -49,55 +42,35 @@ def _make_coded_row(bits):
 coded_row_2, coded_row_4 = _make_coded_row(2), _make_coded_row(4)
 
 
-@intrinsic
-def even_row(typingctx, count, packed, step, least, codes, sums):
-    """coded_row_2 with levels that lie evenly: code c stands for a level, and that level is c * step plus a constant.
+@emits(void(*[int64] * 6), outlined_as="even_row")
+def even_row(builder, count, packed, step, least, codes, sums):
+    """coded_row_2 with evenly spaced levels: code c stands for the level c * step plus a constant.
 
     least: that constant times sum_of_row(codes). Sums are of codes themselves, three of four not even shifted into
     place before they are multiplied; for rows of up to LONGEST_EVEN_ROW codes.
     """
-    def codegen(context, builder, sig, args):
-        builder.call(outlined(builder.module, "even_row", 6, _emit_even_row), args)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 6), codegen
-
-
-@intrinsic
-def sum_of_row(typingctx, length, codes):
-    """The sum of `length` 8-bit codes at an address; codes must be 0 from there to the end of a whole vector."""
-    def codegen(context, builder, sig, args):
-        length, codes = args
-        slot = cgutils.alloca_once_value(builder, _ZERO)
-        ones = builder.bitcast(ir.Constant(BYTES, [1] * BYTES.count), SUMS)
-        with cgutils.for_range_slice(builder, I64(0), length, I64(VECTOR_BYTES)) as (at, _):
-            vector = load(builder, codes, at)
-            builder.store(add_products_of_bytes(builder, builder.load(slot), vector, ones), slot)
-        lanes = builder.load(slot)
-        total = I32(0)
-        for lane in range(LANES):
-            total = builder.add(total, builder.extract_element(lanes, I32(lane)))
-        return builder.sext(total, I64)
-
-    return types.int64(types.int64, types.int64), codegen
-
-
-def _emit_coded_row(builder, count, packed, table, codes, sums, *, bits):
-    look_up = load(builder, table, I64(0), BYTES)
-    slots = _sums_in_turn(builder, count, packed, codes, 8 // bits,
-                          lambda vector, j: decoded(builder, vector, j, bits, look_up))
-    for v in range(VECTORS):
-        store(builder, _total(builder, map(builder.load, slots[v::VECTORS])), sums, I64(v * VECTOR_BYTES))
-
-
-def _emit_even_row(builder, count, packed, step, least, codes, sums):
     slots = _sums_in_turn(builder, count, packed, codes, 4, functools.partial(_left_in_place, builder))
-    step, least = (spread(builder, builder.trunc(a, I32), SUMS) for a in (step, least))
+    step, least = (broadcast(builder, builder.trunc(a, I32), SUMS) for a in (step, least))
     for v in range(VECTORS):
-        parts = [builder.lshr(builder.load(slot), ir.Constant(SUMS, [_shift(i % 4)] * LANES))
+        parts = [builder.lshr(builder.load(slot), splat(SUMS, _shift(i % 4)))
                  for i, slot in enumerate(slots) if i % VECTORS == v]
         total = builder.add(builder.mul(_total(builder, parts), step), least)
         store(builder, total, sums, I64(v * VECTOR_BYTES))
+
+
+@emits(int64(int64, int64))
+def sum_of_row(builder, length, codes):
+    """The sum of `length` 8-bit codes at an address; codes must be 0 from there to the end of a whole vector."""
+    slot = cgutils.alloca_once_value(builder, _ZERO)
+    ones = builder.bitcast(splat(BYTES, 1), SUMS)
+    with cgutils.for_range_slice(builder, I64(0), length, I64(VECTOR_BYTES)) as (at, _):
+        vector = load(builder, codes, at, SUMS)
+        builder.store(add_products_of_bytes(builder, builder.load(slot), vector, ones), slot)
+    lanes = builder.load(slot)
+    total = I32(0)
+    for lane in range(LANES):
+        total = builder.add(total, builder.extract_element(lanes, I32(lane)))
+    return builder.sext(total, I64)
 
 
 def _shift(j):
@@ -108,8 +81,8 @@ def _shift(j):
 def _left_in_place(builder, vector, j):
     """Code j of each byte, times 2^_shift(j)."""
     if j == 3:
-        vector = builder.lshr(builder.bitcast(vector, SHORTS), ir.Constant(SHORTS, [6] * SHORTS.count))
-    mask = ir.Constant(BYTES, [3 << _shift(j)] * BYTES.count)
+        vector = builder.lshr(builder.bitcast(vector, SHORTS), splat(SHORTS, 6))
+    mask = splat(BYTES, 3 << _shift(j))
     return builder.and_(builder.bitcast(vector, BYTES), mask)
 
 
@@ -130,7 +103,7 @@ def _sums_in_turn(builder, count, packed, codes, many, level_of):
                 four = load(builder, codes, builder.add(row_at, I64(4 * (j // VECTORS))), I32)
                 levels = builder.bitcast(level_of(vector, j), SUMS)
                 slot = slots[i * many + j]
-                products = add_products_of_bytes(builder, builder.load(slot), spread(builder, four, SUMS), levels)
+                products = add_products_of_bytes(builder, builder.load(slot), broadcast(builder, four, SUMS), levels)
                 builder.store(products, slot)
 
     rest = builder.urem(count, I64(together))

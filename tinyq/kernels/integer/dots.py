@@ -1,24 +1,21 @@
 """Integer register tiles: sums of products of 8- or 16-bit codes with small integer levels, exact on every target.
 
 A step is four 8-bit or two 16-bit codes side by side: 32 bits, which every instruction set here multiplies with as many
-levels for each 32-bit lane and adds up. A tile is ROWS rows of codes by COLUMNS sums.
+levels for each 32-bit lane and adds up. A tile is MR rows of codes by NR sums.
 """
-import functools
-
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.types import int64, void
 
+from tinyq.kernels.jit.intrinsics import emits, outlined
 from tinyq.kernels.jit.isa import SHAPE
-from tinyq.kernels.jit.outlined import outlined
+from tinyq.kernels.simd.llvm import I8, I16, I32, I64, broadcast, call, load, splat, store
 
-I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 UNROLLED = 4                            # steps at once: the rows' addresses may not fit the registers
 
-
-ROWS, LANES, VECTORS = SHAPE.rows, SHAPE.lanes, 2
-COLUMNS, VECTOR_BYTES = LANES * VECTORS, 4 * LANES
+# The register tile computes MR x NR sums.
+MR, LANES, VECTORS = SHAPE.rows, SHAPE.lanes, 2
+NR, VECTOR_BYTES = LANES * VECTORS, 4 * LANES
 SUMS, BYTES, SHORTS = (ir.VectorType(kind, VECTOR_BYTES * 8 // kind.width) for kind in (I32, I8, I16))
 _512 = LANES == 16
 _DOT_BYTES = "llvm.x86.avx512.vpdpbusd." + ("512" if _512 else "256")
@@ -27,38 +24,12 @@ _PAIRS_OF_SHORTS = "llvm.x86.avx512.pmaddw.d.512" if _512 else "llvm.x86.avx2.pm
 _LOOK_UP = "llvm.x86.avx512.pshuf.b.512" if _512 else "llvm.x86.avx2.pshuf.b"
 
 
-def load(builder, address, offset, kind=SUMS):
-    """A vector at an address (integer) and an offset in bytes, of any alignment."""
-    value = builder.load(builder.inttoptr(builder.add(address, offset), kind.as_pointer()))
-    value.align = 1
-    return value
-
-
-def store(builder, value, address, offset):
-    """Store a vector likewise."""
-    builder.store(value, builder.inttoptr(builder.add(address, offset), value.type.as_pointer())).align = 1
-
-
-def spread(builder, value, kind):
-    """An integer in every lane."""
-    undefined = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(undefined, value, I32(0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count))
-
-
-def call(builder, name, result, *arguments):
-    """A function of LLVM's, an instruction's mostly."""
-    function = ir.FunctionType(result, [a.type for a in arguments])
-    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), arguments)
-
-
 def add_products_of_bytes(builder, sums, codes, levels):
-    """sums + four unsigned codes times four signed levels in each lane; all vectors of 32-bit lanes."""
+    """Return sums + four unsigned codes times four signed levels in each lane; all vectors of 32-bit lanes."""
     if SHAPE.wide:
         return call(builder, _DOT_BYTES, SUMS, sums, codes, levels)
     pairs = call(builder, _PAIRS_OF_BYTES, SHORTS, builder.bitcast(codes, BYTES), builder.bitcast(levels, BYTES))
-    ones = ir.Constant(SHORTS, [1] * SHORTS.count)
-    return builder.add(sums, call(builder, _PAIRS_OF_SHORTS, SUMS, pairs, ones))
+    return builder.add(sums, call(builder, _PAIRS_OF_SHORTS, SUMS, pairs, splat(SHORTS, 1)))
 
 
 def _add_products_of_shorts(builder, sums, codes, levels):
@@ -67,57 +38,53 @@ def _add_products_of_shorts(builder, sums, codes, levels):
     return builder.add(sums, call(builder, _PAIRS_OF_SHORTS, SUMS, codes, levels))
 
 
-TILE = types.void(*[types.int64] * 7)
+TILE = void(*[int64] * 7)
 
 
 def _make_tile(name, together, add_products):
-    """The function that takes so many rows `together`."""
-    @intrinsic
-    def tile(typingctx, steps, rows, codes, pitch, levels, sums, resume):
-        """Add `steps` steps of `rows` rows of codes, `pitch` bytes apart, times levels (steps, COLUMNS) to a tile.
+    """The function that takes `together` rows at a time."""
+    def emit_rows(builder, *arguments):
+        _emit_tile(builder, together, add_products, *arguments)
 
-        Addresses are integers; sums (rows, COLUMNS) int32 begin at 0 unless `resume`. Rows that are missing to a
+    @emits(TILE)
+    def tile(builder, steps, rows, codes, stride, levels, sums, resume):
+        """Add `steps` steps of `rows` rows of codes, `stride` bytes apart, times levels (steps, NR) to a tile.
+
+        Addresses are integers; sums (rows, NR) int32 begin at 0 unless `resume`. Rows that are missing to a
         multiple of those taken together are read and summed too.
         """
-        def codegen(context, builder, sig, args):
-            steps, rows, codes, pitch, levels, sums, resume = args
-            emit = functools.partial(_emit_tile, rows=together, add_products=add_products)
-            function = outlined(builder.module, name, 6, emit)
-            with cgutils.for_range_slice(builder, I64(0), rows, I64(together)) as (row, _):
-                row_codes = builder.add(codes, builder.mul(row, pitch))
-                row_sums = builder.add(sums, builder.mul(row, I64(COLUMNS * 4)))
-                builder.call(function, [steps, row_codes, pitch, levels, row_sums, resume])
-            return context.get_dummy_value()
-
-        return TILE, codegen
+        function = outlined(builder.module, name, 6, emit_rows)
+        with cgutils.for_range_slice(builder, I64(0), rows, I64(together)) as (row, _):
+            row_codes = builder.add(codes, builder.mul(row, stride))
+            row_sums = builder.add(sums, builder.mul(row, I64(NR * 4)))
+            builder.call(function, [steps, row_codes, stride, levels, row_sums, resume])
 
     return tile
 
 
-def _emit_tile(builder, steps, codes, pitch, levels, sums, resume, *, rows, add_products):
+def _emit_tile(builder, rows, add_products, steps, codes, stride, levels, sums, resume):
     cells = [(r, v) for r in range(rows) for v in range(VECTORS)]
     place = {(r, v): I64((r * VECTORS + v) * VECTOR_BYTES) for r, v in cells}
-    start = [builder.add(codes, builder.mul(pitch, I64(r))) for r in range(rows)]
+    start = [builder.add(codes, builder.mul(stride, I64(r))) for r in range(rows)]
     slots = {cell: cgutils.alloca_once(builder, SUMS) for cell in cells}        # LLVM makes registers of them
     resumes = builder.icmp_signed("!=", resume, I64(0))
     with builder.if_else(resumes) as (goes_on, begins):
         with goes_on:
             for cell in cells:
-                builder.store(load(builder, sums, place[cell]), slots[cell])
+                builder.store(load(builder, sums, place[cell], SUMS), slots[cell])
         with begins:
             for cell in cells:
-                builder.store(ir.Constant(SUMS, [0] * LANES), slots[cell])
+                builder.store(splat(SUMS, 0), slots[cell])
 
     def step(at, count):
         for s in range(count):
             step_at = builder.add(at, I64(s))
             row_at = builder.shl(step_at, I64(2))
             level_at = builder.mul(step_at, I64(VECTORS * VECTOR_BYTES))
-            columns = [load(builder, levels, builder.add(level_at, I64(v * VECTOR_BYTES))) for v in range(VECTORS)]
+            columns = [load(builder, levels, builder.add(level_at, I64(v * VECTOR_BYTES)), SUMS)
+                       for v in range(VECTORS)]
             for r in range(rows):
-                four = builder.load(builder.inttoptr(builder.add(start[r], row_at), I32.as_pointer()))
-                four.align = 1
-                x = spread(builder, four, SUMS)
+                x = broadcast(builder, load(builder, start[r], row_at, I32), SUMS)
                 for v in range(VECTORS):
                     builder.store(add_products(builder, builder.load(slots[r, v]), x, columns[v]), slots[r, v])
 
@@ -138,43 +105,36 @@ short_row = _make_tile("short_row", 1, _add_products_of_shorts)
 
 
 def decoded(builder, packed, j, bits, table):
-    """Vector j of those whose codes share one vector of bytes: the table's level of bits j * bits ... of each byte."""
+    """Decode the j-th vector of codes that share a vector of bytes: bits j * bits ... of each byte index the table."""
     if bits == 8:
         return packed
     shifted = builder.bitcast(packed, SHORTS)
     if j:
-        shifted = builder.lshr(shifted, ir.Constant(SHORTS, [j * bits] * SHORTS.count))
-    codes = builder.and_(builder.bitcast(shifted, BYTES), ir.Constant(BYTES, [(1 << bits) - 1] * BYTES.count))
+        shifted = builder.lshr(shifted, splat(SHORTS, j * bits))
+    codes = builder.and_(builder.bitcast(shifted, BYTES), splat(BYTES, (1 << bits) - 1))
     return call(builder, _LOOK_UP, BYTES, table, codes)
 
 
 def _make_decode(bits):
-    @intrinsic
-    def decode(typingctx, packed, count, table, levels, short):
-        """`count` packed vectors as levels: 8 / bits vectors of int8 each, or twice as many of int16 if `short`.
+    @emits(void(*[int64] * 5))
+    def decode(builder, packed, count, table, levels, short):
+        """Decode `count` packed vectors to levels: 8 / bits vectors of int8 each, or twice as many of int16 if `short`.
 
         packed, table (of a vector's bytes, the same 16 levels again and again) and levels are addresses. Of 8 bits the
         codes are the levels.
         """
-        signature = types.void(*[types.int64] * 5)
-
-        def codegen(context, builder, sig, args):
-            packed, count, table, levels, short = args
-            look_up, many = load(builder, table, I64(0), BYTES), 8 // bits
-            is_short = builder.icmp_signed("!=", short, I64(0))
-            with cgutils.for_range(builder, count) as loop:
-                vector = load(builder, packed, builder.mul(loop.index, I64(VECTOR_BYTES)), BYTES)
-                for j in range(many):
-                    value = decoded(builder, vector, j, bits, look_up)
-                    at = builder.mul(builder.add(builder.mul(loop.index, I64(many)), I64(j)), I64(VECTOR_BYTES))
-                    with builder.if_else(is_short) as (twice, once):
-                        with twice:
-                            _store_as_shorts(builder, value, levels, builder.shl(at, I64(1)))
-                        with once:
-                            store(builder, value, levels, at)
-            return context.get_dummy_value()
-
-        return signature, codegen
+        look_up, many = load(builder, table, I64(0), BYTES), 8 // bits
+        is_short = builder.icmp_signed("!=", short, I64(0))
+        with cgutils.for_range(builder, count) as loop:
+            vector = load(builder, packed, builder.mul(loop.index, I64(VECTOR_BYTES)), BYTES)
+            for j in range(many):
+                value = decoded(builder, vector, j, bits, look_up)
+                at = builder.mul(builder.add(builder.mul(loop.index, I64(many)), I64(j)), I64(VECTOR_BYTES))
+                with builder.if_else(is_short) as (twice, once):
+                    with twice:
+                        _store_as_shorts(builder, value, levels, builder.shl(at, I64(1)))
+                    with once:
+                        store(builder, value, levels, at)
 
     return decode
 

@@ -1,6 +1,6 @@
 """Convolutions and linear layers of integer codes: rows of codes gathered tile by tile, panels of levels decoded once.
 
-A task takes some tiles of output pixels and some panels of COLUMNS outputs. It gathers the codes each pixel reads into
+A task takes some tiles of output pixels and some panels of NR outputs. It gathers the codes each pixel reads into
 a row (directly from the image where they lie side by side), then decodes one panel after the other and multiplies it
 with all of its tiles. Images are (n, h, w, c), so that what a pixel reads comes in runs.
 """
@@ -12,9 +12,9 @@ import numpy as np
 from tinyq.kernels.integer.code_moves import copy_bytes, copy_exactly, copy_runs, fill_codes
 from tinyq.kernels.integer.coded_rows import coded_row_2, coded_row_4, even_row, sum_of_row
 from tinyq.kernels.integer.dots import (
-    COLUMNS,
     LANES,
-    ROWS,
+    MR,
+    NR,
     VECTOR_BYTES,
     byte_row,
     decode_2,
@@ -55,19 +55,19 @@ def product(f):
 @part
 def _task(f, block, group, which, scratch):
     pixels = f.samples * f.rows * f.columns
-    tiles = -(-pixels // ROWS)
+    tiles = -(-pixels // MR)
     first, last = tiles * block // f.blocks, tiles * (block + 1) // f.blocks
     begin, end = f.panels * which // f.parts, f.panels * (which + 1) // f.parts
     if first == last or begin == end:
         return
     sums = scratch + SLACK
-    levels = sums + ROWS * COLUMNS * 4
-    gathered = levels + f.steps * COLUMNS * 4 * f.halves + SLACK * 8
+    levels = sums + MR * NR * 4
+    gathered = levels + f.steps * NR * 4 * f.halves + SLACK * 8
     if f.direct:
-        start, pitch = f.x + (first * ROWS * f.channels + group * f.group_channels) * f.size, f.channels * f.size
+        start, pitch = f.x + (first * MR * f.channels + group * f.group_channels) * f.size, f.channels * f.size
     else:
         start, pitch = gathered, f.pitch
-        _gather(f, first * ROWS, min(last * ROWS, pixels), group, gathered)
+        _gather(f, first * MR, min(last * MR, pixels), group, gathered)
     if f.coded:
         for r in range(pixels):                             # so that what lies behind the row counts nothing
             row = gathered + r * pitch
@@ -81,11 +81,11 @@ def _task(f, block, group, which, scratch):
     for panel in range(begin, end):
         table = _levels_of(f, group * f.panels + panel, levels)
         for t in range(first, last):
-            count = min(ROWS, pixels - t * ROWS)
-            rows = start + (t - first) * ROWS * pitch
+            count = min(MR, pixels - t * MR)
+            rows = start + (t - first) * MR * pitch
             for half in range(f.halves):
-                _multiply(f, count, rows, pitch, table + half * f.steps * COLUMNS * 4, sums, half)
-            _finish(f, t * ROWS, count, group, panel, sums)
+                _multiply(f, count, rows, pitch, table + half * f.steps * NR * 4, sums, half)
+            _finish(f, t * MR, count, group, panel, sums)
     end_tiles()
 
 
@@ -119,7 +119,7 @@ def _levels_of(f, panel, room):
 @part
 def _multiply(f, count, rows, pitch, levels, sums, resume):
     """The sums of `count` rows; single ones where most of a tile would be idle."""
-    few = count * 4 <= ROWS
+    few = count * 4 <= MR
     if f.size == 1:
         if few:
             byte_row(f.steps, count, rows, pitch, levels, sums, resume)
@@ -134,10 +134,10 @@ def _multiply(f, count, rows, pitch, levels, sums, resume):
 @part
 def _finish(f, pixel, count, group, panel, sums):
     """Requantise and store the tile's sums: whole vectors of outputs, and of the last one what there is."""
-    first = panel * COLUMNS
-    valid = min(COLUMNS, f.group_outputs - first)
+    first = panel * NR
+    valid = min(NR, f.group_outputs - first)
     start = pixel * f.outputs + group * f.group_outputs + first
-    parameters = (group * f.panels + panel) * COLUMNS
+    parameters = (group * f.panels + panel) * NR
     for v in range(-(-valid // LANES)):
         at = (start + v * LANES) * f.result_size
         codes, added, row = f.y + at, f.added + at, sums + v * LANES * 4
@@ -148,7 +148,7 @@ def _finish(f, pixel, count, group, panel, sums):
         else:
             spare = sums - SLACK
             for r in range(count):
-                _finish_vector(f, 1, row + r * COLUMNS * 4, multiplier, offset, added + r * pitch, spare, pitch)
+                _finish_vector(f, 1, row + r * NR * 4, multiplier, offset, added + r * pitch, spare, pitch)
                 copy_exactly(spare, codes + r * pitch, (valid - v * LANES) * f.result_size)
 
 

@@ -1,56 +1,51 @@
-"""What stands behind integer sums: multiplier, offset, an added code, a rounding shift and the limits, in vectors."""
+"""Requantise integer sums in vectors: multiplier, offset, an added code, a rounding shift and the limits."""
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.types import int64, void
 
-from tinyq.kernels.integer.dots import COLUMNS, I8, I16, I32, I64, LANES, load, spread, store
-from tinyq.kernels.jit.outlined import outlined
+from tinyq.kernels.integer.dots import LANES, NR
+from tinyq.kernels.jit.intrinsics import emits
+from tinyq.kernels.simd.llvm import I8, I16, I32, I64, broadcast, load, splat, store
 
 WIDE, NARROW = ir.VectorType(I64, LANES), ir.VectorType(I32, LANES)
 _CODES = {"byte": I8, "short": I16, "int": I32}
-_FINISH = types.void(*[types.int64] * 12)
 
 
 def _make_finish(kind, adds):
     """The function for codes of a kind, and whether other codes are added."""
-    @intrinsic
-    def finish(typingctx, rows, sums, multiplier, offset, shift, low, high, added, added_multiplier, added_shift, codes,
-               pitch):
-        """One vector of outputs of `rows` rows of sums, COLUMNS int32 apart; rows of codes are `pitch` bytes apart.
+    @emits(void(*[int64] * 12), outlined_as=f"finish_{kind}{'_added' if adds else ''}")
+    def finish(builder, rows, sums, multiplier, offset, shift, low, high, added, added_multiplier, added_shift, codes,
+               stride):
+        """One vector of outputs of `rows` rows of sums, NR int32 apart; rows of codes are `stride` bytes apart.
 
         code = clamp(round((sum * multiplier + offset + (added * added_multiplier << added_shift)) / 2^shift));
         multiplier (LANES,) int32, offset int64, added and codes of the kind, by address.
         """
-        def codegen(context, builder, sig, args):
-            name = f"finish_{kind}{'_added' if adds else ''}"
-            builder.call(outlined(builder.module, name, 12, lambda b, *args: _emit(b, kind, adds, *args)), args)
-            return context.get_dummy_value()
-
-        return _FINISH, codegen
+        _emit(builder, kind, adds, rows, sums, multiplier, offset, shift, low, high, added, added_multiplier,
+              added_shift, codes, stride)
 
     return finish
 
 
-def _emit(builder, kind, adds, rows, sums, multiplier, offset, shift, low, high, added, by, left, codes, pitch):
-    code, one = ir.VectorType(_CODES[kind], LANES), ir.Constant(WIDE, [1] * LANES)
-    shift, low, high, by, left = (spread(builder, value, WIDE) for value in (shift, low, high, by, left))
+def _emit(builder, kind, adds, rows, sums, multiplier, offset, shift, low, high, added, by, left, codes, stride):
+    code, one = ir.VectorType(_CODES[kind], LANES), splat(WIDE, 1)
+    shift, low, high, by, left = (broadcast(builder, value, WIDE) for value in (shift, low, high, by, left))
     half = builder.shl(one, builder.sub(shift, one))
     below = builder.sub(builder.shl(one, shift), one)                  # the bits that are shifted out
     multiplier = builder.sext(load(builder, multiplier, I64(0), NARROW), WIDE)
     offset = builder.add(load(builder, offset, I64(0), WIDE), half)
     with cgutils.for_range(builder, rows) as loop:
-        at = builder.mul(loop.index, pitch)
-        row = load(builder, sums, builder.mul(loop.index, I64(4 * COLUMNS)), NARROW)
+        at = builder.mul(loop.index, stride)
+        row = load(builder, sums, builder.mul(loop.index, I64(4 * NR)), NARROW)
         value = builder.add(builder.mul(builder.sext(row, WIDE), multiplier), offset)
         if adds:
             widen = builder.zext if kind == "byte" else builder.sext
             other = builder.mul(widen(load(builder, added, at, code), WIDE), by)
             value = builder.add(value, builder.shl(other, left))
         # Rounded half up; where exactly half was left, to the even one of the two.
-        tie = builder.icmp_signed("==", builder.and_(value, below), ir.Constant(WIDE, [0] * LANES))
+        tie = builder.icmp_signed("==", builder.and_(value, below), splat(WIDE, 0))
         value = builder.ashr(value, shift)
-        value = builder.select(tie, builder.and_(value, ir.Constant(WIDE, [-2] * LANES)), value)
+        value = builder.select(tie, builder.and_(value, splat(WIDE, -2)), value)
         value = builder.select(builder.icmp_signed("<", value, low), low, value)
         value = builder.select(builder.icmp_signed(">", value, high), high, value)
         store(builder, builder.trunc(value, code), codes, at)

@@ -1,44 +1,37 @@
 """Tiles of byte codes: in AMX's tile registers where the instruction set has them, else register tiles (dots.py)."""
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.types import void
 
 from tinyq.kernels.integer import amx, dots
-from tinyq.kernels.integer.dots import COLUMNS, I64, TILE, VECTOR_BYTES, VECTORS
+from tinyq.kernels.integer.dots import NR, TILE, VECTOR_BYTES, VECTORS
+from tinyq.kernels.jit.intrinsics import emits
 from tinyq.kernels.jit.isa import SHAPE
-from tinyq.kernels.jit.outlined import outlined
+from tinyq.kernels.simd.llvm import I64
 
 _HALVES = SHAPE.rows // amx.TILE_ROWS
 _SUMS, _CODES, _LEVELS = 0, _HALVES * VECTORS, _HALVES * VECTORS + _HALVES        # the first register of each kind
 
 
-def _bracket(emit):
-    """An intrinsic for what stands before or behind a task's tiles; nothing where there are no tile registers."""
-    @intrinsic
-    def bracket(typingctx):
-        def codegen(context, builder, sig, args):
-            if SHAPE.tiles:
-                emit(builder)
-            return context.get_dummy_value()
+# amx is looked up when the code is emitted: an emulator may have replaced its functions.
 
-        return types.void(), codegen
-
-    return bracket
+@emits(void())
+def begin_tiles(builder):
+    """Set up the tile registers before a task's tiles; nothing where there are none."""
+    if SHAPE.tiles:
+        amx.configure(builder)
 
 
-# Looked up when they are emitted: an emulator may have replaced them.
-begin_tiles = _bracket(lambda builder: amx.configure(builder))
-end_tiles = _bracket(lambda builder: amx.release(builder))
+@emits(void())
+def end_tiles(builder):
+    """Release the tile registers after a task's tiles."""
+    if SHAPE.tiles:
+        amx.release(builder)
 
 
-@intrinsic
-def _byte_tile(typingctx, steps, rows, codes, pitch, levels, sums, resume):
+@emits(TILE, outlined_as="amx_tile")
+def _byte_tile(builder, steps, rows, codes, stride, levels, sums, resume):
     """dots.byte_tile between begin_tiles and end_tiles; steps: of whole tile registers."""
-    def codegen(context, builder, sig, args):
-        builder.call(outlined(builder.module, "amx_tile", len(args), _emit_tile), args)
-        return context.get_dummy_value()
-
-    return TILE, codegen
+    _emit_tile(builder, steps, rows, codes, stride, levels, sums, resume)
 
 
 def _emit_tile(builder, steps, rows, *others):
@@ -51,12 +44,12 @@ def _emit_tile(builder, steps, rows, *others):
             _emit_halves(builder, _HALVES, steps, *others)
 
 
-def _emit_halves(builder, halves, steps, codes, pitch, levels, sums, resume):
+def _emit_halves(builder, halves, steps, codes, stride, levels, sums, resume):
     cells = [(h, v) for h in range(halves) for v in range(VECTORS)]
     register = {(h, v): _SUMS + h * VECTORS + v for h, v in cells}
-    row = I64(COLUMNS * 4)
-    place = {(h, v): builder.add(sums, I64(h * amx.TILE_ROWS * COLUMNS * 4 + v * VECTOR_BYTES)) for h, v in cells}
-    start = [builder.add(codes, builder.mul(pitch, I64(h * amx.TILE_ROWS))) for h in range(halves)]
+    row = I64(NR * 4)
+    place = {(h, v): builder.add(sums, I64(h * amx.TILE_ROWS * NR * 4 + v * VECTOR_BYTES)) for h, v in cells}
+    start = [builder.add(codes, builder.mul(stride, I64(h * amx.TILE_ROWS))) for h in range(halves)]
     resumes = builder.icmp_signed("!=", resume, I64(0))
     with builder.if_else(resumes) as (goes_on, begins):
         with goes_on:
@@ -66,11 +59,11 @@ def _emit_halves(builder, halves, steps, codes, pitch, levels, sums, resume):
             for cell in cells:
                 amx.zero(builder, register[cell])
     with cgutils.for_range_slice(builder, I64(0), steps, I64(SHAPE.step_multiple)) as (at, _):
-        level_at = builder.add(levels, builder.mul(at, I64(COLUMNS * 4)))
+        level_at = builder.add(levels, builder.mul(at, I64(NR * 4)))
         for v in range(VECTORS):
             amx.load(builder, _LEVELS + v, builder.add(level_at, I64(v * VECTOR_BYTES)), row)
         for h in range(halves):
-            amx.load(builder, _CODES + h, builder.add(start[h], builder.shl(at, I64(2))), pitch)
+            amx.load(builder, _CODES + h, builder.add(start[h], builder.shl(at, I64(2))), stride)
             for v in range(VECTORS):
                 amx.add_products(builder, register[h, v], _CODES + h, _LEVELS + v)
     for cell in cells:

@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.types import int64, uintp, void
 
 from tinyq.kernels.geometry.conv_geometry import pair
 from tinyq.kernels.geometry.packed_input import fill
 from tinyq.kernels.geometry.pooling_windows import sliding_size
 from tinyq.kernels.geometry.spans import contiguous, items_per_task
 from tinyq.kernels.jit.compile import njit, part, prange
+from tinyq.kernels.jit.intrinsics import emits
 from tinyq.kernels.pooling.maxima import LEAST, beats
-from tinyq.kernels.simd.memory_ops import copy_floats, peek, poke
-from tinyq.kernels.simd.vectors import I64, LANES, SINGLES, evens, load_vector, pointer, store_vector
+from tinyq.kernels.simd.llvm import I64, load, pointer, splat, store
+from tinyq.kernels.simd.memory_ops import copy_floats, load_float, store_float
+from tinyq.kernels.simd.vectors import LANES, SINGLES, evens
 
 
 class _Shape(NamedTuple):
@@ -120,39 +120,36 @@ def _largest_one_by_one(line, shape, into):
     for o in range(shape.columns):
         best = LEAST
         for tap in range(shape.taps_x):
-            value = peek(line, o * shape.stride_x + tap * shape.dilation_x)
+            value = load_float(line, o * shape.stride_x + tap * shape.dilation_x)
             best = value if value > best or value != value else best
-        poke(into, o, best)
+        store_float(into, o, best)
 
 
 def _make_largest(stride):
-    @intrinsic
-    def largest(typingctx, source, step, many, target, count):
+    @emits(void(uintp, int64, int64, uintp, int64))
+    def largest(builder, source, step, many, target, count):
         """target[j] = the largest of source[stride * j + i * step], i < many, for j < count; addresses, whole vectors.
 
         The first of equal elements wins; a NaN wins over numbers, the last of several.
         """
-        def codegen(context, builder, sig, args):
-            source, step, many, target, count = args
-            source, target = pointer(builder, source), pointer(builder, target)
-            best = cgutils.alloca_once(builder, SINGLES)
-            with cgutils.for_range_slice(builder, I64(0), count, I64(LANES)) as (at, _):
-                builder.store(ir.Constant(SINGLES, [float("-inf")] * LANES), best)
-                with cgutils.for_range(builder, many) as tap:
-                    first = builder.add(builder.mul(at, I64(stride)), builder.mul(tap.index, step))
-                    _take_larger(builder, _every(builder, source, first, stride), best)
-                store_vector(builder, builder.load(best), target, at)
-            return context.get_dummy_value()
-
-        return types.void(types.uintp, types.int64, types.int64, types.uintp, types.int64), codegen
+        source, target = pointer(builder, source), pointer(builder, target)
+        best = cgutils.alloca_once(builder, SINGLES)
+        with cgutils.for_range_slice(builder, I64(0), count, I64(LANES)) as (at, _):
+            builder.store(splat(SINGLES, float("-inf")), best)
+            with cgutils.for_range(builder, many) as tap:
+                first = builder.add(builder.mul(at, I64(stride)), builder.mul(tap.index, step))
+                _take_larger(builder, _every(builder, source, first, stride), best)
+            store(builder, builder.load(best), target, at)
 
     return largest
 
 
 def _every(builder, source, first, stride):
     """LANES elements, `stride` (1 or 2) apart."""
-    low = load_vector(builder, source, first)
-    return low if stride == 1 else evens(builder, low, load_vector(builder, source, builder.add(first, I64(LANES))))
+    low = load(builder, source, first, SINGLES)
+    if stride == 1:
+        return low
+    return evens(builder, low, load(builder, source, builder.add(first, I64(LANES)), SINGLES))
 
 
 def _take_larger(builder, value, best):

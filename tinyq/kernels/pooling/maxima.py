@@ -4,31 +4,20 @@ The plane is packed as for a convolution (conv_plan.py): tap k of virtual pixel 
 neighbouring windows is one vector. The padding is minus infinity, which beats nothing.
 """
 import numpy as np
-from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.types import int64, uintp, void
 
-from tinyq.kernels.simd.vectors import (
-    I32,
-    I64,
-    INTEGERS,
-    LANES,
-    SINGLES,
-    broadcast,
-    element,
-    load_vector,
-    pointer,
-    store_vector,
-)
+from tinyq.kernels.jit.intrinsics import emits
+from tinyq.kernels.simd.llvm import I32, I64, broadcast, element, load, pointer, splat, store
+from tinyq.kernels.simd.vectors import INTEGERS, LANES, SINGLES
 
 LEAST = np.float32(-np.inf)            # what a window's largest element is at first, and its padding
 _VECTORS = 4 if LANES == 16 else 2      # whose comparisons do not wait for each other; three registers each
 WINDOWS = _VECTORS * LANES
 
 
-@intrinsic
-def window_maxima(typingctx, plane, offsets, shifts, taps, origins, places, y, indices):
+@emits(void(*[uintp] * 3, int64, *[uintp] * 4))
+def window_maxima(builder, plane, offsets, shifts, taps, origins, places, y, indices):
     """y[:WINDOWS], indices[:WINDOWS] = the maximum of each of WINDOWS neighbouring windows and its place in the image.
 
     Addresses: plane, of the first window's first virtual pixel; offsets (taps,) int64 in the layout and shifts (taps,)
@@ -36,31 +25,22 @@ def window_maxima(typingctx, plane, offsets, shifts, taps, origins, places, y, i
     inside the image; y float32 and indices int32. The first of equal elements wins; a NaN wins over numbers, the last
     of several.
     """
-    signature = types.void(*[types.uintp] * 3, types.int64, *[types.uintp] * 4)
-
-    def codegen(context, builder, sig, args):
-        plane, offsets, shifts, taps, origins, places, y, indices = args
-        plane, y = (pointer(builder, p) for p in (plane, y))
-        shifts, origins, places, indices = (pointer(builder, p, I32) for p in (shifts, origins, places, indices))
-        offsets = pointer(builder, offsets, I64)
-        firsts = [I64(v * LANES) for v in range(_VECTORS)]
-        origin = [load_vector(builder, origins, first, kind=INTEGERS) for first in firsts]
-        least = ir.Constant(SINGLES, [float("-inf")] * LANES)
-        best = [cgutils.alloca_once_value(builder, least) for _ in firsts]
-        place = [cgutils.alloca_once_value(builder, load_vector(builder, places, first, kind=INTEGERS))
-                 for first in firsts]
-        with cgutils.for_range(builder, taps) as tap:
-            offset, shift = (builder.load(element(builder, p, tap.index)) for p in (offsets, shifts))
-            shift = broadcast(builder, shift, INTEGERS)
-            for v, first in enumerate(firsts):
-                value = load_vector(builder, plane, builder.add(offset, first))
-                _take_larger(builder, value, builder.add(origin[v], shift), best[v], place[v])
+    plane, y = (pointer(builder, p) for p in (plane, y))
+    shifts, origins, places, indices = (pointer(builder, p, I32) for p in (shifts, origins, places, indices))
+    offsets = pointer(builder, offsets, I64)
+    firsts = [I64(v * LANES) for v in range(_VECTORS)]
+    origin = [load(builder, origins, first, INTEGERS) for first in firsts]
+    best = [cgutils.alloca_once_value(builder, splat(SINGLES, float("-inf"))) for _ in firsts]
+    place = [cgutils.alloca_once_value(builder, load(builder, places, first, INTEGERS)) for first in firsts]
+    with cgutils.for_range(builder, taps) as tap:
+        offset, shift = (builder.load(element(builder, p, tap.index)) for p in (offsets, shifts))
+        shift = broadcast(builder, shift, INTEGERS)
         for v, first in enumerate(firsts):
-            store_vector(builder, builder.load(best[v]), y, first)
-            store_vector(builder, builder.load(place[v]), indices, first)
-        return context.get_dummy_value()
-
-    return signature, codegen
+            value = load(builder, plane, builder.add(offset, first), SINGLES)
+            _take_larger(builder, value, builder.add(origin[v], shift), best[v], place[v])
+    for v, first in enumerate(firsts):
+        store(builder, builder.load(best[v]), y, first)
+        store(builder, builder.load(place[v]), indices, first)
 
 
 def beats(builder, value, so_far):

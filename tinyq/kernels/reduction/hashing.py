@@ -27,10 +27,10 @@ from tinyq.kernels.contract import (
     digest_keys,
 )
 from tinyq.kernels.jit.compile import njit, part, prange
+from tinyq.kernels.simd.llvm import I32, I64, broadcast, load, splat
 
 STRIPE = 2 * DIGEST_LANES
 WORTH_THREADS = 1 << 19                  # words; below, waking the other threads costs more than they save
-I32, I64 = ir.IntType(32), ir.IntType(64)
 WORDS, SUMS = ir.VectorType(I32, DIGEST_LANES), ir.VectorType(I64, DIGEST_LANES)
 FIRST, SECOND = (np.uint64(mixer) for mixer in DIGEST_MIXERS)
 START = np.uint64(GOLDEN)
@@ -114,20 +114,20 @@ def _absorbing(context, builder, signature, args):
                     for kind, array in ((signature.args[0], args[0]), (signature.args[4], args[4])))
     words = builder.gep(words, [args[1]])
     places = [builder.bitcast(builder.gep(state, [I64(at)]), SUMS.as_pointer()) for at in (0, DIGEST_LANES)]
-    product, chain = (cgutils.alloca_once_value(builder, _load(builder, place)) for place in places)
+    product, chain = (cgutils.alloca_once_value(builder, load(builder, state, I64(at), SUMS))
+                      for at in (0, DIGEST_LANES))
     keys = [cgutils.alloca_once_value(builder, _keys_at(builder, args[2], half)) for half in (0, 1)]
     with cgutils.for_range(builder, args[3]) as loop:
         at = builder.mul(loop.index, I64(STRIPE))
-        halves = [_load(builder, builder.bitcast(builder.gep(words, [builder.add(at, I64(offset))]),
-                                                 WORDS.as_pointer())) for offset in (0, DIGEST_LANES)]
+        halves = [load(builder, words, builder.add(at, I64(offset)), WORDS) for offset in (0, DIGEST_LANES)]
         keyed = []
         for half, key, step in zip(halves, keys, DIGEST_STEPS, strict=True):
             k = builder.load(key)
             keyed.append(builder.zext(builder.xor(half, k), SUMS))
-            builder.store(builder.add(k, _all(WORDS, step)), key)
+            builder.store(builder.add(k, splat(WORDS, step)), key)
         builder.store(builder.add(builder.load(product), builder.mul(*keyed)), product)
         low, high = (builder.zext(half, SUMS) for half in halves)
-        both = builder.or_(low, builder.shl(high, _all(SUMS, 32)))
+        both = builder.or_(low, builder.shl(high, splat(SUMS, 32)))
         builder.store(builder.add(_rotated(builder, builder.load(chain)), both), chain)
     for lanes, place in zip((product, chain), places, strict=True):
         builder.store(builder.load(lanes), place).align = 8
@@ -137,21 +137,8 @@ def _absorbing(context, builder, signature, args):
 def _keys_at(builder, stripe, half):
     """The lanes' keys of one half of a stripe: k_j + stripe * step, modulo 2^32."""
     number = builder.mul(builder.trunc(stripe, I32), I32(DIGEST_STEPS[half]))
-    vector = ir.Constant(WORDS, ir.Undefined)
-    for lane in range(DIGEST_LANES):
-        vector = builder.insert_element(vector, number, I32(lane))
-    return builder.add(vector, ir.Constant(WORDS, digest_keys(half)))
+    return builder.add(broadcast(builder, number, WORDS), ir.Constant(WORDS, digest_keys(half)))
 
 
 def _rotated(builder, z):
-    return builder.or_(builder.shl(z, _all(SUMS, DIGEST_ROTATION)), builder.lshr(z, _all(SUMS, 64 - DIGEST_ROTATION)))
-
-
-def _load(builder, place):
-    vector = builder.load(place)
-    vector.align = 4
-    return vector
-
-
-def _all(kind, number):
-    return ir.Constant(kind, [number] * DIGEST_LANES)
+    return builder.or_(builder.shl(z, splat(SUMS, DIGEST_ROTATION)), builder.lshr(z, splat(SUMS, 64 - DIGEST_ROTATION)))

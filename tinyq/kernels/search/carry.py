@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyq.kernels.jit.borrowed import borrowed
 from tinyq.kernels.jit.compile import njit
+from tinyq.kernels.jit.intrinsics import borrowed
 from tinyq.kernels.search import unit_rows as rows
 from tinyq.kernels.search.stages import activate, affine_of, copy_channel
 from tinyq.kernels.search.tables import (

@@ -13,8 +13,8 @@ kept errors of blocks that a candidate does not change need not be computed agai
 import numpy as np
 from numba import get_num_threads
 
-from tinyq.kernels.jit.borrowed import borrowed
 from tinyq.kernels.jit.compile import njit, prange
+from tinyq.kernels.jit.intrinsics import borrowed
 from tinyq.kernels.search.carry import BETA_OF, BIAS_OF, GAMMA_OF, Change, carry, complete, keep, new_scratch, of_task
 from tinyq.kernels.search.logits import moves_one_logit, try_logit
 from tinyq.kernels.search.sample_error import error_of_all

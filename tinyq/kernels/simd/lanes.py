@@ -1,7 +1,7 @@
 """Sums in the contract's order, as functions numba code can call: 32 float64 lanes that stay in vector registers.
 
 Lane j adds the elements j, j + 32, ... of a span; then lanes 16 apart are added, then 8, 4, 2 and 1 apart.
-LLVM cuts the lanes into whatever vectors the target has, which leaves the order inside each of them alone.
+LLVM splits the lanes into the vectors of the target, which does not change the order inside a lane.
 """
 from llvmlite import ir
 from numba import types
@@ -9,11 +9,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tinyq.kernels.contract import LANES
-from tinyq.kernels.simd.vectors import broadcast
+from tinyq.kernels.simd.llvm import F32, F64, I32, I64, broadcast, load, load_masked, splat
 
-F32, F64, I32, I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
 SINGLES, DOUBLES = ir.VectorType(F32, LANES), ir.VectorType(F64, LANES)
-ZEROS = ir.Constant(DOUBLES, [0.0] * LANES)
+ZEROS = splat(DOUBLES, 0.0)
 
 
 @intrinsic
@@ -42,7 +41,7 @@ def lane_sum_of_products(typingctx, g, x, centre, start, count):
 
 
 def _summing(arrays, term):
-    """Code of f(*arrays, *numbers, start, count): the sum of term(builder, *elements, *numbers), 32 at a time."""
+    """Code generator of f(*arrays, *numbers, start, count), the sum of term(builder, *elements, *numbers)."""
     def codegen(context, builder, signature, args):
         start, count = args[-2:]
         spans = [builder.gep(context.make_array(array_type)(context, builder, array).data, [start])
@@ -51,7 +50,7 @@ def _summing(arrays, term):
         lanes = cgutils.alloca_once_value(builder, ZEROS)
 
         def step(at, mask=None):
-            terms = term(builder, *(_load(builder, builder.gep(span, [at]), mask) for span in spans), *numbers)
+            terms = term(builder, *(_load(builder, span, at, mask) for span in spans), *numbers)
             if mask:
                 terms = builder.select(mask, terms, ZEROS)           # +0 changes no lane: none of them is ever -0
             builder.store(builder.fadd(builder.load(lanes), terms), lanes)
@@ -68,23 +67,14 @@ def _summing(arrays, term):
     return codegen
 
 
-def _load(builder, pointer, mask):
-    """32 float32 as float64; those masked out are not touched and read as 0."""
-    vector_pointer = SINGLES.as_pointer()
-    pointer = builder.bitcast(pointer, vector_pointer)
-    if mask is None:
-        singles = builder.load(pointer)
-        singles.align = 4
-    else:
-        load = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(SINGLES, [vector_pointer, I32, mask.type, SINGLES]),
-            f"llvm.masked.load.v{LANES}f32.p0")
-        singles = builder.call(load, [pointer, I32(4), mask, ir.Constant(SINGLES, [0.0] * LANES)])
+def _load(builder, span, at, mask):
+    """Load 32 float32 as float64; masked lanes are 0 and their memory is not touched."""
+    singles = load_masked(builder, span, at, mask) if mask else load(builder, span, at, SINGLES)
     return builder.fpext(singles, DOUBLES)
 
 
 def _join(builder, lanes):
-    """The fixed tree: the upper half is added to the lower until one lane is left."""
+    """Add the upper half to the lower until one lane is left: the contract's fixed tree."""
     width = LANES // 2
     while width:
         low, high = (ir.Constant(ir.VectorType(I32, width), list(range(k, k + width))) for k in (0, width))

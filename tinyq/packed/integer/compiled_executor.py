@@ -55,7 +55,7 @@ class _Levels:
         self.size = program.dtype.itemsize
         self.packed, self.table, self.bits, self.steps, self.halves = pack_levels(levels, groups, self.size)
         self.least, self.step = even_levels(self.table, self.bits, self.steps)
-        per_group = self.packed.shape[1] * integer_product.COLUMNS
+        per_group = self.packed.shape[1] * integer_product.NR
         self.multiplier = _by_panels(op.requant.multiplier, groups, per_group)
         self.offset = _by_panels(op.requant.offset, groups, per_group)
         self.bytes = sum(a.nbytes for a in (self.packed, self.table, self.multiplier, self.offset))
@@ -101,7 +101,7 @@ class _Run:
     def _read_behind(self):
         """Bytes behind the last value that kernels may read: whole vectors, and whole tiles of rows read in place."""
         rows = [_sizes(self.program.shapes[op.x])[0] for op in self.program.operations if isinstance(op, Product)]
-        return integer_product.SLACK + integer_product.ROWS * max(rows, default=0) * self.program.dtype.itemsize
+        return integer_product.SLACK + integer_product.MR * max(rows, default=0) * self.program.dtype.itemsize
 
     def _codes(self, value, at):
         """The value's codes (n, places, channels) in the arena."""
@@ -199,14 +199,14 @@ class _Run:
                                                                                      + ((0, 0), (1, 1)))
         groups = g.groups if g else 1
         size, pixels = self.program.dtype.itemsize, self.n * rows * columns
-        few = g is None and pixels * 4 <= integer_product.ROWS
+        few = g is None and pixels * 4 <= integer_product.MR
         coded = few and size == 1 and levels.bits < 8 and levels.halves == 1
         direct = taps == stride == (1, 1) and padding == (0, 0) and not coded
         pitch = -(-(levels.steps + 4) * 4 // ALIGNMENT) * ALIGNMENT
         blocks, parts, tiles = _split(pixels, levels.packed.shape[1], groups, pitch, direct)
-        scratch = (2 * integer_product.SLACK + integer_product.ROWS * integer_product.COLUMNS * 4
-                   + levels.steps * integer_product.COLUMNS * 4 * levels.halves + integer_product.SLACK * 8
-                   + (0 if direct else tiles * integer_product.ROWS * pitch) + integer_product.SLACK)
+        scratch = (2 * integer_product.SLACK + integer_product.MR * integer_product.NR * 4
+                   + levels.steps * integer_product.NR * 4 * levels.halves + integer_product.SLACK * 8
+                   + (0 if direct else tiles * integer_product.MR * pitch) + integer_product.SLACK)
         return integer_product.Fields(
             x=x.ctypes.data, y=y.ctypes.data, added=self.codes[op.added].ctypes.data if op.added is not None else 0,
             samples=self.n, height=height, width=width, channels=channels, rows=rows, columns=columns,
@@ -225,8 +225,8 @@ class _Run:
 def _split(pixels, panels, groups, pitch, direct):
     """(blocks of tiles, parts of panels, tiles in a block at most) so that all threads have work."""
     threads = code_ops.threads()
-    tiles = -(-pixels // integer_product.ROWS)
-    most = tiles if direct else max(1, integer_product.MAX_GATHERED // (integer_product.ROWS * pitch))
+    tiles = -(-pixels // integer_product.MR)
+    most = tiles if direct else max(1, integer_product.MAX_GATHERED // (integer_product.MR * pitch))
     blocks = -(-tiles // most)
     if threads > 1 and blocks * groups % threads:
         if tiles >= 4 * threads:

@@ -1,7 +1,7 @@
 """The matrix product, plainly: the definition that the register tiles are held to."""
 import numpy as np
 
-from tinyq.kernels.contract import PRODUCT_BLOCK
+from tinyq.kernels.contract import KC
 from tinyq.kernels.reference.simd.fma import fma
 
 
@@ -19,7 +19,7 @@ def sum_products(factors, indices, zero):
     """
     total, block, current = zero, zero, 0
     for k in indices:
-        if k // PRODUCT_BLOCK != current:
-            total, block, current = total + block, zero, k // PRODUCT_BLOCK
+        if k // KC != current:
+            total, block, current = total + block, zero, k // KC
         block = fma(*factors(k), block)
     return total + block
