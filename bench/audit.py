@@ -17,7 +17,7 @@ from common.timing import Side, interleave, machine, serve, summary
 
 from tinyq import data, kernels, models, optim
 from tinyq.audit.ledger.hash_chain import Ledger
-from tinyq.audit.recording.seal import Recorder
+from tinyq.audit.recording.recorder import Recorder
 from tinyq.methods import Backprop
 from tinyq.run.checkpoint import Position
 from tinyq.streams import Streams

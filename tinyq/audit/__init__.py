@@ -1,13 +1,13 @@
-"""The ledger of a run: every step on record (seal), checked (verify), repeated to the bit (replay), and shown."""
+"""The ledger of a run: record every step, verify the records, replay any step bit for bit, show the results."""
 from tinyq.audit.ledger.hash_chain import head_of
 
 __all__ = ["head_of", "observer_for"]
 
 
 def observer_for(config):
-    """The observer that a run's --audit and --audit-every ask for: None for "off"."""
+    """Return the observer for the settings `audit` and `audit_every`; None for "off"."""
     if config.audit == "off":
         return None
-    from tinyq.audit.recording.seal import Seal
+    from tinyq.audit.recording.ledger_writer import LedgerWriter
 
-    return Seal(config.audit, config.audit_every)
+    return LedgerWriter(config.audit, config.audit_every)

@@ -7,7 +7,7 @@ from audit_runs import resume, rewrite, train
 
 from tinyq.__main__ import main
 from tinyq.audit.ledger.hash_chain import FIXED, read
-from tinyq.audit.recording import seal
+from tinyq.audit.recording import ledger_writer
 from tinyq.audit.replay.replay import replay, steps_of
 from tinyq.audit.replay.rerun import Source
 from tinyq.audit.step import verdict
@@ -108,7 +108,7 @@ def test_no_checkpoint_is_written_that_its_ledger_does_not_reach(whole, tmp_path
 def test_too_many_waiting_records_end_the_run_at_its_last_checkpoint(whole, tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(seal, "MAX_WAITING", 3000)
+        patch.setattr(ledger_writer, "MAX_WAITING", 3000)
         Refusing(patch, 14, for_ever=True)                              # after the checkpoint of the first epoch
         with pytest.raises(InputOutputError, match="records have waited in vain .*; then go on with"):
             train(run, **QUICK)
@@ -118,7 +118,7 @@ def test_too_many_waiting_records_end_the_run_at_its_last_checkpoint(whole, tmp_
 
 
 def test_the_exit_code_of_that_is_74(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(seal, "MAX_WAITING", 100)
+    monkeypatch.setattr(ledger_writer, "MAX_WAITING", 100)
     Refusing(monkeypatch, 3, for_ever=True)
     line = "train --model mlp:8 --data iris --epochs 1 --recipe none --method backprop --output"
     assert main([*line.split(), str(tmp_path / "run")]) == 74
@@ -126,14 +126,14 @@ def test_the_exit_code_of_that_is_74(tmp_path, monkeypatch, capsys):
 
 
 def test_a_file_that_cannot_be_read_back_is_no_checkpoint(whole, tmp_path, monkeypatch, capsys):
-    sha256, run = seal.sha256_of, tmp_path / "run"
+    sha256, run = ledger_writer.sha256_of, tmp_path / "run"
 
     def unreadable(path):
         if path.name == "step-000000007.h5":
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return sha256(path)
 
-    monkeypatch.setattr(seal, "sha256_of", unreadable)
+    monkeypatch.setattr(ledger_writer, "sha256_of", unreadable)
     assert train(run, **QUICK)["weights_sha256"] == whole[0]
     assert "cannot be read (Input/output error), so it was removed; look after this disk; training goes on" in \
         capsys.readouterr().out
@@ -196,7 +196,7 @@ def test_arrays_that_find_no_room_stop_no_training(tmp_path, monkeypatch, capsys
     def full(*arguments, **options):
         raise InputOutputError("steps/step-000000001.h5: writing failed (No space left on device)")
 
-    monkeypatch.setattr(seal.dump, "write", full)
+    monkeypatch.setattr(ledger_writer.dump, "write", full)
     train(tmp_path / "run", "backprop", "full", epochs=1)
     assert capsys.readouterr().out.count("training goes on, without these arrays") == 1
     verify(tmp_path / "run")
@@ -207,6 +207,6 @@ def test_a_bundle_that_finds_no_room_does_not_hide_the_fault(tmp_path, monkeypat
         raise CannotCreate("audit: cannot create this folder")
 
     monkeypatch.setattr(verdict.dump, "write", full)
-    monkeypatch.setattr(seal, "check", lambda captured, streams: Checked(captured.step, faults=["wrong"]))
+    monkeypatch.setattr(ledger_writer, "check", lambda captured, streams: Checked(captured.step, faults=["wrong"]))
     with pytest.raises(AuditMismatch, match="step 3: wrong; the step could not be kept: audit: cannot create"):
         train(tmp_path / "run", "backprop", audit_every=3)

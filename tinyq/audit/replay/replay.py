@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from tinyq.audit.ledger.digests import differing
 from tinyq.audit.ledger.hash_chain import FIXED
 from tinyq.audit.ledger.step_trace import Trace
-from tinyq.audit.recording.seal import STEPS, Recorder
+from tinyq.audit.recording.recorder import Recorder
 from tinyq.audit.replay.rerun import Enough, Source, rerun
 from tinyq.audit.step.capture import Capture
-from tinyq.audit.step.dump import first_difference
+from tinyq.audit.step.dump import first_difference, step_file
 from tinyq.errors import AuditMismatch, UsageError
 
 
@@ -89,13 +89,14 @@ class _Comparison(Recorder):
         self.expected, self.wanted, self.last, self.examiner = expected, set(wanted), wanted[-1], examiner
         self.steps = self.others = 0
 
-    def tracing(self, step):
-        """All that the step goes through where it is to be examined or was kept, else only which primitives."""
-        self.kept = self.folder / STEPS / f"step-{step:09d}.h5"
-        return Capture if self._is_wanted(step) or self.kept.is_file() else Trace
+    def new_trace(self, step, optimizer):
+        """Capture a step that is to be examined or whose arrays were kept; of others trace only the primitives."""
+        self.kept = step_file(self.folder, step)
+        whole = self._is_wanted(step) or self.kept.is_file()
+        return (Capture if whole else Trace)(self.job.model, optimizer)
 
     def examine(self, captured):
-        """Hand the step on."""
+        """Pass a wanted step to the examiner."""
         self.captured = captured
         if self._is_wanted(captured.step):
             self.examiner(captured, self.job.streams)

@@ -15,6 +15,13 @@ from tinyq.methods import GradientMethod
 from tinyq.methods.conntra.conntra_method import Visits
 from tinyq.run.checkpoint import Position
 
+STEPS = "steps"                         # folder of the arrays that --audit full keeps
+
+
+def step_file(folder: str | Path, step: int) -> Path:
+    """Return the path of the arrays that --audit full keeps of a step."""
+    return Path(folder) / STEPS / f"step-{step:09d}.h5"
+
 
 def arrays_of(captured) -> dict[str, np.ndarray]:
     """{path: array}: input, what primitives and vjps made, gradients, the update's parts, visits, state around it."""
@@ -86,10 +93,9 @@ def _imagined(job, phase, batches):
     return captured
 
 
-def write(path, captured, **attributes) -> int:
-    """Save them atomically, the folder made if it is missing; returns their bytes."""
+def write(path, captured, **attributes) -> None:
+    """Save the arrays of a captured step atomically, creating the folder if needed."""
     arrays = arrays_of(captured)
     make_folder(Path(path).parent)
     root = {"step": captured.step, "phase": captured.phase.name, "epoch": captured.epoch, "batch": captured.batch}
     hdf5.write(path, arrays, {"/": {**root, **{key: value[:8192] for key, value in attributes.items()}}})
-    return sum(array.nbytes for array in arrays.values())

@@ -1,0 +1,156 @@
+"""The observer that writes the records of a run to its ledger, and checks or keeps steps while training."""
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tinyq.audit.ledger.environment import environment
+from tinyq.audit.ledger.hash_chain import FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger
+from tinyq.audit.recording.recorder import Recorder
+from tinyq.audit.step import dump
+from tinyq.audit.step.capture import Capture, Captured
+from tinyq.audit.step.step_check import check
+from tinyq.audit.step.verdict import refuse_faults
+from tinyq.data import Batch
+from tinyq.errors import CannotCreate, Diverged, InputOutputError
+from tinyq.files.atomic import remove
+from tinyq.files.read import sha256_of
+from tinyq.optim import Optimizer
+from tinyq.run.best_effort import Attempts
+from tinyq.run.build import Job, Phase
+from tinyq.run.checkpoint import Position
+from tinyq.saved.run_folder import CONFIG_FILE
+
+MAX_WAITING = 64 * 2**20                # bytes of records that may wait in memory until the disk accepts them
+
+
+class LedgerWriter(Recorder):
+    """Write the records of a run to its ledger.
+
+    Records that the disk refuses wait in memory, in the same chain, and training continues. No checkpoint is written
+    meanwhile: a run killed then resumes from the last checkpoint and makes the lost records again.
+    """
+
+    def __init__(self, kind: str, every: int = 0):
+        """Check every `every`-th step in float64, none for 0; the ledger is opened by `begin`."""
+        super().__init__(kind, self._add)
+        self._ledger: Ledger | None = None
+        self.every = every
+        self._write = Attempts(lambda text: self.say(text), "training goes on, and its records wait in memory")
+        self._write_arrays = Attempts(lambda text: self.say(text), "training goes on, without these arrays")
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, open since `begin`."""
+        assert self._ledger is not None
+        return self._ledger
+
+    @property
+    def head(self) -> str | None:
+        """The SHA-256 of the last record, None before the first."""
+        return None if self._ledger is None else self._ledger.head
+
+    def begin(self, job: Job, folder: str | Path, position: Position) -> None:
+        """Open the ledger; for a resumed run, continue it after the record of its checkpoint."""
+        super().begin(job, folder, position)
+        self._ledger = ledger = Ledger(self.folder / LEDGER_FILE, position.ledger_head, position.steps > 0)
+        old_records = len(ledger.expected)
+        if ledger.damage:
+            self.say(f"tinyq: {ledger.damage}; what follows the checkpoint is made again")
+        if ledger.head == NOTHING_BEFORE:
+            self._add({"record": "begin", "format": FORMAT, "digests": self.kind, "step": position.steps,
+                       "environment": environment(), "config_sha256": sha256_of(self.folder / CONFIG_FILE),
+                       "settings": position.made_with, "data": job.bundle.manifest})
+        else:
+            self._record_checkpoint(position)
+            self._add({"record": "resume", "step": position.steps, "again": old_records, "head": ledger.old_head,
+                       "environment": environment()})
+
+    def begin_phase(self, phase: Phase, position: Position, resumed: bool) -> None:
+        """Record the phase unless it is resumed and already on record; announce the size of --audit full."""
+        super().begin_phase(phase, position, resumed and self.ledger.records > 1)
+        if self.kind == "full":
+            size, steps = dump.expected_bytes(self.job, phase) / 2**20, self._steps_left(phase, position)
+            self.say(f"--audit full: {phase.name} keeps about {size:,.2f} MiB a step, {size * steps:,.0f} MiB for "
+                     f"{steps:,} steps, in {self.folder / dump.STEPS}")
+
+    @contextmanager
+    def step(self, phase: Phase, position: Position, batches: list[Batch]) -> Iterator[None]:
+        """Record the step, or that it diverged; InputOutputError where too many records wait for the disk."""
+        try:
+            with super().step(phase, position, batches):
+                yield
+        except Diverged as error:
+            self._add({"record": "exception", "step": position.steps + 1, "what": str(error)})
+            raise
+        if self.ledger.waiting > MAX_WAITING:
+            raise InputOutputError(f"{self.ledger.path}: {self.ledger.waiting >> 20:,} MiB of records have waited in "
+                                   "vain for the disk to take them; free some space")
+
+    def new_trace(self, step: int, optimizer: Optimizer) -> Capture | None:
+        """Capture a step that is to be checked or kept whole."""
+        wanted = self.kind == "full" or self._is_checked(step)
+        return Capture(self.job.model, optimizer) if wanted else None
+
+    def examine(self, captured: Captured) -> None:
+        """Keep the step's arrays, and check it; AuditMismatch, with its arrays left behind, where a fault is found."""
+        if self.kind == "full":
+            self._write_arrays(lambda: dump.write(dump.step_file(self.folder, captured.step), captured))
+        if self._is_checked(captured.step):
+            found = check(captured, self.job.streams)
+            self._add({"record": "check", "step": captured.step, "counts": found.counts, "faults": found.faults,
+                       "surrogates": found.surrogates, "closest": found.closest})
+            refuse_faults(found, self.folder, captured)
+
+    def sync(self) -> None:
+        """Wait until all records are on the disk; InputOutputError where it does not take them."""
+        self.ledger.sync()
+
+    def saved(self, path: str | Path, position: Position) -> None:
+        """Record the SHA-256 of a file; InputOutputError for one that cannot be read back, which is removed."""
+        try:
+            sha256 = sha256_of(path)
+        except OSError as error:
+            with suppress(InputOutputError):
+                remove(path)
+            raise InputOutputError(f"{path}: written, but it cannot be read ({error.strerror}), so it was removed; "
+                                   "look after this disk") from error
+        self._add({"record": "file", "step": position.steps, "file": Path(path).relative_to(self.folder).as_posix(),
+                   "sha256": sha256})
+
+    def finish(self, position: Position, state: dict) -> dict:
+        """Record the digest of the finished network; return the head of that record for model.h5."""
+        from tinyq.files.weights import weights_sha256
+
+        self._add({"record": "end", "step": position.steps, "weights_sha256": weights_sha256(state)})
+        return {"ledger_head": self.head}
+
+    def close(self) -> None:
+        """Close the ledger; a failure here must not hide why the run ended."""
+        if self._ledger is not None:
+            with suppress(CannotCreate, InputOutputError):
+                self._ledger.sync()
+            with suppress(OSError):
+                self._ledger.close()
+
+    def _steps_left(self, phase, position):
+        """Return an upper bound of the steps left in the phase."""
+        config, batches = self.job.config, len(self.job.loader)
+        epochs_left = phase.epochs - position.epoch
+        steps = epochs_left * -(-batches // config.accumulate) - position.batch // config.accumulate
+        return steps if config.max_steps is None else max(0, min(steps, config.max_steps - position.steps))
+
+    def _is_checked(self, step):
+        return self.every > 0 and step % self.every == 0
+
+    def _add(self, record):
+        self._write(lambda: self.ledger.add(record))
+
+    def _record_checkpoint(self, position):
+        """Record the checkpoint of a run that was killed after writing it and before recording it.
+
+        An older file of that name may be on record: a step that ends an epoch can be saved before the end and after it.
+        """
+        path = self.folder / "checkpoints" / f"step-{position.steps:09d}.h5"
+        known = {line.record["file"]: line.record["sha256"] for line in self.ledger.kept if line.kind == "file"}
+        if path.is_file() and known.get(path.relative_to(self.folder).as_posix()) != sha256_of(path):
+            self.saved(path, position)

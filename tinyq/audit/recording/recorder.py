@@ -1,0 +1,111 @@
+"""The observer that makes the records of a run: digests and metrics of every step, phase and epoch."""
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tinyq.audit.ledger.digests import KINDS, digest_of
+from tinyq.audit.ledger.step_trace import Trace, is_digested, is_vjp_digested
+from tinyq.audit.recording.figures import figures_of
+from tinyq.audit.step.capture import Capture, Captured
+from tinyq.autodiff import tape
+from tinyq.data import Batch
+from tinyq.methods import GradientMethod
+from tinyq.optim import Optimizer
+from tinyq.run.build import Job, Phase
+from tinyq.run.checkpoint import Position
+from tinyq.run.observer import Observer
+
+
+class Recorder(Observer):
+    """Make the records of a run and hand each to `keep`; the run itself is not modified."""
+
+    def __init__(self, kind: str, keep: Callable[[dict], None]):
+        """kind: of digests, a key of digests.KINDS."""
+        self.kind, self.keep, self._ops, self._vjps = kind, keep, KINDS[kind](), KINDS[kind]()
+
+    def begin(self, job: Job, folder: str | Path, position: Position) -> None:
+        """Remember the job and its folder."""
+        self.job, self.folder = job, Path(folder)
+
+    def begin_phase(self, phase: Phase, position: Position, resumed: bool) -> None:
+        """Record the weights and the state of the method that a phase starts from, unless it is resumed."""
+        self.parameters = dict(self.job.model.named_parameters())
+        self.buffers = dict(self.job.model.named_buffers())
+        self.figures = figures_of(phase.method, self.kind)
+        figures = self.figures.epoch()
+        if not resumed:
+            self.keep({"record": "phase", "phase": phase.name, "epoch": phase.first_epoch, "step": position.steps,
+                       "method": type(phase.method).__name__, "optimizer": type(phase.optimizer).__name__,
+                       "tensors": {name: list(p.shape) for name, p in self.parameters.items()},
+                       "buffers": {name: list(array.shape) for name, array in self.buffers.items()},
+                       "constrained": [name for name, p in self.parameters.items() if p.parametrization is not None],
+                       **self._weights(), "figures": figures})
+
+    @contextmanager
+    def step(self, phase: Phase, position: Position, batches: list[Batch]) -> Iterator[None]:
+        """Digest the results of primitives and vjps during the step, then gradients and weights; record them."""
+        self.trace = self.new_trace(position.steps + 1, phase.optimizer)
+        if isinstance(phase.method, GradientMethod):
+            with tape.traced(self._note), tape.traced_vjps(self._note_vjp):
+                yield
+        else:
+            yield
+        if isinstance(self.trace, Capture):
+            self.examine(self.trace.finished(phase, position, batches))
+        self.keep(self._step_record(phase, position, batches))
+
+    def new_trace(self, step: int, optimizer: Optimizer) -> Trace | None:
+        """Return an empty Trace or Capture to fill during this step, None for neither."""
+        return None
+
+    def examine(self, captured: Captured) -> None:
+        """Receive a captured step after its end, before it is recorded."""
+
+    def end_epoch(self, phase: Phase, position: Position, figures: dict) -> None:
+        """Record the epoch's metrics, the weights, and the state of the method that the next epoch starts from."""
+        exact = {key: value.hex() if isinstance(value, float) else value for key, value in figures.items()}
+        self.keep({"record": "epoch", "phase": phase.name, "epoch": phase.first_epoch + position.epoch,
+                   "step": position.steps, "measured": exact,
+                   **self._weights(), "figures": self.figures.epoch()})
+
+    def _step_record(self, phase, position, batches):
+        skipped = self._skipped(position, batches)
+        ids = digest_of(self.kind, [a for batch in batches for a in (batch.indices, batch.y)])
+        x = digest_of(self.kind, [batch.x for batch in batches])
+        return {"record": "step", "step": position.steps + 1, "phase": phase.name,
+                "epoch": phase.first_epoch + position.epoch, "batch": position.batch,
+                "lr": [group["lr"].hex() for group in phase.optimizer.groups],
+                **({"skipped": skipped} if skipped else {}), "ids": ids.root, "x": x.root,
+                **self._gradients(phase.method), **self._weights(), "figures": self.figures.step()}
+
+    def _note(self, primitive, inputs, params, output):
+        if is_digested(primitive):
+            self._ops.add(output.data)
+        if self.trace:
+            self.trace.note(primitive, inputs, params, output)
+
+    def _note_vjp(self, node, position, parent, g, gx):
+        if is_vjp_digested(node, parent):
+            self._vjps.add(gx)
+        if self.trace:
+            self.trace.note_vjp(node, position, parent, g, gx)
+
+    def _skipped(self, position, batches):
+        """Count the samples of these batches that could not be read."""
+        loader = self.job.loader
+        most = min(len(loader.dataset) - position.batch * loader.batch_size, len(batches) * loader.batch_size)
+        return max(0, most - sum(len(batch.y) for batch in batches))
+
+    def _gradients(self, method):
+        """Digest the results of primitives and vjps, and the gradients; {} for a method without gradients."""
+        if not isinstance(method, GradientMethod):
+            return {}
+        ops, vjps = self._ops.take(), self._vjps.take()
+        g = digest_of(self.kind, [p.grad for p in self.parameters.values()])
+        return {"ops": ops.root, "ops_of": ops.leaves, "vjps": vjps.root, "vjps_of": vjps.leaves,
+                "g": g.root, "g_of": g.leaves}
+
+    def _weights(self):
+        arrays = [p.data for p in self.parameters.values()]
+        w = digest_of(self.kind, [*arrays, *self.buffers.values()])
+        return {"w": w.root, "w_of": w.leaves}
