@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from common.timing import Side, interleave, machine, serve, summary
+from common.timing import Contender, interleave, machine, serve, summary
 
 from tinyq import data, kernels, models, optim
 from tinyq.audit.ledger.hash_chain import Ledger
@@ -62,21 +62,23 @@ def main():
     parser.add_argument("--audits", nargs="*", default=["seal"], choices=AUDITS[1:])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=15)
-    parser.add_argument("--serve", nargs=2, metavar=("AUDIT", "NETWORK"), help="be one side (this script's own use)")
+    parser.add_argument("--serve", nargs=2, metavar=("AUDIT", "NETWORK"),
+                        help="run as one contender (used by this script)")
     args = parser.parse_args()
     if args.serve:
         return serve(step_of(args.serve[1], args.serve[0], args.threads))
     print(f"{machine()}; {args.threads} threads")
     for name in args.networks:
         for audit in args.audits:
-            sides = [Side(__file__, "--threads", str(args.threads), "--serve", kind, name) for kind in (audit, "off")]
-            measured = interleave(*sides, args.pairs, repeat=NETWORKS[name][3])
-            for side in sides:
-                side.close()
+            contenders = [Contender(__file__, "--threads", str(args.threads), "--serve", kind, name)
+                          for kind in (audit, "off")]
+            measured = interleave(*contenders, args.pairs, repeat=NETWORKS[name][3])
+            for contender in contenders:
+                contender.close()
             found = summary(measured)
             extra = statistics.median(1e3 * (ours - without) for ours, without in measured)
             print(f"{name:10} batch {NETWORKS[name][0]}  {audit:6} {found['ours_ms']:8.2f} ms   off "
-                  f"{found['peer_ms']:8.2f} ms   {extra:+.2f} ms, {found['ratio'] - 1:+.1%} "
+                  f"{found['baseline_ms']:8.2f} ms   {extra:+.2f} ms, {found['ratio'] - 1:+.1%} "
                   f"(quartiles {found['low'] - 1:+.1%} to {found['high'] - 1:+.1%}, {found['pairs']} rounds)",
                   flush=True)
     return None

@@ -1,4 +1,4 @@
-"""What CoNNTrA costs on networks for photographs: seconds a visit, and how long a pass over all parameters would take.
+"""Cost of CoNNTrA on ImageNet-size networks: seconds per visit, and days per pass over all parameters.
 
     python bench/conntra_photographs.py [--networks alexnet resnet18] [--samples 32] [--visits 50] [--threads 2]
 

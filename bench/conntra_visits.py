@@ -1,9 +1,9 @@
-"""CoNNTrA's visits against a float32 BLAS forward pass for every candidate, on the 60,000 MNIST images.
+"""Compare CoNNTrA's visits with a float32 BLAS forward pass per candidate, on the 60,000 MNIST images.
 
-    python bench/conntra_visits.py --data-path DIR [--models logistic,lenet] [--visits 200] [--peer-visits 2]
+    python bench/conntra_visits.py --data-path DIR [--models logistic,lenet] [--visits 200] [--baseline-visits 2]
 
-Both sides make the same visits of the same network in turns, in one process with the same number of threads; the
-peer's candidates are the levels other than the one a parameter has. Prints the time per visit of each and their ratio.
+Both contenders make the same visits of the same network in turns, in one process with the same number of threads; the
+baseline's candidates are a parameter's other levels. Prints the time per visit of each and their ratio.
 """
 import argparse
 import os
@@ -18,13 +18,13 @@ def arguments():
     parser.add_argument("--models", default="logistic,lenet")
     parser.add_argument("--error", default="rate", choices=("rate", "cross-entropy"))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--visits", type=int, default=2000, help="of ours in one turn, picked over all parameters")
-    parser.add_argument("--peer-visits", type=int, default=2, help="of the peer in one turn")
+    parser.add_argument("--visits", type=int, default=2000, help="visits by tinyq per turn, spread over all parameters")
+    parser.add_argument("--baseline-visits", type=int, default=2, help="visits by the baseline per turn")
     parser.add_argument("--turns", type=int, default=5)
     return parser.parse_args()
 
 
-class Peer:
+class Baseline:
     """The network in float32 with BLAS: products over all images, in batches that stay in the cache."""
 
     def __init__(self, np, model, images, labels, batch=500):
@@ -67,7 +67,7 @@ class Peer:
         return np.maximum(y, 0, out=y)
 
     def visit(self, picks, levels):
-        """Algorithm 2 over these picks."""
+        """Run Algorithm 2 over these picks."""
         best = self.error()
         start = time.perf_counter()
         for pick in picks.tolist():
@@ -92,7 +92,7 @@ class Peer:
 
 
 def train_an_epoch(model, dataset, streams):
-    """Plain backprop: how far a change is carried depends on what the network has learnt."""
+    """Train by plain backprop first: how far a change propagates depends on what the network has learnt."""
     from tinyq.data import Loader
     from tinyq.methods import Backprop
     from tinyq.optim import SGD
@@ -116,17 +116,18 @@ def measure(np, name, args):
     method.begin(model, None, bundle.train, streams)
     total = len(method.search.held.codes)
     kernels.visit(streams.key("warm").integers(0, total, 5), method.search.held)
-    ours, peers = [], []
+    ours, baselines = [], []
     for turn in range(args.turns):
-        peer = Peer(np, model, bundle.train.images, bundle.train.labels)
-        peers.append(peer.visit(streams.key("peer", turn).integers(0, total, args.peer_visits), method.levels.values))
+        baseline = Baseline(np, model, bundle.train.images, bundle.train.labels)
+        picks = streams.key("baseline", turn).integers(0, total, args.baseline_visits)
+        baselines.append(baseline.visit(picks, method.levels.values))
         picks = streams.key("ours", turn).integers(0, total, args.visits)
         start = time.perf_counter()
         kernels.visit(picks, method.search.held)
         ours.append((time.perf_counter() - start) / args.visits)
-    ratios = [b / a for a, b in zip(ours, peers, strict=True)]
+    ratios = [b / a for a, b in zip(ours, baselines, strict=True)]
     print(f"{name:9} {args.error:13} tinyq {1e3 * statistics.median(ours):8.2f} ms a visit   forward passes "
-          f"{1e3 * statistics.median(peers):9.1f} ms   {statistics.median(ratios):7.0f} times less "
+          f"{1e3 * statistics.median(baselines):9.1f} ms   {statistics.median(ratios):7.0f} times less "
           f"({min(ratios):.0f} to {max(ratios):.0f} in {args.turns} turns)", flush=True)
 
 

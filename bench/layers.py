@@ -1,4 +1,4 @@
-"""Every convolution of a network, forward, input gradient and weight gradient: GFLOP/s and the share of matrix peak.
+"""Measure each convolution of a network: forward, input gradient, weight gradient, in GFLOP/s and share of the peak.
 
     python bench/layers.py [--networks resnet18 googlenet] [--batch 16] [--threads 2] [--repeats 7] [--torch]
 
@@ -12,7 +12,7 @@ from collections import Counter
 
 import numba
 import numpy as np
-from common.timing import Side, machine, serve_numbered
+from common.timing import Contender, machine, serve_numbered
 
 from tinyq import kernels, models
 from tinyq.autodiff import Tensor, no_record
@@ -43,19 +43,19 @@ def geometries(name, batch, size=224):
 
 
 def flops(geometry):
-    """Multiplications and additions of a pass."""
+    """Floating-point operations of a pass."""
     return 2 * int(np.prod(geometry.output_shape)) * geometry.products
 
 
 def arrays(geometry):
-    """x, w, g of a layer: noise."""
+    """Random x, w, g of a layer."""
     stream = Streams(0).key("bench")
     return [stream.normal(shape).astype(np.float32) for shape in
             (geometry.x_shape, geometry.w_shape, geometry.output_shape)]
 
 
 def our_passes(geometry):
-    """Each pass as a function."""
+    """Make a function of each pass."""
     x, w, g = arrays(geometry)
     return {"forward": lambda: kernels.conv2d(x, w, geometry),
             "input": lambda: kernels.conv2d_input_grad(g, w, geometry),
@@ -63,7 +63,7 @@ def our_passes(geometry):
 
 
 def torch_passes(geometry):
-    """The same of PyTorch, channels last."""
+    """Make the same functions with PyTorch in channels-last layout."""
     import torch
 
     x, w, g = (torch.from_numpy(a).to(memory_format=torch.channels_last) for a in arrays(geometry))
@@ -78,7 +78,7 @@ def torch_passes(geometry):
 
 
 def seconds(work, repeats):
-    """Median seconds of a call, one call to warm up."""
+    """Median seconds per call, after one call to warm up."""
     work()
     times = []
     for _ in range(repeats):
@@ -97,7 +97,7 @@ def _tiles(threads, calls, k, a, rows, b, offsets, sums):
 
 
 def peak(threads, repeats=9, calls=20000, k=KC):
-    """GFLOP/s of the register tile on operands in the first-level cache, on all threads at once; the best of some."""
+    """Peak GFLOP/s: the register tile on operands in the first-level cache, all threads, best of several runs."""
     kernels.set_threads(threads)
     a, b = np.ones(k * MR, np.float32), np.ones(k * NR, np.float32)
     rows, offsets = np.arange(MR), np.arange(k) * NR
@@ -107,15 +107,15 @@ def peak(threads, repeats=9, calls=20000, k=KC):
 
 
 def shape_of(geometry):
-    """A layer in words: channels, image, kernel, stride."""
+    """Describe a layer: channels, image, kernel, stride."""
     (_, c, h, w), (m, _, kh, kw) = geometry.x_shape, geometry.w_shape
     return f"{c:4}x{h}x{w} -> {m:4}, {kh}x{kw} /{geometry.stride[0]}"
 
 
 def report(name, args):
-    """The table of one network."""
+    """Print the table of one network."""
     layers = geometries(name, args.batch)
-    side = Side(__file__, "--networks", name, "--batch", str(args.batch), "--threads", str(args.threads),
+    contender = Contender(__file__, "--networks", name, "--batch", str(args.batch), "--threads", str(args.threads),
                 "--serve") if args.torch else None
     top, sums, theirs = peak(args.threads), dict.fromkeys(PASSES, 0.0), dict.fromkeys(PASSES, 0.0)
     print(f"\n{name}, batch {args.batch}; peak {top:.0f} GFLOP/s; GFLOP/s (share of peak) [time / PyTorch's]")
@@ -128,20 +128,20 @@ def report(name, args):
             ours = seconds(work, args.repeats)
             sums[kind] += count * ours
             rate = flops(geometry) / ours / 1e9
-            peer = ""
-            if side:
-                other = side.seconds(number * len(PASSES) + k)
+            baseline = ""
+            if contender:
+                other = contender.seconds(number * len(PASSES) + k)
                 theirs[kind] += count * other
-                peer = f" [{ours / other:4.2f}]"
-            cells.append(f"{rate:6.0f} ({rate / top:4.0%}){peer:8}")
+                baseline = f" [{ours / other:4.2f}]"
+            cells.append(f"{rate:6.0f} ({rate / top:4.0%}){baseline:8}")
         print(f"{count} x {shape_of(geometry):32} {'  '.join(cells)}", flush=True)
     total = sum(flops(g) * n for g, n in layers)
     for kind in PASSES:
         rate = total / sums[kind] / 1e9
-        ratio = f", {sums[kind] / theirs[kind]:.2f} of PyTorch's" if side else ""
+        ratio = f", {sums[kind] / theirs[kind]:.2f} of PyTorch's" if contender else ""
         print(f"all {kind:8} {1e3 * sums[kind]:7.1f} ms, {rate:.0f} GFLOP/s ({rate / top:.0%}){ratio}")
-    if side:
-        side.close()
+    if contender:
+        contender.close()
 
 
 def main():
@@ -151,7 +151,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--torch", action="store_true")
-    parser.add_argument("--serve", action="store_true", help="be PyTorch (this script's own use)")
+    parser.add_argument("--serve", action="store_true", help="run as PyTorch (used by this script)")
     args = parser.parse_args()
     kernels.set_threads(args.threads)
     if args.serve:

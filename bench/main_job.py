@@ -1,4 +1,4 @@
-"""The main job, `python -m tinyq.train` with no arguments: what it reaches, and how long it takes cold and warm.
+"""Measure the main job, `python -m tinyq.train` without arguments: accuracy, and seconds cold and warm.
 
     python bench/main_job.py [--threads 2] [--warm 3]
 
@@ -17,7 +17,7 @@ from common.timing import machine
 
 
 def train(folder, cache, threads):
-    """Seconds of the whole command, and its result."""
+    """Run the whole command; return its seconds and its result."""
     command = [sys.executable, "-m", "tinyq.train", "--threads", str(threads), "--output", str(folder)]
     start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "TINYQ_CACHE": str(cache)})

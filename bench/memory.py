@@ -1,10 +1,10 @@
-"""Peak resident memory of a training step at 224x224, batch 16: tinyq against PyTorch, and against what --dry-run says.
+"""Compare the peak memory of a training step at 224x224, batch 16, with PyTorch's and with --dry-run's estimate.
 
     pip install torch==2.13.0 && pip install --no-deps torchvision==0.28.0
     python bench/memory.py [--networks resnet18 resnet50 googlenet alexnet] [--threads 2]
 
-Each side is a process of its own that takes a few steps on the same random photographs (SGD with momentum); its peak is
-the kernel's VmHWM. PyTorch's process loads the Python code of torchvision too, and what that alone takes is shown.
+Each contender is a process of its own that takes a few steps on the same random images (SGD with momentum); its peak is
+the kernel's VmHWM. PyTorch's process also loads torchvision's Python code; the memory of that alone is shown.
 """
 import argparse
 import re
@@ -23,13 +23,13 @@ FLAGS = ("--recipe none --data imagefolder --imagefolder.validation 0 --method b
 
 
 def high_water():
-    """Peak and present resident MiB of this process."""
+    """Peak and current resident memory of this process, in MiB."""
     text = Path("/proc/self/status").read_text()
     return [int(re.search(rf"{key}:\s+(\d+) kB", text)[1]) / 1024 for key in ("VmHWM", "VmRSS")]
 
 
 def photographs(folder):
-    """Noise as photographs: an image folder of one batch."""
+    """Write an image folder of one batch of noise."""
     from PIL import Image
 
     pixels = np.random.default_rng(0).integers(0, 255, (BATCH, SIZE, SIZE, 3), dtype=np.uint8)
@@ -41,7 +41,7 @@ def photographs(folder):
 
 
 def tinyq_peak(name, folder, threads):
-    """Peak of a few steps as the command line takes them."""
+    """Peak of a few steps of the command line."""
     from tinyq.run.build import build
     from tinyq.run.settings.resolve import resolve
 
@@ -61,7 +61,7 @@ def tinyq_peak(name, folder, threads):
 
 
 def torch_peak(name, folder, threads):
-    """Peak of as many steps of torchvision's network."""
+    """Peak of the same number of steps of torchvision's network."""
     import torch
 
     torch.set_num_threads(threads)
@@ -78,11 +78,11 @@ def torch_peak(name, folder, threads):
     return before, high_water()[0]
 
 
-SIDES = {"tinyq": tinyq_peak, "torch": torch_peak}
+CONTENDERS = {"tinyq": tinyq_peak, "torch": torch_peak}
 
 
 def foretold(name, folder, threads):
-    """The peak in MiB that --dry-run prints."""
+    """Peak that --dry-run estimates, in MiB."""
     command = [sys.executable, "-m", "tinyq.train", "--model", name, "--data-path", str(folder), *FLAGS,
                "--threads", str(threads), "--dry-run"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -94,10 +94,11 @@ def main():
     parser.add_argument("--networks", nargs="*", default=list(LAST))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/tinyq-bench-photographs"))
-    parser.add_argument("--side", nargs=2, metavar=("SIDE", "NETWORK"), help="be one side (this script's own use)")
+    parser.add_argument("--contender", nargs=2, metavar=("CONTENDER", "NETWORK"),
+                        help="run as one contender (used by this script)")
     args = parser.parse_args()
-    if args.side:
-        print(*SIDES[args.side[0]](args.side[1], args.folder, args.threads))
+    if args.contender:
+        print(*CONTENDERS[args.contender[0]](args.contender[1], args.folder, args.threads))
         return
     photographs(args.folder)
     print(f"{machine()}; batch {BATCH}, {args.threads} threads; MiB; in brackets: before the steps")
@@ -105,10 +106,10 @@ def main():
         for _ in range(2):                                                  # the first call may compile kernels
             said = foretold(name, args.folder, args.threads)
         peaks = {}
-        for side in SIDES:
+        for contender in CONTENDERS:
             command = [sys.executable, __file__, "--threads", str(args.threads), "--folder", args.folder,
-                       "--side", side, name]
-            peaks[side] = [float(v) for v in subprocess.run(command, check=True, capture_output=True, text=True
+                       "--contender", contender, name]
+            peaks[contender] = [float(v) for v in subprocess.run(command, check=True, capture_output=True, text=True
                                                             ).stdout.split()]
         (our_start, ours), (their_start, theirs) = peaks["tinyq"], peaks["torch"]
         print(f"{name:10} tinyq {ours:6.0f} ({our_start:4.0f})   PyTorch {theirs:6.0f} ({their_start:4.0f})   "

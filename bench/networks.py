@@ -1,9 +1,9 @@
-"""The table of networks in the README: parameters, multiply-accumulates, bytes as floats and constrained to each set.
+"""Print the table of networks: parameters, multiply-accumulates, bytes as float32 and constrained to each set.
 
     python bench/networks.py
 
-Bytes are computed: codes at the set's width, one float32 scale a layer, and what stays float (the first and the last
-layer, biases, batch norm). RPR's scales, one a filter, come on top.
+Bytes are calculated: codes at the set's width, one float32 scale per layer, and the parameters that stay float (first
+and last layer, biases, batch norm). RPR needs one scale per filter, listed separately.
 """
 from tinyq import levels, models
 from tinyq.saved.layer_table import FLOAT, layers, totals
@@ -15,7 +15,7 @@ SETS = ("binary", "ternary", "shift1", "shift2")
 
 
 def row(name, classes, shape):
-    """One line of the table."""
+    """Format one row of the table."""
     model = models.build(name, classes, shape)
     found = {chosen: layers(model, shape, levels.parse(chosen)) for chosen in SETS}
     sums = {chosen: totals(of) for chosen, of in found.items()}

@@ -5,12 +5,12 @@
     python bench/packed.py --isas [avx2 ...]            # a row for each instruction set there is, instead
     python bench/packed.py --fc6                        # AlexNet's largest layer alone beside NumPy, 2 threads and 1
 
-Prints tables as bench/README.md has them. Each side has a process of its own; they take turns, and a ratio is of times
+Prints the tables of bench/README.md. Each contender is a process of its own; they take turns, and a ratio is of times
 in one round. Peers: PyTorch float32 in both layouts, ONNX Runtime float32, and ONNX Runtime int8 (quant_pre_process,
 then static quantisation, QDQ, unsigned activations, signed weights a channel, calibrated on the batch); that every
 convolution of its became an integer one is asserted. tinyq's integers have the first and last layer in 8 bits and are
 calibrated on the same batch; "unpacked" is its float32 evaluation of the same network. Integers are compared with the
-fastest peer, floats with ONNX Runtime float32. --isas leaves out `numpy`, NumPy alone, unless it is named: it takes
+fastest baseline, floats with ONNX Runtime float32. --isas leaves out `numpy`, NumPy alone, unless it is named: it takes
 seconds at this size.
 """
 import argparse
@@ -19,30 +19,30 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from common.packed_sides import FC6, LABELS, NUMPY, OURS, PEERS, SIDES, make, packed_file, prepare
-from common.timing import Side, interleave_all, machine, peak_memory, serve
+from common.packed_contenders import BASELINES, CONTENDERS, FC6, LABELS, NUMPY, OURS, make, packed_file, prepare
+from common.timing import Contender, interleave_all, machine, peak_memory, serve
 from step import CLASSES
 
 INTEGERS, MIB = ("int8", "int16"), 2**20
-FC6_SIDES, FC6_REPEAT = (NUMPY, *OURS), 10
-WARM_UP = 0.1                            # seconds before every turn
-NEEDED = {"float32": 6, "int8": 15}     # times as fast as NumPy, of fc6
+FC6_CONTENDERS, FC6_REPEAT = (NUMPY, *OURS), 10
+WARM_UP = 0.1                            # seconds before each turn
+NEEDED = {"float32": 6, "int8": 15}     # required speed-up over NumPy at fc6
 
 
-def measure(name, sides, batch, threads, args, folder):
-    """({side: seconds of every round}, {side: MiB at most}); a side is NAME, or NAME@INSTRUCTION SET."""
-    processes = {side: _start(side, name, batch, threads, folder) for side in sides}
+def measure(name, contenders, batch, threads, args, folder):
+    """({contender: seconds of every round}, {contender: MiB at most}); a contender is NAME, or NAME@INSTRUCTION SET."""
+    processes = {contender: _start(contender, name, batch, threads, folder) for contender in contenders}
     rounds = interleave_all(list(processes.values()), args.rounds, FC6_REPEAT if name == FC6 else max(1, 16 // batch))
-    memory = {side: peak_memory(process.process.pid) for side, process in processes.items()}
+    memory = {contender: peak_memory(process.process.pid) for contender, process in processes.items()}
     for process in processes.values():
         process.close()
-    return {side: [times[i] for times in rounds] for i, side in enumerate(sides)}, memory
+    return {contender: [times[i] for times in rounds] for i, contender in enumerate(contenders)}, memory
 
 
-def _start(side, name, batch, threads, folder):
-    side, _, isa = side.partition("@")
+def _start(contender, name, batch, threads, folder):
+    contender, _, isa = contender.partition("@")
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(threads), **({"TINYQ_ISA": isa} if isa else {})}
-    return Side(str(Path(__file__).resolve()), "--threads", str(threads), "--serve", side, name, str(batch),
+    return Contender(str(Path(__file__).resolve()), "--threads", str(threads), "--serve", contender, name, str(batch),
                 str(folder), environment=environment)
 
 
@@ -55,13 +55,14 @@ def quartiles(ratios):
     return f"**{middle:.2f}** ({low:.2f} to {high:.2f})"
 
 
-def against(times, side, peer):
-    """A cell: the side's median, and its time in terms of a peer's."""
-    return f"{ms(times[side])}, {quartiles([a / b for a, b in zip(times[side], times[peer], strict=True)])}"
+def against(times, contender, baseline):
+    """A cell: the contender's median, and its time in terms of a baseline's."""
+    ratios = [a / b for a, b in zip(times[contender], times[baseline], strict=True)]
+    return f"{ms(times[contender])}, {quartiles(ratios)}"
 
 
 def fastest(times):
-    return min((side for side in PEERS if side in times), key=lambda side: statistics.median(times[side]))
+    return min((kind for kind in BASELINES if kind in times), key=lambda kind: statistics.median(times[kind]))
 
 
 def weights(folder):
@@ -84,30 +85,31 @@ def print_head(cells):
 
 def table(args, folder_of):
     """A row for each network and batch."""
-    print_head(["network", *(LABELS[side] for side in args.sides), "fastest peer",
-                "weights in MiB: float32", "float activations", "int8", "peak memory in MiB, in the sides' order"])
+    print_head(["network", *(LABELS[contender] for contender in args.contenders), "fastest baseline",
+                "weights in MiB: float32", "float activations", "int8", "peak memory in MiB, in the contenders' order"])
     for name in args.networks:
         folder = folder_of(name)
         held = weights(folder)
         for batch in args.batch:
-            times, memory = measure(name, args.sides, batch, args.threads, args, folder)
+            times, memory = measure(name, args.contenders, batch, args.threads, args, folder)
             best = fastest(times)
-            peers = dict.fromkeys(INTEGERS, best) | dict.fromkeys(("float32", "unpacked"), "ort" if "ort" in times
+            baselines = dict.fromkeys(INTEGERS, best) | dict.fromkeys(("float32", "unpacked"), "ort" if "ort" in times
                                                                   else best)
-            cells = [against(times, side, peers[side]) if side in peers else ms(times[side]) for side in args.sides]
+            cells = [against(times, kind, baselines[kind]) if kind in baselines else ms(times[kind])
+                     for kind in args.contenders]
             print_row([f"{name}, batch {batch}", *cells, LABELS[best], *held,
-                       ", ".join(f"{memory[side]:.0f}" for side in args.sides)])
+                       ", ".join(f"{memory[contender]:.0f}" for contender in args.contenders)])
 
 
 def table_of_isas(args, folder_of):
-    """A row for each network, batch and instruction set: integers, each one's time in terms of the fastest peer's."""
-    isas, peers = args.isas, [side for side in args.sides if side in PEERS]
-    print_head(["network", "instruction set", *(LABELS[side] for side in INTEGERS), "fastest peer"])
+    """Print a row per network, batch and instruction set: times of integers relative to the fastest baseline's."""
+    isas, baselines = args.isas, [contender for contender in args.contenders if contender in BASELINES]
+    print_head(["network", "instruction set", *(LABELS[contender] for contender in INTEGERS), "fastest baseline"])
     for name in args.networks:
         folder = folder_of(name)
         for batch in args.batch:
-            sides = [f"{kind}@{isa}" for isa in isas for kind in INTEGERS] + peers
-            times, _ = measure(name, sides, batch, args.threads, args, folder)
+            contenders = [f"{kind}@{isa}" for isa in isas for kind in INTEGERS] + baselines
+            times, _ = measure(name, contenders, batch, args.threads, args, folder)
             best = fastest(times)
             for isa in isas:
                 print_row([f"{name}, batch {batch}", isa, *(against(times, f"{kind}@{isa}", best) for kind in INTEGERS),
@@ -121,7 +123,7 @@ def table_of_fc6(args, folder_of):
                                                  + (f" (at least {NEEDED[kind]})" if kind in NEEDED else "")
                                                  for kind in OURS)])
     for threads in (2, 1):
-        times, _ = measure(FC6, FC6_SIDES, 1, threads, args, folder)
+        times, _ = measure(FC6, FC6_CONTENDERS, 1, threads, args, folder)
         gains = {kind: [a / b for a, b in zip(times[NUMPY], times[kind], strict=True)] for kind in OURS}
         print_row([f"{threads} thread{'s' * (threads > 1)}", ms(times[NUMPY]),
                    *(f"{ms(times[kind])}, {quartiles(gains[kind])}" for kind in OURS)])
@@ -130,17 +132,18 @@ def table_of_fc6(args, folder_of):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="*", default=["resnet18", "resnet50", "alexnet", "googlenet"])
-    parser.add_argument("--sides", nargs="*", default=SIDES, choices=SIDES)
+    parser.add_argument("--contenders", nargs="*", default=CONTENDERS, choices=CONTENDERS)
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 16])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--isas", nargs="*", metavar="ISA", help="a table of instruction sets: of these, or of all")
     parser.add_argument("--fc6", action="store_true", help="AlexNet's largest layer alone, beside NumPy")
-    parser.add_argument("--serve", nargs=4, metavar=("SIDE", "NETWORK", "BATCH", "FOLDER"), help="be one side")
+    parser.add_argument("--serve", nargs=4, metavar=("CONTENDER", "NETWORK", "BATCH", "FOLDER"),
+                        help="run as one contender (used by this script)")
     args = parser.parse_args()
     if args.serve:
-        side, name, batch, folder = args.serve
-        return serve(make(side, name, int(batch), args.threads, folder), WARM_UP)
+        contender, name, batch, folder = args.serve
+        return serve(make(contender, name, int(batch), args.threads, folder), WARM_UP)
     from tinyq.kernels.jit.isa import NUMPY, available
 
     if args.isas == []:
@@ -151,7 +154,7 @@ def main():
         def folder_of(name):
             place = Path(folder, name)
             place.mkdir()
-            prepare(name, () if name == FC6 else args.sides, place)
+            prepare(name, () if name == FC6 else args.contenders, place)
             return place
 
         (table_of_fc6 if args.fc6 else table_of_isas if args.isas else table)(args, folder_of)

@@ -1,10 +1,10 @@
-"""The long fault campaigns, hostile files, and a long run's memory and open files.
+"""Run the long fault campaigns, hostile files, and an endurance run that watches memory and open files.
 
-python bench/soak.py [NAME ...]                                 writes bench/soak.json; goes on where it was stopped
+python bench/soak.py [NAME ...]                                 writes bench/soak.json; continues an interrupted run
 python bench/soak.py endurance --minutes 60 -- TRAINING FLAGS   writes bench/endurance.json
 
-Each campaign runs in chunks, every one with a seed of its own; what a chunk found is in the file before the next
-begins. A small version of each campaign is in tests/faults.
+Each campaign runs in chunks with their own seeds; a chunk's findings are written before the next begins. A small
+version of each campaign is in tests/faults.
 """
 import argparse
 import json
@@ -22,8 +22,8 @@ from tinyq.files.atomic import write_text
 HERE = Path(__file__).resolve().parent
 FAULTS, RESULTS = HERE.parent / "tests" / "faults", HERE / "soak.json"
 METHODS = ("backprop", "cbp", "rpr", "conntra")
-ALL = 1_000_000                         # of the points there are
-SECONDS_A_SAMPLE = 5                    # of memory and open files
+ALL = 1_000_000                         # more than there are kill points
+SECONDS_PER_SAMPLE = 5                    # between samples of memory and open files
 
 # name: (script, its arguments before the number of cases, cases altogether, cases a chunk)
 TASKS = {
@@ -39,7 +39,7 @@ TASKS = {
 
 
 def soak(names, results):
-    """Bring each task to its number of cases; returns whether nothing failed."""
+    """Complete each task; return whether nothing failed."""
     found = json.loads(results.read_text()) if results.exists() else {}
     for name in names:
         script, arguments, cases, chunk = TASKS[name]
@@ -62,7 +62,7 @@ def soak(names, results):
 
 
 def summary(name, chunks):
-    """One line on a task: sums, and for times and memory the largest."""
+    """Summarise a task in one line: sums, and the maximum of times and memory."""
     totals = {"cases": 0, "failures": 0}
     for chunk in chunks:
         for key, value in chunk.items():
@@ -75,7 +75,7 @@ def summary(name, chunks):
 
 
 def endurance(minutes, flags, results):
-    """Train for so long; resident memory and open files in each tenth of the time, the second against the last.
+    """Train for the given minutes; compare memory and open files of the second tenth of the time with the last.
 
     Returns whether they stayed the same and the run stopped when asked to. What the run says on stderr is shown.
     """
@@ -85,7 +85,7 @@ def endurance(minutes, flags, results):
         while run.poll() is None and time.monotonic() < until:
             samples.append((_resident(run.pid), len(os.listdir(f"/proc/{run.pid}/fd"))))
             with suppress(subprocess.TimeoutExpired):
-                run.wait(SECONDS_A_SAMPLE)
+                run.wait(SECONDS_PER_SAMPLE)
         early = run.poll() is not None
     finally:
         run.terminate()
@@ -102,11 +102,11 @@ def endurance(minutes, flags, results):
 
 
 def _drift(samples):
-    """Figures of (resident MiB, open files), a sample every SECONDS_A_SAMPLE: medians of each tenth of the time."""
+    """Summarise samples of (resident MiB, open files) as medians of each tenth of the time."""
     tenth = len(samples) // 10
     tenths = [samples[i * tenth:(i + 1) * tenth] for i in range(10)]
     resident, files = ([round(statistics.median(s[i] for s in part), 1) for part in tenths] for i in (0, 1))
-    return {"minutes": round(len(samples) * SECONDS_A_SAMPLE / 60, 1), "machine": platform.machine(),
+    return {"minutes": round(len(samples) * SECONDS_PER_SAMPLE / 60, 1), "machine": platform.machine(),
             "python": platform.python_version(), "resident MiB": resident, "open files": files,
             "drift %": round(100 * (resident[-1] / resident[1] - 1), 2)}
 
@@ -118,8 +118,8 @@ def _resident(pid):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"endurance, or the beginning of: {', '.join(TASKS)}")
-    parser.add_argument("--minutes", type=float, default=60, help="of endurance")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"endurance, or a prefix of: {', '.join(TASKS)}")
+    parser.add_argument("--minutes", type=float, default=60, help="minutes of the endurance run")
     parser.add_argument("--results", type=Path, default=RESULTS)
     own, flags = sys.argv[1:], []
     if "--" in own:

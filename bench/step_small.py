@@ -1,21 +1,21 @@
-"""A training step (forward, backward, SGD with momentum) of LeNet and ResNet-20 against PyTorch on the CPU.
+"""Compare a training step (forward, backward, SGD with momentum) of LeNet and ResNet-20 with PyTorch on the CPU.
 
     pip install torch numpy && python bench/step_small.py [--threads 2] [--pairs 15]
 
-Same weights, data, threads and float32 on both sides, each in a process of its own; the two take turns.
+Both contenders have the same weights, data and threads, each a process of its own; they take turns.
 """
 import argparse
 
 import numpy as np
 import torch
-from common.timing import Side, interleave, line, machine, serve, summary
+from common.timing import Contender, interleave, line, machine, serve, summary
 from common.training_step import tinyq_step, torch_step
 
 from tinyq import models
 from tinyq.streams import Streams
 
 F = torch.nn.functional
-SIDES = ("tinyq", "torch")
+CONTENDERS = ("tinyq", "torch")
 NETWORKS = {"lenet": (64, (1, 28, 28)), "resnet20": (128, (3, 32, 32))}
 
 
@@ -53,23 +53,23 @@ def torch_resnet20():
 
 
 def batch_of(name):
-    """The one batch both sides train on."""
+    """The batch that both contenders train on."""
     batch, shape = NETWORKS[name]
     stream = Streams(0).key("bench", name)
     return stream.normal((batch, *shape)).astype(np.float32), stream.integers(0, 10, batch)
 
 
 def our_model(name):
-    """The network with its initial weights, which the peer copies."""
+    """Network with its initial weights, which the baseline copies."""
     model = models.build(name, 10, NETWORKS[name][1])
     model.initialise(Streams(0))
     return model
 
 
-def make(side, name, threads):
-    """The step of one side."""
+def make(contender, name, threads):
+    """Training step of one contender."""
     x, y = batch_of(name)
-    if side == "tinyq":
+    if contender == "tinyq":
         return tinyq_step(our_model(name), x, y, threads)
     model = {"lenet": torch_lenet, "resnet20": torch_resnet20}[name]()
     with torch.no_grad():
@@ -82,19 +82,20 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=15)
-    parser.add_argument("--serve", nargs=2, metavar=("SIDE", "NETWORK"), help="be one side (this script's own use)")
+    parser.add_argument("--serve", nargs=2, metavar=("CONTENDER", "NETWORK"),
+                        help="run as one contender (used by this script)")
     args = parser.parse_args()
     if args.serve:
         return serve(make(*args.serve, args.threads))
     print(f"{machine()}; PyTorch {torch.__version__}; {args.threads} threads")
     for name, (batch, _) in NETWORKS.items():
-        losses = [make(side, name, args.threads)() for side in SIDES]
-        assert abs(losses[0] - losses[1]) < 1e-5, losses              # the same network, or the times mean nothing
-        sides = [Side(__file__, "--threads", str(args.threads), "--serve", side, name) for side in SIDES]
-        measured = interleave(*sides, args.pairs, repeat=50 if name == "lenet" else 3)
+        losses = [make(contender, name, args.threads)() for contender in CONTENDERS]
+        assert abs(losses[0] - losses[1]) < 1e-5, losses              # unequal losses would make the times meaningless
+        contenders = [Contender(__file__, "--threads", str(args.threads), "--serve", kind, name) for kind in CONTENDERS]
+        measured = interleave(*contenders, args.pairs, repeat=50 if name == "lenet" else 3)
         print(line(f"{name} batch {batch}, {args.threads} threads", summary(measured)), flush=True)
-        for side in sides:
-            side.close()
+        for contender in contenders:
+            contender.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The networks for photographs against torchvision's own results, from files that hold its weights and what they gave.
+"""Compare the ImageNet-size networks with torchvision's own results, read from files of its weights and outputs.
 
     python bench/torchvision_reference.py REFERENCE_DIR --photographs DIR --classes FILE [--models resnet18,googlenet]
 
@@ -22,7 +22,7 @@ BATCH = 25
 
 
 def network(name, folder):
-    """The network with the file's weights; dropout is off, so that a training step has one answer."""
+    """Network with the file's weights; dropout is off, so that a training step is deterministic."""
     state = torch_weights.read(folder / f"{name}.pth")
     model = models.build(name, 1000, (3, 224, 224))
     model.load_state_dict(state, source=f"{name}.pth")
@@ -33,14 +33,14 @@ def network(name, folder):
 
 
 def photographs(args):
-    """[(file name, input)] of every photograph, one at a time."""
+    """Yield (file name, input) per image."""
     part = data.load("imagefolder", args.photographs, classes=args.classes).test
     for i, name in enumerate(part.names):
         yield Path(name).name, part.batch(np.array([i]))[0][0]
 
 
 def logit_errors(model, reference, args):
-    """(largest difference of a photograph's logits over its largest logit, photographs with the same five classes)."""
+    """Return (largest relative difference of an image's logits, number of images with the same top five)."""
     row = {Path(str(name)).name: i for i, name in enumerate(reference["names"])}
     inputs = list(photographs(args))
     worst = same = 0
@@ -55,7 +55,7 @@ def logit_errors(model, reference, args):
 
 
 def step_errors(model, reference):
-    """(relative error of the loss, {weight: error of its gradient over torch's float32 error})."""
+    """Return (relative error of the loss, {weight: error of its gradient divided by torch's float32 error})."""
     loss = nn.cross_entropy(model.train()(Tensor(reference["x"])), reference["y"])
     loss.backward()
     gradients, ratios = dict(model.named_parameters()), {}

@@ -1,4 +1,4 @@
-"""Fair pairs of timings: both sides warmed up, taking turns, reported as a ratio with its spread."""
+"""Time contenders fairly: warmed up, alternating, reported as a ratio with its spread."""
 import os
 import platform
 import statistics
@@ -8,7 +8,7 @@ import time
 
 
 def machine():
-    """One line: processor, cores in use, Python."""
+    """Describe the machine in one line: processor, cores in use, Python."""
     model = platform.processor()
     try:
         with open("/proc/cpuinfo") as lines:
@@ -19,10 +19,10 @@ def machine():
 
 
 def serve(step, warm_up=0.0):
-    """Be one side: for every number n on stdin run the step n times, and print the mean seconds.
+    """Run as one contender: for each number n on stdin run the step n times and print the mean seconds.
 
-    Before that it runs for `warm_up` seconds: a turn that is short would begin with threads asleep, caches that hold
-    another side's weights, and that side's threads still spinning.
+    Each turn first runs for `warm_up` seconds: a short turn would begin with sleeping threads, with another
+    contender's weights in the caches, and with its threads still spinning.
     """
     for line in sys.stdin:
         repeat, ready = int(line), time.perf_counter() + warm_up
@@ -35,20 +35,20 @@ def serve(step, warm_up=0.0):
 
 
 def serve_numbered(measure):
-    """Be one side: for every number n on stdin print measure(n), in seconds."""
+    """Run as one contender: for each number n on stdin print measure(n), in seconds."""
     for line in sys.stdin:
         print(measure(int(line)), flush=True)
 
 
-class Side:
-    """A process that serves a step. Each side has its own, as users run it: allocator and threads are not shared."""
+class Contender:
+    """A process that serves a step. Contenders share no process, as for users: allocator and threads are separate."""
 
     def __init__(self, *command, environment=None):
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([sys.executable, *command], stdin=pipe, stdout=pipe, text=True, env=environment)
 
     def seconds(self, number):
-        """What the process answers to a number: by `serve`, the mean seconds of so many steps in a row."""
+        """Ask for `count` steps in a row; return the answer, by `serve` their mean seconds."""
         self.process.stdin.write(f"{number}\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
@@ -59,48 +59,48 @@ class Side:
         self.process.wait()
 
 
-def interleave(ours, peer, pairs=15, repeat=3, warm_up=3):
-    """Seconds a step of two sides in alternating turns, [(ours, peer)], after `warm_up` steps of each."""
-    return interleave_all([ours, peer], pairs, repeat, warm_up)
+def interleave(ours, baseline, pairs=15, repeat=3, warm_up=3):
+    """Seconds per step of two contenders in alternating turns, [(tinyq, baseline)], after `warm_up` steps each."""
+    return interleave_all([ours, baseline], pairs, repeat, warm_up)
 
 
-def interleave_all(sides, rounds, repeat=1, warm_up=3):
-    """[seconds a step of each side] of every round: each takes a turn, the order reversed every other round."""
-    for side in sides:
-        side.seconds(warm_up)
+def interleave_all(contenders, rounds, repeat=1, warm_up=3):
+    """Seconds per step of each contender in each round; the order is reversed every other round."""
+    for contender in contenders:
+        contender.seconds(warm_up)
     measured = []
     for i in range(rounds):
-        times = {side: side.seconds(repeat) for side in (sides if i % 2 else sides[::-1])}
-        measured.append([times[side] for side in sides])
+        times = {contender: contender.seconds(repeat) for contender in (contenders if i % 2 else contenders[::-1])}
+        measured.append([times[contender] for contender in contenders])
     return measured
 
 
 def summary(measured):
-    """Medians in ms, and the median and quartiles of the paired ratios ours / peer."""
+    """Medians in ms; median and quartiles of the paired ratios tinyq / baseline."""
     ratios = sorted(a / b for a, b in measured)
     low, _, high = statistics.quantiles(ratios, n=4)
     return {
         "ours_ms": 1e3 * statistics.median(a for a, _ in measured),
-        "peer_ms": 1e3 * statistics.median(b for _, b in measured),
+        "baseline_ms": 1e3 * statistics.median(b for _, b in measured),
         "ratio": statistics.median(ratios), "low": low, "high": high, "pairs": len(measured),
     }
 
 
-def ratios_line(peer, measured):
-    """Part of a report: a peer's median, and the ratio of times with its quartiles."""
+def ratios_line(baseline, measured):
+    """Format a baseline's median and the ratio of times with its quartiles."""
     result = summary(measured)
-    return (f"{peer:22} {result['peer_ms']:8.1f} ms   ratio {result['ratio']:.2f} "
+    return (f"{baseline:22} {result['baseline_ms']:8.1f} ms   ratio {result['ratio']:.2f} "
             f"(quartiles {result['low']:.2f} to {result['high']:.2f}, {result['pairs']} rounds)")
 
 
 def peak_memory(pid):
-    """The most memory a process has had resident so far, in MiB."""
+    """Peak resident memory of a process so far, in MiB."""
     with open(f"/proc/{pid}/status") as lines:
         return next(int(text.split()[1]) for text in lines if text.startswith("VmHWM")) / 1024
 
 
 def line(name, result):
-    """One row of a report."""
-    return (f"{name:32} tinyq {result['ours_ms']:8.2f} ms   PyTorch {result['peer_ms']:8.2f} ms   "
+    """Format one row of a report."""
+    return (f"{name:32} tinyq {result['ours_ms']:8.2f} ms   PyTorch {result['baseline_ms']:8.2f} ms   "
             f"ratio {result['ratio']:.2f} (quartiles {result['low']:.2f} to {result['high']:.2f}, "
             f"{result['pairs']} pairs)")

@@ -1,4 +1,4 @@
-"""torchvision's networks without its compiled operators, of which there is no CPU build: they are only declared."""
+"""Import torchvision's networks without its compiled operators, which are only declared."""
 import functools
 import importlib
 import importlib.util
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @functools.cache
 def torchvision_models():
-    """The module torchvision.models; no network in it calls an operator of torchvision's own."""
+    """Import torchvision.models; none of its networks calls torchvision's own operators."""
     import torch
 
     source = (Path(importlib.util.find_spec("torchvision").origin).parent / "_meta_registrations.py").read_text()

@@ -1,4 +1,4 @@
-"""A training step (forward, cross-entropy, backward, SGD with momentum) of tinyq and of PyTorch, for the benchmarks."""
+"""Make a training step (forward, cross-entropy, backward, SGD with momentum) of tinyq and of PyTorch."""
 from tinyq import kernels, nn, optim
 from tinyq.autodiff import Tensor
 
@@ -6,7 +6,7 @@ LR, MOMENTUM = 0.01, 0.9
 
 
 def tinyq_step(model, x, y, threads):
-    """A call of it trains the model once on x, y; returns the loss."""
+    """Make a function that trains the model once on x, y and returns the loss."""
     kernels.set_threads(threads)
     optimizer = optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
 
@@ -21,7 +21,7 @@ def tinyq_step(model, x, y, threads):
 
 
 def torch_step(model, x, y, threads):
-    """The same of a PyTorch model; x, y NumPy arrays or, for another layout, tensors."""
+    """Make the same function for a PyTorch model; x, y are NumPy arrays or, for another layout, tensors."""
     import torch
 
     torch.set_num_threads(threads)

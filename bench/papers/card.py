@@ -1,11 +1,11 @@
-"""The card of an experiment in Markdown: claimed, reached, gap, command, time, seeds, machine."""
+"""Write the card of an experiment in Markdown: claimed, reached, gap, command, time, seeds, machine."""
 import statistics
 
 from experiments import LEVELS, METHODS, SEEDS
 
 
 def card(name, experiment, results):
-    """The text of results/NAME.md from what results/NAME.json holds."""
+    """Format results/NAME.md from results/NAME.json."""
     if not results:
         return f"# {experiment.title}\n\nNo run is finished.\n"
     done = f"{len(results)} of {len(experiment.runs)} runs are finished."
@@ -21,7 +21,7 @@ def card(name, experiment, results):
 
 
 def comparison(results):
-    """Method x set: mean validation error in percent with its range over the seeds, and the bytes of the network."""
+    """Table of method x set: mean validation error in percent, its range over the seeds, and the network's bytes."""
     lines = ["| method | float | " + " | ".join(LEVELS) + " | packed bytes, in the same order |",
              "|---" * (len(LEVELS) + 3) + "|"]
     for method in METHODS:
@@ -33,10 +33,10 @@ def comparison(results):
     return "\n".join(lines)
 
 
-def values_of(results, method, levels, side, key):
-    """One figure of the seeds that are finished; side is "float" or "discrete"."""
+def values_of(results, method, levels, network, key):
+    """One metric of the finished seeds; network is "float" or "discrete"."""
     runs = (results.get(f"{method}-{levels}-seed{seed}") for seed in SEEDS)
-    return [run[side][key] for run in runs if run]
+    return [run[network][key] for run in runs if run]
 
 
 def _spread(found):
@@ -51,14 +51,14 @@ def _claimed_runs(results):
 
 
 def _against_claims(claimed, runs):
-    """Median over the runs, with its range, beside what was published."""
+    """Compare the median over the runs, with its range, with the published value."""
     if not runs:
         return "No run that the paper makes a claim for is finished."
     lines = ["| | figure | claimed | reached (median) | from | to | gap |", "|---|---|---|---|---|---|---|"]
-    for method, side in (("backprop", "float"), ("conntra", "discrete")):
+    for method, network in (("backprop", "float"), ("conntra", "discrete")):
         for key, unit, places in (("training_error", "%", 2), ("validation_error", "%", 2), ("kilobytes", "kB", 2),
                                   ("seconds", "s", 1)):
-            values = [run[side]["bytes"] / 1000 if key == "kilobytes" else run[side][key] for run in runs]
+            values = [run[network]["bytes"] / 1000 if key == "kilobytes" else run[network][key] for run in runs]
             values = sorted(value for value in values if value is not None)
             if values:
                 claim, middle = claimed[method][key], statistics.median(values)

@@ -1,4 +1,4 @@
-"""What is reproduced, as data: which runs of `python -m tinyq.train`, and what the papers claim for them.
+"""Experiments as data: runs of `python -m tinyq.train`, and the papers' claims.
 
 The claims are those of Date et al. 2020 (CoNNTrA): training and validation error in percent, kilobytes, seconds. CBP
 and RPR publish nothing on MNIST.
@@ -18,7 +18,7 @@ SUBSET_NOTE = "CoNNTrA's error is that of a fixed subset of 6,000 of the 60,000 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its flags but for data path, output and threads; `floats`: the run whose float network it takes."""
+    """One training: flags without data path, output and threads; `floats`: the run that made its float network."""
 
     name: str
     flags: tuple[str, ...]
@@ -45,7 +45,7 @@ def _claims(*rows):
 
 
 def _lenet(method, levels, seed):
-    """Ternary runs train the float network, from which the other sets, and RPR, start too."""
+    """Ternary runs train the float network; the other sets, and RPR, start from it."""
     first = "conntra" if method == "conntra" else "cbp"
     name, source = f"{method}-{levels}-seed{seed}", f"{first}-ternary-seed{seed}"
     flags = ("--recipe", f"mnist-lenet-{method}", "--levels", levels, "--seed", str(seed))

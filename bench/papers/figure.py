@@ -1,4 +1,4 @@
-"""The figure of an experiment: training and validation error over training (the CoNNTrA paper's figures 2, 3 and 5)."""
+"""Draw an experiment: training and validation error over training (the CoNNTrA paper's figures 2, 3 and 5)."""
 import statistics
 
 from card import values_of
@@ -12,7 +12,7 @@ SHARES = (("training", 1), ("validation", 2))
 
 
 def figure(experiment, results):
-    """The text of results/NAME.svg: one panel for each method and set, a curve for each run and part of the data."""
+    """Draw results/NAME.svg: one panel per method and set, one curve per run and part of the data."""
     panels = {}
     for run in results.values():
         panels.setdefault((run["method"], run["levels"]), []).append(run["curve"])
@@ -30,7 +30,7 @@ def figure(experiment, results):
 
 
 def comparison_figure(results):
-    """The text of results/lenet-comparison.svg: a dot for each seed, a bar for the mean, by set and method."""
+    """Draw results/lenet-comparison.svg: one dot per seed and a bar at the mean, by set and method."""
     picture = Picture(640, 330)
     found = {(m, levels): values_of(results, m, levels, "discrete", "validation_error")
              for levels in LEVELS for m in METHODS}

@@ -24,7 +24,7 @@ from figure import comparison_figure, figure  # noqa: E402
 
 from tinyq.files.atomic import make_folder, write_text  # noqa: E402
 
-BUSY = 0.5                              # load average from which on the machine is not ours alone
+BUSY = 0.5                              # load average above which other work disturbs the timing
 SHARES = {"training_error": "train", "validation_error": "test"}
 
 
@@ -33,7 +33,7 @@ def arguments():
     parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("--data-path", help="the folder of MNIST")
     parser.add_argument("--only", default="*", help="runs whose name matches this pattern")
-    parser.add_argument("--runs", type=Path, default=Path("runs/papers"), help="where the run folders are")
+    parser.add_argument("--runs", type=Path, default=Path("runs/papers"), help="folder of the run folders")
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     args = parser.parse_args()
@@ -43,13 +43,13 @@ def arguments():
 
 
 def tinyq(command, *flags, capture=False):
-    """The output of one of tinyq's commands."""
+    """Run one of tinyq's commands; return its output."""
     return subprocess.run([sys.executable, "-m", f"tinyq.{command}", *map(str, flags)], check=True, text=True,
                           stdout=subprocess.PIPE if capture else None).stdout
 
 
 def train(run, args):
-    """The folder of a finished run; trains it, or the rest of it, if need be."""
+    """Train a run, or its rest, if it is not finished; return its folder."""
     folder = args.runs / args.experiment / run.name
     if (folder / "result.json").exists():
         return folder
@@ -64,14 +64,14 @@ def train(run, args):
 
 
 def errors(path):
-    """Training and validation error of a weight file in percent, over the whole of both parts."""
+    """Training and validation error of a weight file in percent, over all samples of both parts."""
     reports = {name: json.loads(tinyq("evaluate", path, "--split", part, "--json", capture=True))
                for name, part in SHARES.items()}
     return {name: round(100 * (1 - report["top1"]), 2) for name, report in reports.items()}
 
 
 def measured(run, folder, shared):
-    """What results/NAME.json says of one run."""
+    """Entry of results/NAME.json for one run."""
     result = json.loads((folder / "result.json").read_text())
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     epochs = [r for r in records if r["record"] == "epoch"]

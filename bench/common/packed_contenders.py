@@ -1,6 +1,6 @@
-"""The sides of bench/packed.py: tinyq's packed network with each kind of activations, and what it is compared with.
+"""Contenders of bench/packed.py: tinyq's packed network with each kind of activations, and its baselines.
 
-Every side runs the same ternary weights. A network is one of 224x224 images, or "fc6": AlexNet's largest layer alone,
+All contenders run the same ternary weights. A network takes 224x224 images, or is "fc6": AlexNet's largest layer alone,
 9216 to 4096, one sample.
 """
 from pathlib import Path
@@ -13,8 +13,8 @@ from tinyq.levels import parse
 from tinyq.methods.straight_through import LevelView
 from tinyq.streams import Streams
 
-OURS, PEERS = ("int8", "int16", "float32"), ("torch", "torch-cl", "ort", "ort-int8")
-SIDES = (*OURS, "unpacked", *PEERS)
+OURS, BASELINES = ("int8", "int16", "float32"), ("torch", "torch-cl", "ort", "ort-int8")
+CONTENDERS = (*OURS, "unpacked", *BASELINES)
 FC6, NUMPY = "fc6", "numpy"
 LABELS = {"int8": "tinyq int8", "int16": "tinyq int16", "float32": "tinyq float32", "unpacked": "tinyq unpacked",
           "torch": "PyTorch, default layout", "torch-cl": "PyTorch, channels-last", "ort": "ONNX Runtime float32",
@@ -22,7 +22,7 @@ LABELS = {"int8": "tinyq int8", "int16": "tinyq int16", "float32": "tinyq float3
 
 
 def ternary(name):
-    """The network with its initial weights on ternary levels, of an image network's but the first and last layer's."""
+    """Network with initial weights on ternary levels, except an image network's first and last layer."""
     model = nn.Sequential(nn.Linear(9216, 4096, bias=False)).initialise(Streams(0)) if name == FC6 else our_model(name)
     for _, parameter in model.named_parameters():
         if parameter.constrained or name == FC6:
@@ -33,19 +33,19 @@ def ternary(name):
 
 
 def samples(name, batch):
-    """What all sides compute on."""
+    """The batch that all contenders compute on."""
     if name == FC6:
         return np.abs(Streams(1).key("x").normal((batch, 9216))).astype(np.float32)
     return batch_of(batch)[0]
 
 
-def packed_file(side, folder):
-    """Of one of our sides: integers have the first and last layer in 8 bits, floats as they are."""
-    return Path(folder) / ("edges32.tq.h5" if side == "float32" else "edges8.tq.h5")
+def packed_file(contender, folder):
+    """Bits of the float layers: 8 for integer contenders, 32 otherwise."""
+    return Path(folder) / ("edges32.tq.h5" if contender == "float32" else "edges8.tq.h5")
 
 
-def prepare(name, sides, folder):
-    """Write the sides' files of the network, calibrated on a batch."""
+def prepare(name, contenders, folder):
+    """Write the contenders' files of the network, calibrated on a batch."""
     from tinyq.packed.file import format
     from tinyq.packed.file.encode_model import pack
     from tinyq.packed.network import calibrated, with_golden
@@ -53,18 +53,18 @@ def prepare(name, sides, folder):
     model, x = ternary(name), samples(name, 4)
     format.write(packed_file("int8", folder), calibrated(pack(model, x.shape[1:], {}, float_layer_bits=8), [x]))
     format.write(packed_file("float32", folder), with_golden(pack(model, x.shape[1:], {})))
-    if {"ort", "ort-int8"} & set(sides):
+    if {"ort", "ort-int8"} & set(contenders):
         _export_onnx(name, model, x, folder / "float32.onnx")
-    if "ort-int8" in sides:
+    if "ort-int8" in contenders:
         _quantise_onnx(folder / "float32.onnx", x, folder / "int8.onnx")
 
 
 def _peer_model(name, model):
     import torch
 
-    peer = torch_model(name)
-    peer.load_state_dict({key: torch.from_numpy(a) for key, a in model.state_dict().items()})
-    return peer.eval()
+    baseline = torch_model(name)
+    baseline.load_state_dict({key: torch.from_numpy(a) for key, a in model.state_dict().items()})
+    return baseline.eval()
 
 
 def _export_onnx(name, model, x, path):
@@ -91,10 +91,10 @@ def _quantise_onnx(path, x, target):
                     activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
 
 
-def _packed_pass(side, x, folder):
+def _packed_pass(contender, x, folder):
     from tinyq.packed.network import PackedNetwork
 
-    network = PackedNetwork.load(packed_file(side, folder), side)
+    network = PackedNetwork.load(packed_file(contender, folder), contender)
     return lambda: network(x)
 
 
@@ -106,7 +106,7 @@ def _unpacked_pass(name, x):
 
 
 def _numpy_pass(x, folder):
-    """The same weights as floats times one sample: BLAS's sgemv."""
+    """Multiply the same weights as floats with one sample: BLAS's sgemv."""
     from tinyq.packed.file import format
 
     tensor, = format.read(packed_file("float32", folder)).tensors.values()
@@ -142,23 +142,24 @@ def _onnx_pass(path, x, threads, integer):
 
 
 def _assert_integer(path):
-    """Or the comparison means nothing."""
+    """Check that the outputs agree; otherwise times mean nothing."""
     import onnx
 
     kinds = [node.op_type for node in onnx.load(path).graph.node]
     assert "Conv" not in kinds and "FusedConv" not in kinds and "QLinearConv" in kinds, sorted(set(kinds))
 
 
-def make(side, name, batch, threads, folder):
-    """The pass of one side."""
+def make(contender, name, batch, threads, folder):
+    """Forward pass of one contender."""
     x, folder = samples(name, batch), Path(folder)
     kernels.set_threads(threads)
-    if side in OURS:
-        return _packed_pass(side, x, folder)
-    if side == NUMPY:
+    if contender in OURS:
+        return _packed_pass(contender, x, folder)
+    if contender == NUMPY:
         return _numpy_pass(x, folder)
-    if side == "unpacked":
+    if contender == "unpacked":
         return _unpacked_pass(name, x)
-    if side.startswith("torch"):
-        return _torch_pass(name, x, threads, side == "torch-cl")
-    return _onnx_pass(folder / ("int8.onnx" if side == "ort-int8" else "float32.onnx"), x, threads, side == "ort-int8")
+    if contender.startswith("torch"):
+        return _torch_pass(name, x, threads, contender == "torch-cl")
+    quantised = contender == "ort-int8"
+    return _onnx_pass(folder / ("int8.onnx" if quantised else "float32.onnx"), x, threads, quantised)
