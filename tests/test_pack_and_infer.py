@@ -204,7 +204,7 @@ def test_levels_that_are_no_whole_multiples_have_no_integers_and_packing_says_so
     odd = tmp_path / "odd"
     assert not tinyq(f"train --max-steps 2 --pretrain-epochs 0 --levels=-1.5,-0.3,0,0.7 --output {odd}".split())
     report = printed(capsys, f"pack {odd} {tmp_path / 'out.tq.h5'} --float-layer-bits 8 --calibrate --json")
-    assert all("not whole multiples" in report[f"largest_difference_{kind}"] for kind in ("int8", "int16"))
+    assert all("with whole k up to 127" in report[f"largest_difference_{kind}"] for kind in ("int8", "int16"))
 
 
 @pytest.mark.parametrize("meta", [

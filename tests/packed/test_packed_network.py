@@ -15,7 +15,7 @@ from tinyq.kernels.jit.isa import ISA
 from tinyq.packed.file import format
 from tinyq.packed.file.encode_model import pack
 from tinyq.packed.integer import calibrate
-from tinyq.packed.integer.numpy_executor import PlainNetwork
+from tinyq.packed.integer.numpy_executor import NumpyExecutor
 from tinyq.packed.network import PackedNetwork, with_golden
 
 needs_kernels = pytest.mark.skipif(ISA is None, reason="no integer kernels for this processor")
@@ -63,18 +63,18 @@ def test_resident_bytes_are_those_of_all_arrays(name, kind):
 
 @needs_kernels
 def test_kernels_that_give_other_sums_are_not_used(monkeypatch, capsys):
-    from tinyq.packed.integer.compiled_executor import FastNetwork
+    from tinyq.packed.integer.compiled_executor import CompiledExecutor
 
     network = with_golden(packed("lenet"))
     x = samples(3, SHAPES["lenet"])
     expected = PackedNetwork(network, "int8")(x)
-    right = FastNetwork.__call__
-    monkeypatch.setattr(FastNetwork, "__call__", lambda self, x: right(self, x) + np.float32(1))
+    right = CompiledExecutor.__call__
+    monkeypatch.setattr(CompiledExecutor, "__call__", lambda self, x: right(self, x) + np.float32(1))
     run = PackedNetwork(network, "int8")
     assert run.executor == "numpy" and np.array_equal(run(x), expected)
     assert f"the {ISA.name} kernels give wrong sums on this machine; NumPy computes instead" in capsys.readouterr().err
     assert run.resident_bytes > PackedNetwork(packed("lenet"), "int8").resident_bytes       # NumPy's are floats
-    monkeypatch.setattr(PlainNetwork, "__call__", lambda self, x: expected[:len(x)])
+    monkeypatch.setattr(NumpyExecutor, "__call__", lambda self, x: expected[:len(x)])
     with pytest.raises(BadInput, match="does not give the outputs stored with it"):
         PackedNetwork(network, "int8")
 

@@ -12,7 +12,7 @@ from tinyq.packed.file.format import KINDS, Packed, golden_input
 from tinyq.packed.float_network import FloatNetwork
 from tinyq.packed.integer import calibrate
 from tinyq.packed.integer.lowering import lower
-from tinyq.packed.integer.numpy_executor import PlainNetwork
+from tinyq.packed.integer.numpy_executor import NumpyExecutor
 
 
 class PackedNetwork:
@@ -75,7 +75,7 @@ class PackedNetwork:
         """Whether NumPy alone gives what the kernels did not: it then computes from now on."""
         if self.executor in ("float32", "numpy"):
             return False
-        kernels, self.executor, self._run = self.executor, "numpy", PlainNetwork(program, self._floats.node)
+        kernels, self.executor, self._run = self.executor, "numpy", NumpyExecutor(program, self._floats.node)
         right = self._gives(golden)
         if right:
             tell(f"tinyq: the {kernels} kernels give wrong sums on this machine; NumPy computes instead, slower")
@@ -98,7 +98,7 @@ def with_golden(packed: Packed) -> Packed:
     golden = {"float32": floats(x)}
     for kind in KINDS[1:] if packed.ranges is not None else ():
         try:
-            golden[kind] = PlainNetwork(lower(packed, kind), floats.node)(x)
+            golden[kind] = NumpyExecutor(lower(packed, kind), floats.node)(x)
         except UsageError:                              # it has no such form: said when it is asked for
             continue
     return dataclasses.replace(packed, golden=golden)
@@ -109,7 +109,7 @@ def _integer_executor(isa, program, evaluate_node):
     if isa.NOTE:
         tell_once(f"tinyq: {isa.NOTE}")
     if isa.ISA is None:
-        return isa.NUMPY, PlainNetwork(program, evaluate_node)
-    from tinyq.packed.integer.compiled_executor import FastNetwork
+        return isa.NUMPY, NumpyExecutor(program, evaluate_node)
+    from tinyq.packed.integer.compiled_executor import CompiledExecutor
 
-    return isa.ISA.name, FastNetwork(program, evaluate_node)
+    return isa.ISA.name, CompiledExecutor(program, evaluate_node)

@@ -5,36 +5,47 @@ from packed_networks import packed
 from small_models import MODELS, WITH_FLOATS_INSIDE, small
 
 from tinyq.packed.c.entry import entry
-from tinyq.packed.c.placement import arena
-from tinyq.packed.integer.arena import Life, offsets
+from tinyq.packed.c.placement import place
+from tinyq.packed.integer.arena import Lifetime, lifetimes, offsets
 from tinyq.packed.integer.lowering import lower
+from tinyq.packed.integer.program import Add, Clip, Move
 
-LIVES = st.builds(lambda size, first, length: Life(size, first, first + length), st.integers(1, 50),
-                  st.integers(0, 20), st.integers(0, 20))
+BUFFERS = st.tuples(st.integers(1, 50), st.builds(lambda first, length: Lifetime(first, first + length),
+                                                  st.integers(0, 20), st.integers(0, 20)))
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(LIVES, max_size=25))
-def test_what_lives_at_the_same_time_does_not_overlap(lives):
-    lives = dict(enumerate(lives))
-    at = offsets(lives)
+@given(st.lists(BUFFERS, max_size=25))
+def test_buffers_alive_at_the_same_time_do_not_overlap(buffers):
+    sizes = {i: size for i, (size, _) in enumerate(buffers)}
+    lives = {i: life for i, (_, life) in enumerate(buffers)}
+    at = offsets(sizes, lives)
     for a in lives:
         for b in lives:
-            if a < b and lives[a].meets(lives[b]):
-                assert at[a] + lives[a].size <= at[b] or at[b] + lives[b].size <= at[a]
-    needed = [sum(life.size for life in lives.values() if life.first <= t <= life.last) for t in range(50)]
-    assert max((at[a] + lives[a].size for a in lives), default=0) >= max(needed)
+            if a < b and lives[a].overlaps(lives[b]):
+                assert at[a] + sizes[a] <= at[b] or at[b] + sizes[b] <= at[a]
+    needed = [sum(sizes[i] for i, life in lives.items() if life.first <= t <= life.last) for t in range(50)]
+    assert max((at[a] + sizes[a] for a in lives), default=0) >= max(needed)
 
 
-def test_what_does_not_live_at_the_same_time_shares_its_place():
-    assert offsets({"a": Life(5, 0, 1), "b": Life(5, 2, 3), "c": Life(2, 1, 2)}) == {"a": 0, "b": 0, "c": 5}
+def test_buffers_never_alive_together_share_a_place():
+    lives = {"a": Lifetime(0, 1), "b": Lifetime(2, 3), "c": Lifetime(1, 2)}
+    assert offsets({"a": 5, "b": 5, "c": 2}, lives) == {"a": 0, "b": 0, "c": 5}
+
+
+def test_a_value_lives_from_its_first_part_to_its_last_reader_and_the_result_to_the_end():
+    part = slice(0, 1)
+    operations = [Clip(-1, 0, 0), Move(0, 1, (part,), (part,), None), Move(-1, 1, (part,), (part,), None),
+                  Add(1, 2, 0, None), Clip(2, 3, 0)]
+    lives = lifetimes(operations, result=2)
+    assert lives == {-1: Lifetime(0, 2), 0: Lifetime(0, 3), 1: Lifetime(1, 3), 2: Lifetime(3, 5), 3: Lifetime(4, 4)}
 
 
 def planned(network):
     program = lower(network, "int8")
     start = entry(program, network)
     outside = {start.quantise.y} | ({program.result} if program.is_wide(program.result) else set())
-    return arena(start.behind, program, outside), program
+    return place(start.behind, program, outside), program
 
 
 def test_the_arena_of_lenet_is_its_two_largest_neighbours():
@@ -52,4 +63,4 @@ def test_the_input_and_a_wide_result_are_not_in_the_block():
         if name not in WITH_FLOATS_INSIDE:
             network = small(name)
             block, program = planned(network)
-            assert -1 not in block.places and (program.result in block.places) != program.is_wide(program.result)
+            assert -1 not in block.offsets and (program.result in block.offsets) != program.is_wide(program.result)

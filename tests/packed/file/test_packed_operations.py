@@ -10,15 +10,15 @@ from tinyq.kernels.geometry.pooling_windows import adaptive_windows, sliding_win
 from tinyq.kernels.jit.isa import ISA
 from tinyq.packed.float_network import FloatNetwork
 from tinyq.packed.integer.lowering import lower
-from tinyq.packed.integer.numpy_executor import PlainNetwork
+from tinyq.packed.integer.numpy_executor import NumpyExecutor
 from tinyq.packed.integer.program import (
     Add,
     Clip,
     Float,
+    IntegerProgram,
     MaxPool,
     Mean,
     Move,
-    Program,
     Quant,
     Quantise,
     Requant,
@@ -42,20 +42,20 @@ def assert_gives(kind, operations, x, expected, out=None):
     """Both executors make `expected` of the codes x, batch by batch of any size."""
     dtype, quant = CODES[kind]
     start = Quantise(-1, -1, 1 / quant.scale, quant)
-    program = Program(kind, np.dtype(dtype), (start, *operations), {-1: x.shape[1:], 0: expected.shape[1:]},
+    program = IntegerProgram(kind, np.dtype(dtype), (start, *operations), {-1: x.shape[1:], 0: expected.shape[1:]},
                       {-1: quant, 0: out or quant}, 1)
     floats = (x.astype(np.float32) - quant.zero) * np.float32(quant.scale)
-    plain = PlainNetwork(program, None).codes(floats)
-    assert np.array_equal(plain[-1], x) and plain[0].dtype == dtype
-    assert np.array_equal(plain[0], expected)
+    codes = NumpyExecutor(program, None).codes(floats)
+    assert np.array_equal(codes[-1], x) and codes[0].dtype == dtype
+    assert np.array_equal(codes[0], expected)
     if ISA is None:
         return
-    from tinyq.packed.integer.compiled_executor import FastNetwork
+    from tinyq.packed.integer.compiled_executor import CompiledExecutor
 
-    fast = FastNetwork(program, None)
+    compiled = CompiledExecutor(program, None)
     for n in (len(x), 1, len(x)):
-        fast.run(floats[:n])
-        assert fast.codes(0).dtype == dtype and np.array_equal(fast.codes(0), expected[:n])
+        found = compiled.run(floats[:n]).in_order(0)
+        assert found.dtype == dtype and np.array_equal(found, expected[:n])
 
 
 def requantised(totals, multiplier, offset, shift, quant):
@@ -171,12 +171,12 @@ def test_what_is_joined_along_another_axis_than_channels_is_joined_in_floats(kin
     assert not any(isinstance(op, Move) for op in program.operations) and Float(number) in program.operations
     floats = FloatNetwork(held, program.floats)
     x = Streams(2).key("x").normal((3, *SHAPE)).astype(np.float32)
-    y = PlainNetwork(program, floats.node)(x)
+    y = NumpyExecutor(program, floats.node)(x)
     assert np.abs(y - FloatNetwork(held)(x)).max() <= 0.1 * np.abs(y).max()
     if ISA is not None:
-        from tinyq.packed.integer.compiled_executor import FastNetwork
+        from tinyq.packed.integer.compiled_executor import CompiledExecutor
 
-        assert np.array_equal(FastNetwork(program, floats.node)(x), y)
+        assert np.array_equal(CompiledExecutor(program, floats.node)(x), y)
 
 
 def test_codes_of_another_scale_are_no_concern_of_the_operations():

@@ -19,9 +19,9 @@ from tinyq.kernels.gemm import correlate, panels, pixel_tiles, prepacked
 from tinyq.kernels.geometry.conv_geometry import conv_geometry
 from tinyq.kernels.pooling import max_pool, max_pool_values
 from tinyq.packed.float_network import FloatNetwork
-from tinyq.packed.integer import arena, compiled_executor
+from tinyq.packed.integer import arena, compiled_executor, product_weights
 from tinyq.packed.integer.lowering import lower
-from tinyq.packed.integer.numpy_executor import PlainNetwork
+from tinyq.packed.integer.numpy_executor import NumpyExecutor
 from tinyq.streams import Streams
 
 PAGE, GAP, NOBODY = mmap.PAGESIZE, 4096, 0             # PROT_NONE of sys/mman.h
@@ -80,25 +80,25 @@ def use(modules, how):
 # -- integers ----------------------------------------------------------------------------------------------------------
 
 def apart(program, n, alignment):
-    """As arena.batch_offsets, every value at a place of its own."""
+    """As arena.batch_arena, with gaps between all values."""
     places, size = {}, GAP
-    for value in arena.batch_offsets(program, n, alignment)[0]:
+    for value in arena.batch_arena(program, n, alignment).offsets:
         places[value] = size
-        size += -(-arena.bytes_of(program, value) * n // alignment) * alignment + GAP
-    return places, size
+        size += -(-arena.bytes_per_sample(program, value) * n // alignment) * alignment + GAP
+    return arena.Arena(places, size)
 
 
-def run_integers(program, evaluate_node, x, how, offsets):
-    """FastNetwork.run with all of its memory guarded; AssertionError where it wrote between values."""
-    use([compiled_executor], how)
-    compiled_executor.batch_offsets = offsets
-    network = compiled_executor.FastNetwork(program, evaluate_node)
-    for levels in network._levels.values():
+def run_integers(program, evaluate_node, x, how, place):
+    """CompiledExecutor.run with all of its memory guarded; AssertionError where it wrote between values."""
+    use([compiled_executor, product_weights], how)
+    compiled_executor.batch_arena = place
+    network = compiled_executor.CompiledExecutor(program, evaluate_node)
+    for weights in network.weights.values():
         for name in ("packed", "table", "multiplier", "offset"):
-            setattr(levels, name, moved(getattr(levels, name), how[1]))
+            setattr(weights, name, moved(getattr(weights, name), how[1]))
     run = network.run(moved(x, how[1]))
-    use([compiled_executor], None)
-    if offsets is apart:
+    use([compiled_executor, product_weights], None)
+    if place is apart:
         untouched = np.ones(run.arena.size, bool)
         for codes in run.codes.values():
             begin = codes.ctypes.data - run.arena.ctypes.data
@@ -113,20 +113,20 @@ def integers():
         for weights in WEIGHTS:
             for name, program, op, shape in products(kind, weights):
                 x = 60 * samples(shape[0], shape[1:])
-                expected = PlainNetwork(program, None).codes(x)[op.y]
+                expected = NumpyExecutor(program, None).codes(x)[op.y]
                 for how in WAYS:
-                    for offsets in (arena.batch_offsets, apart):
-                        network, _ = run_integers(program, None, x, how, offsets)
-                        assert np.array_equal(network.codes(op.y), expected), (kind, weights, name, how)
+                    for place in (arena.batch_arena, apart):
+                        _, run = run_integers(program, None, x, how, place)
+                        assert np.array_equal(run.in_order(op.y), expected), (kind, weights, name, how)
         for name in [*MODELS, "lenet"]:
             held = small(name) if name in MODELS else packed(name, "shift2")
             x = samples(3, SHAPE if name in MODELS else (1, 28, 28))
             program = lower(held, kind)
             floats = FloatNetwork(held, program.floats)
-            expected = PlainNetwork(program, floats.node)(x)
+            expected = NumpyExecutor(program, floats.node)(x)
             for how in WAYS:
-                for offsets in (arena.batch_offsets, apart):
-                    _, run = run_integers(program, floats.node, x, how, offsets)
+                for place in (arena.batch_arena, apart):
+                    _, run = run_integers(program, floats.node, x, how, place)
                     assert np.array_equal(run.result(), expected), (kind, name, how)
 
 

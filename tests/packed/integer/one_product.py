@@ -3,7 +3,7 @@ import numpy as np
 
 from tinyq.kernels.geometry.conv_geometry import conv_geometry
 from tinyq.packed.file.tensor import BYTES, Tensor, from_levels
-from tinyq.packed.integer.program import Product, Program, Quant, Quantise, Requant
+from tinyq.packed.integer.program import IntegerProduct, IntegerProgram, Quant, Quantise, Requant
 from tinyq.streams import Streams
 
 CODES = {"int8": (np.uint8, Quant(0.5, 3, 0, 255)), "int16": (np.int16, Quant(0.5, 0, -32767, 32767))}
@@ -52,9 +52,9 @@ def one_product(kind, shape, weights, geometry, added, wide):
     rows = weights.rows
     out = (rows, *geometry.output_size) if geometry else (rows,)
     added = -1 if added and out == shape[1:] else None
-    op = Product(-1, 0, added, weights, 1.0, geometry, quant.zero, requant(rows, quant, 5, added is not None))
+    op = IntegerProduct(-1, 0, added, weights, 1.0, geometry, quant.zero, requant(rows, quant, 5, added is not None))
     result = 0 if wide else 1
-    return Program(kind, np.dtype(dtype), (Quantise(-1, -1, 2.0, quant), op), {-1: shape[1:], 0: out},
+    return IntegerProgram(kind, np.dtype(dtype), (Quantise(-1, -1, 2.0, quant), op), {-1: shape[1:], 0: out},
                    {-1: quant, 0: quant}, result), op
 
 

@@ -18,10 +18,10 @@ from tinyq.kernels.jit.isa import ISA, ISAS, available
 from tinyq.packed.file import format
 from tinyq.packed.file.tensor import BYTES, Tensor
 from tinyq.packed.float_network import FloatNetwork
-from tinyq.packed.integer.compiled_executor import FastNetwork
+from tinyq.packed.integer.compiled_executor import CompiledExecutor
 from tinyq.packed.integer.lowering import lower
-from tinyq.packed.integer.numpy_executor import PlainNetwork
-from tinyq.packed.integer.program import Product, Program, Quantise, Requant
+from tinyq.packed.integer.numpy_executor import NumpyExecutor
+from tinyq.packed.integer.program import IntegerProduct, IntegerProgram, Quantise, Requant
 from tinyq.packed.network import PackedNetwork
 
 SCRIPT = Path(__file__).with_name("integer_hash.py")
@@ -29,16 +29,12 @@ needs_kernels = pytest.mark.skipif(ISA is None, reason="no integer kernels for t
 
 
 def assert_same_codes(program, op, x):
-    """What FastNetwork leaves in the product's buffer is what PlainNetwork computes, in used buffers too."""
-    plain = PlainNetwork(program, None)
-    codes = {}
-    plain._quantise(program.operations[0], codes, {-1: x})
-    plain._product(op, codes, {})
-    fast = FastNetwork(program, None)
+    """What CompiledExecutor leaves in the product's buffer is what NumpyExecutor computes, in used buffers too."""
+    expected = NumpyExecutor(program, None).codes(x, program.operations[:2])[0]
+    compiled = CompiledExecutor(program, None)
     for _ in range(2):
-        fast.run(x)
-        found = fast.codes(op.y)
-        assert found.dtype == codes[0].dtype and np.array_equal(found, codes[0])
+        found = compiled.run(x).in_order(op.y)
+        assert found.dtype == expected.dtype and np.array_equal(found, expected)
 
 
 @needs_kernels
@@ -71,13 +67,13 @@ def test_the_largest_sums_are_exact(kind, code, weight):
     weights = Tensor(BYTES, (40, k), np.full((40, k), weight, np.int8), None, np.ones(1, np.float32),
                      np.zeros((2, 40), np.float32))
     one = Requant(np.full(40, 2, np.int32), np.zeros(40, np.int64), 1, -2**31, 2**31 - 1)
-    op = Product(-1, 0, None, weights, 1.0, None, quant.zero, one)
-    program = Program(kind, np.dtype(dtype), (Quantise(-1, -1, 1.0, quant), op), {-1: (k,), 0: (40,)},
+    op = IntegerProduct(-1, 0, None, weights, 1.0, None, quant.zero, one)
+    program = IntegerProgram(kind, np.dtype(dtype), (Quantise(-1, -1, 1.0, quant), op), {-1: (k,), 0: (40,)},
                       {-1: quant, 0: quant}, 0)
-    fast = FastNetwork(program, None)
+    compiled = CompiledExecutor(program, None)
     for n in (1, 15):
-        fast.run(np.full((n, k), code - quant.zero, np.float32))
-        assert (fast.codes(0) == weight * code * k).all()
+        run = compiled.run(np.full((n, k), code - quant.zero, np.float32))
+        assert (run.in_order(0) == weight * code * k).all()
 
 
 @needs_kernels
@@ -106,11 +102,11 @@ ERRORS = {"mlp:20,8": (0.05, 6e-5), "lenet": (0.01, 1.2e-4), "digits_cnn": (0.06
 def test_a_network_s_logits_are_numpy_s(name, kind, float_layer_bits):
     network = packed(name, "shift2", float_layer_bits)
     floats, program = FloatNetwork(network), lower(network, kind)
-    plain, fast = PlainNetwork(program, floats.node), FastNetwork(program, floats.node)
+    with_numpy, compiled = NumpyExecutor(program, floats.node), CompiledExecutor(program, floats.node)
     for n in (1, 3):
         x = samples(n, SHAPES[name], seed=n)
-        expected = plain(x)
-        assert np.array_equal(fast(x), expected) and np.array_equal(fast(x), expected)
+        expected = with_numpy(x)
+        assert np.array_equal(compiled(x), expected) and np.array_equal(compiled(x), expected)
         assert np.abs(expected - floats(x)).max() <= ERRORS[name][kind == "int16"] * np.abs(floats(x)).max()
 
 
@@ -120,8 +116,7 @@ def test_rows_read_in_place_end_where_the_arena_ends():
     weights = tensor((10, 20000), "bytes", 4)
     for kind in CODES:
         program, op = one_product(kind, (5, 20000), weights, None, False, False)
-        fast = FastNetwork(program, None)
-        run = fast.run(np.zeros((5, 20000), np.float32))
+        run = CompiledExecutor(program, None).run(np.zeros((5, 20000), np.float32))
         begin = run.codes[-1].ctypes.data - run.arena.ctypes.data
         assert begin + dots.MR * 20000 * program.dtype.itemsize <= run.arena.size
 

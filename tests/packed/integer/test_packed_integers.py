@@ -21,9 +21,9 @@ from tinyq.packed.file.tensor import from_floats_in_bytes, from_levels
 from tinyq.packed.float_network import FloatNetwork
 from tinyq.packed.integer import calibrate
 from tinyq.packed.integer.lowering import lower
-from tinyq.packed.integer.numpy_executor import PlainNetwork
-from tinyq.packed.integer.program import MAX_SUM, Product, Program, Quant, Quantise, Requant
-from tinyq.packed.integer.scales import INTEGER_KINDS, MAX_RESULT, quants_of, requant_of, tied_groups
+from tinyq.packed.integer.numpy_executor import NumpyExecutor
+from tinyq.packed.integer.program import MAX_SUM, IntegerProduct, IntegerProgram, Quant, Quantise, Requant
+from tinyq.packed.integer.scales import INTEGER_KINDS, MAX_RESULT, choose_quants, compute_requant, group_tied
 
 KINDS = ("int8", "int16")
 
@@ -89,10 +89,10 @@ def test_any_range_gives_codes_without_a_nan(kind, width):
     try:
         program = lower(network, kind)
     except UsageError as error:
-        assert "too far from their scale" in str(error)
+        assert "far outside the calibrated range" in str(error)
         return
     x = np.concatenate([samples(2, SHAPE), np.zeros((1, *SHAPE), np.float32), np.full((1, *SHAPE), 3e38, np.float32)])
-    assert np.isfinite(PlainNetwork(program, FloatNetwork(network).node)(x)).all()
+    assert np.isfinite(NumpyExecutor(program, FloatNetwork(network).node)(x)).all()
 
 
 # -- the largest sums --------------------------------------------------------------------------------------------------
@@ -111,13 +111,13 @@ def one_product(kind, rows, geometry, quant):
         bare, affine)
     whole = tensor.bare().reshape(len(rows), -1)
     requant = Requant(np.full(len(rows), 2, np.int32), np.zeros(len(rows), np.int64), 1, -MAX_SUM, MAX_SUM)
-    op = Product(-1, 0, None, tensor, 1.0, geometry, quant.zero, requant)
+    op = IntegerProduct(-1, 0, None, tensor, 1.0, geometry, quant.zero, requant)
     dtype = np.dtype(np.uint8 if kind == "int8" else np.int16)
     x_shape = geometry.x_shape[1:] if geometry else (rows.shape[1],)
     y_shape = geometry.output_shape[1:] if geometry else (len(rows),)
     quants = {-1: quant, 0: Quant(1.0, 0, -MAX_SUM, MAX_SUM)}
     start = Quantise(-1, -1, 1.0, quant)
-    return Program(kind, dtype, (start, op), {-1: x_shape, 0: y_shape}, quants, 0), whole.astype(int)
+    return IntegerProgram(kind, dtype, (start, op), {-1: x_shape, 0: y_shape}, quants, 0), whole.astype(int)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -131,7 +131,7 @@ def test_the_largest_sums_are_exact(kind, quant, k, pattern):
         program, whole = one_product(kind, rows := np.concatenate([rows, 0 * rows[:1]]), None, quant)
     for ends in ([quant.high], [quant.low], [quant.high, quant.low]):
         x = np.resize(np.array(ends), (1, k))
-        codes = PlainNetwork(program, None).codes((x - quant.zero).astype(np.float32))
+        codes = NumpyExecutor(program, None).codes((x - quant.zero).astype(np.float32))
         assert np.array_equal(codes[-1], x)
         expected = [sum(int(q) * int(w) for q, w in zip(x[0], row, strict=True)) for row in whole]
         assert codes[0].tolist() == [[min(MAX_SUM, max(-MAX_SUM, e)) for e in expected]]
@@ -150,7 +150,7 @@ def test_a_convolution_s_sums_are_python_s(kind, quant, shape, w, options):
     rows[0, :2] = -1, 1
     program, whole = one_product(kind, rows, geometry, quant)
     x = rng.integers(quant.low, quant.high + 1, shape)
-    codes = PlainNetwork(program, None).codes((x - quant.zero)[None].astype(np.float32))[0][0]
+    codes = NumpyExecutor(program, None).codes((x - quant.zero)[None].astype(np.float32))[0][0]
     (py, px), (sy, sx), (dy, dx), c = geometry.padding, geometry.stride, geometry.dilation, w[1]
     for m, oy, ox in np.ndindex(codes.shape):
         total = 0
@@ -170,7 +170,7 @@ def test_every_operation_in_int16_is_near_the_floats(name):
     x = samples(4, SHAPE)                                                   # what it was calibrated with
     floats = FloatNetwork(network)
     program = lower(network, "int16")
-    expected, y = floats(x), PlainNetwork(program, floats.node)(x)
+    expected, y = floats(x), NumpyExecutor(program, floats.node)(x)
     assert np.abs(y - expected).max() <= bound(network, program, floats, x) < 0.2 * np.abs(expected).max()
     assert not np.array_equal(y, expected)                                  # these are other numbers, not the floats
 
@@ -201,7 +201,7 @@ def bound(network, program, floats, x):
 def test_every_operation_in_int8_is_sane(name):
     network = small(name, float_layer_bits=8)
     x, floats = samples(4, SHAPE), FloatNetwork(network)
-    expected, y = floats(x), PlainNetwork(lower(network, "int8"), floats.node)(x)
+    expected, y = floats(x), NumpyExecutor(lower(network, "int8"), floats.node)(x)
     assert np.abs(y - expected).max() <= 0.03 * np.abs(expected).max()
 
 
@@ -210,7 +210,7 @@ def test_every_operation_in_int8_is_sane(name):
 def test_far_outside_the_calibrated_range_codes_stay_at_their_ends(name, kind):
     network = small(name)
     program = lower(network, kind)
-    runner = PlainNetwork(program, FloatNetwork(network).node)
+    runner = NumpyExecutor(program, FloatNetwork(network).node)
     ordinary = np.ones((2, *SHAPE), np.float32)
     for x in (1e6 * samples(2, SHAPE), np.nan * ordinary, np.inf * ordinary):
         for value, codes in runner.codes(x).items():
@@ -225,7 +225,7 @@ def test_far_outside_the_calibrated_range_codes_stay_at_their_ends(name, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sample_s_integers_do_not_depend_on_its_batch(kind):
     network = packed("resnet20")
-    runner, x = PlainNetwork(lower(network, kind), FloatNetwork(network).node), samples(5, (3, 16, 16))
+    runner, x = NumpyExecutor(lower(network, kind), FloatNetwork(network).node), samples(5, (3, 16, 16))
     together = runner(x)
     assert np.array_equal(together, np.concatenate([runner(x[i:i + 1]) for i in range(5)]))
 
@@ -242,7 +242,7 @@ def linear(k, levels, value, ranges=((0, 1), (-9, 9)), scale=1.0):
 def test_sums_that_leave_int32_are_refused_in_int8():
     k = MAX_SUM // (255 * 127) + 1
     assert lower(linear(k - 1, [-127, 127], 127), "int8")
-    with pytest.raises(UsageError, match="the sums of fc leave int32; use float32"):
+    with pytest.raises(UsageError, match="the sums of fc overflow int32; use float32"):
         lower(linear(k, [-127, 127], 127), "int8")
 
 
@@ -257,19 +257,19 @@ def test_codes_are_narrower_where_sums_would_leave_int32_in_int16():
 def test_sums_that_leave_int32_with_the_least_codes_are_refused(kind):
     ranges = np.array([[[-1, 1]], [[-1, 1]]], np.float32)
     readers = {-1: [("fc", MAX_SUM if kind == "int16" else MAX_SUM // 255)]}
-    assert quants_of(INTEGER_KINDS[kind], ranges, [[-1]], readers.get)[-1].high == (1 if kind == "int16" else 255)
-    with pytest.raises(UsageError, match=f"activations {kind}: the sums of fc leave int32; use float32"):
-        quants_of(INTEGER_KINDS[kind], ranges, [[-1]], lambda value: [("fc", MAX_SUM + 1)])
+    assert choose_quants(INTEGER_KINDS[kind], ranges, [[-1]], readers.get)[-1].high == (1 if kind == "int16" else 255)
+    with pytest.raises(UsageError, match=f"activations {kind}: the sums of fc overflow int32; use float32"):
+        choose_quants(INTEGER_KINDS[kind], ranges, [[-1]], lambda value: [("fc", MAX_SUM + 1)])
 
 
 def test_values_that_are_tied_share_a_scale():
-    assert tied_groups({-1, 0, 1, 2, 5}, [(0, 1), (5, 1)]) == [[-1], [0, 1, 5], [2]]
+    assert group_tied({-1, 0, 1, 2, 5}, [(0, 1), (5, 1)]) == [[-1], [0, 1, 5], [2]]
 
 
 @pytest.mark.parametrize("ratio", [1, 0.37, 1e-6, 3e6, 2.5e9])
 def test_an_added_value_s_multiplier_is_its_ratio_rounded_down(ratio):
     quant, other = Quant(1.0, 0, -100, 100), Quant(float(np.float32(ratio)), 0, -100, 100)
-    found = requant_of(quant, [1e-4], [0.0], [1000], added=other)
+    found = compute_requant(quant, [1e-4], [0.0], [1000], added=other)
     exact = Fraction(other.scale) * 2**found.shift
     step = found.added_multiplier << found.added_shift
     assert 0 <= found.added_multiplier <= MAX_SUM and abs(step - exact) <= max(Fraction(1, 2), 1 << found.added_shift)
@@ -278,7 +278,7 @@ def test_an_added_value_s_multiplier_is_its_ratio_rounded_down(ratio):
 
 @pytest.mark.parametrize("levels", [[-0.3, 0.3, 0.7], [0.1, 0.2], [-1, 1, 128], [-1, 2**-7, 1]])
 def test_levels_that_are_no_whole_multiples_are_refused(levels):
-    with pytest.raises(UsageError, match="the levels of fc are not whole multiples, up to 127, of a power of two"):
+    with pytest.raises(UsageError, match="the levels of fc are not k \\* 2\\^n with whole k up to 127"):
         lower(linear(3, levels, levels[0]), "int8")
 
 
@@ -286,17 +286,17 @@ def test_levels_that_are_no_whole_multiples_are_refused(levels):
                                           ([-1, 2**-6, 1], 2**-6)])
 def test_the_unit_is_the_largest_power_of_two(levels, unit):
     product = lower(linear(3, levels, levels[0]), "int8").operations[-1]
-    assert isinstance(product, Product) and product.unit == unit
+    assert isinstance(product, IntegerProduct) and product.unit == unit
 
 
 @pytest.mark.parametrize("scale", [1e30, 3e38])
 def test_values_far_from_their_scale_are_refused(scale):
-    with pytest.raises(UsageError, match="too far from their scale"):
+    with pytest.raises(UsageError, match="far outside the calibrated range"):
         lower(linear(3, [-1, 1], 1, ((0, 1), (-1e-30, 1e-30)), scale), "int8")
 
 
 def test_without_calibration_there_are_no_integers():
-    with pytest.raises(UsageError, match="--calibrate"):
+    with pytest.raises(UsageError, match="packed without calibration; pack it again with calibration"):
         lower(dataclasses.replace(linear(3, [-1, 1], 1), ranges=None), "int8")
 
 
@@ -308,4 +308,4 @@ def test_a_layer_of_zero_weights_computes_its_bias():
     for kind in KINDS:
         floats = FloatNetwork(network)
         x = samples(3, (4,))
-        assert np.abs(PlainNetwork(lower(network, kind), floats.node)(x) - floats(x)).max() < 0.02
+        assert np.abs(NumpyExecutor(lower(network, kind), floats.node)(x) - floats(x)).max() < 0.02

@@ -1,27 +1,62 @@
-"""The operations of a program as calls of the C runtime, with the constants they need."""
+"""Translate the operations of a program to calls of the C runtime, with the constants they need."""
 import math
 import re
+from collections.abc import Callable, Sequence
 
 from tinyq.errors import UsageError
 from tinyq.packed.c import constants
 from tinyq.packed.c.constants import Constants
+from tinyq.packed.file.graph import Node
+from tinyq.packed.integer.program import (
+    Add,
+    Clip,
+    CodeOperation,
+    IntegerProduct,
+    IntegerProgram,
+    MaxPool,
+    Mean,
+    Move,
+    Requant,
+    Reshape,
+)
 
-MAX_AXES = 3                           # of tinyq_move
+MAX_AXES = 3                            # of tinyq_move
 
 
 class Body:
-    """calls: lines of C, in order; levels, sums: elements of scratch memory they need, int8_t and int32_t."""
+    """Lines of C in `calls`; levels, sums: elements of scratch memory they need, int8_t and int32_t."""
 
-    def __init__(self, program, operations, nodes, place):
-        """place(value): where a value lies, as C says it."""
+    def __init__(self, program: IntegerProgram, operations: Sequence[CodeOperation], nodes: Sequence[Node],
+                 place: Callable[[int], str]):
+        """Translate the operations; place(value): the C expression of a value's address."""
         self.program, self.place, self.constants = program, place, Constants()
-        self.calls, self.levels, self.sums = [], 0, 0
+        self.calls: list[str] = []
+        self.levels, self.sums = 0, 0
         self._suffix = "u8" if program.dtype.itemsize == 1 else "i16"
         for i, op in enumerate(operations):
-            self.calls.append(f"/* {i}: {_told(nodes[op.y])} */")
-            getattr(self, f"_{type(op).__name__.lower()}")(op, f"op_{i}")
+            self.calls.append(f"/* {i}: {_comment(nodes[op.y])} */")
+            self._translate(op, f"op_{i}")
         if not program.is_wide(program.result):
             self._call("widen", place(program.result), "output", self._count(program.result))
+
+    def _translate(self, op: CodeOperation, name: str):
+        x, y = self.place(op.x), self.place(op.y)
+        match op:
+            case IntegerProduct():
+                self._product(op, name)
+            case MaxPool():
+                self._call("max", self._windows(op, name), x, y)
+            case Mean():
+                requant = self._requant(op.requant, name)
+                self._call("mean", self._windows(op, name), requant, x, y)
+            case Add():
+                self._call("add", self._requant(op.requant, name), x, self.place(op.added), y, self._count(op.y))
+            case Clip():
+                self._call("clip", op.low, x, y, self._count(op.y))
+            case Move():
+                self._move(op, name)
+            case Reshape():
+                pass                                        # the codes stay where they are
 
     def _call(self, function, *arguments):
         self.calls.append(f"tinyq_{function}_{self._suffix}({', '.join(map(str, arguments))});")
@@ -29,7 +64,8 @@ class Body:
     def _count(self, value):
         return math.prod(self.program.shapes[value])
 
-    def _product(self, op, name):
+    def _product(self, op: IntegerProduct, name):
+        assert op.tensor is not None
         product = {"weights": constants.weights(self.constants, op),
                    "requant": constants.requant(self.constants, op.requant), "wide": int(self.program.is_wide(op.y))}
         x, y, added = self.place(op.x), self.place(op.y), "NULL" if op.added is None else self.place(op.added)
@@ -38,44 +74,26 @@ class Body:
             self._call("linear", self.constants.structure("tinyq_linear", name, product), x, added, y, "levels")
         else:
             self.sums = max(self.sums, op.geometry.output_size[1])
-            held = {"product": product, **constants.convolution(self.constants, op)}
-            self._call("conv", self.constants.structure("tinyq_conv", name, held), x, added, y, "levels", "sums")
+            members = {"product": product, **constants.convolution(self.constants, op)}
+            self._call("conv", self.constants.structure("tinyq_conv", name, members), x, added, y, "levels", "sums")
 
-    def _maxpool(self, op, name):
-        self._call("max", self._windows(op, name), self.place(op.x), self.place(op.y))
-
-    def _mean(self, op, name):
-        requant = self._requant(op, name)
-        self._call("mean", self._windows(op, name), requant, self.place(op.x), self.place(op.y))
-
-    def _windows(self, op, name):
+    def _windows(self, op: MaxPool | Mean, name):
         channels, *plane = self.program.shapes[op.x]
-        held = constants.windows(self.constants, op.windows, channels, math.prod(plane))
-        return self.constants.structure("tinyq_windows", name, held)
+        members = constants.windows(self.constants, op.windows, channels, math.prod(plane))
+        return self.constants.structure("tinyq_windows", name, members)
 
-    def _requant(self, op, name):
-        return self.constants.structure("tinyq_requant", f"{name}_requant",
-                                        constants.requant(self.constants, op.requant))
+    def _requant(self, requant: Requant, name):
+        return self.constants.structure("tinyq_requant", f"{name}_requant", constants.requant(self.constants, requant))
 
-    def _add(self, op, name):
-        self._call("add", self._requant(op, name), self.place(op.x), self.place(op.added), self.place(op.y),
-                   self._count(op.y))
-
-    def _clip(self, op, name):
-        self._call("clip", op.low, self.place(op.x), self.place(op.y), self._count(op.y))
-
-    def _reshape(self, op, name):
-        """Nothing: it lies where it lay."""
-
-    def _move(self, op, name):
+    def _move(self, op: Move, name):
         if op.fill is not None:
             self._call("fill", op.fill, self.place(op.y), self._count(op.y))
-        held = constants.move(op, self.program.shapes[op.x], self.program.shapes[op.y])
-        if held is None:
-            raise UsageError(f"C moves blocks of {MAX_AXES} axes at most, and this network cuts one of more")
-        self._call("move", self.constants.structure("tinyq_move", name, held), self.place(op.x), self.place(op.y))
+        members = constants.move(op, self.program.shapes[op.x], self.program.shapes[op.y])
+        if members is None:
+            raise UsageError(f"the C runtime moves blocks of at most {MAX_AXES} axes; node {op.y} needs more")
+        self._call("move", self.constants.structure("tinyq_move", name, members), self.place(op.x), self.place(op.y))
 
 
-def _told(node):
-    """A node's name without what would end a comment: names come from a file."""
+def _comment(node: Node) -> str:
+    """A node's name without characters that could end a comment: names come from an untrusted file."""
     return re.sub(r"[^\w. :-]", "", f"{node.operation} {node.weight.name if node.weight else ''}".strip())

@@ -61,8 +61,7 @@ def weights(constants, op) -> dict:
     tensor = op.tensor
     members = {"data": constants.array("uint8_t", tensor.data.view(np.uint8).reshape(-1))}
     if tensor.levels is not None:
-        whole = (tensor.levels / np.float32(op.unit)).astype(np.int8)
-        members["levels"] = constants.array("int8_t", whole)
+        members["levels"] = constants.array("int8_t", (tensor.levels / np.float32(op.unit)).astype(np.int8))
     scheme = SCHEMES.get(tensor.scheme, "TINYQ_BITS")
     bits = int(tensor.scheme[1:]) if scheme == "TINYQ_BITS" else 0
     return {**members, "scheme": scheme, "bits": bits, "rows": tensor.rows, "k": tensor.k,

@@ -8,8 +8,8 @@ from tinyq.errors import UsageError
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import Constant
 from tinyq.packed.float_network import FloatNetwork
-from tinyq.packed.integer.numpy_executor import PlainNetwork
-from tinyq.packed.integer.program import Dequantise, Float, Program, Quantise
+from tinyq.packed.integer.numpy_executor import NumpyExecutor
+from tinyq.packed.integer.program import Dequantise, Float, IntegerProgram, Quantise
 
 # What keeps the order of the elements, and computes each one from itself and its channel's constants.
 ELEMENTWISE = ("add", "sub", "mul", "relu", "tanh", "sigmoid", "batch_norm_inference", "flatten", "reshape")
@@ -25,7 +25,7 @@ class Entry:
     behind: tuple
 
 
-def entry(program: Program, packed: Packed) -> Entry:
+def entry(program: IntegerProgram, packed: Packed) -> Entry:
     """UsageError where the network computes in floats anywhere but element by element at its beginning."""
     nodes, first, floats = packed.graph.nodes, {-1}, []
     for op in program.operations:
@@ -52,7 +52,7 @@ def _is_elementwise(node, first, graph):
     return node.operation in ELEMENTWISE and set(values) <= first and whole and not spread
 
 
-def golden(program: Program, packed: Packed, at: Entry, samples):
+def golden(program: IntegerProgram, packed: Packed, at: Entry, samples):
     """(codes of the input, codes of the result int32), a row for each of the float32 samples (n, ...)."""
     codes = _network(program, packed).codes(np.asarray(samples, np.float32))
     first, last = (codes[value].reshape(len(samples), -1) for value in (at.quantise.y, program.result))
@@ -74,7 +74,7 @@ def pixel_values(packed: Packed):
     return values if np.isfinite(values).all() else None
 
 
-def pixel_codes(program: Program, packed: Packed, at: Entry, pixels):
+def pixel_codes(program: IntegerProgram, packed: Packed, at: Entry, pixels):
     """(c, 256) codes of 8-bit pixels; pixels: float32 (c, 256), the network's input for each."""
     channels, *plane = packed.graph.input_shape
     images = -(-PIXELS // int(np.prod(plane)))
@@ -86,4 +86,4 @@ def pixel_codes(program: Program, packed: Packed, at: Entry, pixels):
 
 
 def _network(program, packed):
-    return PlainNetwork(program, FloatNetwork(packed, program.floats).node)
+    return NumpyExecutor(program, FloatNetwork(packed, program.floats).node)

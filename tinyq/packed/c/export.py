@@ -13,11 +13,11 @@ from tinyq.packed.c import templates
 from tinyq.packed.c.calls import Body
 from tinyq.packed.c.constants import array_text
 from tinyq.packed.c.entry import entry, golden, pixel_codes, pixel_values
-from tinyq.packed.c.placement import arena
+from tinyq.packed.c.placement import place
 from tinyq.packed.file import format
 from tinyq.packed.file.format import Packed, golden_input
 from tinyq.packed.integer.lowering import lower
-from tinyq.packed.integer.program import Program
+from tinyq.packed.integer.program import IntegerProgram
 
 RUNTIME = ("tinyq_runtime.h", "tinyq_runtime.c", "tinyq_kernels.h")
 MAX_NAME = 60
@@ -33,7 +33,7 @@ class Sizes:
     arena: int
 
 
-def export(program: Program, packed: Packed, folder, name: str, samples=None, pixels=None) -> Sizes:
+def export(program: IntegerProgram, packed: Packed, folder, name: str, samples=None, pixels=None) -> Sizes:
     """Write NAME.h, NAME.c, NAME_selftest.c and the runtime into a folder, made where it is missing.
 
     samples: float32 (n, ...), what the self-test runs; by default the packed file's own (format.golden_input).
@@ -76,9 +76,9 @@ class _Source:
         self.pixels = None if pixels is None else pixel_codes(program, packed, self.entry, pixels)
         outside = {self.entry.quantise.y: "input"}
         outside |= {program.result: "output"} if program.is_wide(program.result) else {}
-        self.memory = arena(self.entry.behind, program, outside)
+        self.memory = place(self.entry.behind, program, outside)
         self.parts = Body(program, self.entry.behind, packed.graph.nodes, lambda value: (
-            f"arena + {self.memory.places[value]}" if value in self.memory.places else outside.get(value, "input")))
+            f"arena + {self.memory.offsets[value]}" if value in self.memory.offsets else outside.get(value, "input")))
         self.sizes = self._sizes()
 
     def _sizes(self):

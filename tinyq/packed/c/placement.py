@@ -1,58 +1,37 @@
-"""Where each value of a program lies in C, in elements; some operations overwrite what they read last."""
+"""Place the values of a program in C memory, counted in elements; some operations overwrite a value they read."""
 import math
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 
-from tinyq.packed.integer.arena import Life, offsets
-from tinyq.packed.integer.program import Add, Clip, Product, Program, Reshape
-
-# What an operation may overwrite: each element of its output depends on the same one there, and on no other.
-OVERWRITTEN = {Add: ("x", "added"), Clip: ("x",), Product: ("added",)}
+from tinyq.packed.integer.arena import Arena, Lifetime, lifetimes, offsets
+from tinyq.packed.integer.program import CodeOperation, IntegerProgram, Reshape
 
 
-@dataclass(frozen=True)
-class Arena:
-    """places: of each value that is in the block, its first element; size: of the block."""
-
-    places: dict[int, int]
-    size: int
-
-
-def arena(operations, program: Program, outside) -> Arena:
-    """For operations on codes; outside: the values that lie elsewhere, the input and maybe the result."""
-    last = _last_reads(operations, program.result)
-    home, lives = {}, {}                            # home: of values in one place, the first
+def place(operations: Sequence[CodeOperation], program: IntegerProgram, outside: Collection[int]) -> Arena:
+    """Place the values of operations on codes; outside: values in other memory, the input and perhaps the result."""
+    alive = lifetimes(operations, program.result)
+    home: dict[int, int] = {}                       # of values that share a place, the first
+    lives: dict[int, Lifetime] = {}                 # of each place
     for i, op in enumerate(operations):
-        if op.y in home or op.y in outside:         # the later parts of a value; the result
+        if op.y in home or op.y in outside:         # a value of several parts already has its place
             continue
-        first = home[op.y] = _home(op, i, home, lives)
+        first = home[op.y] = _find_home(op, i, home, lives)
         if first not in outside:
-            life = lives.get(first, Life(math.prod(program.shapes[op.y]), i, i))
-            lives[first] = Life(life.size, life.first, max(life.last, last.get(op.y, i)))
-    at = offsets(lives)
+            lives[first] = lives.get(first, alive[op.y]).joined(alive[op.y])
+    sizes = {first: math.prod(program.shapes[first]) for first in lives}
+    at = offsets(sizes, lives)
     return Arena({value: at[first] for value, first in home.items() if first in lives},
-                 max((at[first] + life.size for first, life in lives.items()), default=0))
+                 max((at[first] + size for first, size in sizes.items()), default=0))
 
 
-def _last_reads(operations, result):
-    """{value: the last operation that reads it, by any of its names}; the result is read after them all."""
-    last = {result: len(operations)}
-    for i, op in reversed(list(enumerate(operations))):
-        for a in _reads(op):
-            last[a] = max(last.get(a, i), last.get(op.y, i) if isinstance(op, Reshape) else i)
-    return last
-
-
-def _reads(op):
-    return [a for a in (op.x, getattr(op, "added", None)) if a is not None]
-
-
-def _home(op, i, home, lives):
-    """The value whose place the operation's output takes: its own, or one that is read here for the last time."""
+def _find_home(op: CodeOperation, i: int, home: Mapping[int, int], lives: Mapping[int, Lifetime]) -> int:
+    """Return the value whose place the output takes: its own, or one that is read here for the last time."""
     if isinstance(op, Reshape):
         return home.get(op.x, op.x)
-    read = [home.get(a) for a in _reads(op)]
-    for name in OVERWRITTEN.get(type(op), ()):
-        a = home.get(getattr(op, name))
-        if a in lives and lives[a].last == i and read.count(a) == 1:
-            return a
+    read = [home.get(value) for value in op.reads]
+    for value in op.overwritable:
+        candidate = home.get(value)
+        if candidate is None or candidate not in lives:     # it lies outside
+            continue
+        if lives[candidate].last == i and read.count(candidate) == 1:
+            return candidate
     return op.y

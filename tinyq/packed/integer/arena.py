@@ -1,60 +1,74 @@
-"""Where values lie in one block of memory: two that are needed at once never overlap."""
+"""Place values in one block of memory: two that are needed at the same time never overlap."""
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-from tinyq.packed.integer.program import Add, Float, Product, Program
+from tinyq.packed.integer.program import IntegerOperation, IntegerProgram
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Life:
-    """`size` elements, from the operation `first` that writes them to `last`, the last that reads them."""
+class Lifetime:
+    """The operations from the one that first writes a value (an index) to the last that touches it, both included."""
 
-    size: int
     first: int
     last: int
 
-    def meets(self, other) -> bool:
-        """Whether both are needed at some time."""
+    def overlaps(self, other: "Lifetime") -> bool:
+        """Return whether both are needed at some time."""
         return self.first <= other.last and other.first <= self.last
 
+    def joined(self, other: "Lifetime") -> "Lifetime":
+        """Return the lifetime of a place that two values take."""
+        return Lifetime(min(self.first, other.first), max(self.last, other.last))
 
-def offsets(lives: Mapping[Hashable, Life]) -> dict[Hashable, int]:
-    """Where each begins: the largest first, each at the lowest place that those alive with it leave free."""
-    placed = {}
-    for name, life in sorted(lives.items(), key=lambda item: (-item[1].size, item[1].first)):
+
+def lifetimes(operations: Iterable[IntegerOperation], result: int) -> dict[int, Lifetime]:
+    """Return {value: lifetime of its codes}; the result lives on behind the last operation."""
+    lives: dict[int, Lifetime] = {}
+    end = 0
+    for end, op in enumerate(operations, 1):
+        now = Lifetime(end - 1, end - 1)
+        for value in (*op.writes, *op.reads):
+            lives[value] = lives.get(value, now).joined(now)
+    if result in lives:
+        lives[result] = lives[result].joined(Lifetime(end, end))
+    return lives
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Offset of each value in a block, and the block's size."""
+
+    offsets: dict[int, int]
+    size: int
+
+
+def offsets(sizes: Mapping[Name, int], lives: Mapping[Name, Lifetime]) -> dict[Name, int]:
+    """Return where each begins: the largest first, each in the lowest gap that those alive with it leave."""
+    placed: dict[Name, int] = {}
+    for name in sorted(sizes, key=lambda name: (-sizes[name], lives[name].first)):
         start = 0
-        for at, size in sorted((at, lives[other].size) for other, at in placed.items() if life.meets(lives[other])):
-            if at - start >= life.size:
+        neighbours = sorted((at, sizes[other]) for other, at in placed.items() if lives[name].overlaps(lives[other]))
+        for at, size in neighbours:
+            if at - start >= sizes[name]:
                 break
             start = max(start, at + size)
         placed[name] = start
     return placed
 
 
-def batch_offsets(program: Program, n: int, alignment: int) -> tuple[dict[int, int], int]:
-    """({value: offset in bytes}, bytes of all) of the codes of batches of n samples."""
-    lives = {value: Life(-(-bytes_of(program, value) * n // alignment) * alignment, *span)
-             for value, span in _spans(program).items()}
-    places = offsets(lives)
-    return places, max((places[value] + life.size for value, life in lives.items()), default=0)
+def batch_arena(program: IntegerProgram, n: int, alignment: int) -> Arena:
+    """Place the codes of a batch of n samples; offsets and size in bytes."""
+    lives = lifetimes(program.operations, program.result)
+    sizes = {value: -(-bytes_per_sample(program, value) * n // alignment) * alignment for value in lives}
+    places = offsets(sizes, lives)
+    return Arena(places, max((places[value] + size for value, size in sizes.items()), default=0))
 
 
-def _spans(program):
-    """{value with codes: (the operation that first writes it, the last that touches it)}."""
-    spans = {}
-    for i, op in enumerate(program.operations):
-        if not isinstance(op, Float):
-            read = [op.x, op.added] if isinstance(op, Product | Add) else [op.x]
-            for value in (op.y, *read):
-                if value in program.quants:
-                    spans[value] = (spans.get(value, (i, i))[0], i)
-    if program.result in spans:
-        spans[program.result] = (spans[program.result][0], len(program.operations))
-    return spans
-
-
-def bytes_of(program: Program, value: int) -> int:
-    """Of the codes of one sample."""
+def bytes_per_sample(program: IntegerProgram, value: int) -> int:
+    """Return the bytes that a value's codes take per sample."""
     size = 4 if program.is_wide(value) else program.dtype.itemsize
     return math.prod(program.shapes[value]) * size

@@ -1,4 +1,6 @@
-"""What range each activation takes, from samples: the least and largest, and the range that 8 bits serve best."""
+"""Find the range of each activation from samples: its extremes, and the range that 8 bits represent best."""
+from collections.abc import Sequence
+
 import numpy as np
 
 from tinyq.errors import UsageError
@@ -8,10 +10,10 @@ from tinyq.packed.float_network import FloatNetwork
 BINS, CANDIDATES, CODES = 2048, 64, 255
 
 
-def ranges(packed: Packed, batches) -> np.ndarray:
-    """(2, values, 2) float32: [0] least and largest of every value, the input first; [1] with less squared error.
+def ranges(packed: Packed, batches: Sequence[np.ndarray]) -> np.ndarray:
+    """Return (2, values, 2) float32, the input first: [0] the extremes of every value, [1] narrower, least error.
 
-    batches: a list of float32 arrays (n, ...), gone through twice.
+    batches: float32 arrays (n, ...), read twice. UsageError where a value is not finite.
     """
     network = FloatNetwork(packed)
     count = len(packed.graph.nodes) + 1
@@ -32,15 +34,15 @@ def ranges(packed: Packed, batches) -> np.ndarray:
 
 
 def _best(low, high, histogram):
-    """The range, both ends drawn in alike, with the least squared error of rounding and of clipping."""
+    """Return the range with the least squared error of rounding and clipping; both ends shrink by one factor."""
     width = (high - low) / BINS
     if not width > 0:
         return low, high
     centres = low + (np.arange(BINS) + 0.5) * width
-    shares = np.linspace(1, 1 / CANDIDATES, CANDIDATES)
-    errors = [_error(centres, histogram, min(low, 0) * share, max(high, 0) * share) for share in shares]
-    share = shares[int(np.argmin(errors))]
-    return min(low, 0) * share, max(high, 0) * share
+    factors = np.linspace(1, 1 / CANDIDATES, CANDIDATES)
+    errors = [_error(centres, histogram, min(low, 0) * factor, max(high, 0) * factor) for factor in factors]
+    factor = factors[int(np.argmin(errors))]
+    return min(low, 0) * factor, max(high, 0) * factor
 
 
 def _error(x, counts, low, high):

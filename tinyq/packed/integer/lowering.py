@@ -1,176 +1,194 @@
-"""From a packed network and the ranges of its activations to its integer program: the form of each node."""
+"""Lower a packed network and the ranges of its activations to an integer program."""
 import numpy as np
 
 from tinyq.errors import UsageError
 from tinyq.kernels.geometry.conv_geometry import conv_geometry
 from tinyq.packed.file.format import Packed
-from tinyq.packed.file.graph import Constant
+from tinyq.packed.file.graph import Constant, Node
 from tinyq.packed.file.operations import conv_options, pool_geometry, slices
-from tinyq.packed.file.tensor import BYTES, FLOAT, MAX_BYTE
+from tinyq.packed.file.tensor import BYTES, FLOAT, MAX_BYTE, Tensor
 from tinyq.packed.integer.program import (
     Add,
     Clip,
     Dequantise,
     Float,
+    IntegerOperation,
+    IntegerProduct,
+    IntegerProgram,
     MaxPool,
     Mean,
     Move,
-    Product,
-    Program,
+    Quant,
     Quantise,
+    Requant,
     Reshape,
 )
-from tinyq.packed.integer.scales import INTEGER_KINDS, quants_of, requant_of, tied_groups
+from tinyq.packed.integer.scales import INTEGER_KINDS, choose_quants, compute_requant, group_tied
 
-# What an integer form passes on with the codes it got: one scale for its inputs and its output.
+# Integer operations that pass codes on unchanged: their inputs and output share one scale.
 TYING = ("relu", "max_pool2d", "flatten", "reshape", "concatenate", "getitem", "pad")
 POOLING = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d")
 
 
-def lower(packed: Packed, kind: str) -> Program:
-    """The program for activations "int8" or "int16"; UsageError where the network has no such form."""
+def lower(packed: Packed, kind: str) -> IntegerProgram:
+    """Return the program for activations "int8" or "int16"; UsageError where the network cannot run on them."""
     if packed.ranges is None:
-        raise UsageError(f"activations {kind}: the file was packed without calibration; pack it again with "
-                         "--calibrate (for C also with --float-layer-bits 8), or infer with --calibrate")
+        raise UsageError(f"activations {kind}: the file was packed without calibration; pack it again with calibration "
+                         "(for C also with float_layer_bits=8), or calibrate the loaded network")
     return _Lowering(packed, kind).program()
 
 
 class _Lowering:
-    def __init__(self, packed, kind):
+    def __init__(self, packed: Packed, kind: str):
         self.packed, self.graph, self.kind = packed, packed.graph, INTEGER_KINDS[kind]
         self.result = len(self.graph.nodes) - 1
         self.integer = self._integer_nodes()
-        self.operations, self.forms = [], {(-1, "float")}
+        self.operations: list[IntegerOperation] = []
+        self.in_codes: set[int] = set()             # values that have codes so far
+        self.in_floats = {-1}                       # and those that have floats
         self.quants = self._quants()
 
-    def program(self):
-        """Node after node, in the form it has; conversions where a reader wants the other form."""
+    def program(self) -> IntegerProgram:
+        """Lower node after node; convert a value where a reader needs its other form."""
         for number, node in enumerate(self.graph.nodes):
-            form = "codes" if number in self.integer else "float"
-            for a in node.inputs:
-                if isinstance(a, int):
-                    self._need(a, form)
-            getattr(self, f"_{self._form_of(node)}" if form == "codes" else "_float")(number, node)
-            self.forms.add((number, form))
+            values = [a for a in node.inputs if isinstance(a, int)]
+            if number in self.integer:
+                for value in values:
+                    self._provide_codes(value)
+                self.operations += self._integer_operations(number, node)
+                self.in_codes.add(number)
+            else:
+                for value in values:
+                    self._provide_floats(value)
+                self.operations.append(Float(number))
+                self.in_floats.add(number)
         shapes = {number: self.graph.shape_of(number) for number in range(-1, len(self.graph.nodes))}
-        return Program(self.kind.name, np.dtype(self.kind.dtype), tuple(self.operations), shapes, self.quants,
-                       self.result)
+        return IntegerProgram(self.kind.name, np.dtype(self.kind.dtype), tuple(self.operations), shapes, self.quants,
+                              self.result)
 
-    def _integer_nodes(self):
-        """Products of levels or bytes, and what follows a product and has an integer form."""
-        integer, behind = set(), set()
+    def _provide_codes(self, value: int):
+        if value not in self.in_codes:
+            quant = self.quants[value]
+            self.operations.append(Quantise(value, value, float(np.float32(1 / quant.scale)), quant))
+            self.in_codes.add(value)
+
+    def _provide_floats(self, value: int):
+        if value not in self.in_floats:
+            self.operations.append(Dequantise(value, value, self.quants[value]))
+            self.in_floats.add(value)
+
+    # -- which nodes are computed in integers -------------------------------------------------------------------------
+
+    def _integer_nodes(self) -> set[int]:
+        """Products whose weights are integer levels, and every node behind a product that can run on codes."""
+        integer: set[int] = set()
+        behind: set[int] = set()
         for number, node in enumerate(self.graph.nodes):
-            inputs = [a for a in node.inputs if isinstance(a, int)]
             if node.weight:
                 behind.add(number)
                 if self._unit(node) is not None:
                     integer.add(number)
-            elif behind.intersection(inputs):
+            elif behind.intersection(a for a in node.inputs if isinstance(a, int)):
                 behind.add(number)
-                if self._has_integer_form(node):
+                if self._runs_on_codes(node):
                     integer.add(number)
         return integer
 
-    def _has_integer_form(self, node):
+    def _runs_on_codes(self, node: Node) -> bool:
         values_only = not any(isinstance(a, Constant) for a in node.inputs)
-        if node.operation == "add":
-            return values_only and len({self.graph.shape_of(a) for a in node.inputs}) == 1
-        if node.operation == "concatenate":
-            return values_only and node.params["axis"] == 0
-        if node.operation == "getitem":
-            return all(part.step is None or part.step > 0 for part in slices(node.params))
-        return node.operation in TYING or node.operation in POOLING
+        match node.operation:
+            case "add":
+                return values_only and len({self.graph.shape_of(a) for a in node.inputs}) == 1
+            case "concatenate":
+                return values_only and node.params["axis"] == 0
+            case "getitem":
+                return all(part.step is None or part.step > 0 for part in slices(node.params))
+            case operation:
+                return operation in TYING or operation in POOLING
 
-    def _unit(self, node):
-        """What a product's levels are integer multiples of, the largest such power of two; None for float weights."""
-        tensor = self.packed.tensors[node.weight.name]
+    def _unit(self, node: Node) -> float | None:
+        """Return the largest power of two that all levels are whole multiples of; None for float weights."""
+        tensor = self._tensor(node)
         if tensor.scheme == FLOAT:
             return None
-        if tensor.scheme == BYTES:
+        if tensor.scheme == BYTES or tensor.levels is None:
             return 1.0
         units = 2.0 ** np.arange(30, -31, -1)
         fitting = [u for u in units if (tensor.levels / u == np.rint(tensor.levels / u)).all()]
         if not fitting or np.abs(tensor.levels / fitting[0]).max() > MAX_BYTE:
-            raise UsageError(f"activations {self.kind.name}: the levels of {node.weight.name} are not whole multiples, "
-                             f"up to {MAX_BYTE}, of a power of two; use float32")
+            raise UsageError(f"activations {self.kind.name}: the levels of {node.weight.name} are not k * 2^n with "
+                             f"whole k up to {MAX_BYTE}; use float32 activations")
         return float(fitting[0])
 
-    def _largest_sums(self, node):
-        """(rows,) the sum of the magnitudes of each row's integer levels, int64."""
-        tensor = self.packed.tensors[node.weight.name]
-        return np.abs(self._levels(tensor, self._unit(node))).sum(axis=1)
+    def _tensor(self, node: Node) -> Tensor:
+        return self.packed.tensors[node.weight.name]
 
-    @staticmethod
-    def _levels(tensor, unit):
-        return (tensor.bare().reshape(tensor.rows, -1) / np.float32(unit)).astype(np.int64)
+    # -- scales -------------------------------------------------------------------------------------------------------
 
-    def _quants(self):
-        """Of every value that has codes."""
+    def _quants(self) -> dict[int, Quant]:
+        """Choose the scale of every value that has codes."""
         nodes = self.graph.nodes
         ties = [(a, number) for number in sorted(self.integer) if nodes[number].operation in TYING
                 for a in nodes[number].inputs]
         coded = set(self.integer) | {a for number in self.integer for a in nodes[number].inputs if isinstance(a, int)}
         last = nodes[self.result]
         wide = self.result in self.integer and last.weight and len(last.inputs) == 1
-        return quants_of(self.kind, self.packed.ranges, tied_groups(coded, ties), self._readers,
-                         self.result if wide else None)
+        return choose_quants(self.kind, self.packed.ranges, group_tied(coded, ties), self._readers,
+                             self.result if wide else None)
 
-    def _readers(self, value):
-        """(name, largest sum of the magnitudes of a row's integer levels) of each integer product of a value."""
-        products = (self.graph.nodes[number] for number in self.integer)
-        return [(node.weight.name, int(self._largest_sums(node).max())) for node in products
-                if node.weight and node.inputs[0] == value]
+    def _readers(self, value: int) -> list[tuple[str, int]]:
+        """Return (name, largest sum of the magnitudes of a row's integer levels) per integer product of a value."""
+        products = [self.graph.nodes[number] for number in self.integer if self.graph.nodes[number].weight]
+        return [(node.weight.name, int(np.abs(_levels(self._tensor(node), self._unit(node))).sum(axis=1).max()))
+                for node in products if node.inputs[0] == value]
 
-    def _requant(self, y, factors, shifts, sums, constants=0, relu=False, added=None):
-        """See requant_of; y, added: values."""
+    def _requant(self, y: int, factors, shifts, sums, constants=0, relu=False, added=None) -> Requant:
+        """See compute_requant; y, added: values."""
         try:
-            return requant_of(self.quants[y], factors, shifts, sums, constants, relu,
-                              None if added is None else self.quants[added])
+            return compute_requant(self.quants[y], factors, shifts, sums, constants, relu,
+                                   None if added is None else self.quants[added])
         except OverflowError as error:
-            raise UsageError(f"activations {self.kind.name}: the values of node {y} are too far from their scale; "
-                             "use float32") from error
+            raise UsageError(f"activations {self.kind.name}: the values of node {y} are far outside the calibrated "
+                             "range; use float32 activations") from error
 
-    # -- the form of each operation -------------------------------------------------------------------------------
+    # -- the operations of one node -----------------------------------------------------------------------------------
 
-    def _need(self, value, form):
-        """Convert a value where it has not this form yet."""
-        if (value, form) in self.forms:
-            return
-        quant = self.quants[value]
-        if form == "codes":
-            reciprocal = float(np.float32(1 / quant.scale))
-            self.operations.append(Quantise(value, value, reciprocal, quant))
-        else:
-            self.operations.append(Dequantise(value, value, quant))
-        self.forms.add((value, form))
-
-    @staticmethod
-    def _form_of(node):
-        same = {"concatenate": "joined", "getitem": "cut", "pad": "padded", "flatten": "reshaped",
-                "reshape": "reshaped", "adaptive_avg_pool2d": "mean", "avg_pool2d": "mean",
-                "max_pool2d": "largest", "relu": "clipped"}
-        return same.get(node.operation, node.operation)
-
-    def _float(self, number, node):
-        self.operations.append(Float(number))
+    def _integer_operations(self, number: int, node: Node) -> list[IntegerOperation]:
+        x = node.inputs[0]
+        match node.operation:
+            case "product":
+                return [self._product(number, node)]
+            case "add":
+                return [self._add(number, node)]
+            case "relu":
+                return [Clip(x, number, self.quants[number].zero)]
+            case "max_pool2d":
+                return [MaxPool(x, number, pool_geometry(self.graph.shape_of(x), node.operation, node.params))]
+            case "avg_pool2d" | "adaptive_avg_pool2d":
+                return [self._mean(number, node)]
+            case "flatten" | "reshape":
+                return [Reshape(x, number)]
+            case "concatenate":
+                return self._concatenate(number, node)
+            case "getitem":
+                return [self._slice(number, node)]
+            case "pad":
+                return [self._pad(number, node)]
+        raise AssertionError(f"{node.operation} does not run on codes")
 
     def _product(self, number, node):
-        tensor, unit = self.packed.tensors[node.weight.name], self._unit(node)
+        tensor, unit = self._tensor(node), self._unit(node)
         x, added = (*node.inputs, None)[:2]
         quant, options = self.quants[x], node.params["options"]
         geometry = None
         if options is not None:
             geometry = conv_geometry((1, *self.graph.shape_of(x)), tensor.shape, **conv_options(options))
-        levels = self._levels(tensor, unit)
+        levels = _levels(tensor, unit)
         largest = np.abs(levels).sum(axis=1) * max(abs(quant.low), abs(quant.high))
         scale, shift = tensor.affine.astype(np.float64)
         requant = self._requant(number, scale * unit * quant.scale, shift, largest, quant.zero * levels.sum(axis=1),
                                 node.params["relu"], added)
-        self.operations.append(Product(x, number, added, tensor, unit, geometry, quant.zero, requant))
-
-    def _largest(self, number, node):
-        windows = pool_geometry(self.graph.shape_of(node.inputs[0]), node.operation, node.params)
-        self.operations.append(MaxPool(node.inputs[0], number, windows))
+        return IntegerProduct(x, number, added, tensor, unit, geometry, quant.zero, requant)
 
     def _mean(self, number, node):
         x = node.inputs[0]
@@ -179,39 +197,39 @@ class _Lowering:
         counts = windows.heights.astype(np.int64) * windows.widths
         requant = self._requant(number, quant.scale / windows.divisors.astype(np.float64), np.zeros(len(counts)),
                                 counts * max(abs(quant.low), abs(quant.high)), counts * quant.zero)
-        self.operations.append(Mean(x, number, windows, requant))
+        return Mean(x, number, windows, requant)
 
     def _add(self, number, node):
         x, added = node.inputs
         quant = self.quants[x]
         requant = self._requant(number, [quant.scale], [0.0], [max(abs(quant.low), abs(quant.high))], [quant.zero],
                                 added=added)
-        self.operations.append(Add(x, number, added, requant))
+        return Add(x, number, added, requant)
 
-    def _clipped(self, number, node):
-        self.operations.append(Clip(node.inputs[0], number, self.quants[number].zero))
-
-    def _reshaped(self, number, node):
-        self.operations.append(Reshape(node.inputs[0], number))
-
-    def _joined(self, number, node):
-        start = 0
+    def _concatenate(self, number, node):
+        moves, start = [], 0
         for a in node.inputs:
             shape = self.graph.shape_of(a)
             target = (slice(start, start + shape[0]), *map(slice, shape[1:]))
-            self.operations.append(Move(a, number, tuple(map(slice, shape)), target, None))
+            moves.append(Move(a, number, tuple(map(slice, shape)), target, None))
             start += shape[0]
+        return moves
 
-    def _cut(self, number, node):
+    def _slice(self, number, node):
         x = node.inputs[0]
         shape = self.graph.shape_of(x)
         parts = slices(node.params) + (slice(None),) * (len(shape) - len(node.params["index"]))
         source = tuple(slice(*part.indices(size)) for part, size in zip(parts, shape, strict=True))
-        self.operations.append(Move(x, number, source, tuple(map(slice, node.shape)), None))
+        return Move(x, number, source, tuple(map(slice, node.shape)), None)
 
-    def _padded(self, number, node):
+    def _pad(self, number, node):
         x = node.inputs[0]
         shape = self.graph.shape_of(x)
         target = tuple(slice(before, before + size)
                        for (before, _), size in zip(node.params["widths"], shape, strict=True))
-        self.operations.append(Move(x, number, tuple(map(slice, shape)), target, self.quants[number].zero))
+        return Move(x, number, tuple(map(slice, shape)), target, self.quants[number].zero)
+
+
+def _levels(tensor: Tensor, unit) -> np.ndarray:
+    """Return the integer levels (rows, k) int64."""
+    return (tensor.bare().reshape(tensor.rows, -1) / np.float32(unit)).astype(np.int64)

@@ -1,12 +1,14 @@
-"""The network in integers: what every executor computes, whatever it computes with, to the bit.
+"""The integer program: the operations that every executor computes to the same bits.
 
-Activations are codes q that stand for scale * (q - zero). Products sum code times integer level exactly in int32; what
-is stored is
+Activations are codes q that stand for scale * (q - zero). Products sum code times integer level exactly in int32 and
+store
 
     code = clamp(round((sum * multiplier + offset + (added code * added multiplier << added shift)) / 2^shift))
 
-in int64, rounding half to even (kernels/reference/integer/requantise.py). Zeros around an image are the code `zero`,
-which the offsets account for.
+computed in int64, rounding half to even (kernels/reference/integer/requantise.py). Padding around an image is the code
+`zero`; the offsets account for it.
+
+A value is named by the number of the graph node that computes it; the network's input is -1.
 """
 from dataclasses import dataclass, replace
 
@@ -21,9 +23,9 @@ MAX_SUM = 2**31 - 1
 
 @dataclass(frozen=True)
 class Quant:
-    """What the codes of a value mean, and the least and largest of them."""
+    """Meaning and range of a value's codes: code q stands for scale * (q - zero), low <= q <= high."""
 
-    scale: float                # a float32
+    scale: float                # exactly a float32
     zero: int
     low: int
     high: int
@@ -31,40 +33,72 @@ class Quant:
 
 @dataclass(frozen=True)
 class Requant:
-    """The affine behind sums; see the module. multiplier int32, offset int64: one for each row or window.
+    """Turn sums into codes, as the module's formula says. multiplier int32, offset int64: one per row or window.
 
-    None where an executor keeps them in a form of its own.
+    Both are empty in an executor that stores them in its own layout.
     """
 
-    multiplier: np.ndarray | None
-    offset: np.ndarray | None
+    multiplier: np.ndarray
+    offset: np.ndarray
     shift: int
-    low: int                    # of the codes: with a ReLU the code of 0
+    low: int                    # smallest code; with a ReLU the code of 0
     high: int
     added_multiplier: int = 0
     added_shift: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Product:
-    """Values are named by their nodes' numbers, the input is -1. geometry: of one sample; None for a linear layer.
+class _OnCodes:
+    """Liveness of an operation that reads the codes of x and writes those of y."""
 
-    tensor: None where an executor keeps the weights in a form of its own.
+    x: int
+    y: int
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """Values whose codes are read."""
+        return (self.x,)
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        """Values whose codes are written."""
+        return (self.y,)
+
+    @property
+    def overwritable(self) -> tuple[int, ...]:
+        """Values read here whose memory the output may take: element i of y depends on their element i alone."""
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerProduct(_OnCodes):
+    """Convolve the codes, or multiply them by a matrix if geometry (of one sample) is None; requantise the sums.
+
+    tensor: None in an executor that stores the weights in its own layout.
     """
 
     x: int
     y: int
     added: int | None
     tensor: Tensor | None
-    unit: float                 # what the levels are multiples of; 1 for "i8"
+    unit: float                 # the levels are whole multiples of it; 1 for "i8"
     geometry: ConvGeometry | None
     padding_code: int
     requant: Requant
 
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """Values whose codes are read: x and, if there is one, the added value."""
+        return (self.x, *self.overwritable)
+
+    @property
+    def overwritable(self) -> tuple[int, ...]:
+        """The added value."""
+        return () if self.added is None else (self.added,)
+
 
 @dataclass(frozen=True, eq=False)
-class MaxPool:
-    """The largest code of each window."""
+class MaxPool(_OnCodes):
+    """Take the largest code of each window."""
 
     x: int
     y: int
@@ -72,8 +106,8 @@ class MaxPool:
 
 
 @dataclass(frozen=True, eq=False)
-class Mean:
-    """The requantised sum of codes of each window."""
+class Mean(_OnCodes):
+    """Requantise the sum of codes of each window."""
 
     x: int
     y: int
@@ -82,27 +116,42 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Add:
-    """The requantised weighted sum of two values, the first one's multiplier in requant.multiplier."""
+class Add(_OnCodes):
+    """Requantise the weighted sum of two values; requant.multiplier is the weight of x."""
 
     x: int
     y: int
     added: int
     requant: Requant
 
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """Both values."""
+        return (self.x, self.added)
+
+    @property
+    def overwritable(self) -> tuple[int, ...]:
+        """Both values."""
+        return (self.x, self.added)
+
 
 @dataclass(frozen=True)
-class Clip:
-    """The codes, those below `low` raised to it."""
+class Clip(_OnCodes):
+    """Raise codes below `low` to it."""
 
     x: int
     y: int
     low: int
 
+    @property
+    def overwritable(self) -> tuple[int, ...]:
+        """The value read."""
+        return (self.x,)
+
 
 @dataclass(frozen=True)
-class Move:
-    """y[target] = x[source] (slices of a sample's axes), y filled with a code before unless that is None."""
+class Move(_OnCodes):
+    """y[target] = x[source], slices of a sample's axes; first fill y with the code `fill`, unless it is None."""
 
     x: int
     y: int
@@ -112,8 +161,8 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Reshape:
-    """The same elements in C order of (c, h, w)."""
+class Reshape(_OnCodes):
+    """Give the same elements another shape, in C order of (c, h, w)."""
 
     x: int
     y: int
@@ -121,57 +170,102 @@ class Reshape:
 
 @dataclass(frozen=True)
 class Quantise:
-    """Floats to codes: clamp(rint(x * reciprocal) + zero), float32 arithmetic."""
+    """Floats to codes: clamp(rint(x * reciprocal) + zero), in float32 arithmetic."""
 
     x: int
     y: int
     reciprocal: float
     quant: Quant
 
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """None: it reads floats."""
+        return ()
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        """The codes."""
+        return (self.y,)
+
 
 @dataclass(frozen=True)
 class Dequantise:
-    """Codes to floats: (q - zero) * scale, float32 arithmetic."""
+    """Codes to floats: (q - zero) * scale, in float32 arithmetic."""
 
     x: int
     y: int
     quant: Quant
 
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The codes."""
+        return (self.x,)
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        """None: it writes floats."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Float:
-    """A node computed in float32."""
+    """Compute a graph node in float32."""
 
     y: int
 
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """None: it reads floats."""
+        return ()
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        """None: it writes floats."""
+        return ()
+
+
+def integer_levels(op: IntegerProduct) -> np.ndarray:
+    """Return a product's weights as whole multiples of its unit, int8 in the weights' shape."""
+    assert op.tensor is not None
+    return (op.tensor.bare() / np.float32(op.unit)).astype(np.int8)
+
+
+CodeOperation = IntegerProduct | MaxPool | Mean | Add | Clip | Move | Reshape
+IntegerOperation = CodeOperation | Quantise | Dequantise | Float
+
 
 @dataclass(frozen=True, eq=False)
-class Program:
-    """Operations in order; codes are `dtype`.
+class IntegerProgram:
+    """Operations in order; codes are `dtype`, those of a wide result int32 (`is_wide`).
 
-    A value has a float32 form, an integer form or both: Quantise and Dequantise are between the two. quants: of those
-    with codes. The result's codes are int32.
+    A value has floats, codes or both; Quantise and Dequantise convert. quants: one per value with codes.
     """
 
     kind: str
     dtype: np.dtype
-    operations: tuple
+    operations: tuple[IntegerOperation, ...]
     shapes: dict[int, tuple[int, ...]]
     quants: dict[int, Quant]
     result: int
 
     def is_wide(self, value: int) -> bool:
-        """Whether its codes are int32: those of a last product that adds nothing."""
+        """Return whether a value's codes are int32: those of a last product that adds nothing."""
         return value == self.result and any(
-            isinstance(op, Product) and op.y == value and op.added is None for op in self.operations)
+            isinstance(op, IntegerProduct) and op.y == value and op.added is None for op in self.operations)
+
+    @property
+    def products(self) -> tuple[IntegerProduct, ...]:
+        """The operations that have weights."""
+        return tuple(op for op in self.operations if isinstance(op, IntegerProduct))
 
     @property
     def floats(self) -> tuple[int, ...]:
-        """The nodes that are computed in float32."""
+        """Numbers of the nodes computed in float32."""
         return tuple(op.y for op in self.operations if isinstance(op, Float))
 
-    def without_weights(self) -> "Program":
-        """The same with products that have neither tensors nor the numbers of each row."""
+    def without_weights(self) -> "IntegerProgram":
+        """Copy the program without the weights and the per-row numbers of its products."""
+        nothing = np.empty(0, np.int64)
         return replace(self, operations=tuple(
-            replace(op, tensor=None, requant=replace(op.requant, multiplier=None, offset=None))
-            if isinstance(op, Product) else op for op in self.operations))
+            replace(op, tensor=None, requant=replace(op.requant, multiplier=nothing, offset=nothing))
+            if isinstance(op, IntegerProduct) else op for op in self.operations))

@@ -1,4 +1,5 @@
-"""The scales of a program's values: what range of floats its codes stand for, and how sums become codes of it."""
+"""Choose the scale of each value of a program, and the integers that turn sums into codes."""
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,14 +8,14 @@ from tinyq.errors import UsageError
 from tinyq.packed.integer.program import MAX_SUM, Quant, Requant
 
 MIN_SCALE = 2.0**-126
-WIDE_MARGIN = 2                         # of 16-bit codes beyond what the calibration met: there is room
+WIDE_MARGIN = 2                         # how far 16-bit codes reach beyond the calibrated range
 RESULT_STEPS = 1 << 20                  # codes from 0 to the largest calibrated logit
 MAX_RESULT = 1 << 30
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Activations of one width. ranges: which of the calibration's two (calibrate.ranges) they are for."""
+    """Activations of one width. ranges: which of the two calibrated ranges they use (calibrate.ranges)."""
 
     name: str
     dtype: type
@@ -27,17 +28,19 @@ INTEGER_KINDS = {kind.name: kind for kind in (Kind("int8", np.uint8, 0, 255, 1),
                                               Kind("int16", np.int16, -32767, 32767, 0))}
 
 
-def quants_of(kind: Kind, ranges, groups, readers, result=None) -> dict[int, Quant]:
-    """The Quant of every value; UsageError where the sums of a product can leave int32 whatever the codes.
+def choose_quants(kind: Kind, ranges: np.ndarray, groups: Iterable[list[int]],
+                  readers: Callable[[int], list[tuple[str, int]]], result: int | None = None) -> dict[int, Quant]:
+    """Return the Quant of every value; UsageError where a product's sums could leave int32 with any scale.
 
-    ranges: calibrate.ranges; groups: lists of values that share one scale; readers(value): (name, largest sum of the
-    magnitudes of a row's levels) of each product that reads it; result: a last product's value, whose codes are int32.
+    ranges: calibrate.ranges. groups: lists of values that share one scale. readers(value): (name, largest sum of the
+    magnitudes of a row's levels) per product that reads it. result: the value of a wide result, whose codes are int32.
     """
-    ranges, quants = ranges[kind.ranges].astype(np.float64), {}
+    ranges = ranges[kind.ranges].astype(np.float64)
+    quants: dict[int, Quant] = {}
     for group in groups:
         low = min(0.0, ranges[[value + 1 for value in group], 0].min())
         high = max(0.0, ranges[[value + 1 for value in group], 1].max())
-        most = min(_most_code(kind, readers(value)) for value in group)
+        most = min(_largest_code(kind, readers(value)) for value in group)
         quants |= dict.fromkeys(group, _quant(kind, low, high, most))
     if result is not None:
         largest = np.abs(ranges[result + 1]).max() or 1.0
@@ -45,8 +48,8 @@ def quants_of(kind: Kind, ranges, groups, readers, result=None) -> dict[int, Qua
     return quants
 
 
-def tied_groups(values, ties) -> list[list[int]]:
-    """Lists of values that share one scale; ties: pairs of values that must."""
+def group_tied(values: Iterable[int], ties: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Return lists of values that share one scale; ties: pairs of values that must share it."""
     leader = {value: value for value in values}
 
     def find(value):
@@ -56,17 +59,18 @@ def tied_groups(values, ties) -> list[list[int]]:
 
     for a, b in ties:
         leader[find(a)] = find(b)
-    groups = {}
-    for value in sorted(values):
+    groups: dict[int, list[int]] = {}
+    for value in sorted(leader):
         groups.setdefault(find(value), []).append(value)
     return list(groups.values())
 
 
-def requant_of(quant: Quant, factors, shifts, sums, constants=0, relu=False, added: Quant | None = None) -> Requant:
-    """What turns sums into codes of `quant`: value = factor * sum + shift, and the added value.
+def compute_requant(quant: Quant, factors, shifts, sums, constants=0, relu: bool = False,
+                    added: Quant | None = None) -> Requant:
+    """Return the Requant to codes of `quant` for value = factor * sum + shift + added value.
 
-    factors, shifts (rows,) float64; sums: (rows,) the largest magnitude a sum can have; constants: (rows,) int64 what
-    the zero point adds to every sum. OverflowError where no shift fits them all into 62 bits.
+    factors, shifts: (rows,) float64. sums: (rows,) the largest magnitude of a sum. constants: (rows,) int64, the zero
+    point's part of every sum. OverflowError where no shift keeps everything within 62 bits.
     """
     factors, shifts = (np.asarray(a, np.float64) / quant.scale for a in (factors, shifts))
     ratio = added.scale / quant.scale if added else 0.0
@@ -87,13 +91,13 @@ def requant_of(quant: Quant, factors, shifts, sums, constants=0, relu=False, add
     raise OverflowError
 
 
-def _most_code(kind, readers):
-    """The largest code with which no sum of a product that reads the value leaves int32."""
+def _largest_code(kind, readers):
+    """Return the largest code with which every product that reads the value keeps its sums in int32."""
     most = kind.most
     for name, largest in readers:
         allowed = MAX_SUM // max(1, largest)
-        if allowed < (most if kind.least == 0 else 1):          # unsigned codes are not made fewer
-            raise UsageError(f"activations {kind.name}: the sums of {name} leave int32; use float32")
+        if allowed < (most if kind.least == 0 else 1):          # unsigned codes keep their full range
+            raise UsageError(f"activations {kind.name}: the sums of {name} overflow int32; use float32 activations")
         most = min(most, allowed)
     return most
 
@@ -106,13 +110,13 @@ def _quant(kind, low, high, most):
 
 
 def _scale(width, codes):
-    """A step of width / codes as a float32; 1 where that, or its reciprocal, is no normal float32: all is 0 then."""
+    """Return width / codes as a float32; 1 where that or its reciprocal is not a normal float32 (the range is 0)."""
     scale = float(np.float32(width / codes))
     return scale if scale >= MIN_SCALE else 1.0
 
 
 def _split(value):
-    """(m, t), m of int32, with m << t the whole number, the bits that m has no room for cut off."""
+    """Split `value` into (mantissa, shift) with an int32 mantissa; low bits that do not fit are dropped."""
     value, shift = int(value), 0
     while abs(value) > MAX_SUM:
         value, shift = value >> 1, shift + 1
