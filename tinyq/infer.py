@@ -55,6 +55,7 @@ def _use_threads(text):
 def _network(arguments):
     """The file's network, ready; nothing else of the file is kept."""
     from tinyq.packed.file import format
+    from tinyq.packed.integer.lowering import NotCalibrated
     from tinyq.packed.network import PackedNetwork, calibrated
 
     packed = format.read(arguments.network)
@@ -63,6 +64,9 @@ def _network(arguments):
         packed = calibrated(packed, _calibration(arguments, packed.meta))
     try:
         return PackedNetwork(packed, arguments.activations)
+    except NotCalibrated as error:
+        raise UsageError(f"{arguments.network}: packed without calibration; pack it again with --calibrate, or infer "
+                         "with --calibrate") from error
     except BadInput as error:
         raise BadInput(f"{arguments.network}: {error}") from error
 

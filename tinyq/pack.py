@@ -101,9 +101,15 @@ def _difference(path, kind, x, trained):
 
 
 def _export(arguments):
+    from tinyq.packed.c.entry import FloatLayers
     from tinyq.packed.c.export import export_file
+    from tinyq.packed.integer.lowering import NotCalibrated
 
-    return export_file(arguments.network, Path(arguments.c), arguments.activations or "int8")
+    try:
+        return export_file(arguments.network, Path(arguments.c), arguments.activations or "int8")
+    except (NotCalibrated, FloatLayers) as error:
+        raise UsageError(f"{arguments.network}: {error}; for C, pack the trained network with --float-layer-bits 8 "
+                         "--calibrate") from error
 
 
 def _bits(text):

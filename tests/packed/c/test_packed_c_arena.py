@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from packed_networks import packed
 from small_models import MODELS, WITH_FLOATS_INSIDE, small
 
-from tinyq.packed.c.entry import entry
+from tinyq.packed.c.entry import find_entry
 from tinyq.packed.c.placement import place
 from tinyq.packed.integer.arena import Lifetime, lifetimes, offsets
 from tinyq.packed.integer.lowering import lower
@@ -43,7 +43,7 @@ def test_a_value_lives_from_its_first_part_to_its_last_reader_and_the_result_to_
 
 def planned(network):
     program = lower(network, "int8")
-    start = entry(program, network)
+    start = find_entry(program, network)
     outside = {start.quantise.y} | ({program.result} if program.is_wide(program.result) else set())
     return place(start.behind, program, outside), program
 

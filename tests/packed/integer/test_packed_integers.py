@@ -296,7 +296,7 @@ def test_values_far_from_their_scale_are_refused(scale):
 
 
 def test_without_calibration_there_are_no_integers():
-    with pytest.raises(UsageError, match="packed without calibration; pack it again with calibration"):
+    with pytest.raises(UsageError, match="packed without calibration; apply tinyq.packed.network.calibrated"):
         lower(dataclasses.replace(linear(3, [-1, 1], 1), ranges=None), "int8")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from tinyq.errors import UsageError
 from tinyq.packed.c import constants
-from tinyq.packed.c.constants import Constants
+from tinyq.packed.c.constants import MAX_AXES, Constants
 from tinyq.packed.file.graph import Node
 from tinyq.packed.integer.program import (
     Add,
@@ -19,8 +19,6 @@ from tinyq.packed.integer.program import (
     Requant,
     Reshape,
 )
-
-MAX_AXES = 3                            # of tinyq_move
 
 
 class Body:

@@ -1,41 +1,47 @@
-"""Constants of a program as C99: arrays, each kept once, and structures of them."""
+"""Write the constants of a program as C99: arrays, each stored once, and structures of them."""
+from typing import Any
+
 import numpy as np
 
+from tinyq.kernels.geometry.conv_geometry import ConvGeometry
+from tinyq.kernels.geometry.pooling_windows import Windows
 from tinyq.packed.file.tensor import BYTES
+from tinyq.packed.integer.program import IntegerProduct, Move, Requant
 
-COLUMNS = 24                            # numbers a line
+MAX_AXES = 3                            # of tinyq_move
+COLUMNS = 24                            # numbers per line
+Members = dict[str, Any]                # of a C structure, in order: numbers, names, structures as dicts
 SCHEMES = {"p3": "TINYQ_PLANES", "t243": "TINYQ_TRITS", BYTES: "TINYQ_BYTES"}      # any other: TINYQ_BITS
 
 
 class Constants:
-    """The arrays and structures that a program's file begins with; bytes: of the arrays."""
+    """Arrays and structures at the top of a program's file; `nbytes` counts the arrays."""
 
-    def __init__(self):
-        """None yet."""
-        self.texts, self.bytes, self._names = [], 0, {}
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.nbytes = 0
+        self._names: dict[tuple[str, bytes], str] = {}
 
-    def array(self, ctype: str, values) -> str:
-        """The name of a constant array of whole numbers, the same for the same numbers."""
-        values = np.asarray(values)
+    def array(self, ctype: str, values: np.ndarray) -> str:
+        """Define a constant integer array and return its name; equal arrays share one definition."""
         key = ctype, values.tobytes()
         if key not in self._names:
             name = self._names[key] = f"{ctype.removesuffix('_t').removeprefix('tinyq_')}_{len(self._names)}"
             self.texts.append(array_text(ctype, name, values))
-            self.bytes += values.nbytes
+            self.nbytes += values.nbytes
         return self._names[key]
 
-    def structure(self, ctype: str, name: str, members: dict) -> str:
-        """"&name" of a constant structure."""
+    def structure(self, ctype: str, name: str, members: Members) -> str:
+        """Define a constant structure and return "&name"."""
         self.texts.append(f"static const {ctype} {name} = {braced(members)};\n")
         return f"&{name}"
 
 
-def array_text(ctype: str, name: str, values, linkage: str = "static const", sizes: str = "[]") -> str:
-    """The definition of an array, and a check, which no compiler lets pass, of its size.
+def array_text(ctype: str, name: str, values: np.ndarray, linkage: str = "static const", sizes: str = "[]") -> str:
+    """Return the definition of an array, and a check of its size at compile time.
 
-    values (n,), or (n, m) for an array of structures or of arrays.
+    values: (n,), or (n, m) for an array of structures or of arrays.
     """
-    values = np.asarray(values)
     if values.ndim == 1:
         flat = [str(v) for v in values.tolist()]
         lines = [", ".join(flat[i:i + COLUMNS]) for i in range(0, len(flat), COLUMNS)]
@@ -46,20 +52,21 @@ def array_text(ctype: str, name: str, values, linkage: str = "static const", siz
 
 
 def size_check(name: str, size: int) -> str:
-    """C99's way to say _Static_assert."""
+    """Return a typedef that does not compile if the size differs: C99 has no _Static_assert."""
     return f"typedef char {name}_has_its_size[sizeof {name} == {size} ? 1 : -1];\n"
 
 
-def braced(members: dict) -> str:
-    """An initialiser, structures within it included."""
+def braced(members: Members) -> str:
+    """Return an initialiser, nested structures included."""
     parts = [f".{name} = {braced(v) if isinstance(v, dict) else v}" for name, v in members.items()]
     return "{" + ", ".join(parts) + "}"
 
 
-def weights(constants, op) -> dict:
-    """tinyq_weights of a product; codes stay as the file has them."""
+def weights(constants: Constants, op: IntegerProduct) -> Members:
+    """Return the members of tinyq_weights; the codes are those of the file."""
     tensor = op.tensor
-    members = {"data": constants.array("uint8_t", tensor.data.view(np.uint8).reshape(-1))}
+    assert tensor is not None
+    members: Members = {"data": constants.array("uint8_t", tensor.data.view(np.uint8).reshape(-1))}
     if tensor.levels is not None:
         members["levels"] = constants.array("int8_t", (tensor.levels / np.float32(op.unit)).astype(np.int8))
     scheme = SCHEMES.get(tensor.scheme, "TINYQ_BITS")
@@ -68,8 +75,8 @@ def weights(constants, op) -> dict:
             "row_bytes": tensor.data.shape[1]}
 
 
-def requant(constants, r) -> dict:
-    """tinyq_requant; numbers that are the same for every row or window are kept once."""
+def requant(constants: Constants, r: Requant) -> Members:
+    """Return the members of tinyq_requant; numbers equal for all rows or windows are stored once."""
     each = len(set(zip(r.multiplier.tolist(), r.offset.tolist(), strict=True))) > 1
     count = len(r.multiplier) if each else 1
     return {"multiplier": constants.array("int32_t", r.multiplier[:count].astype(np.int32)),
@@ -78,8 +85,8 @@ def requant(constants, r) -> dict:
             "added_shift": r.added_shift}
 
 
-def spans(constants, geometry) -> str:
-    """tinyq_span of each column of a convolution's weights."""
+def spans(constants: Constants, geometry: ConvGeometry) -> str:
+    """Return the name of the tinyq_span array, one per column of a convolution's weights."""
     width, outputs = geometry.x_shape[3], np.arange(geometry.output_size[1])
     rows = []
     for j in range(geometry.w_shape[3]):
@@ -89,8 +96,8 @@ def spans(constants, geometry) -> str:
     return constants.array("tinyq_span", np.array(rows, np.int32))
 
 
-def windows(constants, windows, channels, plane) -> dict:
-    """tinyq_windows: those of a plane's rows and columns instead of all of them."""
+def windows(constants: Constants, windows: Windows, channels: int, plane: int) -> Members:
+    """Return the members of tinyq_windows, which stores windows by row and column; plane: elements per channel."""
     (oh, ow), origins = windows.output_size, windows.origins.reshape(windows.output_size)
     rows = np.stack([origins[:, 0], windows.heights.reshape(oh, ow)[:, 0]], axis=1).astype(np.int32)
     columns = np.stack([origins[0] - origins[0, 0], windows.widths.reshape(oh, ow)[0]], axis=1).astype(np.int32)
@@ -100,9 +107,10 @@ def windows(constants, windows, channels, plane) -> dict:
             "step_y": windows.step[0], "step_x": windows.step[1]}
 
 
-def convolution(constants, op) -> dict:
-    """tinyq_conv but for its product."""
+def convolution(constants: Constants, op: IntegerProduct) -> Members:
+    """Return the members of tinyq_conv, without its product."""
     g = op.geometry
+    assert g is not None
     return {"spans": spans(constants, g), "groups": g.groups, "channels": g.w_shape[1],
             "height": g.x_shape[2], "width": g.x_shape[3], "out_height": g.output_size[0],
             "out_width": g.output_size[1], "kh": g.w_shape[2], "kw": g.w_shape[3],
@@ -110,9 +118,9 @@ def convolution(constants, op) -> dict:
             "dilation_y": g.dilation[0], "padding_code": op.padding_code}
 
 
-def move(op, x_shape, y_shape) -> dict | None:
-    """tinyq_move: neighbouring axes are one where they are moved whole; None where more than three are left."""
-    axes = []                                       # [count, step in x, step in y], the last axis first
+def move(op: Move, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> Members | None:
+    """Return the members of tinyq_move; None where more than MAX_AXES axes remain after merging whole ones."""
+    axes: list[list[int]] = []                      # [count, step in x, step in y], the last axis first
     start, steps = [0, 0], [1, 1]
     for size, end, source, target in reversed(list(zip(x_shape, y_shape, op.source, op.target, strict=True))):
         ranges = range(*source.indices(size)), range(*target.indices(end))
@@ -123,8 +131,8 @@ def move(op, x_shape, y_shape) -> dict | None:
         elif axis[0] > 1:
             axes.append(axis)
         steps = [steps[0] * size, steps[1] * end]
-    if len(axes) > 3:
+    if len(axes) > MAX_AXES:
         return None
-    axes = [[1, 0, 0]] * (3 - len(axes)) + axes[::-1]
+    axes = [[1, 0, 0]] * (MAX_AXES - len(axes)) + axes[::-1]
     count, from_step, to_step = ("{" + ", ".join(map(str, part)) + "}" for part in zip(*axes, strict=True))
     return {"from": start[0], "to": start[1], "count": count, "from_step": from_step, "to_step": to_step}

@@ -1,4 +1,4 @@
-"""Where the exported C begins: at the codes of the input, or of what the network makes of each element of it first."""
+"""Find where the exported C begins: behind operations on floats that compute each input element on its own."""
 import json
 from dataclasses import dataclass
 
@@ -9,35 +9,44 @@ from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import Constant
 from tinyq.packed.float_network import FloatNetwork
 from tinyq.packed.integer.numpy_executor import NumpyExecutor
-from tinyq.packed.integer.program import Dequantise, Float, IntegerProgram, Quantise
+from tinyq.packed.integer.program import CodeOperation, Dequantise, Float, IntegerProgram, Quantise
 
-# What keeps the order of the elements, and computes each one from itself and its channel's constants.
+# Operations that keep the order of the elements and compute each from itself and its channel's constants.
 ELEMENTWISE = ("add", "sub", "mul", "relu", "tanh", "sigmoid", "batch_norm_inference", "flatten", "reshape")
 PIXELS = 256
 
 
+class FloatLayers(UsageError):
+    """A network whose layers are partly float, so that C cannot run it."""
+
+
 @dataclass(frozen=True)
 class Entry:
-    """quantise: how the first codes are made; before: the float operations in front of it; behind: all on codes."""
+    """quantise: makes the first codes; before: names of the float operations ahead of it; behind: all on codes."""
 
     quantise: Quantise
     before: tuple[str, ...]
-    behind: tuple
+    behind: tuple[CodeOperation, ...]
 
 
-def entry(program: IntegerProgram, packed: Packed) -> Entry:
-    """UsageError where the network computes in floats anywhere but element by element at its beginning."""
-    nodes, first, floats = packed.graph.nodes, {-1}, []
+def find_entry(program: IntegerProgram, packed: Packed) -> Entry:
+    """Split the program at its first codes.
+
+    UsageError where it computes in floats anywhere but element by element at its beginning; FloatLayers, a UsageError,
+    where layers with weights are among them.
+    """
+    nodes = packed.graph.nodes
+    first, floats = {-1}, []
     for op in program.operations:
         if isinstance(op, Float):
             first.add(op.y) if _is_elementwise(nodes[op.y], first, packed.graph) else floats.append(nodes[op.y])
     starts = [op for op in program.operations if isinstance(op, Quantise) and op.x in first]
     if floats or not starts:
         names = dict.fromkeys(node.weight.name if node.weight else node.operation for node in floats or nodes)
-        advice = "; pack it with float_layer_bits=8 and a calibration" * any(node.weight for node in floats)
-        raise UsageError(f"C gets whole numbers only, and this network computes {', '.join(names)} in floats{advice}")
+        raise (FloatLayers if any(node.weight for node in floats) else UsageError)(
+            f"C export needs an all-integer network, and this one computes {', '.join(names)} in floats")
     if len(starts) > 1:
-        raise UsageError("C gets one input, and this network begins with several forms of its input")
+        raise UsageError("C export needs one quantised input, and this network quantises its input in several ways")
     before = tuple(nodes[op.y].operation for op in program.operations if isinstance(op, Float))
     behind = tuple(op for op in program.operations if not isinstance(op, Float | Quantise | Dequantise))
     return Entry(starts[0], before, behind)
@@ -47,43 +56,44 @@ def _is_elementwise(node, first, graph):
     values = [a for a in node.inputs if isinstance(a, int)]
     constants = [a for a in node.inputs if isinstance(a, Constant)]
     image = node.operation != "batch_norm_inference" and len(graph.input_shape) == 3
-    spread = image and any(size > 1 for a in constants for size in a.shape[-2:])
-    whole = all(graph.shape_of(a) == node.shape for a in values) or node.operation in ("flatten", "reshape")
-    return node.operation in ELEMENTWISE and set(values) <= first and whole and not spread
+    varies_in_plane = image and any(size > 1 for a in constants for size in a.shape[-2:])
+    same_shape = all(graph.shape_of(a) == node.shape for a in values) or node.operation in ("flatten", "reshape")
+    return node.operation in ELEMENTWISE and set(values) <= first and same_shape and not varies_in_plane
 
 
-def golden(program: IntegerProgram, packed: Packed, at: Entry, samples):
-    """(codes of the input, codes of the result int32), a row for each of the float32 samples (n, ...)."""
-    codes = _network(program, packed).codes(np.asarray(samples, np.float32))
-    first, last = (codes[value].reshape(len(samples), -1) for value in (at.quantise.y, program.result))
+def expected_codes(program: IntegerProgram, packed: Packed, entry: Entry,
+                   samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (codes of the input, codes of the result int32), a row per float32 sample (n, ...)."""
+    codes = _executor(program, packed).codes(np.asarray(samples, np.float32))
+    first, last = (codes[value].reshape(len(samples), -1) for value in (entry.quantise.y, program.result))
     return first, last.astype(np.int32)
 
 
-def pixel_values(packed: Packed):
-    """(c, 256) float32, the network's input for each 8-bit pixel of each channel, or None where meta does not say."""
+def pixel_values(packed: Packed) -> np.ndarray | None:
+    """Return (c, 256) float32, the network's input per 8-bit pixel and channel; None where meta does not tell."""
     try:
-        how = json.loads(packed.meta["preprocessing"])
-        mean, std = (np.array(how[name], np.float32) for name in ("mean", "std"))
+        preprocessing = json.loads(packed.meta["preprocessing"])
+        mean, std = (np.array(preprocessing[name], np.float32) for name in ("mean", "std"))
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
     channels = packed.graph.input_shape[0]
     if len(packed.graph.input_shape) != 3 or mean.shape != (channels,) or std.shape != (channels,):
         return None
-    with np.errstate(all="ignore"):                 # as tinyq.data.transforms.normalise, operation for operation
+    with np.errstate(all="ignore"):                 # the operations of tinyq.data.transforms.normalise, in its order
         values = (np.arange(PIXELS, dtype=np.float32) / np.float32(255) - mean[:, None]) / std[:, None]
     return values if np.isfinite(values).all() else None
 
 
-def pixel_codes(program: IntegerProgram, packed: Packed, at: Entry, pixels):
-    """(c, 256) codes of 8-bit pixels; pixels: float32 (c, 256), the network's input for each."""
+def pixel_codes(program: IntegerProgram, packed: Packed, entry: Entry, pixels: np.ndarray) -> np.ndarray:
+    """Return (c, 256) codes of 8-bit pixels; pixels: float32 (c, 256), the network's input for each."""
     channels, *plane = packed.graph.input_shape
     images = -(-PIXELS // int(np.prod(plane)))
     x = np.resize(np.asarray(pixels, np.float32).T, (images * int(np.prod(plane)), channels))
     x = x.reshape(images, -1, channels).transpose(0, 2, 1).reshape(images, channels, *plane)
-    operations = program.operations[:program.operations.index(at.quantise) + 1]
-    codes = _network(program, packed).codes(np.ascontiguousarray(x), operations)[at.quantise.y]
+    operations = program.operations[:program.operations.index(entry.quantise) + 1]
+    codes = _executor(program, packed).codes(np.ascontiguousarray(x), operations)[entry.quantise.y]
     return codes.reshape(images, channels, -1).transpose(1, 0, 2).reshape(channels, -1)[:, :PIXELS]
 
 
-def _network(program, packed):
+def _executor(program, packed):
     return NumpyExecutor(program, FloatNetwork(packed, program.floats).node)

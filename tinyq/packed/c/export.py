@@ -1,4 +1,4 @@
-"""An integer program as C99 without heap and without floating point: NAME.h, NAME.c, a self-test, and the runtime."""
+"""Export an integer program as C99 without heap or floating point: NAME.h, NAME.c, a self-test and the runtime."""
 import importlib.resources
 import math
 import re
@@ -12,7 +12,7 @@ from tinyq.files import atomic
 from tinyq.packed.c import templates
 from tinyq.packed.c.calls import Body
 from tinyq.packed.c.constants import array_text
-from tinyq.packed.c.entry import entry, golden, pixel_codes, pixel_values
+from tinyq.packed.c.entry import expected_codes, find_entry, pixel_codes, pixel_values
 from tinyq.packed.c.placement import place
 from tinyq.packed.file import format
 from tinyq.packed.file.format import Packed, golden_input
@@ -26,22 +26,24 @@ CTYPES = {"int8": "uint8_t", "int16": "int16_t"}
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of the arrays of constants, of the weights among them, and of the arrays that are written."""
+    """Bytes of all constant arrays, of the weights among them, and of the writable arrays."""
 
     flash: int
     weights: int
     arena: int
 
 
-def export(program: IntegerProgram, packed: Packed, folder, name: str, samples=None, pixels=None) -> Sizes:
-    """Write NAME.h, NAME.c, NAME_selftest.c and the runtime into a folder, made where it is missing.
+def export(program: IntegerProgram, packed: Packed, folder: str | Path, name: str, samples: np.ndarray | None = None,
+           pixels: np.ndarray | None = None) -> Sizes:
+    """Write NAME.h, NAME.c, NAME_selftest.c and the runtime into a folder, which is created if missing.
 
-    samples: float32 (n, ...), what the self-test runs; by default the packed file's own (format.golden_input).
-    pixels: float32 (c, 256), the network's input for each 8-bit value of each channel: NAME.c then has a table of their
-    codes. UsageError where a part of the network is not in integers, or C has no such name.
+    samples: float32 (n, ...), inputs of the self-test; by default the packed file's own (format.golden_input).
+    pixels: float32 (c, 256), the network's input per 8-bit pixel and channel; NAME.c then has a table of their codes.
+    UsageError where a part of the network is not in integers, or where `name` is no C name.
     """
     if not re.fullmatch("(?!tinyq)[A-Za-z][A-Za-z0-9_]*", name):
-        raise UsageError(f"{name!r} is no name for C files: letters, digits and _, a letter first, not tinyq...")
+        raise UsageError(f"{name!r} is no name for C files; use letters, digits and _, "
+                         "begin with a letter but not with tinyq")
     source = _Source(program, packed, name, pixels)
     texts = {f"{name}.h": source.header(), f"{name}.c": source.body(),
              f"{name}_selftest.c": source.self_test(golden_input(packed.graph) if samples is None else samples),
@@ -52,13 +54,13 @@ def export(program: IntegerProgram, packed: Packed, folder, name: str, samples=N
     return source.sizes
 
 
-def export_file(path, folder, kind: str) -> dict:
-    """`export` of a packed file, named as the file is, for activations "int8" or "int16"; what was written, to print.
+def export_file(path: str | Path, folder: str | Path, kind: str) -> dict[str, str | int]:
+    """Export a packed file under its own name for activations "int8" or "int16"; return a report.
 
-    BadInput where the file is damaged, UsageError as `export` has it.
+    BadInput where the file is damaged; UsageError as from `lower` and `export`.
     """
     if kind not in CTYPES:
-        raise UsageError(f"--activations {kind}: {did_you_mean(kind, CTYPES)}")
+        raise UsageError(f"activations {kind}: {did_you_mean(kind, CTYPES)}")
     packed = format.read(path)
     name = re.sub(r"\W+", "_", Path(path).name.removesuffix(".tq.h5"), flags=re.ASCII)
     name = (name if name[:1].isalpha() and not name.startswith("tinyq") else f"net_{name}")[:MAX_NAME]
@@ -72,7 +74,7 @@ class _Source:
     def __init__(self, program, packed, name, pixels):
         self.program, self.packed = program, packed
         self.names = {"name": name, "NAME": name.upper(), "ctype": CTYPES[program.kind]}
-        self.entry = entry(program, packed)
+        self.entry = find_entry(program, packed)
         self.pixels = None if pixels is None else pixel_codes(program, packed, self.entry, pixels)
         outside = {self.entry.quantise.y: "input"}
         outside |= {program.result: "output"} if program.is_wide(program.result) else {}
@@ -83,11 +85,11 @@ class _Source:
 
     def _sizes(self):
         parts, table = self.parts, 0 if self.pixels is None else self.pixels.nbytes
-        return Sizes(parts.constants.bytes + table, sum(t.data.nbytes for t in self.packed.tensors.values()),
+        return Sizes(parts.constants.nbytes + table, sum(t.data.nbytes for t in self.packed.tensors.values()),
                      self.memory.size * self.program.dtype.itemsize + parts.levels + 4 * parts.sums)
 
     def header(self):
-        """NAME.h."""
+        """Return NAME.h."""
         start, result = self.entry.quantise, self.program.quants[self.program.result]
         shape = self.packed.graph.input_shape
         before = f", after its {', '.join(self.entry.before)}," if self.entry.before else ""
@@ -100,7 +102,7 @@ class _Source:
             output_zero=result.zero, flash=self.sizes.flash, arena=self.sizes.arena, pixel_table=table)
 
     def body(self):
-        """NAME.c."""
+        """Return NAME.c."""
         parts, ctype = self.parts, self.names["ctype"]
         arrays = {"arena": (ctype, self.memory.size), "levels": ("int8_t", parts.levels),
                   "sums": ("int32_t", parts.sums)}
@@ -112,13 +114,13 @@ class _Source:
                                         calls="\n    ".join(parts.calls))
 
     def self_test(self, samples):
-        """NAME_selftest.c."""
-        codes, results = golden(self.program, self.packed, self.entry, samples)
+        """Return NAME_selftest.c."""
+        codes, results = expected_codes(self.program, self.packed, self.entry, samples)
         arrays = [array_text(self.names["ctype"], "inputs", codes, sizes=f"[][{codes.shape[1]}]"),
                   array_text("int32_t", "expected", results, sizes=f"[][{results.shape[1]}]")]
         return templates.SELF_TEST.substitute(self.names, samples=len(codes), arrays="\n".join(arrays))
 
 
 def _float(value):
-    """A float32 as C99 writes it to the bit."""
+    """Return a float32 in C99's hexadecimal form, which is exact."""
     return f"{float(np.float32(value)).hex()}f"

@@ -1,13 +1,13 @@
-"""The frames of the C files; $names are filled in."""
+"""Templates of the C files; export.py substitutes the $names."""
 from string import Template
 
 HEADER = Template("""\
-/* Written by tinyq: the network of $name.c, in whole numbers ($kind activations).
+/* Written by tinyq: the network of $name.c in integer arithmetic ($kind activations).
 
-   Input: $inputs codes ($input_shape, the last axis the fastest), each of a value of the network's input$before
+   Input: $inputs codes ($input_shape, last axis fastest), one per value of the network's input$before
        code = clamp(round_half_even(value * ${NAME}_INPUT_CODES_PER_UNIT) + ${NAME}_INPUT_ZERO, $input_low, $input_high)
-   Output: $outputs codes, each of which stands for (code - ${NAME}_OUTPUT_ZERO) * ${NAME}_OUTPUT_SCALE. The largest
-   code is the largest value, so that naming a class needs no floating point. */
+   Output: $outputs codes; a code stands for (code - ${NAME}_OUTPUT_ZERO) * ${NAME}_OUTPUT_SCALE. The largest code is
+   the largest logit, so finding the class needs no floating point. */
 #ifndef ${NAME}_H
 #define ${NAME}_H
 
@@ -19,14 +19,14 @@ HEADER = Template("""\
 #define ${NAME}_OUTPUTS $outputs
 #define ${NAME}_OUTPUT_SCALE $output_scale
 #define ${NAME}_OUTPUT_ZERO ($output_zero)
-#define ${NAME}_FLASH_BYTES $flash  /* arrays of constants */
-#define ${NAME}_ARENA_BYTES $arena  /* arrays that are written */
+#define ${NAME}_FLASH_BYTES $flash  /* constant arrays */
+#define ${NAME}_ARENA_BYTES $arena  /* writable arrays */
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Not reentrant: its memory is static. */
+/* Not reentrant: memory is static. */
 void ${name}_run(const $ctype *input, int32_t *output);
 $pixel_table
 #ifdef __cplusplus
@@ -37,17 +37,17 @@ $pixel_table
 """)
 
 PIXEL_TABLE = Template("""
-/* The code of each 8-bit pixel of each channel. */
+/* Code of each 8-bit pixel, per channel. */
 extern const $ctype ${name}_code_of_pixel[$channels][256];
 """)
 
 SOURCE = Template("""\
-/* Written by tinyq. Weights are packed as in the .tq.h5 file and decoded a row at a time; sums are int32_t. */
+/* Written by tinyq. Weights are encoded as in the .tq.h5 file and decoded row by row; sums are int32_t. */
 #include "$name.h"
 #include "tinyq_runtime.h"
 
 $constants
-/* Every value has a place from where it is made until it is last read. */
+/* Values whose lifetimes do not overlap share memory. */
 $memory
 void ${name}_run(const $ctype *input, int32_t *output)
 {
@@ -56,7 +56,7 @@ void ${name}_run(const $ctype *input, int32_t *output)
 """)
 
 SELF_TEST = Template("""\
-/* Written by tinyq: inputs of $name, and what tinyq makes of them; exit code 1 where $name makes something else. */
+/* Written by tinyq: inputs of $name and their expected outputs; exit code 1 if $name computes others. */
 #include <stdio.h>
 
 #include "$name.h"

@@ -1,6 +1,6 @@
-/* The body of tinyq_runtime.c, which includes it once for each type of CODE. */
+/* Kernels; tinyq_runtime.c includes this file once per type of CODE. */
 
-/* Requantise the sums of a row to y[at], y[at + 1], ... */
+/* Requantise a row's sums and store them in y[at], y[at + 1], ... */
 static void NAMED(store)(const tinyq_linear *op, int32_t row, const int32_t *sums, int32_t count, int32_t at,
                          const CODE *added, void *y)
 {
@@ -24,23 +24,23 @@ void NAMED(tinyq_linear)(const tinyq_linear *op, const CODE *x, const CODE *adde
     }
 }
 
-/* Add weight * code for each output of a row; line: the image's row, or NULL where that is padding. */
+/* Add weight * code to the sum of each output of a row; line: the row of the image, or NULL in the padding. */
 static void NAMED(accumulate)(const tinyq_conv *op, const tinyq_span *span, int32_t weight, const CODE *line,
                               int32_t *sums)
 {
-    int32_t ox = 0, beside = weight * op->padding_code;
+    int32_t ox = 0, padding = weight * op->padding_code;
     if (line) {
         int32_t ix = span->column;
         for (; ox < span->first; ox++)
-            sums[ox] += beside;
+            sums[ox] += padding;
         for (; ox < span->end; ox++, ix += op->stride_x)
             sums[ox] += weight * line[ix];
     }
     for (; ox < op->out_width; ox++)
-        sums[ox] += beside;
+        sums[ox] += padding;
 }
 
-/* The sums of one row of outputs; image: the first channel of the group. */
+/* Compute the sums of one row of outputs; image: the first channel of the group. */
 static void NAMED(sum_row)(const tinyq_conv *op, const CODE *image, int32_t oy, const int8_t *weight, int32_t *sums)
 {
     for (int32_t ox = 0; ox < op->out_width; ox++)

@@ -1,23 +1,23 @@
 #include "tinyq_runtime.h"
 
-/* floor(v / 2^shift). C99 leaves the right shift of a negative number to the compiler; this it does not. */
+/* floor(v / 2^shift). In C99 the right shift of a negative number is implementation-defined; this is not. */
 static int64_t floor_shift(int64_t v, int32_t shift)
 {
     return v < 0 ? ~(~v >> shift) : v >> shift;
 }
 
-/* v / 2^shift, rounded half to even; shift from 1 up, |v| below 2^62. */
+/* v / 2^shift, rounded half to even; shift >= 1, |v| < 2^62. */
 static int64_t rounded(int64_t v, int32_t shift)
 {
     int64_t odd = floor_shift(v, shift) & 1;
     return floor_shift(v + (((int64_t)1 << (shift - 1)) - 1) + odd, shift);
 }
 
-/* index: of the row or window. */
+/* Turn a sum into a code; index: of the row or window. */
 static int32_t requantised(const tinyq_requant *q, int32_t index, int64_t sum, int64_t added)
 {
-    int32_t own = q->each ? index : 0;
-    int64_t v = sum * q->multiplier[own] + q->offset[own];
+    int32_t i = q->each ? index : 0;
+    int64_t v = sum * q->multiplier[i] + q->offset[i];
     v += added * q->added_multiplier * ((int64_t)1 << q->added_shift);
     v = rounded(v, q->shift);
     return v < q->low ? q->low : v > q->high ? q->high : (int32_t)v;
@@ -65,7 +65,7 @@ static void decode_bytes(const tinyq_weights *w, const uint8_t *row, int8_t *lev
         levels[j] = (int8_t)(row[j] < 128 ? row[j] : row[j] - 256);
 }
 
-/* The k weights of a row. */
+/* Decode the k weights of a row. */
 static void decode(const tinyq_weights *w, int32_t row, int8_t *levels)
 {
     const uint8_t *data = w->data + (size_t)row * (size_t)w->row_bytes;
@@ -85,7 +85,7 @@ static void decode(const tinyq_weights *w, int32_t row, int8_t *levels)
     }
 }
 
-/* The kernels, once for each type of code. */
+/* Instantiate the kernels for each type of code. */
 #define CODE uint8_t
 #define NAMED(function) function##_u8
 #include "tinyq_kernels.h"

@@ -1,10 +1,10 @@
-/* Networks of packed weights in whole numbers: what the file that tinyq wrote of a network calls.
+/* Integer kernels for networks with encoded weights, called by the C files that tinyq exports.
 
-   C99 with <stddef.h> and <stdint.h>; no heap, no floating point, no recursion, no state of its own. The file that
-   calls was written only after every sum was shown to fit int32_t, and every requantisation int64_t.
+   C99 with <stddef.h> and <stdint.h>; no heap, floating point, recursion or global state. tinyq exports a network only
+   if every sum fits int32_t and every requantisation fits int64_t.
 
-   A value is an array of codes in the order channel, row, column; a code is uint8_t or int16_t, and each function comes
-   for both (_u8, _i16). Link with -ffunction-sections -Wl,--gc-sections to leave out what a network does not call. */
+   A value is an array of codes in the order channel, row, column. A code is uint8_t or int16_t; each function exists
+   for both (_u8, _i16). Compile with -ffunction-sections, link with -Wl,--gc-sections to drop unused functions. */
 #ifndef TINYQ_RUNTIME_H
 #define TINYQ_RUNTIME_H
 
@@ -15,27 +15,28 @@
 extern "C" {
 #endif
 
-/* How weights lie in their bytes, each row of them on its own, the first in the lowest bits. */
+/* Encoding of weights in bytes: row by row, the first code in the lowest bits. */
 typedef enum {
     TINYQ_BITS,                         /* codes of 1, 2, 4 or 8 bits */
-    TINYQ_PLANES,                       /* codes of 3 bits in three planes of single bits */
-    TINYQ_TRITS,                        /* five codes of 0 to 2 a byte, the sum of code[i] * 3^i */
-    TINYQ_BYTES                         /* the weights themselves, in two's complement */
+    TINYQ_PLANES,                       /* codes of 3 bits, as three bit planes */
+    TINYQ_TRITS,                        /* five ternary codes per byte: sum of code[i] * 3^i */
+    TINYQ_BYTES                         /* the weights themselves, two's complement */
 } tinyq_scheme;
 
 typedef struct {
     const uint8_t *data;
-    const int8_t *levels;               /* the weight that each code stands for; not of TINYQ_BYTES */
+    const int8_t *levels;               /* weight of each code; unused by TINYQ_BYTES */
     tinyq_scheme scheme;
-    int32_t bits;                       /* of a code of TINYQ_BITS */
+    int32_t bits;                       /* per code, for TINYQ_BITS */
     int32_t rows, k, row_bytes;
 } tinyq_weights;
 
-/* code = clamp(round((sum * multiplier + offset + added * added_multiplier * 2^added_shift) / 2^shift)), half to even */
+/* code = clamp(round((sum * multiplier + offset + added * added_multiplier * 2^added_shift) / 2^shift)),
+   rounding half to even */
 typedef struct {
-    const int32_t *multiplier;          /* one for each row or window, or one for all of them */
+    const int32_t *multiplier;          /* one per row or window, or one for all */
     const int64_t *offset;
-    int32_t each;                       /* 1: one for each; 0: one for all */
+    int32_t each;                       /* 1: one per row or window; 0: one for all */
     int32_t shift;
     int32_t low, high;
     int32_t added_multiplier, added_shift;
@@ -44,48 +45,48 @@ typedef struct {
 typedef struct {
     tinyq_weights weights;
     tinyq_requant requant;
-    int32_t wide;                       /* its codes are int32_t */
+    int32_t wide;                       /* 1: the output codes are int32_t */
 } tinyq_linear;
 
-/* The outputs of a row that one column of the weights meets inside the image: from `first` to before `end`. */
+/* Outputs of a row for which one column of the weights lies inside the image: first <= output < end. */
 typedef struct {
     int32_t first, end;
-    int32_t column;                     /* of the image, that the first of them meets */
+    int32_t column;                     /* of the image, read by output `first` */
 } tinyq_span;
 
 typedef struct {
     tinyq_linear product;
-    const tinyq_span *spans;            /* kw of them */
-    int32_t groups, channels;           /* channels of one group */
+    const tinyq_span *spans;            /* kw elements */
+    int32_t groups, channels;           /* channels per group */
     int32_t height, width, out_height, out_width, kh, kw;
     int32_t stride_y, stride_x, padding_y, dilation_y;
     int32_t padding_code;
 } tinyq_conv;
 
-/* Windows over a plane: window (oy, ox) has rows[oy].count * columns[ox].count taps. */
+/* Windows over a plane; window (oy, ox) has rows[oy].count * columns[ox].count taps. */
 typedef struct {
-    int32_t first;                      /* elements from the plane's, or the row's, first one */
+    int32_t first;                      /* offset in elements from the start of the plane or the row */
     int32_t count;
 } tinyq_taps;
 
 typedef struct {
     const tinyq_taps *rows, *columns;
     int32_t channels, plane, out_height, out_width;
-    int32_t step_y, step_x;             /* elements from one tap to the next */
+    int32_t step_y, step_x;             /* elements between neighbouring taps */
 } tinyq_windows;
 
-/* A block of up to three axes from one place to another, in elements. */
+/* Copy a block of up to three axes; offsets and steps in elements. */
 typedef struct {
     int32_t from, to;
     int32_t count[3], from_step[3], to_step[3];
 } tinyq_move;
 
-/* The codes of x, k or more of them, times the weights; levels: room for k. y: codes, or int32_t if wide.
-   added: NULL, or what is added to y before it is rounded; it may be y itself. */
+/* Multiply the codes of x (at least k) by the weights. levels: buffer of k elements. y: codes, or int32_t if wide.
+   added: NULL, or codes to add before rounding; may be y itself. */
 void tinyq_linear_u8(const tinyq_linear *op, const uint8_t *x, const uint8_t *added, void *y, int8_t *levels);
 void tinyq_linear_i16(const tinyq_linear *op, const int16_t *x, const int16_t *added, void *y, int8_t *levels);
 
-/* sums: room for out_width. */
+/* sums: buffer of out_width elements. */
 void tinyq_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, int8_t *levels,
                    int32_t *sums);
 void tinyq_conv_i16(const tinyq_conv *op, const int16_t *x, const int16_t *added, void *y, int8_t *levels,
@@ -101,7 +102,7 @@ void tinyq_mean_i16(const tinyq_windows *op, const tinyq_requant *requant, const
 void tinyq_add_u8(const tinyq_requant *requant, const uint8_t *x, const uint8_t *added, uint8_t *y, int32_t count);
 void tinyq_add_i16(const tinyq_requant *requant, const int16_t *x, const int16_t *added, int16_t *y, int32_t count);
 
-/* Codes below low become low; y may be x. */
+/* Raise codes below low to low; y may be x. */
 void tinyq_clip_u8(int32_t low, const uint8_t *x, uint8_t *y, int32_t count);
 void tinyq_clip_i16(int32_t low, const int16_t *x, int16_t *y, int32_t count);
 
@@ -111,7 +112,7 @@ void tinyq_fill_i16(int32_t code, int16_t *y, int32_t count);
 void tinyq_move_u8(const tinyq_move *op, const uint8_t *x, uint8_t *y);
 void tinyq_move_i16(const tinyq_move *op, const int16_t *x, int16_t *y);
 
-/* The same codes as int32_t. */
+/* Convert codes to int32_t. */
 void tinyq_widen_u8(const uint8_t *x, int32_t *y, int32_t count);
 void tinyq_widen_i16(const int16_t *x, int32_t *y, int32_t count);
 

@@ -30,11 +30,18 @@ TYING = ("relu", "max_pool2d", "flatten", "reshape", "concatenate", "getitem", "
 POOLING = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d")
 
 
+class NotCalibrated(UsageError):
+    """A file without the ranges that integer activations need."""
+
+
 def lower(packed: Packed, kind: str) -> IntegerProgram:
-    """Return the program for activations "int8" or "int16"; UsageError where the network cannot run on them."""
+    """Return the program for activations "int8" or "int16"; UsageError where the network cannot run on them.
+
+    NotCalibrated, a UsageError, where the file has no ranges.
+    """
     if packed.ranges is None:
-        raise UsageError(f"activations {kind}: the file was packed without calibration; pack it again with calibration "
-                         "(for C also with float_layer_bits=8), or calibrate the loaded network")
+        raise NotCalibrated(f"activations {kind}: the network was packed without calibration; apply "
+                            "tinyq.packed.network.calibrated to it")
     return _Lowering(packed, kind).program()
 
 
