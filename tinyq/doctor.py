@@ -51,11 +51,11 @@ def _kernels():
 
 
 def _warm_up():
-    from tinyq.audit import observer_for
+    from tinyq.audit import observers_for
     from tinyq.run.warm_up import warm_up
 
     began = time.perf_counter()
-    warm_up(lambda name: tell(f"tinyq: warming up: {name}"), observer_for)
+    warm_up(lambda name: tell(f"tinyq: warming up: {name}"), observers_for)
     tell(f"tinyq: all kernels are compiled; it took {time.perf_counter() - began:.0f} s")
 
 

@@ -18,33 +18,33 @@ def train(argv: list[str]) -> None:
         print(to_toml(resolved), end="")
         return None
     from tinyq.run import dry_run, session
-    from tinyq.run.progress import say
+    from tinyq.run.observers.progress import log
 
-    say(f"recipe {resolved.config.recipe}: {dry_run.headline(resolved.config)}")
+    log(f"recipe {resolved.config.recipe}: {dry_run.headline(resolved.config)}")
     if actions.get("dry_run"):
         print(dry_run.plan(resolved.config))
         return None
-    from tinyq.audit import observer_for
+    from tinyq.audit import observers_for
 
-    _report(*session.start(resolved, observer_for(resolved.config)))
+    _report(*session.start(resolved, observers_for))
     return None
 
 
 def _resume(folder, settings):
-    from tinyq.audit import observer_for
+    from tinyq.audit import observers_for
     from tinyq.run import session
 
-    _report(*session.resume(folder, settings, observer_for))
+    _report(*session.resume(folder, settings, observers_for))
 
 
 def _report(outcome, folder):
     from tinyq.run import result
-    from tinyq.run.progress import say
+    from tinyq.run.observers.progress import log
 
-    say(result.summary(outcome))
+    log(result.summary(outcome))
     if "ledger_head" in outcome:
-        say(f"ledger head {outcome['ledger_head']} (keep it elsewhere: it stands for every record)")
-    say(f"written to {folder}")
+        log(f"ledger head {outcome['ledger_head']} (keep it elsewhere: it stands for every record)")
+    log(f"written to {folder}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,5 +1,5 @@
 """Small runs with a ledger, for the tests of the audit."""
-from tinyq.audit import observer_for
+from tinyq.audit import observers_for
 from tinyq.audit.ledger.hash_chain import NOTHING_BEFORE, encode, read
 from tinyq.run import session
 from tinyq.run.settings.resolve import resolve
@@ -21,12 +21,12 @@ def train(folder, method="cbp", audit="seal", **changes):
     """The result of a run of a method in this folder."""
     settings = {**METHODS[method], "audit": audit, **changes, "output": str(folder)}
     resolved = resolve(settings)
-    return session.start(resolved, observer_for(resolved.config))[0]
+    return session.start(resolved, observers_for)[0]
 
 
 def resume(folder, **changes):
     """The result of going on with it."""
-    return session.resume(folder, changes, observer_for)[0]
+    return session.resume(folder, changes, observers_for)[0]
 
 
 def rewrite(run, change):

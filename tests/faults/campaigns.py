@@ -18,13 +18,14 @@ import jobs  # first: it chooses numba's threads
 from operations import Failing, Killing, Recording, watched
 from power import Disk
 
-from tinyq.audit import observer_for
+from tinyq.audit import observers_for
 from tinyq.audit.ledger.hash_chain import LEDGER_FILE, beginning
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import TinyqError, exit_code_of
 from tinyq.files.journal import Journal
 from tinyq.files.weights import weights_sha256
-from tinyq.run import checkpoint, loop, session, signals
+from tinyq.run import checkpoint, loop, session
+from tinyq.run.observers import signals
 from tinyq.run.settings.resolve import resolve
 
 EVERY_STEP = "1e-9"                     # checkpoint_minutes
@@ -235,7 +236,7 @@ def _recorded(c):
     try:
         with watched(c.root, recording), redirect_stdout(open(os.devnull, "w")):
             resolved = resolve({**c.flags, "output": str(c.root / "recorded")})
-            session.start(resolved, observer_for(resolved.config))
+            session.start(resolved, observers_for)
     finally:
         checkpoint.save = save
     return recording, known

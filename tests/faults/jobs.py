@@ -11,7 +11,7 @@ from pathlib import Path
 
 os.environ |= {"NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}
 
-from tinyq.audit import observer_for  # noqa: E402
+from tinyq.audit import observers_for  # noqa: E402
 from tinyq.errors import exit_code_of  # noqa: E402
 from tinyq.run import session  # noqa: E402
 from tinyq.run.settings.resolve import resolve  # noqa: E402
@@ -34,9 +34,9 @@ def settings(method, **changes):
 def go_on(folder, flags):
     """Start the run, or go on with it where it has begun; its weights_sha256."""
     if (Path(folder) / "config.toml").is_file():
-        return session.resume(folder, {}, observer_for)[0]["weights_sha256"]
+        return session.resume(folder, {}, observers_for)[0]["weights_sha256"]
     resolved = resolve({**flags, "output": str(folder)})
-    return session.start(resolved, observer_for(resolved.config))[0]["weights_sha256"]
+    return session.start(resolved, observers_for)[0]["weights_sha256"]
 
 
 def begin(work, errors):

@@ -7,6 +7,7 @@ from tinyq.autodiff import Tensor, primitives
 from tinyq.data.loader import Batch
 from tinyq.errors import Diverged, InputOutputError
 from tinyq.run import build, checkpoint, divergence, loop, session
+from tinyq.run.observers.diverged_step import STEP_FILE
 from tinyq.run.settings.resolve import read_toml, resolve
 
 DIGITS = {"model": "digits_cnn", "data": "digits", "method": "backprop", "recipe": "none", "batch_size": 64,
@@ -55,7 +56,7 @@ def test_the_operation_that_made_a_nan_is_named_before_anything_is_updated(tmp_p
     spoiled(name, forward)
     with pytest.raises(Diverged, match=r"backprop phase, step 3: the .*" + says):
         train(tmp_path / "r")
-    position, states = checkpoint.load(tmp_path / "r" / divergence.STEP_FILE)
+    position, states = checkpoint.load(tmp_path / "r" / STEP_FILE)
     assert position.steps == 2
     train(tmp_path / "two", max_steps=2)                # not spoiled: what the weights were before the step
     before = checkpoint.load_newest(tmp_path / "two" / "checkpoints")[1]
@@ -68,7 +69,7 @@ def test_the_operation_that_made_a_nan_is_named_before_anything_is_updated(tmp_p
 def test_a_kept_step_can_be_repeated(tmp_path):
     with pytest.raises(Diverged) as first:
         train(tmp_path / "r", lr=1e30, model="mlp:8", data="iris")
-    position, states = checkpoint.load(tmp_path / "r" / divergence.STEP_FILE)
+    position, states = checkpoint.load(tmp_path / "r" / STEP_FILE)
     job = build.build(resolve({}, read_toml(tmp_path / "r" / "config.toml")).config)
     phase = job.phases[position.phase]
     job.model.load_state_dict(states["model"], source="")
@@ -86,7 +87,7 @@ def test_it_ends_in_one_line_and_with_its_code(tmp_path, capsys):
                 f"--output {tmp_path}/r".split()) == 70
     err = capsys.readouterr().err
     assert err.startswith("tinyq: backprop phase, step 2: ") and err.count("\n") == 1
-    assert "; first: " in err and f"the step is kept in {tmp_path}/r/diverged.h5" in err and "try a lower --lr" in err
+    assert "; first: " in err and f"the step is saved in {tmp_path}/r/diverged.h5" in err and "try a lower --lr" in err
 
 
 def test_a_full_disk_keeps_no_step_and_names_the_operation_all_the_same(tmp_path, spoiled, monkeypatch):
@@ -95,7 +96,7 @@ def test_a_full_disk_keeps_no_step_and_names_the_operation_all_the_same(tmp_path
 
     spoiled("relu", True)
     monkeypatch.setattr(checkpoint, "write", full)
-    with pytest.raises(Diverged, match="first: the output of relu.*; the step could not be kept: .* no room$"):
+    with pytest.raises(Diverged, match="first: the output of relu.*; the step could not be saved: .* no room$"):
         train(tmp_path / "r")
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 from tinyq import kernels
 from tinyq.errors import BadInput, InputOutputError, TinyqError, UsageError
 from tinyq.files.journal import read_records
-from tinyq.run import loop, result, session
+from tinyq.run import finish, loop, result, session
+from tinyq.run.observers.signals import Stopped
 from tinyq.run.settings.resolve import resolve
-from tinyq.run.signals import Stopped
 from tinyq.saved.run_folder import PACKED_FILE
 
 IRIS = {"model": "mlp:8,16", "data": "iris", "method": "backprop", "recipe": "none", "batch_size": 16, "lr": 0.05,
@@ -85,7 +85,7 @@ def test_a_network_that_cannot_be_packed_has_its_result_all_the_same(part, error
         (tmp_path / "r" / PACKED_FILE).write_bytes(b"of an earlier end")
         raise error
 
-    monkeypatch.setattr(session.packed_files if "write" in part else session, part.rpartition(".")[2], fail)
+    monkeypatch.setattr(finish.packed_files if "write" in part else finish, part.rpartition(".")[2], fail)
     result = train(tmp_path / "r", method="rpr", epochs=5, levels="ternary")
     said = capsys.readouterr().out
     assert f"no {PACKED_FILE}: {error if str(error) else 'out of memory'}; python -m tinyq.pack" in said

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from tinyq.errors import BadInput, Busy, CannotCreate, Diverged, InputOutputErro
 from tinyq.files.atomic import write_text
 from tinyq.files.journal import Journal, read_records
 from tinyq.files.lock import locked
-from tinyq.run import checkpoint, loop, result, session
+from tinyq.run import checkpoint, finish, loop, result, session
+from tinyq.run.figures import curves
+from tinyq.run.observers import float_baseline
+from tinyq.run.observers.signals import Stopped, stop_request
 from tinyq.run.settings.resolve import resolve
-from tinyq.run.signals import Stopped, stop_request
 from tinyq.saved.measure import measure
 
 TINY = {"model": "mlp:8,16", "data": "iris", "method": "cbp", "recipe": "none", "batch_size": 16, "lr": 0.05,
@@ -86,9 +89,9 @@ def test_a_signal_stops_after_the_step_and_the_run_can_go_on(whole, tmp_path, mo
     step = loop.Loop._step
 
     def step_and_signal(self, *args):
-        step(self, *args)
-        if self.position.steps == 17:
+        if self.position.steps == 16:
             os.kill(os.getpid(), number)
+        step(self, *args)
 
     monkeypatch.setattr(loop.Loop, "_step", step_and_signal)
     with pytest.raises(Stopped, match="stopped after step 17; go on with: .* --resume") as stopped:
@@ -99,7 +102,7 @@ def test_a_signal_stops_after_the_step_and_the_run_can_go_on(whole, tmp_path, mo
     assert session.resume(tmp_path / "r", {})[0]["weights_sha256"] == whole[0]["weights_sha256"]
 
 
-@pytest.mark.parametrize("module, steps", [(loop, 7), (session, 14), (result, 35)],
+@pytest.mark.parametrize("module, steps", [(loop, 7), (float_baseline, 14), (result, 35)],
                          ids=["validation", "test of the float network", "test at the end"])
 def test_a_signal_during_an_evaluation_stops_it(whole, tmp_path, monkeypatch, module, steps):
     def measure_and_signal(*args, **options):
@@ -119,7 +122,7 @@ def full(*arguments):
 
 
 def test_a_full_disk_at_the_end_says_how_to_go_on(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "write_text", lambda path, text: full() if path.name == "result.json" else
+    monkeypatch.setattr(finish, "write_text", lambda path, text: full() if path.name == "result.json" else
                         write_text(path, text))
     with pytest.raises(InputOutputError, match=r"free some space; then go on with: .* --resume .*r$"):
         train(tmp_path / "r")
@@ -135,17 +138,17 @@ def test_training_goes_on_when_nothing_can_be_saved(whole, tmp_path, monkeypatch
     assert out.count("free some space; training goes on, and older checkpoints stay") == 2
 
 
-def test_the_float_network_that_finds_no_room_is_not_called_kept(whole, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(session.weight_files, "write", lambda path, weights: full() if path.name == "float.h5" else
-                        None)
+def test_the_float_baseline_that_finds_no_room_is_not_called_saved(whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(float_baseline.weight_files, "write",
+                        lambda path, weights: full() if path.name == "float.h5" else None)
     assert train(tmp_path / "r")["test_accuracy_float"] == whole[0]["test_accuracy_float"]
     out = capsys.readouterr().out
-    assert "free some space; training goes on" in out and "%, not kept" in out
+    assert "free some space; training goes on" in out and "%, not saved" in out
 
 
 def test_a_full_disk_does_not_hide_what_stopped_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(loop.Loop, "_step", lambda *arguments: os.kill(os.getpid(), signal.SIGTERM))
-    monkeypatch.setattr(session.plots, "write_all", full)
+    monkeypatch.setattr(curves, "write_all", full)
     with pytest.raises(Stopped):
         train(tmp_path / "r")
 
@@ -164,7 +167,7 @@ def test_a_checkpoint_is_saved_whenever_its_minutes_have_passed(whole, tmp_path,
     step = loop.Loop._step
     monkeypatch.setattr(checkpoint, "save", note)
     monkeypatch.setattr(loop.Loop, "_step", step_of_twenty_seconds)
-    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     assert train(tmp_path / "r", checkpoint_minutes=1.0)["weights_sha256"] == whole[0]["weights_sha256"]
     assert saved[:6] == [3, 6, 7, 10, 13, 14]
     saved.clear()
@@ -204,7 +207,7 @@ def test_a_network_that_no_step_was_taken_with_is_not_shown_as_trained(whole, tm
     assert whole[0]["method_stepped"] and "ternary (cbp) " in result.summary(whole[0])
 
 
-def test_a_constrained_network_to_start_from_is_not_called_the_float_network(whole, tmp_path, capsys):
+def test_a_constrained_network_to_start_from_is_not_called_the_float_baseline(whole, tmp_path, capsys):
     outcome = train(tmp_path / "r", weights=str(whole[1]), pretrain_epochs=0, epochs=1)
     assert outcome["test_accuracy_float"] is None and not (tmp_path / "r" / "float.h5").exists()
     assert "which is constrained already" in capsys.readouterr().out
@@ -282,7 +285,7 @@ def test_a_folder_holds_one_run_and_one_process(whole, tmp_path):
         session.resume(whole[1], {})
 
 
-def test_a_second_method_starts_from_the_saved_float_network(whole, tmp_path):
+def test_a_second_method_starts_from_the_saved_float_baseline(whole, tmp_path):
     result = train(tmp_path / "r", levels="binary", weights=str(whole[1] / "float.h5"), pretrain_epochs=0)
     assert result["test_accuracy_float"] == whole[0]["test_accuracy_float"] and result["steps"] == 21
 

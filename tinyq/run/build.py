@@ -8,6 +8,7 @@ from tinyq import data, kernels, levels, models, schedules
 from tinyq.data import DataBundle, Loader
 from tinyq.errors import BadInput, UsageError
 from tinyq.methods import METHODS
+from tinyq.methods.base import Method
 from tinyq.nn import Module
 from tinyq.optim import OPTIMIZERS, Optimizer, groups_by_decay
 from tinyq.run.settings.config import Config
@@ -25,7 +26,7 @@ class Phase:
     """A stretch of epochs under one method, with its own optimiser and schedule."""
 
     name: str
-    method: object
+    method: Method
     optimizer: Optimizer
     schedule: schedules.Schedule
     epochs: int

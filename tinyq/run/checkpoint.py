@@ -10,6 +10,8 @@ from tinyq.errors import BadInput
 from tinyq.files import hdf5
 from tinyq.files.atomic import remove
 from tinyq.files.weights import weights_sha256
+from tinyq.nn import Module
+from tinyq.run.build import Job, Phase
 
 KEPT = 3                                        # the newest ones; the best one is kept beside them
 FORMAT = "tinyq checkpoint/2"
@@ -31,6 +33,24 @@ class Position:
     made_with: dict = field(default_factory=dict)       # settings and data that the bits depend on
     ledger_head: str | None = None              # of the ledger, when the checkpoint was taken
     skipped: dict = field(default_factory=dict)         # {split: indices of the unreadable images left out so far}
+
+
+    def to_next_phase(self) -> None:
+        """Move to the beginning of the next phase, of which no epoch is the best yet."""
+        self.phase, self.epoch, self.batch = self.phase + 1, 0, 0
+        self.best_steps = self.best_accuracy = None
+
+
+def steps_are_used_up(job: Job, position: Position) -> bool:
+    """Return True if --max-steps forbids the next step; an epoch without a step left is completed all the same."""
+    most = job.config.max_steps
+    return most is not None and position.steps >= most and position.batch < len(job.loader)
+
+
+def states_of(model: Module, phase: Phase) -> dict[str, dict]:
+    """Collect what a checkpoint stores of a phase at work."""
+    return {"model": model.state_dict(), "optimizer": phase.optimizer.state(),
+            "schedule": phase.schedule.state(), "method": phase.method.state()}
 
 
 def save(folder, position: Position, states: dict[str, dict]) -> Path:

@@ -1,28 +1,8 @@
-"""A step that made a NaN or an infinity: kept whole in a file, and what was the first to make it is named."""
-from pathlib import Path
-
+"""Find the operation that made the first NaN or infinity of a step."""
 import numpy as np
 
 from tinyq.autodiff.tape import traced, traced_vjps
-from tinyq.errors import CannotCreate, InputOutputError, TinyqError
-from tinyq.run import checkpoint
-
-STEP_FILE = "diverged.h5"
-
-
-def kept(folder, position, states: dict, batches) -> str:
-    """Write the state before the step and its batches as a checkpoint that `checkpoint.load` reads; says where.
-
-    Batch i is "batch": {"i/x", "i/y", "i/indices"}. The running statistics of batch norm, which a training step does
-    not look at, have seen the step already.
-    """
-    path = Path(folder) / STEP_FILE
-    held = {f"{i}/{name}": getattr(batch, name) for i, batch in enumerate(batches) for name in batch._fields}
-    try:
-        checkpoint.write(path, position, {**states, "batch": held})
-    except (CannotCreate, InputOutputError) as error:
-        return f"the step could not be kept: {error}"
-    return f"the step is kept in {path}"
+from tinyq.errors import TinyqError
 
 
 def first_in(model, batches, step) -> str:

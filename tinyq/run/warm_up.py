@@ -1,7 +1,8 @@
-"""Compiling the kernels ahead: small jobs of every method and a large network, so that no real one waits for them."""
+"""Compile the kernels ahead of time, by small jobs of every method and steps of larger networks."""
 import contextlib
 import io
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from tinyq import models, nn, optim
 from tinyq.autodiff import Tensor
 from tinyq.inference import Fused
-from tinyq.run.session import start
+from tinyq.run.session import ObserversFor, start
 from tinyq.run.settings.resolve import resolve
 from tinyq.streams import Streams
 
@@ -17,10 +18,10 @@ RECIPES = ("digits-cbp", "digits-rpr", "digits-float", "iris-mlp", "digits-connt
 NETWORKS = (("lenet", (1, 28, 28), 64), ("resnet20", (3, 32, 32), 64), ("googlenet", (3, 64, 64), 8))
 
 
-def warm_up(report, observer_for=None) -> None:
-    """Two steps of every recipe in a folder that is thrown away, and one of every network; report(name) before each.
+def warm_up(report: Callable[[str], None], observers_for: ObserversFor) -> None:
+    """Take two steps of every recipe in a temporary folder, and one of every network; report(name) before each.
 
-    observer_for: as for session.resume.
+    observers_for: as for session.start.
     """
     with tempfile.TemporaryDirectory() as folder:
         for recipe in RECIPES:
@@ -28,7 +29,7 @@ def warm_up(report, observer_for=None) -> None:
             output = str(Path(folder) / recipe)
             with contextlib.redirect_stdout(io.StringIO()):
                 resolved = resolve({"recipe": recipe, "max_steps": 2, "workers": 0, "output": output})
-                start(resolved, observer_for(resolved.config) if observer_for else None)
+                start(resolved, observers_for)
     for name, shape, batch in NETWORKS:
         report(f"{name} at {shape[1]}x{shape[2]}")
         _step(name, shape, batch)

@@ -26,7 +26,7 @@ def shown_state(model) -> dict[str, np.ndarray]:
     return state | {name: view.shown(parameters[name].data) for name, view in views(model).items()}
 
 
-def require_finite(arrays: dict) -> None:
+def check_finite(arrays: dict) -> None:
     """Diverged, naming the array, where one holds a NaN or an infinity: a last step is followed by no other check."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -42,7 +42,7 @@ def weights_of(model, attributes: dict, probe_inputs) -> Weights:
     scales = {name: np.full(len(parameters[name].data), view.scale, np.float32) for name, view in constrained.items()}
     levels = {name: view.level_set.values.astype(np.float32) for name, view in constrained.items()}
     state, logits = shown_state(model), logits_of(model, probe_inputs)
-    require_finite({**state, "the network's output": logits})
+    check_finite({**state, "the network's output": logits})
     return Weights(state, scales, levels, {**attributes, "probe_tolerance": 0.0}, probe_inputs, logits)
 
 

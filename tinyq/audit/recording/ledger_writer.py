@@ -15,7 +15,7 @@ from tinyq.errors import CannotCreate, Diverged, InputOutputError
 from tinyq.files.atomic import remove
 from tinyq.files.read import sha256_of
 from tinyq.optim import Optimizer
-from tinyq.run.best_effort import Attempts
+from tinyq.run.observers.best_effort import BestEffort
 from tinyq.run.build import Job, Phase
 from tinyq.run.checkpoint import Position
 from tinyq.saved.run_folder import CONFIG_FILE
@@ -35,8 +35,8 @@ class LedgerWriter(Recorder):
         super().__init__(kind, self._add)
         self._ledger: Ledger | None = None
         self.every = every
-        self._write = Attempts(lambda text: self.say(text), "training goes on, and its records wait in memory")
-        self._write_arrays = Attempts(lambda text: self.say(text), "training goes on, without these arrays")
+        self._write = BestEffort(lambda text: self.log(text), "training goes on, and its records wait in memory")
+        self._write_arrays = BestEffort(lambda text: self.log(text), "training goes on, without these arrays")
 
     @property
     def ledger(self) -> Ledger:
@@ -55,7 +55,7 @@ class LedgerWriter(Recorder):
         self._ledger = ledger = Ledger(self.folder / LEDGER_FILE, position.ledger_head, position.steps > 0)
         old_records = len(ledger.expected)
         if ledger.damage:
-            self.say(f"tinyq: {ledger.damage}; what follows the checkpoint is made again")
+            self.log(f"tinyq: {ledger.damage}; what follows the checkpoint is made again")
         if ledger.head == NOTHING_BEFORE:
             self._add({"record": "begin", "format": FORMAT, "digests": self.kind, "step": position.steps,
                        "environment": environment(), "config_sha256": sha256_of(self.folder / CONFIG_FILE),
@@ -70,7 +70,7 @@ class LedgerWriter(Recorder):
         super().begin_phase(phase, position, resumed and self.ledger.records > 1)
         if self.kind == "full":
             size, steps = dump.expected_bytes(self.job, phase) / 2**20, self._steps_left(phase, position)
-            self.say(f"--audit full: {phase.name} keeps about {size:,.2f} MiB a step, {size * steps:,.0f} MiB for "
+            self.log(f"--audit full: {phase.name} keeps about {size:,.2f} MiB a step, {size * steps:,.0f} MiB for "
                      f"{steps:,} steps, in {self.folder / dump.STEPS}")
 
     @contextmanager

@@ -13,7 +13,7 @@ from tinyq.methods import GradientMethod
 from tinyq.optim import Optimizer
 from tinyq.run.build import Job, Phase
 from tinyq.run.checkpoint import Position
-from tinyq.run.observer import Observer
+from tinyq.run.observers.observer import Observer
 
 
 class Recorder(Observer):
@@ -61,10 +61,10 @@ class Recorder(Observer):
     def examine(self, captured: Captured) -> None:
         """Receive a captured step after its end, before it is recorded."""
 
-    def end_epoch(self, phase: Phase, position: Position, figures: dict) -> None:
+    def end_epoch(self, phase: Phase, epoch: int, position: Position, figures: dict) -> None:
         """Record the epoch's metrics, the weights, and the state of the method that the next epoch starts from."""
         exact = {key: value.hex() if isinstance(value, float) else value for key, value in figures.items()}
-        self.keep({"record": "epoch", "phase": phase.name, "epoch": phase.first_epoch + position.epoch,
+        self.keep({"record": "epoch", "phase": phase.name, "epoch": epoch,
                    "step": position.steps, "measured": exact,
                    **self._weights(), "figures": self.figures.epoch()})
 

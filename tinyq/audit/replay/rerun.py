@@ -10,7 +10,6 @@ from tinyq.run.build import build
 from tinyq.run.checkpoint import Position
 from tinyq.run.loop import Loop
 from tinyq.run.settings.resolve import read_toml, resolve
-from tinyq.run.signals import StopRequest
 from tinyq.saved.run_folder import CONFIG_FILE, anchored
 
 
@@ -63,42 +62,13 @@ class Source:
         return position, states
 
 
-class _Again(Loop):
-    """The training loop without what it leaves on the disk."""
-
-    def _save(self, phase, accuracy=None):
-        self._count_time()
-
-    def _save_is_due(self):
-        return False
-
-
-class _Silent:
-    """In the place of journal and progress."""
-
-    records = 0
-
-    def append(self, record):
-        """Nothing is written."""
-
-    def say(self, text):
-        """Nothing is said."""
-
-    def step(self, phase, figures):
-        """Nothing is shown."""
-
-    def record(self, record):
-        """Nothing is shown."""
-
-
 def rerun(source: Source, start, observer) -> None:
     """Train from a checkpoint's path on, or from the beginning (None), until the observer raises Enough."""
     job = source.job()
     position, states = source.states(start)
     observer.begin(job, source.folder, position)
-    loop = _Again(job, position, source.folder, _Silent(), _Silent(), StopRequest(), lambda: None, observer)
     try:
-        loop.run(states)
+        Loop(job, position, observer).run(states)
     except Enough:
         pass
     finally:

@@ -1,7 +1,10 @@
-"""SIGINT and SIGTERM as requests: the step in hand is finished and a checkpoint written; a second one ends at once."""
+"""SIGINT and SIGTERM as requests: the step at work is finished and a checkpoint saved; a second signal ends at once."""
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
 from tinyq.errors import TinyqError
 
@@ -9,40 +12,40 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(TinyqError):
-    """The run was asked to stop, and did so in order."""
+    """The run was asked to stop, and stopped in good order."""
 
     def __init__(self, number: int, message: str):
-        """Exit with 128 plus the signal's number, as shells count."""
+        """Set the exit code to 128 plus the signal's number, as shells do."""
         super().__init__(message)
         self.exit_code = 128 + number
 
 
 class StopRequest:
-    """`number` is the signal received, None as long as there is none."""
+    """The request to stop; `number` is the signal received, or None."""
 
     number: int | None = None
 
-    def heed(self, folder, steps: int) -> None:
-        """Raise Stopped, which says how to go on, if a signal has come."""
+    def check(self, folder: Path, steps: int) -> None:
+        """Raise Stopped, with the command that resumes the run, if a signal has come."""
         if self.number is not None:
             raise Stopped(self.number, f"stopped after step {steps}; "
                           f"go on with: python -m tinyq.train --resume {folder}")
 
 
 @contextmanager
-def stop_request():
-    """Catch both signals for the length of a with block; outside the main thread, which cannot, do nothing."""
+def stop_request() -> Iterator[StopRequest]:
+    """Catch both signals inside a with block; do nothing outside the main thread, which cannot catch any."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {}
 
-    def receive(number, frame):
+    def receive(number: int, frame: FrameType | None) -> None:
         request.number = number
         for s in SIGNALS:
             signal.signal(s, signal.SIG_DFL)
 
+    before = {}
     try:
         before = {s: signal.signal(s, receive) for s in SIGNALS}
         yield request

@@ -1,0 +1,72 @@
+"""The end of a run: the network's files, its curves and its result."""
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from tinyq.errors import InputOutputError, TinyqError
+from tinyq.files import weights as weight_files
+from tinyq.files.atomic import remove, write_text
+from tinyq.files.journal import read_records
+from tinyq.files.weights import Weights
+from tinyq.packed.file import format as packed_files
+from tinyq.run import result
+from tinyq.run.build import Job
+from tinyq.run.checkpoint import Position
+from tinyq.run.figures import curves
+from tinyq.run.observers.observer import Observer
+from tinyq.saved import model_file
+from tinyq.saved.eval_splits import calibration_batches
+from tinyq.saved.packing import pack_model
+from tinyq.saved.run_folder import METRICS_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE
+
+
+def finish(job: Job, folder: Path, position: Position, observers: Observer,
+           check_signals: Callable[[], None]) -> dict:
+    """Write everything that a finished run leaves in its folder; returns its result.
+
+    check_signals: called before each batch that is measured; may raise to stop here.
+    """
+    model_file.check_finite(job.model.state_dict())         # histograms and methods count on it
+    histograms = result.histograms(job.model)               # before the latent weights are gone
+    job.phases[-1].method.finish()
+    weights = _save_model(job, folder, position, observers)
+    outcome = result.outcome(job, position, weights, check_signals)
+    outcome["bytes_packed_file"] = _save_packed(job, folder, position, weights, observers)
+    if observers.head:
+        outcome["ledger_head"] = observers.head
+    observers.sync()
+    curves.write_all(folder / "plots", read_records(folder / METRICS_FILE), histograms)
+    write_text(folder / RESULT_FILE, json.dumps(outcome, indent=2) + "\n")
+    return outcome
+
+
+def _save_model(job: Job, folder: Path, position: Position, observers: Observer) -> Weights:
+    attributes = model_file.describe(job.config, job.bundle)
+    weights = model_file.weights_of(job.model, attributes, model_file.probe_inputs(job.bundle))
+    weights.attributes.update(observers.finish(position, weights.state))
+    observers.sync()
+    weight_files.write(folder / MODEL_FILE, weights)
+    observers.saved(folder / MODEL_FILE, position)
+    return weights
+
+
+def _save_packed(job: Job, folder: Path, position: Position, weights: Weights, observers: Observer) -> int | None:
+    """Write the packed network; returns its bytes, or None for a float network and where packing fails.
+
+    A run has its result all the same, and no packed file of an earlier end stays with it.
+    """
+    if not weights.levels:
+        return None
+    path = folder / PACKED_FILE
+    attributes = {**weights.attributes, "weights_sha256": weight_files.weights_sha256(weights.state)}
+    try:
+        packed_files.write(path, pack_model(job.model, attributes, calibration_batches(job.bundle)))
+        observers.saved(path, position)
+        return path.stat().st_size
+    except (TinyqError, MemoryError, OSError) as error:
+        reason = "out of memory" if isinstance(error, MemoryError) else error
+        observers.log(f"tinyq: no {PACKED_FILE}: {reason}; python -m tinyq.pack {folder} OUT.tq.h5 makes one")
+        with suppress(InputOutputError):
+            remove(path)
+        return None

@@ -1,0 +1,65 @@
+"""The metrics of a run on disk: metrics.jsonl, one record per epoch and, with --print-freq, per so many steps."""
+from pathlib import Path
+
+from tinyq.files.journal import Journal
+from tinyq.run.build import Job, Phase
+from tinyq.run.checkpoint import Position
+from tinyq.run.observers.best_effort import BestEffort
+from tinyq.run.observers.observer import Observer
+from tinyq.saved.run_folder import METRICS_FILE
+
+
+def step_record(phase: Phase, position: Position, objective: float) -> dict:
+    """The record of the step that was just counted."""
+    metrics = {"objective": objective, "lr": phase.optimizer.groups[0]["lr"]}
+    return _record("step", phase, phase.first_epoch + position.epoch, position, metrics)
+
+
+def epoch_record(phase: Phase, epoch: int, position: Position, metrics: dict) -> dict:
+    """The record of an epoch of the run that is over."""
+    return _record("epoch", phase, epoch, position, metrics)
+
+
+def _record(kind: str, phase: Phase, epoch: int, position: Position, metrics: dict) -> dict:
+    return {"record": kind, "phase": phase.name, "epoch": epoch, "step": position.steps, **metrics,
+            "seconds": round(position.seconds, 3)}
+
+
+class MetricsJournal(Observer):
+    """Appends the records to metrics.jsonl; a disk that refuses them does not stop the run."""
+
+    def begin(self, job: Job, folder: Path, position: Position) -> None:
+        """Open the journal behind the records that the position counts."""
+        self._every, self._attempt = job.config.print_freq, BestEffort(self.log)
+        self._journal = Journal(folder / METRICS_FILE, keep=position.records)
+        self._open = True
+
+    def end_step(self, phase: Phase, position: Position, objective: float) -> None:
+        """Record every `print_freq`-th step."""
+        if self._every and position.steps % self._every == 0:
+            self.append(position, step_record(phase, position, objective))
+
+    def end_epoch(self, phase: Phase, epoch: int, position: Position, metrics: dict) -> None:
+        """Record the epoch."""
+        self.append(position, epoch_record(phase, epoch, position, metrics))
+
+    def append(self, position: Position, record: dict) -> None:
+        """Add a record and count it in the position."""
+        self._attempt(lambda: self._journal.append(record))
+        position.records = self._journal.records
+
+    def sync(self) -> None:
+        """Make all records survive a power cut, so that a checkpoint never counts more of them than are left."""
+        if self._open:
+            self._journal.sync()
+
+    def finish(self, position: Position, state: dict) -> dict:
+        """Close the journal: no record follows."""
+        self.close()
+        return {}
+
+    def close(self) -> None:
+        """Close the journal if it is open."""
+        if getattr(self, "_open", False):
+            self._open = False
+            self._journal.close()
