@@ -147,7 +147,13 @@ def test_the_float_baseline_that_finds_no_room_is_not_called_saved(whole, tmp_pa
 
 
 def test_a_full_disk_does_not_hide_what_stopped_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.Loop, "_step", lambda *arguments: os.kill(os.getpid(), signal.SIGTERM))
+    step = loop.Loop._step
+
+    def signal_and_step(self, *arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        step(self, *arguments)
+
+    monkeypatch.setattr(loop.Loop, "_step", signal_and_step)
     monkeypatch.setattr(curves, "write_all", full)
     with pytest.raises(Stopped):
         train(tmp_path / "r")
