@@ -71,6 +71,14 @@ def test_training_and_inference_share_their_arithmetic():
     assert_same_bits([y], [kernels.batch_norm_inference(x, weight, bias, mean, variance, EPS)])
 
 
+def test_inference_keeps_the_signs_of_zeros():
+    x, zeros = np.array([[-0.0, 0.0], [0.0, -0.0]], np.float32), np.zeros(2, np.float32)
+    for bias in (None, zeros, -zeros):
+        for mean in (zeros, -zeros):
+            arguments = x, None, bias, mean, zeros, EPS
+            assert_same_bits([kernels.batch_norm_inference(*arguments)], [plain.batch_norm_inference(*arguments)])
+
+
 def test_normalises_despite_a_mean_far_from_zero():
     x = (normal("far", 64, 2, 16, 16) + np.float32(1000)).astype(np.float32)
     y, mean, variance, _ = kernels.batch_norm(x, None, None, EPS)

@@ -8,7 +8,6 @@ import numpy as np
 from tinyq.kernels.elementwise.activation import ZERO, affine_span, channel_affine, relu_grad_span
 from tinyq.kernels.geometry.spans import NOTHING, WORTH_THREADS, flat
 from tinyq.kernels.jit.compile import njit, part, prange
-from tinyq.kernels.reference.reduction.batchnorm import inference_affine
 from tinyq.kernels.simd.lanes import lane_sum, lane_sum_of_products, lane_sum_of_squares
 
 NO_AFFINE = np.empty((2, 0), np.float32)
@@ -52,8 +51,12 @@ def batch_norm_relu_grad(g, y, affine, x, weight, mean, inverse_std):
 
 
 def batch_norm_inference(x, weight, bias, mean, variance, eps):
-    """y (n, c, ...) with given statistics: `channel_affine` by `inference_affine`."""
-    return channel_affine(x, *inference_affine(weight, bias, mean, variance, eps, np.float32))
+    """y (n, c, ...) with given statistics: `channel_affine` with scale and shift as in `batch_norm`."""
+    scale = 1 / np.sqrt(variance.astype(np.float64) + float(eps))
+    if weight is not None:
+        scale *= weight
+    shift = (0 if bias is None else bias.astype(np.float64)) - mean.astype(np.float64) * scale
+    return channel_affine(x, scale.astype(np.float32), shift.astype(np.float32))
 
 
 def _normalise(x, weight, bias, shortcut, relu, eps):

@@ -3,13 +3,11 @@ import numpy as np
 
 from tinyq.kernels.contract import REDUCTION_CHUNK
 from tinyq.kernels.elementwise.functions import exp_of, log_of
+from tinyq.kernels.geometry.class_labels import checked_labels
 from tinyq.kernels.geometry.spans import WORTH_THREADS, flat, items_per_task
 from tinyq.kernels.jit.compile import njit, prange
 from tinyq.kernels.reduction.reduce import sum as reduced_sum
-from tinyq.kernels.reference.reduction.cross_entropy import checked_labels, softmax_cross_entropy_grad
 from tinyq.kernels.simd.lanes import lane_sum
-
-__all__ = ["softmax_cross_entropy", "softmax_cross_entropy_grad"]     # the gradient is NumPy's exact elementwise
 
 
 def softmax_cross_entropy(logits, labels, smoothing=0.0):
@@ -27,6 +25,19 @@ def softmax_cross_entropy(logits, labels, smoothing=0.0):
     else:
         _rows_parallel(*arguments, items_per_task(c))
     return np.asarray(reduced_sum(losses, None) / np.float32(n)), probabilities
+
+
+def softmax_cross_entropy_grad(g, probabilities, labels, smoothing):
+    """Gradient with respect to the logits: (probabilities - target) * (g / n), float32 (n, c).
+
+    target: smoothing / c, and 1 - smoothing more at the label.
+    """
+    n, c = probabilities.shape
+    at_label = np.arange(n), labels
+    gx = probabilities - np.float32(smoothing / c)
+    gx[at_label] = probabilities[at_label] - np.float32(1 - smoothing + smoothing / c)
+    gx *= g / np.float32(n)
+    return gx
 
 
 @njit

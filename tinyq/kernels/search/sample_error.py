@@ -13,10 +13,8 @@ import numpy as np
 from tinyq.kernels.elementwise.functions import exp_of, log_of
 from tinyq.kernels.jit.compile import njit
 from tinyq.kernels.search import unit_rows as rows
-from tinyq.kernels.search.tables import BLOCK, FIRST, LOSS_UNIT, OWN, SECOND
+from tinyq.kernels.search.tables import BLOCK, FIRST, LN2, LOG2_E, LOSS_UNIT, MAX_EXPONENT, OWN, SECOND
 
-LN2, LOG2_E = 0.6931471805599453, 1.4426950408889634
-MAX_EXPONENT = 126.0                # of the powers of two that a term may be
 MAX_SUM = np.float32(2.0**60)       # sums beyond it, or below its inverse, want another reference
 MANTISSA, ONE_BITS = np.int32(0x7FFFFF), np.int32(0x3F800000)
 FAR = -(2**62)                          # in place of an error: compute all terms anew

@@ -5,6 +5,8 @@ import numpy as np
 
 BLOCK = 256                             # samples side by side: 16 vectors of 16 int32
 LOSS_UNIT = 2.0**-24                    # a sample's cross-entropy is rounded to a multiple of this
+MAX_EXPONENT = 126.0                    # of the powers of two that a term of a cross-entropy may be
+LN2, LOG2_E = 0.6931471805599453, 1.4426950408889634
 NONE = -1                               # in place of an offset: the stage has no such parameters
 
 # Columns of Search.stages, a row a stage. WEIGHTS to BETA are offsets into the parameters; INPUT, SUMS (products plus

@@ -1,7 +1,7 @@
 """Plain twin of softmax cross-entropy with label smoothing, and its gradient."""
 import numpy as np
 
-from tinyq.errors import BadInput
+from tinyq.kernels.geometry.class_labels import checked_labels
 from tinyq.kernels.reference.elementwise.functions import exp, log
 from tinyq.kernels.reference.simd.lanes import chunked_sum
 
@@ -34,18 +34,3 @@ def softmax_cross_entropy_grad(g, probabilities, labels, smoothing):
     target = np.full((n, c), smoothing / c, dtype)
     target[np.arange(n), labels] = 1 - smoothing + smoothing / c
     return (probabilities - target) * (g / dtype.type(n))
-
-
-def checked_labels(labels, n, c):
-    """The labels as int64; BadInput where they are not n class numbers below c."""
-    if n == 0:
-        raise BadInput("loss: an empty batch has no mean loss; give at least one sample")
-    if labels.shape != (n,):
-        raise BadInput(f"loss: labels of shape {labels.shape} do not fit {n} samples; give one class number a sample")
-    if labels.dtype.kind not in "iu":
-        raise BadInput(f"loss: labels are {labels.dtype}; give class numbers of an integer dtype")
-    wrong = labels[(labels < 0) | (labels >= c)]
-    if wrong.size:
-        raise BadInput(f"loss: label {wrong[0]} is not one of the {c} classes 0 to {c - 1}; "
-                       "check the labels and the model's number of classes")
-    return np.ascontiguousarray(labels, np.int64)

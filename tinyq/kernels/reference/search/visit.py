@@ -2,7 +2,6 @@
 import numpy as np
 
 from tinyq.kernels.reference.elementwise.functions import exp, log
-from tinyq.kernels.search.sample_error import LN2, LOG2_E, MAX_EXPONENT
 from tinyq.kernels.search.tables import (
     BETA,
     BIAS,
@@ -15,7 +14,10 @@ from tinyq.kernels.search.tables import (
     KH,
     KW,
     LARGEST,
+    LN2,
+    LOG2_E,
     LOSS_UNIT,
+    MAX_EXPONENT,
     NONE,
     NORMED,
     OH,
