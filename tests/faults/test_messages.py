@@ -94,7 +94,7 @@ def test_two_runs_in_one_folder(capsys, run):
     finally:
         holder.kill()
         holder.communicate()
-    assert "is recorded, but not here" in ends(capsys, f"audit verify {run}", 76)
+    assert "is on record, but missing" in ends(capsys, f"audit verify {run}", 76)
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):

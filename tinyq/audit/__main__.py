@@ -1,4 +1,4 @@
-"""`python -m tinyq.audit`: a run held against its ledger."""
+"""`python -m tinyq.audit`: check a run against its ledger, replay its steps, report what was found."""
 import argparse
 import sys
 from pathlib import Path
@@ -7,19 +7,19 @@ from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean
 from tinyq.run.settings.flags import Parser
 
 EXAMPLES = """examples:
-  python -m tinyq.audit verify runs/digits_cnn-digits-cbp-001      chain, rules, checkpoints, model: are they one?
-  python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --random 20
-  python -m tinyq.audit check runs/digits_cnn-digits-cbp-001 --step 1000
-  python -m tinyq.audit report runs/digits_cnn-digits-cbp-001 -o audit.html
-  python -m tinyq.audit show runs/digits_cnn-digits-cbp-001 --record epoch
-  python -m tinyq.audit head runs/digits_cnn-digits-cbp-001        the SHA-256 that stands for every record
+  python -m tinyq.audit verify runs/digits_cnn-digits-cbp-001               check the chain, the rules and every file
+  python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --random 20   re-run twenty random steps
+  python -m tinyq.audit check runs/digits_cnn-digits-cbp-001 --step 1000    compare a step with float64
+  python -m tinyq.audit report runs/digits_cnn-digits-cbp-001 -o audit.html write one page about everything
+  python -m tinyq.audit show runs/digits_cnn-digits-cbp-001 --record epoch  print the records of epochs
+  python -m tinyq.audit head runs/digits_cnn-digits-cbp-001                 print the SHA-256 of the last record
 
 commands:
   """
 
 
 def audit(argv: list[str]) -> None:
-    """Carry out the command named first."""
+    """Run the command that the first argument names."""
     if not argv or argv[0].startswith("-"):
         _parser("COMMAND").parse_known_and_refuse_others(argv)
         raise UsageError(f"tinyq.audit: give a command; {did_you_mean('', COMMANDS)}")
@@ -29,13 +29,14 @@ def audit(argv: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command line; return its exit code."""
     return exit_code_of(audit, sys.argv[1:] if argv is None else argv)
 
 
 def _verify(argv):
     parser = _parser("verify")
-    parser.add_argument("--head", metavar="SHA256", help="a head that was kept elsewhere: this ledger must hold it")
+    parser.add_argument("--head", metavar="SHA256",
+                        help="a head that was kept elsewhere; the ledger must contain it")
     arguments = parser.parse_known_and_refuse_others(argv)
     from tinyq.audit.verification.verify import verify
     from tinyq.files.lock import is_locked
@@ -47,7 +48,7 @@ def _verify(argv):
             raise Busy(f"{arguments.run}: a run is working in this folder; verify it when it has stopped") from error
         raise
     print("\n".join(found))
-    print("verified: the run folder is what its ledger says")
+    print("verified: the run folder agrees with its ledger")
 
 
 def _head(argv):
@@ -59,13 +60,14 @@ def _head(argv):
 
 def _show(argv):
     parser = _parser("show")
-    parser.add_argument("--record", metavar="KIND", help="only phase, step, epoch, file, resume, exception, begin, end")
-    parser.add_argument("--phase", metavar="NAME", help="only of this phase")
-    parser.add_argument("--epoch", type=int, metavar="N", help="only of this epoch, counted from 0")
-    parser.add_argument("--from", dest="first", type=int, metavar="STEP", help="from this step on")
-    parser.add_argument("--to", dest="last", type=int, metavar="STEP", help="up to this step")
-    parser.add_argument("--step", type=int, metavar="STEP", help="only of this step")
-    parser.add_argument("--json", action="store_true", help="print the records whole")
+    parser.add_argument("--record", metavar="KIND",
+                        help="only this kind: begin, phase, step, epoch, file, check, resume, exception or end")
+    parser.add_argument("--phase", metavar="NAME", help="only this phase")
+    parser.add_argument("--epoch", type=int, metavar="N", help="only this epoch, counted from 0")
+    parser.add_argument("--step", type=int, metavar="N", help="only this step")
+    parser.add_argument("--from", dest="first", type=int, metavar="A", help="only steps from A")
+    parser.add_argument("--to", dest="last", type=int, metavar="B", help="only steps up to B")
+    parser.add_argument("--json", action="store_true", help="print whole records instead of a table")
     arguments = parser.parse_known_and_refuse_others(argv)
     from tinyq.audit.report import show
     from tinyq.audit.verification.verify import FIELDS, open_ledger
@@ -81,12 +83,12 @@ def _show(argv):
 
 def _replay(argv):
     parser = _parser("replay")
-    parser.add_argument("--step", type=int, metavar="N", help="this step")
-    parser.add_argument("--from", dest="first", type=int, metavar="A", help="the steps from this one")
-    parser.add_argument("--to", dest="last", type=int, metavar="B", help="up to this one")
-    parser.add_argument("--random", type=int, metavar="K", help="so many steps, drawn anew each time")
-    parser.add_argument("--dump", metavar="FILE.h5", help="write every activation, gradient and part of the update of "
-                        "the one step that is named")
+    parser.add_argument("--step", type=int, metavar="N", help="replay this step")
+    parser.add_argument("--from", dest="first", type=int, metavar="A", help="replay the steps from A")
+    parser.add_argument("--to", dest="last", type=int, metavar="B", help="replay the steps up to B")
+    parser.add_argument("--random", type=int, metavar="K", help="replay K random steps")
+    parser.add_argument("--dump", metavar="FILE.h5",
+                        help="write every activation, gradient and update term of the step named with --step")
     _machine_flags(parser)
     arguments = parser.parse_known_and_refuse_others(argv)
     if arguments.dump and arguments.step is None:
@@ -100,25 +102,25 @@ def _replay(argv):
     if arguments.dump:
         print(f"written: {arguments.dump}")
     print(f"steps {', '.join(map(str, done.wanted[:20]))}{' ...' if len(done.wanted) > 20 else ''}")
-    print(f"replayed: {done.compared} steps, those on the way included, and {done.records} records of phases and "
+    print(f"replayed: {done.compared} steps, including those on the way, and {done.records} records of phases and "
           "epochs agree with the ledger in every digest")
 
 
 def _check(argv):
     parser = _parser("check")
-    parser.add_argument("--step", type=int, metavar="N", help="this step")
-    parser.add_argument("--random", type=int, metavar="K", help="so many steps, drawn anew each time")
+    parser.add_argument("--step", type=int, metavar="N", help="check this step")
+    parser.add_argument("--random", type=int, metavar="K", help="check K random steps")
     _machine_flags(parser)
     arguments = parser.parse_known_and_refuse_others(argv)
     arguments.first = arguments.last = None
     from tinyq.audit.replay.replay import replay
+    from tinyq.audit.step.check_result import as_text, raise_faults
     from tinyq.audit.step.step_check import check
-    from tinyq.audit.step.verdict import as_text, refuse_faults
 
     def examine(captured, streams):
         found = check(captured, streams)
         print(as_text(found), flush=True)
-        refuse_faults(found, arguments.run, captured)
+        raise_faults(found, arguments.run, captured)
 
     source = _source(arguments)
     replay(source, _steps_wanted(arguments, source.lines()), examine)
@@ -126,30 +128,33 @@ def _check(argv):
 
 def _report(argv):
     parser = _parser("report")
-    parser.add_argument("-o", "--output", default="audit.html", metavar="FILE.html", help="the page (audit.html)")
-    parser.add_argument("--points", type=int, default=32, metavar="N", help="steps whose figures are shown (32)")
-    parser.add_argument("--checks", type=int, default=2, metavar="N", help="steps that are checked in float64 (2)")
+    parser.add_argument("-o", "--output", default="audit.html", metavar="FILE.html",
+                        help="file to write (default: audit.html)")
+    parser.add_argument("--points", type=int, default=32, metavar="N",
+                        help="number of steps to plot, at least 2 (default: 32)")
+    parser.add_argument("--checks", type=int, default=2, metavar="N",
+                        help="number of steps to check in float64 (default: 2)")
     _machine_flags(parser)
     arguments = parser.parse_known_and_refuse_others(argv)
     if arguments.points < 2 or arguments.checks < 0:
         raise UsageError("report: --points must be at least 2, --checks at least 0")
-    from tinyq.audit.report.findings import report_of
+    from tinyq.audit.report.findings import make_report
     from tinyq.audit.report.html_page import page
     from tinyq.files.atomic import write_text
 
-    found = report_of(_source(arguments), arguments.points, arguments.checks)
+    found = make_report(_source(arguments), arguments.points, arguments.checks)
     text = page(found)
     write_text(arguments.output, text)
     print(f"written: {arguments.output}, {Path(arguments.output).stat().st_size / 1024:,.0f} KiB")
-    for verdict in found.verdicts:
-        print(f"{verdict.what}: {'holds' if verdict.holds else 'FAILS'}: {_in_a_line(verdict)}")
-    failed = [verdict for verdict in found.verdicts if not verdict.holds]
+    for check in found.checks:
+        print(f"{check.name}: {'passed' if check.passed else 'FAILED'}: {_in_a_line(check)}")
+    failed = [check for check in found.checks if not check.passed]
     if failed:
-        raise AuditMismatch(f"{arguments.run}: {failed[0].what} fails: {_in_a_line(failed[0])}")
+        raise AuditMismatch(f"{arguments.run}: {failed[0].name} failed: {_in_a_line(failed[0])}")
 
 
-def _in_a_line(verdict):
-    return "; ".join(verdict.found.splitlines())
+def _in_a_line(check):
+    return "; ".join(check.details.splitlines())
 
 
 def _steps_wanted(arguments, lines):
@@ -162,7 +167,7 @@ def _steps_wanted(arguments, lines):
             raise UsageError(f"--random {arguments.random}: must be at least 1")
         return random_steps(lines, arguments.random)
     if arguments.first is None and arguments.last is None:
-        raise UsageError("name the steps: --step N or --random K; replay takes --from A --to B too")
+        raise UsageError("name the steps with --step N or --random K; replay also takes --from A --to B")
     known = steps_of(lines) or [0]
     first = known[0] if arguments.first is None else arguments.first
     last = known[-1] if arguments.last is None else arguments.last
@@ -170,14 +175,15 @@ def _steps_wanted(arguments, lines):
 
 
 def _machine_flags(parser):
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the kernels; the bits do not depend on it")
-    parser.add_argument("--data-path", metavar="PATH", help="where the run's data lie now, if they were moved")
-    parser.add_argument("--model", metavar="FILE.py:FUNCTION", help="where a network of your own lies now")
+    parser.add_argument("--threads", type=int, metavar="N",
+                        help="number of threads; the results do not depend on it")
+    parser.add_argument("--data-path", metavar="PATH",
+                        help="where the run's data are now, if they were moved")
+    parser.add_argument("--model", metavar="FILE.py:FUNCTION",
+                        help="where the file of your own network is now, if it was moved")
 
 
 def _source(arguments):
-    from pathlib import Path
-
     from tinyq.audit.ledger.environment import differences
     from tinyq.audit.replay.rerun import Source
 
@@ -189,12 +195,12 @@ def _source(arguments):
 
 
 COMMANDS = {
-    "verify": (_verify, "chain, digests, checkpoints, rules of the method at every step, model"),
-    "replay": (_replay, "steps done again with the real data, compared to the bit"),
-    "check": (_check, "a step in float64, with error bounds, differences, and its update taken apart"),
-    "report": (_report, "verdicts and series of every tensor as one HTML page"),
-    "show": (_show, "the records, filtered"),
-    "head": (_head, "the SHA-256 that stands for every record"),
+    "verify": (_verify, "check the chain, the rules of the method at every step, checkpoints and model"),
+    "replay": (_replay, "re-run steps on the real data and compare every digest"),
+    "check": (_check, "compare a step with float64 and take its update apart"),
+    "report": (_report, "write the checks and curves of every tensor as one HTML page"),
+    "show": (_show, "print records, filtered"),
+    "head": (_head, "print the SHA-256 of the last record, which depends on every record before it"),
 }
 
 

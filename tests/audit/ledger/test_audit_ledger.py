@@ -51,7 +51,7 @@ def test_a_changed_order_or_line_is_found(path, change):
 @pytest.mark.parametrize("line", [b"{\n", b"[]\n", b"{}\n", b'{"prev": 1, "record": "step"}\n', b"\xff\n"])
 def test_what_is_no_record_is_named_by_its_line(path, line):
     path.write_bytes(path.read_bytes() + line)
-    with pytest.raises(AuditMismatch, match="line 7 is no record"):
+    with pytest.raises(AuditMismatch, match="line 7 is not a record"):
         read(path)
 
 
@@ -72,13 +72,13 @@ def test_steps_done_again_must_be_what_they_were(path):
 
 def test_a_step_that_comes_out_otherwise_is_named(path):
     ledger = Ledger(path, read(path)[2].head, True)
-    with pytest.raises(AuditMismatch, match="step 3, done again, differs from its record in w"):
+    with pytest.raises(AuditMismatch, match="step 3, repeated, differs from its record in w"):
         ledger.add({**STEPS[2], "w": "0" * 32})
     ledger.close()
 
 
 def test_a_ledger_that_the_checkpoint_does_not_know_is_refused(path):
-    with pytest.raises(AuditMismatch, match="holds no line with SHA-256 abc"):
+    with pytest.raises(AuditMismatch, match="contains no line with SHA-256 abc"):
         Ledger(path, "abc", True)
 
 

@@ -10,7 +10,7 @@ from tinyq.audit.ledger.hash_chain import FIXED, read
 from tinyq.audit.recording import ledger_writer
 from tinyq.audit.replay.replay import replay, steps_of
 from tinyq.audit.replay.rerun import Source
-from tinyq.audit.step import verdict
+from tinyq.audit.step import check_result
 from tinyq.audit.step.step_check import Checked
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import AuditMismatch, CannotCreate, InputOutputError
@@ -78,7 +78,7 @@ def fails_at(at, whole, run, monkeypatch, **how):
 @pytest.mark.parametrize("short", [False, True])
 def test_a_write_that_fails_once_stops_nothing(at, short, whole, tmp_path, monkeypatch, capsys):
     assert fails_at(at, whole, tmp_path / "run", monkeypatch, short=short)
-    assert "free some space; training goes on, and its records wait in memory" in capsys.readouterr().out
+    assert "free some space; training continues, and its records wait in memory" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("at", [1, 5, 11, 13, 22])
@@ -110,7 +110,7 @@ def test_too_many_waiting_records_end_the_run_at_its_last_checkpoint(whole, tmp_
     with monkeypatch.context() as patch:
         patch.setattr(ledger_writer, "MAX_WAITING", 3000)
         Refusing(patch, 14, for_ever=True)                              # after the checkpoint of the first epoch
-        with pytest.raises(InputOutputError, match="records have waited in vain .*; then go on with"):
+        with pytest.raises(InputOutputError, match="of records cannot be written; .*; then go on with"):
             train(run, **QUICK)
     assert checkpoint.load_newest(run / "checkpoints")[0].steps == 7
     assert resume(run)["weights_sha256"] == whole[0]
@@ -168,7 +168,7 @@ def test_a_file_recorded_late_belongs_to_the_same_step_all_the_same(whole, tmp_p
         i for i, r in enumerate(records) if r["record"] == "file" and r["file"].startswith("checkpoints/")))))
     with pytest.raises(AuditMismatch) as refused:               # the chain is another one, and that is all
         verify(run)
-    assert "not written where the ledger says" not in str(refused.value)
+    assert "not written at the step on record" not in str(refused.value)
 
 
 def test_what_a_power_cut_tore_behind_the_checkpoint_is_made_again(whole, tmp_path, capsys):
@@ -178,7 +178,7 @@ def test_what_a_power_cut_tore_behind_the_checkpoint_is_made_again(whole, tmp_pa
     torn = path.read_bytes()
     path.write_bytes(torn + b"\0" * 700 + b"\n" + b'{"prev":"')
     assert resume(run, max_steps=1000)["weights_sha256"] == whole[0]
-    assert "is no record of a ledger; what follows the checkpoint is made again" in capsys.readouterr().out
+    assert "is not a record of a ledger; the records after the checkpoint are made again" in capsys.readouterr().out
     assert fixed(run)[:len(expected)] == expected
     proven(run)
 
@@ -188,7 +188,7 @@ def test_what_was_torn_before_the_checkpoint_is_refused(tmp_path):
     train(run, **QUICK, max_steps=7)
     lines = (run / "ledger.jsonl").read_bytes().splitlines(keepends=True)
     (run / "ledger.jsonl").write_bytes(b"".join([*lines[:3], b"\0" * 700 + b"\n", *lines[4:]]))
-    with pytest.raises(AuditMismatch, match="line 4 is no record of a ledger"):
+    with pytest.raises(AuditMismatch, match="line 4 is not a record of a ledger"):
         resume(run, max_steps=1000)
 
 
@@ -198,15 +198,15 @@ def test_arrays_that_find_no_room_stop_no_training(tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(ledger_writer.dump, "write", full)
     train(tmp_path / "run", "backprop", "full", epochs=1)
-    assert capsys.readouterr().out.count("training goes on, without these arrays") == 1
+    assert capsys.readouterr().out.count("training continues without these arrays") == 1
     verify(tmp_path / "run")
 
 
-def test_a_bundle_that_finds_no_room_does_not_hide_the_fault(tmp_path, monkeypatch):
+def test_arrays_that_cannot_be_saved_do_not_hide_the_fault(tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise CannotCreate("audit: cannot create this folder")
 
-    monkeypatch.setattr(verdict.dump, "write", full)
+    monkeypatch.setattr(check_result.dump, "write", full)
     monkeypatch.setattr(ledger_writer, "check", lambda captured, streams: Checked(captured.step, faults=["wrong"]))
-    with pytest.raises(AuditMismatch, match="step 3: wrong; the step could not be kept: audit: cannot create"):
+    with pytest.raises(AuditMismatch, match="step 3: wrong; the arrays of the step could not be saved: audit: cannot"):
         train(tmp_path / "run", "backprop", audit_every=3)

@@ -79,7 +79,7 @@ def test_a_resumed_run_goes_on_with_the_chain(method, tmp_path):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_size_of_all_arrays_is_announced_before_the_first_step(method, tmp_path, capsys):
     result = train(tmp_path / "run", method, "full", **({} if method == "rpr" else {"epochs": 2}))
-    announced = re.findall(r"--audit full: (\w+) keeps about ([\d.]+) MiB a step, (\d+) MiB for (\d+) steps",
+    announced = re.findall(r"--audit full: (\w+) writes about ([\d.]+) MiB per step, (\d+) MiB in (\d+) steps",
                            capsys.readouterr().out)
     steps = of_kind(tmp_path / "run", "step")
     assert sum(int(count) for *_, count in announced) == len(steps) == result["steps"]
@@ -93,7 +93,7 @@ def test_the_size_of_all_arrays_is_announced_before_the_first_step(method, tmp_p
 def test_the_steps_announced_are_those_to_come(tmp_path, capsys):
     train(tmp_path / "run", "backprop", "full", max_steps=9)
     resume(tmp_path / "run", max_steps=12)
-    assert re.findall(r"for (\d+) steps", capsys.readouterr().out) == ["9", "3"]
+    assert re.findall(r"in (\d+) steps", capsys.readouterr().out) == ["9", "3"]
 
 
 def killed(folder, tmp_path, steps):
@@ -124,7 +124,7 @@ def test_a_killed_run_that_goes_on_otherwise_says_so(tmp_path):
     name = next(name for name in states["model"] if name.endswith("weight"))
     states["model"][name] = states["model"][name] * 2
     checkpoint.save(folder / "checkpoints", position, states)
-    with pytest.raises(AuditMismatch, match="done again, differs from its record in w"):
+    with pytest.raises(AuditMismatch, match="repeated, differs from its record in w"):
         resume(folder, max_steps=1000)
 
 

@@ -1,4 +1,4 @@
-"""Steps done again: equal to the bit, or the first difference is named."""
+"""A replay of steps: equal bit for bit, or the first difference is named."""
 import json
 import shutil
 
@@ -116,7 +116,7 @@ def test_one_flipped_bit_is_located(where, tmp_path, monkeypatch):
 def test_where_arrays_were_kept_the_element_is_named_too(tmp_path, monkeypatch):
     # 16 steps, and two of each phase from which the size of a step was foretold
     fault = lambda p: p.setattr(linalg.linear, "rule", once_flipped(linalg.linear.rule, 3 * 20 + 1, 1))   # noqa: E731
-    says = r"linear of fc1.weight.* element \(0, 4\) of primitives/001 linear of fc1.weight/output was .*, done again"
+    says = r"linear of fc1.weight.* element \(0, 4\) of primitives/001 linear of fc1.weight/output was .*, replayed"
     source = trained_with(fault, tmp_path / "run", monkeypatch, audit="full", max_steps=20)
     with pytest.raises(AuditMismatch, match=says):
         replay(source, [20])
@@ -129,7 +129,7 @@ def test_what_was_kept_is_only_named_where_it_differs(tmp_path):
         replay(Source(tmp_path / "run", {}), [9])
     steps = tmp_path / "run" / "steps"
     shutil.copy(steps / "step-000000007.h5", steps / "step-000000009.h5")          # an epoch's last batch is smaller
-    with pytest.raises(AuditMismatch, match="agrees; input/0/x is not what was kept$"):
+    with pytest.raises(AuditMismatch, match="agrees; input/0/x has another shape than the array on disk$"):
         replay(Source(tmp_path / "run", {}), [9])
 
 
@@ -153,7 +153,7 @@ def test_a_bit_flipped_on_the_way_back_is_located(tmp_path, monkeypatch):
         replay(source, [20])
 
 
-def test_what_a_method_does_otherwise_is_located(tmp_path, monkeypatch):
+def test_a_change_of_a_method_is_located(tmp_path, monkeypatch):
     clip = CBP._constrain_and_clip
     calls = iter(range(1, 1000))
 
@@ -191,13 +191,13 @@ def another_scale(records):
 
 
 REWRITTEN = {
-    "an epoch less": (one_epoch_less, "the ledger has the record of a step, done again it is one of a epoch"),
-    "an array more": (another_array, "step 12: .* is not what the ledger says; all before it is"),
+    "an epoch less": (one_epoch_less, "the ledger has a record of kind step here, the replay one of kind epoch"),
+    "an array more": (another_array, "step 12: .* differs from the ledger; everything before it agrees"),
     "the weights of an epoch": (another_weight, "step 7: some tensor differs at this epoch"),
     "all weights of an epoch": (other_weights, r"step 7: fc1.weight, .* and \d+ more differs at this epoch"),
-    "the figures of an epoch": (another_scale, r"step 21: epoch: scales \(0+ on record, .* done again\)"),
+    "the metrics of an epoch": (another_scale, r"step 21: epoch: scales \(0+ on record, .* replayed\)"),
     "the update": (lambda r: of_step(r, 12).update(w=ZERO), "step 12: the update of some tensor differs"),
-    "the order of the chain": (lambda r: of_step(r, 12).update(ops=ZERO), "digest of all ops differs, that of none"),
+    "the order of the chain": (lambda r: of_step(r, 12).update(ops=ZERO), "digest of all ops differs, but that of"),
 }
 
 
@@ -231,7 +231,7 @@ def test_other_data_are_refused(runs, tmp_path):
     copy = changed(runs["cbp"][0], tmp_path, 1)
     text = (copy / "config.toml").read_text()
     (copy / "config.toml").write_text(text.replace("split = 0", "split = 1"))
-    with pytest.raises(BadInput, match="are not those that the run saw"):
+    with pytest.raises(BadInput, match="differ from the run's"):
         replay(Source(copy, {}), [1])
 
 
@@ -253,10 +253,10 @@ def test_a_wrong_command_line_is_one_line(line, code, runs, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_other_bits_of_the_kernels_are_noted():
+def test_other_results_of_the_kernels_are_noted():
     assert differences(environment()) == []
     (note,) = differences({**environment(), "fingerprint": "0"})
-    assert "the kernels compute other bits here" in note
+    assert "the kernels give other results on this machine" in note
 
 
 def test_a_run_of_other_sources_is_replayed_with_a_note(runs, tmp_path, capsys):
@@ -270,7 +270,7 @@ def test_a_run_of_other_sources_is_replayed_with_a_note(runs, tmp_path, capsys):
         before = lines[-1].head
     (copy / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines))
     assert main(["audit", "replay", str(copy), "--step", "3"]) == 0
-    assert "note: tinyq's sources are not those" in capsys.readouterr().err
+    assert "note: tinyq's sources differ from those" in capsys.readouterr().err
 
 
 def test_the_visits_of_a_sweep_can_be_had_one_by_one(runs, tmp_path, capsys):

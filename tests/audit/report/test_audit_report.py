@@ -13,7 +13,7 @@ from PIL import Image
 from tinyq.__main__ import main
 from tinyq.audit.replay.rerun import Source
 from tinyq.audit.report import findings as report_module
-from tinyq.audit.report.findings import report_of
+from tinyq.audit.report.findings import make_report
 from tinyq.audit.report.html_page import page
 from tinyq.audit.report.series import evenly
 from tinyq.audit.step.step_check import Checked
@@ -62,12 +62,12 @@ class Reader(HTMLParser):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_it_is_one_well_formed_page_with_nothing_to_fetch(method, runs):
-    report = report_of(Source(runs / method, {}), points=5, checks=1)
+    report = make_report(Source(runs / method, {}), points=5, checks=1)
     text = page(report)
     reader = Reader(text)
     assert reader.open == [] and reader.fetched == [] and len(text) < 5_000_000
     assert "url(" not in text and "@import" not in text and "fetch(" not in text
-    assert all(verdict.holds for verdict in report.verdicts) and len(report.verdicts) >= 3
+    assert all(check.passed for check in report.checks) and len(report.checks) >= 3
     assert f"replay {runs / method} --step 1 " in text
 
 
@@ -76,51 +76,51 @@ def test_the_series_are_those_of_every_tensor(written):
     for name in ("fc1.weight", "fc2.weight", "fc3.bias"):
         assert text.count(name) > 10
     for title in ("Norm of the gradient", "Norm of the update / norm of the weight", "Mean distance", "Occupancy",
-                  "Cosine of true and surrogate", "Parts of the update", "changed their level"):
+                  "Cosine of true and surrogate", "Terms of the update", "changed their level"):
         assert title in text
 
 
-def test_a_failed_verdict_is_shown_and_ends_the_command_with_76(runs, tmp_path, capsys):
+def test_a_failed_check_is_shown_and_ends_the_command_with_76(runs, tmp_path, capsys):
     run = shutil.copytree(runs / "cbp", tmp_path / "run")
     data = bytearray((run / "model.h5").read_bytes())
     data[len(data) // 2] ^= 1
     (run / "model.h5").write_bytes(bytes(data))
     assert main(["audit", "report", str(run), "-o", str(tmp_path / "a.html"), "--points", "3", "--checks", "0"]) == 76
-    assert "FAILS" in (tmp_path / "a.html").read_text() and "model.h5" in capsys.readouterr().err
+    assert "FAILED" in (tmp_path / "a.html").read_text() and "model.h5" in capsys.readouterr().err
 
 
-def test_what_was_found_while_training_is_among_the_verdicts(runs, tmp_path):
+def test_what_was_found_while_training_is_among_the_checks(runs, tmp_path):
     with pytest.raises(Diverged):
         train(tmp_path / "run", "backprop", lr=1e30, audit_every=1)
-    report = report_of(Source(tmp_path / "run", {}), points=2, checks=0)
-    found = {verdict.what: verdict for verdict in report.verdicts}
-    assert found["check of step 1 while training"].holds and not found["step 2"].holds
-    assert "the loss" in found["step 2"].found or "not finite" in found["step 2"].found
-    assert page(report).count("FAILS") == sum(not verdict.holds for verdict in report.verdicts)
+    report = make_report(Source(tmp_path / "run", {}), points=2, checks=0)
+    found = {check.name: check for check in report.checks}
+    assert found["check of step 1 while training"].passed and not found["step 2"].passed
+    assert "the loss" in found["step 2"].details or "not finite" in found["step 2"].details
+    assert page(report).count("FAILED") == sum(not check.passed for check in report.checks)
 
 
-def test_a_fault_that_a_check_finds_is_a_verdict(runs, monkeypatch):
+def test_the_faults_of_a_check_are_its_details(runs, monkeypatch):
     monkeypatch.setattr(report_module, "check", lambda captured, streams: Checked(1, faults=["this", "that"]))
-    report = report_of(Source(runs / "backprop", {}), points=2, checks=1)
-    assert [(v.holds, v.found) for v in report.verdicts if v.what.startswith("check of")] == [(False, "this\nthat")]
+    report = make_report(Source(runs / "backprop", {}), points=2, checks=1)
+    assert [(c.passed, c.details) for c in report.checks if c.name.startswith("check of")] == [(False, "this\nthat")]
     assert "<td>this<br>that</td>" in page(report)
 
 
 def test_a_run_without_a_step_has_a_page_too(runs, tmp_path):
     run = shutil.copytree(runs / "cbp", tmp_path / "run")
     rewrite(run, lambda records: records.__delitem__(slice(2, None)))
-    text = page(report_of(Source(run, {}), points=2, checks=0))
-    assert "0 steps, 2 records" in text and "<svg" not in text and "Parts of the update" not in text
+    text = page(make_report(Source(run, {}), points=2, checks=0))
+    assert "0 steps, 2 records" in text and "<svg" not in text and "Terms of the update" not in text
 
 
 def test_what_never_moved_is_said_to_be_0_and_one_point_is_no_curve(runs):
-    report = report_of(Source(runs / "cbp", {}), points=2, checks=0)
+    report = make_report(Source(runs / "cbp", {}), points=2, checks=0)
     still = [dataclasses.replace(point, ratio=dict.fromkeys(point.ratio, 0.0)) for point in report.points[:1]]
     assert "<p>0 throughout</p>" in page(dataclasses.replace(report, points=still))
 
 
 def test_of_many_tensors_the_constrained_ones_are_shown(runs):
-    report = report_of(Source(runs / "cbp", {}), points=4, checks=0)
+    report = make_report(Source(runs / "cbp", {}), points=4, checks=0)
     renamed = [dataclasses.replace(point, **{
         figure: {**{f"a{i}": 1.0 for i in range(9)}, **getattr(point, figure)} for figure in ("gradient", "ratio")})
         for point in report.points]
@@ -132,7 +132,7 @@ def test_of_many_tensors_the_constrained_ones_are_shown(runs):
 
 def test_an_update_of_a_weight_of_0_has_no_ratio(tmp_path):
     train(tmp_path / "run", "backprop", model="digits_cnn", data="digits", max_steps=2)
-    report = report_of(Source(tmp_path / "run", {}), points=2, checks=0)
+    report = make_report(Source(tmp_path / "run", {}), points=2, checks=0)
     assert report.points[0].ratio["bn1.bias"] is None and report.points[1].ratio["bn1.bias"] > 0
     assert "bn1.bias, step 1\nthe weight was 0, gradient" in page(report)
 
@@ -145,7 +145,7 @@ def test_too_few_points_are_a_usage_error(line, runs, capsys):
 
 def test_what_a_run_is_called_is_text_and_no_markup(runs, tmp_path):
     run = shutil.copytree(runs / "backprop", tmp_path / "<script>alert(1)<")
-    text = page(report_of(Source(run, {}), points=2, checks=0))
+    text = page(make_report(Source(run, {}), points=2, checks=0))
     assert "<script>alert" not in text and text.count("<script>") == 1
 
 
@@ -163,8 +163,8 @@ def chromium(*flags):
 def test_a_browser_shows_it_without_a_complaint(written):
     shown = chromium("--dump-dom", written.as_uri())
     assert "CONSOLE" not in shown.stderr
-    rows = re.findall(r'<td class="holds">holds</td>', shown.stdout)
-    assert len(rows) == 3 and "<h2>Verdicts</h2>" in shown.stdout and shown.stdout.count("<svg") >= 5
+    rows = re.findall(r'<td class="passed">passed</td>', shown.stdout)
+    assert len(rows) == 3 and "<h2>Checks</h2>" in shown.stdout and shown.stdout.count("<svg") >= 5
 
 
 def screenshot(page, path):

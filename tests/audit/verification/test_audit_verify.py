@@ -1,4 +1,4 @@
-"""A run folder held against its ledger: whatever was changed in it is found."""
+"""A run folder is checked against its ledger: every change in it is found."""
 import hashlib
 import json
 import runpy
@@ -35,7 +35,7 @@ def run(original, tmp_path):
 
 @pytest.mark.parametrize("audit", ["seal", "strong"])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_is_what_its_ledger_says(method, audit, tmp_path):
+def test_a_run_agrees_with_its_ledger(method, audit, tmp_path):
     train(tmp_path / "run", method, audit)
     found = verify(tmp_path / "run")
     assert [line.partition(":")[0] for line in found] == [
@@ -65,7 +65,7 @@ def test_an_unfinished_run_is_checked_as_far_as_it_went(run):
     lines = read(run / "ledger.jsonl")
     end = next(i for i, line in enumerate(lines) if line.kind == "end")
     (run / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines[:end]))
-    assert "model: not there yet: the run is not finished" in verify(run)
+    assert "model: missing, because the run is not finished" in verify(run)
 
 
 def flip_in(name, at):
@@ -103,12 +103,13 @@ def shortened(run):
 CHANGES = {
     "config": (flip_in("config.toml", 0.3), "config.toml"), "model": (flip_in("model.h5", 0.6), "model.h5"),
     "packed": (flip_in("model.tq.h5", 0.6), "model.tq.h5"),
-    "float": (flip_in("float.h5", 0.6), "float.h5"), "another model": (swap_models, "model.h5 is not the file"),
-    "another head": (another_head, "does not descend"), "another ledger": (swap_ledgers, "is not the file"),
-    "checkpoint": (flip_in("checkpoints/step-000000035.h5", 0.5), "step-000000035.h5 is not the file"),
+    "float": (flip_in("float.h5", 0.6), "float.h5"), "another model": (swap_models, "model.h5 differs from the file"),
+    "another head": (another_head, "does not name this ledger's end"),
+    "another ledger": (swap_ledgers, "differs from the file"),
+    "checkpoint": (flip_in("checkpoints/step-000000035.h5", 0.5), "step-000000035.h5 differs from the file"),
     "stray checkpoint": (stray_checkpoint, "step-000000003.h5 is not on record"),
-    "no newest checkpoint": (lambda run: (run / "checkpoints/step-000000035.h5").unlink(), "recorded, but not here"),
-    "no model": (lambda run: (run / "model.h5").unlink(), "model.h5 is recorded, but not here"),
+    "no newest checkpoint": (lambda run: (run / "checkpoints/step-000000035.h5").unlink(), "on record, but missing"),
+    "no model": (lambda run: (run / "model.h5").unlink(), "model.h5 is on record, but missing"),
     "a shortened ledger": (shortened, "names another head"), "ledger": (flip_in("ledger.jsonl", 0.5), "line "),
 }
 
@@ -123,8 +124,8 @@ def test_what_was_changed_is_named(name, run):
 
 REWRITTEN = {
     "another format": (lambda r: r[0].update(format="tinyq ledger/0"), "does not begin as a ledger of this version"),
-    "an unknown record": (lambda r: r[5].update(record="stop"), "line 6: 'stop' does not belong there"),
-    "a second beginning": (lambda r: r.insert(4, r[0]), "line 5: 'begin' does not belong there"),
+    "an unknown record": (lambda r: r[5].update(record="stop"), "line 6: 'stop' does not belong here"),
+    "a second beginning": (lambda r: r.insert(4, r[0]), "line 5: 'begin' does not belong here"),
     "a record without its field": (lambda r: of_step(r, 3).pop("ids"), "step without ids"),
     "one number": (lambda r: of_step(r, 3)["figures"].update(objective="inf"), "rules|step 3: the objective is inf"),
     "many numbers": (lambda r: [of_step(r, t)["figures"].update(objective="inf") for t in range(2, 9)],
@@ -159,7 +160,7 @@ def test_a_checkpoint_of_another_place_in_the_ledger_is_found(run):
                 r["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
 
     rewrite(run, record)
-    with pytest.raises(AuditMismatch, match=f"{path.name} was not written where the ledger says"):
+    with pytest.raises(AuditMismatch, match=f"{path.name} was not written at the step on record"):
         verify(run)
 
 
@@ -173,7 +174,7 @@ def test_what_a_resumed_run_could_not_make_again_may_be_gone(run, monkeypatch):
     assert not (run / "model.tq.h5").exists()
     verify(run)
     (run / "model.h5").unlink()
-    with pytest.raises(AuditMismatch, match="model.h5 is recorded, but not here"):
+    with pytest.raises(AuditMismatch, match="model.h5 is on record, but missing"):
         verify(run)
 
 
@@ -181,7 +182,7 @@ def test_a_head_that_was_kept_elsewhere_must_be_of_this_ledger(run, capsys):
     for line in read(run / "ledger.jsonl")[::7]:
         assert main(["audit", "verify", str(run), "--head", line.head]) == 0
     assert main(["audit", "verify", str(run), "--head", "0" * 64]) == 76
-    assert "holds no line with SHA-256 000" in capsys.readouterr().err
+    assert "contains no line with SHA-256 000" in capsys.readouterr().err
 
 
 def test_a_folder_that_a_run_is_working_in_is_busy_not_tampered_with(run, capsys):

@@ -1,4 +1,4 @@
-"""What a run depends on beside its configuration and data: record 0 of its ledger."""
+"""Describe what a run depends on besides its configuration and data: versions, sources, the kernels' results."""
 import hashlib
 import importlib.metadata
 import platform
@@ -15,7 +15,7 @@ SOURCES = ("tinyq", "tinyq.models", "tinyq.data")
 
 
 def environment() -> dict:
-    """Versions, the SHA-256 of tinyq's sources, the machine in general terms, and what its kernels compute."""
+    """Return versions, the SHA-256 of tinyq's sources, the type of machine, and a fingerprint of the kernels."""
     from tinyq.kernels import capability
 
     return {"tinyq": __version__, "python": platform.python_version(),
@@ -25,22 +25,22 @@ def environment() -> dict:
 
 
 def differences(recorded: dict) -> list[str]:
-    """What of record 0's environment is otherwise here and may well change bits, a line each."""
+    """List the differences between a recorded environment and this one that may change results, one line each."""
     here, found = environment(), []
     if recorded.get("fingerprint") != here["fingerprint"]:
-        found.append("the kernels compute other bits here than where the run was made (fingerprint)")
+        found.append("the kernels give other results on this machine than where the run was made (fingerprint)")
     if recorded.get("source_sha256") != here["source_sha256"]:
-        found.append(f"tinyq's sources are not those that made the run (tinyq {recorded.get('tinyq')}, "
+        found.append(f"tinyq's sources differ from those that made the run (tinyq {recorded.get('tinyq')}, "
                      f"source_sha256 {str(recorded.get('source_sha256'))[:12]})")
     return found
 
 
 def source_sha256() -> str:
-    """Over name and bytes of every Python file of tinyq, models and data."""
+    """Return the SHA-256 over the name and bytes of every Python file of tinyq, models and data."""
     total = hashlib.sha256()
     for package in SOURCES:
         importlib.import_module(package)
-        folder = Path(sys.modules[package].__path__[0])
+        folder = Path(next(iter(sys.modules[package].__path__)))
         for path in sorted(folder.rglob("*.py"), key=lambda p: p.relative_to(folder).as_posix()):
             total.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode())
             total.update(hashlib.sha256(path.read_bytes()).digest())
@@ -48,7 +48,7 @@ def source_sha256() -> str:
 
 
 def fingerprint() -> str:
-    """SHA-256 of what the kernels make of fixed numbers: two machines with one fingerprint can replay each other."""
+    """Return the SHA-256 of the kernels' results on fixed numbers: equal where machines can replay each other."""
     stream = Streams(0).key("fingerprint")
     a, b = (stream.normal(shape).astype(np.float32) for shape in ((19, 611), (611, 23)))
     labels = stream.integers(0, 23, 19)

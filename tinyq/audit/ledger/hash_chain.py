@@ -1,7 +1,7 @@
-"""ledger.jsonl: one JSON record a line, each holding the SHA-256 of the line before it.
+"""ledger.jsonl: one JSON record per line, each with the SHA-256 of the line before it.
 
-Because of that the SHA-256 of the last line, the head, stands for all of them: a record that is changed, left out or
-moved changes it. `sed -n 7p ledger.jsonl | sha256sum` is what line 8 calls "prev".
+The SHA-256 of the last line is the head. It depends on every line: changing, removing or moving a record changes it.
+`sed -n 7p ledger.jsonl | sha256sum` prints the "prev" of line 8.
 """
 import hashlib
 import json
@@ -14,35 +14,36 @@ from tinyq.files.lines import Lines, read_lines
 LEDGER_FILE = "ledger.jsonl"
 FORMAT = "tinyq ledger/2"
 NOTHING_BEFORE = "0" * 64
-# Kinds of records that follow from the configuration and the data alone: done again they are the same.
+# Kinds of records that depend on the configuration and the data alone: a replay makes the same ones.
 FIXED = ("phase", "step", "epoch")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A record, its bytes in the file with the newline, and their SHA-256."""
+    """A line of a ledger."""
 
     record: dict
-    data: bytes
-    head: str
+    data: bytes                         # as in the file, with the newline
+    head: str                           # SHA-256 of data
 
     @property
     def kind(self) -> str:
-        """What the record is of."""
+        """The kind of the record: begin, phase, step, epoch, file, check, resume, exception or end."""
         return self.record["record"]
 
 
-def head_of(run_folder) -> str | None:
-    """The head of a run's ledger: the SHA-256 of its last whole line; None where there is no ledger."""
+def head_of(run_folder: str | Path) -> str | None:
+    """Return the head of a run's ledger, the SHA-256 of its last whole line; None where there is no ledger."""
     path = Path(run_folder) / LEDGER_FILE
     lines = read_lines(path) if path.is_file() else []
     return hashlib.sha256(lines[-1]).hexdigest() if lines else None
 
 
-def read(path) -> list[Line]:
-    """The lines of a ledger; AuditMismatch, with its number, for the first that is no record or does not follow.
+def read(path: str | Path) -> list[Line]:
+    """Return the lines of a ledger.
 
-    BadInput where the file cannot be read.
+    Raises AuditMismatch, naming the first line that is no record or does not follow the one before it, and BadInput
+    where the file cannot be read.
     """
     found, fault = beginning(path)
     if fault:
@@ -50,18 +51,18 @@ def read(path) -> list[Line]:
     return found
 
 
-def beginning(path) -> tuple[list[Line], str]:
-    """The lines of a ledger up to the first that does not follow, and what is wrong with that one, "" for none.
+def beginning(path: str | Path) -> tuple[list[Line], str]:
+    """Return the lines up to the first that does not follow the one before it, and the fault of that one or "".
 
-    After a power cut the lines behind the last checkpoint may be torn. BadInput where the file cannot be read.
+    A power cut may damage the lines after the last checkpoint. Raises BadInput where the file cannot be read.
     """
     found, before = [], NOTHING_BEFORE
     for number, data in enumerate(read_lines(path), 1):
         record = _record(data)
         if record is None:
-            return found, f"{path}: line {number} is no record of a ledger"
+            return found, f"{path}: line {number} is not a record of a ledger"
         if record["prev"] != before:
-            return found, (f"{path}: line {number} does not follow line {number - 1}: a line was changed, left out or "
+            return found, (f"{path}: line {number} does not follow line {number - 1}: a line was changed, removed or "
                            "moved" if number > 1 else f"{path}: the first line is not line 1")
         before = hashlib.sha256(data).hexdigest()
         found.append(Line(record, data, before))
@@ -69,20 +70,20 @@ def beginning(path) -> tuple[list[Line], str]:
 
 
 def encode(record: dict, before: str) -> Line:
-    """The line of a record that follows the line with SHA-256 `before`."""
+    """Return the line of a record that follows the line with SHA-256 `before`."""
     data = (json.dumps({"prev": before, **record}, separators=(",", ":"), allow_nan=False) + "\n").encode()
     return Line({"prev": before, **record}, data, hashlib.sha256(data).hexdigest())
 
 
 class Ledger:
-    """The ledger of a run that is under way."""
+    """The ledger of a running job, open for appending."""
 
-    def __init__(self, path, head: str | None, after_checkpoint: bool):
-        """Open it, with all lines up to `head`, which a checkpoint was written under, and what was noted right then.
+    def __init__(self, path: str | Path, head: str | None, after_checkpoint: bool):
+        """Open the ledger with all lines up to `head`, the head in the checkpoint, and the records of that moment.
 
-        The steps beyond, of a run that went on and was cut off, become `expected`: done again, they must be the same.
-        From a line on that does not follow, as a power cut may leave one, they are only done again. AuditMismatch where
-        the file does not hold the head.
+        Records after that, of a run that was killed, become `expected`: when their steps are repeated, the records must
+        be equal. Damaged lines, as a power cut may leave them, are dropped. Raises AuditMismatch where the file does
+        not contain the head.
         """
         path = Path(path)
         lines, self.damage = beginning(path) if path.exists() else ([], "")
@@ -96,9 +97,10 @@ class Ledger:
         self.head = self.kept[-1].head if self.kept else NOTHING_BEFORE
 
     def add(self, record: dict) -> None:
-        """Append a record; AuditMismatch, naming what differs, where the same step was recorded otherwise before.
+        """Append a record.
 
-        InputOutputError when the disk takes no more; the record is part of the chain, and written before the next.
+        Raises AuditMismatch, naming what differs, where it repeats a record and differs from it, and InputOutputError
+        where the disk refuses it: the record is then part of the chain and is written before the next one.
         """
         if self.expected and record["record"] in FIXED:
             self._compare(self.expected.pop(0).record, record)
@@ -108,11 +110,11 @@ class Ledger:
 
     @property
     def waiting(self) -> int:
-        """Bytes of records that the disk has not taken yet."""
+        """Bytes of records that are not written yet."""
         return self._file.waiting
 
     def sync(self) -> None:
-        """Wait until all records are on the disk; InputOutputError where it does not take them."""
+        """Wait until all records are on the disk; InputOutputError where the disk refuses them."""
         self._file.sync()
 
     def close(self) -> None:
@@ -123,24 +125,24 @@ class Ledger:
         for number, line in enumerate(lines, 1):
             if line.head == head:
                 return number
-        raise AuditMismatch(self.damage or f"{path}: holds no line with SHA-256 {head}, under which the checkpoint was "
-                            "written; put the run's own ledger back, or start a new run")
+        raise AuditMismatch(self.damage or f"{path}: contains no line with SHA-256 {head}, the head in the checkpoint; "
+                            "restore the ledger of this run, or start a new run")
 
     def _compare(self, old, new):
         differing = [key for key in {**old, **new} if key != "prev" and _plain(old.get(key)) != _plain(new.get(key))]
         if differing:
             where = f"step {new['step']}" if "step" in new else new["record"]
-            raise AuditMismatch(f"{self.path}: {where}, done again, differs from its record in {', '.join(differing)}; "
+            raise AuditMismatch(f"{self.path}: {where}, repeated, differs from its record in {', '.join(differing)}; "
                                 "python -m tinyq.audit replay names the tensor")
 
 
 def _plain(value):
-    """The value as JSON gives it back: tuples are lists."""
+    """Return the value as JSON reads it back: tuples become lists."""
     return json.loads(json.dumps(value))
 
 
 def _record(data):
-    """The record of a line; None where it is none."""
+    """Return the record of a line; None where it is no record."""
     try:
         record = json.loads(data)
         if isinstance(record, dict) and isinstance(record["prev"], str) and isinstance(record["record"], str):

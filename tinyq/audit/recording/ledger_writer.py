@@ -8,8 +8,8 @@ from tinyq.audit.ledger.hash_chain import FORMAT, LEDGER_FILE, NOTHING_BEFORE, L
 from tinyq.audit.recording.recorder import Recorder
 from tinyq.audit.step import dump
 from tinyq.audit.step.capture import Capture, Captured
+from tinyq.audit.step.check_result import raise_faults
 from tinyq.audit.step.step_check import check
-from tinyq.audit.step.verdict import refuse_faults
 from tinyq.data import Batch
 from tinyq.errors import CannotCreate, Diverged, InputOutputError
 from tinyq.files.atomic import remove
@@ -35,8 +35,8 @@ class LedgerWriter(Recorder):
         super().__init__(kind, self._add)
         self._ledger: Ledger | None = None
         self.every = every
-        self._write = BestEffort(lambda text: self.log(text), "training goes on, and its records wait in memory")
-        self._write_arrays = BestEffort(lambda text: self.log(text), "training goes on, without these arrays")
+        self._write = BestEffort(lambda text: self.log(text), "training continues, and its records wait in memory")
+        self._write_arrays = BestEffort(lambda text: self.log(text), "training continues without these arrays")
 
     @property
     def ledger(self) -> Ledger:
@@ -55,7 +55,7 @@ class LedgerWriter(Recorder):
         self._ledger = ledger = Ledger(self.folder / LEDGER_FILE, position.ledger_head, position.steps > 0)
         old_records = len(ledger.expected)
         if ledger.damage:
-            self.log(f"tinyq: {ledger.damage}; what follows the checkpoint is made again")
+            self.log(f"tinyq: {ledger.damage}; the records after the checkpoint are made again")
         if ledger.head == NOTHING_BEFORE:
             self._add({"record": "begin", "format": FORMAT, "digests": self.kind, "step": position.steps,
                        "environment": environment(), "config_sha256": sha256_of(self.folder / CONFIG_FILE),
@@ -70,8 +70,8 @@ class LedgerWriter(Recorder):
         super().begin_phase(phase, position, resumed and self.ledger.records > 1)
         if self.kind == "full":
             size, steps = dump.expected_bytes(self.job, phase) / 2**20, self._steps_left(phase, position)
-            self.log(f"--audit full: {phase.name} keeps about {size:,.2f} MiB a step, {size * steps:,.0f} MiB for "
-                     f"{steps:,} steps, in {self.folder / dump.STEPS}")
+            self.log(f"--audit full: {phase.name} writes about {size:,.2f} MiB per step, {size * steps:,.0f} MiB in "
+                     f"{steps:,} steps, to {self.folder / dump.STEPS}")
 
     @contextmanager
     def step(self, phase: Phase, position: Position, batches: list[Batch]) -> Iterator[None]:
@@ -83,8 +83,8 @@ class LedgerWriter(Recorder):
             self._add({"record": "exception", "step": position.steps + 1, "what": str(error)})
             raise
         if self.ledger.waiting > MAX_WAITING:
-            raise InputOutputError(f"{self.ledger.path}: {self.ledger.waiting >> 20:,} MiB of records have waited in "
-                                   "vain for the disk to take them; free some space")
+            raise InputOutputError(f"{self.ledger.path}: {self.ledger.waiting >> 20:,} MiB of records cannot be "
+                                   "written; free some space")
 
     def new_trace(self, step: int, optimizer: Optimizer) -> Capture | None:
         """Capture a step that is to be checked or kept whole."""
@@ -99,10 +99,10 @@ class LedgerWriter(Recorder):
             found = check(captured, self.job.streams)
             self._add({"record": "check", "step": captured.step, "counts": found.counts, "faults": found.faults,
                        "surrogates": found.surrogates, "closest": found.closest})
-            refuse_faults(found, self.folder, captured)
+            raise_faults(found, self.folder, captured)
 
     def sync(self) -> None:
-        """Wait until all records are on the disk; InputOutputError where it does not take them."""
+        """Wait until all records are on the disk; InputOutputError where the disk refuses them."""
         self.ledger.sync()
 
     def saved(self, path: str | Path, position: Position) -> None:

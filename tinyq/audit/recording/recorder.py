@@ -22,6 +22,7 @@ class Recorder(Observer):
     def __init__(self, kind: str, keep: Callable[[dict], None]):
         """kind: of digests, a key of digests.KINDS."""
         self.kind, self.keep, self._ops, self._vjps = kind, keep, KINDS[kind](), KINDS[kind]()
+        self.trace: Trace | None = None
 
     def begin(self, job: Job, folder: str | Path, position: Position) -> None:
         """Remember the job and its folder."""

@@ -1,12 +1,14 @@
-"""A stretch of a run done again: the same configuration and data, from its beginning or from a checkpoint."""
+"""Repeat a stretch of a run, with its configuration and data, from the beginning or from a checkpoint."""
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyq.audit.ledger.hash_chain import Line
+from tinyq.audit.recording.recorder import Recorder
 from tinyq.audit.verification.verify import open_ledger
 from tinyq.errors import AuditMismatch, BadInput
 from tinyq.run import checkpoint
-from tinyq.run.build import build
+from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
 from tinyq.run.loop import Loop
 from tinyq.run.settings.resolve import read_toml, resolve
@@ -14,46 +16,46 @@ from tinyq.saved.run_folder import CONFIG_FILE, anchored
 
 
 class Enough(Exception):
-    """The last wanted step is done."""
+    """Raised by an observer to end the repetition: the last wanted step is done."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A run folder that is to be repeated.
+    """A run folder to repeat.
 
-    changes: settings that no bit depends on (threads, workers, data_path).
+    changes: settings that the results do not depend on (threads, workers, data_path).
     """
 
     folder: Path
     changes: dict
 
-    def lines(self):
-        """Its ledger."""
+    def lines(self) -> list[Line]:
+        """Read the ledger."""
         return open_ledger(self.folder)
 
-    def job(self):
-        """What it worked on, as it was before the first step; BadInput where the data are not those it saw."""
+    def job(self) -> Job:
+        """Build the job as it was before the first step; BadInput where the data differ from the run's."""
         settings = read_toml(self.folder / CONFIG_FILE)
         job = build(dataclasses.replace(anchored(resolve(self.changes, settings)).config, max_steps=None))
-        recorded = self.lines()[0].record["data"]["sha256"]
-        if job.bundle.manifest["sha256"] != recorded:
-            raise BadInput(f"{self.folder}: the data here (sha256 {job.bundle.manifest['sha256'][:12]}) are not those "
-                           f"that the run saw ({recorded[:12]}); name theirs with --data-path")
+        recorded, found = self.lines()[0].record["data"]["sha256"], job.bundle.manifest["sha256"]
+        if found != recorded:
+            raise BadInput(f"{self.folder}: the data here (sha256 {found[:12]}) differ from the run's "
+                           f"({recorded[:12]}); give the folder of the run's data with --data-path")
         return job
 
-    def checkpoints(self) -> dict[int, Path]:
-        """{step: file} of those that are there and on record, ascending; 0 with None is the beginning."""
+    def checkpoints(self) -> dict[int, Path | None]:
+        """Return {step: file} of the recorded checkpoints that still exist, ascending; 0: None is the beginning."""
         recorded = {line.record["file"]: line.record for line in self.lines() if line.kind == "file"}
         begin = self.lines()[0].record["step"]
-        found = {} if begin else {0: None}
+        found: dict[int, Path | None] = {} if begin else {0: None}
         for name, record in sorted(recorded.items()):
             path = self.folder / name
             if name.startswith("checkpoints/") and path.is_file():
                 found[record["step"]] = path
         return found
 
-    def states(self, path):
-        """(position, states) of a checkpoint; AuditMismatch if it is not from where the ledger says."""
+    def states(self, path: Path | None) -> tuple[Position, dict | None]:
+        """Load (position, states) from a checkpoint; AuditMismatch if it was written under another ledger."""
         if path is None:
             return Position(), None
         position, states = checkpoint.load(path)
@@ -62,7 +64,7 @@ class Source:
         return position, states
 
 
-def rerun(source: Source, start, observer) -> None:
+def rerun(source: Source, start: Path | None, observer: Recorder) -> None:
     """Train from a checkpoint's path on, or from the beginning (None), until the observer raises Enough."""
     job = source.job()
     position, states = source.states(start)

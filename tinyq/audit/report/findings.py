@@ -1,9 +1,11 @@
-"""Everything the audit of a run found: what verify and a replay of all its steps say, and series of every tensor."""
+"""Collect everything an audit finds: verify, a replay of all steps, checks in float64, and series of every tensor."""
 from dataclasses import dataclass
 
-from tinyq.audit.replay.replay import replay, steps_of
+from tinyq.audit.ledger.hash_chain import Line
+from tinyq.audit.replay.replay import Replayed, replay, steps_of
+from tinyq.audit.replay.rerun import Source
 from tinyq.audit.report.series import Point, evenly, point_of
-from tinyq.audit.step.step_check import check
+from tinyq.audit.step.step_check import Checked, check
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import AuditMismatch
 
@@ -11,68 +13,74 @@ POINTS, CHECKS = 32, 2
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One row of the table of verdicts; found: lines."""
+class Check:
+    """One row of the table of checks; details: lines of text."""
 
-    what: str
-    holds: bool
-    found: str
+    name: str
+    passed: bool
+    details: str
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a page shows."""
+    """The contents of the page."""
 
     run: str
-    lines: list                         # of the ledger
-    verdicts: list[Verdict]
+    lines: list[Line]                   # of the ledger
+    checks: list[Check]
     points: list[Point]
     levels: list[float]                 # normalised, of the last phase; [] where nothing is constrained
 
 
-def report_of(source, points: int = POINTS, checks: int = CHECKS) -> Report:
-    """Verify the run, replay all of it, take figures at so many steps and check some of them in float64."""
-    verdicts, found, checked, levels = [], [], [], []
+def make_report(source: Source, points: int = POINTS, checks: int = CHECKS) -> Report:
+    """Verify the run, replay all of it, measure `points` steps and check `checks` of them in float64."""
     lines = source.lines()
     steps = steps_of(lines)
-    wanted, examined = evenly(steps, points), set(evenly(steps, checks + 1)[1:] if checks else ())
+    measured, examined = evenly(steps, points), set(evenly(steps, checks + 1)[1:] if checks else ())
+    series: list[Point] = []
+    checked: list[Checked] = []
+    levels: list[float] = []
 
     def examine(captured, streams):
-        found.append(point_of(captured))
-        views = [p.parametrization for p in captured.model.parameters() if p.parametrization is not None]
-        levels[:] = views[0].level_set.values.tolist() if views else []
+        series.append(point_of(captured))
+        parametrizations = [p.parametrization for p in captured.model.parameters() if p.parametrization is not None]
+        levels[:] = parametrizations[0].level_set.values.tolist() if parametrizations else []
         if captured.step in examined:
             checked.append(check(captured, streams))
 
-    verdicts.append(_verdict("verify", lambda: "\n".join(verify(source.folder))))
+    found = [_run("verify", lambda: "\n".join(verify(source.folder)))]
     if steps:
-        verdicts.append(_verdict("replay", lambda: _replayed(replay(source, sorted({*wanted, *examined}), examine,
-                                                                    from_the_first=True))))
-    verdicts += [Verdict(f"check of step {one.step}", not one.faults, _checked(one)) for one in checked]
-    for line in lines:
-        if line.kind == "check":
-            faults = line.record["faults"]
-            verdicts.append(Verdict(f"check of step {line.record['step']} while training", not faults,
-                                    "\n".join(faults) or "no fault"))
-        if line.kind == "exception":
-            verdicts.append(Verdict(f"step {line.record['step']}", False, line.record["what"]))
-    return Report(str(source.folder), lines, verdicts, found, levels)
+        wanted = sorted({*measured, *examined})
+        found.append(_run("replay", lambda: _replayed(replay(source, wanted, examine, from_the_first=True))))
+    found += [Check(f"check of step {one.step}", not one.faults, _checked(one)) for one in checked]
+    found += [row for line in lines if (row := _recorded(line)) is not None]
+    return Report(str(source.folder), lines, found, series, levels)
 
 
-def _verdict(what, examine):
+def _recorded(line):
+    """Return the Check that a record holds: one made while training, or the failure of a step; None for others."""
+    if line.kind == "check":
+        faults = line.record["faults"]
+        return Check(f"check of step {line.record['step']} while training", not faults,
+                     "\n".join(faults) or "no fault")
+    if line.kind == "exception":
+        return Check(f"step {line.record['step']}", False, line.record["what"])
+    return None
+
+
+def _run(name, examine):
     try:
-        return Verdict(what, True, examine())
+        return Check(name, True, examine())
     except AuditMismatch as error:
-        return Verdict(what, False, str(error))
+        return Check(name, False, str(error))
 
 
-def _replayed(done):
-    return (f"{done.compared} steps and {done.records} records of phases and epochs, done again, agree in every "
-            "digest")
+def _replayed(done: Replayed):
+    return f"{done.compared} steps and {done.records} records of phases and epochs were replayed; every digest agrees"
 
 
-def _checked(one):
+def _checked(one: Checked):
     if one.faults:
         return "\n".join(one.faults[:5])
     counts = ", ".join(f"{number} {what}" for what, number in one.counts.items())
-    return f"no fault in {counts}; the largest rounding error took {one.closest:.0%} of its bound"
+    return f"no fault in {counts}; the largest rounding error reached {one.closest:.0%} of its bound"

@@ -1,9 +1,9 @@
-"""The report as one HTML page that needs nothing else: no network, and all of it readable with scripts off."""
+"""Write the report as one self-contained HTML page: it loads nothing, and is readable with scripts off."""
 import math
 from html import escape
 
 from tinyq.audit.report.show import as_table
-from tinyq.audit.step.verdict import PARTS
+from tinyq.audit.step.check_result import PARTS
 from tinyq.run.figures.svg import COLOURS, Axes, Picture
 
 WIDTH, HEIGHT = 1040, 240
@@ -18,11 +18,11 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1100px;
        background: #fff }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #d8dde4 }
 table { border-collapse: collapse } td, th { padding: .25rem .6rem; text-align: left; vertical-align: top }
-.verdicts td, .verdicts th, .parts td, .parts th { border-bottom: 1px solid #e4e8ee }
+.checks td, .checks th, .parts td, .parts th { border-bottom: 1px solid #e4e8ee }
 .parts td, .parts th { text-align: right; font-variant-numeric: tabular-nums }
 .parts td:first-child, .parts th:first-child { text-align: left }
-.verdicts td:first-child { white-space: nowrap }
-.holds { color: #17703c; font-weight: 600 } .fails { color: #b3261e; font-weight: 600 }
+.checks td:first-child { white-space: nowrap }
+.passed { color: #17703c; font-weight: 600 } .failed { color: #b3261e; font-weight: 600 }
 .cells td { padding: 0; width: 20px; height: 18px; border: 1px solid #fff; cursor: pointer }
 .cells th { font-weight: 400; font-size: 12px; padding: 0 .5rem 0 0; white-space: nowrap }
 .cells th[colspan] { max-width: 0; padding: 0 }
@@ -42,14 +42,14 @@ document.querySelectorAll('.cells td').forEach(function (cell) {
 
 
 def page(report) -> str:
-    """The page's text."""
+    """Return the page's HTML."""
     records = [line for line in report.lines if line.kind != "step"]
-    body = [f"<h1>Audit of {escape(report.run)}</h1>", _summary(report), _verdicts(report),
+    body = [f"<h1>Audit of {escape(report.run)}</h1>", _summary(report), _checks(report),
             _cells(report), *_series(report), _occupancy(report), _parts(report), _commands(report),
-            "<h2>Records of the ledger that are not steps</h2>",
+            "<h2>Records other than steps</h2>",
             f'<div class="scroll"><pre>{escape(as_table(records))}</pre></div>',
-            '<p class="note">What a verified ledger proves, and what it does not, is in tinyq/audit/README.md. '
-            "Whoever owns a run can make a whole new chain: compare the head with one that was noted elsewhere.</p>"]
+            '<p class="note">tinyq/audit/README.md says what a verified ledger proves and what it does not. '
+            "The owner of a run can write a whole new chain: compare the head with a copy kept elsewhere.</p>"]
     return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f'<link rel="icon" href="data:,"><title>Audit of {escape(report.run)}</title><style>{STYLE}</style></head>'
@@ -68,22 +68,22 @@ def _summary(report):
             f"<code>{escape(environment['fingerprint'][:16])}</code></p>")
 
 
-def _verdicts(report):
+def _checks(report):
     rows = "".join(
-        f'<tr><td>{escape(v.what)}</td><td class="{"holds" if v.holds else "fails"}">'
-        f'{"holds" if v.holds else "FAILS"}</td><td>{"<br>".join(map(escape, v.found.splitlines()))}</td></tr>'
-        for v in report.verdicts)
-    return ('<h2>Verdicts</h2><table class="verdicts"><thead><tr><th>what</th><th>verdict</th><th>found</th></tr>'
+        f'<tr><td>{escape(c.name)}</td><td class="{"passed" if c.passed else "failed"}">'
+        f'{"passed" if c.passed else "FAILED"}</td><td>{"<br>".join(map(escape, c.details.splitlines()))}</td></tr>'
+        for c in report.checks)
+    return ('<h2>Checks</h2><table class="checks"><thead><tr><th>check</th><th>result</th><th>details</th></tr>'
             f"</thead><tbody>{rows}</tbody></table>")
 
 
-def _tensors(report, figure):
-    """Names in the order of the network."""
-    return list(dict.fromkeys(name for point in report.points for name in getattr(point, figure)))
+def _tensors(report, metric):
+    """Return the names of tensors in the order of the network."""
+    return list(dict.fromkeys(name for point in report.points for name in getattr(point, metric)))
 
 
 def _cells(report):
-    """A row a tensor, a column a step, darker the more the weight moved; each cell says what replays it."""
+    """Draw one row per tensor and one column per step, darker the more the weight moved."""
     names = _tensors(report, "ratio")[:MAX_TENSORS]
     if not names:
         return ""
@@ -95,9 +95,9 @@ def _cells(report):
     for name in names:
         cells = "".join(_cell(report, point, name, low, high) for point in report.points)
         rows += f"<tr><th>{escape(name)}</th>{cells}</tr>"
-    return ("<h2>Update over weight, tensor by tensor and step by step</h2>"
-            '<p class="note">Darker is more, on a logarithmic scale; a cell is empty where the weight was 0. A cell\'s '
-            "title has its figures and the command that replays it; with scripts, a click shows that command below.</p>"
+    return ("<h2>Update / weight, per tensor and step</h2>"
+            '<p class="note">Darker means larger, on a logarithmic scale; a cell is empty where the weight was 0. The '
+            "tooltip of a cell has its values and the command that replays it; a click shows the command below.</p>"
             f'<div class="scroll"><table class="cells"><tr><th>step</th>{head}</tr>{rows}</table></div>'
             '<p><code id="command"></code></p>')
 
@@ -120,20 +120,20 @@ def _command(report, point):
 
 def _series(report):
     constrained = set(_tensors(report, "distance"))
-    for figure, label, log in SERIES:
-        names = [name for name in _tensors(report, figure)
-                 if any(getattr(point, figure).get(name) is not None for point in report.points)]
+    for metric, label, log in SERIES:
+        names = [name for name in _tensors(report, metric)
+                 if any(getattr(point, metric).get(name) is not None for point in report.points)]
         if names:
             shown = sorted(names, key=lambda name: name not in constrained)[:len(COLOURS)]
             key = "".join(f'<span><i style="background:{c}"></i>{escape(n)}</span>'
                           for n, c in zip(shown, COLOURS, strict=False))
             more = f" ({len(shown)} of {len(names)} tensors, constrained ones first)" if len(names) > len(shown) else ""
-            picture = _picture(report, figure, shown, log)
+            picture = _picture(report, metric, shown, log)
             yield f'<h2>{label[0].upper()}{label[1:]}</h2>{picture}<p class="key">{key}{more}</p>'
 
 
-def _picture(report, figure, names, log):
-    points = [(p.step, {n: v for n in names if (v := getattr(p, figure).get(n)) is not None}) for p in report.points]
+def _picture(report, metric, names, log):
+    points = [(p.step, {n: v for n in names if (v := getattr(p, metric).get(n)) is not None}) for p in report.points]
     values = [v for _, found in points for v in found.values() if v > 0 or not log]
     if not values:
         return "<p>0 throughout</p>"
@@ -151,7 +151,7 @@ def _picture(report, figure, names, log):
 
 
 def _occupancy(report):
-    """How many weights of each tensor lie nearest to each level, at the last point."""
+    """Tabulate the share of each tensor's weights nearest to each level, at the last point."""
     constrained = [point for point in report.points if point.occupancy]
     if not constrained:
         return ""
@@ -173,11 +173,11 @@ def _parts(report):
         f"<tr><td>{escape(name)}</td>{''.join(f'<td>{norms[p]:.3g}</td>' if p in norms else '<td></td>' for p in used)}"
         "</tr>" for name, norms in list(last.parts.items())[:MAX_TENSORS])
     head = "".join(f"<th>{part}</th>" for part in used)
-    return (f'<h2>Parts of the update, step {last.step}: norms</h2><p class="note">true: the gradient at the weights '
-            "really used; surrogate: what a straight-through rule hands to the latent weight; step is what all of them "
-            f'come to, to the bit.</p><table class="parts"><tr><th>tensor</th>{head}</tr>{rows}</table>')
+    return (f'<h2>Terms of the update, step {last.step}: norms</h2><p class="note">true: the gradient at the '
+            "effective weights; surrogate: the straight-through gradient of the latent weights; step: the sum of all "
+            f'terms, equal bit for bit.</p><table class="parts"><tr><th>tensor</th>{head}</tr>{rows}</table>')
 
 
 def _commands(report):
     commands = "\n".join(_command(report, point) for point in report.points)
-    return f"<h2>To replay what is shown here</h2><pre>{escape(commands)}</pre>"
+    return f"<h2>Commands that replay these steps</h2><pre>{escape(commands)}</pre>"

@@ -1,31 +1,32 @@
-"""Figures of every tensor over a run, taken while it is replayed: what the ledger's digests stand for."""
+"""Measure every tensor at a step of a replay: norms, cosines, flips and occupancy of the levels."""
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from tinyq.audit.step.capture import Captured
 from tinyq.audit.step.update_terms import cosine, norm, parts_of
 from tinyq.methods import GradientMethod
 
 
 @dataclass
 class Point:
-    """One step. Figures by tensor name; None where there is none."""
+    """The metrics of one step, by tensor name; None where a ratio or cosine is undefined."""
 
     step: int
     phase: str
     epoch: int
-    gradient: dict[str, float] = field(default_factory=dict)        # norm of what the optimiser was given
-    ratio: dict[str, float | None] = field(default_factory=dict)    # norm of the update over that of the weight
+    gradient: dict[str, float] = field(default_factory=dict)        # norm of the gradient given to the optimiser
+    ratio: dict[str, float | None] = field(default_factory=dict)    # norm of the update / norm of the weight
     flips: dict[str, int] = field(default_factory=dict)             # weights whose nearest level changed
     distance: dict[str, float] = field(default_factory=dict)        # mean distance to the nearest level, in scales
     cosine: dict[str, float | None] = field(default_factory=dict)   # of true and surrogate gradient
-    descent: dict[str, float | None] = field(default_factory=dict)  # of the update and the true gradient's descent
-    occupancy: dict[str, list[float]] = field(default_factory=dict)     # share of the weights on each level
-    parts: dict[str, dict[str, float]] = field(default_factory=dict)    # norms of the update's parts
+    descent: dict[str, float | None] = field(default_factory=dict)  # of the update and the negative true gradient
+    occupancy: dict[str, list[float]] = field(default_factory=dict)     # share of the weights nearest to each level
+    parts: dict[str, dict[str, float]] = field(default_factory=dict)    # norms of the update's terms
 
 
-def point_of(captured) -> Point:
-    """The Point of a Captured step."""
+def point_of(captured: Captured) -> Point:
+    """Measure a captured step."""
     point = Point(captured.step, captured.phase.name, captured.epoch)
     if isinstance(captured.phase.method, GradientMethod):
         _of_update(point, captured)
@@ -46,16 +47,16 @@ def _of_update(point, captured):
             point.cosine[name] = cosine(parts.named["true"], parts.named["surrogate"])
 
 
-def _of_levels(point, name, view, before, after):
-    levels, shown = view.level_set, view.normalised(after)
-    codes, old = levels.codes(shown), levels.codes(view.normalised(before))
+def _of_levels(point, name, parametrization, before, after):
+    levels, normalised = parametrization.level_set, parametrization.normalised(after)
+    codes, old = levels.codes(normalised), levels.codes(parametrization.normalised(before))
     point.flips[name] = int(np.count_nonzero(codes != old))
-    point.distance[name] = float(levels.distance(shown).mean())
+    point.distance[name] = float(levels.distance(normalised).mean())
     point.occupancy[name] = (np.bincount(codes.reshape(-1), minlength=len(levels.values)) / codes.size).tolist()
 
 
 def evenly(steps: list[int], count: int) -> list[int]:
-    """At most so many of the steps, evenly spread, the first and the last among them."""
+    """Choose at most `count` of the steps, evenly spread, including the first and the last."""
     if len(steps) <= count:
         return list(steps)
     return [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]

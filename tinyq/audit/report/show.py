@@ -1,11 +1,12 @@
-"""The records of a ledger as text: those that the filters leave."""
+"""Filter the records of a ledger and print them as a table or as JSON."""
 import json
 from dataclasses import dataclass
 
+from tinyq.audit.ledger.hash_chain import Line
 from tinyq.errors import shown
 from tinyq.saved.text_table import table
 
-# Columns of the table, and where each is found in a record: the first of these names that is there.
+# Columns of the table, and the fields that fill each: the first one that the record has.
 COLUMNS = {"record": ("record",), "step": ("step",), "phase": ("phase",), "epoch": ("epoch",),
            "objective": ("objective", "train_objective"), "loss": ("loss",), "g": ("g",), "flips": ("flips",),
            "frozen": ("fraction",), "moves": ("moves",), "weights": ("w", "weights_sha256"), "of": ("file", "what")}
@@ -14,24 +15,24 @@ SHORT = 12                              # characters of a digest
 
 @dataclass(frozen=True)
 class Filter:
-    """Which records are wanted; None for any."""
+    """The records to keep; None matches any."""
 
     kind: str | None = None
     phase: str | None = None
     epoch: int | None = None
-    first: int | None = None            # steps
-    last: int | None = None
+    first: int | None = None            # step, inclusive
+    last: int | None = None             # step, inclusive
 
     def wants(self, record: dict) -> bool:
-        """Whether a record is among them."""
+        """Return whether to keep a record."""
         step = record["step"]
         return all((self.kind in (None, record["record"]), self.phase in (None, record.get("phase")),
                     self.epoch in (None, record.get("epoch")), self.first is None or step >= self.first,
                     self.last is None or step <= self.last))
 
 
-def as_table(lines) -> str:
-    """One row a record, without the columns that none of them fills."""
+def as_table(lines: list[Line]) -> str:
+    """Return one row per record, without empty columns."""
     rows = [["" if (value := _found(line.record, names)) is None else value for names in COLUMNS.values()]
             for line in lines]
     used = [i for i in range(len(COLUMNS)) if any(row[i] != "" for row in rows)]
@@ -40,8 +41,8 @@ def as_table(lines) -> str:
                   for line, row in zip(lines, rows, strict=True)])
 
 
-def as_json(lines) -> str:
-    """The records as they are in the file."""
+def as_json(lines: list[Line]) -> str:
+    """Return the records as they are in the file, one per line."""
     return "\n".join(json.dumps(line.record) for line in lines)
 
 

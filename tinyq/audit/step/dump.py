@@ -53,11 +53,11 @@ def first_difference(path, captured) -> str:
     for name, array in arrays_of(captured).items():
         array, other = np.asarray(array), held.get(name)
         if other is None or (other.shape, other.dtype) != (array.shape, array.dtype):
-            return f"{name} is not what was kept"
+            return f"{name} has another shape than the array on disk"
         wrong = np.flatnonzero((other != array).reshape(-1))
         if len(wrong):
             at = tuple(int(i) for i in np.unravel_index(wrong[0], array.shape))
-            return (f"element {at} of {name} was {other[at]!s}, done again {array[at]!s} ({len(wrong)} of {array.size} "
+            return (f"element {at} of {name} was {other[at]!s}, replayed {array[at]!s} ({len(wrong)} of {array.size} "
                     "elements differ)")
     return ""
 

@@ -1,19 +1,21 @@
-"""One step examined: primitives and vjps in float64, slopes by differences, surrogates apart, the update's parts."""
+"""Check one step: primitives and vjps against float64, vjps against differences, the update against its terms."""
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tinyq.audit.step import error_bounds, method_step, vjp_slopes
+from tinyq.audit.step.capture import Captured
 from tinyq.audit.step.update_terms import cosine, norm, parts_of
 from tinyq.methods import GradientMethod
 from tinyq.nn import BatchNorm1d, BatchNorm2d
+from tinyq.streams import Streams
 
-STATISTICS = 1e-4                       # relative, of running statistics in float64
+STATISTICS = 1e-4                       # relative tolerance of running statistics
 
 
 @dataclass
 class Checked:
-    """What was examined of a step, and what is wrong with it."""
+    """The result of checking a step."""
 
     step: int
     counts: dict[str, int] = field(default_factory=dict)
@@ -21,19 +23,19 @@ class Checked:
     kinks: list[str] = field(default_factory=list)
     surrogates: dict[str, float | None] = field(default_factory=dict)       # cosine of true and surrogate gradient
     parts: dict[str, dict[str, float]] = field(default_factory=dict)        # norms
-    closest: float = 0.0                # the largest share of its bound that an element of a shadow took
+    closest: float = 0.0                # the largest rounding error as a share of its bound
 
-    def count(self, what, number=1):
-        """So many more of something were examined."""
+    def count(self, what: str, number: int = 1) -> None:
+        """Count checked things by name."""
         self.counts[what] = self.counts.get(what, 0) + number
 
 
-def check(captured, streams) -> Checked:
-    """Examine a Captured step; streams: the run's."""
+def check(captured: Captured, streams: Streams) -> Checked:
+    """Check a captured step; streams: the run's."""
     checked = Checked(captured.step)
     if isinstance(captured.phase.method, GradientMethod):
         for application in captured.applications:
-            _check_shadow(checked, application)
+            _check_bounds(checked, application)
             _check_slopes(checked, application)
         _check_loss(checked, captured, streams)
         _check_statistics(checked, captured)
@@ -44,7 +46,7 @@ def check(captured, streams) -> Checked:
     return checked
 
 
-def _check_shadow(checked, application):
+def _check_bounds(checked, application):
     y, bound = error_bounds.forward(application)
     _within(checked, application.output, y, bound, f"{application.name}: its output")
     checked.count("primitives")
@@ -55,17 +57,17 @@ def _check_shadow(checked, application):
 
 
 def _within(checked, found, expected, bound, what):
-    """A fault unless every element lies within its bound of the float64 value."""
+    """Note a fault unless every element is within its bound of the float64 value."""
     if found.shape != expected.shape:
-        checked.faults.append(f"{what} is of shape {found.shape}, in float64 {expected.shape}")
+        checked.faults.append(f"{what} has shape {found.shape}, in float64 {expected.shape}")
         return
     excess = np.abs(found - expected) / bound
     worst = float(excess.max()) if excess.size else 0.0
     checked.closest = max(checked.closest, worst) if worst <= 1 else checked.closest
     if not worst <= 1:
         at = tuple(int(i) for i in np.unravel_index(np.nanargmax(excess), excess.shape))
-        checked.faults.append(f"{what} is {found[at]:.9g} at {at}, in float64 {expected[at]:.9g}, and rounding "
-                              f"explains {bound[at]:.2g}")
+        checked.faults.append(f"{what} is {found[at]:.9g} at {at}, in float64 {expected[at]:.9g}; rounding "
+                              f"explains only {bound[at]:.2g}")
 
 
 def _check_slopes(checked, application):
@@ -77,7 +79,7 @@ def _check_slopes(checked, application):
             checked.kinks.append(f"{application.name}, input {position}")
         if slope.verdict == "wrong":
             at = "" if slope.entry is None else f" at {slope.entry}"
-            kind = "the declared rule's" if application.primitive.surrogate else "the"
+            kind = "the declared surrogate's" if application.primitive.surrogate else "the"
             checked.faults.append(f"the vjp of {application.name} at input {position} is not {kind} derivative{at}: "
                                   f"{slope.analytic:.6g} against {slope.left:.6g} and {slope.right:.6g}")
 
@@ -92,7 +94,7 @@ def _check_loss(checked, captured, streams):
 
 
 def _check_statistics(checked, captured):
-    """Running statistics moved towards this step's, which are computed again in float64."""
+    """Check the update of running statistics against one in float64."""
     inputs = {}
     for application in captured.applications:
         if application.name.startswith("batch_norm"):
@@ -114,12 +116,12 @@ def _check_statistics(checked, captured):
                 found = captured.after[f"{name}.running_{key}"]
                 allowed = STATISTICS * (np.abs(expected).max() + np.sqrt(variance.max()))
                 if not (np.abs(found - expected) <= allowed).all():
-                    checked.faults.append(f"{name}.running_{key} did not move as the batch says")
+                    checked.faults.append(f"{name}.running_{key} differs from its update in float64")
 
 
 def _check_parts(checked, captured):
     for name, parts in parts_of(captured).items():
-        checked.count("updates put together again")
+        checked.count("updates")
         checked.faults += [f"the update of {name}: {fault}" for fault in parts.faults]
         checked.parts[name] = {part: norm(array) for part, array in parts.named.items()}
         if "surrogate" in parts.named:

@@ -1,4 +1,4 @@
-"""Whether a run folder is what its ledger says: the chain, the rules of its method, and every file that descends."""
+"""Verify a run folder: the chain of its ledger, the rules of its method, and every file the ledger records."""
 import json
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tinyq.run.settings.resolve import read_toml, resolve
 from tinyq.saved.attributes import shape_of
 from tinyq.saved.run_folder import CONFIG_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE
 
-# What a record of each kind must hold, and of which type.
+# The fields that a record of each kind must have, and their types.
 FIELDS = {
     "begin": {"format": str, "digests": str, "step": int, "environment": dict, "config_sha256": str,
               "settings": dict, "data": dict},
@@ -33,43 +33,45 @@ FIELDS = {
 }
 
 
-def open_ledger(run) -> list[Line]:
-    """The lines of a run's ledger, each of a known kind with its fields; BadInput where it has none.
+def open_ledger(run: str | Path) -> list[Line]:
+    """Read the ledger of a run and check the kind and fields of every record.
 
-    AuditMismatch where the chain is broken or a record is none of these.
+    Raises BadInput where there is no ledger, AuditMismatch where the chain is broken or a record is malformed.
     """
     path = Path(run) / LEDGER_FILE
     if not path.is_file():
-        raise BadInput(f"{run}: no {LEDGER_FILE} here; give the folder of a run that was not trained with --audit off")
+        raise BadInput(f"{run}: no {LEDGER_FILE} here; give the folder of a run trained without --audit off")
     lines = read(path)
     if not lines or lines[0].kind != "begin" or lines[0].record.get("format") != FORMAT:
         raise AuditMismatch(f"{path}: does not begin as a ledger of this version of tinyq")
     for number, line in enumerate(lines, 1):
         fields = FIELDS.get(line.kind)
         if fields is None or number > 1 and line.kind == "begin":
-            raise AuditMismatch(f"{path}: line {number}: {line.kind!r} does not belong there")
+            raise AuditMismatch(f"{path}: line {number}: a record of kind {line.kind!r} does not belong here")
         wrong = [name for name, kind in fields.items() if not isinstance(line.record.get(name), kind)]
         if wrong:
             raise AuditMismatch(f"{path}: line {number}: {line.kind} without {', '.join(wrong)}")
     return lines
 
 
-def verify(run, head: str | None = None) -> list[str]:
-    """What was found in order, a line each; AuditMismatch, with every fault, where something is not.
+def verify(run: str | Path, head: str | None = None) -> list[str]:
+    """Verify a run folder and return the results, one line each; AuditMismatch names every fault.
 
-    head: of the ledger at some time, kept elsewhere; what it stands for must still be the beginning.
+    head: an earlier head of the ledger, kept elsewhere; the ledger must contain it.
     """
     run = Path(run)
     lines = open_ledger(run)
     if head is not None and all(line.head != head for line in lines):
-        raise AuditMismatch(f"{run / LEDGER_FILE}: holds no line with SHA-256 {head}: another ledger, or rewritten")
+        raise AuditMismatch(f"{run / LEDGER_FILE}: contains no line with SHA-256 {head}; it is "
+                            "another ledger, or was rewritten")
     steps = sum(line.kind == "step" for line in lines)
-    found, faults = [f"chain: {len(lines)} records, {steps} steps, head {lines[-1].head}"], []
+    found = [f"chain: {len(lines)} records, {steps} steps, head {lines[-1].head}"]
+    faults: list[str] = []
     for what, examine in (("rules", _rules), ("configuration", _config), ("files", _files),
                           ("checkpoints", _checkpoints), ("model", _model), ("packed", _packed), ("result", _result)):
         try:
-            told = examine(run, lines)
-            found += [f"{what}: {told}"] if told else []
+            result = examine(run, lines)
+            found += [f"{what}: {result}"] if result else []
         except AuditMismatch as error:
             faults.append(str(error))
         except (TinyqError, KeyError, ValueError, TypeError, OverflowError, IndexError) as error:
@@ -84,17 +86,17 @@ def _rules(run, lines):
     if faults:
         raise AuditMismatch("; ".join(faults[:3]) + (f" and {len(faults) - 3} more" if len(faults) > 3 else ""))
     methods = [line.record["method"] for line in lines if line.kind == "phase"]
-    return f"those of {', '.join(methods)} hold at every step" if methods else ""
+    return f"the rules of {', '.join(methods)} hold at every step" if methods else ""
 
 
 def _config(run, lines):
-    _require(_sha256(run / CONFIG_FILE) == lines[0].record["config_sha256"],
-             f"{CONFIG_FILE} is not the one the run began with")
-    return "as at the beginning"
+    _check(_sha256(run / CONFIG_FILE) == lines[0].record["config_sha256"],
+             f"{CONFIG_FILE} differs from the one the run began with")
+    return "unchanged since the beginning"
 
 
 def _files(run, lines):
-    """Every file's last record against the file; what was made before the last resume, or replaced, may be gone."""
+    """Compare every file with its last record; a file from before the last resume may be gone."""
     recorded = {line.record["file"]: line.record["sha256"] for line in lines if line.kind == "file"}
     checkpoints = sorted(name for name in recorded if name.startswith("checkpoints/"))
     resumed = max((i for i, line in enumerate(lines) if line.kind == "resume"), default=0)
@@ -102,34 +104,34 @@ def _files(run, lines):
     needed = since - set(checkpoints) | set(checkpoints[-1:])
     for name, sha256 in recorded.items():
         if (run / name).is_file():
-            _require(_sha256(run / name) == sha256, f"{name} is not the file that was recorded")
+            _check(_sha256(run / name) == sha256, f"{name} differs from the file on record")
         else:
-            _require(name not in needed, f"{name} is recorded, but not here")
+            _check(name not in needed, f"{name} is on record, but missing")
     for path in sorted((run / "checkpoints").glob("*.h5")):
-        _require(f"checkpoints/{path.name}" in recorded, f"checkpoints/{path.name} is not on record")
+        _check(f"checkpoints/{path.name}" in recorded, f"checkpoints/{path.name} is not on record")
     return ", ".join(name for name in recorded if (run / name).is_file())
 
 
 def _checkpoints(run, lines):
-    """Each names the head it was written under, and holds the weights recorded at its step.
+    """Check that each checkpoint names a head of its own step and has the weights recorded there.
 
-    Of a file that was written again, the last record counts.
+    The last record of a file counts.
     """
     count, last = 0, {line.record["file"]: number for number, line in enumerate(lines) if line.kind == "file"}
     for name, number in last.items():
         line = lines[number]
         if name.startswith("checkpoints/") and (run / name).is_file():
             position, states = checkpoint.load(run / name)
-            _require(position.ledger_head in _heads_before(lines, number) and position.steps == line.record["step"],
-                     f"{name} was not written where the ledger says")
-            _require(_weights_digest(lines, number, states["model"]) == _last(lines[:number], "w"),
-                     f"{name} holds other weights than were recorded at step {position.steps}")
+            _check(position.ledger_head in _heads_before(lines, number) and position.steps == line.record["step"],
+                     f"{name} was not written at the step on record")
+            _check(_weights_digest(lines, number, states["model"]) == _last(lines[:number], "w"),
+                     f"{name} has other weights than those recorded at step {position.steps}")
             count += 1
-    return f"{count} hold the weights recorded at their steps"
+    return f"{count} have the weights recorded at their steps"
 
 
 def _heads_before(lines, number):
-    """Under which a file of this record may have been written: back to the last step, epoch or phase."""
+    """Return the heads that a file recorded on this line may name: back to the last step, epoch or phase."""
     last = next((i for i in range(number - 1, -1, -1) if lines[i].kind in FIXED), 0)
     return {line.head for line in lines[last:number]}
 
@@ -144,21 +146,21 @@ def _last(lines, field):
 
 
 def _model(run, lines):
-    """model.h5 descends from the ledger, holds the weights recorded at the end, and has them on their levels."""
+    """Check that model.h5 names the ledger's end, has the weights recorded there, and has them on their levels."""
     ends = [line for line in lines if line.kind == "end"]
     if not ends:
-        return "not there yet: the run is not finished"
+        return "missing, because the run is not finished"
     attributes = weight_files.attributes_of(run / MODEL_FILE)
-    _require(attributes.get("ledger_head") == ends[-1].head, f"{MODEL_FILE} does not descend from this ledger")
+    _check(attributes.get("ledger_head") == ends[-1].head, f"{MODEL_FILE} does not name this ledger's end")
     config = resolve({}, read_toml(run / CONFIG_FILE)).config
     model = models.build(config.model, len(attributes["class_names"]), shape_of(attributes), config.constrain)
     held = weight_files.read(run / MODEL_FILE, model.state_dict())
-    _require(attributes["weights_sha256"] == ends[-1].record["weights_sha256"],
-             f"{MODEL_FILE} holds other weights than were recorded at the end")
+    _check(attributes["weights_sha256"] == ends[-1].record["weights_sha256"],
+             f"{MODEL_FILE} has other weights than those recorded at the end")
     phase = next(line.record for line in reversed(lines) if line.kind == "phase")
-    _require(set(held.scales) == set(phase["constrained"]), f"{MODEL_FILE} has other weights constrained")
+    _check(set(held.scales) == set(phase["constrained"]), f"{MODEL_FILE} constrains other weights than the run did")
     on_levels = sum(held.state[name].size for name in held.scales)
-    return f"descends from this ledger; {on_levels:,} constrained weights are scale * level to the bit"
+    return f"names this ledger's end; {on_levels:,} constrained weights equal scale * level bit for bit"
 
 
 def _result(run, lines):
@@ -166,35 +168,35 @@ def _result(run, lines):
         return ""
     result = json.loads((run / RESULT_FILE).read_text())
     ends = [line.record["weights_sha256"] for line in lines if line.kind == "end"]
-    _require(ends and result.get("weights_sha256") == ends[-1], f"{RESULT_FILE} is of other weights")
+    _check(ends and result.get("weights_sha256") == ends[-1], f"{RESULT_FILE} names other weights")
     later = _after(lines, result.get("ledger_head"))
-    _require(later is not None and (not later or later[0].kind == "resume"), f"{RESULT_FILE} names another head")
+    _check(later is not None and (not later or later[0].kind == "resume"), f"{RESULT_FILE} names another head")
     return "names this ledger's head"
 
 
 def _packed(run, lines):
-    """The packed file names the ledger's end, and its codes are the weights of model.h5."""
+    """Check that the packed file names the ledger's end and decodes to the weights of model.h5."""
     if not (run / PACKED_FILE).is_file():
         return ""
     ends, packed = [line for line in lines if line.kind == "end"], packed_format.read(run / PACKED_FILE)
-    _require(ends and packed.meta.get("ledger_head") == ends[-1].head,
-             f"{PACKED_FILE} does not descend from this ledger")
+    _check(ends and packed.meta.get("ledger_head") == ends[-1].head,
+             f"{PACKED_FILE} does not name this ledger's end")
     with hdf5.Reader(run / MODEL_FILE) as file:
         specs = file.specs()
         names = [name for name, t in packed.tensors.items() if t.levels is not None and f"{name}/weight" in specs]
         weights = file.read({f"{name}/weight": specs[f"{name}/weight"] for name in names}, allow_extra=True)
     other = [name for name in names if not np.array_equal(packed.tensors[name].shown(), weights[f"{name}/weight"])]
-    _require(not other, f"{PACKED_FILE} holds other weights than {MODEL_FILE}: {', '.join(other)}")
-    return f"descends from this ledger; {len(names)} layers' weights are those of {MODEL_FILE}"
+    _check(not other, f"{PACKED_FILE} has other weights than {MODEL_FILE}: {', '.join(other)}")
+    return f"names this ledger's end; the weights of {len(names)} layers equal those of {MODEL_FILE}"
 
 
 def _after(lines, head):
-    """The lines behind the one with this SHA-256; None where there is none."""
+    """Return the lines after the one with this SHA-256; None where there is no such line."""
     return next((lines[i + 1:] for i, line in enumerate(lines) if line.head == head), None)
 
 
-def _require(holds, fault):
-    if not holds:
+def _check(condition, fault):
+    if not condition:
         raise AuditMismatch(fault)
 
 
