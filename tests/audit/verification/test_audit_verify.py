@@ -124,8 +124,8 @@ def test_what_was_changed_is_named(name, run):
 
 REWRITTEN = {
     "another format": (lambda r: r[0].update(format="tinyq ledger/0"), "does not begin as a ledger of this version"),
-    "an unknown record": (lambda r: r[5].update(record="stop"), "line 6: 'stop' does not belong here"),
-    "a second beginning": (lambda r: r.insert(4, r[0]), "line 5: 'begin' does not belong here"),
+    "an unknown record": (lambda r: r[5].update(record="stop"), "line 6: a record of kind 'stop' does not belong"),
+    "a second beginning": (lambda r: r.insert(4, r[0]), "line 5: a record of kind 'begin' does not belong"),
     "a record without its field": (lambda r: of_step(r, 3).pop("ids"), "step without ids"),
     "one number": (lambda r: of_step(r, 3)["figures"].update(objective="inf"), "rules|step 3: the objective is inf"),
     "many numbers": (lambda r: [of_step(r, t)["figures"].update(objective="inf") for t in range(2, 9)],
