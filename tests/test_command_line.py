@@ -13,6 +13,7 @@ import pytest
 from tinyq.__main__ import COMMANDS
 from tinyq.__main__ import main as tinyq
 from tinyq.data.sources.mnist import FILES
+from tinyq.methods import CoNNTrA
 from tinyq.run.observers.progress import Progress
 
 QUICK = "--model mlp:8,16 --data iris --method cbp --pretrain-epochs 2 --epochs 2 -b 32 --threads 1 -j 0"
@@ -221,6 +222,7 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(capsys):
               "seconds": 3.0}
     for terminal in (True, False):
         progress = Progress(2, 4, terminal=terminal)
+        progress.columns += CoNNTrA.columns
         progress.advance("conntra", {"error": 0.5, "moves": 1234, "other": 7})
         assert not terminal or progress.bar.postfix == "conntra error 50.00%  moves 1,234"
         progress.show(record)

@@ -53,7 +53,7 @@ def test_the_weights_of_the_file_are_those_that_were_trained(run):
     tensors = format.read(run / "model.tq.h5").tensors
     for name, parameter in model.named_parameters():
         if parameter.data.ndim > 1:
-            shown = parameter.parametrization.shown(parameter.data) if parameter.parametrization else parameter.data
+            shown = parameter.parametrization.effective(parameter.data) if parameter.parametrization else parameter.data
             assert np.array_equal(tensors[name.removesuffix(".weight")].shown(), shown), name
 
 

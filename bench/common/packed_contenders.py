@@ -10,7 +10,7 @@ from step import batch_of, our_model, torch_model
 
 from tinyq import kernels, nn
 from tinyq.levels import parse
-from tinyq.methods.straight_through import LevelView
+from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.streams import Streams
 
 OURS, BASELINES = ("int8", "int16", "float32"), ("torch", "torch-cl", "ort", "ort-int8")
@@ -27,8 +27,8 @@ def ternary(name):
     for _, parameter in model.named_parameters():
         if parameter.constrained or name == FC6:
             scale = np.float32(np.abs(parameter.data).mean(dtype=np.float64))
-            parameter.parametrization = LevelView(parse("ternary"), scale)
-            parameter.data[...] = parameter.parametrization.shown(parameter.data)
+            parameter.parametrization = LevelQuantizer(parse("ternary"), scale)
+            parameter.data[...] = parameter.parametrization.effective(parameter.data)
     return model
 
 

@@ -10,7 +10,7 @@ from tinyq import nn
 from tinyq.autodiff import Tensor
 from tinyq.data import Table
 from tinyq.errors import BadInput, Diverged
-from tinyq.methods import METHODS, GradientMethod, LevelView, Method
+from tinyq.methods import METHODS, GradientMethod, LevelQuantizer, Method
 from tinyq.optim import SGD
 from tinyq.streams import Streams
 
@@ -248,7 +248,7 @@ def test_after_the_finish_every_constrained_weight_is_on_its_level_and_the_netwo
     assert run.model(x).data.tobytes() == before.tobytes()
     for _, p in run.model.constrained_parameters():
         if p.parametrization is not None:
-            assert isinstance(p.parametrization, LevelView)
+            assert isinstance(p.parametrization, LevelQuantizer)
             scale = p.parametrization.scale.reshape(-1, *[1] * (p.ndim - 1))
             levels = p.parametrization.level_set.values.astype(np.float32)[p.parametrization.codes(p.data)]
             assert p.data.tobytes() == (scale * levels).tobytes()

@@ -7,7 +7,7 @@ from tinyq.autodiff import Tensor, elementwise, no_record, pooling, shape
 from tinyq.inference import Fused
 from tinyq.kernels.pooling import max_pool
 from tinyq.levels import parse
-from tinyq.methods.straight_through import LevelView
+from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.streams import Streams
 
 SEED = Streams(8)
@@ -66,7 +66,7 @@ def test_any_batch_gives_a_sample_the_same_bits():
 def test_discrete_weights_stay_on_their_levels_and_their_scale_goes_into_the_affine():
     model = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()).initialise(SEED)
     weight = model[0].weight
-    weight.parametrization = LevelView(parse("ternary"), np.float32(0.3))
+    weight.parametrization = LevelQuantizer(parse("ternary"), np.float32(0.3))
     weight.data[...] = np.float32(0.3) * SEED.key("levels").integers(-1, 2, weight.shape)
     model[1].running_var[...] = 2
     x = batch(2, (2, 6, 6))

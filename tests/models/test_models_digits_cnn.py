@@ -4,7 +4,7 @@ import pytest
 
 from tinyq import data, levels, models, nn
 from tinyq.autodiff import no_record
-from tinyq.methods.straight_through import LevelView
+from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.optim import SGD
 from tinyq.schedules import Cosine
 from tinyq.streams import Streams
@@ -37,7 +37,7 @@ def test_float_reaches_97_5_percent_and_ternary_inner_layers_stay_within_1_5_poi
 
     inner = [p for _, p in model.constrained_parameters()]
     for p in inner:
-        p.parametrization = LevelView(levels.NAMED["ternary"], np.abs(p.data).mean(dtype=np.float64))
+        p.parametrization = LevelQuantizer(levels.NAMED["ternary"], np.abs(p.data).mean(dtype=np.float64))
     train(model, digits.train, epochs=5, lr=0.01)
     assert len(inner) == 2 and with_floats >= 0.975
     assert accuracy(model, digits.test) >= with_floats - 0.015

@@ -5,7 +5,7 @@ from tinyq import data, models
 from tinyq.errors import BadInput
 from tinyq.files import weights as files
 from tinyq.levels import NAMED
-from tinyq.methods import LevelView
+from tinyq.methods import LevelQuantizer
 from tinyq.run.settings.resolve import resolve
 from tinyq.saved import model_file
 from tinyq.saved.measure import logits_of
@@ -22,8 +22,8 @@ def digits_cnn(constrain="inner"):
 def constrained():
     model = digits_cnn()
     for _, parameter in model.constrained_parameters():
-        view = parameter.parametrization = LevelView(NAMED["shift1"], np.float32(0.07))
-        parameter.data[...] = view.shown(parameter.data)
+        view = parameter.parametrization = LevelQuantizer(NAMED["shift1"], np.float32(0.07))
+        parameter.data[...] = view.effective(parameter.data)
     return model
 
 
@@ -54,7 +54,7 @@ def test_the_file_holds_shown_weights_scales_and_levels_and_no_latent(path):
 def test_latent_weights_are_saved_as_they_are_shown(tmp_path):
     model = digits_cnn()
     for _, parameter in model.constrained_parameters():
-        parameter.parametrization = LevelView(NAMED["ternary"], np.float32(0.05))
+        parameter.parametrization = LevelQuantizer(NAMED["ternary"], np.float32(0.05))
     state = model_file.shown_state(model)
     assert set(np.unique(state["conv2.weight"]).tolist()) == {float(np.float32(-0.05)), 0.0, float(np.float32(0.05))}
     assert np.array_equal(state["conv1.weight"], model.conv1.weight.data)

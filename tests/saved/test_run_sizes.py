@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tinyq import levels, models, nn
-from tinyq.methods import LevelView
+from tinyq.methods import LevelQuantizer
 from tinyq.saved.layer_sizes import on_levels, sizes
 from tinyq.saved.layer_table import as_json, as_table, layers
 from tinyq.saved.layer_trace import trace
@@ -38,7 +38,7 @@ def test_odd_counts_of_three_bits_take_whole_bytes():
 def test_a_view_with_a_scale_a_filter_counts_them_all():
     model = nn.constrain(nn.Sequential(nn.Linear(3, 5)), "all")
     weight = dict(model.named_parameters())["0.weight"]
-    weight.parametrization = LevelView(TERNARY, np.full(5, 0.5, np.float32))
+    weight.parametrization = LevelQuantizer(TERNARY, np.full(5, 0.5, np.float32))
     assert sizes(model)[0].scales == 5
 
 
@@ -47,7 +47,7 @@ def test_only_weights_to_the_bit_on_a_level_count():
     weight = dict(model.named_parameters())["0.weight"]
     assert on_levels(model) is None
     weight.data[...] = np.array([[0.3, -0.3], [0, np.nextafter(np.float32(0.3), np.float32(1))]], np.float32)
-    weight.parametrization = LevelView(TERNARY, np.float32(0.3))
+    weight.parametrization = LevelQuantizer(TERNARY, np.float32(0.3))
     assert on_levels(model) == 0.75
 
 

@@ -1,11 +1,26 @@
-"""How weights come to their levels: one file a method, one row a method in the table."""
+"""Training methods: how weights reach their levels. One folder per method, one row per method in the table."""
+from collections.abc import Callable
+
 from tinyq.methods.backprop import Backprop
-from tinyq.methods.base import GradientMethod, Method, gradient_step
+from tinyq.methods.base import Column, GradientMethod, Method
 from tinyq.methods.cbp.cbp_method import CBP
 from tinyq.methods.conntra.conntra_method import CoNNTrA
+from tinyq.methods.gradient_step import gradient_step
 from tinyq.methods.rpr.rpr_method import RPR
-from tinyq.methods.straight_through import LevelView
+from tinyq.methods.straight_through import LevelQuantizer
 
-METHODS = {"backprop": Backprop, "cbp": CBP, "rpr": RPR, "conntra": CoNNTrA}
+METHODS: dict[str, Callable[..., Method]] = {"backprop": Backprop, "cbp": CBP, "rpr": RPR, "conntra": CoNNTrA}
 
-__all__ = ["CBP", "METHODS", "RPR", "Backprop", "CoNNTrA", "GradientMethod", "LevelView", "Method", "gradient_step"]
+
+def register(name: str, method: Callable[..., Method]) -> None:
+    """Add a method class to METHODS: --method `name`, with a flag per argument of the constructor.
+
+    tinyq.audit.methods.register also adds it to the audit. ValueError if the name is taken.
+    """
+    if name in METHODS:
+        raise ValueError(f"method {name}: the name is taken; choose another")
+    METHODS[name] = method
+
+
+__all__ = ["CBP", "METHODS", "RPR", "Backprop", "CoNNTrA", "Column", "GradientMethod", "LevelQuantizer", "Method",
+           "gradient_step", "register"]

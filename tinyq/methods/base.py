@@ -1,61 +1,94 @@
-"""What a training method is, and the step that the methods with a gradient share.
+"""The protocol of a training method, and the base of the methods that follow a gradient.
 
-A method's constructor stores its hyper-parameters and nothing else; what it keeps while it runs is made in `begin`
-and has a name that ends in "_".
+A constructor stores hyper-parameters and nothing else. `begin` makes the state, under public names: the audit and the
+tests read it, and `state` saves it.
 """
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from tinyq import nn
-from tinyq.autodiff import Tensor
-from tinyq.errors import BadInput, Diverged, UsageError
+from tinyq.errors import BadInput, UsageError
+from tinyq.methods.gradient_step import Batch, Step, gradient_step
+from tinyq.nn import Module, Parameter
+from tinyq.optim import Optimizer
+from tinyq.streams import Streams
+
+Numbers = dict[str, float]              # ints and bools among them
+
+
+class Column(NamedTuple):
+    """A number of a method's records that progress lines show: its name, its label, its format."""
+
+    name: str
+    label: str
+    format: str
+
+
+class Data(Protocol):
+    """Training samples: their number, and any of them by index."""
+
+    def __len__(self) -> int:
+        """Count the samples."""
+
+    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(x, y) of the samples with these indices."""
 
 
 class Method(Protocol):
-    """How the weights of a network come to their levels. The training loop knows this and no method by name."""
+    """A way for the weights of a network to reach their levels. The training loop knows this and no method by name."""
 
-    done: bool                      # nothing is left to do: the loop may stop before its last epoch
-    notice: str                     # after begin, what is to be said before the first step; or ""
+    uses_gradients: ClassVar[bool]              # a step runs forward, backward and the optimiser
+    columns: ClassVar[tuple[Column, ...]]       # what progress lines show besides loss, error and learning rate
 
-    def begin(self, model, optimizer, data, streams, state=None):
-        """Take over the model's constrained parameters; with `state` go on from there instead of starting.
+    @property
+    def done(self) -> bool:
+        """True when nothing is left to do: the loop may stop before its last epoch."""
+
+    @property
+    def notice(self) -> str:
+        """A line to print between `begin` and the first step; or ""."""
+
+    def begin(self, model: Module, optimizer: Optimizer, data: Data, streams: Streams, state: dict | None = None):
+        """Take over the model's constrained parameters; continue from `state` if given, else start.
 
         The model then holds the weights of the moment `state` was taken, and the optimizer its own state.
         """
 
-    def step(self, batches) -> float:
-        """One change of the weights from a list of micro-batches (x, y); returns the objective that it lowers."""
+    def step(self, batches: Sequence[Batch]) -> float:
+        """Change the weights once from a list of micro-batches (x, y); return the objective that it lowers."""
 
-    def so_far(self) -> dict:
-        """{name: number} of the epoch in hand, for the bar."""
+    def so_far(self) -> Numbers:
+        """{name: number} of the current epoch, for the progress bar."""
 
-    def end_epoch(self, validation=None) -> dict:
-        """What the method does between epochs, given validation figures; returns {name: number} for the record."""
+    def end_epoch(self, validation: Numbers | None = None) -> Numbers:
+        """Do the work between epochs, given validation metrics; return {name: number} for the record."""
 
-    def finish(self):
-        """Leave every constrained weight bit-equal to scale * level, under a fixed LevelView."""
+    def finish(self) -> None:
+        """Leave every constrained weight bit-equal to scale * level, under a fixed LevelQuantizer."""
 
     def state(self) -> dict:
-        """Everything a bit-exact resume needs beside model and optimizer: {name: array, number or bool}."""
+        """Copy what a bit-exact resume needs besides model and optimizer: {name: array, number or bool}."""
 
-    def load_state(self, state):
-        """Take over what `state` gave."""
+    def load_state(self, state: dict) -> None:
+        """Continue from a `state`; BadInput lists what does not fit."""
 
 
 @dataclass
 class Sums:
-    """Sums over the steps of an epoch so far, from the batches as they were trained on."""
+    """Sums over the steps of the current epoch, from the batches as they were trained on.
 
-    loss: float = 0.0               # over samples
+    loss is summed over samples, objective over steps.
+    """
+
+    loss: float = 0.0
     correct: int = 0
     samples: int = 0
-    objective: float = 0.0          # over steps
+    objective: float = 0.0
     steps: int = 0
 
-    def add(self, step):
+    def add(self, step: Step) -> None:
         """Count one step."""
         self.loss += step.loss * step.samples
         self.correct += step.correct
@@ -63,7 +96,7 @@ class Sums:
         self.objective += step.objective
         self.steps += 1
 
-    def means(self):
+    def means(self) -> Numbers:
         """The averages: loss and accuracy over samples, objective over steps; {} before the first step."""
         if not self.steps:
             return {}
@@ -71,69 +104,8 @@ class Sums:
                 "train_objective": self.objective / self.steps}
 
 
-@dataclass(frozen=True)
-class Step:
-    """What one step saw: the mean loss of its samples, and the objective, to which auxiliary heads and a method add."""
-
-    loss: float
-    objective: float
-    correct: int
-    samples: int
-
-
-def gradient_step(model, optimizer, batches, *, label_smoothing=0.0, adjust=None, where=None, after=None):
-    """One update from the mean gradient over all samples of the micro-batches; Diverged before anything spreads.
-
-    Each micro-batch goes through the model by itself, so batch norm takes its statistics from that one alone.
-    adjust() may change the gradients before the optimiser sees them and returns what it adds to the objective;
-    where: {parameter: bool array}, the entries that may move; after() runs behind the update.
-    """
-    optimizer.zero_grad()
-    samples = sum(len(batch.y) for batch in batches)
-    objective, loss, correct = 0.0, 0.0, 0
-    for batch in batches:
-        total, own, logits = _losses(model, batch, label_smoothing)
-        require_finite(total.item(), "the loss")
-        share = len(batch.y) / samples
-        total.backward(np.full(total.shape, share, total.dtype))
-        objective += share * total.item()
-        loss += share * own.item()
-        correct += np.count_nonzero(logits.data.argmax(axis=1) == batch.y)
-    _require_finite_gradients(model, optimizer)
-    objective += adjust() if adjust else 0.0
-    require_finite(objective, "the objective")
-    optimizer.step(where=where)
-    if after:
-        after()
-    return Step(loss, objective, int(correct), samples)
-
-
-def _losses(model, batch, label_smoothing):
-    """(what is lowered, the network's own loss, its logits): the first has the auxiliary heads' shares added."""
-    logits, auxiliary = model.training_outputs(Tensor(batch.x))
-    own = total = nn.cross_entropy(logits, batch.y, label_smoothing)
-    for share, output in auxiliary:
-        total = total + share * nn.cross_entropy(output, batch.y, label_smoothing)
-    return total, own, logits
-
-
-def require_finite(value, what):
-    """Diverged, naming what, unless the number is finite: a NaN compares false and would go unnoticed."""
-    if not math.isfinite(value):
-        raise Diverged(f"{what} is {value}; the run is stopped before it spreads: try a lower --lr")
-
-
-def _require_finite_gradients(model, optimizer):
-    """Diverged, naming the parameter, if a gradient holds a NaN or an infinity."""
-    for p in (p for group in optimizer.groups for p in group["params"]):
-        if p.grad is not None and not np.isfinite(p.grad).all():
-            name = next(name for name, other in model.named_parameters() if other is p)
-            raise Diverged(f"the gradient of {name} is not finite; the run is stopped before it spreads: "
-                           "try a lower --lr")
-
-
-def constrainable(model, method):
-    """(dotted name, Parameter) of every weight to constrain; UsageError with the way out where there is none."""
+def constrained_weights(model: Module, method: str) -> list[tuple[str, Parameter]]:
+    """(dotted name, Parameter) of every weight to constrain; UsageError with a remedy if there is none."""
     found = model.constrained_parameters()
     if not found:
         raise UsageError(f"--method {method}: {type(model).__name__} has no weight to constrain (the first and the "
@@ -141,8 +113,8 @@ def constrainable(model, method):
     return found
 
 
-def refuse_unfit(state, shapes):
-    """BadInput, with every difference, unless each name of `shapes` is in the state with that shape."""
+def check_state(state: dict, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise BadInput, with every difference, unless the state has each name of `shapes` with that shape."""
     problems = [f"missing {name}" for name in shapes if name not in state]
     problems += [f"{name} is {np.shape(state[name])}, must be {shape}" for name, shape in shapes.items()
                  if name in state and np.shape(state[name]) != shape]
@@ -152,54 +124,75 @@ def refuse_unfit(state, shapes):
 
 @dataclass
 class GradientMethod:
-    """A method that follows a gradient: the bookkeeping that backprop, CBP and RPR have in common."""
+    """A method that follows a gradient: the bookkeeping that backprop, CBP and RPR share.
+
+    A subclass overrides `start` and `update`, and names its own numbers in STATE.
+    State: model, optimizer, streams; sums, of the epoch; last_step, a Step.
+    """
 
     label_smoothing: float = field(default=0.0, kw_only=True)
 
-    done, notice = False, ""
+    STATE: ClassVar[dict[str, type]] = {}           # attributes that are saved: plain numbers, by name and type
+    uses_gradients: ClassVar[bool] = True
+    columns: ClassVar[tuple[Column, ...]] = ()
 
-    def begin(self, model, optimizer, data, streams, state=None):
-        """Take over the model; with `state` go on from there instead of starting."""
-        self.model, self.optimizer, self.sums = model, optimizer, Sums()
-        self.prepare()
+    @property
+    def done(self) -> bool:
+        """True when nothing is left to do; never, unless a subclass says so."""
+        return False
+
+    @property
+    def notice(self) -> str:
+        """Nothing to print before the first step."""
+        return ""
+
+    def begin(self, model: Module, optimizer: Optimizer, data: Data, streams: Streams,
+              state: dict | None = None) -> None:
+        """Take over the model; continue from `state` if given, else start."""
+        self.model, self.optimizer, self.streams, self.sums = model, optimizer, streams, Sums()
         if state is None:
             self.start()
         else:
             self.load_state(state)
 
-    def prepare(self):
-        """Find what there is to work on; runs before `start` as well as before a resume."""
+    def start(self) -> None:
+        """Make the state that a run begins with."""
 
-    def start(self):
-        """The state a run begins with."""
+    def step(self, batches: Sequence[Batch]) -> float:
+        """Update the weights once; return the objective."""
+        self.last_step = self.update(batches)
+        self.sums.add(self.last_step)
+        return self.last_step.objective
 
-    def step(self, batches):
-        """One update; returns the objective."""
-        self.last_step = step = self.update(batches)
-        self.sums.add(step)
-        return step.objective
-
-    def update(self, batches):
-        """The gradient step, with the method's hooks."""
+    def update(self, batches: Sequence[Batch]) -> Step:
+        """Take the gradient step, with the method's own part."""
         return gradient_step(self.model, self.optimizer, batches, label_smoothing=self.label_smoothing)
 
-    def so_far(self):
+    def so_far(self) -> Numbers:
         """The mean objective of the epoch's steps."""
         return {"objective": self.sums.objective / max(self.sums.steps, 1)}
 
-    def end_epoch(self, validation=None):
-        """The averages of the epoch, whose sums begin anew."""
+    def end_epoch(self, validation: Numbers | None = None) -> Numbers:
+        """Return the averages of the epoch and reset its sums."""
         record, self.sums = self.sums.means(), Sums()
         return record
 
-    def finish(self):
+    def finish(self) -> None:
         """Nothing is constrained."""
 
-    def state(self):
-        """The sums of the epoch so far."""
-        return {f"sums/{f.name}": getattr(self.sums, f.name) for f in fields(Sums)}
+    def state(self) -> dict:
+        """The sums of the epoch and the numbers of STATE."""
+        return {**{f"sums/{f.name}": getattr(self.sums, f.name) for f in fields(Sums)},
+                **{name: getattr(self, name) for name in self.STATE}}
 
-    def load_state(self, state):
-        """Take over the sums of an epoch so far."""
-        refuse_unfit(state, {f"sums/{f.name}": () for f in fields(Sums)})
-        self.sums = Sums(**{f.name: f.type(state[f"sums/{f.name}"]) for f in fields(Sums)})
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each entry of a `state`, for its check."""
+        return dict.fromkeys((*(f"sums/{f.name}" for f in fields(Sums)), *self.STATE), ())
+
+    def load_state(self, state: dict) -> None:
+        """Continue from a `state`; BadInput lists what does not fit."""
+        check_state(state, self.shapes())
+        self.sums = Sums(float(state["sums/loss"]), int(state["sums/correct"]), int(state["sums/samples"]),
+                         float(state["sums/objective"]), int(state["sums/steps"]))
+        for name, kind in self.STATE.items():
+            setattr(self, name, kind(state[name]))

@@ -1,28 +1,28 @@
-"""RPR's scale: the s at which scaled levels come closest to a filter's weights (RPR eq. 4; METHODS.md, section 2)."""
+"""The least-squares scale of levels (RPR eq. 4; methods/README.md, section 2), per filter or per tensor."""
 import numpy as np
 
 from tinyq import kernels
 from tinyq.errors import BadInput
+from tinyq.levels import LevelSet
 
 
-def best_scales(w, level_set, name="the weight"):
+def best_scales(w: np.ndarray, level_set: LevelSet, name: str = "the weight") -> np.ndarray:
     """argmin over s > 0 of ||w[c] - s * nearest(w[c] / s)|| for every filter c: (c_out,), in w's dtype.
 
     1 for a filter of zeros, or one whose best s would be 0. BadInput, by name, if w holds a NaN or an infinity.
     """
     if not np.isfinite(w).all():
         raise BadInput(f"{name}: its pretrained weights are not all finite; give a trained network")
-    scales = [best_scale(row, level_set) for row in w.reshape(len(w), -1).astype(np.float64)]
-    scales = np.array(scales, w.dtype)
+    scales = np.array([best_scale(row, level_set) for row in w.reshape(len(w), -1).astype(np.float64)], w.dtype)
     return np.where(scales >= np.finfo(w.dtype).tiny, scales, w.dtype.type(1))     # w / s must not overflow
 
 
-def best_scale(w, level_set):
+def best_scale(w: np.ndarray, level_set: LevelSet) -> float:
     """The exact minimum for one filter, w (n,) float64, -> float; 0 where no s > 0 is better than s = 0.
 
-    Between two breakpoints s = w_i / midpoint_j every weight keeps its level q_i, and ||w - s q||^2 is a parabola in s:
-    least at s = A / B, with A = <w, q> and B = <q, q>, where it is ||w||^2 - A^2 / B. Nearest levels are what makes
-    the error least at a given s, so the lowest of all parabolas touches the error itself, and there is the minimum.
+    Between two breakpoints s = w_i / midpoint_j every weight keeps its level q_i, and ||w - s q||^2 is a parabola in s
+    with its minimum ||w||^2 - A^2 / B at s = A / B, where A = <w, q> and B = <q, q>. Nearest levels minimise the error
+    at a given s, so the lowest of all parabolas touches the error itself, at the minimum.
     """
     points, a, b = _breakpoints(w, level_set)
     order = np.argsort(-points, kind="stable")              # s falls from infinity, where w / s is next to 0

@@ -1,58 +1,66 @@
-"""What a layer shows of a latent weight that is constrained to levels, and the gradient the latent gets."""
-from dataclasses import dataclass
+"""The parametrization of a weight by its nearest level, and the straight-through gradient of the latent weight."""
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tinyq import kernels
-from tinyq.autodiff import primitive
+from tinyq.autodiff import Tensor, primitive
 from tinyq.levels import LevelSet, rounded_down
 
 
-def per_unit_of_scale(w, *, scale, thresholds=None, levels=None):
+def per_unit_of_scale(w: np.ndarray, *, scale: np.ndarray, thresholds=None, levels=None) -> np.ndarray:
     """w / scale: the function whose derivative straight_through declares in place of its own, which is 0."""
     return w / scale
 
 
 @primitive(surrogate=per_unit_of_scale)
-def straight_through(w, *, scale, thresholds, levels):
+def straight_through(w: np.ndarray, *, scale: np.ndarray, thresholds: np.ndarray, levels: np.ndarray):
     """The level nearest to w / scale; backwards, the derivative of w / scale.
 
     A layer computes y = scale * (x * q), so the gradient that reaches q is scale * W, with W the gradient with
-    respect to the shown weight scale * q; what reaches w is W itself (METHODS.md, section 0).
+    respect to the effective weight scale * q; w receives W itself (methods/README.md, section 0).
     """
     return kernels.nearest_level(w, thresholds, levels), (lambda g: g / scale,)
 
 
 @dataclass(frozen=True, eq=False)
-class LevelView:
-    """A parameter's view: its latent weight, in the units of the shown one, appears as (nearest level, scale).
+class LevelQuantizer:
+    """Parametrization of a latent weight in weight units: (nearest level, scale), with a straight-through gradient.
 
-    scale: float array, () for one a tensor or (c_out,) for one an output filter.
+    scale: float array, () for one per tensor or (c_out,) for one per output filter.
     """
 
     level_set: LevelSet
     scale: np.ndarray
+    _constants: dict = field(default_factory=dict, init=False, repr=False)
 
-    def __call__(self, latent):
+    def __call__(self, latent: Tensor) -> tuple[Tensor, np.ndarray]:
         """(levels as a Tensor of the latent's shape, scale as an array (c_out,))."""
-        scale = self._scale(latent.data)
-        thresholds = rounded_down(np.multiply.outer(np.asarray(self.scale, np.float64), self.level_set.midpoints),
-                                  latent.dtype)
-        levels = self.level_set.values.astype(latent.dtype)
-        shown = straight_through(latent, scale=scale, thresholds=thresholds, levels=levels)
-        return shown, np.full(latent.shape[0], self.scale, latent.dtype)
+        scale, thresholds, levels, per_filter = self._constants_for(latent.data)
+        quantised = straight_through(latent, scale=scale, thresholds=thresholds, levels=levels)
+        return quantised, per_filter
 
-    def codes(self, latent):
+    def codes(self, latent: np.ndarray) -> np.ndarray:
         """Indices into the ascending levels: uint8 of the shape of the array `latent`."""
         return self.level_set.codes(latent, self._scale(latent))
 
-    def normalised(self, latent):
+    def normalised(self, latent: np.ndarray) -> np.ndarray:
         """The latent in units of the scale."""
         return latent / self._scale(latent)
 
-    def shown(self, latent):
+    def effective(self, latent: np.ndarray) -> np.ndarray:
         """The weight the layer computes with, scale * level, in the dtype of the array `latent`."""
         return self._scale(latent) * self.level_set.values.astype(latent.dtype)[self.codes(latent)]
+
+    def _constants_for(self, latent):
+        """(scale to divide by, thresholds, levels, scale (c_out,)) in the latent's dtype; made once per shape."""
+        key = latent.dtype, latent.shape
+        if key not in self._constants:
+            thresholds = np.multiply.outer(np.asarray(self.scale, np.float64), self.level_set.midpoints)
+            self._constants[key] = (self._scale(latent), rounded_down(thresholds, latent.dtype),
+                                    self.level_set.values.astype(latent.dtype),
+                                    np.full(latent.shape[0], self.scale, latent.dtype))
+        return self._constants[key]
 
     def _scale(self, latent):
         """The scale in the latent's dtype, with an axis for each of the latent's."""

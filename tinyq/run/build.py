@@ -89,12 +89,22 @@ def phases_of(config: Config, model) -> list[Phase]:
     return found
 
 
-def method_of(config: Config):
+def method_of(config: Config) -> Method:
     """The configured method with its own settings, and those of the run that its constructor asks for."""
     offered = {"levels": config.levels and levels.parse(config.levels), "label_smoothing": config.label_smoothing,
                "epochs": config.epochs}
     asked = inspect.signature(METHODS[config.method]).parameters
-    return METHODS[config.method](**config.own[config.method], **{k: v for k, v in offered.items() if k in asked})
+    try:
+        return METHODS[config.method](**config.own[config.method], **{k: v for k, v in offered.items() if k in asked})
+    except UsageError as error:
+        raise UsageError(_by_its_flag(config, str(error))) from None
+
+
+def _by_its_flag(config, message):
+    """The message with the parameter that it begins with as a flag."""
+    name = message.partition(" ")[0]
+    flag = f"{config.method}.{name}" if name in config.own[config.method] else name
+    return message.replace(name, f"--{flag.replace('_', '-')}", 1)
 
 
 def optimizer_of(config: Config, model) -> Optimizer:

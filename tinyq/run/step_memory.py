@@ -13,7 +13,6 @@ import numpy as np
 from tinyq import kernels
 from tinyq.autodiff.tape import traced, traced_vjps
 from tinyq.data import Batch
-from tinyq.methods.base import GradientMethod
 
 GAPS = 0.05                             # resident but unused parts of the heap: 1 to 10 % (bench/memory.py)
 MEBIBYTE = 1 << 20
@@ -54,7 +53,7 @@ def memory_of(job) -> Memory | None:
     Takes four steps, so the job's weights are not what they were.
     """
     phase, config = job.phases[-1], job.config
-    if not isinstance(phase.method, GradientMethod):
+    if not phase.method.uses_gradients:
         return None
     phase.method.begin(job.model, phase.optimizer, job.bundle.train, job.streams)
     job.model.train()

@@ -8,14 +8,14 @@ from tinyq.errors import BadInput, Diverged, TinyqError
 from tinyq.files import weights as files
 from tinyq.files.weights import Weights
 from tinyq.levels import LevelSet
-from tinyq.methods.straight_through import LevelView
+from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.saved.attributes import network_of, refuse_unfit, shape_of
 from tinyq.saved.measure import logits_of
 
 PROBES = 4
 
 
-def views(model) -> dict[str, LevelView]:
+def views(model) -> dict[str, LevelQuantizer]:
     """The view of each weight that is constrained to levels, by dotted name."""
     return {name: p.parametrization for name, p in model.named_parameters() if p.parametrization is not None}
 
@@ -23,7 +23,7 @@ def views(model) -> dict[str, LevelView]:
 def shown_state(model) -> dict[str, np.ndarray]:
     """The model's state_dict with every constrained weight as the value the network computes with."""
     state, parameters = model.state_dict(), dict(model.named_parameters())
-    return state | {name: view.shown(parameters[name].data) for name, view in views(model).items()}
+    return state | {name: view.effective(parameters[name].data) for name, view in views(model).items()}
 
 
 def check_finite(arrays: dict) -> None:
@@ -82,7 +82,7 @@ def load_model(path, name: str | None = None):
         if name not in constrainable or "levels" not in attributes:
             raise BadInput(f"{path}: {name} has levels, but is not constrained in this network")
         level_set = LevelSet(attributes["levels"], tuple(levels.tolist()))
-        parameters[name].parametrization = LevelView(level_set, _compact(held.scales[name]))
+        parameters[name].parametrization = LevelQuantizer(level_set, _compact(held.scales[name]))
     model.eval()
     check_probe(path, model, held)
     return model, attributes

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tinyq import kernels, nn, optim
+from tinyq.audit.capture.capture import Capture
 from tinyq.audit.step import vjp_slopes
-from tinyq.audit.step.capture import Capture
 from tinyq.audit.step.check_result import as_text
 from tinyq.audit.step.step_check import check
 from tinyq.autodiff import PRIMITIVES, tape
@@ -311,8 +311,8 @@ def _force(change):
     return wrong
 
 
-def _bare_slope(g, force, layer):
-    return g + layer.sawtooth(layer.parameter.data)[1]
+def _bare_slope(g, force, weight):
+    return g + weight.sawtooth(weight.parameter.data)[1]
 
 
 def _half(right, self, w):
@@ -399,9 +399,9 @@ def _lost_move(right, stages, codes):
 
 
 def _noted_too_low(right, self, picks):
-    objective = right(self, picks)
-    self.visited.errors[0] = -1
-    return objective
+    visits = right(self, picks)
+    visits.errors[0] = -1
+    return visits
 
 
 def _lowers_too(right, self):
@@ -472,7 +472,7 @@ BUGS = {
         "cbp", "sgd", method_of(constrained_weight.ConstrainedWeight, "add_force", lambda right, self: 0 * right(self)),
         "constraint term"),
     "the window of another g": (
-        "cbp", "sgd", replaced(cbp_module, "sawtooth", lambda right, levels, g: right(levels, g + 3)),
+        "cbp", "sgd", replaced(constrained_weight, "sawtooth", lambda right, levels, g: right(levels, g + 3)),
         "constraint function"),
     "no clip": ("cbp", "sgd", lambda p: p.setattr(cbp_module, "CLIP", 1e-3), "update of .*handed"),
     "the clamp's edge": ("cbp", "sgd", lambda p: p.setattr(cbp_module, "BOUND", 0.05), "update of .*after"),
@@ -489,7 +489,7 @@ BUGS = {
     "one frozen too many": ("rpr", "sgd", replaced(relaxed_weight, "relaxed_entries", _one_more_frozen),
                             "are frozen at"),
     "frozen entries not on a level": (
-        "rpr", "sgd", method_of(partition.UnitView, "nearest", _half), "neither frozen on a level"),
+        "rpr", "sgd", method_of(partition.UnitQuantizer, "nearest", _half), "neither frozen on a level"),
     # CoNNTrA
     "an error that rises": ("conntra", "", replaced(kernels, "visit", _worse), "rose|Algorithm 2"),
     "an error noted too low": ("conntra", "", method_of(CoNNTrA, "_visit", _noted_too_low), "rose at a visit"),

@@ -123,12 +123,12 @@ def test_all_three_methods_of_a_residual_network_end_on_levels():
     method, model = begun(data, models.build("resnet20", 3, (1, 8, 8), "all").initialise(SEED), visits=5)
     assert "does not take what the layer before it put out" in method.notice
     method.step([Share(6)])
-    assert all((p.data == p.parametrization.shown(p.data)).all() for p in model.parameters())
+    assert all((p.data == p.parametrization.effective(p.data)).all() for p in model.parameters())
 
 
 def test_what_would_not_fit_into_memory_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(network_search.os, "sysconf", lambda name: 100)
-    with pytest.raises(UsageError, match="--conntra.subset"):
+    with pytest.raises(UsageError, match="subset must be smaller"):
         begun(pictures())
 
 

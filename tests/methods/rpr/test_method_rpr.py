@@ -8,8 +8,8 @@ from tinyq import nn
 from tinyq.autodiff import Tensor
 from tinyq.errors import BadInput, Diverged, UsageError
 from tinyq.levels import NAMED, parse
-from tinyq.methods import RPR, Backprop, LevelView
-from tinyq.methods.rpr.partition import UnitView, frozen_count
+from tinyq.methods import RPR, Backprop, LevelQuantizer
+from tinyq.methods.rpr.partition import UnitQuantizer, frozen_count
 from tinyq.optim import SGD, Adam, AdamW, groups_by_decay
 from tinyq.schedules import Cosine
 from tinyq.streams import Streams
@@ -80,7 +80,7 @@ def test_each_layer_has_exactly_its_share_frozen_anew_every_epoch():
     method, *_ = begun(epochs=7)
     masks = set()
     for _ in range(7):
-        fraction = method.ramp.fractions[method.stage]
+        fraction = method.schedule.fractions[method.stage]
         for layer in method.weights:
             assert (~layer.relaxed).sum() == frozen_count(fraction, 64)
             masks.add(layer.relaxed.tobytes())
@@ -184,7 +184,7 @@ def test_a_step_that_fails_leaves_the_quantised_network_behind():
     bad.x[0, 0] = np.nan
     with pytest.raises(Diverged):
         method.step([bad])
-    assert all(isinstance(p.parametrization, UnitView) for _, p in model.constrained_parameters())
+    assert all(isinstance(p.parametrization, UnitQuantizer) for _, p in model.constrained_parameters())
 
 
 # ---- the schedule ----
@@ -250,7 +250,7 @@ def test_a_resumed_run_has_the_partition_and_the_rate_of_the_epoch_it_is_in():
         method.end_epoch({"validation_accuracy": 0.5})
     again = RPR(epochs=10)
     again.begin(model, optimizer, None, Streams(0), state=method.state())
-    assert again.ramp.fractions[again.stage] == 1 and not any(layer.relaxed.any() for layer in again.weights)
+    assert again.schedule.fractions[again.stage] == 1 and not any(layer.relaxed.any() for layer in again.weights)
     assert optimizer.groups[0]["lr"] == 0.01 * 0.1
     again.end_epoch()
     over = RPR(epochs=10)
@@ -279,7 +279,7 @@ def test_a_finish_at_any_time_puts_every_weight_on_its_level(name, epochs_done):
     method.finish()
     for layer, code in zip(method.weights, codes, strict=True):
         p = layer.parameter
-        assert isinstance(p.parametrization, LevelView) and np.array_equal(p.parametrization.codes(p.data), code)
+        assert isinstance(p.parametrization, LevelQuantizer) and np.array_equal(p.parametrization.codes(p.data), code)
         assert p.data.tobytes() == (by_filter(layer) * NAMED[name].values.astype(np.float32)[code]).tobytes()
 
 

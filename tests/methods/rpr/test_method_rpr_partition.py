@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tinyq.autodiff import Tensor, check_vjp
 from tinyq.levels import NAMED
-from tinyq.methods import LevelView
-from tinyq.methods.rpr.partition import PartitionView, UnitView, frozen_count, part_frozen, relaxed_entries
+from tinyq.methods import LevelQuantizer
+from tinyq.methods.rpr.partition import PartitionQuantizer, UnitQuantizer, frozen_count, part_frozen, relaxed_entries
 from tinyq.streams import Streams
 
 SCALE = np.array([0.3, 0.5, 0.7, 1.1], np.float32)
@@ -45,9 +45,9 @@ def test_every_entry_is_relaxed_about_equally_often():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_frozen_entries_show_their_level_and_relaxed_ones_themselves(dtype):
-    w, unit = normal((4, 50), dtype), UnitView(NAMED["shift1"], SCALE.astype(dtype))
+    w, unit = normal((4, 50), dtype), UnitQuantizer(NAMED["shift1"], SCALE.astype(dtype))
     relaxed = relaxed_entries(Streams(0).key("p"), w.shape, Fraction(3, 4))
-    shown, scale = PartitionView(relaxed, unit.nearest(w), unit.scale)(Tensor(w))
+    shown, scale = PartitionQuantizer(relaxed, unit.nearest(w), unit.scale)(Tensor(w))
     assert shown.dtype == dtype and scale is unit.scale
     assert np.array_equal(shown.data[relaxed], w[relaxed])
     assert np.array_equal(shown.data[~relaxed], NAMED["shift1"].nearest(w)[~relaxed])
@@ -62,14 +62,14 @@ def test_the_gradient_is_the_derivative_itself_and_no_surrogate():
 
 def test_between_steps_no_gradient_reaches_the_latent():
     w = Tensor(normal((4, 5)), requires_grad=True)
-    shown, _ = UnitView(NAMED["ternary"], SCALE)(w)
+    shown, _ = UnitQuantizer(NAMED["ternary"], SCALE)(w)
     assert not shown.requires_grad
 
 
 @pytest.mark.parametrize("level_set", NAMED.values(), ids=lambda s: s.name)
 def test_a_latent_in_units_of_the_scale_shows_what_one_in_its_own_units_does(level_set):
-    unit, view = UnitView(level_set, SCALE), LevelView(level_set, SCALE)
-    shown = unit.shown(normal((4, 200)))
-    assert view.shown(shown).tobytes() == shown.tobytes()
+    unit, view = UnitQuantizer(level_set, SCALE), LevelQuantizer(level_set, SCALE)
+    shown = unit.effective(normal((4, 200)))
+    assert view.effective(shown).tobytes() == shown.tobytes()
     np.testing.assert_allclose(view.normalised(shown), unit.nearest(normal((4, 200))), rtol=1e-6)
     assert unit.normalised(shown) is shown

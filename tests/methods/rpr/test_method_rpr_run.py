@@ -88,6 +88,6 @@ def test_the_histogram_is_in_units_of_the_scale_before_and_after_the_finish():
 
 
 def test_too_few_epochs_are_refused_before_anything_is_trained(tmp_path):
-    with pytest.raises(UsageError, match="--epochs 4: RPR needs 5 or more"):
+    with pytest.raises(UsageError, match="^--epochs must be at least 5"):
         train(tmp_path / "r", epochs=4)
     assert not (tmp_path / "r").exists()

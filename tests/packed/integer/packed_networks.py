@@ -5,7 +5,7 @@ import numpy as np
 
 from tinyq import models, nn
 from tinyq.levels import parse
-from tinyq.methods.straight_through import LevelView
+from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.packed.file.encode_model import pack
 from tinyq.packed.integer import calibrate
 from tinyq.streams import Streams
@@ -33,7 +33,7 @@ def constrained(model, levels="ternary", seed=0):
     for _, parameter in model.named_parameters():
         if parameter.constrained:
             scale = np.float32(np.abs(parameter.data).mean(dtype=np.float64))
-            parameter.parametrization = LevelView(parse(levels), scale)
+            parameter.parametrization = LevelQuantizer(parse(levels), scale)
     return model
 
 

@@ -3,11 +3,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tinyq.audit.capture.capture import Capture, Captured
 from tinyq.audit.ledger.environment import environment
 from tinyq.audit.ledger.hash_chain import FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger
 from tinyq.audit.recording.recorder import Recorder
 from tinyq.audit.step import dump
-from tinyq.audit.step.capture import Capture, Captured
 from tinyq.audit.step.check_result import raise_faults
 from tinyq.audit.step.step_check import check
 from tinyq.data import Batch

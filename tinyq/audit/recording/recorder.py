@@ -3,13 +3,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tinyq.audit.capture.capture import Capture, Captured
+from tinyq.audit.capture.step_trace import Trace, is_digested, is_vjp_digested
 from tinyq.audit.ledger.digests import KINDS, digest_of
-from tinyq.audit.ledger.step_trace import Trace, is_digested, is_vjp_digested
-from tinyq.audit.recording.figures import figures_of
-from tinyq.audit.step.capture import Capture, Captured
+from tinyq.audit.methods.method_table import audit_of
 from tinyq.autodiff import tape
 from tinyq.data import Batch
-from tinyq.methods import GradientMethod
 from tinyq.optim import Optimizer
 from tinyq.run.build import Job, Phase
 from tinyq.run.checkpoint import Position
@@ -32,7 +31,7 @@ class Recorder(Observer):
         """Record the weights and the state of the method that a phase starts from, unless it is resumed."""
         self.parameters = dict(self.job.model.named_parameters())
         self.buffers = dict(self.job.model.named_buffers())
-        self.figures = figures_of(phase.method, self.kind)
+        self.figures = audit_of(type(phase.method).__name__).metrics(phase.method, self.kind)
         figures = self.figures.epoch()
         if not resumed:
             self.keep({"record": "phase", "phase": phase.name, "epoch": phase.first_epoch, "step": position.steps,
@@ -46,7 +45,7 @@ class Recorder(Observer):
     def step(self, phase: Phase, position: Position, batches: list[Batch]) -> Iterator[None]:
         """Digest the results of primitives and vjps during the step, then gradients and weights; record them."""
         self.trace = self.new_trace(position.steps + 1, phase.optimizer)
-        if isinstance(phase.method, GradientMethod):
+        if phase.method.uses_gradients:
             with tape.traced(self._note), tape.traced_vjps(self._note_vjp):
                 yield
         else:
@@ -99,7 +98,7 @@ class Recorder(Observer):
 
     def _gradients(self, method):
         """Digest the results of primitives and vjps, and the gradients; {} for a method without gradients."""
-        if not isinstance(method, GradientMethod):
+        if not method.uses_gradients:
             return {}
         ops, vjps = self._ops.take(), self._vjps.take()
         g = digest_of(self.kind, [p.grad for p in self.parameters.values()])

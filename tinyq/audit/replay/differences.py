@@ -1,6 +1,6 @@
 """Name what differs between a record and its replay, in the order in which a step computes."""
+from tinyq.audit.capture.step_trace import Trace
 from tinyq.audit.ledger.digests import differing
-from tinyq.audit.ledger.step_trace import Trace
 
 
 def describe(expected: dict, record: dict, fields: list[str], parameters: list[str], buffers: list[str],

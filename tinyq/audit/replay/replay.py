@@ -3,12 +3,12 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tinyq.audit.capture.capture import Capture, Captured
+from tinyq.audit.capture.step_trace import Trace
 from tinyq.audit.ledger.hash_chain import FIXED, Line
-from tinyq.audit.ledger.step_trace import Trace
 from tinyq.audit.recording.recorder import Recorder
 from tinyq.audit.replay.differences import describe
 from tinyq.audit.replay.rerun import Enough, Source, rerun
-from tinyq.audit.step.capture import Capture, Captured
 from tinyq.audit.step.dump import first_difference, step_file
 from tinyq.errors import AuditMismatch, UsageError
 from tinyq.optim import Optimizer

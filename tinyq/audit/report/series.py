@@ -3,9 +3,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinyq.audit.step.capture import Captured
+from tinyq.audit.capture.capture import Captured
 from tinyq.audit.step.update_terms import cosine, norm, parts_of
-from tinyq.methods import GradientMethod
 
 
 @dataclass
@@ -28,7 +27,7 @@ class Point:
 def point_of(captured: Captured) -> Point:
     """Measure a captured step."""
     point = Point(captured.step, captured.phase.name, captured.epoch)
-    if isinstance(captured.phase.method, GradientMethod):
+    if captured.phase.method.uses_gradients:
         _of_update(point, captured)
     for name, p in captured.model.named_parameters():
         if p.parametrization is not None:

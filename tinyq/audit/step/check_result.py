@@ -1,8 +1,8 @@
 """Present the check of a step as text; raise on its faults."""
 from pathlib import Path
 
+from tinyq.audit.capture.capture import Captured
 from tinyq.audit.step import dump
-from tinyq.audit.step.capture import Captured
 from tinyq.audit.step.step_check import Checked
 from tinyq.errors import AuditMismatch, CannotCreate, InputOutputError
 from tinyq.saved.text_table import table

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.audit.step.capture import Capture
+from tinyq.audit.capture.capture import Capture
+from tinyq.audit.methods.method_table import audit_of
 from tinyq.audit.step.update_terms import parts_of
 from tinyq.autodiff import tape
 from tinyq.data import Batch
 from tinyq.files import hdf5
 from tinyq.files.atomic import make_folder
-from tinyq.methods import GradientMethod
-from tinyq.methods.conntra.conntra_method import Visits
 from tinyq.run.checkpoint import Position
 
 STEPS = "steps"                         # folder of the arrays that --audit full keeps
@@ -24,7 +23,12 @@ def step_file(folder: str | Path, step: int) -> Path:
 
 
 def arrays_of(captured) -> dict[str, np.ndarray]:
-    """{path: array}: input, what primitives and vjps made, gradients, the update's parts, visits, state around it."""
+    """{path: array}: the step's input, results of primitives and vjps, gradients, update terms, the method's own."""
+    method = captured.phase.method
+    return {**_shared_arrays(captured), **audit_of(type(method).__name__).arrays(method)}
+
+
+def _shared_arrays(captured):
     found = {}
     for i, batch in enumerate(captured.batches):
         found |= {f"input/{i}/x": batch.x, f"input/{i}/labels": batch.y, f"input/{i}/samples": batch.indices}
@@ -37,13 +41,11 @@ def arrays_of(captured) -> dict[str, np.ndarray]:
         found |= {f"{when}/weights/{name}": array for name, array in state.items()}
         found |= {f"{when}/optimizer/{name}/{key}": np.asarray(value) for name, kept in memory.items()
                   for key, value in kept.items()}
-    if isinstance(captured.phase.method, GradientMethod):
+    if captured.phase.method.uses_gradients:
         found |= {f"gradients/{name}": array for name, array in captured.handed.items()}
         found |= {f"update/{part}/{name}": array for name, parts in parts_of(captured).items()
                   for part, array in parts.named.items()}
-    visited = getattr(captured.phase.method, "visited", None)          # of a method without gradients
-    return found | ({} if visited is None else {f"visits/{name}": np.asarray(value)
-                                                for name, value in visited._asdict().items()})
+    return found
 
 
 def first_difference(path, captured) -> str:
@@ -66,8 +68,12 @@ def expected_bytes(job, phase) -> int:
     """Bytes that a step of this phase takes, from its second one on: those of zeros through copies of all it needs."""
     count = job.config.batch_size
     batch = Batch(np.zeros((count, *job.bundle.input_shape), np.float32), *np.zeros((2, count), np.int64))
-    rehearse = _rehearsed if isinstance(phase.method, GradientMethod) else _imagined
-    return len(hdf5.encode(arrays_of(rehearse(job, phase, [batch] * job.config.accumulate)), {}))
+    batches, method = [batch] * job.config.accumulate, phase.method
+    if method.uses_gradients:
+        return len(hdf5.encode(arrays_of(_rehearsed(job, phase, batches)), {}))
+    still = Capture(job.model, phase.optimizer).finished(phase, Position(), batches)
+    own = audit_of(type(method).__name__).expected_arrays(method, sum(len(b.y) for b in batches))
+    return len(hdf5.encode({**_shared_arrays(still), **own}, {}))
 
 
 def _rehearsed(job, phase, batches):
@@ -79,18 +85,6 @@ def _rehearsed(job, phase, batches):
         with tape.traced(capture.note), tape.traced_vjps(capture.note_vjp):
             method.step(batches)
     return capture.finished(dataclasses.replace(phase, method=method, optimizer=optimizer), Position(), batches)
-
-
-def _imagined(job, phase, batches):
-    """A step of visits; a search keeps what its samples make in every layer, too much for a copy."""
-    method = phase.method
-    visits, levels = method.visits_of(sum(len(batch.y) for batch in batches)), len(method.levels.values)
-    captured = Capture(job.model, phase.optimizer).finished(
-        dataclasses.replace(phase, method=copy.copy(method)), Position(), batches)
-    captured.phase.method.visited = Visits(
-        *(np.zeros(visits, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_)),
-        np.zeros((visits, levels), np.int64), 0.0)
-    return captured
 
 
 def write(path, captured, **attributes) -> None:

@@ -3,10 +3,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinyq.audit.step import error_bounds, method_step, vjp_slopes
-from tinyq.audit.step.capture import Captured
+from tinyq.audit.capture.capture import Captured
+from tinyq.audit.methods.method_table import audit_of
+from tinyq.audit.step import error_bounds, vjp_slopes
 from tinyq.audit.step.update_terms import cosine, norm, parts_of
-from tinyq.methods import GradientMethod
 from tinyq.nn import BatchNorm1d, BatchNorm2d
 from tinyq.streams import Streams
 
@@ -33,16 +33,16 @@ class Checked:
 def check(captured: Captured, streams: Streams) -> Checked:
     """Check a captured step; streams: the run's."""
     checked = Checked(captured.step)
-    if isinstance(captured.phase.method, GradientMethod):
+    if captured.phase.method.uses_gradients:
         for application in captured.applications:
             _check_bounds(checked, application)
             _check_slopes(checked, application)
         _check_loss(checked, captured, streams)
         _check_statistics(checked, captured)
         _check_parts(checked, captured)
-    for name, faults in method_step.examine(captured).items():
+    for name, examine in audit_of(type(captured.phase.method).__name__).checks.items():
         checked.count(name)
-        checked.faults += faults
+        checked.faults += examine(captured)
     return checked
 
 

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyq.methods import CBP, RPR
-from tinyq.methods.cbp.cbp_method import CLIP
-from tinyq.methods.cbp.constrained_weight import BOUND
+from tinyq.audit.methods.method_table import audit_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,27 +41,16 @@ def cosine(a, b) -> float | None:
 
 
 def _parts(captured, name):
-    w, method = captured.before[name], captured.phase.method
+    w, method_terms = captured.before[name], audit_of(type(captured.phase.method).__name__).update
     gradient = captured.backpropagated.get(name, np.zeros_like(w))
-    named, faults = {}, []
-    named |= _through_the_surrogate(captured, name, gradient)
-    handed = gradient
-    layer = _layer(method, name)
-    if isinstance(method, CBP):
-        if layer is not None:
-            named["constraint"] = _constraint(layer, w)
-            handed = handed + named["constraint"]
-        clipped = np.where(handed < -CLIP, np.float32(-CLIP), np.where(handed > CLIP, np.float32(CLIP), handed))
-        named["clip"] = clipped - handed
-        handed = clipped
+    named, faults = _through_the_surrogate(captured, name, gradient), []
+    handed, terms = method_terms.handed(captured, name, gradient)
+    named |= terms
     _compare(faults, handed, captured.handed[name], "the gradient handed to the optimiser")
-    mask = layer.relaxed if isinstance(method, RPR) and layer is not None else None
-    stepped, memory, pieces = _updated(captured, name, captured.handed[name], mask)
-    named |= pieces
-    after = stepped
-    if isinstance(method, CBP) and layer is not None:
-        after = np.where(stepped < -BOUND, np.float32(-BOUND), np.where(stepped > BOUND, np.float32(BOUND), stepped))
-        named["projection"] = after - stepped
+    stepped, memory, terms = _updated(captured, name, captured.handed[name], method_terms.movable(captured, name))
+    named |= terms
+    after, terms = method_terms.projected(captured, name, stepped)
+    named |= terms
     named["step"] = captured.after[name] - w
     _compare(faults, after, captured.after[name], "the weight after the update")
     for key, value in memory.items():
@@ -72,31 +59,13 @@ def _parts(captured, name):
 
 
 def _through_the_surrogate(captured, name, gradient):
-    """The true gradient with respect to the shown weight, and what reached the latent."""
-    for application in captured.applications:
-        if application.name in (f"straight_through of {name}", f"part_frozen of {name}") and 0 in application.vjps:
-            scale = _scale(_layer(captured.phase.method, name), gradient)
+    """The true gradient with respect to the effective weight, and what reached the latent."""
+    quantizer = captured.views.get(name)
+    for application in captured.applications if quantizer is not None else ():
+        if application.inputs[0] is captured.before[name] and 0 in application.vjps:
+            scale = np.asarray(quantizer.scale, gradient.dtype).reshape(-1, *[1] * (gradient.ndim - 1))
             return {"true": application.vjps[0][0] / scale, "surrogate": gradient}
     return {"true": gradient}
-
-
-def _scale(layer, like):
-    scale = layer.view.scale if hasattr(layer, "view") else layer.scale
-    return np.asarray(scale, like.dtype).reshape(-1, *[1] * (like.ndim - 1))
-
-
-def _layer(method, name):
-    return next((layer for layer in getattr(method, "weights", ()) if layer.name == name), None)
-
-
-def _constraint(layer, w):
-    """lambda cs'(w), from the definition of cs (METHODS.md, section 1) and the layer's own levels and window."""
-    saw, two = layer.sawtooth, np.float32(2)
-    slope = np.where(w < saw.levels[0], -two, two)
-    for level, rise_end, fall_start in zip(saw.levels[1:], saw.rise_end, saw.fall_start, strict=True):
-        slope = np.where(w >= rise_end, np.float32(0), slope)
-        slope = np.where(w >= level, two, np.where(w >= fall_start, -two, slope))
-    return slope * layer.multiplier.data
 
 
 def _updated(captured, name, g, mask):

@@ -1,4 +1,4 @@
-"""CBP's constraint function (METHODS.md, 1): a sawtooth, 0 on the levels and in a window around each midpoint."""
+"""CBP's constraint function (methods/README.md, section 1): 0 on the levels and in a window around each midpoint."""
 import math
 from dataclasses import dataclass
 
@@ -11,26 +11,26 @@ CLOSED = math.inf                       # the window parameter at which no weigh
 
 @dataclass(frozen=True, eq=False)
 class Sawtooth:
-    """cs of one layer at one window parameter; arrays in the weights' units and dtype.
+    """cs of one weight tensor at one window parameter; arrays in weight units and the weight's dtype.
 
-    levels: (n,), q_1 < ... < q_n. The tent over [q_i, q_(i+1)) rises with slope 2 from q_i to rise_end[i], is cut
-    to 0 up to fall_start[i] and falls from there to q_(i+1); outside of the levels |slope| is 2.
+    levels: (n,), q_1 < ... < q_n. The tent over [q_i, q_(i+1)) rises with slope 2 from q_i to rise_end[i], is 0 up to
+    fall_start[i] and falls with slope -2 from there to q_(i+1). Outside the levels |slope| is 2.
     """
 
     levels: np.ndarray
     rise_end: np.ndarray
     fall_start: np.ndarray
 
-    def __call__(self, w):
+    def __call__(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(cs(w), cs'(w)), both of w's shape and dtype."""
         return kernels.constraint(w, self.levels, self.rise_end, self.fall_start)
 
 
-def sawtooth(levels, g):
+def sawtooth(levels: np.ndarray, g: float) -> Sawtooth:
     """The constraint function for absolute levels (n,) and window parameter g >= 1.
 
-    The window reaches (m_i - q_i) / g to either side of the midpoint m_i: at g = 1 from level to level, at CLOSED
-    nowhere.
+    The window reaches (m_i - q_i) / g to either side of the midpoint m_i: from level to level at g = 1, nowhere at
+    CLOSED.
     """
     q = levels.astype(np.float64)
     lower, upper = q[:-1], q[1:]

@@ -1,5 +1,6 @@
-"""A model read as a chain of stages, each a product followed by ReLU and max pooling: what CoNNTrA can evaluate."""
+"""A model as a chain of stages, each a product followed by ReLU and pooling: what CoNNTrA evaluates incrementally."""
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,11 +10,14 @@ from tinyq.kernels.search.tables import LARGEST, SUM, SUM_OF_POSITIVE
 from tinyq.nn import Parameter
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-TRANSPARENT = (nn.Flatten, nn.Identity, nn.Dropout)             # in evaluation they change no number
+TRANSPARENT = (nn.Flatten, nn.Identity, nn.Dropout)             # these change no number in evaluation
 
 
-class NoChain(Exception):
-    """The network is no chain of stages; the text says where it ceases to be one."""
+@dataclass(frozen=True)
+class NotAChain:
+    """The answer for a network that is no chain of stages; reason: the layer at which it ceases to be one."""
+
+    reason: str
 
 
 @dataclass(eq=False)
@@ -30,14 +34,14 @@ class Stage:
     sums: tuple[int, int]           # height and width of y
     pool: tuple[int, int] = (1, 1)
     pool_stride: tuple[int, int] = (1, 1)
-    pooled: tuple[int, int] = None  # height and width of the output
-    pooling: int = LARGEST          # of the window, or its SUM, or SUM_OF_POSITIVE: a mean is a sum in other units
+    pooled: tuple[int, int] = (1, 1)            # height and width of the output
+    pooling: int = LARGEST          # LARGEST, SUM or SUM_OF_POSITIVE of the window: a mean is a sum in other units
     relu: bool = False
     norm: nn.BatchNorm2d | nn.BatchNorm1d | None = None
     norm_name: str = ""
 
     @property
-    def parameters(self):
+    def parameters(self) -> list[tuple[str, Parameter]]:
         """(dotted name, Parameter): weight, bias, and batch norm's."""
         named = [(f"{self.name}.weight", self.weight), (f"{self.name}.bias", self.bias)]
         if self.norm:
@@ -45,51 +49,56 @@ class Stage:
         return [(name, p) for name, p in named if p is not None]
 
     @property
-    def summed(self):
-        """How many values an output is the sum of, where it stands for their mean."""
+    def summed(self) -> int:
+        """Number of values that an output is the sum of, in place of their mean."""
         return 1 if self.pooling == LARGEST else self.pool[0] * self.pool[1]
 
     @property
-    def output(self):
-        """Channels, height and width of what it puts out."""
+    def output(self) -> tuple[int, int, int]:
+        """Channels, height and width of the output."""
         return self.kernel[0], *self.pooled
 
 
-def chain_of(model, sample):
+class Call(NamedTuple):
+    """One call of a layer without sublayers: its dotted name, its input and output, and what else it was given."""
+
+    name: str
+    layer: nn.Module
+    x: np.ndarray
+    y: np.ndarray
+    shortcut: bool
+    relu: bool
+
+
+def chain_of(model: nn.Module, sample: np.ndarray) -> list[Stage] | NotAChain:
     """The stages of a model, found by running one sample (1, ...) through it.
 
-    NoChain, naming the layer, for a network that is no chain of Linear, Conv2d, BatchNorm, ReLU and pooling.
+    NotAChain, naming the layer, unless the network is a chain of Linear, Conv2d, BatchNorm, ReLU and pooling.
     """
     calls, logits = calls_of(model, sample)
-    stages, previous = [], sample
-    for name, layer, x, y, relu in calls:
-        if x is not previous:
-            raise NoChain(f"{name or type(layer).__name__} does not take what the layer before it put out")
-        previous = y
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            stages.append(_stage(name, layer, x, y))
-        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and stages:
-            _normalise(stages[-1], name, layer)
-            stages[-1].relu = relu
-        elif isinstance(layer, nn.ReLU) and stages:
-            stages[-1].relu = True
-        elif isinstance(layer, nn.AdaptiveAvgPool2d) and x.shape == y.shape:
-            continue                                        # the mean of one value
-        elif isinstance(layer, POOLS) and stages:
-            _pool(stages[-1], name, layer, y)
-        elif not isinstance(layer, TRANSPARENT):
-            raise NoChain(f"{name} is a {type(layer).__name__}" + ("" if stages else " before the first of these"))
+    stages: list[Stage] = []
+    previous = sample
+    for call in calls:
+        if call.x is not previous:
+            return NotAChain(f"{call.name or type(call.layer).__name__} does not take what the layer before it put out")
+        if call.shortcut:
+            return NotAChain(f"{call.name} does not take what the layer before it put out alone, but a shortcut too")
+        previous = call.y
+        reason = _append(stages, call)
+        if reason:
+            return NotAChain(reason)
     if not stages or previous is not logits or np.prod(stages[-1].pooled) != 1:
-        raise NoChain("what this one puts out is not what its last layer does")
+        return NotAChain("what this one puts out is not what its last layer does")
     left_out = {id(p) for p in model.parameters()} - {id(p) for stage in stages for _, p in stage.parameters}
     if left_out or len({id(stage.weight) for stage in stages}) < len(stages):
-        raise NoChain("this one has parameters that none of these layers uses, or that two of them share")
+        return NotAChain("this one has parameters that none of these layers uses, or that two of them share")
     return stages
 
 
-def calls_of(model, sample):
-    """[(dotted name, layer, input, output, whether with a ReLU)] of the layers without parts, as called; the logits."""
-    calls, leaves = [], [(name, m) for name, m in model.named_modules() if not parts_of(m)]
+def calls_of(model: nn.Module, sample: np.ndarray) -> tuple[list[Call], np.ndarray]:
+    """The calls of the layers without sublayers during one evaluation, in order; and the logits."""
+    calls: list[Call] = []
+    leaves: list[tuple[str, Any]] = [(name, m) for name, m in model.named_modules() if not has_sublayers(m)]
     for name, layer in leaves:
         layer.forward = _listening(name, layer, layer.forward, calls)
     training = model.training
@@ -104,60 +113,84 @@ def calls_of(model, sample):
 
 
 def _listening(name, layer, forward, calls):
-    def listen(x, shortcut=None, **options):
-        if shortcut is not None:
-            raise NoChain(f"{name} does not take what the layer before it put out alone, but a shortcut too")
-        y = forward(x, **options)
-        calls.append((name, layer, x.data, y.data, options.get("relu", False)))
+    def listen(x, *shortcut, **options):
+        y = forward(x, *shortcut, **options)
+        calls.append(Call(name, layer, x.data, y.data, any(s is not None for s in shortcut),
+                          options.get("relu", False)))
         return y
     return listen
 
 
-def parts_of(module):
-    """Whether a module has modules of its own."""
+def has_sublayers(module: nn.Module) -> bool:
+    """True for a module that has modules of its own."""
     return any(isinstance(value, nn.Module) for value in vars(module).values())
 
 
-def _stage(name, layer, x, y):
+def _append(stages, call):
+    """Add what the layer computes to the chain; return the reason why it does not fit, or ""."""
+    name, layer, x, y = call.name, call.layer, call.x, call.y
+    if isinstance(layer, nn.Linear | nn.Conv2d):
+        return _add_stage(stages, name, layer, x, y)
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and stages:
+        return _normalise(stages[-1], name, layer, call.relu)
+    if isinstance(layer, nn.ReLU) and stages:
+        stages[-1].relu = True
+        return ""
+    if isinstance(layer, nn.AdaptiveAvgPool2d) and x.shape == y.shape:
+        return ""                                           # the mean of one value
+    if isinstance(layer, POOLS) and stages:
+        return _pool(stages[-1], name, layer, y)
+    if isinstance(layer, TRANSPARENT):
+        return ""
+    return f"{name} is a {type(layer).__name__}" + ("" if stages else " before the first of these")
+
+
+def _add_stage(stages, name, layer, x, y):
     if isinstance(layer, nn.Linear):
-        return Stage(name, layer.weight, layer.bias, (layer.n_out, layer.n_in, 1, 1), (layer.n_in, 1, 1), (1, 1),
-                     (0, 0), (1, 1), pooled=(1, 1))
+        stages.append(Stage(name, layer.weight, layer.bias, (layer.n_out, layer.n_in, 1, 1), (layer.n_in, 1, 1),
+                            (1, 1), (0, 0), (1, 1)))
+        return ""
     geometry = kernels.conv_geometry(x.shape, layer.weight.shape, **layer.geometry)
     if geometry.groups != 1 or _pair(geometry.dilation) != (1, 1):
-        raise NoChain(f"{name} has groups or dilation")
-    return Stage(name, layer.weight, layer.bias, layer.weight.shape, x.shape[1:], _pair(geometry.stride),
-                 _pair(geometry.padding), y.shape[2:], pooled=y.shape[2:])
+        return f"{name} has groups or dilation"
+    stages.append(Stage(name, layer.weight, layer.bias, layer.weight.shape, x.shape[1:], _pair(geometry.stride),
+                        _pair(geometry.padding), y.shape[2:], pooled=y.shape[2:]))
+    return ""
 
 
-def _normalise(stage, name, layer):
+def _normalise(stage, name, layer, relu):
     """Put batch norm between the stage's product and the rest."""
     if stage.norm or stage.relu or stage.pool != (1, 1):
-        raise NoChain(f"{name} does not follow a Linear or Conv2d at once")
+        return f"{name} does not follow a Linear or Conv2d at once"
     if layer.running_mean is None:
-        raise NoChain(f"{name} has no running statistics")
-    stage.norm, stage.norm_name = layer, name
+        return f"{name} has no running statistics"
+    stage.norm, stage.norm_name, stage.relu = layer, name, relu
+    return ""
 
 
 def _pool(stage, name, layer, y):
-    """Put a pooling behind the stage. Before the largest or behind it, ReLU is the same; sums tell the two apart."""
-    window = _window(stage, name, layer)
+    """Put a pooling after the stage. ReLU commutes with the maximum, not with sums: these tell the two orders apart."""
+    window = _window(stage, layer)
+    if window is None:
+        return f"{name} has windows of different sizes"
     if stage.pool != (1, 1) or _pair(window["padding"]) != (0, 0) or _pair(window.get("dilation", 1)) != (1, 1) \
             or window["ceil_mode"]:
-        raise NoChain(f"{name} pools a second time, or with padding, dilation or ceil_mode")
+        return f"{name} pools a second time, or with padding, dilation or ceil_mode"
     if not isinstance(layer, nn.MaxPool2d):
         stage.pooling, stage.relu = (SUM_OF_POSITIVE, False) if stage.relu else (SUM, False)
     stage.pool = _pair(window["kernel"])
     stage.pool_stride = stage.pool if window["stride"] is None else _pair(window["stride"])
     stage.pooled = y.shape[2:]
+    return ""
 
 
-def _window(stage, name, layer):
-    """The layer's window; AdaptiveAvgPool2d's where it divides its input evenly."""
+def _window(stage, layer):
+    """The layer's window; AdaptiveAvgPool2d's if it divides its input evenly, else None."""
     if not isinstance(layer, nn.AdaptiveAvgPool2d):
         return layer.window
     size = _pair(layer.output_size)
     if any(pixels % n for pixels, n in zip(stage.sums, size, strict=True)):
-        raise NoChain(f"{name} has windows of different sizes")
+        return None
     kernel = tuple(pixels // n for pixels, n in zip(stage.sums, size, strict=True))
     return {"kernel": kernel, "stride": None, "padding": 0, "ceil_mode": False}
 

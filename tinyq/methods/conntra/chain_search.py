@@ -1,10 +1,11 @@
-"""The search over a network that is a chain: what a candidate changes is carried forward, nothing else is computed."""
+"""The search over a chain of layers: a candidate's change is carried forward, nothing else is computed."""
 import numpy as np
 
 from tinyq import kernels
 from tinyq.kernels.search.tables import LOSS_UNIT
-from tinyq.methods.conntra.chain import chain_of
-from tinyq.methods.conntra.rounding import install_views, round_chain, show, units_of
+from tinyq.levels import LevelSet
+from tinyq.methods.conntra.chain import Stage
+from tinyq.methods.conntra.rounding import install_quantizers, round_chain, show, units_of
 from tinyq.methods.conntra.search_setup import logits_of, place, search_of, set_norms
 from tinyq.methods.conntra.units import integer_units
 
@@ -18,34 +19,35 @@ class ChainSearch:
 
     notice = ""
 
-    def __init__(self, model, level_set, x, y):
-        """x (samples, ...), y (samples,). NoChain for a network that is none."""
-        self.stages, self.level_set = chain_of(model, x[:1]), level_set
+    def __init__(self, stages: list[Stage], level_set: LevelSet, x: np.ndarray, y: np.ndarray) -> None:
+        """Hold x (samples, ...) and y (samples,) as the kernels need them."""
+        self.stages, self.level_set = stages, level_set
         self.units = integer_units(self.stages, level_set, x)
         self.held = search_of(self.stages, self.units, self.units.of(x), y)
         self.scales_shape = len(self.stages), 2
+        self.scales = np.zeros(self.scales_shape)
         width = max(self.held.kept_narrow.shape[1], self.held.kept_wide.shape[1])
         self._every_unit = np.arange(width)
 
     @property
-    def codes(self):
+    def codes(self) -> np.ndarray:
         """(parameters,) uint8: indices into the ascending levels."""
         return self.held.codes
 
-    def rounded(self):
+    def rounded(self) -> tuple[np.ndarray, np.ndarray]:
         """(codes, scales) of the model's present parameters."""
         return round_chain(self.stages, self.level_set, self.units.inputs)
 
-    def place(self, codes, scales):
+    def place(self, codes: np.ndarray, scales: np.ndarray) -> None:
         """Give the model these codes and scales; `set_error` comes next."""
         self.scales = scales
         place(self.held, codes)
         set_norms(self.held, self.stages, units_of(self.stages, scales)[0])
-        install_views(self.stages, self.level_set, self.units.inputs, scales)
+        install_quantizers(self.stages, self.level_set, self.units.inputs, scales)
         show(self.stages, codes)
-        self.held.logit_scale[0] = np.nan                 # whatever comes is another error
+        self.held.logit_scale[0] = np.nan                 # makes the next set_error recompute
 
-    def set_error(self, inverse_temperature):
+    def set_error(self, inverse_temperature: float) -> None:
         """Count wrong classifications (0), or the cross-entropy of the logits times `inverse_temperature`."""
         logit_scale = 0.0
         if inverse_temperature:
@@ -54,22 +56,22 @@ class ChainSearch:
             self.held.logit_scale[0] = logit_scale
             kernels.recompute(self._every_unit, self.held)
 
-    def visit(self, picks):
-        """Visit these parameters in turn: (code, error after each visit, whether it moved, error of every level)."""
+    def visit(self, picks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Visit these parameters in turn; return codes, errors, moved and tried of Visits."""
         found = kernels.visit(picks, self.held)
         show(self.stages, self.held.codes)
         return found
 
-    def error(self):
-        """Samples classified wrongly, or their cross-entropy in LOSS_UNIT."""
+    def error(self) -> int:
+        """Number of wrong classifications, or the cross-entropy in LOSS_UNIT."""
         return int(self.held.block_errors.sum())
 
-    def mean_error(self):
-        """The share of the samples, or their mean cross-entropy."""
+    def mean_error(self) -> float:
+        """Share of the samples that are classified wrongly, or their mean cross-entropy."""
         unit = LOSS_UNIT if self.held.logit_scale[0] else 1
         return self.error() * unit / np.count_nonzero(self.held.labels >= 0)
 
-    def accuracy(self):
-        """Share of the samples that are classified rightly."""
+    def accuracy(self) -> float:
+        """Share of the samples that are classified correctly."""
         labels = self.held.labels[self.held.labels >= 0]
         return np.count_nonzero(logits_of(self.held).argmax(axis=1) == labels) / len(labels)

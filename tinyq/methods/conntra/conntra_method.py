@@ -1,42 +1,33 @@
-"""CoNNTrA: coordinate descent over discrete parameters (Date et al. 2020, Algorithm 2; METHODS.md, section 3).
+"""CoNNTrA, coordinate descent over discrete parameters (Date et al. 2020, Algorithm 2; methods/README.md, section 3).
 
-Every parameter, biases included, is put on its nearest level. Then parameters are visited, each picked uniformly at
-random: every level is tried, and the last of those with the least error on the training set is kept. There is no
-gradient. In a chain of layers no candidate is given a run of the network (kernels/search/visit.py); in any other it is
-given the part of one that its layer can change.
+Every parameter, biases included, is put on its nearest level. Each visit then picks a parameter uniformly at random,
+tries every level, and keeps the last of those with the least error on the training set. There is no gradient. In a
+chain of layers a candidate needs no run of the network (kernels/search/visit.py); in any other network it runs the
+layers from its own on.
 
 An epoch is one pass: as many visits as there are parameters. A step makes the share of them that its batch is of the
-training set, and looks at nothing else of the batch.
+training set, and reads nothing else of the batch.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
-from tinyq.errors import TinyqError, UsageError, did_you_mean
+from tinyq.errors import UsageError, did_you_mean
 from tinyq.levels import NAMED, LevelSet
-from tinyq.methods.base import refuse_unfit
-from tinyq.methods.conntra.chain import NoChain
+from tinyq.methods.base import Column, Data, Numbers, check_state
+from tinyq.methods.conntra.chain import NotAChain, chain_of
 from tinyq.methods.conntra.chain_search import ChainSearch
 from tinyq.methods.conntra.network_search import NetworkSearch
+from tinyq.methods.conntra.search import Search, Visits
+from tinyq.methods.gradient_step import Batch
+from tinyq.nn import Module
+from tinyq.optim import Optimizer
+from tinyq.streams import Streams
 
 RATE, CROSS_ENTROPY = "rate", "cross-entropy"
-COUNTS = ("pass", "seen", "made", "visits", "moves")     # made: visits of this pass, visits: of all
-
-
-class Visits(NamedTuple):
-    """What the visits of a step came to, each of them an entry."""
-
-    picks: np.ndarray               # int64, parameters
-    codes: np.ndarray               # uint8, the level each was left with
-    errors: np.ndarray              # int64, then
-    moved: np.ndarray               # bool
-    tried: np.ndarray               # int64 (visits, levels), the error of each level
-    inverse_temperature: float                # of the cross-entropy that the error is, 0 for the rate
-
-
-NO_VISITS = Visits(*(np.zeros(0, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_)),
-                   np.zeros((0, 0), np.int64), 0.0)
+COUNTS = ("pass", "seen", "made", "visits", "moves")     # seen: samples; made: visits of this pass; visits: all
 
 
 @dataclass
@@ -69,74 +60,85 @@ class CoNNTrA:
     inverse_temperature: float = 1.0
     visits: int = 0
 
-    done = False
+    uses_gradients: ClassVar[bool] = False
+    columns: ClassVar[tuple[Column, ...]] = (Column("moves", "moves", "{:,}"),)
 
-    def __post_init__(self):
-        """Refuse hyper-parameters that mean nothing."""
+    @property
+    def done(self) -> bool:
+        """False: a search goes on through all epochs."""
+        return False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for hyper-parameters out of range."""
         if self.error not in (RATE, CROSS_ENTROPY):
-            raise UsageError(f"--conntra.error {self.error}: {did_you_mean(self.error, (RATE, CROSS_ENTROPY))}")
+            raise UsageError(f"error must be {RATE} or {CROSS_ENTROPY}, got {self.error}; "
+                             f"{did_you_mean(self.error, (RATE, CROSS_ENTROPY))}")
         for name, value in (("surrogate", self.surrogate), ("subset", self.subset), ("visits", self.visits)):
             if value < 0:
-                raise UsageError(f"--conntra.{name} {value}: must be at least 0")
+                raise UsageError(f"{name} must be at least 0, got {value}")
         if not self.inverse_temperature > 0:
-            raise UsageError(f"--conntra.inverse-temperature {self.inverse_temperature}: must be above 0")
+            raise UsageError(f"inverse_temperature must be above 0, got {self.inverse_temperature}")
 
-    def begin(self, model, optimizer, data, streams, state=None):
-        """Round the model's parameters, or go on from a state; compute everything that is kept."""
+    def begin(self, model: Module, optimizer: Optimizer, data: Data, streams: Streams,
+              state: dict | None = None) -> None:
+        """Round the model's parameters, or continue from a state; compute everything that is kept.
+
+        State: streams, samples (their number), search, counts, visited (the Visits of the last step).
+        """
         self.streams, self.samples = streams, len(data)
-        _refuse_unconstrained(model)
+        _check_constrained(model)
         x, y = data.batch(self._chosen(len(data)))
-        try:
-            self.search = ChainSearch(model, self.levels, x, y)
-        except NoChain as reason:
-            self.search = NetworkSearch(model, self.levels, x, y, reason)
+        chain = chain_of(model, x[:1])
+        self.search: Search = (NetworkSearch(model, self.levels, x, y, chain.reason) if isinstance(chain, NotAChain)
+                               else ChainSearch(chain, self.levels, x, y))
         if state is None:
             self._start(*self.search.rounded(), dict.fromkeys(COUNTS, 0))
         else:
             self.load_state(state)
 
     @property
-    def notice(self):
-        """What there is to say of the cost before the first step."""
+    def notice(self) -> str:
+        """The cost of a visit, where it is high."""
         return self.search.notice
 
-    def step(self, batches):
-        """The visits that are this step's share of the pass; returns the error they left."""
+    def step(self, batches: Sequence[Batch]) -> float:
+        """Make the visits that are this step's share of the pass; return the error after them."""
         self._set_error()
         total, counts = len(self.search.codes), self.counts
         counts["seen"] = min(counts["seen"] + sum(len(batch.y) for batch in batches), self.samples)
         made = counts["made"]
         counts["made"] = min(made + self.visits, total) if self.visits else counts["seen"] * total // self.samples
         picks = self.streams.key("conntra", counts["pass"]).integers(0, total, total)[made:counts["made"]]
-        return self._visit(picks)
+        self.visited = self._visit(picks)
+        return self.search.mean_error()
 
-    def visits_of(self, samples):
-        """How many visits are made in a step on so many samples."""
+    def visits_per_step(self, samples: int) -> int:
+        """Number of visits in a step on `samples` samples."""
         return self.visits or len(self.search.codes) * samples // self.samples
 
-    def so_far(self):
+    def so_far(self) -> Numbers:
         """The error, or the cross-entropy, after the last visit, and the moves of the pass."""
-        name = "objective" if self._sharpness() else "error"
+        name = "objective" if self._error_temperature() else "error"
         return {name: self.search.mean_error(), "moves": self.counts["moves"]}
 
-    def end_epoch(self, validation=None):
-        """The figures of the pass, and on to the next."""
+    def end_epoch(self, validation: Numbers | None = None) -> Numbers:
+        """Return the record of the pass and begin the next."""
         record = {"train_accuracy": self.search.accuracy(), "train_objective": self.search.mean_error(),
                   "moves": self.counts["moves"], "visits": self.counts["visits"]}
         self.counts.update({"pass": self.counts["pass"] + 1, "seen": 0, "made": 0, "moves": 0})
         return record
 
-    def finish(self):
+    def finish(self) -> None:
         """Every parameter has been on its level since `begin`."""
 
-    def state(self):
-        """The codes, the scales, and where in the pass the search is."""
+    def state(self) -> dict:
+        """The codes, the scales, and the place of the search in the pass."""
         return {"codes": self.search.codes.copy(), "scales": self.search.scales.copy(), **self.counts}
 
-    def load_state(self, state):
-        """Take over what `state` gave; BadInput lists what does not fit the network."""
-        refuse_unfit(state, {"codes": self.search.codes.shape, "scales": self.search.scales_shape,
-                             **dict.fromkeys(COUNTS, ())})
+    def load_state(self, state: dict) -> None:
+        """Continue from a `state`; BadInput lists what does not fit the network."""
+        check_state(state, {"codes": self.search.codes.shape, "scales": self.search.scales_shape,
+                            **dict.fromkeys(COUNTS, ())})
         self._start(np.asarray(state["codes"], np.uint8), np.array(state["scales"], np.float64),
                     {name: int(state[name]) for name in COUNTS})
 
@@ -145,33 +147,30 @@ class CoNNTrA:
         self.search.place(codes, scales)
         self._set_error()
 
-    def _sharpness(self):
-        """What the logits are multiplied by in this pass's cross-entropy; 0 where the error is the rate."""
+    def _error_temperature(self):
+        """The factor on the logits in this pass's cross-entropy; 0 where the error is the rate."""
         surrogate = self.error == CROSS_ENTROPY or self.counts["pass"] < self.surrogate
         return self.inverse_temperature if surrogate else 0.0
 
     def _set_error(self):
-        self.search.set_error(self._sharpness())
+        self.search.set_error(self._error_temperature())
 
     def _visit(self, picks):
-        self.visited = NO_VISITS
-        if len(picks):
-            before = self.search.error()
-            self.visited = Visits(picks, *self.search.visit(picks), self._sharpness())
-            if (np.diff(self.visited.errors, prepend=before) > 0).any():
-                raise TinyqError("conntra: the error rose at a visit; this is a fault in tinyq")
-            self.counts["visits"] += len(picks)
-            self.counts["moves"] += int(self.visited.moved.sum())
-        return self.search.mean_error()
+        if not len(picks):
+            return Visits.zeros(0, 0)
+        visits = Visits(picks, *self.search.visit(picks), self._error_temperature())
+        self.counts["visits"] += len(picks)
+        self.counts["moves"] += int(visits.moved.sum())
+        return visits
 
     def _chosen(self, samples):
         """Indices of the samples searched on."""
         if self.subset > samples:
-            raise UsageError(f"--conntra.subset {self.subset}: there are {samples} training samples")
+            raise UsageError(f"subset must be at most {samples}, the number of training samples, got {self.subset}")
         order = self.streams.key("conntra-subset").permutation(samples)
         return np.sort(order[:self.subset]) if self.subset else np.arange(samples)
 
 
-def _refuse_unconstrained(model):
+def _check_constrained(model):
     if not all(p.constrained for p in model.parameters() if p.ndim > 1):
         raise UsageError("--method conntra: it constrains every parameter; add --constrain all")

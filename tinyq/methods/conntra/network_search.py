@@ -1,6 +1,6 @@
-"""The search over any other network: a candidate runs the layers from its own on, those before keep their outputs.
+"""The search over any other network: a candidate runs the layers from its own on; those before keep their outputs.
 
-For residual networks and for those with branches, which tinyq/kernels/search/visit.py cannot carry a change through.
+For networks with shortcuts or branches, through which tinyq/kernels/search/visit.py cannot carry a change.
 """
 import os
 import time
@@ -11,9 +11,11 @@ from tinyq import kernels
 from tinyq.autodiff import Tensor, no_record
 from tinyq.errors import BadInput, UsageError
 from tinyq.kernels.search.tables import LOSS_UNIT
-from tinyq.methods.conntra.chain import parts_of
+from tinyq.levels import LevelSet
+from tinyq.methods.conntra.chain import has_sublayers
 from tinyq.methods.least_squares_scale import best_scale
-from tinyq.methods.straight_through import LevelView
+from tinyq.methods.straight_through import LevelQuantizer
+from tinyq.nn import Module
 
 CHUNK = 16                              # samples that go through the network at once
 YEAR, DAY = 365.25 * 86400, 86400
@@ -27,17 +29,21 @@ class NetworkSearch:
     is not run again.
     """
 
-    def __init__(self, model, level_set, x, y, reason):
-        """x (samples, ...), y (samples,); reason: why the network is no chain."""
+    held = None
+
+    def __init__(self, model: Module, level_set: LevelSet, x: np.ndarray, y: np.ndarray, reason: str) -> None:
+        """Hold x (samples, ...) and y (samples,); reason: of the network not being a chain."""
         self.model, self.level_set, self.labels, self.reason = model, level_set, y, reason
         self.chunks = [x[start:start + CHUNK] for start in range(0, len(x), CHUNK)]
         self.named = list(model.named_parameters())
         ends = np.cumsum([p.size for _, p in self.named])
         self.starts = np.concatenate([[0], ends[:-1]])
         self.codes, self.scales_shape = np.zeros(ends[-1], np.uint8), (len(self.named),)
+        self.scales = np.zeros(self.scales_shape)
         self.inverse_temperature, self.notice = 0.0, ""
+        self.logits, self.first_call = np.zeros((0, 0), np.float32), dict[int, int]()
 
-    def rounded(self):
+    def rounded(self) -> tuple[np.ndarray, np.ndarray]:
         """(codes, scales) of the model's present parameters."""
         for name, p in self.named:
             if not np.isfinite(p.data).all():
@@ -46,22 +52,22 @@ class NetworkSearch:
         scales = np.array([best_scale(w, self.level_set) or 1.0 for w in flat])
         return np.concatenate([self.level_set.codes(w, s) for w, s in zip(flat, scales, strict=True)]), scales
 
-    def place(self, codes, scales):
+    def place(self, codes: np.ndarray, scales: np.ndarray) -> None:
         """Give the model these codes and scales; `set_error` comes next."""
         self.scales, self.codes[:] = scales, codes
         for (_, p), scale, start in zip(self.named, scales, self.starts, strict=True):
-            p.parametrization = LevelView(self.level_set, np.asarray(scale, p.dtype))
+            p.parametrization = LevelQuantizer(self.level_set, np.asarray(scale, p.dtype))
             values = self.level_set.values.astype(p.dtype)[self.codes[start:start + p.size]]
             p.data[...] = (p.parametrization.scale * values).reshape(p.shape)
         self._run_all()
 
-    def set_error(self, inverse_temperature):
+    def set_error(self, inverse_temperature: float) -> None:
         """Count wrong classifications (0), or the cross-entropy of the logits times `inverse_temperature`."""
         self.inverse_temperature = inverse_temperature
         self.best = self._error_of(self.logits)
 
-    def visit(self, picks):
-        """Visit these parameters in turn: (code, error after each visit, whether it moved, error of every level)."""
+    def visit(self, picks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Visit these parameters in turn; return codes, errors, moved and tried of Visits."""
         codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
         tried = np.zeros((len(picks), len(self.level_set.values)), np.int64)
         for k, pick in enumerate(picks.tolist()):
@@ -69,16 +75,16 @@ class NetworkSearch:
             codes[k] = self.codes[pick]
         return codes, errors, moved, tried
 
-    def error(self):
-        """Samples classified wrongly, or their cross-entropy in LOSS_UNIT."""
+    def error(self) -> int:
+        """Number of wrong classifications, or the cross-entropy in LOSS_UNIT."""
         return self.best
 
-    def mean_error(self):
-        """The share of the samples, or their mean cross-entropy."""
+    def mean_error(self) -> float:
+        """Share of the samples that are classified wrongly, or their mean cross-entropy."""
         return self.best * (LOSS_UNIT if self.inverse_temperature else 1) / len(self.labels)
 
-    def accuracy(self):
-        """Share of the samples that are classified rightly."""
+    def accuracy(self) -> float:
+        """Share of the samples that are classified correctly."""
         return np.count_nonzero(self.logits.argmax(axis=1) == self.labels) / len(self.labels)
 
     def _visit(self, pick, tried):
@@ -110,12 +116,12 @@ class NetworkSearch:
         """Logits, every layer's outputs, and what a visit costs: self.notice."""
         self.outputs = []
         own = {id(p): t for t, (_, p) in enumerate(self.named)}
-        self.first_call, begun = {}, {}
+        self.first_call, begun = {}, dict[int, float]()
         for x in self.chunks:
             run = _Run(self.model, 0, [])
             self.outputs.append(run.forward(x)[1])
             if x is self.chunks[0]:
-                self._refuse_too_much(run.outputs)
+                self._check_memory(run.outputs)
             for call, (layer, since) in enumerate(run.calls):
                 for p in layer.parameters():
                     self.first_call.setdefault(own[id(p)], call)
@@ -145,14 +151,14 @@ class NetworkSearch:
         length = f"{total / YEAR:,.1f} years" if total > YEAR else f"{total / DAY:,.1f} days"
         self.notice = (f"conntra: {self.reason}, so a candidate runs the network from its layer on: about "
                        f"{seconds:.2g} s a visit over {len(self.labels):,} samples, {length} for a pass of "
-                       f"{len(self.codes):,} visits; --conntra.visits N makes N a step")
+                       f"{len(self.codes):,} visits; the setting visits limits those of a step")
 
-    def _refuse_too_much(self, outputs):
+    def _check_memory(self, outputs):
         needed = 2 * len(self.chunks) * sum(array.nbytes for array in outputs)
         held = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if needed > held // 2:
-            raise UsageError(f"--method conntra: what the layers put out for {len(self.labels):,} samples takes "
-                             f"{needed >> 20:,} MiB of {held >> 20:,}; choose a smaller --conntra.subset")
+            raise UsageError(f"subset must be smaller: the layers' outputs for {len(self.labels):,} samples take "
+                             f"{needed >> 20:,} MiB of {held >> 20:,}")
 
 
 class _Run:
@@ -164,7 +170,7 @@ class _Run:
 
     def forward(self, x):
         """(logits, outputs of all calls and last the logits)."""
-        leaves = [layer for _, layer in self.model.named_modules() if not parts_of(layer)]
+        leaves = [layer for _, layer in self.model.named_modules() if not has_sublayers(layer)]
         training = self.model.training
         try:
             for layer in leaves:

@@ -1,22 +1,23 @@
-"""Scale before rounding (METHODS.md, section 3): every parameter of a chain at its nearest level, one scale a layer.
+"""Scaling before rounding (methods/README.md, section 3): every parameter at its nearest level, one scale per layer.
 
 A network of products, ReLU and maxima keeps its argmax when layer l is divided by c_l > 0 and its bias by the product
 of c_1 ... c_l. So a weight is c_l * level; a bias is c_1 ... c_l * level in units of the integer network's input. Batch
-norm takes sums in true units, and gives outputs in units of a scale of its own, that of its weight: the product starts
-anew with it. A mean over a window is kept as its sum, in units of so many parts.
+norm takes sums in true units and has a scale of its own, that of its weight, with which the product starts again.
+A mean over a window is kept as the sum of its values.
 """
 import numpy as np
 
 from tinyq.errors import BadInput
+from tinyq.levels import LevelSet
+from tinyq.methods.conntra.chain import Stage
 from tinyq.methods.least_squares_scale import best_scale
-from tinyq.methods.straight_through import LevelView
+from tinyq.methods.straight_through import LevelQuantizer
 
 
-def round_chain(stages, level_set, inputs):
+def round_chain(stages: list[Stage], level_set: LevelSet, inputs: int) -> tuple[np.ndarray, np.ndarray]:
     """(codes (parameters,) uint8, scales (stages, 2) float64): c_l, and batch norm's scale, 0 without.
 
-    Each is that of the least squared rounding error of its weight. inputs: how many units of the integer network make
-    1 of the input.
+    Each has the least squared rounding error of its weight. inputs: units of the integer network per 1 of the input.
     """
     for name, p in (named for stage in stages for named in stage.parameters):
         if not np.isfinite(p.data).all():
@@ -27,14 +28,14 @@ def round_chain(stages, level_set, inputs):
     return np.concatenate(codes), scales
 
 
-def install_views(stages, level_set, inputs, scales):
-    """Give every parameter the LevelView of its scale; a layer asks its weight's, the rest is what the view shows."""
+def install_quantizers(stages: list[Stage], level_set: LevelSet, inputs: int, scales: np.ndarray) -> None:
+    """Give every parameter the LevelQuantizer of its scale: layers read their weight's, tests and files all of them."""
     for p, scale in _scaled(stages, scales, inputs):
-        p.parametrization = LevelView(level_set, np.asarray(scale, p.dtype))
+        p.parametrization = LevelQuantizer(level_set, np.asarray(scale, p.dtype))
 
 
-def units_of(stages, scales):
-    """How much 1 is in true units, the levels' and the input's own left out: ((stages,) of sums, of the logits)."""
+def units_of(stages: list[Stage], scales: np.ndarray) -> tuple[np.ndarray, float]:
+    """The true value of 1 in each stage's sums, (stages,), and in the logits; apart from levels' and input's units."""
     of_sums, unit = [], 1.0
     for stage, (scale, norm_scale) in zip(stages, scales.tolist(), strict=True):
         of_sums.append(unit * scale)
@@ -42,12 +43,14 @@ def units_of(stages, scales):
     return np.array(of_sums), unit
 
 
-def show(stages, codes):
+def show(stages: list[Stage], codes: np.ndarray) -> None:
     """Make every parameter scale * level."""
     start = 0
     for p in (p for stage in stages for _, p in stage.parameters):
-        levels = p.parametrization.level_set.values.astype(p.dtype)[codes[start:start + p.size]]
-        p.data[...] = (p.parametrization.scale * levels).reshape(p.shape)
+        quantizer = p.parametrization
+        assert isinstance(quantizer, LevelQuantizer)
+        levels = quantizer.level_set.values.astype(p.dtype)[codes[start:start + p.size]]
+        p.data[...] = (quantizer.scale * levels).reshape(p.shape)
         start += p.size
 
 

@@ -1,4 +1,4 @@
-"""From a chain of stages and its samples to what the search kernels work on, in integers wherever that is exact."""
+"""Arrays for the search kernels, from a chain of stages and its samples; in integers wherever that is exact."""
 import numpy as np
 
 from tinyq.kernels.search.tables import (
@@ -21,12 +21,13 @@ from tinyq.kernels.search.tables import (
     WIDE,
     Search,
 )
+from tinyq.methods.conntra.chain import Stage
 from tinyq.methods.conntra.units import Units
 
 NARROW_BOUND = 2**31
 
 
-def search_of(stages, units: Units, inputs, labels):
+def search_of(stages: list[Stage], units: Units, inputs: np.ndarray, labels: np.ndarray) -> Search:
     """The Search over these samples, everything 0 but the input; `place` gives it its codes.
 
     inputs: (samples, features) whole numbers or not, as units.of(x) gives them; labels: (samples,) int64.
@@ -48,8 +49,8 @@ def search_of(stages, units: Units, inputs, labels):
         terms=np.zeros((blocks, table[-1, C_OUT], BLOCK), np.float32))
 
 
-def place(search, codes):
-    """Give the network these codes (parameters,); what is kept must be recomputed then."""
+def place(search: Search, codes: np.ndarray) -> None:
+    """Give the network these codes (parameters,); its kept results must be recomputed then."""
     search.codes[:] = codes
     search.wide[:] = search.levels[codes]
     for stage, unit in zip(search.stages, search.bias_units, strict=True):
@@ -59,8 +60,8 @@ def place(search, codes):
         search.narrow[:] = search.wide
 
 
-def set_norms(search, stages, units):
-    """What batch norm does to sums of these units (stages,): (sum * unit - mean) / sqrt(variance + eps)."""
+def set_norms(search: Search, stages: list[Stage], units: np.ndarray) -> None:
+    """Set batch norm's factors for sums in these units (stages,): (sum * unit - mean) / sqrt(variance + eps)."""
     for row, stage, unit in zip(search.stages, stages, units.tolist(), strict=True):
         if stage.norm:
             channels = search.norms[row[CHANNEL]:row[CHANNEL] + row[C_OUT]]
@@ -68,15 +69,15 @@ def set_norms(search, stages, units):
             channels[:, 0], channels[:, 1] = unit / deviation, stage.norm.running_mean / deviation
 
 
-def logits_of(search):
-    """What the network puts out for each sample: (samples, classes)."""
+def logits_of(search: Search) -> np.ndarray:
+    """The network's output for each sample: (samples, classes)."""
     stage = search.stages[-1]
     kept = search.kept_wide if stage[WIDE] else search.kept_narrow
     logits = kept[:, stage[OUTPUT]:stage[OUTPUT] + stage[C_OUT]].transpose(0, 2, 1).reshape(-1, stage[C_OUT])
     return logits[search.labels.reshape(-1) >= 0]
 
 
-def layout(stages, units):
+def layout(stages: list[Stage], units: Units) -> tuple[np.ndarray, int, int]:
     """(stage table, int32 units, float64 units): a stage is wide if its sums could leave int32."""
     table, held, parameters, channels = np.zeros((len(stages), COLUMNS), np.int64), [0, 0], 0, 0
     wide = not units.exact
@@ -98,10 +99,10 @@ def layout(stages, units):
         row[OUTPUT] = source = take(held, wide, int(np.prod(stage.output)))
         row[WIDE] = wide
     take(held, wide, STANDINGS)
-    return table, *held
+    return table, held[0], held[1]
 
 
-def take(held, wide, count):
+def take(held: list[int], wide: bool, count: int) -> int:
     """The offset of `count` more units of one kind; held counts both kinds."""
     start = held[wide]
     held[wide] += count

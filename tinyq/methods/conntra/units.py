@@ -1,20 +1,24 @@
-"""In which units a network is computed in integers: its inputs, its levels, its biases, stage by stage."""
+"""Units in which a network is computed in integers: of its inputs, its levels, and its biases stage by stage."""
 from dataclasses import dataclass
 
 import numpy as np
 
-FINEST = 256                    # inputs may be multiples of 1/256, levels too
+from tinyq.levels import LevelSet
+from tinyq.methods.conntra.chain import Stage
+
+FINEST = 256                    # inputs and levels may be multiples of 1/256
 MAX_INPUT = 2**15
 EXACT_BOUND = 2**53             # below it float64 holds every integer
 
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """inputs: how many units of the integer network make 1. levels: (n,) float64, as it multiplies by them.
+    """Units of one network, for its inputs and its levels.
 
-    bias_units: (stages,) float64, what a bias of level 1 (one unit of the input) adds to a stage's sums. bounds: of
-    each stage's sums, over all inputs and assignments of levels. exact: everything is an integer below 2**53; where
-    not, it is float64 in the units of the input.
+    inputs: units of the integer network per 1 of the input. levels: (n,) float64, the factors it multiplies by.
+    bias_units: (stages,) float64, added to a stage's sums by a bias of level 1. bounds: of each stage's sums, over all
+    inputs and assignments of levels. exact: everything is an integer below 2**53; else it is float64 in input units.
+    logits: units of the integer network per 1 of the logits, apart from the scales.
     """
 
     inputs: int
@@ -22,14 +26,14 @@ class Units:
     bias_units: np.ndarray
     bounds: list[float]
     exact: bool
-    logits: float                       # units of the integer network that make 1 of the logits, scales left out
+    logits: float
 
-    def of(self, x):
+    def of(self, x: np.ndarray) -> np.ndarray:
         """Inputs (samples, features) in these units: float64, whole numbers if exact."""
         return x.reshape(len(x), -1).astype(np.float64) * self.inputs
 
 
-def integer_units(stages, level_set, x):
+def integer_units(stages: list[Stage], level_set: LevelSet, x: np.ndarray) -> Units:
     """The units for a chain of stages, a LevelSet and the inputs x (samples, ...)."""
     inputs, finest = _whole(x), _whole(level_set.values)
     if inputs and finest and not any(stage.norm for stage in stages):

@@ -1,4 +1,4 @@
-"""RPR's schedule: which fraction of the weights is frozen for how long, and at which share of the learning rate."""
+"""RPR's schedule: the frozen fractions, how long each lasts, and the share of the learning rate in each epoch."""
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,35 +11,36 @@ PUBLISHED_PERIOD, PUBLISHED_FINAL = 15, 30
 
 
 @dataclass(frozen=True)
-class Ramp:
+class FreezingSchedule:
     """Freezing fractions, ascending to 1, and how many epochs each lasts at most."""
 
     fractions: tuple[Fraction, ...]
     lengths: tuple[int, ...]
 
-    def rate(self, stage, epoch):
+    def rate(self, stage: int, epoch: int) -> float:
         """The factor on the learning rate in this epoch of this stage, both counted from 0."""
         shares = LAST if stage == len(self.fractions) - 1 else BETWEEN if stage else FIRST
         return shares[3 * epoch // self.lengths[stage]]
 
 
-def ramp(fractions, epochs, period=None, final=None):
-    """The Ramp of so many epochs in all: `final` at 1, `period` at each fraction between, the rest at the first.
+def freezing_schedule(fractions: str, epochs: int, period: int | None = None,
+                      final: int | None = None) -> FreezingSchedule:
+    """The schedule over `epochs`: `final` at 1, `period` at each fraction between, the rest at the first.
 
-    fractions: text such as "0.9,0.95,1". period and final in proportion to the published 15 and 30 of 112 if None.
-    UsageError, by its flag, if the fractions do not ascend to 1 or the epochs do not suffice.
+    fractions: text such as "0.9,0.95,1". period and final default to the published shares, 15 and 30 of 112 epochs.
+    UsageError, naming the parameter, if the fractions do not ascend to 1 or the epochs do not suffice.
     """
     parts = _parse(fractions)
     if len(parts) == 1:
-        return Ramp(parts, (_at_least_one_each(epochs, parts, epochs),))
+        return FreezingSchedule(parts, (_at_least_one_each(epochs, parts, epochs),))
     period = max(1, epochs * PUBLISHED_PERIOD // PUBLISHED) if period is None else period
     final = max(1, epochs * PUBLISHED_FINAL // PUBLISHED) if final is None else final
     for name, value in (("period", period), ("final", final)):
         if value < 1:
-            raise UsageError(f"--rpr.{name} {value}: must be at least 1")
+            raise UsageError(f"{name} must be at least 1, got {value}")
     between = (period,) * (len(parts) - 2)
     first = _at_least_one_each(epochs, parts, epochs - sum(between) - final)
-    return Ramp(parts, (first, *between, final))
+    return FreezingSchedule(parts, (first, *between, final))
 
 
 def _parse(text):
@@ -50,12 +51,12 @@ def _parse(text):
         parts = ()
     ascending = all(low < high for low, high in zip(parts, parts[1:], strict=False))
     if not parts or parts[0] < 0 or parts[-1] != 1 or not ascending:
-        raise UsageError(f"--rpr.fractions {text}: must ascend from 0 or more to 1, such as 0.9,0.95,0.975,0.9875,1")
+        raise UsageError(f"fractions must ascend from 0 or more to 1, such as 0.9,0.95,0.975,0.9875,1, got {text}")
     return parts
 
 
 def _at_least_one_each(epochs, parts, first):
     if first < 1:
-        raise UsageError(f"--epochs {epochs}: RPR needs {epochs + 1 - first} or more for its {len(parts)} freezing "
-                         "fractions; give more, or shorten --rpr.period, --rpr.final or --rpr.fractions")
+        raise UsageError(f"epochs must be at least {epochs + 1 - first} for {len(parts)} freezing fractions of RPR, "
+                         f"got {epochs}; or give smaller period and final, or fewer fractions")
     return first

@@ -1,6 +1,6 @@
-"""RPR's partition of a weight tensor: frozen entries show their nearest level, relaxed ones themselves (RPR eq. 3)."""
+"""RPR's random partition of a weight tensor: frozen entries at their nearest level, relaxed ones free (RPR eq. 3)."""
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -8,15 +8,16 @@ import numpy as np
 from tinyq import kernels
 from tinyq.autodiff import Tensor, primitive
 from tinyq.levels import LevelSet, rounded_down
+from tinyq.streams import Stream
 
 
-def frozen_count(fraction, n):
+def frozen_count(fraction: Fraction | float, n: int) -> int:
     """floor(fraction * n + 1/2), exact when the fraction is a Fraction."""
     return math.floor(fraction * n + Fraction(1, 2))
 
 
-def relaxed_entries(stream, shape, fraction):
-    """A random partition, bool of `shape`: False at exactly frozen_count entries, True at the relaxed others."""
+def relaxed_entries(stream: Stream, shape: tuple[int, ...], fraction: Fraction | float) -> np.ndarray:
+    """Draw a random partition, bool of `shape`: False at exactly frozen_count entries, True at the others, relaxed."""
     n = math.prod(shape)
     relaxed = np.ones(n, bool)
     relaxed[stream.permutation(n)[: frozen_count(fraction, n)]] = False
@@ -24,50 +25,53 @@ def relaxed_entries(stream, shape, fraction):
 
 
 @primitive
-def part_frozen(w, *, relaxed, levels):
+def part_frozen(w: np.ndarray, *, relaxed: np.ndarray, levels: np.ndarray):
     """w at the relaxed entries and `levels`, constants, at the others; all of w's shape."""
     return np.where(relaxed, w, levels), (lambda g: np.where(relaxed, g, 0),)
 
 
 @dataclass(frozen=True, eq=False)
-class UnitView:
-    """A parameter's view: its latent weight, in units of the scale, appears as (nearest level, scale); no gradient.
+class UnitQuantizer:
+    """Parametrization of a latent weight in units of the scale: (nearest level, scale), without a gradient.
 
-    scale: (c_out,), one for every output filter.
+    scale: (c_out,), one per output filter.
     """
 
     level_set: LevelSet
     scale: np.ndarray
+    _constants: dict = field(default_factory=dict, init=False, repr=False)
 
-    def __call__(self, latent):
+    def __call__(self, latent: Tensor) -> tuple[Tensor, np.ndarray]:
         """(levels as a Tensor of the latent's shape, scale as an array (c_out,))."""
         return Tensor(self.nearest(latent.data)), self.scale
 
-    def nearest(self, latent):
+    def nearest(self, latent: np.ndarray) -> np.ndarray:
         """The level nearest to each entry of the array `latent`, in its dtype."""
-        thresholds = rounded_down(self.level_set.midpoints, latent.dtype)
-        return kernels.nearest_level(latent, thresholds, self.level_set.values.astype(latent.dtype))
+        if latent.dtype not in self._constants:
+            self._constants[latent.dtype] = (rounded_down(self.level_set.midpoints, latent.dtype),
+                                             self.level_set.values.astype(latent.dtype))
+        return kernels.nearest_level(latent, *self._constants[latent.dtype])
 
-    def normalised(self, latent):
-        """The latent in units of the scale: as it is."""
+    def normalised(self, latent: np.ndarray) -> np.ndarray:
+        """The latent in units of the scale: itself."""
         return latent
 
-    def shown(self, latent):
+    def effective(self, latent: np.ndarray) -> np.ndarray:
         """The weight the layer computes with, scale * level."""
         return self.scale.reshape(-1, *[1] * (latent.ndim - 1)) * self.nearest(latent)
 
 
 @dataclass(frozen=True, eq=False)
-class PartitionView:
-    """The view for the steps of one epoch: some entries relaxed, the others frozen at `levels`.
+class PartitionQuantizer:
+    """Parametrization for the steps of one epoch: relaxed entries as they are, frozen ones at `levels`.
 
-    A frozen latent does not move, so its level is found once.
+    A frozen latent does not move, so its level is computed once.
     """
 
     relaxed: np.ndarray
     levels: np.ndarray
     scale: np.ndarray
 
-    def __call__(self, latent):
+    def __call__(self, latent: Tensor) -> tuple[Tensor, np.ndarray]:
         """(part_frozen as a Tensor of the latent's shape, scale as an array (c_out,))."""
         return part_frozen(latent, relaxed=self.relaxed, levels=self.levels), self.scale

@@ -1,19 +1,23 @@
-"""Random partition relaxation (METHODS.md, section 2): a new random part of the weights is relaxed every epoch.
+"""RPR, random partition relaxation (methods/README.md, section 2): each epoch relaxes another part of the weights.
 
-Weights are divided by a scale of each output filter, once. In an epoch's steps most of them are frozen at their
-nearest level while the others, relaxed, follow the gradient with what stays float. The frozen fraction grows to 1.
-Between steps the network is the fully quantised one: validation and everything else see that.
+Weights are divided once by a scale per output filter. During an epoch's steps most of them are frozen at their nearest
+level; the others, relaxed, follow the gradient together with the parameters that stay float. The frozen fraction grows
+to 1. Between steps the network is fully quantised: validation and everything else see that.
 """
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
 
 import numpy as np
 
 from tinyq.errors import UsageError
 from tinyq.levels import NAMED, LevelSet
-from tinyq.methods.base import GradientMethod, constrainable, gradient_step, refuse_unfit
-from tinyq.methods.rpr.freezing_schedule import PUBLISHED, ramp
-from tinyq.methods.rpr.relaxed_weight import Relaxed
+from tinyq.methods.base import Column, GradientMethod, Numbers, check_state, constrained_weights
+from tinyq.methods.gradient_step import Batch, Step, gradient_step
+from tinyq.methods.rpr.freezing_schedule import PUBLISHED, FreezingSchedule, freezing_schedule
+from tinyq.methods.rpr.relaxed_weight import RelaxedWeight
 
 
 @dataclass
@@ -47,96 +51,93 @@ class RPR(GradientMethod):
     period: int | None = None
     final: int | None = None
 
-    def __post_init__(self):
-        """Refuse hyper-parameters that mean nothing, before a float network is trained for them."""
+    STATE: ClassVar[dict[str, type]] = {"epoch": int, "stage": int, "stage_epoch": int, "best": float, "stale": int}
+    columns: ClassVar[tuple[Column, ...]] = (Column("frozen", "frozen", "{:.2%}"),)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for hyper-parameters out of range, before a float network is trained for them."""
         if self.patience < 1:
-            raise UsageError(f"--rpr.patience {self.patience}: must be at least 1")
-        self._ramp()
+            raise UsageError(f"patience must be at least 1, got {self.patience}")
+        self._schedule()
 
     @property
-    def done(self):
-        """Whether the schedule has come to its end."""
-        return self.stage == len(self.ramp.fractions)
+    def done(self) -> bool:
+        """True when the schedule has come to its end."""
+        return self.stage == len(self.schedule.fractions)
 
-    def begin(self, model, optimizer, data, streams, state=None):
-        """Take over the model; partitions are drawn from `streams`."""
-        self.streams = streams
-        super().begin(model, optimizer, data, streams, state)
+    @property
+    def fraction(self) -> Fraction:
+        """The frozen fraction of this epoch, 1 after the schedule's end."""
+        return self.schedule.fractions[min(self.stage, len(self.schedule.fractions) - 1)]
 
-    def prepare(self):
-        """Find the constrained weights."""
-        self.ramp = self._ramp()
-        self.weights = [Relaxed(name, parameter) for name, parameter in constrainable(self.model, "rpr")]
-
-    def start(self):
-        """Scales from the pretrained weights, which are divided by them; the first partition."""
-        for layer in self.weights:
-            layer.rescale(self.levels)
+    def start(self) -> None:
+        """Divide the pretrained weights by their scales and draw the first partition."""
+        self.schedule = self._schedule()
+        self.weights = [RelaxedWeight.pretrained(name, parameter, self.levels)
+                        for name, parameter in constrained_weights(self.model, "rpr")]
         self.base_rates = np.array([group["base_lr"] for group in self.optimizer.groups])
         self.epoch, self.stage, self.stage_epoch = 0, 0, 0
         self.best, self.stale = -math.inf, 0
         self._begin_epoch()
 
-    def update(self, batches):
-        """The gradient step with the relaxed entries shown; the frozen ones and their moments keep their bits."""
-        for layer in self.weights:
-            layer.relax()
+    def update(self, batches: Sequence[Batch]) -> Step:
+        """Take the gradient step with the relaxed entries free; the frozen ones and their moments keep their bits."""
+        for weight in self.weights:
+            weight.relax()
         try:
             return gradient_step(self.model, self.optimizer, batches, label_smoothing=self.label_smoothing,
-                                 where={layer.parameter: layer.relaxed for layer in self.weights})
+                                 where={weight.parameter: weight.relaxed for weight in self.weights})
         finally:
-            for layer in self.weights:
-                layer.quantise()
+            for weight in self.weights:
+                weight.quantise()
 
-    def end_epoch(self, validation=None):
-        """Move on in the schedule and draw the next partition; the record of the epoch, with its fraction."""
-        record = {**super().end_epoch(validation), "frozen": float(self.ramp.fractions[self.stage])}
+    def end_epoch(self, validation: Numbers | None = None) -> Numbers:
+        """Advance the schedule and draw the next partition; return the record of the epoch, with its fraction."""
+        record = {**super().end_epoch(validation), "frozen": float(self.fraction)}
         self.epoch, self.stage_epoch = self.epoch + 1, self.stage_epoch + 1
-        if self.stage_epoch == self.ramp.lengths[self.stage] or self._has_stalled(validation):
+        if self.stage_epoch == self.schedule.lengths[self.stage] or self._has_stalled(validation):
             self.stage, self.stage_epoch = self.stage + 1, 0
         if not self.done:
             self._begin_epoch()
         return record
 
-    def finish(self):
-        """Put every constrained weight on its level, back in its own units: scale * level to the bit."""
-        for layer in self.weights:
-            layer.settle()
+    def finish(self) -> None:
+        """Put every constrained weight on its level, back in weight units: scale * level to the bit."""
+        for weight in self.weights:
+            weight.quantise_in_place()
 
-    def state(self):
+    def state(self) -> dict:
         """The sums of the epoch, the place in the schedule, the learning rates it starts from, and each scale."""
-        place = {"epoch": self.epoch, "stage": self.stage, "stage_epoch": self.stage_epoch,
-                 "best": self.best, "stale": self.stale, "base_rates": self.base_rates.copy()}
-        return {**super().state(), **place, **{f"scale/{layer.name}": layer.scale.copy() for layer in self.weights}}
+        return {**super().state(), "base_rates": self.base_rates.copy(),
+                **{f"scale/{weight.name}": weight.scale.copy() for weight in self.weights}}
 
-    def load_state(self, state):
-        """Take over what `state` gave; BadInput lists what does not fit the network."""
-        shapes = dict.fromkeys(("epoch", "stage", "stage_epoch", "best", "stale"), ())
-        shapes["base_rates"] = (len(self.optimizer.groups),)
-        refuse_unfit(state, shapes | {f"scale/{layer.name}": (len(layer.parameter.data),) for layer in self.weights})
+    def load_state(self, state: dict) -> None:
+        """Continue from a `state`; BadInput lists what does not fit the network."""
+        found = constrained_weights(self.model, "rpr")
+        check_state(state, {**self.shapes(), "base_rates": (len(self.optimizer.groups),),
+                            **{f"scale/{name}": (len(parameter.data),) for name, parameter in found}})
         super().load_state(state)
-        self.epoch, self.stage, self.stage_epoch = (int(state[key]) for key in ("epoch", "stage", "stage_epoch"))
-        self.best, self.stale = float(state["best"]), int(state["stale"])
+        self.schedule = self._schedule()
         self.base_rates = np.array(state["base_rates"], np.float64)
-        for layer in self.weights:
-            layer.constrain(self.levels, np.array(state[f"scale/{layer.name}"], layer.parameter.dtype))
+        self.weights = [RelaxedWeight(name, parameter, self.levels,
+                                      np.array(state[f"scale/{name}"], parameter.dtype)) for name, parameter in found]
         if not self.done:
             self._begin_epoch()
 
-    def _ramp(self):
-        return ramp(self.fractions, self.epochs, self.period, self.final)
+    def _schedule(self) -> FreezingSchedule:
+        return freezing_schedule(self.fractions, self.epochs, self.period, self.final)
 
     def _begin_epoch(self):
-        """A partition for (seed, epoch, layer), and the learning rate of this epoch of the stage."""
-        for layer in self.weights:
-            layer.partition(self.streams.key("rpr", layer.name, self.epoch), self.ramp.fractions[self.stage])
-        factor = self.ramp.rate(self.stage, self.stage_epoch)
+        """Draw each weight's partition by (seed, epoch, name), and set the learning rate of this epoch of the stage."""
+        for weight in self.weights:
+            weight.partition(self.streams.key("rpr", weight.name, self.epoch), self.fraction)
+        factor = self.schedule.rate(self.stage, self.stage_epoch)
         for group, base in zip(self.optimizer.groups, self.base_rates, strict=True):
             group["lr"] = group["base_lr"] = float(base) * factor
 
     def _has_stalled(self, validation):
-        """Whether the first of several fractions has done what it can for the fully quantised network."""
-        if validation is None or self.stage > 0 or len(self.ramp.fractions) == 1:
+        """True once the first of several fractions no longer improves the fully quantised network."""
+        if validation is None or self.stage > 0 or len(self.schedule.fractions) == 1:
             return False
         better = validation["validation_accuracy"] > self.best
         self.best = validation["validation_accuracy"] if better else self.best

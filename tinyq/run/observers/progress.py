@@ -5,16 +5,16 @@ from collections.abc import Callable
 from tqdm import tqdm
 
 from tinyq.errors import tell_once
+from tinyq.methods.base import Column
 from tinyq.run.build import Job, Phase
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.metrics_journal import epoch_record, step_record
 from tinyq.run.observers.observer import Observer
 
-# metrics that a line shows: (name, label, format)
-SHOWN = (("objective", "objective", "{:.4f}"), ("loss", "loss", "{:.4f}"), ("error", "error", "{:.2%}"),
-         ("validation_error", "validation", "{:.2%}"), ("test_error", "test", "{:.2%}"), ("moves", "moves", "{:,}"),
-         ("lr", "lr", "{:.2g}"),
-         ("g", "g", "{:d}"), ("cfs_over_scale", "cfs/a", "{:.4f}"), ("frozen", "frozen", "{:.2%}"))
+# Metrics of every method that a line shows; the method's own columns come after these.
+COLUMNS = (Column("objective", "objective", "{:.4f}"), Column("loss", "loss", "{:.4f}"),
+           Column("error", "error", "{:.2%}"), Column("validation_error", "validation", "{:.2%}"),
+           Column("test_error", "test", "{:.2%}"), Column("lr", "lr", "{:.2g}"))
 
 
 class Progress(Observer):
@@ -28,6 +28,7 @@ class Progress(Observer):
         total = total_epochs * steps_per_epoch
         self.bar = tqdm(total=total, initial=steps_done, unit="step", dynamic_ncols=True) if terminal else None
         self.log = self._log
+        self.columns: tuple[Column, ...] = COLUMNS
 
     @classmethod
     def of(cls, job: Job, position: Position) -> "Progress":
@@ -36,7 +37,8 @@ class Progress(Observer):
         return cls(sum(phase.epochs for phase in job.phases), steps_per_epoch, position.steps, job.config.print_freq)
 
     def begin_phase(self, phase: Phase, position: Position, resumed: bool) -> None:
-        """Log the notice of the phase's method."""
+        """Take the columns of the phase's method, and log its notice."""
+        self.columns = (*COLUMNS, *phase.method.columns)
         if phase.method.notice:
             self.log(phase.method.notice)
 
@@ -53,12 +55,12 @@ class Progress(Observer):
     def advance(self, phase: str, metrics: dict) -> None:
         """Move the bar by one step; metrics: of the epoch so far."""
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{phase} {_line(metrics)}", refresh=False)
+            self.bar.set_postfix_str(f"{phase} {self._line(metrics)}", refresh=False)
             self.bar.update()
 
     def show(self, record: dict) -> None:
         """Show the metrics of a step's or an epoch's record."""
-        metrics = _line(record)
+        metrics = self._line(record)
         if self.bar is None:
             at = f" step {record['step']}" if record["record"] == "step" else ""
             log(f"{record['phase']:<8} epoch {record['epoch'] + 1:>3}/{self.total_epochs}{at}  {metrics}  "
@@ -70,6 +72,10 @@ class Progress(Observer):
         """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
+
+    def _line(self, metrics):
+        return "  ".join(f"{label} {layout.format(metrics[name])}" for name, label, layout in self.columns
+                         if metrics.get(name) is not None)
 
     def _log(self, text: str) -> None:
         log(text, None if self.bar is None else self.bar.write)
@@ -83,8 +89,3 @@ def log(text: str, write: Callable[[str], object] | None = None) -> None:
         raise
     except OSError as error:
         tell_once(f"tinyq: standard output: {error.strerror}; lines are lost, training goes on")
-
-
-def _line(metrics: dict) -> str:
-    return "  ".join(f"{label} {layout.format(metrics[name])}" for name, label, layout in SHOWN
-                     if metrics.get(name) is not None)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tinyq import kernels
-from tinyq.audit.ledger.step_trace import Trace
+from tinyq.audit.capture.step_trace import Trace
 from tinyq.autodiff.tape import Node
 
 

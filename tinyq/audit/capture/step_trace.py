@@ -24,7 +24,6 @@ class Call:
         return f"{vjp}{self.primitive}{about}, {what} {tuple(self.output)}{before}"
 
 
-VIEWS = ("straight_through", "part_frozen")         # what a layer's weight goes through, beside the input
 # Primitives that move as many bytes as a product and compute next to nothing: digesting what they make would double the
 # ledger's cost. A fault in one of them shows in the next that is digested, which then names them too.
 PASSED_OVER = ("relu", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "reshape", "flatten")
@@ -41,29 +40,31 @@ def is_vjp_digested(node, parent) -> bool:
 
 
 class Trace:
-    """The calls of a step that the ledger digests; parameters are known by their arrays, a method's views included."""
+    """The calls of a step that the ledger digests; parameters are known by their arrays, quantised ones included."""
 
     def __init__(self, model, optimizer):
         """Nothing was called yet."""
         self.calls, self.vjps = [], []
         self._names = {id(p.data): name for name, p in model.named_parameters()}
+        self._latents = {id(p.data) for _, p in model.named_parameters() if p.parametrization is not None}
         self._between, self._vjps_between = [], []
         self._nodes, self._kept = {}, []        # arrays are kept while their ids are used
 
     def note(self, primitive, inputs, params, output):
         """What tape.traced tells."""
         about = next((self._names[id(a)] for a in inputs if id(a) in self._names), "")
-        if primitive.name in VIEWS:
+        quantises = bool(inputs) and id(inputs[0]) in self._latents         # on the way of a weight to its layer
+        if quantises:
             self._names[id(output.data)] = about
         self._kept.append(output.data)
         shapes = tuple(None if a is None else a.shape for a in inputs)
-        between = () if primitive.name in VIEWS else tuple(self._between)
+        between = () if quantises else tuple(self._between)
         call = Call(primitive.name, about, shapes, output.shape, None, between)
         if not is_digested(primitive):
             self._between.append(primitive.name)
         else:
             self.calls.append(call)
-            self._between = self._between if primitive.name in VIEWS else []
+            self._between = self._between if quantises else []
         if output.node is not None:
             self._nodes[output.node] = call
         return call

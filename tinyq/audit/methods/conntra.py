@@ -1,0 +1,150 @@
+"""CoNNTrA in the audit: its metrics and rules, and its visits repeated by methods/README.md, section 3."""
+import math
+from collections.abc import Iterator
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from tinyq.audit.capture.capture import Captured
+from tinyq.audit.methods.method_audit import Arrays, MethodAudit, Metrics, Record, Rules
+from tinyq.kernels.reference.search import visit as literal
+from tinyq.levels import LevelSet
+from tinyq.streams import Streams
+
+# Entries of the visits of a step, by name and type; `tried` has one more axis, the levels.
+VISITS = {"picks": np.int64, "codes": np.uint8, "errors": np.int64, "moved": np.bool_, "tried": np.int64}
+
+
+class State(Protocol):
+    """What the audit reads of CoNNTrA: the visits of the last step, the counts, and the search."""
+
+    levels: LevelSet
+    visited: Any
+    counts: dict[str, int]
+    search: Any
+
+    def visits_per_step(self, samples: int) -> int:
+        """Number of visits in a step on `samples` samples."""
+
+
+class CoNNTrAMetrics(Metrics):
+    """The visits: which, the error of every level tried, what was chosen; the moves one by one."""
+
+    def step(self) -> Record:
+        """The error left; digests of the picks, and of all that the visits tried and chose; every move.
+
+        A move is [visit, parameter, code, error].
+        """
+        visits, search = self.method.visited, self.method.search
+        at = np.flatnonzero(visits.moved)
+        moves = np.stack([at, *(array[at] for array in (visits.picks, visits.codes, visits.errors))], 1)
+        return {"objective": float(search.mean_error()).hex(), "inverse_temperature": visits.inverse_temperature.hex(),
+                "pass": self.method.counts["pass"], "visits": len(visits.picks), "picks": self.root([visits.picks]),
+                "visited": self.root([visits.picks, visits.tried, visits.codes, visits.errors]),
+                "error": int(search.error()), "moves": moves.tolist()}
+
+    def epoch(self) -> Record:
+        """Digests of the codes and of the scales."""
+        return {"codes": self.root([self.method.search.codes]), "scales": self.root([self.method.search.scales])}
+
+
+class CoNNTrARules(Rules):
+    """The parameters visited are those of the seed; an accepted move never raises the error."""
+
+    def __init__(self, begin: Record, phase: Record) -> None:
+        """Picks are drawn from the seed and compared with the recorded ones."""
+        super().__init__(begin, phase)
+        self.streams = Streams(self.settings["seed"])
+        self.total = sum(math.prod(shape) for shape in phase["tensors"].values())
+        self.current_pass, self.made, self.order = None, 0, np.zeros(0, np.int64)
+
+    def step(self, record: Record) -> Iterator[str]:
+        """Violations of a step's visits: which, in what order, and what they did to the error."""
+        yield from super().step(record)
+        figures = record["figures"]
+        if self.current_pass != figures["pass"]:
+            self.current_pass, self.made = figures["pass"], 0
+            self.order = self.streams.key("conntra", figures["pass"]).integers(0, self.total, self.total)
+        picks = self.order[self.made:self.made + figures["visits"]]
+        self.made += figures["visits"]
+        if self.whole and self.root([picks]) != figures["picks"]:
+            yield "the parameters visited are not those of the seed"
+        elif self.whole and any(picks[at] != parameter for at, parameter, _, _ in figures["moves"]):
+            yield "a move is of a parameter that was not visited"
+        errors = [error for *_, error in figures["moves"]]
+        if any(after > before for before, after in zip(errors, errors[1:], strict=False)):
+            yield "a move raised the error"
+        if errors and errors[-1] < figures["error"]:
+            yield "the error rose after the last move"
+
+
+def sweeps(captured: Captured) -> Iterator[str]:
+    """Each visit chose as Algorithm 2 does, left every parameter on a level, and noted the network's error."""
+    method = _state(captured)
+    visits, search = method.visited, method.search
+    if (np.diff(visits.errors) > 0).any():
+        yield "the error rose at a visit"
+    yield from _choices(visits)
+    changed = [np.count_nonzero(captured.before[name] != captured.after[name]) for name in captured.before]
+    if sum(changed) > np.count_nonzero(visits.moved):
+        yield f"{sum(changed)} parameters changed in {np.count_nonzero(visits.moved)} moves"
+    for name, p in _parameters(captured):
+        quantizer: Any = p.parametrization
+        levels = (quantizer.scale * quantizer.level_set.values.astype(p.dtype)).astype(p.dtype)
+        if not np.isin(p.data, levels).all():
+            yield f"{name}: a parameter is off its levels"
+    if search.held is not None and len(visits.picks):
+        yield from _repeated(search, visits)
+
+
+def _parameters(captured):
+    return captured.model.named_parameters()
+
+
+def _choices(visits):
+    """Each visit kept the last of the levels with the least error, and noted that error."""
+    if not len(visits.picks):
+        return
+    last_least = visits.tried.shape[1] - 1 - visits.tried[:, ::-1].argmin(1)
+    for k in np.flatnonzero(visits.codes != last_least)[:1]:
+        yield (f"visit {k} chose level {visits.codes[k]} of errors {visits.tried[k].tolist()}, Algorithm 2 chooses "
+               f"{last_least[k]}")
+    for k in np.flatnonzero(visits.errors != visits.tried.min(1))[:1]:
+        yield f"the error after visit {k} is {visits.errors[k]}, of its levels' errors {visits.tried[k].tolist()}"
+
+
+def _repeated(search, visits):
+    """Algorithm 2 to the letter at the last visit: the network is run as a whole for every level."""
+    held = type(search.held)(*(np.array(a) if isinstance(a, np.ndarray) else a for a in search.held))
+    every = np.arange(max(held.kept_narrow.shape[1], held.kept_wide.shape[1]))
+    error = literal.recompute(every, held)
+    if error != search.error():
+        yield f"the error kept is {search.error()}, the network run as a whole makes {error}"
+    codes, errors, _, tried = literal.visit(visits.picks[-1:], held)
+    if codes[0] != visits.codes[-1] or errors[0] != visits.errors[-1]:
+        yield (f"the last visit left parameter {visits.picks[-1]} at level {visits.codes[-1]} with error "
+               f"{visits.errors[-1]}, Algorithm 2 at {codes[0]} with {errors[0]}")
+    if (tried[0] != visits.tried[-1]).any():
+        yield (f"the last visit, of {visits.picks[-1]}, found its levels' errors {visits.tried[-1].tolist()}, "
+               f"the network run as a whole makes {tried[0].tolist()}")
+
+
+def _state(captured) -> State:
+    return cast(State, captured.phase.method)
+
+
+def arrays(method: State) -> Arrays:
+    """The visits of the last step."""
+    return {**{f"visits/{name}": getattr(method.visited, name) for name in VISITS},
+            "visits/inverse_temperature": np.asarray(method.visited.inverse_temperature)}
+
+
+def expected_arrays(method: State, samples: int) -> Arrays:
+    """Arrays in the shapes of a step's visits on this many samples."""
+    visits, levels = method.visits_per_step(samples), len(method.levels.values)
+    return {**{f"visits/{name}": np.zeros((visits, levels) if name == "tried" else visits, kind)
+               for name, kind in VISITS.items()}, "visits/inverse_temperature": np.asarray(0.0)}
+
+
+AUDIT = MethodAudit(metrics=CoNNTrAMetrics, rules=CoNNTrARules, checks={"sweeps": sweeps}, arrays=arrays,
+                    expected_arrays=expected_arrays)

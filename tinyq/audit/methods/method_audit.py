@@ -1,0 +1,135 @@
+"""What the audit does for each training method; the defaults are those of a method that only follows a gradient.
+
+A method's file subclasses what differs and makes one MethodAudit of it. It reads the method's public state and
+recomputes the rest from the equations of methods/README.md: it never imports the method that it checks.
+"""
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinyq.audit.capture.capture import Captured
+from tinyq.audit.ledger.digests import digest_of
+
+Record = dict[str, Any]                 # of the ledger
+Arrays = dict[str, np.ndarray]          # by name
+
+
+class Metrics:
+    """Numbers and digests of the method in the records of its steps and epochs, besides gradients and weights."""
+
+    def __init__(self, method: Any, kind: str) -> None:
+        """method: one that has begun; kind: of digests, a key of digests.KINDS."""
+        self.method, self.kind = method, kind
+
+    def step(self) -> Record:
+        """Metrics of the step just done."""
+        last = self.method.last_step
+        return {"loss": last.loss.hex(), "objective": last.objective.hex(), "correct": last.correct,
+                "samples": last.samples}
+
+    def epoch(self) -> Record:
+        """Metrics of the state that the next epoch begins with, or the first one."""
+        return {}
+
+    def root(self, arrays: list[np.ndarray]) -> str:
+        """The digest of a list of arrays."""
+        return digest_of(self.kind, arrays).root
+
+
+class Rules:
+    """Rules from record to record: an epoch's metrics are the sums of its steps', and all numbers are finite.
+
+    Each method yields a line per violation.
+    """
+
+    def __init__(self, begin: Record, phase: Record) -> None:
+        """begin: record 0; phase: the phase's own record."""
+        self.begin, self.settings, self.phase = begin, begin["settings"], phase
+        self.now = phase["figures"]             # metrics that the steps to come must agree with
+        self.whole = True                       # every step of the current epoch was seen
+        self.loss, self.objective = 0.0, 0.0
+        self.samples, self.correct, self.steps = 0, 0, 0
+
+    def step(self, record: Record) -> Iterator[str]:
+        """Violations of a step's record."""
+        figures = record["figures"]
+        objective = float.fromhex(figures["objective"])
+        if not math.isfinite(objective):
+            yield f"the objective is {objective}"
+        if "loss" in figures:
+            loss, samples = float.fromhex(figures["loss"]), figures["samples"]
+            if not math.isfinite(loss) or not 0 <= figures["correct"] <= samples:
+                yield f"a loss of {loss}, {figures['correct']} of {samples} right"
+            self.loss, self.samples = self.loss + loss * samples, self.samples + samples
+            self.correct += figures["correct"]
+        self.objective, self.steps = self.objective + objective, self.steps + 1
+
+    def epoch(self, record: Record) -> Iterator[str]:
+        """Violations of an epoch's record."""
+        measured = record["measured"]
+        if self.whole and self.samples and self.steps:
+            for name, value in (("loss", self.loss / self.samples), ("train_objective", self.objective / self.steps)):
+                if name in measured and measured[name] != value.hex():
+                    yield f"{name} is {measured[name]}, the mean over its steps {value.hex()}"
+            if "accuracy" in measured and measured["accuracy"] != (self.correct / self.samples).hex():
+                yield "the training accuracy is not that of its steps"
+        self.now, self.whole = record["figures"], True
+        self._reset_sums()
+
+    def unchanged(self, record: Record, *names: str) -> Iterator[str]:
+        """A violation for each of these metrics that differs from the epoch's beginning."""
+        figures = record["figures"]
+        return (f"{name} is {figures.get(name)}, was {self.now[name]}" for name in names
+                if figures.get(name) != self.now[name])
+
+    def root(self, arrays: list[np.ndarray]) -> str:
+        """The digest of a list of arrays, of the ledger's kind."""
+        return digest_of(self.begin["digests"], arrays).root
+
+    def _reset_sums(self):
+        self.loss, self.objective = 0.0, 0.0
+        self.samples, self.correct, self.steps = 0, 0, 0
+
+
+class UpdateTerms:
+    """What the method adds around the optimiser to the update of one parameter, recomputed to the bit.
+
+    Each function returns the result and the terms that made it, by name.
+    """
+
+    def handed(self, captured: Captured, name: str, gradient: np.ndarray) -> tuple[np.ndarray, Arrays]:
+        """The gradient given to the optimiser, from the one that backward made."""
+        return gradient, {}
+
+    def movable(self, captured: Captured, name: str) -> np.ndarray | None:
+        """The entries that the optimiser may move, bool; None for all."""
+        return None
+
+    def projected(self, captured: Captured, name: str, stepped: np.ndarray) -> tuple[np.ndarray, Arrays]:
+        """The weight after the step, from the one that the optimiser made."""
+        return stepped, {}
+
+
+def no_arrays(method: Any, samples: int = 0) -> Arrays:
+    """Arrays of a method whose steps leave none of their own."""
+    return {}
+
+
+@dataclass(frozen=True)
+class MethodAudit:
+    """All that the audit does for one training method.
+
+    checks: {what is examined: function of a Captured that yields faults}, for `audit check`.
+    arrays: function of the method, what its last step leaves for a dump besides gradients and weights.
+    expected_arrays: function of (method, samples), arrays of the same shapes before any step.
+    """
+
+    metrics: type[Metrics] = Metrics
+    rules: type[Rules] = Rules
+    checks: dict[str, Callable[[Captured], Iterator[str]]] = field(default_factory=dict)
+    update: UpdateTerms = UpdateTerms()
+    arrays: Callable[[Any], Arrays] = no_arrays
+    expected_arrays: Callable[[Any, int], Arrays] = no_arrays

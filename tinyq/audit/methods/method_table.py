@@ -1,0 +1,23 @@
+"""The table of methods that the audit knows more of than their gradient, and how to add one."""
+from tinyq import methods
+from tinyq.audit.methods import cbp, conntra, rpr
+from tinyq.audit.methods.method_audit import MethodAudit
+
+GRADIENT_ONLY = MethodAudit()
+AUDITS: dict[str, MethodAudit] = {"CBP": cbp.AUDIT, "RPR": rpr.AUDIT, "CoNNTrA": conntra.AUDIT}    # by class name
+
+
+def audit_of(class_name: str) -> MethodAudit:
+    """The row of a method's class, as ledgers name it; plain backprop's for a class without one."""
+    return AUDITS.get(class_name, GRADIENT_ONLY)
+
+
+def register(name: str, method: type, audit: MethodAudit = GRADIENT_ONLY) -> None:
+    """Add a training method: as --method `name` with its constructor's settings, and in the audit.
+
+    ValueError if the name or the class name is taken.
+    """
+    if method.__name__ in AUDITS:
+        raise ValueError(f"method {name}: the class name {method.__name__} is taken; choose another")
+    methods.register(name, method)
+    AUDITS[method.__name__] = audit

@@ -1,0 +1,165 @@
+"""RPR in the audit: its metrics and rules, and its step recomputed from methods/README.md, section 2."""
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from tinyq.audit.capture.capture import Captured
+from tinyq.audit.methods.method_audit import MethodAudit, Metrics, Record, Rules, UpdateTerms
+from tinyq.audit.methods.weight_levels import LevelChanges, QuantisedWeight, is_near_a_midpoint, nearest
+from tinyq.levels import rounded_down
+from tinyq.optim import Optimizer
+from tinyq.streams import Streams
+
+
+class Weight(QuantisedWeight, Protocol):
+    """What the audit reads of a weight under RPR: also which entries are relaxed."""
+
+    relaxed: np.ndarray
+
+
+class State(Protocol):
+    """What the audit reads of RPR."""
+
+    weights: Sequence[Weight]
+    optimizer: Optimizer
+    last_step: Any
+
+    @property
+    def done(self) -> bool:
+        """True at the schedule's end."""
+
+    @property
+    def fraction(self) -> Fraction:
+        """The frozen fraction."""
+
+
+class RPRMetrics(Metrics):
+    """The frozen fraction and which entries they are; that these and their moments stay as they are; level changes."""
+
+    def __init__(self, method: State, kind: str) -> None:
+        """Level changes are counted at midpoints in units of the scale."""
+        super().__init__(method, kind)
+        self.state = method
+        self.changes = LevelChanges(method.weights, [
+            rounded_down(weight.level_set.midpoints, weight.parameter.dtype) for weight in method.weights])
+
+    def step(self) -> Record:
+        """The shared metrics; digests of the partition and of everything frozen; level changes."""
+        return {**super().step(), "mask": self._mask, "still": self._still(), "flips": self.changes.count()}
+
+    def epoch(self) -> Record:
+        """The fraction, the count of frozen entries, and digests of the partition, of what is frozen, of the scales."""
+        scales = self.root([weight.scale for weight in self.state.weights])
+        if self.state.done:
+            return {"scales": scales}
+        frozen = [~weight.relaxed for weight in self.state.weights]
+        self._keep = [mask.astype(np.uint32).reshape(-1) * np.uint32(0xFFFFFFFF) for mask in frozen]
+        self._mask = self.root([np.packbits(mask) for mask in frozen])
+        return {"fraction": str(self.state.fraction), "mask": self._mask,
+                "frozen": [int(np.count_nonzero(mask)) for mask in frozen], "still": self._still(), "scales": scales}
+
+    def _still(self):
+        """The digest of the frozen latents and of the optimiser's memory of them."""
+        arrays = []
+        for weight, keep in zip(self.state.weights, self._keep, strict=True):
+            optimizer = self.state.optimizer
+            memory = optimizer.memory_of(weight.parameter) or [np.zeros_like(weight.parameter.data)
+                                                               for _ in optimizer.arrays]
+            arrays += [a.reshape(-1).view(np.uint32) & keep for a in (weight.parameter.data, *memory)]
+        return self.root(arrays)
+
+
+class RPRRules(Rules):
+    """The frozen fraction never falls and ends at 1; its count of entries is exact, and nothing frozen moves."""
+
+    def __init__(self, begin: Record, phase: Record) -> None:
+        """Draw the first partition from the seed and compare it with the recorded one."""
+        super().__init__(begin, phase)
+        self.streams, self.epochs = Streams(self.settings["seed"]), 0
+        self.first = list(self._partition(phase["figures"]))
+
+    def step(self, record: Record) -> Iterator[str]:
+        """Partition and frozen entries, moments included, are those of the epoch's beginning, bit for bit."""
+        yield from self.first
+        self.first = []
+        yield from super().step(record)
+        yield from self.unchanged(record, "mask", "still")
+
+    def epoch(self, record: Record) -> Iterator[str]:
+        """The next partition is the one of its seed and epoch."""
+        before, figures = self.now, record["figures"]
+        self.epochs += 1
+        yield from self.unchanged(record, "scales")
+        if "fraction" not in before:
+            yield "an epoch after the schedule's end"
+        elif "fraction" in figures:
+            if Fraction(figures["fraction"]) < Fraction(before["fraction"]):
+                yield f"the frozen fraction fell from {before['fraction']} to {figures['fraction']}"
+            yield from self._partition(figures)
+        elif before["fraction"] != "1":
+            yield f"the schedule ended at a frozen fraction of {before['fraction']}"
+        yield from super().epoch(record)
+
+    def _partition(self, figures):
+        fraction, masks = Fraction(figures["fraction"]), []
+        for name, frozen in zip(self.phase["constrained"], figures["frozen"], strict=True):
+            shape = self.phase["tensors"][name]
+            count = _frozen_count(fraction, math.prod(shape))
+            mask = np.zeros(math.prod(shape), bool)
+            mask[self.streams.key("rpr", name, self.epochs).permutation(mask.size)[:count]] = True
+            masks.append(mask.reshape(shape))
+            if frozen != count:
+                yield f"{frozen} entries of {name} are frozen at a fraction of {fraction}"
+        if self.root([np.packbits(mask) for mask in masks]) != figures["mask"]:
+            yield f"the partition of epoch {self.epochs} of the phase is not the one of its seed"
+
+
+class RPRUpdate(UpdateTerms):
+    """The optimiser moves relaxed entries only."""
+
+    def movable(self, captured: Captured, name: str) -> np.ndarray | None:
+        """The relaxed entries of a constrained weight."""
+        return next((weight.relaxed for weight in _state(captured).weights if weight.name == name), None)
+
+
+def partitions(captured: Captured) -> Iterator[str]:
+    """The count of frozen entries is exact, they are on their levels, and nothing of them moves, moments included."""
+    method = _state(captured)
+    for weight in method.weights:
+        name, frozen = weight.name, ~weight.relaxed
+        if np.count_nonzero(frozen) != _frozen_count(method.fraction, frozen.size):
+            yield (f"{name}: {np.count_nonzero(frozen)} of {frozen.size} entries are frozen at a fraction of "
+                   f"{method.fraction}")
+        if (captured.before[name] != captured.after[name])[frozen].any():
+            yield f"{name}: a frozen weight moved"
+        for key, value in captured.memory_after[name].items():
+            before = captured.memory_before[name].get(key, np.zeros_like(value))    # nothing before its first step
+            if np.ndim(value) and (value != before)[frozen].any():
+                yield f"{name}: the {key} of a frozen weight moved"
+        yield from _effective(captured, weight, frozen)
+
+
+def _effective(captured, weight, frozen):
+    """Frozen entries took part at their level, relaxed ones as they are."""
+    w, name = captured.before[weight.name], weight.name
+    expected = np.where(frozen, nearest(w, 1.0, weight.level_set), w.astype(np.float64))
+    for application in captured.applications:
+        if application.name == f"part_frozen of {name}":
+            wrong = (application.output != expected) & ~(frozen & is_near_a_midpoint(w, 1.0, weight.level_set))
+            if wrong.any():
+                yield f"{name}: {np.count_nonzero(wrong)} weights were shown neither frozen on a level nor as they are"
+
+
+def _frozen_count(fraction, n):
+    """floor(fraction * n + 1/2), exactly."""
+    return math.floor(fraction * n + Fraction(1, 2))
+
+
+def _state(captured) -> State:
+    return cast(State, captured.phase.method)
+
+
+AUDIT = MethodAudit(metrics=RPRMetrics, rules=RPRRules, update=RPRUpdate(), checks={"partitions": partitions})

@@ -1,0 +1,74 @@
+"""The interface of CoNNTrA's two searches: codes of all parameters, and the error of the network they make."""
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from tinyq.kernels.search.tables import Search as SearchArrays
+
+
+class Visits(NamedTuple):
+    """The visits of one step, one entry each.
+
+    picks: int64, parameters. codes: uint8, the level that each was left with. errors: int64, after each visit.
+    moved: bool. tried: int64 (visits, levels), the error of each level. inverse_temperature: factor on the logits
+    in the cross-entropy that the errors are; 0 if they count misclassifications.
+    """
+
+    picks: np.ndarray
+    codes: np.ndarray
+    errors: np.ndarray
+    moved: np.ndarray
+    tried: np.ndarray
+    inverse_temperature: float
+
+    @classmethod
+    def zeros(cls, visits: int, levels: int) -> "Visits":
+        """Visits in number and shape alone."""
+        picks, codes, errors, moved = (np.zeros(visits, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_))
+        return cls(picks, codes, errors, moved, np.zeros((visits, levels), np.int64), 0.0)
+
+
+class Search(Protocol):
+    """Codes of every parameter, and the error of the network they make on samples that stay the same."""
+
+
+    @property
+    def held(self) -> SearchArrays | None:
+        """The arrays that the kernels work on, in a chain of layers; None where candidates run the network."""
+
+    @property
+    def notice(self) -> str:
+        """A line on the cost of a visit, or ""."""
+
+    @property
+    def scales(self) -> np.ndarray:
+        """float64 of scales_shape."""
+
+    @property
+    def scales_shape(self) -> tuple[int, ...]:
+        """The shape of the scales."""
+
+    @property
+    def codes(self) -> np.ndarray:
+        """(parameters,) uint8, indices into the ascending levels."""
+
+    def rounded(self) -> tuple[np.ndarray, np.ndarray]:
+        """(codes, scales) of the model's present parameters."""
+
+    def place(self, codes: np.ndarray, scales: np.ndarray) -> None:
+        """Give the model these codes and scales; `set_error` comes next."""
+
+    def set_error(self, inverse_temperature: float) -> None:
+        """Count wrong classifications (0), or the cross-entropy of the logits times `inverse_temperature`."""
+
+    def visit(self, picks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Visit these parameters in turn; return codes, errors, moved and tried of Visits."""
+
+    def error(self) -> int:
+        """Number of wrong classifications, or the cross-entropy in LOSS_UNIT."""
+
+    def mean_error(self) -> float:
+        """Share of the samples that are classified wrongly, or their mean cross-entropy."""
+
+    def accuracy(self) -> float:
+        """Share of the samples that are classified correctly."""
