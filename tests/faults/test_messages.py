@@ -41,8 +41,8 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize("kind, code, says", [
-    ("EROFS", 73, "r: cannot create this folder (Read-only file system); choose another place"),
-    ("EACCES", 73, "r: cannot create this folder (Permission denied); choose another place")])
+    ("EROFS", 73, "r: cannot create this folder (Read-only file system); choose another path"),
+    ("EACCES", 73, "r: cannot create this folder (Permission denied); choose another path")])
 def test_a_folder_that_takes_no_run(capsys, tmp_path, kind, code, says):
     def refuse(number, name, path, arguments, call):
         raise operations.error(getattr(errno, kind)) if name in ("mkdir", "open") else AssertionError(name)
@@ -61,7 +61,7 @@ def test_a_folder_that_becomes_read_only_stops_no_training_but_has_no_result(cap
     before = operations.below(run)
     with operations.watched(run, refuse):
         said = ends(capsys, f"train --resume {run} --max-steps 9", 73)
-    assert "cannot create this file (Read-only file system); see to it that its folder is there and writable" in said
+    assert "cannot create this file (Read-only file system); make its folder writable or choose another" in said
     assert operations.below(run) == before
 
 
@@ -283,8 +283,8 @@ def a_link_to_nowhere(path):
     path.symlink_to(path.parent / "nowhere")
 
 
-@pytest.mark.parametrize("put, says", [(a_link_to_nowhere, "No such file"), (os.mkfifo, "is no plain file"),
-                                       (os.mkdir, "is no plain file")])
+@pytest.mark.parametrize("put, says", [(a_link_to_nowhere, "No such file"), (os.mkfifo, "is not a plain file"),
+                                       (os.mkdir, "is not a plain file")])
 def test_an_image_that_is_no_file(capsys, tmp_path, put, says):
     line = pictures(tmp_path / "d")
     (tmp_path / "d" / "train" / "a" / "4.png").unlink()
@@ -297,7 +297,7 @@ def test_an_image_that_is_no_file(capsys, tmp_path, put, says):
 def test_a_list_of_classes_that_never_ends(capsys, tmp_path):
     line = pictures(tmp_path / "d")
     os.mkfifo(tmp_path / "classes")
-    assert "classes: is no plain file" in ends(capsys, f"{line} --imagefolder.classes {tmp_path}/classes", 65)
+    assert "classes: is not a plain file" in ends(capsys, f"{line} --imagefolder.classes {tmp_path}/classes", 65)
 
 
 def test_an_empty_class_and_a_name_that_is_hard_to_print(capsys, tmp_path):

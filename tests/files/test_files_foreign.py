@@ -60,7 +60,7 @@ def test_a_tensor_is_a_view_of_its_storage(tmp_path):
     (pickle.dumps({"w": Hostile(print, "run")}, 2), "wants to use"),
     (pickle.dumps({"w": Hostile(eval, "1")}, 4), "wants to use"),
     (b"cos\nsystem\n(X\x02\x00\x00\x00lstR.", "wants to use os.system"),
-    (b"(X\x02\x00\x00\x00lsios\nsystem\n.", "is not one that weights need"),
+    (b"(X\x02\x00\x00\x00lsios\nsystem\n.", "is not needed for weights"),
     (b"\x80\x02}X\x01\x00\x00\x00w(ctorch\nFloatStorage\n)Rs.", "calls what is no function"),
     (b"\x80\x02" + b"]" * 100_000, "ends too early"),
     (b"\x80\x02h\x07.", "refers to what is not there"),

@@ -101,13 +101,13 @@ def test_a_file_that_is_not_what_it_seems_is_refused(tmp_path, corpus):
 
 
 @pytest.mark.parametrize("name, says", [
-    ("soft_link", "w is a link out of its place"), ("external_link", "links to other files"),
+    ("soft_link", "w is a link; files with links are not read"), ("external_link", "links to other files"),
     ("external_storage", "w keeps its data in another file"), ("virtual", "w keeps its data in another file"),
     ("gzip", "w is compressed or filtered"), ("half_written", "w holds 1 chunks of 2"),
     ("contiguous_never_written", "w holds 0 bytes of 16"), ("big_endian", "w is >f4 (4,) instead of float32 (4,)"),
-    ("texts", "w is (of a type that holds neither numbers nor a fixed text)"),
+    ("texts", "w is (of a type that is neither a number nor a fixed-length text)"),
     ("fixed_texts", "w is |S4 (4,) instead of float32 (4,)"), ("named_type", "w is neither a group nor a dataset"),
-    ("no_shape", "w is a dataset without a shape"), ("newest_form", "a newer form of HDF5 than is read here"),
+    ("no_shape", "w is a dataset without a shape"), ("newest_form", "a newer form of HDF5 than tinyq reads"),
     ("not_a_number", "w holds nan at index 2"), ("two_axes", "w is float32 (2, 2) instead of float32 (4,)")])
 def test_a_refusal_says_what_is_wrong(tmp_path, corpus, name, says):
     (tmp_path / "f.h5").write_bytes(corpus[name])
@@ -178,7 +178,7 @@ def test_a_chunk_out_of_its_place_is_refused(tmp_path, at, new):
     leaf = data.rindex(b"TREE\x01") + 24                     # bytes of the first chunk, its filters, its corner
     data[leaf + at:leaf + at + len(new)] = new
     (tmp_path / "f.h5").write_bytes(data)
-    with pytest.raises(BadInput, match="a chunk is filtered, or not where it should be"):
+    with pytest.raises(BadInput, match="a chunk is filtered or misplaced"):
         read(tmp_path / "f.h5", {"w": Spec((4,), np.dtype("f4"))})
 
 
@@ -191,7 +191,7 @@ def test_more_parts_than_any_model_has_are_not_looked_at(tmp_path, path, monkeyp
 def test_an_attribute_that_is_there_twice_is_refused(tmp_path, path):
     data = path.read_bytes()
     (tmp_path / "f.h5").write_bytes(data.replace(b"names\0", b"text\0\0", 1))
-    with hdf5.Reader(tmp_path / "f.h5") as file, pytest.raises(BadInput, match="an attribute is there twice"):
+    with hdf5.Reader(tmp_path / "f.h5") as file, pytest.raises(BadInput, match="an attribute appears twice"):
         file.attributes()
 
 

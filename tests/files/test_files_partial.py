@@ -39,7 +39,7 @@ def test_short_writes_are_continued_and_a_full_disk_keeps_what_is_there(tmp_path
 
     with PartialFile(tmp_path / "x.part") as partial:
         monkeypatch.setattr(os, "write", write)
-        with pytest.raises(InputOutputError, match="No space left.*what has arrived is kept"):
+        with pytest.raises(InputOutputError, match="No space left.*the bytes received so far are kept"):
             partial.append(b"0123456789")
         assert partial.size == 5
     assert (tmp_path / "x.part").read_bytes() == b"01234"

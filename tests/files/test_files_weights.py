@@ -104,4 +104,4 @@ def test_another_hdf5_file_is_not_a_weight_file(tmp_path):
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["w"] = 1.0
     with pytest.raises(BadInput, match="not a tinyq weight file"):
-        weights.attributes_of(tmp_path / "m.h5")
+        weights.read_attributes(tmp_path / "m.h5")

@@ -87,7 +87,7 @@ def test_what_the_user_names_runs(capsys, path):
     ("model", b"mlp:9999999,9999999,9999999", ""), ("model", b"mlp:-3", ""), ("model", b"resnet20", ""),
     ("class_names", h5py.Empty("S3"), "class_names"),
 ], ids=lambda value: str(value)[:30])
-def test_attributes_of_another_kind_are_refused_in_one_line(capsys, path, name, value, says):
+def test_read_attributes_another_kind_are_refused_in_one_line(capsys, path, name, value, says):
     set_attribute(path, name, np.bytes_(value) if isinstance(value, bytes) else value)
     for command in (f"evaluate {path} --threads 1", f"summary {path}"):
         assert says in refused(capsys, command)
@@ -103,7 +103,7 @@ def test_every_fault_is_told_at_once(path):
 def test_a_path_is_never_taken_from_a_file(path):
     set_attribute(path, "data", np.bytes_(b"imagefolder"))
     set_attribute(path, "data_options", np.bytes_(json.dumps({"classes": "/etc/passwd", "size": 64}).encode()))
-    held = files.attributes_of(path)
+    held = files.read_attributes(path)
     attributes.refuse_unfit(path, held)
     assert attributes.data_options(held) == {"size": 64}
 

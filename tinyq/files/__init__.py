@@ -1,1 +1,1 @@
-"""Everything that touches a disk: atomic writes, run folders, JSON journals, and HDF5 that is not trusted."""
+"""Read and write files: atomic writes, run folders, JSON journals, and weight files that are not trusted."""

@@ -1,6 +1,6 @@
-"""Files that are either the old ones or the new ones, whatever happens: a crash, a full disk, a power cut.
+"""Replace files atomically: a crash, a full disk or a power cut leaves the old file or the new one.
 
-Everything tinyq writes goes through this package; nothing is ever written in place.
+Everything tinyq writes goes through this package; no file is written in place.
 """
 import errno
 import os
@@ -8,71 +8,73 @@ import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from tinyq.errors import CannotCreate, InputOutputError
 
 PIECE = 1 << 20                     # bytes read back at a time
+Buffer: TypeAlias = bytes | bytearray | memoryview
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 class NotSynced(InputOutputError):
-    """The new file is there, but a power cut may bring the old one back."""
+    """The new file is written, but a power cut may bring the old one back."""
 
 
-def write_bytes(path, data) -> None:
-    """Replace the file at `path` by `data` (bytes-like), all of it or nothing.
+def write_bytes(path: str | Path, data: Buffer) -> None:
+    """Replace the file at `path` by `data`, completely or not at all.
 
-    A temporary file in the same folder is written, synced, read back and compared, and renamed over `path`; then the
-    folder is synced. Raises CannotCreate when the folder takes no new file, InputOutputError when writing fails half
-    way (the old file is then still there, untouched), and of these NotSynced when only the last of it fails. A link is
-    followed; CannotCreate where something that is no file, such as a device, stands.
+    Write a temporary file in the same folder, sync it, read it back, compare, and rename it over `path`; then sync the
+    folder. A link is followed. Raises CannotCreate where the folder accepts no new file or `path` is not a plain file
+    (a device, say), InputOutputError where writing fails (the old file is then untouched), and NotSynced, one of these,
+    where only syncing the folder fails.
     """
-    path, data = _place(path), memoryview(data).cast("B")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = _create(temporary, path)
+    target, view = _target(path), memoryview(data).cast("B")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = _create(temporary, target)
     try:
         try:
-            _write_all(descriptor, data)
+            _write_all(descriptor, view)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        _compare(temporary, data)
-        os.replace(temporary, path)
+        _compare(temporary, view)
+        os.replace(temporary, target)
     except BaseException as error:
-        with suppress(OSError):                     # a disk that fails for good takes no deletion either
+        with suppress(OSError):                     # a failed disk refuses deletions too
             os.unlink(temporary)
         if isinstance(error, OSError):
-            raise InputOutputError(f"{path}: writing failed ({error.strerror}); the old file, if any, is intact; "
+            raise InputOutputError(f"{target}: writing failed ({error.strerror}); the old file, if any, is intact; "
                                    "free some space or use another disk") from error
         raise
     try:
-        _sync_folder(path.parent)
+        _sync_folder(target.parent)
     except OSError as error:
-        raise NotSynced(f"{path}: written, but its folder cannot be synced ({error.strerror}), so a power cut "
+        raise NotSynced(f"{target}: written, but its folder cannot be synced ({error.strerror}), so a power cut "
                         "may bring the old file back; look after this disk") from error
 
 
-def write_text(path, text: str) -> None:
-    """`write_bytes` for UTF-8 text; what is none, of a file's name, is escaped."""
+def write_text(path: str | Path, text: str) -> None:
+    """`write_bytes` of text as UTF-8; characters that have no encoding (in file names) are escaped."""
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
-def remove(path) -> None:
-    """Delete a file that may be gone already; InputOutputError when the folder does not allow it."""
+def remove(path: str | Path) -> None:
+    """Delete a file, if it exists; InputOutputError where the folder does not allow it."""
     try:
         Path(path).unlink(missing_ok=True)
     except OSError as error:
         raise InputOutputError(f"{path}: cannot be deleted ({error.strerror})") from error
 
 
-def temporaries(folder) -> list[Path]:
-    """What killed processes left of unfinished files (or what others are writing now), where the folder exists."""
+def temporaries(folder: str | Path) -> list[Path]:
+    """List unfinished files of killed processes, and of processes that are writing now; none if there is no folder."""
     folder = Path(folder)
     return [folder / name for name in (os.listdir(folder) if folder.is_dir() else ()) if _TEMPORARY.fullmatch(name)]
 
 
-def make_folder(path) -> Path:
-    """Create a folder and its parents where they are missing, to last; CannotCreate when that is not possible."""
+def make_folder(path: str | Path) -> Path:
+    """Create a folder and its missing parents, synced to disk; CannotCreate where that is not possible."""
     path = Path(path)
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -84,10 +86,10 @@ def make_folder(path) -> Path:
     return path
 
 
-def make_numbered_folder(parent, name: str) -> Path:
-    """Create and return parent/name-001, or the first number above that is free.
+def make_numbered_folder(parent: str | Path, name: str) -> Path:
+    """Create and return parent/name-001, or the next free number.
 
-    mkdir itself decides who owns a number, so that two runs started together never share a folder.
+    mkdir decides who owns a number, so two runs started together never share a folder.
     """
     parent = make_folder(parent)
     for number in range(1, 1_000_000):
@@ -104,15 +106,15 @@ def make_numbered_folder(parent, name: str) -> Path:
 
 
 def _no_folder(path, error):
-    return CannotCreate(f"{path}: cannot create this folder ({error.strerror}); choose another place")
+    return CannotCreate(f"{path}: cannot create this folder ({error.strerror}); choose another path")
 
 
-def _place(path):
-    """Where the file goes; never in the place of a device, which renaming would take away from everybody."""
-    place = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
-    if os.path.exists(place) and not os.path.isfile(place):
-        raise CannotCreate(f"{path}: is there already, and no plain file; choose another place")
-    return place
+def _target(path):
+    """Follow a link; refuse to replace a device, which would take it away from every process."""
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise CannotCreate(f"{path}: exists and is not a plain file; choose another path")
+    return target
 
 
 def _create(temporary, path):
@@ -120,18 +122,18 @@ def _create(temporary, path):
         return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputOutputError(f"{path}: no room for this file ({error.strerror}); free some space") from error
+            raise InputOutputError(f"{path}: the disk is full ({error.strerror}); free some space") from error
         raise CannotCreate(f"{path}: cannot create this file ({error.strerror}); "
-                           "see to it that its folder is there and writable, or choose another") from error
+                           "make its folder writable or choose another") from error
 
 
 def _write_all(descriptor, data):
-    while data:                                     # a write may be short: near a full disk, or above 2 GiB
+    while data:                                     # a write may be short: on a nearly full disk, or above 2 GiB
         data = data[os.write(descriptor, data):]
 
 
 def _compare(path, data):
-    """OSError unless the file holds these bytes. Its pages are dropped first, so that the disk itself is asked."""
+    """Raise OSError unless the file holds these bytes; its cached pages are dropped first, so that the disk is read."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -143,7 +145,7 @@ def _compare(path, data):
     finally:
         os.close(descriptor)
     if at != len(data) or piece:
-        raise OSError(errno.EIO, f"what is read back differs from byte {at} on")
+        raise OSError(errno.EIO, f"the bytes read back differ from byte {at} on")
 
 
 def _sync_folder(folder):
@@ -151,7 +153,7 @@ def _sync_folder(folder):
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:             # of file systems that cannot sync a folder
+        if error.errno != errno.EINVAL:             # a file system that cannot sync folders
             raise
     finally:
         os.close(descriptor)

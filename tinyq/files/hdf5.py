@@ -1,8 +1,8 @@
-"""HDF5 without its two dangers: libhdf5 never writes to the disk, and never sees a file that someone else made.
+"""Read and write HDF5 safely: libhdf5 never writes to the disk and never reads an untrusted file.
 
-Writing: the file is built in memory and saved as bytes, because a full disk kills a process in which libhdf5 writes.
-Reading: the bytes are read once and understood by hdf5_bytes.py; links that lead elsewhere are not followed, and a
-dataset is read only when the caller expected its name, shape and dtype.
+Writing: build the file in memory and save its bytes, because a full disk kills a process in which libhdf5 writes.
+Reading: read the bytes once and parse them with hdf5_bytes.py; do not follow links out of the file, and read a dataset
+only if the caller expects its name, shape and dtype.
 """
 import math
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -21,37 +22,40 @@ from tinyq.files.hdf5_bytes import Image
 from tinyq.files.hdf5_messages import Damaged, Stored
 from tinyq.files.read import read_file
 
-MAX_OBJECTS, DEEPEST = 100_000, 16   # of a tree that is walked
+MAX_OBJECTS, MAX_DEPTH = 100_000, 16   # of the tree of groups
 MAX_ATTRIBUTE_BYTES = 64 << 10
+
+Datasets = Mapping[str, np.ndarray]
+Attributes = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What the dataset of some name must be."""
+    """Expected shape and dtype of a dataset."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
 
     @classmethod
-    def of(cls, array) -> "Spec":
-        """The spec that `array` meets."""
+    def of(cls, array: np.ndarray) -> "Spec":
+        """Return the spec of an array."""
         return cls(np.shape(array), np.asarray(array).dtype)
 
-    def __str__(self):
-        """Such as float32 (3, 4)."""
+    def __str__(self) -> str:
+        """Format as float32 (3, 4)."""
         return f"{np.dtype(self.dtype)} {tuple(self.shape)}"
 
 
-def write(path, datasets: Mapping, attributes: Mapping) -> None:
+def write(path: str | Path, datasets: Datasets, attributes: Attributes) -> None:
     """Save arrays by path ("layer1.0.conv1/weight") and attributes by group ("/" is the root), atomically.
 
-    An attribute is a text, a list of texts, an integer or a float. The same contents give the same bytes.
+    An attribute is a text, a list of texts, an integer or a float. Equal contents give equal bytes.
     """
     write_bytes(path, encode(datasets, attributes))
 
 
-def encode(datasets: Mapping, attributes: Mapping) -> bytes:
-    """The bytes of the HDF5 file that `write` saves."""
+def encode(datasets: Datasets, attributes: Attributes) -> bytes:
+    """Return the bytes of the HDF5 file that `write` saves."""
     with h5py.File("memory", "w", driver="core", backing_store=False, libver=("earliest", "latest")) as file:
         for name, array in datasets.items():
             file.create_dataset(name, data=array)
@@ -65,8 +69,8 @@ def encode(datasets: Mapping, attributes: Mapping) -> bytes:
 class Reader:
     """An HDF5 file read without libhdf5: `with Reader(path) as file: file.attributes(); file.read(expected)`."""
 
-    def __init__(self, path):
-        """Read the whole file; BadInput when it is missing, too big or not HDF5."""
+    def __init__(self, path: str | Path):
+        """Read the whole file; BadInput where it is missing, too large or not HDF5."""
         self.path = Path(path)
         self.image = read_file(path)
         try:
@@ -74,45 +78,49 @@ class Reader:
         except Damaged as error:
             raise BadInput(f"{path}: not an HDF5 file, or damaged ({error})") from None
 
-    def __enter__(self):
-        """The reader itself."""
+    def __enter__(self) -> Self:
+        """Return the reader."""
         return self
 
-    def __exit__(self, *exception):
-        """Nothing is open."""
+    def __exit__(self, *exception: object) -> None:
+        """Do nothing: no file is open."""
 
     def attributes(self, group: str = "/") -> dict:
-        """A group's attributes: texts, lists of texts, numbers; BadInput for any other kind."""
-        with self._damage_told():
+        """Return a group's attributes: texts, lists of texts, numbers; BadInput for any other type."""
+        with self._damage_reported():
             messages = self._find(group)
             found = [] if messages is None else list(hdf5_messages.attributes(messages))
             if len({name for name, *_ in found}) < len(found):
-                raise Damaged("an attribute is there twice")
+                raise Damaged("an attribute appears twice")
             return {name: self._attribute(name, *attribute) for name, *attribute in found}
 
     def specs(self) -> dict[str, Spec]:
-        """Path and spec of every dataset, found without following a link that could lead out of the file."""
-        with self._damage_told():
-            return {path: Spec(stored.shape, stored.dtype) for path, (stored, _) in self._datasets.items()}
+        """Return {path: spec} of every dataset; links that could lead out of the file are not followed."""
+        with self._damage_reported():
+            return {path: Spec(stored.sizes, stored.dtype) for path, (stored, _) in self._datasets.items()}
 
-    def read(self, expected: Mapping[str, Spec], allow_extra=False, finite=True) -> dict[str, np.ndarray]:
-        """The expected datasets; BadInput lists every difference between the file and what was expected.
+    def read(self, expected: Mapping[str, Spec], allow_extra: bool = False,
+             finite: bool = True) -> dict[str, np.ndarray]:
+        """Return the expected datasets; BadInput lists every difference between the file and `expected`.
 
-        A dataset nobody expected is a difference too, unless `allow_extra`; so is a NaN or an infinity if `finite`.
+        Differences include unexpected datasets, unless `allow_extra`, and NaN or infinities, if `finite`.
         """
         specs = self.specs()
         problems = [f"{name} is missing" for name in expected if name not in specs]
         problems += [] if allow_extra else [f"{name} is not of this model" for name in specs if name not in expected]
-        arrays, given = {}, 0
+        arrays: dict[str, np.ndarray] = {}
+        given = 0
         for name in (n for n in expected if n in specs):
             problem = self._difference(name, specs[name], expected[name])
             given += 0 if problem else self._datasets[name][0].size
-            if given > len(self.image):                     # datasets may share their bytes
+            if given > len(self.image):                     # several datasets may share bytes
                 raise BadInput(f"{self.path}: its datasets hold more than the file")
             if problem is None:
-                problem, arrays[name] = self._values(name)
-            if problem is None and finite:
-                problem = _first_not_finite(arrays[name])
+                try:
+                    arrays[name] = self._bytes.values(*self._datasets[name])
+                    problem = _first_not_finite(arrays[name]) if finite else None
+                except Damaged as error:
+                    problem = str(error)
             if problem is not None:
                 problems.append(f"{name} {problem}")
         if problems:
@@ -120,8 +128,8 @@ class Reader:
         return {name: arrays[name] for name in expected}
 
     @contextmanager
-    def _damage_told(self, where=""):
-        """BadInput for whatever is found in a damaged file."""
+    def _damage_reported(self, where=""):
+        """Raise BadInput for any damage that is found."""
         try:
             yield
         except Damaged as error:
@@ -129,13 +137,14 @@ class Reader:
 
     @cached_property
     def _datasets(self) -> dict[str, tuple[Stored, list]]:
-        """What each dataset is, and the messages of its header, by path."""
-        found, pending, objects = {}, [("", 0, self._bytes.messages(self._bytes.root))], 0
+        """Return {path: (description, messages of its header)} of all datasets."""
+        found: dict[str, tuple[Stored, list]] = {}
+        pending, objects = [("", 0, self._bytes.messages(self._bytes.root))], 0
         while pending:
             group, depth, messages = pending.pop()
             links = self._bytes.links(messages)
             objects += len(links)
-            if depth > DEEPEST or objects > MAX_OBJECTS:
+            if depth > MAX_DEPTH or objects > MAX_OBJECTS:
                 raise BadInput(f"{self.path}: more groups than any model has")
             for name, address in links.items():
                 path = f"{group}/{name}" if group else name
@@ -147,7 +156,7 @@ class Reader:
         return found
 
     def _find(self, path):
-        """The header of the group at a path, None where nothing is."""
+        """Return the header of the group at a path; None where there is none."""
         messages = self._bytes.messages(self._bytes.root)
         for part in filter(None, path.split("/")):
             links = self._bytes.links(messages)
@@ -158,12 +167,12 @@ class Reader:
 
     def _followed(self, path, address):
         if address is None:
-            raise BadInput(f"{self.path}: {path} is a link out of its place; such files are refused")
+            raise BadInput(f"{self.path}: {path} is a link; files with links are not read")
         return address
 
     def _dataset(self, path, messages):
-        with self._damage_told(f"{path} is"):
-            stored = hdf5_messages.described(messages)
+        with self._damage_reported(f"{path} is"):
+            stored = hdf5_messages.describe(messages)
         if stored is None:
             raise BadInput(f"{self.path}: {path} is neither a group nor a dataset")
         if stored.shape is None:
@@ -173,15 +182,7 @@ class Reader:
     def _difference(self, name, spec, expected):
         if spec != Spec(tuple(expected.shape), np.dtype(expected.dtype)):
             return f"is {spec} instead of {expected}"
-        return hdf5_messages.obstacle(self._datasets[name][1])
-
-    def _values(self, name):
-        """(what is wrong, None), or (None, the values)."""
-        stored, messages = self._datasets[name]
-        try:
-            return None, self._bytes.values(stored, messages)
-        except Damaged as error:
-            return str(error), None
+        return hdf5_messages.find_obstacle(self._datasets[name][1])
 
     def _attribute(self, name, stored, data):
         short = isinstance(stored, Stored) and stored.shape is not None and len(stored.shape) <= 1
@@ -189,7 +190,7 @@ class Reader:
             raise BadInput(f"{self.path}: attribute {name} is neither a short text nor a number")
         if len(data) < stored.size:
             raise BadInput(f"{self.path}: attribute {name} is damaged")
-        value = np.frombuffer(data, stored.dtype, math.prod(stored.shape)).reshape(stored.shape)
+        value = np.frombuffer(data, stored.dtype, math.prod(stored.sizes)).reshape(stored.sizes)
         if stored.dtype.kind == "S":
             texts = [text.decode("utf-8", "replace") for text in np.atleast_1d(value).tolist()]
             return texts if stored.shape else texts[0]
@@ -197,7 +198,7 @@ class Reader:
 
 
 def _stored(value):
-    """Texts as fixed-length UTF-8, which every viewer shows and which needs no heap."""
+    """Convert texts to fixed-length UTF-8, which every viewer shows and which needs no heap in the file."""
     if isinstance(value, str):
         return np.array(value.encode() or b"\0")
     if isinstance(value, (list, tuple)):

@@ -1,9 +1,9 @@
-"""The part of HDF5's file format that weights need, read from bytes in plain Python, because libhdf5 trusts its input.
+"""Parse the part of HDF5's file format that weights need, in plain Python, because libhdf5 trusts its input.
 
-Read are superblocks 0 and 1, object headers of version 1, groups as symbol tables, and datasets that are contiguous,
-compact or in unfiltered chunks: what libhdf5 writes unless asked for its newer forms.
-Every offset is checked against the file, every loop against a budget, and nothing is allocated that is larger than the
-file. "HDF5 File Format Specification", version 3.0, has the layout of each message.
+Supported: superblocks 0 and 1, object headers of version 1, groups as symbol tables, and datasets that are contiguous,
+compact or in unfiltered chunks. libhdf5 writes these unless asked for newer forms.
+Every offset is checked against the file, every loop against a budget, and no allocation exceeds the size of the file.
+The layout of each message: "HDF5 File Format Specification", version 3.0.
 """
 import math
 import struct
@@ -18,23 +18,24 @@ from tinyq.files.hdf5_messages import (
     NEWER,
     TABLE,
     Damaged,
+    Message,
     Stored,
-    layout_of,
-    text_of,
+    decode_text,
+    find_layout,
     unpack,
 )
 
 SIGNATURE, UNDEFINED = b"\x89HDF\r\n\x1a\n", (1 << 64) - 1
-MAX_WORK = 1_000_000                   # messages, links and chunks looked at in one file
-MAX_LEVELS, LONGEST_NAME = 8, 4096
+MAX_WORK = 1_000_000                   # messages, links and chunks visited per file
+MAX_LEVELS, MAX_NAME = 8, 4096
 
 
 class Image:
-    """The bytes of a file, and what they have been found to say."""
+    """The bytes of a file and their structure."""
 
     def __init__(self, data: bytes):
-        """Damaged unless they begin as HDF5 files do."""
-        self.data, self._work = memoryview(data), 0
+        """Parse the superblock; Damaged where it is none."""
+        self.data, self._content, self._work = memoryview(data), data, 0
         if bytes(self.data[:8]) != SIGNATURE:
             raise Damaged("it does not begin as HDF5 files do")
         version, offsets, lengths = self.number(8, 1), self.number(13, 1), self.number(14, 1)
@@ -46,22 +47,23 @@ class Image:
             raise Damaged("it is cut short, or laid out as no file of weights is")
         self.root = self.number(at + 40)
 
-    def number(self, at, size=8):
-        """The unsigned number in `size` bytes."""
+    def number(self, at: int, size: int = 8) -> int:
+        """Return the unsigned number in `size` bytes."""
         return int.from_bytes(self.take(at, size), "little")
 
-    def take(self, at, size):
-        """A view of some bytes, all of them within the file."""
+    def take(self, at: int, size: int) -> memoryview:
+        """Return a view of `size` bytes; Damaged where they are not all within the file."""
         if at + size > len(self.data):
             raise Damaged(f"it refers to byte {at + size} of {len(self.data)}")
         return self.data[at:at + size]
 
-    def messages(self, address) -> list[tuple[int, int, memoryview]]:
-        """(kind, flags, body) of each message in the header of the object at `address`."""
+    def messages(self, address: int) -> list[Message]:
+        """Return the messages in the header of the object at `address`."""
         version, count, length = struct.unpack("<BxHxxxxI", self.take(address, 12))
         if version != 1:
             raise Damaged(NEWER if self.take(address, 4) == b"OHDR" else f"no object is at byte {address}")
-        found, blocks = [], [(address + 16, length)]
+        found: list[Message] = []
+        blocks = [(address + 16, length)]
         for start, length in blocks:
             block, at = self.take(start, length), 0
             while at + 8 <= length and len(found) < count:
@@ -77,22 +79,22 @@ class Image:
         return found
 
     @staticmethod
-    def is_group(messages) -> bool:
-        """Whether this is the header of a group."""
+    def is_group(messages: list[Message]) -> bool:
+        """Return whether the messages are the header of a group."""
         return any(kind in (TABLE, LINK_INFO) for kind, _, _ in messages)
 
-    def links(self, messages) -> dict[str, int | None]:
-        """{name: address, or None for a link that is not a plain one} of a group."""
+    def links(self, messages: list[Message]) -> dict[str, int | None]:
+        """Return {name: address} of a group; the address is None for a soft or external link."""
         if any(kind == LINK_INFO for kind, _, _ in messages):
             raise Damaged(NEWER)
         links = [link for kind, _, body in messages if kind == TABLE for link in self._table(*unpack("<QQ", body))]
         if len(dict(links)) < len(links) or any(name in ("", ".") or "/" in name for name, _ in links):
-            raise Damaged("a group has a name twice, or one that is none")
+            raise Damaged("a group has a duplicate or invalid name")
         return dict(links)
 
-    def values(self, stored: Stored, messages) -> np.ndarray:
-        """A new array of a dataset's values; Damaged unless every one of them is in the file."""
-        kind, body = layout_of(messages)
+    def values(self, stored: Stored, messages: list[Message]) -> np.ndarray:
+        """Return a dataset's values as a new array; Damaged unless all of them are in the file."""
+        kind, body = find_layout(messages)
         if stored.size > len(self.data):
             raise Damaged("it holds more than the file")
         if kind == CHUNKED:
@@ -101,31 +103,31 @@ class Image:
             data = body[2:2 + unpack("<H", body)[0]]
         else:
             address, held = unpack("<QQ", body)
-            data = b"" if address == UNDEFINED else self.take(address, held)
+            data = memoryview(b"") if address == UNDEFINED else self.take(address, held)
         if len(data) < stored.size:
             raise Damaged(f"holds {len(data)} bytes of {stored.size}")
-        return np.frombuffer(data, stored.dtype, math.prod(stored.shape)).reshape(stored.shape).copy()
+        return np.frombuffer(data, stored.dtype, math.prod(stored.sizes)).reshape(stored.sizes).copy()
 
     def _table(self, tree, heap):
-        """(name, address) of each entry of a symbol table."""
+        """Yield (name, address) of each entry of a symbol table."""
         if self.take(heap, 4) != b"HEAP":
             raise Damaged("a group has no names")
         size, _, start = unpack("<QQQ", self.take(heap + 8, 24))
         self.take(start, size)
-        names = self.data.obj
+        names = self._content
         for _, node in self._leaves(tree, kind=0, key=8):
             if self.take(node, 4) != b"SNOD":
                 raise Damaged("a group's table is broken")
             for i in range(self.number(node + 6, 2)):
                 self._spend()
                 name, address, cached = unpack("<QQI", self.take(node + 8 + 40 * i, 20))
-                end = names.find(b"\0", start + name, start + min(size, name + LONGEST_NAME))
+                end = names.find(b"\0", start + name, start + min(size, name + MAX_NAME))
                 if end < 0:
                     raise Damaged("a group's names are broken")
-                yield text_of(names[start + name:end]), None if cached == 2 else address
+                yield decode_text(names[start + name:end]), None if cached == 2 else address
 
     def _leaves(self, address, kind, key, level=None):
-        """(key, child) of every entry at the bottom of a B-tree whose keys take `key` bytes."""
+        """Yield (key, child) of every leaf entry of a B-tree whose keys take `key` bytes."""
         signature, found, depth, count = unpack("<4sBBH", self.take(address, 8))
         if signature != b"TREE" or found != kind or depth > MAX_LEVELS or level not in (None, depth):
             raise Damaged(f"a tree is broken at byte {address}")
@@ -139,7 +141,7 @@ class Image:
                 yield self.take(at, key), child
 
     def _chunks(self, stored, body):
-        """The values of a chunked dataset: every chunk of its grid must be there, once."""
+        """Return the values of a chunked dataset; every chunk of its grid must be there exactly once."""
         axes = body[0] - 1
         tree, *chunk, width = unpack(f"<Q{axes + 1}I", body[1:])
         if axes != len(stored.shape) or width != stored.dtype.itemsize or 0 in chunk:
@@ -151,7 +153,7 @@ class Image:
             held, mask, *corner = unpack(f"<II{axes}Q", entry)
             inside = all(at % c == 0 and at < n for at, c, n in zip(corner, chunk, stored.shape, strict=True))
             if held != size or mask or not inside or tuple(corner) in seen:
-                raise Damaged("a chunk is filtered, or not where it should be")
+                raise Damaged("a chunk is filtered or misplaced")
             seen.add(tuple(corner))
             piece = np.frombuffer(self.take(child, size), stored.dtype).reshape(chunk)
             place = tuple(slice(at, at + c) for at, c in zip(corner, chunk, strict=True))
@@ -163,4 +165,4 @@ class Image:
     def _spend(self):
         self._work += 1
         if self._work > MAX_WORK:
-            raise Damaged("it has more parts than any model")
+            raise Damaged("it has more parts than any model has")

@@ -1,37 +1,47 @@
-"""What the messages in an HDF5 object's header say: types, shapes, layouts and attributes of the kinds weights need."""
+"""Decode the messages in an HDF5 object's header: types, shapes, layouts and attributes that weights need."""
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 SPACE, LINK_INFO, TYPE, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, MORE, TABLE = 1, 2, 3, 7, 8, 11, 12, 16, 17
 COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = range(4)
-SHARED = 2                              # flag of a message that lies elsewhere
+SHARED = 2                              # flag of a message stored elsewhere
 MAX_AXES = 32
-NEWER = ("it links to other files, or uses a newer form of HDF5 than is read here; save it with h5py.File(path, 'w'), "
-         "whose default is read")
+NEWER = ("it links to other files or uses a newer form of HDF5 than tinyq reads; save it with h5py.File(path, 'w') and "
+         "its default settings")
+
+
+Message = tuple[int, int, memoryview]   # kind, flags, body
 
 
 class Damaged(ValueError):
-    """The bytes are no HDF5 file, a broken one, or one of a kind that is not read."""
+    """The bytes are not an HDF5 file, or a broken or unsupported one."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A dataset or an attribute's value as described in the file; shape None: it has none."""
+    """Type and shape of a dataset or attribute; shape is None for one without values."""
 
     dtype: np.dtype
     shape: tuple[int, ...] | None
 
     @property
-    def size(self):
+    def sizes(self) -> tuple[int, ...]:
+        """The shape of a dataset that has values."""
+        assert self.shape is not None
+        return self.shape
+
+    @property
+    def size(self) -> int:
         """Bytes of the values."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        return math.prod(self.sizes) * self.dtype.itemsize
 
 
-def described(messages) -> Stored | None:
-    """What a dataset's header says of its values; None where the object is no dataset. Damaged for other types."""
+def describe(messages: list[Message]) -> Stored | None:
+    """Return type and shape of a dataset; None where the object is no dataset. Damaged for unsupported types."""
     found = {kind: (flags, body) for kind, flags, body in messages}
     if LAYOUT not in found or SPACE not in found or TYPE not in found:
         return None
@@ -39,8 +49,8 @@ def described(messages) -> Stored | None:
     return Stored(_dtype(kind, flags), _shape(space))
 
 
-def obstacle(messages) -> str | None:
-    """Why a dataset is not read, whatever its shape; None if nothing speaks against it."""
+def find_obstacle(messages: list[Message]) -> str | None:
+    """Return why a dataset cannot be read, whatever its shape; None if it can."""
     found = {kind: body for kind, _, body in messages}
     if EXTERNAL in found or found[LAYOUT][:2] == bytes([4, VIRTUAL]):
         return "keeps its data in another file"
@@ -49,8 +59,8 @@ def obstacle(messages) -> str | None:
     return None
 
 
-def attributes(messages):
-    """(name, what it holds or the reason why it is not read, its bytes) of each attribute in a header."""
+def attributes(messages: list[Message]) -> Iterator[tuple[str, Stored | Damaged, bytes | memoryview]]:
+    """Yield (name, type and shape or the reason why it is unsupported, bytes) of each attribute in a header."""
     for kind, flags, body in messages:
         if kind == ATTRIBUTE:
             yield _attribute(flags, body)
@@ -58,12 +68,12 @@ def attributes(messages):
 
 def _attribute(flags, body):
     version, own, *sizes = unpack("<BBHHH", body)
-    if flags & SHARED or version not in (1, 2, 3) or version > 1 and own:         # its type or shape lies elsewhere
-        raise Damaged("an attribute is not where it should be")
+    if flags & SHARED or version not in (1, 2, 3) or version > 1 and own:
+        raise Damaged("the type or shape of an attribute is stored elsewhere")
     steps = [size + -size % 8 for size in sizes] if version == 1 else sizes
     starts = [8 + (version == 3) + sum(steps[:i]) for i in range(4)]
-    name, kind, space = (bytes(body[start:start + size]) for start, size in zip(starts, sizes, strict=False))
-    name = text_of(name.partition(b"\0")[0])
+    text, kind, space = (bytes(body[start:start + size]) for start, size in zip(starts, sizes, strict=False))
+    name = decode_text(text.partition(b"\0")[0])
     try:
         stored = Stored(_dtype(kind, 0), _shape(space))
     except Damaged as reason:
@@ -71,8 +81,8 @@ def _attribute(flags, body):
     return name, stored, body[starts[3]:]
 
 
-def layout_of(messages):
-    """(kind, what follows) of the message that says where a dataset's values lie."""
+def find_layout(messages: list[Message]) -> tuple[int, memoryview]:
+    """Return (kind, rest) of the message that locates a dataset's values."""
     body = next(body for kind, _, body in messages if kind == LAYOUT)
     version, kind = unpack("<BB", body)
     if version != 3 or kind > CHUNKED:
@@ -89,9 +99,9 @@ def _shape(body):
 
 
 def _known_types():
-    """{the datatype message of a NumPy type, without its version: that type}."""
+    """Return {datatype message without its version: NumPy type}."""
     found = {bytes.fromhex("0802000001000000" "1008000001000000" "00000800" "46414c5345000000" "5452554500000000"
-                           "0001"): np.dtype(bool)}                                 # h5py's enumeration of two
+                           "0001"): np.dtype(bool)}                                 # h5py's enumeration FALSE, TRUE
     for size in (1, 2, 4, 8):
         for sign, bits in (("i", 8), ("u", 0)):
             for order in (0, 1):
@@ -105,31 +115,31 @@ def _known_types():
 
 
 _TYPES = _known_types()
-_TEXT, _LONGEST_TEXT = 3, (1 << 31) - 1
+_TEXT, _MAX_TEXT = 3, (1 << 31) - 1
 
 
 def _dtype(body, flags):
-    """The NumPy type of a datatype message: numbers, and texts of a fixed length."""
+    """Return the NumPy type of a datatype message: a number or a fixed-length text."""
     kind, length = unpack("<B3xI", body)
     message = bytes([kind & 0x0F]) + bytes(body[1:64])
     dtype = next((dtype for key, dtype in _TYPES.items() if message.startswith(key)), None)
-    if dtype is None and kind & 0x0F == _TEXT and 0 < length <= _LONGEST_TEXT:
+    if dtype is None and kind & 0x0F == _TEXT and 0 < length <= _MAX_TEXT:
         dtype = np.dtype(f"S{length}")
     if dtype is None or flags & SHARED:
-        raise Damaged("of a type that holds neither numbers nor a fixed text")
+        raise Damaged("of a type that is neither a number nor a fixed-length text")
     return dtype
 
 
-def text_of(data):
-    """A name or text that must be UTF-8; Damaged otherwise."""
+def decode_text(data: bytes) -> str:
+    """Decode a name or text; Damaged unless it is UTF-8."""
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise Damaged(f"no name of anything: {data[:40]!r}") from None
+        raise Damaged(f"not a UTF-8 name: {data[:40]!r}") from None
 
 
-def unpack(layout, data):
-    """struct.unpack of the beginning of `data`; Damaged where that ends too early."""
+def unpack(layout: str, data: bytes | memoryview) -> tuple:
+    """Unpack the beginning of `data` as struct does; Damaged where it is too short."""
     try:
         return struct.unpack_from(layout, data)
     except struct.error:

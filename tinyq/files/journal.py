@@ -1,19 +1,20 @@
-"""A file of JSON records, one a line, each on its way to the disk before the next is made."""
+"""Append JSON records to a file, one per line, each handed to the system before the next is made."""
 import json
 import math
 from pathlib import Path
+from typing import Self
 
 from tinyq.errors import BadInput
 from tinyq.files.lines import Lines, read_lines
 
 
 class Journal:
-    """metrics.jsonl and its like: append-only; what was appended survives a kill, what was synced a power cut."""
+    """An append-only file such as metrics.jsonl: appended records survive a kill, synced ones a power cut."""
 
-    def __init__(self, path, keep: int = 0):
-        """Open the journal with its first `keep` records; later ones, of a run that died, are dropped.
+    def __init__(self, path: str | Path, keep: int = 0):
+        """Open the journal with its first `keep` records and drop later ones, which a run that died left.
 
-        Raises BadInput when the file holds fewer than `keep` records.
+        Raises BadInput where the file holds fewer than `keep` records.
         """
         self.path, self.records = Path(path), keep
         lines = read_lines(path) if keep else []
@@ -25,30 +26,30 @@ class Journal:
     def append(self, record: dict) -> None:
         """Add one record; NaN and infinities become null, so that every line is JSON.
 
-        Raises InputOutputError when the disk takes no more; the record is kept, and written before the next.
+        Raises InputOutputError where the disk is full; the record is kept in memory and written before the next.
         """
         self.records += 1
         self._lines.add((json.dumps(_finite(record), allow_nan=False) + "\n").encode())
 
     def sync(self) -> None:
-        """See to it that every record so far survives a power cut; InputOutputError when that fails."""
+        """Sync all records so far to the disk; InputOutputError where that fails."""
         self._lines.sync()
 
     def close(self) -> None:
-        """Close the file; no more records can be added."""
+        """Close the file."""
         self._lines.close()
 
-    def __enter__(self):
-        """The journal itself."""
+    def __enter__(self) -> Self:
+        """Return the journal."""
         return self
 
-    def __exit__(self, *exception):
-        """Close."""
+    def __exit__(self, *exception: object) -> None:
+        """Close the file."""
         self.close()
 
 
-def read_records(path) -> list[dict]:
-    """All whole records of a journal; a line that is none, cut short by a kill or damaged since, is left out."""
+def read_records(path: str | Path) -> list[dict]:
+    """Return all whole records of a journal; lines cut short by a kill or damaged are left out."""
     return [record for line in read_lines(path) if (record := _record(line)) is not None]
 
 

@@ -1,4 +1,4 @@
-"""A file of lines to which lines are only ever added, each on its way to the disk before the next is made."""
+"""Append lines to a file, each handed to the system before the next is made."""
 import hashlib
 import os
 from contextlib import suppress
@@ -9,14 +9,14 @@ from tinyq.files.atomic import write_bytes
 
 
 class Lines:
-    """An open file; what was added survives a kill, what was synced a power cut.
+    """An open file: added lines survive a kill, synced ones a power cut.
 
-    What a disk refuses waits in memory, and goes to the file before anything else; a last line that a kill cut short
-    is left out by `read_lines`.
+    Bytes that the disk refuses wait in memory and are written before later ones; `read_lines` leaves out a last line
+    that a kill cut short.
     """
 
-    def __init__(self, path, keep: bytes = b""):
-        """Open the file with `keep`, whole lines, as its contents."""
+    def __init__(self, path: str | Path, keep: bytes = b""):
+        """Replace the file's contents by `keep`, whole lines, and open it."""
         self.path, self._waiting, self._doubtful = Path(path), bytearray(), False
         self._size, self._hash = len(keep), hashlib.sha256(keep)
         write_bytes(self.path, keep)
@@ -24,30 +24,30 @@ class Lines:
 
     @property
     def waiting(self) -> int:
-        """Bytes that the disk has not taken yet."""
+        """Number of bytes not yet written."""
         return len(self._waiting)
 
     def add(self, line: bytes) -> None:
         """Add a line, its newline included.
 
-        Raises InputOutputError when the disk takes no more; the line is kept, and written before the next.
+        Raises InputOutputError where the disk is full; the line is kept in memory and written before the next.
         """
         self._waiting += line
         self._write()
 
     def sync(self) -> None:
-        """See to it that every line so far survives a power cut; InputOutputError when that fails."""
+        """Sync all lines so far to the disk; InputOutputError where that fails."""
         self._write()
         try:
-            if self._doubtful:                  # after a failed sync the system may take lost bytes for written ones
-                self._write_anew()
+            if self._doubtful:                  # a failed sync may mark lost bytes as written
+                self._rewrite()
             os.fsync(self._descriptor)
         except OSError as error:
             self._doubtful = True
             raise InputOutputError(f"{self.path}: syncing failed ({error.strerror}); look after this disk") from error
 
     def close(self) -> None:
-        """Close the file, with what waits if there is room by now; no more lines can be added."""
+        """Write waiting bytes if the disk accepts them, and close the file."""
         with suppress(InputOutputError):
             self._write()
         os.close(self._descriptor)
@@ -68,21 +68,21 @@ class Lines:
         except OSError as error:
             raise InputOutputError(f"{self.path}: writing failed ({error.strerror}); free some space") from error
 
-    def _write_anew(self):
+    def _rewrite(self):
         data = self.path.read_bytes()
         if hashlib.sha256(data).digest() != self._hash.digest():
-            raise OSError(0, f"what is left, {len(data)} bytes, is not the {self._size} bytes that were written")
+            raise OSError(0, f"the {len(data)} bytes on the disk are not the {self._size} bytes written")
         try:
             write_bytes(self.path, data)
-        finally:                                # even where its folder cannot be synced the new file is there
+        finally:                                # the new file exists even if its folder cannot be synced
             before = self._descriptor
             self._open()
             os.close(before)
         self._doubtful = False
 
 
-def read_lines(path) -> list[bytes]:
-    """All whole lines of a file with their newlines; BadInput where it cannot be read."""
+def read_lines(path: str | Path) -> list[bytes]:
+    """Return all whole lines of a file, newlines included; BadInput where it cannot be read."""
     try:
         lines = Path(path).read_bytes().split(b"\n")
     except OSError as error:

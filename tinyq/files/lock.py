@@ -1,14 +1,15 @@
-"""One run a folder: an advisory lock that the system drops when its holder dies, however it dies."""
+"""Lock a run folder: the system releases the lock when the process that holds it ends in any way."""
 import fcntl
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tinyq.errors import Busy, CannotCreate
 
 
-def is_locked(folder) -> bool:
-    """Whether a run is working in this folder; nothing is written."""
+def is_locked(folder: str | Path) -> bool:
+    """Return whether a run is working in this folder; writes nothing."""
     try:
         descriptor = os.open(Path(folder) / ".lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -25,8 +26,8 @@ def is_locked(folder) -> bool:
 
 
 @contextmanager
-def locked(folder):
-    """Hold the folder's lock for the length of a with block; Busy (exit 75) when another process has it."""
+def locked(folder: str | Path) -> Iterator[None]:
+    """Hold the folder's lock during a with block; Busy where another process holds it."""
     path = Path(folder) / ".lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -36,7 +37,7 @@ def locked(folder):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            message = f"{folder}: another run is working in this folder; wait for it or choose another --output"
+            message = f"{folder}: another run is working in this folder; wait for it or choose another output folder"
             raise Busy(message) from None
         yield
     finally:

@@ -1,6 +1,7 @@
-"""A file that arrives piece by piece: under another name until it is whole, kept when interrupted so as to go on."""
+"""Receive a file piece by piece under a temporary name; an interrupted transfer can continue."""
 import os
 from pathlib import Path
+from typing import Self
 
 from tinyq.errors import CannotCreate, InputOutputError
 
@@ -8,10 +9,10 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class PartialFile:
-    """Bytes received so far, in `path`; `finish` gives the file its real name."""
+    """The bytes received so far, in `path`; `finish` gives the file its final name."""
 
-    def __init__(self, path):
-        """Go on with what is at `path`, or start an empty file there; CannotCreate when that is not possible."""
+    def __init__(self, path: str | Path):
+        """Continue the file at `path` or create it; CannotCreate where that is not possible."""
         self.path = Path(path)
         try:
             self._descriptor = os.open(path, _FLAGS, 0o666)
@@ -21,22 +22,22 @@ class PartialFile:
         self.size = os.fstat(self._descriptor).st_size
 
     def append(self, data: bytes) -> None:
-        """Add bytes at the end; InputOutputError when the disk takes no more (what is there stays)."""
+        """Append bytes; InputOutputError where the disk is full (earlier bytes stay)."""
         try:
-            while data:                                 # a write may be short near a full disk
+            while data:                                 # a write may be short on a nearly full disk
                 written = os.write(self._descriptor, data)
                 self.size, data = self.size + written, data[written:]
         except OSError as error:
-            raise InputOutputError(f"{self.path}: writing failed ({error.strerror}); free some space and go on: "
-                                   "what has arrived is kept") from error
+            raise InputOutputError(f"{self.path}: writing failed ({error.strerror}); free some space and "
+                                   "continue: the bytes received so far are kept") from error
 
     def restart(self) -> None:
-        """Forget what has arrived."""
+        """Discard all bytes."""
         os.ftruncate(self._descriptor, 0)
         self.size = 0
 
-    def finish(self, path) -> None:
-        """Sync the bytes to disk and rename the file to `path`, in the same folder."""
+    def finish(self, path: str | Path) -> None:
+        """Sync the file and rename it to `path`, in the same folder."""
         try:
             os.fsync(self._descriptor)
             os.replace(self.path, path)
@@ -44,13 +45,13 @@ class PartialFile:
             raise InputOutputError(f"{path}: writing failed ({error.strerror})") from error
 
     def close(self) -> None:
-        """Close the file, which stays where it is."""
+        """Close the file and leave it in place."""
         os.close(self._descriptor)
 
-    def __enter__(self):
-        """The partial file itself."""
+    def __enter__(self) -> Self:
+        """Return the partial file."""
         return self
 
-    def __exit__(self, *exception):
-        """Close."""
+    def __exit__(self, *exception: object) -> None:
+        """Close the file."""
         self.close()

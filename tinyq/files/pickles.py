@@ -1,16 +1,16 @@
-"""An interpreter of pickles that builds dicts, lists, numbers, texts and what its caller allows, and runs nothing else.
+"""Interpret pickles safely: build dicts, lists, numbers, texts and objects that the caller allows, run nothing else.
 
-A pickle is a program for a stack machine, and the standard library's machine calls whatever function the program names.
-This one has no such instruction: a global is looked up among the caller's own functions, and unknown ones are an error.
+A pickle is a program for a stack machine; the standard library's machine calls any function that the program names.
+This one looks a global up among the caller's functions and fails for any other.
 """
 import struct
 from collections.abc import Callable, Mapping
 
-MAX_NUMBER_BYTES = 32                  # of a whole number
+MAX_NUMBER_BYTES = 32                  # of an integer
 
 
 class Unreadable(ValueError):
-    """The pickle is broken, or asks for what is not allowed."""
+    """The pickle is broken or asks for something that is not allowed."""
 
 
 class _Mark:
@@ -18,22 +18,24 @@ class _Mark:
 
 
 class Interpreter:
-    """Reads pickles of protocol 2 to 4, one after the other, from one buffer."""
+    """Read pickles of protocol 2 to 4, one after the other, from one buffer."""
 
-    def __init__(self, data: bytes, functions: Mapping[str, Callable], persistent: Callable | None = None):
-        """functions: {"module name": what a REDUCE of it calls}; persistent: from a persistent id to its object."""
+    def __init__(self, data: bytes, functions: Mapping[str, object], persistent: Callable | None = None):
+        """functions: {"module name": function that REDUCE calls, or a value}; persistent: persistent id to object."""
         self.data, self.at = memoryview(data), 0
+        self.stack: list = []
+        self.memo: dict = {}
         self.functions, self.persistent = functions, persistent
 
-    def load(self):
-        """The next object; Unreadable where it is none."""
+    def load(self) -> object:
+        """Return the next object; Unreadable where there is none."""
         self.stack, self.memo = [], {}
         while True:
             code = bytes(self._take(1))
             if code == b".":
                 return self._pop()
             if code not in _CODES:
-                raise Unreadable(f"instruction {code!r} is not one that weights need")
+                raise Unreadable(f"instruction {code!r} is not needed for weights")
             _CODES[code](self)
 
     def _take(self, count):
@@ -96,7 +98,7 @@ class Interpreter:
             raise Unreadable(f"a call does not fit: {error}") from None
 
     def _build(self):
-        """Attributes of an object (an OrderedDict's _metadata): there is no object here that has any."""
+        """Ignore attributes of an object (an OrderedDict's _metadata): objects here have none."""
         self._pop()
 
     def _put(self, key):

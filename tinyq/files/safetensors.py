@@ -1,7 +1,9 @@
-"""The .safetensors format: a length, a JSON header of names, types, shapes and offsets, and the bytes one by one."""
+"""Read and write .safetensors files: a length, a JSON header of names, types, shapes and offsets, then the bytes."""
 import json
 import math
 import struct
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +19,8 @@ METADATA = "__metadata__"
 ALIGNMENT = 8
 
 
-def read(path) -> dict[str, np.ndarray]:
-    """{name: array}: float types become float32, whole numbers int64. BadInput where the file breaks the format."""
+def read(path: str | Path) -> dict[str, np.ndarray]:
+    """Return {name: array}, floats as float32, integers as int64; BadInput where the file breaks the format."""
     data = read_file(path)
     try:
         return _read(data)
@@ -26,9 +28,11 @@ def read(path) -> dict[str, np.ndarray]:
         raise BadInput(f"{path}: not readable as safetensors: {error}") from None
 
 
-def write(path, arrays) -> None:
-    """Save {name: float32 or int64 array} atomically, names in ascending order: the same bytes for the same arrays."""
-    header, parts, end = {}, [], 0
+def write(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Save {name: float32 or int64 array} atomically, in order of names; equal arrays give equal bytes."""
+    header: dict[str, dict] = {}
+    parts: list[bytes] = []
+    end = 0
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
@@ -66,7 +70,7 @@ def _without_repeats(pairs):
 
 
 def _span(name, entry):
-    """(begin, end, name), once dtype, shape and offsets are known to agree."""
+    """Return (begin, end, name); ValueError unless dtype, shape and offsets agree."""
     if type(entry) is not dict or set(entry) != {"dtype", "shape", "data_offsets"} or entry["dtype"] not in TYPES:
         raise ValueError(f"{name}: not described as the format says, or of a type that weights do not have")
     shape, offsets = entry["shape"], entry["data_offsets"]
@@ -85,5 +89,5 @@ def _array(entry, data):
     values = np.frombuffer(data, TYPES[entry["dtype"]])
     if entry["dtype"] == "BF16":                                # the upper half of a float32
         values = (values.astype(np.uint32) << 16).view(np.float32)
-    with np.errstate(over="ignore"):                            # a float64 beyond float32: infinity, refused later
+    with np.errstate(over="ignore"):                            # large float64: infinity, which callers reject
         return values.astype(np.float32 if values.dtype.kind == "f" else np.int64).reshape(entry["shape"])

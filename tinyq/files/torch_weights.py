@@ -1,12 +1,13 @@
-"""Weights that PyTorch saved (.pth, .pt), in its current zip format and in the older one, read without PyTorch.
+"""Read weights that PyTorch saved (.pth, .pt), in its zip format and in the older one, without PyTorch.
 
-The structure is a pickle, read by the interpreter in pickles.py; tensors are views of storages, whose bytes lie beside
-it. Only what a state_dict needs is understood. Sizes are checked against the file before anything is allocated.
+The structure is a pickle, read by the interpreter in pickles.py; tensors are views of storages, whose bytes follow
+separately. Only state_dicts are supported. Sizes are checked against the file before any allocation.
 """
 import io
 import math
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,13 +15,13 @@ from tinyq.errors import BadInput
 from tinyq.files.pickles import Interpreter, Unreadable
 from tinyq.files.read import read_file
 
-BFLOAT16 = "bfloat16"                   # which NumPy does not have
+BFLOAT16 = "bfloat16"                   # NumPy does not have it
 STORAGES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "BFloat16Storage": BFLOAT16,
             "LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "<i1",
             "ByteStorage": "<u1", "BoolStorage": "?"}
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 WRAPPERS = ("state_dict", "model_state_dict", "model")
-MAX_VIEWS = 4                          # times the file's size that all its tensors together may have
+MAX_VIEWS = 4                          # bytes of all tensors per byte of the file, at most
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _View:
-    """A tensor: elements of a storage, from an offset on, by strides."""
+    """A tensor: elements of a storage, from an offset, by strides."""
 
     storage: _Storage
     offset: int
@@ -48,11 +49,11 @@ class _View:
         return math.prod(self.shape)
 
 
-def read(path) -> dict[str, np.ndarray]:
-    """{name: array} of a state_dict, as such or under "state_dict" or "model", without a "module." before every name.
+def read(path: str | Path) -> dict[str, np.ndarray]:
+    """Return {name: array} of a state_dict, possibly under "state_dict" or "model", without a common "module." prefix.
 
-    float32, float64, float16 and bfloat16 become float32, whole numbers int64. Raises BadInput when the file is no such
-    thing or broken.
+    float32, float64, float16 and bfloat16 become float32, integers int64. BadInput where the file is broken or of
+    another kind.
     """
     data = read_file(path)
     try:
@@ -61,12 +62,12 @@ def read(path) -> dict[str, np.ndarray]:
         if sum(view.size * _width(view.storage.dtype) for view in views.values()) > MAX_VIEWS * len(data):
             raise Unreadable("its tensors are larger than the file")
         return {name: _array(view, storages) for name, view in views.items()}
-    except Exception as error:                  # on hostile bytes zipfile may fail in any way
+    except Exception as error:                  # zipfile raises anything on hostile bytes
         raise BadInput(f"{path}: not readable as PyTorch weights: {error}") from None
 
 
 def _zip(data):
-    """(what the pickle says, a function from a storage to its bytes)."""
+    """Return (the unpickled object, {storage: its bytes})."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {info.filename: info for info in archive.infolist()}
         folders = [name[:-len("data.pkl")] for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
@@ -92,7 +93,7 @@ def _zip(data):
 
 
 def _legacy(data):
-    """The same of the older format: pickles of a number, a version, the system and the object, then the storages."""
+    """As _zip for the older format: pickles of a number, a version, the system and the object, then the storages."""
     machine = Interpreter(data, _FUNCTIONS, _storage)
     if machine.load() != LEGACY_MAGIC or machine.load() != LEGACY_PROTOCOL:
         raise Unreadable("it does not begin as such files do")
@@ -103,7 +104,7 @@ def _legacy(data):
     by_key = {storage.key: storage for storage in _storages(found)}
     if type(keys) is not list or not all(type(key) is str and key in by_key for key in keys):
         raise Unreadable("its list of storages is not that of its tensors")
-    kept = {}
+    kept: dict[_Storage, bytes] = {}
     for key in keys:
         storage = by_key[key]
         if machine._number("q") != storage.count:
@@ -113,7 +114,7 @@ def _legacy(data):
 
 
 def _state_dict(found):
-    """{name: _View}, out of its wrapper and without the prefix that data-parallel training puts before every name."""
+    """Return {name: _View} without the wrapper and the prefix that data-parallel training adds to every name."""
     if type(found) is dict and not any(isinstance(value, _View) for value in found.values()):
         found = next((found[key] for key in WRAPPERS if type(found.get(key)) is dict), found)
     if type(found) is not dict or not found:
@@ -127,8 +128,9 @@ def _state_dict(found):
 
 
 def _storages(found):
-    """Every storage that a tensor in nested dicts, lists and tuples refers to, once."""
-    kept, waiting, seen = {}, [found], set()
+    """List the storages of all tensors in nested dicts, lists and tuples, each once."""
+    kept: dict[_Storage, None] = {}
+    waiting, seen = [found], set()
     while waiting:
         value = waiting.pop()
         if isinstance(value, _View):
@@ -140,22 +142,22 @@ def _storages(found):
 
 
 def _array(view, storages):
-    """The tensor as a contiguous array of its own."""
+    """Return the tensor as a contiguous array."""
     raw, data = view.storage.dtype, storages.get(view.storage)
     if data is None:
         raise Unreadable(f"storage {view.storage.key} is missing")
     if raw == BFLOAT16:
-        values = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)      # its upper half
+        values = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)      # upper half of a float32
     else:
         values = np.frombuffer(data, raw)
     steps = [values.itemsize * step for step in view.strides]
     array = np.lib.stride_tricks.as_strided(values[view.offset:], view.shape, steps, writeable=False)
-    with np.errstate(over="ignore"):                            # a float64 beyond float32: infinity, refused later
+    with np.errstate(over="ignore"):                            # large float64: infinity, which callers reject
         return np.array(array, np.float32 if values.dtype.kind == "f" else np.int64, order="C")
 
 
 def _storage(reference):
-    """The storage of a persistent id ("storage", kind, key, place, count) or, in the older format, with None behind."""
+    """Return the storage of a persistent id ("storage", kind, key, place, count); the older format appends None."""
     if type(reference) is not tuple or len(reference) not in (5, 6) or reference[0] != "storage":
         raise Unreadable("a reference is to no storage")
     _, kind, key, _, count = reference[:5]
@@ -168,13 +170,13 @@ def _storage(reference):
 
 @dataclass(frozen=True)
 class _Kind:
-    """A class of storages; a pickle names it and does not call it."""
+    """A class of storages, which a pickle names without calling it."""
 
     dtype: str
 
 
 def _rebuild_tensor(storage, offset, shape, strides, requires_grad=False, hooks=None, metadata=None):
-    """A view, once all of it is known to lie inside its storage."""
+    """Return a view; Unreadable unless it lies inside its storage."""
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(type(n) is int and 0 <= n < 1 << 48 for n in numbers):
         raise Unreadable("a tensor is not described as it should be")
@@ -196,7 +198,7 @@ def _width(dtype):
     return 2 if dtype == BFLOAT16 else np.dtype(dtype).itemsize
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, object] = {
     "collections OrderedDict": lambda: {},
     "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils _rebuild_parameter": lambda data, requires_grad, hooks: data,

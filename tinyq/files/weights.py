@@ -1,12 +1,13 @@
-"""model.h5: a network's parameters and buffers in torchvision's names, constrained ones with their scale and levels.
+"""Read and write model.h5: a network's parameters and buffers under torchvision's names, with scales and levels.
 
-The weight "layer1.0.conv1.weight" is the dataset layer1.0.conv1/weight, the value the network computes with; where it
-is constrained, weight_scale (C_out,) and weight_levels (n,) lie beside it and weight = scale * level to the bit. The
-attributes layer_names and weight_names are those of Keras' weight files, so that viewers open it.
+The weight "layer1.0.conv1.weight" is the dataset layer1.0.conv1/weight, the effective value. A constrained weight also
+has weight_scale (C_out,) and weight_levels (n,), and weight = scale * level to the bit. The attributes layer_names and
+weight_names are those of Keras' weight files, which viewers know.
 """
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -19,18 +20,18 @@ PROBE = "probe"
 
 @dataclass(frozen=True)
 class Weights:
-    """What such a file holds."""
+    """The contents of a weight file."""
 
-    state: dict[str, np.ndarray]                                         # every parameter and buffer, as shown
+    state: dict[str, np.ndarray]                                         # every parameter and buffer, effective values
     scales: dict[str, np.ndarray] = field(default_factory=dict)          # (C_out,) of each constrained weight
     levels: dict[str, np.ndarray] = field(default_factory=dict)          # (n,) ascending, likewise
     attributes: dict = field(default_factory=dict)                       # model, data, preprocessing, levels ...
-    probe_inputs: np.ndarray | None = None                               # a few inputs
-    probe_logits: np.ndarray | None = None                               # and what the network makes of them
+    probe_inputs: np.ndarray | None = None                               # a few inputs of the network
+    probe_logits: np.ndarray | None = None                               # and its outputs for them
 
 
 def weights_sha256(state: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over every parameter and buffer in name order: name, dtype, shape, little-endian bytes."""
+    """Return the SHA-256 over all arrays in order of names: name, dtype, shape, little-endian bytes."""
     digest = hashlib.sha256()
     for name in sorted(state):
         array = np.ascontiguousarray(state[name])
@@ -41,8 +42,8 @@ def weights_sha256(state: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def write(path, weights: Weights) -> None:
-    """Save atomically; the attributes gain format and weights_sha256."""
+def write(path: str | Path, weights: Weights) -> None:
+    """Save atomically; adds the attributes format and weights_sha256."""
     datasets = {_path(name): array for name, array in weights.state.items()}
     for name, scale in weights.scales.items():
         datasets[_path(name) + "_scale"] = scale
@@ -51,20 +52,21 @@ def write(path, weights: Weights) -> None:
     attributes = {"/": root, **_viewer_attributes(datasets)}
     root["layer_names"] = [group for group in attributes if group != "/"]
     if weights.probe_inputs is not None:
+        assert weights.probe_logits is not None
         datasets |= {f"{PROBE}/inputs": weights.probe_inputs, f"{PROBE}/logits": weights.probe_logits}
     hdf5.write(path, datasets, attributes)
 
 
-def attributes_of(path) -> dict:
-    """The file's root attributes: what says which model it is."""
+def read_attributes(path: str | Path) -> dict:
+    """Return the file's root attributes, which describe the model."""
     with hdf5.Reader(path) as file:
         return _root_attributes(file)
 
 
-def read(path, state: Mapping[str, np.ndarray]) -> Weights:
-    """The weights in the file, which must be exactly those of a model with this state_dict.
+def read(path: str | Path, state: Mapping[str, np.ndarray]) -> Weights:
+    """Read the weights of a model with this state_dict.
 
-    Raises BadInput with every missing, unknown or misshapen weight, or where a constrained weight is off its levels.
+    BadInput lists every missing, unknown or misshapen weight, and names a constrained weight that is off its levels.
     """
     with hdf5.Reader(path) as file:
         attributes = _root_attributes(file)
@@ -85,8 +87,8 @@ def read(path, state: Mapping[str, np.ndarray]) -> Weights:
     return weights
 
 
-def codes_of(weight, scale, levels):
-    """Index of each weight's level, uint8; raises ValueError unless every weight is scale * level to the bit."""
+def find_codes(weight: np.ndarray, scale: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return the index of each weight's level, uint8; ValueError unless every weight is scale * level to the bit."""
     scale = scale.reshape((-1,) + (1,) * (weight.ndim - 1))
     codes, found = np.zeros(weight.shape, np.uint8), np.zeros(weight.shape, bool)
     for code, level in enumerate(levels):
@@ -115,7 +117,7 @@ def _check(path, weights):
         if not (scale > 0).all() or not (np.diff(levels) > 0).all():
             raise BadInput(f"{path}: {name}: the scale must be positive and the levels ascending")
         try:
-            codes_of(weights.state[name], scale, levels)
+            find_codes(weights.state[name], scale, levels)
         except ValueError as error:
             raise BadInput(f"{path}: {name}: {error}") from None
 
@@ -126,8 +128,8 @@ def _path(name):
 
 
 def _levels_shape(specs, path):
-    """The file's own number of levels, where a code of it fits into a byte."""
-    shape = specs[path + "_levels"].shape if path + "_levels" in specs else ()
+    """Return the shape of the file's levels if their codes fit into a byte, else one that does not match."""
+    shape: tuple[int, ...] = specs[path + "_levels"].shape if path + "_levels" in specs else ()
     return shape if len(shape) == 1 and 2 <= shape[0] <= 256 else (2,)
 
 
@@ -137,8 +139,8 @@ def _is_probe(path, spec):
 
 
 def _viewer_attributes(datasets):
-    """weight_names of each layer group, in Keras' convention."""
-    groups = {}
+    """Return {group: {weight_names}} as in Keras' weight files."""
+    groups: dict[str, dict[str, list[str]]] = {}
     for path in datasets:
         group, _, _ = path.rpartition("/")
         if group:

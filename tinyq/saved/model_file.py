@@ -66,7 +66,7 @@ def load_model(path, name: str | None = None):
     name: the model, where the user says it; only so can it be one of the user's own, "path/to/file.py:function".
     Raises BadInput when the file is not what a model of that name needs, or computes something else.
     """
-    attributes = files.attributes_of(path)
+    attributes = files.read_attributes(path)
     refuse_unfit(path, attributes)
     name, classes = name or network_of(path, attributes), len(attributes["class_names"])
     try:
@@ -104,7 +104,7 @@ def load_weights(path, model) -> tuple[bool, list[str]]:
 
 def _of_file(path, own):
     """The state_dict that the file must hold: the model's own, its last layer with the file's number of classes."""
-    classes = files.attributes_of(path).get("class_names")
+    classes = files.read_attributes(path).get("class_names")
     last = next(reversed(own)).rpartition(".")[0]
     outputs = len(own[f"{last}.weight"]) if f"{last}.weight" in own else 0
     if not isinstance(classes, list) or not classes or len(classes) == outputs:

@@ -107,7 +107,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     write_files(tmp_path, records()[0])
     (tmp_path / "data_batch_2.bin").unlink()
     os.mkfifo(tmp_path / "data_batch_2.bin")
-    with pytest.raises(BadInput, match="data_batch_2.bin: is no plain file; fetch it"):
+    with pytest.raises(BadInput, match="data_batch_2.bin: is not a plain file; fetch it"):
         data.load("cifar10", tmp_path)
 
 

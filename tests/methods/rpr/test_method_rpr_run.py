@@ -7,7 +7,7 @@ import pytest
 from tinyq.__main__ import main as tinyq
 from tinyq.errors import UsageError
 from tinyq.files.journal import read_records
-from tinyq.files.weights import codes_of
+from tinyq.files.weights import find_codes
 from tinyq.run import result, session
 from tinyq.run.build import build
 from tinyq.run.settings.resolve import resolve
@@ -61,7 +61,7 @@ def test_the_saved_network_has_a_scale_a_filter_and_computes_the_same_bits(whole
     (name, view), = model_file.views(model).items()
     w = dict(model.named_parameters())[name].data
     assert view.scale.shape == (16,) and len(set(view.scale.tolist())) > 1
-    assert codes_of(w, view.scale, view.level_set.values.astype(np.float32)).shape == w.shape
+    assert find_codes(w, view.scale, view.level_set.values.astype(np.float32)).shape == w.shape
     assert outcome["bytes_packed"] == outcome["bytes_float"] - 128 * 4 + 128 // 4 + 16 * 4
 
 

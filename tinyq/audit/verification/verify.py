@@ -150,7 +150,7 @@ def _model(run, lines):
     ends = [line for line in lines if line.kind == "end"]
     if not ends:
         return "missing, because the run is not finished"
-    attributes = weight_files.attributes_of(run / MODEL_FILE)
+    attributes = weight_files.read_attributes(run / MODEL_FILE)
     _check(attributes.get("ledger_head") == ends[-1].head, f"{MODEL_FILE} does not name this ledger's end")
     config = resolve({}, read_toml(run / CONFIG_FILE)).config
     model = models.build(config.model, len(attributes["class_names"]), shape_of(attributes), config.constrain)
