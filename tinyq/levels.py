@@ -1,4 +1,4 @@
-"""The few values a weight may take, as data (METHODS.md, section 0)."""
+"""The few values that a weight may take, as data (methods/README.md, section 0)."""
 from dataclasses import dataclass
 from functools import cached_property
 

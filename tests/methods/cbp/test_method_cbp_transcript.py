@@ -1,4 +1,4 @@
-"""CBP's training step against an independent transcript of METHODS.md section 1 in plain NumPy, float64.
+"""CBP's training step against an independent transcript of methods/README.md, section 1, in plain NumPy, float64.
 
 The transcript shares no line with tinyq: its own network, gradients, quantiser, constraint function (by tents and
 conditions, as the text has it), Adam, SGD and schedule.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tinyq.levels import NAMED
 from tinyq.methods.cbp.constraint import CLOSED, sawtooth
 
-# (set, scale a, window parameter g): [(w, cs, cs')], by the rules of METHODS.md section 1
+# (set, scale a, window parameter g): [(w, cs, cs')], by the rules of methods/README.md, section 1
 BY_HAND = {
     # q = -1, 1; the one tent has height 2 at 0
     ("binary", 1.0, 1): [(-1.5, 1, -2), (-1, 0, 0), (-0.5, 0, 0), (0, 0, 0), (0.75, 0, 0), (1, 0, 2), (1.5, 1, 2)],

@@ -1,4 +1,4 @@
-"""RPR's training against an independent transcript of METHODS.md section 2 in plain NumPy, float64.
+"""RPR's training against an independent transcript of methods/README.md, section 2, in plain NumPy, float64.
 
 The transcript shares no line with tinyq: its own network, gradients, Adam and schedule, and scales found by trying
 every assignment of levels to a filter's weights. It is told which entries are relaxed, and nothing else.

@@ -1,7 +1,7 @@
 """The table of methods that the audit knows more of than their gradient, and how to add one."""
-from tinyq import methods
 from tinyq.audit.methods import cbp, conntra, rpr
 from tinyq.audit.methods.method_audit import MethodAudit
+from tinyq.methods import register as register_method
 
 GRADIENT_ONLY = MethodAudit()
 AUDITS: dict[str, MethodAudit] = {"CBP": cbp.AUDIT, "RPR": rpr.AUDIT, "CoNNTrA": conntra.AUDIT}    # by class name
@@ -19,5 +19,5 @@ def register(name: str, method: type, audit: MethodAudit = GRADIENT_ONLY) -> Non
     """
     if method.__name__ in AUDITS:
         raise ValueError(f"method {name}: the class name {method.__name__} is taken; choose another")
-    methods.register(name, method)
+    register_method(name, method)
     AUDITS[method.__name__] = audit

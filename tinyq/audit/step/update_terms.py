@@ -1,4 +1,4 @@
-"""The update of a step taken apart, parameter by parameter, and put together again by a transcript of METHODS.md.
+"""The update of each parameter in its terms, recomputed by a transcript of methods/README.md.
 
     gradient   what the vjps brought: for a constrained weight, what the surrogate made of the true gradient
     handed     = clip(gradient + constraint term), which the optimiser was given

@@ -1,4 +1,4 @@
-"""Weights against their levels: the nearest one, and CBP's constraint function with its slope (METHODS.md, 0 and 1).
+"""Weights and their levels: the nearest level, and CBP's constraint function (methods/README.md, sections 0 and 1).
 
 Both walk the levels upwards, and every threshold overwrites the entries that lie beyond it: no search, no
 table, one vector instruction a comparison.

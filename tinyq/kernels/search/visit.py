@@ -1,4 +1,4 @@
-"""Coordinate search over levels without re-running the network (CoNNTrA, Algorithm 2; METHODS.md, section 3).
+"""Coordinate search over levels without re-running the network (CoNNTrA, Algorithm 2; methods/README.md, section 3).
 
 The network is a chain of stages: a product (convolution; a full connection is one whose kernel covers its input), then
 batch norm with fixed statistics, then maxima or sums over windows, then ReLU. What every stage computed is kept, for

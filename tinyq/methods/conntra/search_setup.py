@@ -65,7 +65,8 @@ def set_norms(search: Search, stages: list[Stage], units: np.ndarray) -> None:
     for row, stage, unit in zip(search.stages, stages, units.tolist(), strict=True):
         if stage.norm:
             channels = search.norms[row[CHANNEL]:row[CHANNEL] + row[C_OUT]]
-            deviation = np.sqrt(stage.norm.running_var.astype(np.float64) + stage.norm.eps)
+            variance = np.asarray(stage.norm.running_var, np.float64)
+            deviation = np.sqrt(variance + stage.norm.eps)
             channels[:, 0], channels[:, 1] = unit / deviation, stage.norm.running_mean / deviation
 
 

@@ -1,4 +1,4 @@
-"""Named settings as data: each is what a configuration file would say. The first that agrees is the default."""
+"""Named settings as data, in the form of a configuration file. The first that agrees with the flags is the default."""
 
 # The float networks. A constrained run trains them first, under the --pretrain- names.
 _DIGITS = dict(model="digits_cnn", data="digits", batch_size=32, opt="sgd", momentum=0.9,
@@ -56,12 +56,12 @@ RECIPES: dict[str, dict] = {
                                  conntra=dict(surrogate=1, subset=6000)),
     "iris-conntra": _then(_WHOLE_IRIS, method="conntra", levels="ternary", epochs=60, conntra=dict(surrogate=50)),
     "digits-conntra": _then(_WHOLE_DIGITS, method="conntra", levels="ternary", epochs=10, conntra=dict(surrogate=6)),
-    # Kim and Jeong's published numbers (METHODS.md, section 1), for any network.
+    # The published settings of CBP (methods/README.md, section 1), for any network.
     "cbp-paper": dict(data="imagenet", method="cbp", opt="sgd", momentum=0.9, lr=1e-3, weight_decay=1e-4,
                       batch_size=256, epochs=1000, schedule="constant", pretrain_epochs=0,
                       cbp=dict(lambda_lr=1e-4, period=20)),
-    # RPR's (METHODS.md, section 2): 45 epochs between and 30 at 1, and up to 125 at 0.9, where the paper's run took 37.
-    # Its batch size is not published.
+    # The published settings of RPR (methods/README.md, section 2): 45 epochs between the first fraction and 1, 30 at 1,
+    # and up to 125 at 0.9, where the paper's run took 37. Its batch size is not published.
     "rpr-paper": dict(data="imagenet", method="rpr", **_RPR, batch_size=256, epochs=200, pretrain_epochs=0,
                       rpr=dict(fractions="0.9,0.95,0.975,0.9875,1", patience=5, period=15, final=30),
                       imagenet=dict(preprocessing="rpr")),
