@@ -1,4 +1,4 @@
-"""The networks that come with tinyq, and how a network is named on the command line."""
+"""Networks by name: those that come with tinyq, and a user's own."""
 from tinyq.models.registry import OPTIONAL_PREFIXES, REGISTRY, build
 
 __all__ = ["OPTIONAL_PREFIXES", "REGISTRY", "build"]

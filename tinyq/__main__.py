@@ -7,21 +7,21 @@ from tinyq.errors import UsageError, did_you_mean, exit_code_of
 
 COMMANDS = {
     "train": ("tinyq.train", "train a network whose weights are constrained to a few values"),
-    "evaluate": ("tinyq.evaluate", "how well a trained network does on a dataset"),
-    "pack": ("tinyq.pack", "a trained network packed at 1 to 3 bits a weight, or as C"),
-    "infer": ("tinyq.infer", "what a packed network makes of images, or of a dataset"),
-    "convert": ("tinyq.convert", "weight files of other programs to tinyq's, and back"),
-    "summary": ("tinyq.summary", "layers, sizes and cost of a network"),
-    "doctor": ("tinyq.doctor", "versions, what the kernels use of this machine; --warm-up compiles them"),
+    "evaluate": ("tinyq.evaluate", "measure a trained network on a dataset"),
+    "pack": ("tinyq.pack", "pack a trained network at 1 to 3 bits per weight, or write it as C"),
+    "infer": ("tinyq.infer", "run a packed network on images or on a dataset"),
+    "convert": ("tinyq.convert", "convert weight files of other programs to tinyq's format, and back"),
+    "summary": ("tinyq.summary", "list the layers of a network with their sizes and cost"),
+    "doctor": ("tinyq.doctor", "show versions and what the kernels use of this machine; --warm-up compiles them"),
     "audit": ("tinyq.audit.__main__", "check a run against its ledger: verify, replay and more"),
     "data": ("tinyq.data.__main__", "fetch and verify datasets"),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Hand the arguments to the command named first; returns its exit code."""
+    """Run the command named first; returns its exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["--debug"]:                         # as good in front of the command as behind it
+    if argv[:1] == ["--debug"]:                         # allowed before the command too
         argv = [*argv[1:], *argv[:1]]
     if argv and argv[0] in COMMANDS:
         return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:])

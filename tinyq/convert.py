@@ -1,10 +1,10 @@
-"""`python -m tinyq.convert`: weight files of other programs to tinyq's, and back."""
+"""`python -m tinyq.convert`: convert weight files of other programs to tinyq's format, and back."""
 import argparse
 import sys
 from pathlib import Path
 
 from tinyq.errors import UsageError, exit_code_of
-from tinyq.run.settings.flags import Parser
+from tinyq.run.settings.flags import Parser, naming_flags
 
 EXAMPLES = """examples:
   python -m tinyq.convert resnet18.pth resnet18.h5 --model resnet18
@@ -13,8 +13,8 @@ EXAMPLES = """examples:
 
 
 def convert(argv: list[str]) -> None:
-    """Convert in the direction that the file names say, and print one line."""
-    arguments = _parser().parse_known_and_refuse_others(argv)
+    """Convert in the direction that the file names imply, and print one line."""
+    arguments = _parser().parse(argv)
     from tinyq.data.sources.imagefolder import class_list
     from tinyq.saved import conversion
     from tinyq.saved.run_folder import weights_file
@@ -26,14 +26,14 @@ def convert(argv: list[str]) -> None:
     if target not in conversion.TINYQ:
         raise UsageError(f"{arguments.target}: convert writes .h5 and .safetensors")
     if arguments.model is None:
-        raise UsageError("--model: say which network it is, for example --model resnet18")
+        raise UsageError("--model: name the network, for example --model resnet18")
     names = class_list(arguments.classes) if arguments.classes else None
     print(conversion.to_tinyq(arguments.source, arguments.target, arguments.model, names, _shape(arguments)))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    return exit_code_of(convert, sys.argv[1:] if argv is None else argv)
+    """Run the command; returns its exit code."""
+    return exit_code_of(naming_flags(convert, _parser), sys.argv[1:] if argv is None else argv)
 
 
 def _shape(arguments):
@@ -46,11 +46,14 @@ def _shape(arguments):
 def _parser():
     parser = Parser(prog="python -m tinyq.convert", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", metavar="IN", help=".pth, .pt, .bin, .safetensors or .h5; or a tinyq run or model.h5")
-    parser.add_argument("target", metavar="OUT", help="OUT.h5, or from tinyq's own OUT.safetensors")
-    parser.add_argument("--model", metavar="NAME", help="the network whose weights they are")
-    parser.add_argument("--classes", metavar="FILE", help="the classes' names, one a line (by default numbers)")
-    parser.add_argument("--input-shape", default="3,224,224", metavar="C,H,W", help="of one image (3,224,224)")
+    parser.add_argument("source", metavar="IN", help=".pth, .pt, .bin, .safetensors or .h5 file; "
+                        "or a run folder or model.h5 of tinyq")
+    parser.add_argument("target", metavar="OUT", help="OUT.h5; or OUT.safetensors from a file of tinyq")
+    parser.add_argument("--model", metavar="NAME", help="network that the weights belong to")
+    parser.add_argument("--classes", metavar="FILE", help="file with one class per line "
+                        "(by default classes are numbered)")
+    parser.add_argument("--input-shape", default="3,224,224", metavar="C,H,W",
+                        help="shape of one image (default: 3,224,224)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""`python -m tinyq.doctor`: versions, what the kernels use of this machine, and where they are kept."""
+"""`python -m tinyq.doctor`: show versions, and what the kernels use of this machine."""
 import argparse
 import importlib.metadata
 import json
@@ -16,8 +16,8 @@ EXAMPLES = """examples:
 
 
 def examine(argv: list[str]) -> None:
-    """Print the findings, or JSON; TinyqError where the machine does not compute as the kernels need it."""
-    arguments = _parser().parse_known_and_refuse_others(argv)
+    """Print the findings; TinyqError where the machine does not compute as the kernels need it."""
+    arguments = _parser().parse(argv)
     if arguments.warm_up:
         _warm_up()
     found = {"tinyq": __version__, "python": platform.python_version(), "machine": platform.machine(),
@@ -26,7 +26,7 @@ def examine(argv: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command; returns its exit code."""
     return exit_code_of(examine, sys.argv[1:] if argv is None else argv)
 
 
@@ -38,7 +38,7 @@ def _version(package):
 
 
 def _kernels():
-    """What the kernels use, and whether they compute as they need it."""
+    """Describe what the kernels use; TinyqError where the arithmetic is not IEEE-754."""
     from tinyq.kernels import verify_arithmetic
     from tinyq.kernels.jit.availability import numba_is_there
 
@@ -62,7 +62,7 @@ def _warm_up():
 def _parser():
     parser = Parser(prog="python -m tinyq.doctor", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--warm-up", action="store_true", help="compile the kernels now")
+    parser.add_argument("--warm-up", action="store_true", help="compile all kernels now")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -90,7 +90,7 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
         if debug:
             traceback.print_exception(error)
         tell("tinyq: out of memory; try a smaller --batch-size (with --accumulate, the same samples a step) or fewer "
-             "--workers; --dry-run foretells what a step takes")
+             "--workers; --dry-run estimates what a step takes")
         return TinyqError.exit_code
     except Exception as error:
         if debug:

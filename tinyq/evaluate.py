@@ -3,8 +3,8 @@ import argparse
 import json
 import sys
 
-from tinyq.errors import UsageError, exit_code_of, shown
-from tinyq.run.settings.flags import Parser
+from tinyq.errors import exit_code_of, shown
+from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
 WORST = 5                               # classes that the text names
 EXAMPLES = """examples:
@@ -15,7 +15,7 @@ EXAMPLES = """examples:
 
 def evaluate(argv: list[str]) -> None:
     """Print the scores, or JSON."""
-    arguments = _parser().parse_known_and_refuse_others(argv)
+    arguments = _parser().parse(argv)
     from tinyq.run.build import use_threads
     from tinyq.saved.eval_splits import check_split, split_for
     from tinyq.saved.measure import measure
@@ -25,7 +25,7 @@ def evaluate(argv: list[str]) -> None:
 
     check_split(arguments.split)
     path = weights_file(arguments.network)
-    use_threads(_threads(arguments.threads))
+    use_threads(threads_of(arguments))
     model, attributes = load_model(path, arguments.model)
     dataset, bundle = split_for(path, attributes, arguments.split, arguments.data, arguments.data_path,
                                 arguments.classes)
@@ -38,8 +38,8 @@ def evaluate(argv: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    return exit_code_of(evaluate, sys.argv[1:] if argv is None else argv)
+    """Run the command; returns its exit code."""
+    return exit_code_of(naming_flags(evaluate, _parser), sys.argv[1:] if argv is None else argv)
 
 
 def _report(arguments, attributes, bundle, scores):
@@ -63,12 +63,6 @@ def _text(report, path):
     return "\n".join(map(shown, lines))
 
 
-def _threads(text):
-    if text is not None and (not text.isdecimal() or int(text) < 1):
-        raise UsageError(f"--threads {text}: must be a whole number from 1 up")
-    return None if text is None else int(text)
-
-
 def _parser():
     parser = Parser(prog="python -m tinyq.evaluate", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,12 +70,14 @@ def _parser():
     parser.add_argument("--data", metavar="NAME", help="dataset (default: the one it was trained on)")
     parser.add_argument("--data-path", metavar="PATH",
                         help="folder (or file) that holds the dataset (default: the run's own)")
-    parser.add_argument("--classes", metavar="FILE", help="of photographs: a file with a class a line, as in training")
-    parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function of a network of your own: "
-                        "a weight file cannot choose what code runs")
+    parser.add_argument("--classes", metavar="FILE",
+                        help="file with one class per line, as in training on image folders")
+    parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function, for a network of your own; "
+                        "a weight file cannot choose which code runs")
     parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")
-    parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: all cores)")
-    parser.add_argument("--predictions", metavar="FILE.csv", help="also save every sample's five likeliest classes")
+    parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: one per core)")
+    parser.add_argument("--predictions", metavar="FILE.csv",
+                        help="also write the five most likely classes of each sample")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -1,4 +1,4 @@
-"""`python -m tinyq.infer`: what a packed network makes of images, or of a dataset."""
+"""`python -m tinyq.infer`: run a packed network on images or on a dataset."""
 import argparse
 import json
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyq.errors import BadInput, UsageError, exit_code_of, shown
 from tinyq.kernels.jit.availability import numba_is_there
-from tinyq.run.settings.flags import Parser
+from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
 SHOWN, BATCH = 5, 100
 EXAMPLES = """examples:
@@ -18,8 +18,8 @@ EXAMPLES = """examples:
 
 
 def infer(argv: list[str]) -> None:
-    """Print the likeliest classes of each image, or how many of a dataset's samples are recognised."""
-    arguments = _parser().parse_known_and_refuse_others(argv)
+    """Print the most likely classes of each image, or the accuracy on a dataset."""
+    arguments = _parser().parse(argv)
     if bool(arguments.images) == (arguments.data is not None):
         raise UsageError("give images or --data, one of the two")
     if arguments.calibrate is not None and arguments.activations == "float32":
@@ -27,10 +27,10 @@ def infer(argv: list[str]) -> None:
     from tinyq.saved.eval_splits import check_split
 
     check_split(arguments.split)
-    _use_threads(arguments.threads)
+    _use_threads(threads_of(arguments))
     network = _network(arguments)
     if arguments.images and not arguments.json:
-        for path in arguments.images:                       # each as it is done: what follows may be no image
+        for path in arguments.images:                       # each as it is done: a later file may be no image
             print(shown(_line(_of_image(network, path))), flush=True)
         return
     report = _of_images(network, arguments.images) if arguments.images else _of_data(network, arguments)
@@ -38,28 +38,26 @@ def infer(argv: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    return exit_code_of(infer, sys.argv[1:] if argv is None else argv)
+    """Run the command; returns its exit code."""
+    return exit_code_of(naming_flags(infer, _parser), sys.argv[1:] if argv is None else argv)
 
 
-def _use_threads(text):
-    if text is not None and (not text.isdecimal() or int(text) < 1):
-        raise UsageError(f"--threads {text}: must be a whole number from 1 up")
-    if not numba_is_there():                                # NumPy computes, and has threads of its own
+def _use_threads(threads: int | None) -> None:
+    if not numba_is_there():                                # NumPy computes, with threads of its own
         return
     from tinyq.run.build import use_threads
 
-    use_threads(None if text is None else int(text))
+    use_threads(threads)
 
 
 def _network(arguments):
-    """The file's network, ready; nothing else of the file is kept."""
+    """Load the file's network."""
     from tinyq.packed.file import format
     from tinyq.packed.integer.lowering import NotCalibrated
     from tinyq.packed.network import PackedNetwork, calibrated
 
     packed = format.read(arguments.network)
-    _refuse_unfit(arguments.network, packed.meta, packed.graph)
+    _check_file(arguments.network, packed.meta, packed.graph)
     if arguments.calibrate is not None:
         packed = calibrated(packed, _calibration(arguments, packed.meta))
     try:
@@ -71,10 +69,10 @@ def _network(arguments):
         raise BadInput(f"{arguments.network}: {error}") from error
 
 
-def _refuse_unfit(path, meta, graph):
-    from tinyq.saved.attributes import refuse_unfit, shape_of
+def _check_file(path, meta, graph):
+    from tinyq.saved.attributes import check_attributes, shape_of
 
-    refuse_unfit(path, meta)
+    check_attributes(path, meta)
     if shape_of(meta) != graph.input_shape or (len(meta["class_names"]),) != graph.nodes[-1].shape:
         raise BadInput(f"{path}: its network is not for the input and the classes that it names")
 
@@ -123,7 +121,7 @@ def _line(image):
 
 def _text(report):
     return (f"{report['data']}, {report['split']} part, {report['activations']} activations ({report['kernels']}): "
-            f"{report['top1']:.2%} of {report['n']:,} right")
+            f"{report['top1']:.2%} of {report['n']:,} correct")
 
 
 def _parser():
@@ -132,15 +130,16 @@ def _parser():
     parser.add_argument("network", metavar="MODEL.tq.h5", help="a packed network (python -m tinyq.pack makes one)")
     parser.add_argument("images", metavar="IMAGE", nargs="*", help="JPEG or PNG files")
     parser.add_argument("--data", nargs="?", const="", metavar="NAME",
-                        help="a dataset instead (default: the one the network was trained on)")
+                        help="dataset to run on instead of images (default: the one the network was trained on)")
     parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")
     parser.add_argument("--data-path", metavar="PATH", help="folder (or file) that holds the dataset")
-    parser.add_argument("--classes", metavar="FILE", help="of photographs: a file with a class a line, as in training")
-    parser.add_argument("--activations", default="float32", metavar="KIND", help="float32 (default: the bits of the "
-                        "trained network's evaluation), int8 or int16 (the same bits on every processor)")
+    parser.add_argument("--classes", metavar="FILE",
+                        help="file with one class per line, as in training on image folders")
+    parser.add_argument("--activations", default="float32", metavar="KIND", help="float32 (default; the same bits as "
+                        "the trained network), int8 or int16 (the same bits on every processor)")
     parser.add_argument("--calibrate", nargs="?", const="", metavar="DATA", help="find the ranges for int8 and int16 "
                         "now, on the training part of the network's own data, or of DATA")
-    parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: all cores)")
+    parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tinyq.errors import UsageError, exit_code_of
-from tinyq.run.settings.flags import Parser
+from tinyq.run.settings.flags import Parser, naming_flags
 
 PACKED = ".tq.h5"
 COMPARED = 8                            # samples
@@ -17,7 +17,7 @@ EXAMPLES = """examples:
 
 def command(argv: list[str]) -> None:
     """Pack, or export, and print what was written."""
-    arguments = _parser().parse_known_and_refuse_others(argv)
+    arguments = _parser().parse(argv)
     if str(arguments.network).endswith(PACKED) != bool(arguments.c):
         raise UsageError(f"a run or a model.h5 is packed (python -m tinyq.pack RUN OUT{PACKED}), "
                          f"and a {PACKED} is exported (python -m tinyq.pack MODEL{PACKED} --c DIR)")
@@ -29,8 +29,8 @@ def command(argv: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    return exit_code_of(command, sys.argv[1:] if argv is None else argv)
+    """Run the command; returns its exit code."""
+    return exit_code_of(naming_flags(command, _parser), sys.argv[1:] if argv is None else argv)
 
 
 def _refuse_idle_flags(arguments):
@@ -140,7 +140,8 @@ def _parser():
     parser.add_argument("--calibrate", nargs="?", const="", metavar="DATA", help="also find the ranges that int8 and "
                         "int16 activations need, on the training part of the network's own data, or of DATA")
     parser.add_argument("--data-path", metavar="PATH", help="folder (or file) that holds the dataset")
-    parser.add_argument("--classes", metavar="FILE", help="of photographs: a file with a class a line, as in training")
+    parser.add_argument("--classes", metavar="FILE",
+                        help="file with one class per line, as in training on image folders")
     parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function of a network of your own")
     parser.add_argument("--c", metavar="DIR", help="write the packed network as C99 into this folder")
     parser.add_argument("--activations", metavar="KIND", help="of the C: int8 (default) or int16")

@@ -1,12 +1,12 @@
-"""`python -m tinyq.summary`: the layers of a network, what each weighs as floats and packed, and what it computes."""
+"""`python -m tinyq.summary`: list the layers of a network with their shapes, sizes and cost."""
 import argparse
 import json
 import sys
 
 from tinyq.errors import UsageError, did_you_mean, exit_code_of
-from tinyq.run.settings.flags import Parser
+from tinyq.run.settings.flags import Parser, naming_flags
 
-# what a network is built for when it is not said: (classes, input shape) by dataset
+# (classes, input shape) of each dataset, to build an untrained network
 SHAPES = {"iris": (3, (4,)), "digits": (10, (1, 8, 8)), "mnist": (10, (1, 28, 28)), "cifar10": (10, (3, 32, 32)),
           "imagefolder": (1000, (3, 224, 224)), "imagenet": (1000, (3, 224, 224))}
 
@@ -18,7 +18,7 @@ EXAMPLES = """examples:
 
 def summarise(argv: list[str]) -> None:
     """Print the table, or JSON."""
-    arguments = _parser().parse_known_and_refuse_others(argv)
+    arguments = _parser().parse(argv)
     from tinyq import levels
     from tinyq.saved import layer_table
 
@@ -41,12 +41,12 @@ def summarise(argv: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    return exit_code_of(summarise, sys.argv[1:] if argv is None else argv)
+    """Run the command; returns its exit code."""
+    return exit_code_of(naming_flags(summarise, _parser), sys.argv[1:] if argv is None else argv)
 
 
 def _shape(arguments):
-    """(classes, input shape): given, or of the dataset that is named or that a recipe has for this model."""
+    """(classes, input shape): as given, or of the dataset that is named or that a recipe uses with this model."""
     from tinyq.models import REGISTRY
     from tinyq.run.settings.recipes import RECIPES
 
@@ -55,30 +55,32 @@ def _shape(arguments):
         raise UsageError(f"--model {arguments.model}: no such model; {did_you_mean(family, REGISTRY)}")
     usual = [recipe["data"] for recipe in RECIPES.values() if recipe.get("model", "").partition(":")[0] == family]
     name = arguments.data or (usual[0] if usual else None)
-    if name is None and not (arguments.input_shape and arguments.classes):
+    if name is None and not (arguments.input_shape and arguments.num_classes):
         raise UsageError(f"--model {arguments.model}: give --data NAME, such as imagenet, or --input-shape, such as "
-                         "3,32,32, and --classes, such as 10")
+                         "3,32,32, and --num-classes, such as 10")
     if name is not None and name not in SHAPES:
         raise UsageError(f"--data {name}: choose from: {', '.join(SHAPES)}")
     classes, shape = SHAPES.get(name, (None, None))
     try:
         given = tuple(map(int, arguments.input_shape.split(","))) if arguments.input_shape else shape
-        return int(arguments.classes or classes), given
+        return int(arguments.num_classes or classes), given
     except ValueError:
-        raise UsageError("--input-shape and --classes take whole numbers, such as 3,32,32 and 10") from None
+        raise UsageError("--input-shape and --num-classes take whole numbers, such as 3,32,32 and 10") from None
 
 
 def _parser():
     parser = Parser(prog="python -m tinyq.summary", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", nargs="?", metavar="RUN_OR_MODEL.h5", help="a trained network")
-    parser.add_argument("--model", metavar="NAME", help="or a network by name, or path/to/file.py:function; "
-                        "beside a trained one of your own: its file.py:function")
-    parser.add_argument("--data", metavar="NAME", help="the dataset it is built for: " + ", ".join(SHAPES))
-    parser.add_argument("--input-shape", metavar="C,H,W", help="of one sample, instead of --data")
-    parser.add_argument("--classes", metavar="N", help="how many, instead of --data")
-    parser.add_argument("--levels", default="ternary", metavar="NAME", help="what it would be constrained to (ternary)")
-    parser.add_argument("--constrain", default="inner", metavar="WHICH", help="inner (default), all or none")
+    parser.add_argument("network", nargs="?", metavar="RUN_OR_MODEL.h5", help="trained network")
+    parser.add_argument("--model", metavar="NAME", help="untrained network by name, or path/to/file.py:function; "
+                        "needed too for a trained network of your own")
+    parser.add_argument("--data", metavar="NAME", help="dataset of the untrained network: " + ", ".join(SHAPES))
+    parser.add_argument("--input-shape", metavar="C,H,W", help="shape of one sample, instead of --data")
+    parser.add_argument("--num-classes", metavar="N", help="number of classes, instead of --data")
+    parser.add_argument("--levels", default="ternary", metavar="NAME",
+                        help="level set that its weights would have (default: ternary)")
+    parser.add_argument("--constrain", default="inner", metavar="WHICH",
+                        help="weights that would be constrained: inner (default), all or none")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -2,13 +2,13 @@
 import sys
 
 from tinyq.errors import UsageError, exit_code_of
-from tinyq.run.settings.flags import given, train_parser
+from tinyq.run.settings.flags import given, naming_flags, train_parser
 from tinyq.run.settings.resolve import read_toml, resolve, to_toml
 
 
 def train(argv: list[str]) -> None:
-    """Run, resume, or show what would be run."""
-    settings, actions = given(train_parser().parse_known_and_refuse_others(argv))
+    """Train, resume, or print the settings or the plan."""
+    settings, actions = given(train_parser().parse(argv))
     if "resume" in actions:
         if len(actions) > 1:
             raise UsageError("--resume goes with no --config, --print-config or --dry-run")
@@ -48,8 +48,8 @@ def _report(outcome, folder):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    return exit_code_of(train, sys.argv[1:] if argv is None else argv)
+    """Run the command; returns its exit code."""
+    return exit_code_of(naming_flags(train, train_parser), sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,16 @@ IMAGES_A_FILE, RECORD = 10_000, 1 + 3 * 32 * 32                     # a label, t
 
 
 def load_cifar10(path=None, *, validation: int = 5000, padding: int = 4, flip: bool = True):
-    """CIFAR-10 from `path`: the binary files, their .tar.gz, folders train/<class>/ and test/<class>/, or a .zip.
+    """Read CIFAR-10: the binary files, their .tar.gz, folders train/<class>/ and test/<class>/, or a .zip of those.
 
-    `validation` training images validate: the last ones of the binary version, the last of each class in folders.
-    Augmented images move by up to `padding` pixels and with `flip` are mirrored half of the time.
+    BadInput for a missing or damaged file.
+
+    Args:
+        path: folder or archive of the files.
+        validation: number of training images held out for validation, the last ones (of each class in folders);
+            0 trains on all.
+        padding: pixels by which a training image is shifted at random, in each direction over a black border.
+        flip: mirror half of the training images.
     """
     where = _locate(path)
     read = _read_tree if where.suffix.lower() == ".zip" or (where / "train").is_dir() else _read_binary

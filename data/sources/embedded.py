@@ -14,11 +14,12 @@ DIGITS_MEAN, DIGITS_STD = (0.3053,), (0.3760,)      # of pixel / 16, training an
 
 
 def load_iris(*, split: int = 0, validation: int = 15, whole: bool = False):
-    """Fisher's 150 flowers, 4 features: `split` chooses which 30 test; `validation` of the other 120 validate.
+    """Read Iris, which comes with tinyq: 150 flowers, 4 features.
 
-    Features are normalised by the mean and deviation of the training part, recorded in the manifest;
-    with `whole` they are millimetres / 16, multiples of a power of two, with which a network of discrete weights
-    computes exactly.
+    Args:
+        split: number of the random split that chooses the 30 test samples.
+        validation: number of the other 120 samples held out for validation; 0 trains on all.
+        whole: scale inputs as millimetres / 16 without normalising, so that a discrete network computes exactly.
     """
     class_names = (_FOLDER / "iris.csv").read_text().split("\n", 1)[0].split(",")[2:]
     rows = np.loadtxt(_FOLDER / "iris.csv", delimiter=",", skiprows=1, dtype=np.float64)
@@ -34,9 +35,14 @@ def load_iris(*, split: int = 0, validation: int = 15, whole: bool = False):
 
 def load_digits(*, split: int = 0, validation: int = 180, padding: int = 0, flip: bool = False,
                 whole: bool = False):
-    """1,797 handwritten digits of 8x8 pixels, 0 to 16: `split` chooses which 360 test; `validation` others validate.
+    """Read the handwritten digits that come with tinyq: 1,797 images of 8x8 pixels with 17 grey levels.
 
-    With `whole`, inputs are pixel / 16, not normalised: see load_mnist.
+    Args:
+        split: number of the random split that chooses the 360 test samples.
+        validation: number of the other samples held out for validation; 0 trains on all.
+        padding: pixels by which a training image is shifted at random, in each direction over a black border.
+        flip: mirror half of the training images.
+        whole: scale inputs as pixel / 16 without normalising, so that a discrete network computes exactly.
     """
     with gzip.open(_FOLDER / "digits.csv.gz", "rt") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.int64)

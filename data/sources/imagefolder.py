@@ -21,13 +21,22 @@ RANDOM_VIEWS = {
 def load_imagefolder(path=None, *, classes: str | None = None, validation: int | None = None, size: int = 224,
                      resize: int | None = None, random_view: str = "resized", flip: bool = True, jitter: float = 0.0,
                      bad_image: str = "fail"):
-    """The images under `path`; test/ (or without it val/) tests, and val/ beside test/ validates.
+    """Read images in class folders or a .zip of them: train/<class>/, and test/<class>/ or val/<class>/ to test on.
 
-    Without a folder of its own, validation takes the last `validation` training images, class by class (a twentieth
-    if not given); 0 folds them, or val/ beside test/, into training. `classes`, a file with a class a line, fixes the
-    labels where not every class has a folder. Evaluation sees the central `size` pixels of the image resized to
-    `resize` (8/7 of `size`), training a `random_view` ("resized" or "crop"), mirrored half of the time with `flip`,
-    its colours varied by `jitter`. `bad_image="skip"` leaves unreadable images out.
+    Where both test/ and val/ exist, val/ validates. BadInput for missing or damaged files.
+
+    Args:
+        path: folder or .zip file of the images.
+        classes: file with one class per line, which fixes the labels where some classes have no folder.
+        validation: number of training images held out for validation, the last ones of each class; by default 5 %,
+            or val/ beside test/; 0 trains on all.
+        size: side of the square that the network sees, in pixels.
+        resize: length of the shorter side before the square is cut out for evaluation; by default 8/7 of `size`.
+        random_view: training view: "resized" cuts out a random part and resizes it, "crop" cuts a random square out
+            of the resized image.
+        flip: mirror half of the training images.
+        jitter: strength of random changes of brightness, contrast and saturation; 0 for none.
+        bad_image: what an unreadable image does: "fail" stops the run, "skip" leaves the image out.
     """
     check_choice("random_view", random_view, RANDOM_VIEWS)
     check_choice("bad_image", bad_image, ("fail", "skip"))

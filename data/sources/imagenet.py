@@ -16,12 +16,18 @@ RANDOM_VIEWS = {                    # training's; both evaluate on the central 2
 
 def load_imagenet(path=None, *, classes: str | None = None, preprocessing: str = "torchvision",
                   validation: int | None = None, bad_image: str = "fail") -> DataBundle:
-    """train/<wnid>/*.JPEG and val/<wnid>/*.JPEG under `path`, labelled 0 to 999 in the wnids' order; val/ tests.
+    """Read ImageNet: train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, labelled 0 to 999 in the order of the wnids.
 
-    Validation takes the last `validation` training images, class by class (a twentieth if not given; 0: none).
-    `classes`, a file that begins each line with a wnid, is needed where only some classes have a folder.
-    `preprocessing`: "torchvision" or "rpr"; `bad_image="skip"` leaves unreadable images out.
-    BadInput unless the classes are ImageNet's 1,000 in their order.
+    val/ is the test split. BadInput unless the classes are ImageNet's 1,000 in their order.
+
+    Args:
+        path: folder or .zip file of the images.
+        classes: file whose lines begin with a wnid each, needed where some classes have no folder.
+        preprocessing: training view: "torchvision" cuts out a random part and resizes it to 224 pixels, "rpr" cuts 224
+            pixels out of the image resized to 256, as RPR's authors do.
+        validation: number of training images held out for validation, the last ones of each class; by default 5 %;
+            0 trains on all.
+        bad_image: what an unreadable image does: "fail" stops the run, "skip" leaves the image out.
     """
     check_choice("preprocessing", preprocessing, RANDOM_VIEWS)
     bundle = load_imagefolder(path, classes=classes, validation=validation, bad_image=bad_image, size=224, resize=256,

@@ -14,10 +14,16 @@ MEAN, STD = (0.1307,), (0.3081,)                    # of the 60,000 training ima
 
 
 def load_mnist(path=None, *, validation: int = 5000, padding: int = 0, flip: bool = False, whole: bool = False):
-    """The four IDX files, plain or .gz, in `path` or `path`/mnist; the last `validation` training images validate.
+    """Read MNIST: four IDX files, as .gz or not, in `path` or `path`/mnist.
 
-    With `whole`, inputs are pixel / 256, not normalised: multiples of a power of two, with which a network of discrete
-    weights computes exactly.
+    BadInput for a missing or damaged file.
+
+    Args:
+        path: folder of the files.
+        validation: number of training images held out for validation, the last ones; 0 trains on all.
+        padding: pixels by which a training image is shifted at random, in each direction over a black border.
+        flip: mirror half of the training images.
+        whole: scale inputs as pixel / 256 without normalising, so that a discrete network computes exactly.
     """
     folder = folder_with("mnist", path, lambda folder: find_idx(folder, FILES["train"][0]))
     (images, labels), test = (_read_pair(folder, *FILES[split]) for split in ("train", "test"))

@@ -54,7 +54,7 @@ def test_all_but_the_first_and_last_layer_are_constrained_and_no_auxiliary_head(
 def test_the_inputs_transformation_is_for_rgb_and_can_be_left_out():
     x = Batch((3, 32, 32)).x
     whole, plain = (models.build(name, 10, (3, 32, 32)).initialise(Streams(0)).eval()
-                    for name in ("googlenet", "googlenet:plain"))
+                    for name in ("googlenet", "googlenet:untransformed"))
     channel = np.array([[0.485, 0.229], [0.456, 0.224], [0.406, 0.225]])[:, :, None, None].astype(np.float32)
     by_hand = ((x * channel[:, 1] + channel[:, 0]) - 0.5) / 0.5
     with no_record():

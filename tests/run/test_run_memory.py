@@ -1,4 +1,4 @@
-"""What a training step takes at its peak is foretold from smaller steps, and is so at the size that was not tried."""
+"""The peak memory of a training step is estimated from smaller steps, and is right at the size that was not tried."""
 import numpy as np
 import pytest
 
@@ -18,12 +18,12 @@ def job_of(**flags):
     {}, {"opt": "adam", "accumulate": 2}, {"method": "cbp", "levels": "ternary", "pretrain_epochs": 0},
     {"model": "cifar_resnet18", "batch_size": 32}, {"method": "rpr", "levels": "ternary", "epochs": 30,
                                                     "pretrain_epochs": 0}], ids=str)
-def test_the_peak_of_a_step_is_foretold_from_smaller_ones(flags):
+def test_the_peak_of_a_step_is_estimated_from_smaller_ones(flags):
     job = job_of(**flags)
-    foretold = memory_of(job)
+    estimated = memory_of(job)
     step_memory._trace(job, job.phases[-1], job.config.batch_size)      # loads kernels that smaller steps did not
     points = step_memory._trace(job, job.phases[-1], job.config.batch_size)
-    assert foretold.activations + foretold.workspace == pytest.approx(points[:, 1].max(), rel=0.03)
+    assert estimated.activations + estimated.workspace == pytest.approx(points[:, 1].max(), rel=0.03)
 
 
 def test_state_counts_moments_and_multipliers():

@@ -82,7 +82,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, capsys, value):
 
 @pytest.mark.parametrize("flags, code, reason", [
     (["in.safetensors", "out.npz"], 2, "convert writes .h5 and .safetensors"),
-    (["in.safetensors", "out.h5"], 2, "--model: say which network"),
+    (["in.safetensors", "out.h5"], 2, "--model: name the network"),
     (["in.npz", "out.h5", "--model", "resnet18"], 2, "convert reads .pth"),
     (["in.safetensors", "out.h5", "--model", "resnet19"], 2, "did you mean 'resnet18'"),
     (["in.safetensors", "out.h5", "--model", "resnet18"], 65, "has no fc.weight, the last layer of resnet18"),

@@ -15,7 +15,7 @@ def test_paths_are_made_absolute_and_names_are_not(tmp_path, monkeypatch):
              "weights": "w.h5", "imagefolder.classes": "names.txt"}
     config = anchored(resolve(given)).config
     assert (config.model, config.data_path) == (f"{tmp_path}/mine.py:net", f"{tmp_path}/pictures")
-    assert config.weights == f"{tmp_path}/w.h5" and config.own["imagefolder"]["classes"] == f"{tmp_path}/names.txt"
+    assert config.weights == f"{tmp_path}/w.h5" and config.options["imagefolder"]["classes"] == f"{tmp_path}/names.txt"
     assert anchored(resolve({})) == resolve({})
 
 

@@ -21,7 +21,7 @@ commands:
 def audit(argv: list[str]) -> None:
     """Run the command that the first argument names."""
     if not argv or argv[0].startswith("-"):
-        _parser("COMMAND").parse_known_and_refuse_others(argv)
+        _parser("COMMAND").parse(argv)
         raise UsageError(f"tinyq.audit: give a command; {did_you_mean('', COMMANDS)}")
     if argv[0] not in COMMANDS:
         raise UsageError(f"tinyq.audit {argv[0]}: no such command; {did_you_mean(argv[0], COMMANDS)}")
@@ -37,7 +37,7 @@ def _verify(argv):
     parser = _parser("verify")
     parser.add_argument("--head", metavar="SHA256",
                         help="a head that was kept elsewhere; the ledger must contain it")
-    arguments = parser.parse_known_and_refuse_others(argv)
+    arguments = parser.parse(argv)
     from tinyq.audit.verification.verify import verify
     from tinyq.files.lock import is_locked
 
@@ -52,7 +52,7 @@ def _verify(argv):
 
 
 def _head(argv):
-    arguments = _parser("head").parse_known_and_refuse_others(argv)
+    arguments = _parser("head").parse(argv)
     from tinyq.audit.verification.verify import open_ledger
 
     print(open_ledger(arguments.run)[-1].head)
@@ -68,7 +68,7 @@ def _show(argv):
     parser.add_argument("--from", dest="first", type=int, metavar="A", help="only steps from A")
     parser.add_argument("--to", dest="last", type=int, metavar="B", help="only steps up to B")
     parser.add_argument("--json", action="store_true", help="print whole records instead of a table")
-    arguments = parser.parse_known_and_refuse_others(argv)
+    arguments = parser.parse(argv)
     from tinyq.audit.report import show
     from tinyq.audit.verification.verify import FIELDS, open_ledger
 
@@ -90,7 +90,7 @@ def _replay(argv):
     parser.add_argument("--dump", metavar="FILE.h5",
                         help="write every activation, gradient and update term of the step named with --step")
     _machine_flags(parser)
-    arguments = parser.parse_known_and_refuse_others(argv)
+    arguments = parser.parse(argv)
     if arguments.dump and arguments.step is None:
         raise UsageError("--dump: name one step with --step N")
     from tinyq.audit.replay.replay import replay
@@ -111,7 +111,7 @@ def _check(argv):
     parser.add_argument("--step", type=int, metavar="N", help="check this step")
     parser.add_argument("--random", type=int, metavar="K", help="check K random steps")
     _machine_flags(parser)
-    arguments = parser.parse_known_and_refuse_others(argv)
+    arguments = parser.parse(argv)
     arguments.first = arguments.last = None
     from tinyq.audit.replay.replay import replay
     from tinyq.audit.step.check_result import as_text, raise_faults
@@ -135,7 +135,7 @@ def _report(argv):
     parser.add_argument("--checks", type=int, default=2, metavar="N",
                         help="number of steps to check in float64 (default: 2)")
     _machine_flags(parser)
-    arguments = parser.parse_known_and_refuse_others(argv)
+    arguments = parser.parse(argv)
     if arguments.points < 2 or arguments.checks < 0:
         raise UsageError("report: --points must be at least 2, --checks at least 0")
     from tinyq.audit.report.findings import make_report

@@ -1,6 +1,7 @@
-"""What a configuration would do, without doing it."""
+"""Plan of a run: what a configuration would do."""
 from tinyq import levels
-from tinyq.run.build import PLAIN, build
+from tinyq.data import DataBundle
+from tinyq.run.build import BACKPROP, build
 from tinyq.run.settings.config import Config
 from tinyq.run.step_memory import memory_of
 from tinyq.saved.layer_sizes import sizes
@@ -8,20 +9,20 @@ from tinyq.saved.text_table import table
 
 
 def headline(config: Config) -> str:
-    """One line: what is trained on what, and how."""
-    where = f" to {config.levels}" if config.method != PLAIN else ""
+    """Name model, data, method, levels and seed in one line."""
+    where = f" to {config.levels}" if config.method != BACKPROP else ""
     return f"{config.model} on {config.data}, {config.method}{where}, seed {config.seed}"
 
 
-def splits(bundle) -> str:
-    """How many samples each part has, and whether the validation part is trained on."""
+def splits(bundle: DataBundle) -> str:
+    """List the number of samples of each split."""
     parts = {name: getattr(bundle, name) for name in ("train", "validation", "test")}
     text = ", ".join(f"{name} {len(part):,}" for name, part in parts.items() if part is not None)
-    return text if bundle.validation is not None else f"{text} (the validation part is folded into training)"
+    return text if bundle.validation is not None else f"{text} (no validation split: its samples train)"
 
 
 def plan(config: Config) -> str:
-    """Data, phases, steps, sizes and memory; loads the data, makes the model, takes three steps of fewer samples."""
+    """Describe data, phases, steps, sizes and memory; takes a few steps on smaller batches to estimate the memory."""
     job = build(config)
     planned = levels.parse(config.levels) if config.levels else None
     layers = sizes(job.model, planned)
@@ -37,7 +38,7 @@ def plan(config: Config) -> str:
             if planned else ", all of them float"),
     ]
     memory = memory_of(job)
-    lines.append(f"memory       {memory}" if memory else f"memory       not foretold: {config.method} keeps what the "
+    lines.append(f"memory       {memory}" if memory else f"memory       not estimated: {config.method} stores what the "
                  "whole network computes for each of its samples")
     if not planned:
         return "\n".join(lines)

@@ -108,11 +108,11 @@ def _new_folder(config: Config) -> Path:
 def _made_with(job: Job) -> dict:
     """Everything that the bits of a run depend on: the settings that no resume may change, and the data."""
     config = job.config
-    moving = (*RESUMABLE, "output", "recipe", "weights", "own")         # of weights, the checkpoint has what is needed
+    moving = (*RESUMABLE, "output", "recipe", "weights", "options")     # of weights, the checkpoint has what is needed
     settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in moving}
-    own = {f"{owner}.{key}": value for owner, values in config.own.items() for key, value in values.items()
-           if key not in data.PATH_OPTIONS}
-    return {**settings, **own, "model": Path(str(config.model)).name, "data_sha256": job.bundle.manifest["sha256"]}
+    options = {f"{component}.{key}": value for component, values in config.options.items()
+               for key, value in values.items() if key not in data.PATH_OPTIONS}
+    return {**settings, **options, "model": Path(str(config.model)).name, "data_sha256": job.bundle.manifest["sha256"]}
 
 
 def _check_same_run(folder: Path, before: dict, now: dict) -> None:
@@ -158,8 +158,8 @@ def _observers(job: Job, position: Position, request: StopRequest, watching: Seq
 
 def _log_beginning(job: Job, log: Callable[[str], None]) -> None:
     log(f"data: {splits(job.bundle)}")
-    if job.drawn:
-        log(f"{job.config.weights} is for another number of classes: {' and '.join(job.drawn)} re-initialised")
+    if job.reinitialised:
+        log(f"{job.config.weights} is for another number of classes: {' and '.join(job.reinitialised)} re-initialised")
 
 
 def _remove_temporaries(*folders: Path) -> None:

@@ -1,7 +1,7 @@
-"""How much memory a training step takes at its peak, foretold from two smaller ones.
+"""Estimate the peak memory of a training step from two smaller steps.
 
-At every point of a step (behind each primitive, each vjp, and the update) memory is nearly a + b * samples. Steps of a
-quarter and of half of the batch give a and b of every point; the peak is the largest of these lines at the whole batch.
+At each point of a step (after each primitive, each vjp, and the update) memory is nearly a + b * samples. Steps of a
+quarter and of half of the batch give a and b of each point; the peak is the maximum of these lines at the whole batch.
 """
 import gc
 import tracemalloc
@@ -13,6 +13,7 @@ import numpy as np
 from tinyq import kernels
 from tinyq.autodiff.tape import traced, traced_vjps
 from tinyq.data import Batch
+from tinyq.run.build import Job, Phase
 
 GAPS = 0.05                             # resident but unused parts of the heap: 1 to 10 % (bench/memory.py)
 MEBIBYTE = 1 << 20
@@ -20,10 +21,10 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that are in use at the peak of a training step.
+    """Bytes in use at the peak of a training step.
 
-    program: interpreter, compiled kernels, data in memory. state: of the optimiser and the method. activations: what
-    backward still needs, and gradients. workspace: what the one primitive at work allocates. waiting: batches prepared.
+    program: interpreter, compiled kernels, data in memory. state: of the optimiser and the method. activations: arrays
+    that backward still needs, and gradients. workspace: of the primitive at work. waiting: batches prepared ahead.
     """
 
     program: int
@@ -35,11 +36,11 @@ class Memory:
 
     @property
     def peak(self) -> int:
-        """All of them, and what lies unused between the arrays."""
+        """The sum, and the gaps between the arrays."""
         return round(sum(vars(self).values()) * (1 + GAPS))
 
-    def __str__(self):
-        """One line, in MiB."""
+    def __str__(self) -> str:
+        """Describe the parts in one line, in MiB."""
         parts = {"parameters": self.parameters, "activations": self.activations, "optimiser and method": self.state,
                  "workspace": self.workspace, "batches ahead": self.waiting, "program and data": self.program,
                  "gaps": self.peak - sum(vars(self).values())}
@@ -47,10 +48,10 @@ class Memory:
         return f"{_mib(self.peak)} MiB at the peak of a training step: {listed}"
 
 
-def memory_of(job) -> Memory | None:
-    """The memory of a step of the job's last phase; None for a method that follows no gradient.
+def memory_of(job: Job) -> Memory | None:
+    """Estimate the memory of a step of the job's last phase; None for a method without gradients.
 
-    Takes four steps, so the job's weights are not what they were.
+    Takes four steps, so the job's weights change.
     """
     phase, config = job.phases[-1], job.config
     if not phase.method.uses_gradients:
@@ -59,23 +60,23 @@ def memory_of(job) -> Memory | None:
     job.model.train()
     job.model.key_step(job.streams, 0, 0)
     small = [max(1, config.batch_size // parts) for parts in (4, 2)]
-    for samples in small:                                   # loads each size's kernels, makes the optimiser's state
+    for samples in small:                                   # loads the kernels, makes the optimiser's state
         _trace(job, phase, samples)
     phase.optimizer.zero_grad()
     base = _resident()
     low, high = (_trace(job, phase, n) for n in small)
-    activations, workspace = _extrapolated(low, high, *small, config.batch_size)
+    activations, workspace = _extrapolated(low, high, small[0], small[1], config.batch_size)
     parameters = sum(array.nbytes for array in job.model.state_dict().values())
     state = sum(np.asarray(a).nbytes for s in (phase.optimizer.state(), phase.method.state()) for a in s.values())
     batch = config.batch_size * int(np.prod(job.bundle.input_shape)) * np.dtype(np.float32).itemsize
     return Memory(base - parameters - state, parameters, state, activations, workspace, 2 * config.workers * batch)
 
 
-def _trace(job, phase, samples):
-    """(points, 2): bytes in use and, since the point before, the most in use, behind each point of a step."""
+def _trace(job: Job, phase: Phase, samples: int) -> np.ndarray:
+    """Return (points, 2): bytes in use after each point of a step, and their maximum since the point before."""
     points = []
 
-    def note():
+    def note() -> None:
         points.append(tracemalloc.get_traced_memory())
         tracemalloc.reset_peak()
 
@@ -89,29 +90,29 @@ def _trace(job, phase, samples):
     return np.array(points, np.float64)
 
 
-def _batch(job, samples):
-    """Noise in the form of the data: what a step allocates does not depend on what it sees."""
+def _batch(job: Job, samples: int) -> Batch:
+    """Make noise of the data's shape: what a step allocates does not depend on values."""
     x = job.streams.key("memory").normal((samples, *job.bundle.input_shape)).astype(np.float32)
     return Batch(x, np.zeros(samples, np.int64), np.arange(samples))
 
 
-def _extrapolated(low, high, few, more, samples):
-    """(in use, on top of it while a primitive works) at the point of a step of so many samples that needs most."""
+def _extrapolated(low: np.ndarray, high: np.ndarray, few: int, more: int, samples: int) -> tuple[int, int]:
+    """Return (bytes in use, workspace) at the point of a step on `samples` samples that needs the most memory."""
     if more > few:
         high = high + (high - low) / (more - few) * (samples - more)
     used, most = high.T
-    before = np.concatenate([[0.0], used[:-1]])             # what was in use when the work towards a point began
+    before = np.concatenate([[0.0], used[:-1]])             # in use when the work towards a point began
     k = most.argmax()
     return int(before[k]), int(most[k] - before[k])
 
 
-def _resident():
-    """Bytes of this process in memory, garbage and freed pages given back first."""
+def _resident() -> int:
+    """Bytes of this process in memory, after garbage and freed pages are returned."""
     gc.collect()
     kernels.return_freed_memory()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
 
 
-def _mib(size):
+def _mib(size: int) -> str:
     return f"{round(size / MEBIBYTE):,}"

@@ -10,7 +10,7 @@ from tinyq.run.settings import config
 TEXTS = ("model", "data", "method", "constrain")
 
 
-def refuse_unfit(path, attributes: dict) -> None:
+def check_attributes(path, attributes: dict) -> None:
     """BadInput, with every fault, unless all that is read of the attributes is there and of its kind."""
     faults = [f"{name} is no text" for name in TEXTS if not isinstance(attributes.get(name), str)]
     if not isinstance(attributes.get("levels", ""), str):
@@ -57,7 +57,7 @@ def _data_faults(attributes):
         options = data_options(attributes)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return ["data_options is no JSON object"]
-    known = config.own_parameters(name)
+    known = config.options_of(name)
     return [f"data_options: {key} is no setting of {name}" for key in options if key not in known] + [
         f"data_options: {key} has a value that {name} does not take" for key, value in options.items()
         if key in known and not _is_taken(name, key, value, known[key].default)]

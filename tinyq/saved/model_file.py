@@ -9,7 +9,7 @@ from tinyq.files import weights as files
 from tinyq.files.weights import Weights
 from tinyq.levels import LevelSet
 from tinyq.methods.straight_through import LevelQuantizer
-from tinyq.saved.attributes import network_of, refuse_unfit, shape_of
+from tinyq.saved.attributes import check_attributes, network_of, shape_of
 from tinyq.saved.measure import logits_of
 
 PROBES = 4
@@ -52,7 +52,7 @@ def describe(config, bundle) -> dict:
             **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain, "seed": config.seed,
             "input_shape": ",".join(map(str, bundle.input_shape)), "class_names": list(bundle.class_names),
             "preprocessing": json.dumps(preprocessing(bundle.manifest)), "data_sha256": bundle.manifest["sha256"],
-            "data_options": json.dumps(config.own[config.data])}
+            "data_options": json.dumps(config.options[config.data])}
 
 
 def preprocessing(manifest) -> dict:
@@ -67,7 +67,7 @@ def load_model(path, name: str | None = None):
     Raises BadInput when the file is not what a model of that name needs, or computes something else.
     """
     attributes = files.read_attributes(path)
-    refuse_unfit(path, attributes)
+    check_attributes(path, attributes)
     name, classes = name or network_of(path, attributes), len(attributes["class_names"])
     try:
         model = models.build(name, classes, shape_of(attributes), attributes["constrain"])

@@ -16,9 +16,9 @@ def anchored(resolved: Resolved) -> Resolved:
     config = resolved.config
     names = ["data_path", "weights", *(["model"] if ".py" in config.model else [])]
     paths = {name: _absolute(getattr(config, name)) for name in names if getattr(config, name)}
-    own = {owner: {key: _absolute(value) if value and key in data.PATH_OPTIONS else value
-                   for key, value in values.items()} for owner, values in config.own.items()}
-    return dataclasses.replace(resolved, config=dataclasses.replace(config, **paths, own=own))
+    options = {component: {key: _absolute(value) if value and key in data.PATH_OPTIONS else value
+                           for key, value in values.items()} for component, values in config.options.items()}
+    return dataclasses.replace(resolved, config=dataclasses.replace(config, **paths, options=options))
 
 
 def weights_file(path) -> Path:

@@ -6,13 +6,14 @@ import pytest
 from tinyq.errors import BadInput, UsageError
 from tinyq.run.build import method_of
 from tinyq.run.settings import config
-from tinyq.run.settings.flags import given, train_parser
+from tinyq.run.settings.docstrings import argument_texts
+from tinyq.run.settings.flags import given, naming_flags, train_parser
 from tinyq.run.settings.recipes import RECIPES
 from tinyq.run.settings.resolve import read_toml, resolve, to_toml
 
 
 def parsed(line):
-    return given(train_parser().parse_known_and_refuse_others(line.split()))
+    return given(train_parser().parse(line.split()))
 
 
 def resolved(line="", **file):
@@ -63,7 +64,7 @@ def test_every_recipe_resolves_and_its_toml_gives_the_same_settings(name, tmp_pa
 def test_the_paper_recipe_keeps_the_published_numbers():
     c = resolved("--recipe cbp-paper --model lenet --data mnist").config
     assert (c.opt, c.lr, c.momentum, c.weight_decay, c.batch_size) == ("sgd", 1e-3, 0.9, 1e-4, 256)
-    assert (c.own["cbp"]["lambda_lr"], c.own["cbp"]["period"]) == (1e-4, 20)
+    assert (c.options["cbp"]["lambda_lr"], c.options["cbp"]["period"]) == (1e-4, 20)
     with pytest.raises(UsageError, match="recipe cbp-paper leaves them to you"):
         resolved("--recipe cbp-paper")
 
@@ -71,14 +72,14 @@ def test_the_paper_recipe_keeps_the_published_numbers():
 def test_the_paper_recipe_of_rpr_keeps_the_published_numbers():
     c = resolved("--recipe rpr-paper --model lenet --data mnist").config
     assert (c.opt, c.lr, c.schedule, c.weight_decay) == ("adam", 1e-3, "constant", 0.0)
-    assert c.own["rpr"] == {"fractions": "0.9,0.95,0.975,0.9875,1", "patience": 5, "period": 15, "final": 30}
+    assert c.options["rpr"] == {"fractions": "0.9,0.95,0.975,0.9875,1", "patience": 5, "period": 15, "final": 30}
     assert method_of(c).epochs == c.epochs and method_of(resolved("--method rpr --epochs 50").config).epochs == 50
 
 
 def test_settings_of_their_own_reach_the_method_and_the_dataset():
     c = resolved("--cbp.lambda-lr 0.5 --cbp.g-max 30 --digits.padding 1 --digits.flip").config
-    assert c.own["cbp"]["lambda_lr"] == 0.5 and c.own["cbp"]["g_max"] == 30 and c.own["cbp"]["period"] == 1
-    assert c.own["digits"].items() >= {"split": 0, "validation": 180, "padding": 1, "flip": True}.items()
+    assert c.options["cbp"]["lambda_lr"] == 0.5 and c.options["cbp"]["g_max"] == 30 and c.options["cbp"]["period"] == 1
+    assert c.options["digits"].items() >= {"split": 0, "validation": 180, "padding": 1, "flip": True}.items()
 
 
 def test_weights_and_plain_backprop_need_no_pretraining_unless_it_is_asked_for():
@@ -165,6 +166,44 @@ def test_every_setting_has_a_help_line_and_shows_its_default():
     text = train_parser().format_help()
     assert all("--" + name.replace("_", "-") in text for name in config.FIELDS)
     assert "batch norm" in text and "--cbp.period" in text and "resnet20" in text
+
+
+def test_every_flag_has_a_help_text_and_a_line_of_its_own():
+    parser = train_parser()
+    actions = [action for action in parser._actions if action.option_strings]
+    assert [a.option_strings for a in actions if not (a.help or "").partition("(default")[0].strip()] == []
+    lines = [line for line in parser.format_help().splitlines() if line.startswith("  -")]
+    names = [line.strip().partition("  ")[0].replace(",", "").split() for line in lines]
+    assert all(sum(a.option_strings[-1] in found for found in names) == 1 for a in actions)
+    assert len(lines) == len(actions)
+
+
+def test_an_error_that_begins_with_a_parameter_names_its_flag():
+    def command(argv):
+        raise UsageError(argv[0])
+
+    for text, says in (("levels x: no such set", "--levels x: no such set"),
+                       ("cbp.g_max must be 1", "--cbp.g-max must be 1"), ("lr: too high", "--lr: too high"),
+                       ("the network", "the network")):
+        with pytest.raises(UsageError) as caught:
+            naming_flags(command, train_parser)([text])
+        assert str(caught.value).startswith(says)
+
+
+def test_help_texts_come_from_the_arguments_of_a_docstring():
+    def reader(path, flip):
+        """Read something.
+
+        Args:
+            path: where it is.
+            flip: mirror half
+                of the images.
+
+        Returns nothing.
+        """
+
+    assert argument_texts(reader) == {"path": "where it is.", "flip": "mirror half of the images."}
+    assert argument_texts(len) == {}
 
 
 def test_a_flag_that_takes_a_path_says_so_and_debug_is_listed():

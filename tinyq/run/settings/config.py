@@ -1,148 +1,160 @@
-"""Every setting of a run, once: name, type, default, range and help; flags, files and recipes are all read by it."""
+"""Every setting of a run, once: name, type, default, range and help; flags, files and recipes all use this table."""
 import dataclasses
 import inspect
 import math
 import types
 import typing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tinyq.errors import UsageError, did_you_mean
 
 
-def option(default, text, *, group, low=None, below=None, above=None, choices=None, short=None):
-    """A setting with what its flag says; low is the least value allowed, above and below are open bounds."""
+def setting(default: object, text: str, *, group: str, low: float | None = None, below: float | None = None,
+            above: float | None = None, choices: Sequence[str] | None = None, short: str | None = None) -> Any:
+    """Declare a setting with its help; low is the least value allowed, above and below are open bounds."""
     return field(default=default, metadata=dict(help=text, group=group, low=low, above=above, below=below,
                                                 choices=choices, short=short))
 
 
-WHAT, FLOAT, TRAINING = "what to train", "the float network it starts from", "training"
-RECORD = "the ledger (python -m tinyq.audit)"
-OPTIMISER, MACHINE = "optimiser (of --method; see also the --pretrain- flags)", "this machine"
+WHAT, FLOAT, TRAINING = "what to train", "float network to start from", "training"
+OPTIMISER = "optimiser and learning rate of --method (of the float network: --pretrain-...)"
+RUN, RECORD = "run", "ledger (python -m tinyq.audit)"
 
 
 @dataclass(frozen=True)
 class Config:
     """The settings of a run; None means not set.
 
-    `own` holds those that belong to the method and to the dataset: {"cbp": {"period": 1}, "mnist": {"padding": 2}}.
+    `options` holds those of the method and of the dataset: {"cbp": {"period": 1}, "mnist": {"padding": 2}}.
     """
 
-    recipe: str = option("none", "named settings to start from; by default the first recipe that agrees with "
-                         "--model, --data and --method, or none", group=WHAT)
-    model: str | None = option(None, "a network (mlp takes its hidden sizes: mlp:100,50), or your own as "
-                               "path/to/file.py:function", group=WHAT)
-    data: str | None = option(None, "a dataset", group=WHAT)
-    data_path: str | None = option(None, "folder (or file) that holds the dataset", group=WHAT)
-    method: str | None = option(None, "how weights come to their levels", group=WHAT)
-    levels: str | None = option("ternary", "binary, ternary, shift1, shift2 or a list: --levels=-2,-1,0,1,2; "
-                                "backprop has none", group=WHAT)
-    constrain: str = option("inner", "inner: all conv and linear weights but those of the first and last layer; "
-                            "all: those too", group=WHAT, choices=("inner", "all"))
+    recipe: str = setting("none", "named settings to start from; without this flag, the first recipe that agrees with "
+                          "--model, --data and --method", group=WHAT)
+    model: str | None = setting(None, "network; mlp takes its hidden sizes as mlp:100,50; your own is "
+                                "path/to/file.py:function", group=WHAT)
+    data: str | None = setting(None, "dataset", group=WHAT)
+    data_path: str | None = setting(None, "folder or file of the dataset", group=WHAT)
+    method: str | None = setting(None, "method that puts the weights on their levels", group=WHAT)
+    levels: str | None = setting("ternary", "level set: binary, ternary, shift1, shift2, or a list such as "
+                                 "--levels=-2,-1,0,1,2; backprop has none", group=WHAT)
+    constrain: str = setting("inner", "weights to constrain: inner, all conv and linear weights except those of the "
+                             "first and the last layer; or all", group=WHAT, choices=("inner", "all"))
 
-    weights: str | None = option(None, "start from this run, model.h5 or float.h5 (then --pretrain-epochs is 0 "
-                                 "unless you give it)", group=FLOAT)
-    pretrain_epochs: int = option(10, "epochs of plain backprop before the method starts", group=FLOAT, low=0)
-    pretrain_opt: str | None = option(None, "--opt of that phase (default: the same)", group=FLOAT)
-    pretrain_lr: float | None = option(None, "--lr of that phase (default: the same)", group=FLOAT, above=0)
-    pretrain_weight_decay: float | None = option(None, "--weight-decay of that phase (default: the same)",
-                                                 group=FLOAT, low=0)
-    pretrain_schedule: str | None = option(None, "--schedule of that phase (default: the same)", group=FLOAT)
-    pretrain_warmup: float | None = option(None, "--warmup of that phase (default: the same)", group=FLOAT, low=0)
+    weights: str | None = setting(None, "run folder, model.h5 or float.h5 to start from; sets --pretrain-epochs to 0 "
+                                  "unless that is given too", group=FLOAT)
+    pretrain_epochs: int = setting(10, "epochs of float training before the method starts", group=FLOAT, low=0)
+    pretrain_opt: str | None = setting(None, "optimiser of the float training; by default --opt", group=FLOAT)
+    pretrain_lr: float | None = setting(None, "learning rate of the float training; by default --lr", group=FLOAT,
+                                        above=0)
+    pretrain_weight_decay: float | None = setting(None, "weight decay of the float training; by default "
+                                                  "--weight-decay", group=FLOAT, low=0)
+    pretrain_schedule: str | None = setting(None, "learning rate schedule of the float training; by default "
+                                            "--schedule", group=FLOAT)
+    pretrain_warmup: float | None = setting(None, "warm-up epochs of the float training; by default --warmup",
+                                            group=FLOAT, low=0)
 
-    epochs: int = option(10, "epochs of the method", group=TRAINING, low=0)
-    max_steps: int | None = option(None, "stop after this many steps, both phases together", group=TRAINING, low=0)
-    batch_size: int = option(128, "samples in a batch", group=TRAINING, low=1, short="-b")
-    accumulate: int = option(1, "batches whose gradients make one step; batch norm takes its statistics from each "
-                             "batch by itself, so this is not the same as a larger --batch-size", group=TRAINING, low=1)
-    watch_test: bool = option(False, "measure the test part after every epoch too, for its curve; nothing in the run "
-                              "looks at it", group=TRAINING)
-    label_smoothing: float = option(0.0, "share of each label spread over all classes", group=TRAINING, low=0, below=1)
+    epochs: int = setting(10, "epochs of the method", group=TRAINING, low=0)
+    max_steps: int | None = setting(None, "stop after this many steps, float training included", group=TRAINING, low=0)
+    batch_size: int = setting(128, "samples per batch", group=TRAINING, low=1, short="-b")
+    accumulate: int = setting(1, "batches per step, whose gradients are combined; batch norm takes its statistics from "
+                              "each batch alone, so a larger --batch-size gives other results", group=TRAINING, low=1)
+    watch_test: bool = setting(False, "also measure the test split after each epoch, for its curve; the run itself "
+                               "never uses it", group=TRAINING)
+    label_smoothing: float = setting(0.0, "share of each label that is spread over all classes", group=TRAINING, low=0,
+                                     below=1)
 
-    opt: str = option("sgd", "the optimiser", group=OPTIMISER)
-    lr: float = option(0.01, "learning rate", group=OPTIMISER, above=0)
-    momentum: float = option(0.9, "of sgd", group=OPTIMISER, low=0, below=1)
-    nesterov: bool = option(False, "Nesterov's momentum", group=OPTIMISER)
-    weight_decay: float = option(1e-4, "of conv and linear weights; biases and batch norm never decay",
-                                 group=OPTIMISER, low=0)
-    schedule: str = option("constant", "course of the learning rate over the epochs of a phase", group=OPTIMISER)
-    warmup: float = option(0.0, "epochs of linear warm-up before the schedule", group=OPTIMISER, low=0)
-    lr_steps: str = option("30,60,90", "step: its length in epochs; multistep: the milestones", group=OPTIMISER)
-    lr_gamma: float = option(0.1, "factor of step, multistep and plateau", group=OPTIMISER, above=0, below=1)
-    lr_patience: int = option(10, "plateau: epochs without a better validation accuracy", group=OPTIMISER, low=0)
-    lr_min: float = option(0.0, "where cosine and plateau end", group=OPTIMISER, low=0)
+    opt: str = setting("sgd", "optimiser", group=OPTIMISER)
+    lr: float = setting(0.01, "learning rate", group=OPTIMISER, above=0)
+    momentum: float = setting(0.9, "momentum of sgd", group=OPTIMISER, low=0, below=1)
+    nesterov: bool = setting(False, "use Nesterov momentum in sgd", group=OPTIMISER)
+    weight_decay: float = setting(1e-4, "weight decay of conv and linear weights; biases and batch norm never decay",
+                                  group=OPTIMISER, low=0)
+    schedule: str = setting("constant", "learning rate schedule over the epochs of the method", group=OPTIMISER)
+    warmup: float = setting(0.0, "epochs of linear warm-up before the schedule starts", group=OPTIMISER, low=0)
+    lr_steps: str = setting("30,60,90", "with --schedule step, epochs per step; with multistep, epochs at which the "
+                            "rate falls", group=OPTIMISER)
+    lr_gamma: float = setting(0.1, "factor by which step, multistep and plateau lower the rate", group=OPTIMISER,
+                              above=0, below=1)
+    lr_patience: int = setting(10, "with --schedule plateau, epochs without a better validation accuracy before the "
+                               "rate falls", group=OPTIMISER, low=0)
+    lr_min: float = setting(0.0, "lowest rate of cosine and plateau", group=OPTIMISER, low=0)
 
-    seed: int = option(0, "of all randomness", group=MACHINE, low=0, below=1 << 63)
-    threads: int | None = option(None, "threads of the kernels (default: all cores); the bits do not depend on it",
-                                 group=MACHINE, low=1)
-    workers: int = option(2, "threads that prepare batches", group=MACHINE, low=0, short="-j")
-    print_freq: int = option(0, "also record and print every so many steps; 0: epochs only", group=MACHINE, low=0)
-    audit: str = option("seal", "what is kept of every step: seal, a line of digests in ledger.jsonl; strong, the same "
-                        "with SHA-256; full, its arrays too (many); off", group=RECORD,
-                        choices=("seal", "strong", "full", "off"))
-    audit_every: int = option(0, "check every so many steps in float64 while training, as python -m tinyq.audit check "
-                              "does, which takes as long as hundreds of steps; 0: none", group=RECORD, low=0)
-    checkpoint_minutes: float = option(10.0, "also save a checkpoint within an epoch, every so many minutes; 0: at the "
-                                       "ends of epochs only", group=MACHINE, low=0)
-    output: str | None = option(None, "run folder (default: runs/ and the next free number)", group=MACHINE)
+    seed: int = setting(0, "seed of all random numbers", group=RUN, low=0, below=1 << 63)
+    threads: int | None = setting(None, "threads of the kernels; by default one per core; the results do not depend on "
+                                  "it", group=RUN, low=1)
+    workers: int = setting(2, "threads that prepare batches", group=RUN, low=0, short="-j")
+    print_freq: int = setting(0, "print and record metrics every N steps too; 0 for epochs only", group=RUN, low=0)
+    checkpoint_minutes: float = setting(10.0, "save a checkpoint every X minutes within an epoch too; 0 for the ends "
+                                        "of epochs only", group=RUN, low=0)
+    output: str | None = setting(None, "run folder; by default the next free number in runs/", group=RUN)
 
-    own: dict = field(default_factory=dict)
+    audit: str = setting("seal", "record of each step in ledger.jsonl: seal, fast digests; strong, SHA-256; full, the "
+                         "arrays too, which takes much disk; off, none", group=RECORD,
+                         choices=("seal", "strong", "full", "off"))
+    audit_every: int = setting(0, "check every N-th step in float64 while training, which takes as long as hundreds of "
+                               "steps; 0 for none", group=RECORD, low=0)
+
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-FIELDS = {f.name: f for f in dataclasses.fields(Config) if f.name != "own"}
+FIELDS = {f.name: f for f in dataclasses.fields(Config) if f.name != "options"}
 PATHS = ("data_path", "weights", "output")
 KINDS = typing.get_type_hints(Config)
 
 
-def kind_of(annotation) -> type:
+def kind_of(annotation: object) -> type:
     """int, float, str or bool of an annotation that may allow None."""
     parts = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     return next(part for part in parts if part is not type(None))
 
 
-def owners() -> dict:
-    """What has settings of its own: each method's constructor and each dataset's reader, by name."""
+def components() -> dict[str, Callable]:
+    """Everything with options of its own, by name: each method's class and each dataset's reader."""
     from tinyq.data import READERS
     from tinyq.methods import METHODS
 
-    return {**METHODS, **READERS}
+    found: dict[str, Callable] = {**METHODS, **READERS}
+    return found
 
 
-def own_parameters(owner: str) -> dict[str, inspect.Parameter]:
-    """The settings of one method or dataset: its parameters with a default that are not settings of every run."""
-    parameters = inspect.signature(owners()[owner]).parameters
+def options_of(component: str) -> dict[str, inspect.Parameter]:
+    """The options of a method or dataset: its parameters with a default that are not settings of every run."""
+    parameters = inspect.signature(components()[component]).parameters
     return {name: p for name, p in parameters.items()
             if p.default is not p.empty and name not in FIELDS and name != "path"}
 
 
 def known_keys() -> set[str]:
-    """All names a setting can have: those of Config, and owner.parameter."""
-    return set(FIELDS) | {f"{owner}.{name}" for owner in owners() for name in own_parameters(owner)}
+    """All names a setting can have: those of Config, and component.option."""
+    return set(FIELDS) | {f"{component}.{name}" for component in components() for name in options_of(component)}
 
 
-def converted(key: str, value, shown: str):
-    """`value`, a text or what TOML made of it, as the type and in the range of setting `key`.
+def converted(key: str, value: object, shown: str) -> Any:
+    """Convert `value`, a text or a TOML value, to the type of setting `key` and check its range.
 
-    shown is how its user wrote the setting, up to the value: "--epochs " or "run.toml: epochs = ".
+    shown: the setting as its user wrote it, up to the value: "--epochs " or "run.toml: epochs = ".
     """
     if key in FIELDS:
         kind, rule = kind_of(KINDS[key]), FIELDS[key].metadata
     else:
-        owner, name = key.split(".")
-        kind, rule = kind_of_parameter(own_parameters(owner)[name]), {}
+        component, name = key.split(".")
+        kind, rule = kind_of_parameter(options_of(component)[name]), types.MappingProxyType({})
     value = _as(kind, value, shown)
     _check_range(value, rule, shown)
     return value
 
 
-def kind_of_parameter(parameter) -> type:
-    """The type of a method's or dataset's setting, by its annotation or else its default."""
+def kind_of_parameter(parameter: inspect.Parameter) -> type:
+    """The type of an option: of its annotation, or of its default."""
     if parameter.annotation is not inspect.Parameter.empty and not isinstance(parameter.annotation, str):
         return kind_of(parameter.annotation)
     return str if parameter.default is None else type(parameter.default)
 
 
-def _as(kind, value, shown):
-    if isinstance(value, list):                              # in TOML a list may be written as one
+def _as(kind: type, value: object, shown: str) -> Any:
+    if isinstance(value, list):                              # TOML may give a list as a list
         value = ",".join(map(str, value))
     if isinstance(value, bool) != (kind is bool):
         raise UsageError(f"{shown}{value}: must be {_NAMES[kind]}")
@@ -159,7 +171,7 @@ def _as(kind, value, shown):
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
-def _check_range(value, rule, shown):
+def _check_range(value: Any, rule: typing.Mapping[str, Any], shown: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{shown}{value}: must be finite")
     if rule.get("low") is not None and value < rule["low"]:

@@ -1,38 +1,41 @@
-"""The command line of `tinyq.train`, generated from the settings' table and the methods' constructors."""
+"""The command line of `tinyq.train`, generated from the table of settings and the docstrings of methods and readers."""
 import argparse
-import inspect
+import functools
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.run.settings import config
 from tinyq.run.settings.config import FIELDS, KINDS
+from tinyq.run.settings.docstrings import argument_texts
 from tinyq.run.settings.recipes import RECIPES
 
 EXAMPLES = """examples:
-  python -m tinyq.train                                        a small CNN on the embedded digits, to ternary
+  python -m tinyq.train                                        train a small CNN on the embedded digits, to ternary
   python -m tinyq.train --data mnist --data-path DIR --levels binary
   python -m tinyq.train --model mlp:100 --data digits --method backprop --epochs 5
   python -m tinyq.train --resume runs/digits_cnn-digits-cbp-001
 
-recipes (--recipe; --print-config shows what one says):
+recipes (--print-config shows the settings of one):
   """
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that reports through UsageError and names the nearest flag."""
+    """An argument parser that raises UsageError and suggests the nearest flag."""
 
-    def __init__(self, **options):
-        """Those of argparse.ArgumentParser; every command also has --debug, which errors.exit_code_of reads."""
+    def __init__(self, **options: Any):
+        """options: of argparse.ArgumentParser. Each command also has --debug, which errors.exit_code_of reads."""
         super().__init__(**options)
         self.add_argument("--debug", action="store_true", help="show the traceback of an error too")
 
-    def error(self, message):
-        """Raise what exit_code_of turns into one line and exit code 2."""
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError, which exit_code_of turns into one line and exit code 2."""
         if "expected one argument" in message and "levels" in message:
             message += " (write --levels=-1,0,1 when the first level is negative)"
         raise UsageError(f"{message}; see --help")
 
-    def parse_known_and_refuse_others(self, argv):
-        """The namespace; UsageError names the flag that was probably meant."""
+    def parse(self, argv: list[str]) -> argparse.Namespace:
+        """Parse the arguments; UsageError for an unknown one, with the flag that was probably meant."""
         known, others = self.parse_known_args(argv)
         if others:
             if not others[0].startswith("-"):
@@ -45,8 +48,27 @@ class Parser(argparse.ArgumentParser):
         return known
 
 
+def naming_flags(command: Callable[[list[str]], None], parser: Callable[[], Parser]) -> Callable[[list[str]], None]:
+    """Wrap a command so that a UsageError which begins with a parameter's name begins with its flag instead.
+
+    "levels x: no such set" becomes "--levels x: no such set", where the parser has that flag.
+    """
+    @functools.wraps(command)
+    def run(argv: list[str]) -> None:
+        try:
+            command(argv)
+        except UsageError as error:
+            name, space, rest = str(error).partition(" ")
+            colon = ":" * name.endswith(":")
+            flag = "--" + name.removesuffix(":").replace("_", "-")
+            if any(flag in action.option_strings for action in parser()._actions):
+                raise UsageError(f"{flag}{colon}{space}{rest}") from error
+            raise
+    return run
+
+
 def train_parser() -> Parser:
-    """Every setting as a flag; only flags that were given appear in the namespace."""
+    """Make the parser with every setting as a flag; only flags that were given appear in the namespace."""
     parser = Parser(prog="python -m tinyq.train", usage="python -m tinyq.train [--flag value ...]",
                     argument_default=argparse.SUPPRESS, allow_abbrev=False,
                     description="Train a network whose weights are constrained to a few values.",
@@ -54,51 +76,65 @@ def train_parser() -> Parser:
     groups = {title: parser.add_argument_group(title) for title in (f.metadata["group"] for f in FIELDS.values())}
     for name, setting in FIELDS.items():
         rule, names = setting.metadata, _names_of(name)
-        text = f"{rule['help']}: {', '.join(names)}" if names else rule["help"]
+        text = f"{rule['help']} ({', '.join(names)})" if names else rule["help"]
         _add(groups[rule["group"]], name, config.kind_of(KINDS[name]), setting.default, text, rule["short"])
-    _add_owners(parser)
+    _add_component_options(parser)
     _add_actions(parser.add_argument_group("files and actions"))
     return parser
 
 
-def given(namespace) -> tuple[dict, dict]:
-    """The namespace as (settings, actions)."""
+def given(namespace: argparse.Namespace) -> tuple[dict, dict]:
+    """Split the namespace into (settings, actions)."""
     values = {name.replace("-", "_"): value for name, value in vars(namespace).items()}
     actions = {name: values.pop(name) for name in ("config", "resume", "print_config", "dry_run") if name in values}
     return values, actions
 
 
-def _names_of(setting):
-    """The names a setting can take, where a table somewhere has them."""
+def _names_of(setting: str) -> list[str]:
+    """The names that a setting can take, if a table has them."""
     from tinyq import data, methods, models, optim, schedules
 
-    return list({"model": models.REGISTRY, "data": data.READERS, "method": methods.METHODS, "opt": optim.OPTIMIZERS,
-                 "schedule": schedules.SCHEDULES}.get(setting, ()))
+    tables: dict[str, dict] = {"model": models.REGISTRY, "data": data.READERS, "method": methods.METHODS,
+                               "opt": optim.OPTIMIZERS, "schedule": schedules.SCHEDULES}
+    return list(tables.get(setting, ()))
 
 
-def _add(group, name, kind, default, text, short=None):
+def _add(group: argparse._ArgumentGroup, name: str, kind: type, default: object, text: str,
+         short: str | None = None) -> None:
     flags = [*filter(None, [short]), "--" + name.replace("_", "-")]
     shown = "" if default is None else f" (default: {default})"
     text = text.replace("%", "%%") + shown
     if kind is bool:
         group.add_argument(*flags, dest=name, action=argparse.BooleanOptionalAction, help=text)
     else:
-        metavar = "PATH" if name in config.PATHS else {int: "N", float: "X", str: "NAME"}[kind]
+        is_path = name in config.PATHS or name.endswith(".classes")
+        metavar = "PATH" if is_path else {int: "N", float: "X", str: "NAME"}[kind]
         group.add_argument(*flags, dest=name, metavar=metavar, help=text)
 
 
-def _add_owners(parser):
-    for owner, maker in config.owners().items():
-        parameters = config.own_parameters(owner)
-        group = parser.add_argument_group(f"of {owner} alone", inspect.getdoc(maker)) if parameters else None
-        for name, parameter in parameters.items():
-            _add(group, f"{owner}.{name}", config.kind_of_parameter(parameter), parameter.default, "")
+def _add_component_options(parser: Parser) -> None:
+    from tinyq.methods import METHODS
+
+    for component, maker in config.components().items():
+        options, texts = config.options_of(component), argument_texts(maker)
+        if not options:
+            continue
+        group = parser.add_argument_group(f"options of --{'method' if component in METHODS else 'data'} {component}")
+        for name, parameter in options.items():
+            kind = config.kind_of_parameter(parameter)
+            _add(group, f"{component}.{name}", kind, parameter.default, texts[name].rstrip("."))
 
 
-def _add_actions(group):
+def threads_of(arguments: argparse.Namespace) -> int | None:
+    """Check the value of --threads; None where it is not given."""
+    return None if arguments.threads is None else config.converted("threads", arguments.threads, "--threads ")
+
+
+def _add_actions(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--config", metavar="FILE.toml", help="read settings from a file; flags beat it")
-    group.add_argument("--resume", metavar="RUN", help="go on with an interrupted run, bit for bit; its own "
-                       "settings hold, and only --max-steps, --threads, -j, --print-freq, --checkpoint-minutes and "
-                       "--data-path (data that were moved) may be given anew")
+    group.add_argument("--resume", metavar="RUN", help="resume an interrupted run bit for bit with its own settings; "
+                       "only --max-steps, --threads, --workers, --print-freq, --checkpoint-minutes and --data-path "
+                       "may be given again")
     group.add_argument("--print-config", action="store_true", help="print the settings as TOML and stop")
-    group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    group.add_argument("--dry-run", action="store_true", help="print the plan, with an estimate of the memory, and "
+                       "stop")

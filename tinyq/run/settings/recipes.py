@@ -1,4 +1,4 @@
-"""Named settings as data, in the form of a configuration file. The first that agrees with the flags is the default."""
+"""Recipes: named settings, each what a configuration file would hold. The first that agrees is the default."""
 
 # The float networks. A constrained run trains them first, under the --pretrain- names.
 _DIGITS = dict(model="digits_cnn", data="digits", batch_size=32, opt="sgd", momentum=0.9,

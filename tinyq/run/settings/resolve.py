@@ -1,7 +1,9 @@
-"""Flags beat the file, the file beats the recipe, the recipe beats the defaults; every name is checked on the way."""
+"""Combine settings: flags beat the file, the file beats the recipe, the recipe beats the defaults."""
 import json
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tinyq import levels
 from tinyq.errors import BadInput, UsageError, did_you_mean
@@ -10,25 +12,26 @@ from tinyq.run.settings import config
 from tinyq.run.settings.config import FIELDS, Config
 from tinyq.run.settings.recipes import RECIPES
 
-LONGEST_TOML = 1 << 20
+MAX_TOML_BYTES = 1 << 20
 _SUBJECT = ("model", "data", "method")
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A configuration, and where each of its values comes from."""
+    """A configuration with the origin of each value."""
 
     config: Config
     origins: dict[str, str]
 
 
 def resolve(flags: dict, file: dict | None = None) -> Resolved:
-    """Layer flat settings ("batch_size", "cbp.period") over a recipe's and the defaults.
+    """Put flat settings ("batch_size", "cbp.period") over those of a recipe and the defaults.
 
-    Raises UsageError for an unknown name or a value that is out of place, with the nearest right one.
+    UsageError for an unknown name or an invalid value, with the nearest valid one.
     """
     file = file or {}
-    settings, origins = {}, {}
+    settings: dict = {}
+    origins: dict[str, str] = {}
     _check_subject_names({**file, **flags})
     recipe = _recipe_name(flags, file)
     layers = [(_flat(RECIPES.get(recipe, {})), f"recipe {recipe}"), (file, "file"), (flags, "flag")]
@@ -40,16 +43,17 @@ def resolve(flags: dict, file: dict | None = None) -> Resolved:
     _check_subject_given(settings, recipe)
     _pretraining(settings, origins)
     _levels(settings, origins)
-    own = _own_settings(settings, origins)
-    resolved = Config(**{key: value for key, value in settings.items() if key in FIELDS}, own=own)
+    options = _component_options(settings, origins)
+    resolved = Config(**{key: value for key, value in settings.items() if key in FIELDS},
+                      options=options)
     _check_other_names(resolved)
     return Resolved(resolved, origins)
 
 
-def read_toml(path) -> dict:
-    """The settings in a TOML file, flat; BadInput when it cannot be read, UsageError for an unknown key."""
+def read_toml(path: str | Path) -> dict:
+    """Read the flat settings in a TOML file; BadInput where it cannot be read, UsageError for an unknown key."""
     try:
-        tables = tomllib.loads(read_file(path, LONGEST_TOML).decode())
+        tables = tomllib.loads(read_file(path, MAX_TOML_BYTES).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"{path}: not a TOML file: {error}") from error
     flat, known = _flat(tables), config.known_keys()
@@ -60,27 +64,27 @@ def read_toml(path) -> dict:
 
 
 def to_toml(resolved: Resolved, origins: bool = True) -> str:
-    """The configuration as TOML that, read again, gives the same one; each line says where its value is from."""
+    """Write the configuration as TOML, each line with the origin of its value; reading it gives the same one."""
     c = resolved.config
     lines = [_line(key, getattr(c, key), resolved.origins.get(key, "default") if origins else None) for key in FIELDS]
-    for owner, values in c.own.items():
-        lines += [f"\n[{owner}]"] if values else []
-        lines += [_line(key, value, resolved.origins.get(f"{owner}.{key}", "default") if origins else None)
+    for component, values in c.options.items():
+        lines += [f"\n[{component}]"] if values else []
+        lines += [_line(key, value, resolved.origins.get(f"{component}.{key}", "default") if origins else None)
                   for key, value in values.items()]
     return "\n".join(lines) + "\n"
 
 
-def _recipe_name(flags, file):
+def _recipe_name(flags: dict, file: dict) -> str:
     named = flags.get("recipe", file.get("recipe"))
     if named is not None and named != "none" and named not in RECIPES:
         raise UsageError(f"--recipe {named}: no such recipe; {did_you_mean(named, [*RECIPES, 'none'])}")
     return named or _first_that_agrees({**file, **flags})
 
 
-def _first_that_agrees(given):
-    """The first recipe whose model (up to a colon), data and method are those given, where they are given.
+def _first_that_agrees(given: dict) -> str:
+    """The first recipe whose model (up to a colon), data and method equal those that are given.
 
-    One that names no model is for any, where the data are given as well.
+    A recipe without a model agrees with any, if the data are given as well.
     """
     wanted = {key: str(given[key]).partition(":")[0] for key in _SUBJECT if key in given}
     for name, values in RECIPES.items():
@@ -91,8 +95,8 @@ def _first_that_agrees(given):
     return "none"
 
 
-def _pretraining(settings, origins):
-    """Weights that are given need none, and plain backprop is its own, unless it is asked for as well."""
+def _pretraining(settings: dict, origins: dict) -> None:
+    """No pretraining with --weights or --method backprop, unless it is asked for."""
     if origins.get("pretrain_epochs") not in ("file", "flag"):
         for holds, reason in ((settings.get("weights"), "--weights"),
                               (settings["method"] == "backprop", "--method backprop")):
@@ -100,26 +104,26 @@ def _pretraining(settings, origins):
                 settings["pretrain_epochs"], origins["pretrain_epochs"] = 0, f"because of {reason}"
 
 
-def _levels(settings, origins):
-    """Plain backprop constrains nothing, whatever levels a recipe names."""
+def _levels(settings: dict, origins: dict) -> None:
+    """Backprop has no levels, whatever a recipe names."""
     if settings["method"] == "backprop":
         if origins.get("levels") in ("file", "flag"):
             raise UsageError(f"{_shown('levels', origins['levels'])}: has no effect with --method backprop")
         settings["levels"] = None
 
 
-def _check_subject_names(given):
-    """A typo in the names that choose the recipe is told before a recipe is looked for."""
+def _check_subject_names(given: dict) -> None:
+    """Report a typo in the names that choose the recipe before a recipe is chosen."""
     from tinyq.data import READERS
     from tinyq.methods import METHODS
     from tinyq.models import REGISTRY
 
     for key, known in (("model", REGISTRY), ("data", READERS), ("method", METHODS)):
         if key in given and ".py" not in str(given[key]):
-            _require(str(given[key]).partition(":")[0], known, f"--{key}")
+            _check_name(str(given[key]).partition(":")[0], known, f"--{key}")
 
 
-def _check_subject_given(settings, recipe):
+def _check_subject_given(settings: dict, recipe: str) -> None:
     missing = [key for key in _SUBJECT if settings.get(key) is None]
     if missing:
         flags = " and ".join(f"--{key}" for key in missing)
@@ -127,59 +131,59 @@ def _check_subject_given(settings, recipe):
         raise UsageError(f"{flags}: not given, and {reason}; {_choices(missing[0])}")
 
 
-def _choices(key):
+def _choices(key: str) -> str:
     names = sorted({values[key] for values in RECIPES.values() if key in values})
     return f"for example --{key} {names[0]}"
 
 
-def _own_settings(settings, origins):
-    """All settings of the method and of the dataset; another's are refused unless the recipe brought them."""
+def _component_options(settings: dict, origins: dict) -> dict[str, dict]:
+    """All options of the method and of the dataset; UsageError for another's, unless the recipe brought them."""
     chosen = settings["method"], settings["data"]
     for key in (k for k in settings if "." in k):
         if key.partition(".")[0] not in chosen and not origins[key].startswith("recipe"):
             raise UsageError(f"{_shown(key, origins[key])}: has no effect with --method {chosen[0]} --data {chosen[1]}")
-    return {owner: {name: settings.get(f"{owner}.{name}", parameter.default)
-                    for name, parameter in config.own_parameters(owner).items()} for owner in chosen}
+    return {component: {name: settings.get(f"{component}.{name}", parameter.default)
+                        for name, parameter in config.options_of(component).items()} for component in chosen}
 
 
-def _check_other_names(c: Config):
-    """Names that other packages know: each must exist."""
+def _check_other_names(c: Config) -> None:
+    """Check the names that other packages define."""
     from tinyq import optim, schedules
 
     if c.levels:
         levels.parse(c.levels)
     for opt in filter(None, (c.opt, c.pretrain_opt)):
-        _require(opt, optim.OPTIMIZERS, "--opt")
+        _check_name(opt, optim.OPTIMIZERS, "--opt")
     for schedule in filter(None, (c.schedule, c.pretrain_schedule)):
-        _require(schedule, schedules.SCHEDULES, "--schedule")
+        _check_name(schedule, schedules.SCHEDULES, "--schedule")
 
 
-def _require(name, known, flag):
+def _check_name(name: str, known: Iterable[str], flag: str) -> None:
     if name not in known:
         raise UsageError(f"{flag} {name}: unknown; {did_you_mean(name, known)}")
 
 
-def _flat(tables):
-    """{"cbp": {"period": 1}} as {"cbp.period": 1}."""
-    flat = {}
+def _flat(tables: dict) -> dict:
+    """Return {"cbp": {"period": 1}} as {"cbp.period": 1}."""
+    flat: dict = {}
     for key, value in tables.items():
         flat.update({f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value})
     return flat
 
 
-def _shown(key, origin):
+def _shown(key: str, origin: str) -> str:
     return "--" + key.replace("_", "-") if origin == "flag" else key
 
 
-def _line(key, value, origin):
+def _line(key: str, value: object, origin: str | None) -> str:
     comment = f"  # {origin}" if origin and origin != "default" else ""
     return f"# {key} is not set" if value is None else f"{key} = {_literal(value)}{comment}"
 
 
-def _literal(value):
-    """A TOML literal: JSON's texts, booleans and whole numbers are TOML's; floats always have a point or exponent.
+def _literal(value: object) -> str:
+    """Write a TOML literal: JSON's for texts, booleans and whole numbers; floats have a point or an exponent.
 
-    UsageError for a path that is no UTF-8, which TOML cannot hold.
+    UsageError for a path that is not UTF-8, which TOML cannot hold.
     """
     try:
         str(value).encode()
