@@ -1,0 +1,74 @@
+"""The pages beside the code show commands that exist, with flags that exist, and Python that runs."""
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tinyq import train
+from tinyq.__main__ import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(path for folder in ("tinyq", "models", "data") for path in (ROOT / folder).rglob("README.md"))
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.S)
+
+
+def commands():
+    """(page, command, its arguments) of each line of a shell block that runs tinyq."""
+    for page in PAGES:
+        for line in "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines():
+            if found := re.search(r"python -m tinyq\.(\w+)(.*)", line.partition("#")[0]):
+                yield pytest.param(found[1], shlex.split(found[2]), id=f"{page.parent.name}: {line.strip()[:60]}")
+
+
+@pytest.mark.parametrize("command, arguments", list(commands()))
+def test_every_flag_of_a_shown_command_exists(command, arguments, capsys):
+    module = importlib.import_module(COMMANDS[command][0])
+    subcommand = [arguments[0]] if command in ("audit", "data") else []
+    with pytest.raises(SystemExit):
+        module.main([*subcommand, "--help"])
+    text = capsys.readouterr().out
+    for argument in arguments:
+        if argument.startswith("-"):
+            assert argument.partition("=")[0] in text
+
+
+@pytest.mark.parametrize("command, arguments", [p for p in commands() if p.values[0] == "train"])
+def test_the_shown_training_commands_are_accepted(command, arguments, capsys):
+    if "--resume" in arguments:
+        pytest.skip("needs a run to resume")
+    kept = [argument for argument in arguments if argument != "--dry-run"]
+    assert train.main([*kept, *([] if "--print-config" in kept else ["--print-config"])]) == 0
+    assert "method = " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name in ("data", "models")],
+                         ids=lambda page: page.parent.name)
+def test_the_shown_python_runs(page):
+    for code in blocks(page, "python"):
+        exec(code, {})
+
+
+def test_the_page_of_the_command_line_names_every_command_and_every_exit_code():
+    text = (ROOT / "tinyq" / "run" / "README.md").read_text()
+    assert all(f"`python -m tinyq.{name}" in text for name in COMMANDS)
+    assert all(f"\n| {code}" in text for code in (0, 2, 65, 70, 73, 74, 75, 76, 130, 141))
+
+
+def test_the_pages_of_models_and_data_name_all_of_them():
+    from tinyq.data import READERS
+    from tinyq.models import REGISTRY
+
+    for page, names in (("models", REGISTRY), ("data", READERS)):
+        text = (ROOT / page / "README.md").read_text()
+        assert [name for name in names if f"`{name}" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
