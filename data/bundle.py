@@ -2,7 +2,10 @@
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinyq.data.datasets import Dataset
+from tinyq.errors import UsageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +24,16 @@ class DataBundle:
     def num_classes(self) -> int:
         """How many classes the labels may name."""
         return len(self.class_names)
+
+    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return (x, y) of all samples of "train", "validation" or "test", as evaluation sees them.
+
+        Shapes as Dataset.batch has them. Raises UsageError for a split that the dataset lacks.
+        """
+        dataset = {"train": self.train, "validation": self.validation, "test": self.test}.get(split)
+        if dataset is None:
+            raise UsageError(f"data {self.name} has no split {split!r}; it has {', '.join(self.read['splits'])}")
+        return dataset.batch(np.arange(len(dataset)))
 
     @property
     def skipped(self) -> dict[str, int]:

@@ -1,12 +1,27 @@
 """`python -m tinyq.train`: train a network whose weights are constrained to a few values."""
 import sys
+from pathlib import Path
 
 from tinyq.errors import UsageError, exit_code_of
 from tinyq.run.settings.flags import given, naming_flags, train_parser
 from tinyq.run.settings.resolve import read_toml, resolve, to_toml
 
 
-def train(argv: list[str]) -> None:
+def train(**settings: object) -> Path:
+    """Train a network as the command does, and return the run folder.
+
+    settings: flags without dashes, with underscores: model="lenet", pretrain_epochs=2, **{"cbp.period": 5}. The rest
+    comes from the first recipe that agrees, and the defaults. Raises UsageError for an unknown or unsuitable setting,
+    BadInput for unusable data.
+    """
+    from tinyq.audit import observers_for
+    from tinyq.run import session
+
+    _, folder = session.start(resolve(settings), observers_for)
+    return folder
+
+
+def run_command(argv: list[str]) -> None:
     """Train, resume, or print the settings or the plan."""
     settings, actions = given(train_parser().parse(argv))
     if "resume" in actions:
@@ -48,8 +63,8 @@ def _report(outcome, folder):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return exit_code_of(naming_flags(train, train_parser), sys.argv[1:] if argv is None else argv)
+    """Run the command; return its exit code."""
+    return exit_code_of(naming_flags(run_command, train_parser), sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

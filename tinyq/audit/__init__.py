@@ -1,7 +1,9 @@
 """The ledger of a run: record every step, verify the records, replay any step bit for bit, show the results."""
+from pathlib import Path
+
 from tinyq.audit.ledger.hash_chain import head_of
 
-__all__ = ["head_of", "observers_for"]
+__all__ = ["head_of", "observers_for", "replay_run", "verify_run"]
 
 
 def observers_for(config):
@@ -11,3 +13,26 @@ def observers_for(config):
     from tinyq.audit.recording.ledger_writer import LedgerWriter
 
     return [LedgerWriter(config.audit, config.audit_every)]
+
+
+def verify_run(run: str | Path, head: str | None = None) -> list[str]:
+    """Verify a run folder without repeating a step; return the results, one line each.
+
+    head: an earlier head of the ledger, kept elsewhere. Raises AuditMismatch naming every fault.
+    """
+    from tinyq.audit.verification.verify import verify
+
+    return verify(run, head)
+
+
+def replay_run(run: str | Path, random: int) -> int:
+    """Repeat this many random steps on the real data, bit for bit; return the number of steps compared.
+
+    The steps between a checkpoint and a chosen step are repeated and compared too. Raises AuditMismatch for the first
+    difference, naming the tensor and the operation.
+    """
+    from tinyq.audit.replay.replay import random_steps, replay
+    from tinyq.audit.replay.rerun import Source
+
+    source = Source(Path(run), {})
+    return replay(source, random_steps(source.lines(), random)).compared
