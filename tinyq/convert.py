@@ -36,14 +36,14 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code_of(naming_flags(convert, _parser), sys.argv[1:] if argv is None else argv)
 
 
-def _shape(arguments):
+def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
     try:
         return tuple(map(int, arguments.input_shape.split(",")))
     except ValueError:
         raise UsageError("--input-shape takes whole numbers, such as 3,224,224") from None
 
 
-def _parser():
+def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.convert", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="IN", help=".pth, .pt, .bin, .safetensors or .h5 file; "

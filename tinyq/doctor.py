@@ -30,14 +30,14 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code_of(examine, sys.argv[1:] if argv is None else argv)
 
 
-def _version(package):
+def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
 
 
-def _kernels():
+def _kernels() -> dict[str, str]:
     """Describe what the kernels use; TinyqError where the arithmetic is not IEEE-754."""
     from tinyq.kernels import verify_arithmetic
     from tinyq.kernels.jit.availability import numba_is_there
@@ -50,7 +50,7 @@ def _kernels():
     return {**capability.describe(), "arithmetic": "IEEE-754, subnormal numbers kept"}
 
 
-def _warm_up():
+def _warm_up() -> None:
     from tinyq.audit import observers_for
     from tinyq.run.warm_up import warm_up
 
@@ -59,7 +59,7 @@ def _warm_up():
     tell(f"tinyq: all kernels are compiled; it took {time.perf_counter() - began:.0f} s")
 
 
-def _parser():
+def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.doctor", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--warm-up", action="store_true", help="compile all kernels now")

@@ -2,11 +2,17 @@
 import argparse
 import json
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinyq.errors import exit_code_of, shown
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
 WORST = 5                               # classes that the text names
+if TYPE_CHECKING:                       # imported where they are used, for a fast --help
+    from tinyq.data import DataBundle
+    from tinyq.saved.measure import Scores
+
 EXAMPLES = """examples:
   python -m tinyq.evaluate runs/digits_cnn-digits-cbp-001
   python -m tinyq.evaluate float.h5 --data mnist --data-path DIR --json
@@ -30,7 +36,8 @@ def evaluate(argv: list[str]) -> None:
     dataset, bundle = split_for(path, attributes, arguments.split, arguments.data, arguments.data_path,
                                 arguments.classes)
     predictions = Predictions(dataset, bundle.class_names) if arguments.predictions else None
-    scores = measure(model, dataset, bundle.num_classes, bundle.input_shape, each=predictions and predictions.add)
+    scores = measure(model, dataset, bundle.num_classes, bundle.input_shape,
+                     each=predictions.add if predictions else None)
     if predictions:
         predictions.write(arguments.predictions)
     report = _report(arguments, attributes, bundle, scores)
@@ -42,16 +49,16 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code_of(naming_flags(evaluate, _parser), sys.argv[1:] if argv is None else argv)
 
 
-def _report(arguments, attributes, bundle, scores):
+def _report(arguments: argparse.Namespace, attributes: dict, bundle: "DataBundle", scores: "Scores") -> dict:
     counts = zip(bundle.class_names, scores.correct.tolist(), scores.confusion.sum(axis=1).tolist(), strict=True)
     per_class = {name: right / held for name, right, held in counts if held}
     return {"model": attributes["model"], "method": attributes["method"], "levels": attributes.get("levels"),
             "data": bundle.name, "split": arguments.split, "n": scores.samples, "top1": scores.accuracy,
-            "top5": scores.top5_accuracy, "loss": scores.loss, "worst_class": min(per_class, key=per_class.get),
+            "top5": scores.top5_accuracy, "loss": scores.loss, "worst_class": min(per_class, key=per_class.__getitem__),
             "per_class": per_class, "weights_sha256": attributes["weights_sha256"]}
 
 
-def _text(report, path):
+def _text(report: dict, path: Path) -> str:
     wrong = report["n"] - round(report["top1"] * report["n"])
     lines = [f"{report['model']} ({path}) on {report['data']}, {report['split']} part",
              f"top-1        {report['top1']:.2%}   n = {report['n']:,}, {wrong:,} wrong"]
@@ -63,7 +70,7 @@ def _text(report, path):
     return "\n".join(map(shown, lines))
 
 
-def _parser():
+def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.evaluate", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="RUN_OR_MODEL.h5", help="a run folder, or a model.h5 or float.h5 file")

@@ -3,12 +3,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinyq.errors import BadInput, UsageError, exit_code_of, shown
 from tinyq.kernels.jit.availability import numba_is_there
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
+
+if TYPE_CHECKING:                       # imported where they are used, for a fast --help
+    from tinyq.packed.file.graph import Graph
+    from tinyq.packed.network import PackedNetwork
 
 SHOWN, BATCH = 5, 100
 EXAMPLES = """examples:
@@ -50,7 +55,7 @@ def _use_threads(threads: int | None) -> None:
     use_threads(threads)
 
 
-def _network(arguments):
+def _network(arguments: argparse.Namespace) -> "PackedNetwork":
     """Load the file's network."""
     from tinyq.packed.file import format
     from tinyq.packed.integer.lowering import NotCalibrated
@@ -69,7 +74,7 @@ def _network(arguments):
         raise BadInput(f"{arguments.network}: {error}") from error
 
 
-def _check_file(path, meta, graph):
+def _check_file(path: str, meta: dict, graph: "Graph") -> None:
     from tinyq.saved.attributes import check_attributes, shape_of
 
     check_attributes(path, meta)
@@ -77,7 +82,7 @@ def _check_file(path, meta, graph):
         raise BadInput(f"{path}: its network is not for the input and the classes that it names")
 
 
-def _calibration(arguments, meta):
+def _calibration(arguments: argparse.Namespace, meta: dict) -> list[np.ndarray]:
     from tinyq.saved.eval_splits import calibration_batches, split_for
 
     name = arguments.calibrate or arguments.data or None
@@ -85,7 +90,7 @@ def _calibration(arguments, meta):
         split_for(arguments.network, meta, "train", name, arguments.data_path, arguments.classes)[1])
 
 
-def _of_data(network, arguments):
+def _of_data(network: "PackedNetwork", arguments: argparse.Namespace) -> dict:
     from tinyq.saved.eval_splits import split_for
 
     dataset, bundle = split_for(arguments.network, network.meta, arguments.split, arguments.data or None,
@@ -98,12 +103,12 @@ def _of_data(network, arguments):
             "kernels": network.executor, "n": seen, "correct": right, "top1": right / seen}
 
 
-def _of_images(network, paths):
+def _of_images(network: "PackedNetwork", paths: list[str]) -> dict:
     return {"activations": network.activations, "kernels": network.executor,
             "images": [_of_image(network, path) for path in paths]}
 
 
-def _of_image(network, path):
+def _of_image(network: "PackedNetwork", path: str) -> dict:
     from tinyq.saved.image_input import read_image
 
     meta = network.meta
@@ -115,16 +120,16 @@ def _of_image(network, path):
         {"class": meta["class_names"][i], "probability": float(shares[i])} for i in order.tolist()]}
 
 
-def _line(image):
+def _line(image: dict) -> str:
     return f"{image['image']}: " + ", ".join(f"{c['class']} {c['probability']:.1%}" for c in image["classes"])
 
 
-def _text(report):
+def _text(report: dict) -> str:
     return (f"{report['data']}, {report['split']} part, {report['activations']} activations ({report['kernels']}): "
             f"{report['top1']:.2%} of {report['n']:,} correct")
 
 
-def _parser():
+def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.infer", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="MODEL.tq.h5", help="a packed network (python -m tinyq.pack makes one)")

@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code_of(naming_flags(summarise, _parser), sys.argv[1:] if argv is None else argv)
 
 
-def _shape(arguments):
+def _shape(arguments: argparse.Namespace) -> tuple[int, tuple[int, ...]]:
     """(classes, input shape): as given, or of the dataset that is named or that a recipe uses with this model."""
     from tinyq.models import REGISTRY
     from tinyq.run.settings.recipes import RECIPES
@@ -60,7 +60,7 @@ def _shape(arguments):
                          "3,32,32, and --num-classes, such as 10")
     if name is not None and name not in SHAPES:
         raise UsageError(f"--data {name}: choose from: {', '.join(SHAPES)}")
-    classes, shape = SHAPES.get(name, (None, None))
+    classes, shape = SHAPES[name] if name is not None else (0, ())      # 0, (): both are given
     try:
         given = tuple(map(int, arguments.input_shape.split(","))) if arguments.input_shape else shape
         return int(arguments.num_classes or classes), given
@@ -68,7 +68,7 @@ def _shape(arguments):
         raise UsageError("--input-shape and --num-classes take whole numbers, such as 3,32,32 and 10") from None
 
 
-def _parser():
+def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.summary", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="?", metavar="RUN_OR_MODEL.h5", help="trained network")

@@ -45,14 +45,14 @@ def run_command(argv: list[str]) -> None:
     return None
 
 
-def _resume(folder, settings):
+def _resume(folder: str, settings: dict) -> None:
     from tinyq.audit import observers_for
     from tinyq.run import session
 
     _report(*session.resume(folder, settings, observers_for))
 
 
-def _report(outcome, folder):
+def _report(outcome: dict, folder: Path) -> None:
     from tinyq.run import result
     from tinyq.run.observers.progress import log
 

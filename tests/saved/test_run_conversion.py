@@ -69,7 +69,7 @@ def test_hdf5_of_other_programs_is_read(tmp_path, capsys, named):
     for name, array in model_file.load_model(tmp_path / "out.h5")[0].state_dict().items():
         np.testing.assert_array_equal(array, state[name])
     assert main([str(tmp_path / "out.h5"), *flags]) == 2
-    assert "tinyq's own already" in capsys.readouterr().err
+    assert "tinyq's own format already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tinyq import data, kernels, levels, models, schedules
-from tinyq.data import DataBundle, Loader
+from tinyq.data import DataBundle, Dataset, Loader
 from tinyq.errors import BadInput, UsageError
 from tinyq.methods import METHODS
 from tinyq.methods.base import Method
@@ -47,6 +47,12 @@ class Job:
     phases: list[Phase]
     starts_on_levels: bool          # --weights names a network that is constrained already
     reinitialised: list[str]        # its parameters that do not fit, made for another number of classes
+
+    @property
+    def training_data(self) -> Dataset:
+        """The training split, which `build` has made sure of."""
+        assert self.bundle.train is not None
+        return self.bundle.train
 
 
 def build(config: Config) -> Job:

@@ -1,4 +1,4 @@
-"""Everything a run needs to go on bit for bit as if it had never stopped, in one file."""
+"""Checkpoints: everything that a run needs to resume bit for bit, in one file."""
 import dataclasses
 import json
 from dataclasses import dataclass, field
@@ -13,22 +13,22 @@ from tinyq.files.weights import weights_sha256
 from tinyq.nn import Module
 from tinyq.run.build import Job, Phase
 
-KEPT = 3                                        # the newest ones; the best one is kept beside them
+KEPT = 3                                        # newest checkpoints to keep, besides that of the best epoch
 FORMAT = "tinyq checkpoint/2"
 
 
 @dataclass
 class Position:
-    """Where a run stands, and what run it is."""
+    """The position of a run, and the settings that identify the run."""
 
     phase: int = 0
     epoch: int = 0                              # epochs done in this phase
-    batch: int = 0                              # batches of the epoch in hand that are done
+    batch: int = 0                              # batches done in the current epoch
     steps: int = 0                              # steps of the run
     records: int = 0                            # lines of metrics.jsonl
-    seconds: float = 0.0                        # spent training, resumed parts included
+    seconds: float = 0.0                        # of training, resumed parts included
     test_accuracy_float: float | None = None
-    best_steps: int | None = None               # of the epoch whose validation accuracy is the best of this phase
+    best_steps: int | None = None               # at the end of the epoch with this phase's best validation accuracy
     best_accuracy: float | None = None
     made_with: dict = field(default_factory=dict)       # settings and data that the bits depend on
     ledger_head: str | None = None              # of the ledger, when the checkpoint was taken
@@ -53,31 +53,31 @@ def states_of(model: Module, phase: Phase) -> dict[str, dict]:
             "schedule": phase.schedule.state(), "method": phase.method.state()}
 
 
-def save(folder, position: Position, states: dict[str, dict]) -> Path:
-    """Write the states, {"model": {name: array or number}, ...}, all or nothing, read back before it counts."""
+def save(folder: str | Path, position: Position, states: dict[str, dict]) -> Path:
+    """Write the states, {"model": {name: array or number}, ...}, atomically; the file is read back before it counts."""
     return write(path_of(folder, position.steps), position, states)
 
 
-def write(path, position: Position, states: dict[str, dict]) -> Path:
-    """The same under a name of one's own."""
+def write(path: str | Path, position: Position, states: dict[str, dict]) -> Path:
+    """Write a checkpoint to this path."""
     datasets = {f"{owner}/{name}": np.asarray(value)
                 for owner, state in states.items() for name, value in state.items()}
     text = json.dumps(dataclasses.asdict(position))
     attributes = {"format": FORMAT, "position": text, "sha256": _sha256(text, datasets)}
     hdf5.write(path, datasets, {"/": attributes})
-    return path
+    return Path(path)
 
 
-def remove_old(folder, position: Position) -> None:
-    """Delete all checkpoints but the newest ones and that of the best epoch."""
+def remove_old(folder: str | Path, position: Position) -> None:
+    """Delete all checkpoints except the newest and that of the best epoch."""
     for old in _checkpoints(folder)[:-KEPT]:
-        if old != path_of(folder, position.best_steps):
+        if position.best_steps is None or old != path_of(folder, position.best_steps):
             remove(old)
 
 
-def load_newest(folder) -> tuple[Position, dict[str, dict], list[str]]:
-    """(position, states, what was wrong with newer files) of the newest checkpoint that is whole."""
-    complaints = []
+def load_newest(folder: str | Path) -> tuple[Position, dict[str, dict], list[str]]:
+    """Load (position, states, faults of newer files) of the newest undamaged checkpoint."""
+    complaints: list[str] = []
     for path in reversed(_checkpoints(folder)):
         try:
             return *load(path), complaints
@@ -86,13 +86,13 @@ def load_newest(folder) -> tuple[Position, dict[str, dict], list[str]]:
     raise BadInput(f"{folder}: no checkpoint to resume from" + "".join(f"; {c}" for c in complaints))
 
 
-def any_in(folder) -> bool:
-    """Whether the folder, which need not exist, holds a checkpoint."""
+def any_in(folder: str | Path) -> bool:
+    """Return True if the folder exists and holds a checkpoint."""
     return bool(_checkpoints(folder))
 
 
-def load(path) -> tuple[Position, dict[str, dict]]:
-    """(position, states) of one checkpoint; BadInput where it is damaged or something else."""
+def load(path: str | Path) -> tuple[Position, dict[str, dict]]:
+    """Load (position, states) of one checkpoint; BadInput where it is damaged or something else."""
     with hdf5.Reader(path) as file:
         attributes = file.attributes()
         if attributes.get("format") != FORMAT:
@@ -105,15 +105,15 @@ def load(path) -> tuple[Position, dict[str, dict]]:
         position = _checked(Position(**json.loads(text)))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"{path}: its position is not one of this version of tinyq ({error})") from error
-    states = {"model": {}, "optimizer": {}}
+    states: dict[str, dict] = {"model": {}, "optimizer": {}}
     for name, array in datasets.items():
         owner, _, key = name.partition("/")
         states.setdefault(owner, {})[key] = array
     return position, states
 
 
-def _checked(position):
-    """The position; ValueError where a value of it is of another kind."""
+def _checked(position: Position) -> Position:
+    """Return the position; ValueError where a value has the wrong type."""
     counts = (position.phase, position.epoch, position.batch, position.steps, position.records)
     measured = (position.seconds, position.test_accuracy_float, position.best_steps, position.best_accuracy)
     fits = (all(type(count) is int and 0 <= count < 1 << 48 for count in counts)
@@ -122,19 +122,19 @@ def _checked(position):
             and all(type(indices) is list and all(type(i) is int and i >= 0 for i in indices)
                     for indices in position.skipped.values()))
     if not fits:
-        raise ValueError("a value is of another kind")
+        raise ValueError("a value has the wrong type")
     return position
 
 
-def _sha256(position, datasets):
-    """Over the position as well: a wrong epoch would do as much harm as a wrong weight."""
+def _sha256(position: str, datasets: dict) -> str:
+    """SHA-256 of arrays and position: a wrong epoch would do as much harm as a wrong weight."""
     return weights_sha256({**datasets, "position": np.frombuffer(position.encode(), np.uint8)})
 
 
-def path_of(folder, steps):
-    """Where the checkpoint of a step lies; None for None."""
-    return None if steps is None else Path(folder) / f"step-{steps:09d}.h5"
+def path_of(folder: str | Path, steps: int) -> Path:
+    """Path of the checkpoint of a step."""
+    return Path(folder) / f"step-{steps:09d}.h5"
 
 
-def _checkpoints(folder):
+def _checkpoints(folder: str | Path) -> list[Path]:
     return sorted(Path(folder).glob("step-*.h5"))

@@ -1,14 +1,18 @@
 """Find the operation that made the first NaN or infinity of a step."""
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from tinyq.autodiff.tape import traced, traced_vjps
+from tinyq.data import Batch
 from tinyq.errors import TinyqError
+from tinyq.nn import Module
 
 
-def first_in(model, batches, step) -> str:
-    """What was not finite first: an input, a weight, or the output or gradient of an operation when step() is repeated.
+def first_in(model: Module, batches: Sequence[Batch], step: Callable[[], object]) -> str:
+    """Name what is not finite first: an input, a weight, or an operation's output or gradient when step() is repeated.
 
-    step() must fail before it changes a weight, as it did before.
+    step() must fail before it changes a weight.
     """
     inputs = [(f"batch {i}", batch.x) for i, batch in enumerate(batches)]
     for name, array in inputs + [(name, parameter.data) for name, parameter in model.named_parameters()]:
@@ -25,7 +29,7 @@ def first_in(model, batches, step) -> str:
 
 
 class _Found(Exception):
-    """The operation and where."""
+    """Found: the operation and the element."""
 
 
 def _judge_output(primitive, arrays, params, output):
@@ -38,7 +42,7 @@ def _judge_gradient(node, position, parent, g, gx):
         raise _Found(f"the gradient at input {position} of {node.primitive.name} {where}")
 
 
-def _first(array):
+def _first(array: np.ndarray) -> str:
     bad = np.flatnonzero(~np.isfinite(array))
     if not bad.size:
         return ""

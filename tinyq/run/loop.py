@@ -47,7 +47,7 @@ class Loop:
             phase.optimizer.load_state(states["optimizer"])
             phase.schedule.load_state(states.get("schedule", {}))
             method_state = states.get("method", {})
-        phase.method.begin(job.model, phase.optimizer, job.bundle.train, job.streams, state=method_state)
+        phase.method.begin(job.model, phase.optimizer, job.training_data, job.streams, state=method_state)
         self.observers.begin_phase(phase, self.position, resumed=states is not None)
 
     def _train(self, phase: Phase) -> None:

@@ -1,5 +1,9 @@
-"""What a run came to: result.json, and the table printed at its end."""
+"""Result of a run: result.json, and the table printed at its end."""
+from collections.abc import Callable
+
+from tinyq.data import Dataset
 from tinyq.files.weights import Weights, weights_sha256
+from tinyq.nn import Module
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.figures import curves
@@ -9,8 +13,8 @@ from tinyq.saved.model_file import views
 from tinyq.saved.text_table import table
 
 
-def outcome(job: Job, position: Position, weights: Weights, before_batch=None) -> dict:
-    """result.json of a finished run; accuracies are of the weights as saved, None where there is no such split.
+def outcome(job: Job, position: Position, weights: Weights, before_batch: Callable[[], None] | None = None) -> dict:
+    """Make result.json of a finished run; accuracies are of the saved weights, None where the split is missing.
 
     before_batch: as for measure.
     """
@@ -38,17 +42,17 @@ def outcome(job: Job, position: Position, weights: Weights, before_batch=None) -
     }
 
 
-def histograms(model) -> dict:
-    """Where the latent weights of each constrained layer lie, by name."""
+def histograms(model: Module) -> dict:
+    """Histograms of the latent weights of each constrained layer, by name."""
     parameters = dict(model.named_parameters())
     return {name: curves.histogram_of(view.normalised(parameters[name].data), view.level_set.values)
             for name, view in views(model).items()}
 
 
 def summary(outcome: dict) -> str:
-    """The table at the end of a run; a network that its method never touched is not passed off as its result."""
+    """Make the table at the end of a run; it says so where the method took no step."""
     stepped = outcome["method_stepped"]
-    name = "float" if stepped or outcome["on_levels"] is not None else "as it began, no step taken"
+    name = "float" if stepped or outcome["on_levels"] is not None else "initial, no step taken"
     rows = [[name, _percent(outcome["test_accuracy_float"]), outcome["bytes_float"]]]
     count = sum(outcome["skipped"].values())
     skipped = [f"unreadable images left out: {count}"] if count else []
@@ -65,11 +69,11 @@ def summary(outcome: dict) -> str:
     return "\n".join([*lines, *skipped])
 
 
-def _accuracy(job, dataset, before_batch):
+def _accuracy(job: Job, dataset: Dataset | None, before_batch: Callable[[], None] | None) -> float | None:
     if dataset is None:
         return None
     return measure(job.model, dataset, job.bundle.num_classes, job.bundle.input_shape, before_batch).accuracy
 
 
-def _percent(accuracy):
+def _percent(accuracy: float | None) -> str:
     return "-" if accuracy is None else f"{accuracy:.2%}"

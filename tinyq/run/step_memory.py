@@ -56,7 +56,7 @@ def memory_of(job: Job) -> Memory | None:
     phase, config = job.phases[-1], job.config
     if not phase.method.uses_gradients:
         return None
-    phase.method.begin(job.model, phase.optimizer, job.bundle.train, job.streams)
+    phase.method.begin(job.model, phase.optimizer, job.training_data, job.streams)
     job.model.train()
     job.model.key_step(job.streams, 0, 0)
     small = [max(1, config.batch_size // parts) for parts in (4, 2)]

@@ -35,7 +35,7 @@ def warm_up(report: Callable[[str], None], observers_for: ObserversFor) -> None:
         _step(name, shape, batch)
 
 
-def _step(name, shape, batch):
+def _step(name: str, shape: tuple[int, ...], batch: int) -> None:
     streams = Streams(0)
     model = models.build(name, 10, shape).initialise(streams)
     model.key_step(streams, 0, 0)

@@ -1,7 +1,8 @@
-"""What a weight file says of its network, checked before anything is made of it: a file is data and names no code."""
+"""The attributes of a weight file, checked before they are used: a file is data and names no code."""
 import json
 import math
 import re
+from pathlib import Path
 
 from tinyq import data, models
 from tinyq.errors import BadInput, UsageError
@@ -10,8 +11,8 @@ from tinyq.run.settings import config
 TEXTS = ("model", "data", "method", "constrain")
 
 
-def check_attributes(path, attributes: dict) -> None:
-    """BadInput, with every fault, unless all that is read of the attributes is there and of its kind."""
+def check_attributes(path: str | Path, attributes: dict) -> None:
+    """BadInput, with every fault, unless each attribute that tinyq reads is there and valid."""
     faults = [f"{name} is no text" for name in TEXTS if not isinstance(attributes.get(name), str)]
     if not isinstance(attributes.get("levels", ""), str):
         faults.append("levels is no text")
@@ -29,13 +30,13 @@ def check_attributes(path, attributes: dict) -> None:
         raise BadInput(f"{path}: its attributes do not say which model this is: {'; '.join(faults)}")
 
 
-def shape_of(attributes) -> tuple[int, ...]:
-    """The shape of one input."""
+def shape_of(attributes: dict) -> tuple[int, ...]:
+    """Shape of one input."""
     return tuple(map(int, attributes["input_shape"].split(",")))
 
 
-def network_of(path, attributes) -> str:
-    """The network the file names: one that comes with tinyq, because a file must not choose what code runs."""
+def network_of(path: str | Path, attributes: dict) -> str:
+    """Name of the file's network; BadInput unless it comes with tinyq: a file must not choose which code runs."""
     name = attributes["model"]
     if ".py" in name or name.partition(":")[0] not in models.REGISTRY:
         raise BadInput(f"{path}: its network {name!r} does not come with tinyq; if it is your own, "
@@ -43,13 +44,13 @@ def network_of(path, attributes) -> str:
     return name
 
 
-def data_options(attributes) -> dict:
-    """The settings its data were read with, but for those that name a file: a path is not taken from a file."""
+def data_options(attributes: dict) -> dict:
+    """Options that its data were read with, except paths, which are never taken from a file."""
     options = json.loads(attributes["data_options"])
     return {key: value for key, value in options.items() if key not in data.PATH_OPTIONS}
 
 
-def _data_faults(attributes):
+def _data_faults(attributes: dict) -> list[str]:
     name = attributes["data"]
     if name not in data.READERS:
         return [f"no data is named {name!r}"]
@@ -63,7 +64,7 @@ def _data_faults(attributes):
         if key in known and not _is_taken(name, key, value, known[key].default)]
 
 
-def _is_taken(name, key, value, default):
+def _is_taken(name: str, key: str, value: object, default: object) -> bool:
     try:
         return value == default or (config.converted(f"{name}.{key}", value, "") == value
                                     and not (isinstance(value, int | float) and value < 0))

@@ -1,4 +1,4 @@
-"""One image file as a network gets it."""
+"""Prepare one image file as input of a network."""
 import json
 import math
 from pathlib import Path
@@ -10,14 +10,14 @@ from tinyq.files.read import read_file
 from tinyq.saved.attributes import shape_of
 
 MAX_RESIZED = 1 << 14                                  # pixels along a side
-LUMA = np.array([299, 587, 114], np.int64)              # of red, green, blue in 1000 parts of grey (ITU-R BT.601)
+LUMA = np.array([299, 587, 114], np.int64)              # thousandths of red, green, blue in grey (ITU-R BT.601)
 
 
 def read_image(path: Path, attributes: dict) -> np.ndarray:
-    """(c, h, w) float32: the shorter side resized, the central square, normalised as the attributes say.
+    """Read (c, h, w) float32: the shorter side resized, the central square cut out, normalised as the attributes say.
 
-    A network of one channel gets grey. BadInput for what is no image, or where the attributes do not say how images are
-    prepared, UsageError where the network takes none.
+    A network with one channel gets grey. BadInput for a file that is no image, or attributes that do not say how images
+    are prepared; UsageError for a network that takes no images.
     """
     from tinyq.data.images.decode import BYTE_LIMIT, Photograph
     from tinyq.data.transforms import normalise
@@ -25,7 +25,7 @@ def read_image(path: Path, attributes: dict) -> np.ndarray:
 
     shape = shape_of(attributes)
     if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
-        raise UsageError(f"{path}: the network takes {shape}, no images; use --data")
+        raise UsageError(f"{path}: the network takes {shape}, no images")
     resize, mean, std = _preparation(attributes, shape)
     pixels = CentreView(shape[1], resize)(Photograph(read_file(path, BYTE_LIMIT), str(path)))
     if shape[0] == 1:
@@ -33,8 +33,8 @@ def read_image(path: Path, attributes: dict) -> np.ndarray:
     return normalise(pixels.transpose(2, 0, 1)[None], mean, std)[0]
 
 
-def _preparation(attributes, shape):
-    """(side to resize to, mean, std) that the attributes' `preprocessing` names."""
+def _preparation(attributes: dict, shape: tuple[int, ...]) -> tuple[int, list[float], list[float]]:
+    """Return (side to resize to, mean, std) from the attribute `preprocessing`."""
     try:
         how = json.loads(attributes["preprocessing"])
         resize, mean, std = how.get("resize", shape[1]), how["mean"], how["std"]

@@ -1,8 +1,10 @@
-"""What each layer weighs, as floats and packed."""
+"""Size of each parameter, as float32 and packed."""
 from dataclasses import dataclass
 
 import numpy as np
 
+from tinyq.levels import LevelSet
+from tinyq.nn import Module
 from tinyq.saved.model_file import shown_state, views
 
 FLOAT_BYTES = 4
@@ -21,29 +23,29 @@ class Size:
 
     @property
     def count(self) -> int:
-        """How many numbers."""
+        """Number of elements."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
     def bytes_float(self) -> int:
-        """As float32."""
+        """Bytes as float32."""
         return FLOAT_BYTES * self.count
 
     @property
     def bytes_packed(self) -> int:
-        """Codes in whole bytes and their scales; what stays float stays as it is."""
+        """Bytes of the codes and their scales; a parameter that stays float keeps its float32 bytes."""
         return (self.bits * self.count + 7) // 8 + FLOAT_BYTES * self.scales
 
 
-def sizes(model, planned=None) -> list[Size]:
+def sizes(model: Module, planned: LevelSet | None = None) -> list[Size]:
     """The size of every parameter and float buffer, in the model's order.
 
-    planned: the LevelSet that the constrained weights of a model without views are going to have, one scale a layer.
+    planned: the LevelSet planned for the constrained weights of a float model, with one scale per layer.
     """
     constrained, parameters = views(model), dict(model.named_parameters())
     found = []
     for name, array in model.state_dict().items():
-        if array.dtype.kind != "f":                             # batch norm's counter is of no use to a trained network
+        if array.dtype.kind != "f":                             # batch norm's counter, which inference does not use
             continue
         if name in constrained:
             view = constrained[name]
@@ -55,8 +57,8 @@ def sizes(model, planned=None) -> list[Size]:
     return found
 
 
-def on_levels(model) -> float | None:
-    """Share of the constrained weights that are scale * level to the bit; None where none is constrained."""
+def on_levels(model: Module) -> float | None:
+    """Share of the constrained weights that are exactly scale * level; None without constrained weights."""
     state, parameters, constrained = shown_state(model), dict(model.named_parameters()), views(model)
     total = sum(state[name].size for name in constrained)
     exact = sum(np.count_nonzero(parameters[name].data == state[name]) for name in constrained)

@@ -1,8 +1,10 @@
-"""A network layer by layer: what it weighs, which set constrains it, what it computes."""
+"""Summary of a network, layer by layer: level set, size and cost."""
 from dataclasses import asdict, dataclass
 
-from tinyq.saved.layer_sizes import sizes
-from tinyq.saved.layer_trace import trace
+from tinyq.levels import LevelSet
+from tinyq.nn import Module
+from tinyq.saved.layer_sizes import Size, sizes
+from tinyq.saved.layer_trace import LayerTrace, trace
 from tinyq.saved.text_table import table
 
 FLOAT = "float"
@@ -10,7 +12,7 @@ FLOAT = "float"
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of the summary; bytes and parameters are of everything the layer holds, buffers included in bytes."""
+    """One row of the summary; parameters and bytes are of the whole layer, bytes with buffers."""
 
     name: str
     kind: str
@@ -22,29 +24,30 @@ class Layer:
     scales: int
     bytes_float: int
     bytes_packed: int
-    bytes_remainder: int                # of bytes_packed, those that stay float32, scales not counted
+    bytes_remainder: int                # of bytes_packed, those that stay float32, without scales
     macs: int
 
 
-def layers(model, input_shape, planned=None) -> list[Layer]:
-    """One Layer for every module with parameters; `planned` as for sizes.sizes."""
-    by_module = {}
+def layers(model: Module, input_shape: tuple[int, ...], planned: LevelSet | None = None) -> list[Layer]:
+    """Make one Layer per module with parameters; planned: as for layer_sizes.sizes."""
+    by_module: dict[str, list[Size]] = {}
     for size in sizes(model, planned):
         by_module.setdefault(size.name.rpartition(".")[0], []).append(size)
     return [_layer(step, by_module[step.name]) for step in trace(model, input_shape)]
 
 
 def as_table(found: list[Layer]) -> str:
-    """The summary as text."""
+    """Format the summary as text."""
     header = ["layer", "kind", "output", "weight", "parameters", "set", "bits", "packed bytes", "MACs"]
     rows = [[layer.name, layer.kind, _by(layer.output), _by(layer.weight), layer.parameters, layer.set, layer.bits,
              layer.bytes_packed, layer.macs] for layer in found]
     t = totals(found)
     lines = [
-        f"parameters         {t['parameters']:,}, of these {t['constrained']:,} constrained",
-        f"MACs               {t['macs']:,}, of these {t['macs_constrained']:,} with constrained weights",
+        f"parameters         {t['parameters']:,}, {t['constrained']:,} constrained",
+        f"MACs               {t['macs']:,}, {t['macs_constrained']:,} with constrained weights",
         f"bytes as float     {t['bytes_float']:,}",
-        f"bytes as packed    {t['bytes_packed']:,} (computed), {t['bytes_float'] / t['bytes_packed']:.1f} times fewer",
+        f"bytes as packed    {t['bytes_packed']:,} (calculated), "
+        f"{t['bytes_float'] / t['bytes_packed']:.1f} times fewer",
         f"  codes            {t['bytes_codes']:,}",
         f"  scales           {t['bytes_scales']:,}",
         f"  float remainder  {t['bytes_remainder']:,} (layers that stay float, biases, batch norm)",
@@ -53,12 +56,12 @@ def as_table(found: list[Layer]) -> str:
 
 
 def as_json(found: list[Layer]) -> dict:
-    """The summary as JSON values."""
+    """Format the summary as JSON values."""
     return {"layers": [asdict(layer) for layer in found], "totals": totals(found)}
 
 
 def totals(found: list[Layer]) -> dict:
-    """Sums over all layers."""
+    """Sum over all layers."""
     constrained = [layer for layer in found if layer.set != FLOAT]
     packed, remainder = (sum(getattr(layer, key) for layer in found) for key in ("bytes_packed", "bytes_remainder"))
     scales = 4 * sum(layer.scales for layer in found)
@@ -75,22 +78,22 @@ def totals(found: list[Layer]) -> dict:
     }
 
 
-def _layer(step, held):
-    """The row of one module from the sizes of what it holds."""
+def _layer(step: LayerTrace, held: list[Size]) -> Layer:
+    """Make the row of one module from the sizes of its parameters and buffers."""
     constrained = next((size for size in held if size.set_name), None)
     main = constrained or max(held, key=lambda size: len(size.shape))
     return Layer(
         step.name, step.kind, step.output, main.shape, sum(size.count for size in held if size.trained),
-        constrained.set_name if constrained else FLOAT, main.bits, main.scales,
+        (constrained and constrained.set_name) or FLOAT, main.bits, main.scales,
         sum(size.bytes_float for size in held), sum(size.bytes_packed for size in held),
         sum(size.bytes_packed for size in held if not size.set_name), step.macs)
 
 
-def _by(shape):
+def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _count(shape):
+def _count(shape: tuple[int, ...]) -> int:
     count = 1
     for size in shape:
         count *= size

@@ -1,9 +1,9 @@
-"""What each layer puts out and how many multiplications it takes, found by running one sample through."""
+"""Output shape and multiply-accumulates of each layer, found by running one sample through the network."""
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinyq.nn import Parameter
+from tinyq.nn import Module, Parameter
 from tinyq.saved.measure import logits_of
 
 
@@ -13,15 +13,15 @@ class LayerTrace:
 
     name: str
     kind: str                           # its class
-    output: tuple[int, ...]             # of one sample, the last time it was called
+    output: tuple[int, ...]             # of one sample, at its last call
     macs: int                           # multiply-accumulates with its weight, over all calls
 
 
-def trace(model, input_shape) -> list[LayerTrace]:
-    """The layers with parameters of their own, in the model's order; `input_shape` is one sample's."""
+def trace(model: Module, input_shape: tuple[int, ...]) -> list[LayerTrace]:
+    """Trace the layers with parameters, in the model's order; input_shape: of one sample."""
     layers = {name: module for name, module in model.named_modules()
               if any(isinstance(value, Parameter) for value in vars(module).values())}
-    outputs = {name: [] for name in layers}
+    outputs: dict[str, list] = {name: [] for name in layers}
     for name, module in layers.items():
         module.forward = _listening(module.forward, outputs[name])
     try:
@@ -42,7 +42,7 @@ def _listening(forward, outputs):
 
 
 def _macs(module, output):
-    """Each output of a conv or linear layer takes one multiplication for every weight of its filter."""
+    """Multiply-accumulates of a conv or linear layer: one per output and weight of its filter."""
     weight = getattr(module, "weight", None)
     if weight is None or weight.ndim < 2:
         return 0

@@ -1,19 +1,22 @@
-"""How well a network does on one split of a dataset."""
+"""Measure a network on one split of a dataset."""
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyq import nn
 from tinyq.autodiff import Tensor
+from tinyq.data import Dataset
 from tinyq.inference import Fused
+from tinyq.nn import Module
 
-BATCH, MAX_NUMBERS = 500, 1 << 22      # samples in a batch at most, and what their inputs may hold together
+BATCH, MAX_NUMBERS = 500, 1 << 22      # samples per batch at most, and numbers in their inputs
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Counts over the samples of a split, and what follows from them."""
+    """Counts over the samples of a split, and the scores they give."""
 
     loss: float                     # mean cross-entropy
     correct: np.ndarray             # (classes,) int64, samples of each class recognised
@@ -22,12 +25,12 @@ class Scores:
 
     @property
     def samples(self) -> int:
-        """How many were measured."""
+        """Number of samples measured."""
         return int(self.confusion.sum())
 
     @property
     def accuracy(self) -> float:
-        """Share of samples whose largest logit is that of their class."""
+        """Share of samples whose class has the largest logit."""
         return int(self.correct.sum()) / self.samples
 
     @property
@@ -36,15 +39,17 @@ class Scores:
         return self.top5 / self.samples if len(self.correct) >= 10 else None
 
 
-def logits_of(model, x):
-    """What the model in evaluation mode makes of a batch: an array (n, classes); its mode is restored."""
+def logits_of(model: Module, x: np.ndarray) -> np.ndarray:
+    """Run the model in evaluation mode on a batch: logits (n, classes); its mode is restored."""
     return Fused(model)(x)
 
 
-def measure(model, dataset, num_classes: int, input_shape, before_batch=None, each=None) -> Scores:
-    """Run a whole split through the model; on a tie of logits the lower class counts as the prediction.
+def measure(model: Module, dataset: Dataset, num_classes: int, input_shape: tuple[int, ...],
+            before_batch: Callable[[], None] | None = None,
+            each: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None) -> Scores:
+    """Run a whole split through the model; ties of logits go to the lower class.
 
-    before_batch() is called ahead of each batch and may raise, to stop here; each(samples, labels, logits) behind it.
+    before_batch() is called before each batch and may raise to stop; each(samples, labels, logits) is called after it.
     """
     batch_size = max(1, min(BATCH, MAX_NUMBERS // math.prod(input_shape)))
     loss, top5 = 0.0, 0
@@ -56,20 +61,20 @@ def measure(model, dataset, num_classes: int, input_shape, before_batch=None, ea
         logits = network(x)
         loss += nn.cross_entropy(Tensor(logits), y).item() * len(y)
         np.add.at(confusion, (y, logits.argmax(axis=1)), 1)
-        top5 += np.count_nonzero(_rank_of_label(logits, y) < 5)
+        top5 += int(np.count_nonzero(_rank_of_label(logits, y) < 5))
         if each:
-            each(_kept(dataset, start, batch_size), y, logits)
-    return Scores(loss / confusion.sum(), confusion.diagonal().copy(), int(top5), confusion)
+            each(_read_samples(dataset, start, batch_size), y, logits)
+    return Scores(loss / confusion.sum(), confusion.diagonal().copy(), top5, confusion)
 
 
-def _kept(dataset, start, batch_size):
-    """The samples of a batch, but for unreadable images that were skipped."""
+def _read_samples(dataset: Dataset, start: int, batch_size: int) -> np.ndarray:
+    """Indices of a batch's samples, without unreadable images that were skipped."""
     skipped = getattr(dataset, "skipped", {})
     return np.array([i for i in range(start, min(start + batch_size, len(dataset))) if i not in skipped], np.int64)
 
 
-def _rank_of_label(logits, y):
-    """How many classes come before each sample's own: those of a larger logit, or of an equal one and lower index."""
+def _rank_of_label(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Number of classes before each sample's own: with a larger logit, or an equal one and a lower index."""
     own = logits[np.arange(len(y)), y][:, None]
     before = (logits > own) | ((logits == own) & (np.arange(logits.shape[1]) < y[:, None]))
     return before.sum(axis=1)

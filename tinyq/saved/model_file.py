@@ -1,4 +1,4 @@
-"""A network and its weight file: what model.h5 says of a model, and a model from what a file says."""
+"""A network and its weight file: write a model as model.h5, and make a model from such a file."""
 import json
 
 import numpy as np
@@ -27,16 +27,16 @@ def shown_state(model) -> dict[str, np.ndarray]:
 
 
 def check_finite(arrays: dict) -> None:
-    """Diverged, naming the array, where one holds a NaN or an infinity: a last step is followed by no other check."""
+    """Diverged, with the array's name, for a NaN or an infinity: no other check follows the last step."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise Diverged(f"{name} is not finite after the last step, so the network is not saved; try a lower --lr")
 
 
 def weights_of(model, attributes: dict, probe_inputs) -> Weights:
-    """Everything model.h5 holds. attributes: describe(...)'s; probe_inputs: a few samples as the network gets them.
+    """Collect what model.h5 holds. attributes: of describe(...); probe_inputs: a few input samples.
 
-    Raises Diverged where the network or what it computes is not finite.
+    Diverged where the weights or the logits are not finite.
     """
     parameters, constrained = dict(model.named_parameters()), views(model)
     scales = {name: np.full(len(parameters[name].data), view.scale, np.float32) for name, view in constrained.items()}
@@ -47,7 +47,7 @@ def weights_of(model, attributes: dict, probe_inputs) -> Weights:
 
 
 def describe(config, bundle) -> dict:
-    """The attributes from which `load_model` builds the network again."""
+    """Collect the attributes from which `load_model` builds the network."""
     return {"model": config.model, "data": config.data, "method": config.method,
             **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain, "seed": config.seed,
             "input_shape": ",".join(map(str, bundle.input_shape)), "class_names": list(bundle.class_names),
@@ -56,15 +56,15 @@ def describe(config, bundle) -> dict:
 
 
 def preprocessing(manifest) -> dict:
-    """What the manifest says of the way from pixels to input."""
+    """The part of the manifest that says how pixels become input."""
     return {key: value for key, value in manifest.items() if key not in ("name", "splits", "class_names", "sha256")}
 
 
 def load_model(path, name: str | None = None):
-    """(model, attributes) of a model.h5 or float.h5, in evaluation mode; its probe inputs gave the stored logits.
+    """Load (model, attributes) of a model.h5 or float.h5, in evaluation mode; its probe must give the stored logits.
 
-    name: the model, where the user says it; only so can it be one of the user's own, "path/to/file.py:function".
-    Raises BadInput when the file is not what a model of that name needs, or computes something else.
+    name: overrides the model named in the file; a user's own "path/to/file.py:function" must be given here.
+    BadInput where the file does not fit the model, or the model computes other logits.
     """
     attributes = files.read_attributes(path)
     check_attributes(path, attributes)
@@ -91,8 +91,8 @@ def load_model(path, name: str | None = None):
 def load_weights(path, model) -> tuple[bool, list[str]]:
     """Start a model from the weights in a file.
 
-    Where the file is of the same network for another number of classes, the last layer keeps the values it has.
-    Returns (whether some weights lie on levels, which are left behind; the names of those that were kept).
+    Where the file is of the same network for another number of classes, the last layer keeps its values.
+    Returns (True if the file has weights on levels, which become float; names of the parameters not loaded).
     """
     own = model.state_dict()
     state = {name: array for name, array in _of_file(path, own).items()}
@@ -103,7 +103,7 @@ def load_weights(path, model) -> tuple[bool, list[str]]:
 
 
 def _of_file(path, own):
-    """The state_dict that the file must hold: the model's own, its last layer with the file's number of classes."""
+    """The state_dict that the file must hold: the model's, with the file's number of classes in the last layer."""
     classes = files.read_attributes(path).get("class_names")
     last = next(reversed(own)).rpartition(".")[0]
     outputs = len(own[f"{last}.weight"]) if f"{last}.weight" in own else 0
@@ -117,7 +117,8 @@ def check_probe(path, model, held: Weights) -> None:
     """BadInput unless the stored inputs give the stored logits: to the bit for files that tinyq wrote."""
     if held.probe_inputs is None and held.probe_logits is None:
         return
-    if held.probe_logits is None or np.shape(held.probe_inputs)[1:] != shape_of(held.attributes):
+    if (held.probe_inputs is None or held.probe_logits is None
+            or np.shape(held.probe_inputs)[1:] != shape_of(held.attributes)):
         raise BadInput(f"{path}: its probe is not of inputs of {shape_of(held.attributes)} and their logits")
     logits = logits_of(model, held.probe_inputs)
     allowed = held.attributes.get("probe_tolerance", 0.0) * float(np.abs(held.probe_logits).max())
@@ -127,12 +128,12 @@ def check_probe(path, model, held: Weights) -> None:
 
 
 def probe_inputs(bundle):
-    """A few samples as the network gets them: the first ones of the test part, if there is one."""
+    """Take the first samples of the test split, or of the training split without one."""
     split = bundle.train if bundle.test is None else bundle.test
     x, _ = split.batch(np.arange(min(PROBES, len(split))))
     return np.ascontiguousarray(x, np.float32)
 
 
 def _compact(scale):
-    """One scale where all filters share it."""
+    """Reduce equal scales to one."""
     return scale[0] if (scale == scale[0]).all() else scale

@@ -1,25 +1,29 @@
-"""What a network takes every sample for, as a table that other programs read."""
+"""The most likely classes of each sample, as a CSV table."""
 import csv
 import io
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from tinyq import kernels
+from tinyq.data import Dataset, ImageFiles
 from tinyq.files.atomic import write_text
 
-SHOWN = 5                               # classes a sample
+SHOWN = 5                               # classes per sample
 
 
 class Predictions:
-    """Rows of a CSV file: sample, label, then the likeliest classes with their probabilities."""
+    """Rows of a CSV file: sample, label, then the most likely classes with their probabilities."""
 
-    def __init__(self, dataset, class_names):
-        """Nothing yet; `add` takes what measure(each=...) gives."""
-        self.dataset, self.class_names, self.rows = dataset, class_names, []
-        self.names = getattr(dataset, "names", None)
+    def __init__(self, dataset: Dataset, class_names: Sequence[str]):
+        """Start without rows; pass `add` to measure(each=...)."""
+        self.class_names = class_names
+        self.rows: list[list] = []
+        self.names = dataset.names if isinstance(dataset, ImageFiles) else None
 
-    def add(self, samples, labels, logits):
-        """Samples (n,) by index, labels (n,), logits (n, classes); the lower class comes first on a tie."""
+    def add(self, samples: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> None:
+        """Add a batch: samples (n,) by index, labels (n,), logits (n, classes). Ties go to the lower class."""
         _, probabilities = kernels.softmax_cross_entropy(logits, labels)
         order = np.argsort(-logits, axis=1, kind="stable")[:, :SHOWN]
         for sample, label, row, likeliest in zip(samples.tolist(), labels.tolist(), probabilities, order.tolist(),
@@ -27,8 +31,8 @@ class Predictions:
             shares = [text for k in likeliest for text in (self.class_names[k], f"{row[k]:.6f}")]
             self.rows.append([self.names[sample] if self.names else sample, self.class_names[label], *shares])
 
-    def write(self, path):
-        """Save all rows below a header."""
+    def write(self, path: str | Path) -> None:
+        """Write a header and all rows."""
         text, shown = io.StringIO(), min(SHOWN, len(self.class_names))
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["sample", "label", *(f"{name}_{k + 1}" for k in range(shown)

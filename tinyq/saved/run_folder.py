@@ -1,7 +1,8 @@
-"""What lies in a run folder, found again from anywhere."""
+"""The files of a run folder and the paths in its settings."""
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 from tinyq import data
 from tinyq.errors import BadInput
@@ -12,17 +13,17 @@ FLOAT_FILE, MODEL_FILE, PACKED_FILE = "float.h5", "model.h5", "model.tq.h5"
 
 
 def anchored(resolved: Resolved) -> Resolved:
-    """The same with absolute paths, so that the run is understood from any working directory."""
+    """Make the paths absolute, so that the run can be resumed from any working directory."""
     config = resolved.config
-    names = ["data_path", "weights", *(["model"] if ".py" in config.model else [])]
-    paths = {name: _absolute(getattr(config, name)) for name in names if getattr(config, name)}
+    names = ["data_path", "weights", *(["model"] if ".py" in str(config.model) else [])]
+    paths: dict[str, Any] = {name: _absolute(getattr(config, name)) for name in names if getattr(config, name)}
     options = {component: {key: _absolute(value) if value and key in data.PATH_OPTIONS else value
                            for key, value in values.items()} for component, values in config.options.items()}
     return dataclasses.replace(resolved, config=dataclasses.replace(config, **paths, options=options))
 
 
-def weights_file(path) -> Path:
-    """The path itself, or the network in it where it is a run folder; BadInput where that has none."""
+def weights_file(path: str | Path) -> Path:
+    """Return the path, or the model.h5 in it for a run folder; BadInput for a folder without one."""
     path = Path(path)
     if not path.is_dir():
         return path
@@ -33,13 +34,13 @@ def weights_file(path) -> Path:
     raise BadInput(f"{path}: neither a run (no {CONFIG_FILE}) nor a weight file")
 
 
-def data_paths_beside(weights, name: str) -> dict[str, str]:
-    """Arguments of data.load that say where the data of a run lie: of the run whose folder holds this weight file."""
+def data_paths_beside(weights: str | Path, name: str) -> dict[str, str]:
+    """Arguments of data.load for the paths of a run's data; weights: the weight file in the run's folder."""
     config = Path(weights).parent / CONFIG_FILE
     settings = read_toml(config) if config.is_file() else {}
     keys = {"path": "data_path", **{option: f"{name}.{option}" for option in data.PATH_OPTIONS}}
     return {option: settings[key] for option, key in keys.items() if key in settings}
 
 
-def _absolute(path):
+def _absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))

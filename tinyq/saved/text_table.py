@@ -1,8 +1,8 @@
-"""Plain text tables."""
+"""Text tables."""
 
 
 def table(header: list[str], rows: list[list]) -> str:
-    """Columns aligned: texts to the left, numbers to the right, separated by two spaces."""
+    """Align texts to the left and numbers to the right, with two spaces between columns."""
     texts = [header] + [[cell if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
     right = [any(not isinstance(row[i], str) for row in rows) for i in range(len(header))]

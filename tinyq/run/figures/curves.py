@@ -1,18 +1,19 @@
-"""The pictures of a run: its curves, and where the weights lie among their levels."""
+"""Plots of a run: loss and error curves, and histograms of the latent weights."""
 import math
+from pathlib import Path
 
 import numpy as np
 
 from tinyq.files.atomic import make_folder, write_text
 from tinyq.run.figures.svg import COLOURS, Axes, Picture
 
-BINS, MAX_BINS = 61, 600       # about so many; at most so many, where levels lie very close
-REACH = 3                       # times the largest level: how far a histogram goes to show every weight
-FEW_POINTS = 12                 # that are marked one by one
+BINS, MAX_BINS = 61, 600       # about; at most, where levels lie very close
+REACH = 3                       # times the largest level: limit of a histogram's range
+FEW_POINTS = 12                 # of a curve with a marker each
 
 
-def write_all(folder, records: list[dict], histograms: dict) -> None:
-    """Write curves.svg and levels.svg into a folder, as far as there is something to show."""
+def write_all(folder: str | Path, records: list[dict], histograms: dict) -> None:
+    """Write curves.svg and levels.svg into a folder, each only if it has data."""
     folder = make_folder(folder)
     epochs = [r for r in records if r["record"] == "epoch"]
     if epochs:
@@ -22,7 +23,7 @@ def write_all(folder, records: list[dict], histograms: dict) -> None:
 
 
 def curves(epochs: list[dict]) -> Picture:
-    """Loss and error over the epochs of all phases, each phase with its name; a dashed line where one begins."""
+    """Plot loss and error over the epochs of all phases; a dashed line and a name mark where each begins."""
     picture = Picture(900, 350)
     panels = [("loss", ["loss", "validation_loss"], 1.0),
               ("error, %", ["error", "validation_error", "test_error"], 100.0)]
@@ -32,8 +33,8 @@ def curves(epochs: list[dict]) -> Picture:
     return picture
 
 
-def histogram_of(latent, level_values) -> dict:
-    """What level_histograms draws of one constrained weight: its latent values in units of the scale, any shape.
+def histogram_of(latent: np.ndarray, level_values: np.ndarray) -> dict:
+    """Histogram of one constrained weight: its latent values in units of the scale, any shape.
 
     The bins are centred on the levels, as far as these are multiples of their smallest gap. They reach to the furthest
     value, but no further than REACH times the largest level; `outside` counts the values beyond.
@@ -49,7 +50,7 @@ def histogram_of(latent, level_values) -> dict:
 
 
 def level_histograms(histograms: dict) -> Picture:
-    """One histogram a layer: latent weights in units of their scale, with a dashed line at each level."""
+    """Plot one histogram per layer: latent weights in units of their scale, with a dashed line at each level."""
     columns = min(3, len(histograms))
     rows = math.ceil(len(histograms) / columns)
     picture = Picture(max(40 + 310 * columns, 680), 50 + 190 * rows)
@@ -94,7 +95,7 @@ def _panel(picture, left, title, lines, phases):
     for i, (name, points) in enumerate(lines.items()):
         pixels = [(axes.x(x), axes.y(y)) for x, y in points]
         picture.curve(pixels, COLOURS[i])
-        if len(pixels) <= FEW_POINTS:                   # of a single one the line shows nothing
+        if len(pixels) <= FEW_POINTS:                   # a single point makes no line
             for x, y in pixels:
                 picture.dot(x, y, COLOURS[i])
         picture.text(left + 370, 26 + 14 * i, name.replace("_", " "), 11, "end", COLOURS[i])
@@ -105,6 +106,6 @@ def _points(epochs, name, factor):
 
 
 def _beginnings(epochs):
-    """(how many epochs came before it, its name) of each phase."""
+    """Return (epochs before it, name) of each phase."""
     names = [r["phase"] for r in epochs]
     return [(i, name) for i, name in enumerate(names) if i == 0 or name != names[i - 1]]

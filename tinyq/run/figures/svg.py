@@ -1,4 +1,4 @@
-"""A picture as SVG text: the few shapes that curves and histograms need, with no plotting package."""
+"""Write SVG: the few shapes that curves and histograms need, without a plotting package."""
 import math
 from xml.sax.saxutils import escape
 
@@ -70,7 +70,7 @@ class Axes:
         return self.top + self.height * (high - max(low, self._scaled(value))) / (high - low)
 
     def ticks(self, x_label="", y_label=""):
-        """Round numbers along both axes, and what they measure."""
+        """Draw round numbers along both axes, and the labels."""
         bottom = self.top + self.height
         for value in round_numbers(*self.x_range):
             self.picture.text(self.x(value), bottom + 14, f"{value:g}", 10, "middle")
@@ -97,7 +97,7 @@ class Axes:
 
 
 def round_numbers(low: float, high: float, about: int = 5) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten in [low, high], about so many."""
+    """About `about` multiples of 1, 2 or 5 times a power of ten in [low, high]."""
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough)

@@ -2,6 +2,7 @@
 import dataclasses
 from pathlib import Path
 
+from tinyq.data import Dataset
 from tinyq.files import weights as weight_files
 from tinyq.run.build import Job, Phase
 from tinyq.run.checkpoint import Position
@@ -36,7 +37,8 @@ class FloatBaseline(Observer):
             return
         is_saved = self._save(position)
         if job.bundle.test is not None:
-            self._measure(position, f"saved as {self._folder / FLOAT_FILE}" if is_saved else "not saved")
+            where = f"saved as {self._folder / FLOAT_FILE}" if is_saved else "not saved"
+            self._measure(job.bundle.test, position, where)
 
     def _save(self, position: Position) -> bool:
         job, path = self._job, self._folder / FLOAT_FILE
@@ -45,9 +47,9 @@ class FloatBaseline(Observer):
         return (self._attempt(lambda: weight_files.write(path, weights))
                 and self._attempt(lambda: self._observers.saved(path, position)))
 
-    def _measure(self, position: Position, where: str) -> None:
+    def _measure(self, test: Dataset, position: Position, where: str) -> None:
         bundle = self._job.bundle
-        scores = measure(self._job.model, bundle.test, bundle.num_classes, bundle.input_shape,
+        scores = measure(self._job.model, test, bundle.num_classes, bundle.input_shape,
                          before_batch=lambda: self._request.check(self._folder, position.steps))
         position.test_accuracy_float = scores.accuracy
         self._metrics.append(position, {"record": "float", "step": position.steps, "test_accuracy": scores.accuracy})

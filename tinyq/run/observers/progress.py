@@ -21,7 +21,7 @@ class Progress(Observer):
     """Shows steps and epochs as they end; `bar` is None where lines go to standard output."""
 
     def __init__(self, total_epochs: int, steps_per_epoch: int, steps_done: int = 0, print_freq: int = 0,
-                 terminal: bool | None = None):
+                 terminal: bool | None = None) -> None:
         """print_freq: also print every so many steps (0: none); terminal: None to ask standard error."""
         self.total_epochs, self.print_freq = total_epochs, print_freq
         terminal = sys.stderr.isatty() if terminal is None else terminal

@@ -25,18 +25,18 @@ RUN, RECORD = "run", "ledger (python -m tinyq.audit)"
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of a run; None means not set.
+    """The settings of a run; None means not set (model, data and method always are).
 
     `options` holds those of the method and of the dataset: {"cbp": {"period": 1}, "mnist": {"padding": 2}}.
     """
 
     recipe: str = setting("none", "named settings to start from; without this flag, the first recipe that agrees with "
                           "--model, --data and --method", group=WHAT)
-    model: str | None = setting(None, "network; mlp takes its hidden sizes as mlp:100,50; your own is "
+    model: str = setting(None, "network; mlp takes its hidden sizes as mlp:100,50; your own is "
                                 "path/to/file.py:function", group=WHAT)
-    data: str | None = setting(None, "dataset", group=WHAT)
+    data: str = setting(None, "dataset", group=WHAT)
     data_path: str | None = setting(None, "folder or file of the dataset", group=WHAT)
-    method: str | None = setting(None, "method that puts the weights on their levels", group=WHAT)
+    method: str = setting(None, "method that puts the weights on their levels", group=WHAT)
     levels: str | None = setting("ternary", "level set: binary, ternary, shift1, shift2, or a list such as "
                                  "--levels=-2,-1,0,1,2; backprop has none", group=WHAT)
     constrain: str = setting("inner", "weights to constrain: inner, all conv and linear weights except those of the "
@@ -115,8 +115,7 @@ def components() -> dict[str, Callable]:
     from tinyq.data import READERS
     from tinyq.methods import METHODS
 
-    found: dict[str, Callable] = {**METHODS, **READERS}
-    return found
+    return {**dict[str, Callable](METHODS), **dict[str, Callable](READERS)}
 
 
 def options_of(component: str) -> dict[str, inspect.Parameter]:
