@@ -54,7 +54,7 @@ def test_the_weights_of_the_file_are_those_that_were_trained(run):
     for name, parameter in model.named_parameters():
         if parameter.data.ndim > 1:
             shown = parameter.parametrization.effective(parameter.data) if parameter.parametrization else parameter.data
-            assert np.array_equal(tensors[name.removesuffix(".weight")].shown(), shown), name
+            assert np.array_equal(tensors[name.removesuffix(".weight")].effective(), shown), name
 
 
 def test_pack_prints_what_it_wrote(capsys, run, tmp_path):

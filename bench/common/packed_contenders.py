@@ -110,7 +110,7 @@ def _numpy_pass(x, folder):
     from tinyq.packed.file import format
 
     tensor, = format.read(packed_file("float32", folder)).tensors.values()
-    w, sample = tensor.shown(), x[0]
+    w, sample = tensor.effective(), x[0]
     return lambda: w @ sample
 
 

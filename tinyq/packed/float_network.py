@@ -76,7 +76,7 @@ class _Weights:
     """A product's weights as the kernels read them, and its affine (2, rows)."""
 
     def __init__(self, tensor, node):
-        self.ready = ready(tensor.bare(), _options(node), node.shape[1:], tensor.levels)
+        self.ready = ready(tensor.unscaled(), _options(node), node.shape[1:], tensor.levels)
         self.affine = tensor.affine
         self.nbytes = self.ready.packed.nbytes + self.affine.nbytes
 

@@ -223,11 +223,11 @@ def test_a_name_that_c_does_not_have_is_refused(tmp_path, name):
 
 def test_a_name_from_a_file_cannot_leave_its_comment(tmp_path):
     network = small("residual")
-    graph = format.graphs.to_json(network.graph)
+    graph = format.graph_json.to_json(network.graph)
     evil = "*/ int evil; /*"
     graph["nodes"][0]["weight"]["tensor"] = evil
     tensors = {evil if name == "first" else name: tensor for name, tensor in network.tensors.items()}
-    network = dataclasses.replace(network, graph=format.graphs.from_json(graph), tensors=tensors)
+    network = dataclasses.replace(network, graph=format.graph_json.from_json(graph), tensors=tensors)
     export(lower(network, "int8"), network, tmp_path, "net")
     assert "/* 0: product  int evil  */" in (tmp_path / "net.c").read_text()
 

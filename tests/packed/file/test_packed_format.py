@@ -93,10 +93,11 @@ def test_the_same_network_gives_the_same_bytes(network, written, tmp_path):
 
 
 def test_another_process_gives_the_same_bytes(written, tmp_path):
-    script = ("import sys; from small_models import small; from tinyq.packed import format; "
+    script = ("import sys; from small_models import small; from tinyq.packed.file import format; "
               "from tinyq.packed.network import with_golden; "
               "format.write(sys.argv[1], with_golden(small('groups', 'shift2')))")
-    subprocess.run([sys.executable, "-c", script, tmp_path / "b.tq.h5"], check=True, cwd=__file__.rpartition("/")[0])
+    subprocess.run([sys.executable, "-c", script, tmp_path / "b.tq.h5"], check=True,
+                   cwd=Path(__file__).parent.parent / "integer")
     assert (tmp_path / "b.tq.h5").read_bytes() == written
 
 
@@ -132,7 +133,7 @@ def test_a_file_made_by_hand_computes_what_it_says(tmp_path):
     assert digest == GOLDEN_SHA256
     network = format.read(tmp_path / "a.tq.h5")
     weights = np.array([[1, -1, 0, 1, 0], [0, 0, -1, -1, 1]], np.float32)
-    assert np.array_equal(network.tensors["fc"].shown(), 0.5 * weights)
+    assert np.array_equal(network.tensors["fc"].effective(), 0.5 * weights)
     x = np.array([[1, 2, 3, 4, 5], [-1, 0.5, 8, 2, 0]], np.float32)
     assert FloatNetwork(network)(x).tolist() == (x @ weights.T * [0.5, 0.25] + [0, 3]).tolist()
     assert same(network, format.Packed(network.graph, network.tensors, {}, {}))
@@ -233,7 +234,7 @@ def opened_by_reading(path):
     script = """if True:
         import resource, sys
         from tinyq.errors import BadInput
-        from tinyq.packed import format
+        from tinyq.packed.file import format
         opened = []
         sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -291,9 +292,9 @@ def test_every_byte_is_hashed(path, network, name):
 
 @pytest.mark.parametrize("name, value, says", [
     ("format", "keras", "not a packed network"), ("format", 3, "not a packed network"),
-    ("format_major", 2, "format 2, this tinyq reads 1"), ("format_major", 0, "format 0"),
+    ("format_major", 2, "format 2, but this tinyq reads format 1"), ("format_major", 0, "format 0"),
     ("format_major", "1", "version is missing"), ("format_minor", 1.5, "version is missing"),
-    ("format_major", 1 << 60, "install a newer one"),
+    ("format_major", 1 << 60, "install a newer tinyq"),
     ("required_features", "sparse", "needs sparse"), ("required_features", "b a", "needs a, b"),
     ("required_features", 3, "version is missing"), ("required_features", ["a"], "version is missing"),
 ])
@@ -327,8 +328,8 @@ DATA, SCALE, LEVELS, AFFINE = (f"tensors/2/{part}" for part in ("data", "scale",
 
 
 @pytest.mark.parametrize("change, says", [
-    (lambda n: {DATA: None}, "data is missing"), (lambda n: {"graph": None}, "graph is no text"),
-    (lambda n: {"meta": None}, "meta is no text"), (lambda n: {"graph": np.zeros(3, np.uint8)}, "graph is no text"),
+    (lambda n: {DATA: None}, "data is missing"), (lambda n: {"graph": None}, "graph is not a text"),
+    (lambda n: {"meta": None}, "meta is not a text"), (lambda n: {"graph": np.zeros(3, np.uint8)}, "graph is not a text"),
     (lambda n: {"tensors/2/more": np.zeros(3, np.float32)}, "more is not of this model"),
     (lambda n: {"elsewhere": np.zeros(3, np.float32)}, "elsewhere is not of this model"),
     (lambda n: {"golden/int4": np.zeros((1, 4), np.float32)}, "int4 is not of this model"),
@@ -343,9 +344,9 @@ DATA, SCALE, LEVELS, AFFINE = (f"tensors/2/{part}" for part in ("data", "scale",
     (changed(SCALE, 0, -1), "scale"), (changed(LEVELS, 0, 9), "do not ascend"),
     (changed(LEVELS, 1, -1), "do not ascend"),
     (changed(LEVELS, 0, np.nan), "holds nan"), (changed(AFFINE, 3, np.nan), "holds nan"),
-    (changed("ranges", 2, 1e9), "least value"), (changed("ranges", 2, np.inf), "holds inf"),
+    (changed("ranges", 2, 1e9), "minimum is above"), (changed("ranges", 2, np.inf), "holds inf"),
     (changed("golden/int8", 0, np.nan), "holds nan"),
-    (changed(DATA, 0, 255), "stands for none of the 7 levels|beyond"), (changed(DATA, 1, 255), "beyond"),
+    (changed(DATA, 0, 255), "is not one of the 7 levels|padding bits"), (changed(DATA, 1, 255), "padding bits"),
 ])
 def test_contents_that_do_not_fit_are_refused(path, network, change, says):
     forge(path, network)

@@ -15,7 +15,8 @@ from tinyq.inference import Fused
 from tinyq.models import REGISTRY
 from tinyq.nn import Conv2d, Linear
 from tinyq.packed.file.encode_model import pack
-from tinyq.packed.file.graph import from_json, record_graph, to_json
+from tinyq.packed.file.graph import record_graph
+from tinyq.packed.file.graph_json import from_json, to_json
 from tinyq.packed.float_network import FloatNetwork
 
 SHAPES = {"logistic": (7,), "mlp": (7,), "lenet": (1, 28, 28), "digits_cnn": (1, 8, 8), "alexnet": (3, 63, 63),

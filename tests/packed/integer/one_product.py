@@ -2,7 +2,7 @@
 import numpy as np
 
 from tinyq.kernels.geometry.conv_geometry import conv_geometry
-from tinyq.packed.file.tensor import BYTES, Tensor, from_levels
+from tinyq.packed.file.tensor import BYTES, EncodedTensor, encode_levels
 from tinyq.packed.integer.program import IntegerProduct, IntegerProgram, Quant, Quantise, Requant
 from tinyq.streams import Streams
 
@@ -33,9 +33,9 @@ def tensor(shape, kind, seed):
     if kind == "bytes":
         data = draw(-127, 128, (shape[0], int(np.prod(shape[1:])))).astype(np.int8)
         data[0] = -127
-        return Tensor(BYTES, shape, data, None, np.ones(1, np.float32), affine)
+        return EncodedTensor(BYTES, shape, data, None, np.ones(1, np.float32), affine)
     levels = np.array(LEVELS[kind], np.float32)
-    return from_levels(levels[draw(0, len(levels), shape)], levels, np.ones(1, np.float32), affine)
+    return encode_levels(levels[draw(0, len(levels), shape)], levels, np.ones(1, np.float32), affine)
 
 
 def requant(rows, quant, seed, added):

@@ -16,7 +16,7 @@ from tinyq.kernels.integer import dots
 from tinyq.kernels.integer.coded_rows import LONGEST_EVEN_ROW
 from tinyq.kernels.jit.isa import ISA, ISAS, available
 from tinyq.packed.file import format
-from tinyq.packed.file.tensor import BYTES, Tensor
+from tinyq.packed.file.tensor import BYTES, EncodedTensor
 from tinyq.packed.float_network import FloatNetwork
 from tinyq.packed.integer.compiled_executor import CompiledExecutor
 from tinyq.packed.integer.lowering import lower
@@ -64,7 +64,7 @@ def test_the_largest_sums_are_exact(kind, code, weight):
     """K = 9216 with every activation and weight at its extreme, as far as int32 allows."""
     dtype, quant = CODES[kind]
     k = min(9216, (2**31 - 1) // (abs(weight) * abs(code)))
-    weights = Tensor(BYTES, (40, k), np.full((40, k), weight, np.int8), None, np.ones(1, np.float32),
+    weights = EncodedTensor(BYTES, (40, k), np.full((40, k), weight, np.int8), None, np.ones(1, np.float32),
                      np.zeros((2, 40), np.float32))
     one = Requant(np.full(40, 2, np.int32), np.zeros(40, np.int64), 1, -2**31, 2**31 - 1)
     op = IntegerProduct(-1, 0, None, weights, 1.0, None, quant.zero, one)
@@ -83,7 +83,7 @@ def test_the_largest_sums_are_exact(kind, code, weight):
 def test_single_rows_of_levels_that_lie_evenly_or_not(levels, k):
     draw = np.random.Generator(np.random.Philox(k)).choice
     rows = np.concatenate([draw(levels, (4, k)), np.full((1, k), max(levels))]).astype(np.int8)
-    weights = Tensor(BYTES, rows.shape, rows, None, np.ones(1, np.float32), np.zeros((2, len(rows)), np.float32))
+    weights = EncodedTensor(BYTES, rows.shape, rows, None, np.ones(1, np.float32), np.zeros((2, len(rows)), np.float32))
     program, op = one_product("int8", (2, k), weights, None, False, True)
     codes = np.full((2, k), 255.0, np.float32)
     codes[1] = draw(256, k)

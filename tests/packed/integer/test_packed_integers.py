@@ -17,7 +17,7 @@ from tinyq.kernels.reference.integer.requantise import requantise, rounded
 from tinyq.packed.file.encode_model import pack
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import Graph, Node, Weight
-from tinyq.packed.file.tensor import from_floats_in_bytes, from_levels
+from tinyq.packed.file.tensor import encode_bytes, encode_levels
 from tinyq.packed.float_network import FloatNetwork
 from tinyq.packed.integer import calibrate
 from tinyq.packed.integer.lowering import lower
@@ -106,10 +106,10 @@ def one_product(kind, rows, geometry, quant):
     levels = np.unique(rows).astype(np.float32)
     shape = geometry.w_shape if geometry else rows.shape
     affine = np.ones((2, len(rows)), np.float32)
-    bare = rows.reshape(shape).astype(np.float32)
-    tensor = from_levels(bare, levels, np.ones(1, np.float32), affine) if len(levels) > 1 else from_floats_in_bytes(
-        bare, affine)
-    whole = tensor.bare().reshape(len(rows), -1)
+    unscaled = rows.reshape(shape).astype(np.float32)
+    tensor = encode_levels(unscaled, levels, np.ones(1, np.float32), affine) if len(levels) > 1 else encode_bytes(
+        unscaled, affine)
+    whole = tensor.unscaled().reshape(len(rows), -1)
     requant = Requant(np.full(len(rows), 2, np.int32), np.zeros(len(rows), np.int64), 1, -MAX_SUM, MAX_SUM)
     op = IntegerProduct(-1, 0, None, tensor, 1.0, geometry, quant.zero, requant)
     dtype = np.dtype(np.uint8 if kind == "int8" else np.int16)
@@ -190,7 +190,7 @@ def bound(network, program, floats, x):
             error = sum(before) if node.operation == "add" else max(before)
             if node.weight:
                 tensor = network.tensors[node.weight.name]
-                gain = np.abs(tensor.bare().reshape(tensor.rows, -1)).sum(axis=1) * np.abs(tensor.affine[0])
+                gain = np.abs(tensor.unscaled().reshape(tensor.rows, -1)).sum(axis=1) * np.abs(tensor.affine[0])
                 error = float(gain.max()) * before[0] + sum(before[1:])
         step = program.quants[number].scale / 2 if number in program.quants else 0.0
         errors[number] = error + step + 4e-6 * largest[number]              # and the float evaluation's own roundings
@@ -233,8 +233,8 @@ def test_a_sample_s_integers_do_not_depend_on_its_batch(kind):
 def linear(k, levels, value, ranges=((0, 1), (-9, 9)), scale=1.0):
     """A packed network of one linear layer, every weight `value`."""
     levels = np.array(levels, np.float32)
-    bare = np.full((1, k), value, np.float32)
-    tensor = from_levels(bare, levels, np.ones(1, np.float32), np.array([[scale], [0]], np.float32))
+    unscaled = np.full((1, k), value, np.float32)
+    tensor = encode_levels(unscaled, levels, np.ones(1, np.float32), np.array([[scale], [0]], np.float32))
     node = Node("product", (-1,), {"options": None, "relu": False}, (1,), Weight("fc", (1, k)))
     return Packed(Graph((k,), (node,)), {"fc": tensor}, {}, {}, np.array([ranges, ranges], np.float32))
 

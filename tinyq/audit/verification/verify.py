@@ -185,7 +185,7 @@ def _packed(run, lines):
         specs = file.specs()
         names = [name for name, t in packed.tensors.items() if t.levels is not None and f"{name}/weight" in specs]
         weights = file.read({f"{name}/weight": specs[f"{name}/weight"] for name in names}, allow_extra=True)
-    other = [name for name in names if not np.array_equal(packed.tensors[name].shown(), weights[f"{name}/weight"])]
+    other = [name for name in names if not np.array_equal(packed.tensors[name].effective(), weights[f"{name}/weight"])]
     _check(not other, f"{PACKED_FILE} has other weights than {MODEL_FILE}: {', '.join(other)}")
     return f"names this ledger's end; the weights of {len(names)} layers equal those of {MODEL_FILE}"
 

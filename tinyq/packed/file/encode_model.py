@@ -6,7 +6,7 @@ import numpy as np
 from tinyq.errors import UsageError
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import record_graph
-from tinyq.packed.file.tensor import from_floats, from_floats_in_bytes, from_levels
+from tinyq.packed.file.tensor import encode_bytes, encode_floats, encode_levels
 
 FLOAT_LAYER_BITS = (8, 32)
 
@@ -27,9 +27,9 @@ def pack(model, input_shape, meta: dict, float_layer_bits: int = 32, trits: bool
         if view is not None:
             levels = view.level_set.values.astype(np.float32)
             own = np.atleast_1d(np.asarray(view.scale, np.float32))
-            tensors[name] = from_levels(w, levels, own, affine, trits)
+            tensors[name] = encode_levels(w, levels, own, affine, trits)
         else:
-            tensors[name] = (from_floats if float_layer_bits == 32 else from_floats_in_bytes)(w, affine)
+            tensors[name] = (encode_floats if float_layer_bits == 32 else encode_bytes)(w, affine)
     return Packed(graph, tensors, {name: a.astype(np.float32) for name, a in constants.items()}, meta)
 
 

@@ -1,17 +1,15 @@
-"""The network as data: the steps of its one evaluation (tinyq.inference), free of the batch's size."""
+"""Represent a network as data: the steps of its evaluation (tinyq.inference), independent of the batch size."""
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinyq.errors import TinyqError, UsageError
-from tinyq.packed.file.operations import OPERATIONS, PRODUCT, conv_json, product_shape
-
-MAX_STEPS, MAX_NUMBERS = 10_000, 1 << 28          # of a graph; of one sample anywhere in it
+from tinyq.errors import UsageError
+from tinyq.packed.file.operations import OPERATIONS, PRODUCT, conv_json
 
 
 @dataclass(frozen=True)
 class Weight:
-    """Where a product finds its weights, by the name of its tensor, and their shape."""
+    """Name and shape of the tensor that holds a product's weights."""
 
     name: str
     shape: tuple[int, ...]
@@ -19,36 +17,41 @@ class Weight:
 
 @dataclass(frozen=True)
 class Constant:
-    """An array of the file, by its name, and its shape."""
+    """Name and shape of an array that the file stores."""
 
     name: str
     shape: tuple[int, ...]
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape as a sample's operand: without a batch axis of 1."""
+        return self.shape[1:] if len(self.shape) > 1 and self.shape[0] == 1 else self.shape
+
 
 @dataclass(frozen=True)
 class Node:
-    """One step: of the input (-1), earlier nodes (their numbers) and constants. shape: of a sample's output."""
+    """One step. inputs: the network's input (-1), numbers of earlier nodes, Constants, None. shape: per sample."""
 
     operation: str
     inputs: tuple
-    params: dict                        # JSON, as the operation has it; for a product: options (or None) and relu
+    params: dict                        # JSON of the operation; for a product: options (or None) and relu
     shape: tuple[int, ...]
-    weight: Weight | None = None        # of a product; what is added to it is its second input
+    weight: Weight | None = None        # of a product; its second input, if any, is added to it
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in order; the last is the result."""
+    """Nodes in order of computation; the last is the result."""
 
     input_shape: tuple[int, ...]
     nodes: tuple[Node, ...]
 
     def shape_of(self, number: int) -> tuple[int, ...]:
-        """Of a sample: the input's for -1."""
+        """Return the shape of a value per sample; -1 is the input."""
         return self.input_shape if number == -1 else self.nodes[number].shape
 
-    def products(self):
-        """The nodes that have weights."""
+    def products(self) -> "list[Node]":
+        """Return the nodes that have weights."""
         return [node for node in self.nodes if node.weight]
 
 
@@ -122,108 +125,5 @@ class _Builder:
 
     def _shape(self, a):
         if isinstance(a, Constant):
-            return _stretched(a)
+            return a.sample_shape
         return self.input_shape if a == -1 else self.nodes[a].shape
-
-
-def to_json(graph: Graph) -> dict:
-    """The graph as JSON holds it."""
-    return {"input_shape": list(graph.input_shape), "nodes": [_node_json(node) for node in graph.nodes]}
-
-
-def _node_json(node):
-    inputs = [a if a is None or isinstance(a, int) else {"constant": a.name, "shape": list(a.shape)}
-              for a in node.inputs]
-    weight = {"weight": {"tensor": node.weight.name, "shape": list(node.weight.shape)}} if node.weight else {}
-    return {"operation": node.operation, "inputs": inputs, "params": node.params, "shape": list(node.shape), **weight}
-
-
-def from_json(json) -> Graph:
-    """The graph that JSON describes; ValueError says what does not fit."""
-    try:
-        shape, nodes = _shape(json["input_shape"]), []
-        if not 0 < len(json["nodes"]) <= MAX_STEPS:
-            raise ValueError(f"{len(json['nodes'])} nodes")
-        for number, held in enumerate(json["nodes"]):
-            nodes.append(_node(held, shape, nodes, number))
-    except (KeyError, TypeError, IndexError, AttributeError, OverflowError, TinyqError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-    graph = Graph(shape, tuple(nodes))
-    _refuse_shared_names(graph)
-    return graph
-
-
-def _refuse_shared_names(graph):
-    tensors = [node.weight.name for node in graph.products()]
-    constants = {a for node in graph.nodes for a in node.inputs if isinstance(a, Constant)}
-    if len(set(tensors)) < len(tensors) or len({a.name for a in constants}) < len(constants):
-        raise ValueError("two arrays have one name")
-
-
-def _node(held, input_shape, nodes, number):
-    inputs = tuple(_input(a, number) for a in held["inputs"])
-    shapes = [_stretched(a) if isinstance(a, Constant) else input_shape if a == -1 else nodes[a].shape
-              for a in inputs if a is not None]
-    name, params, weight = held["operation"], held["params"], None
-    if not isinstance(params, dict):
-        raise ValueError(f"node {number} has no parameters")
-    if name == PRODUCT:
-        weight = Weight(str(held["weight"]["tensor"]), _shape(held["weight"]["shape"]))
-        if not all(isinstance(a, int) for a in inputs) or not isinstance(params["relu"], bool):
-            raise ValueError(f"node {number} is no product")
-        shape = product_shape(shapes[0], weight.shape, params["options"])
-        most = 1 if params["options"] is None else 2
-        if len(shapes) > most or any(tuple(s) != tuple(shape) for s in shapes[1:]):
-            raise ValueError(f"node {number} adds what does not fit")
-    elif name in OPERATIONS:
-        _refuse_other_inputs(OPERATIONS[name], inputs, number)
-        OPERATIONS[name].from_json(params)
-        shape = OPERATIONS[name].shape(shapes, params)
-        # A value of fewer axes would have the batch's where the other has its first.
-        fewer = any(isinstance(a, int) and len(s) < len(shape) for a, s in zip(inputs, shapes, strict=False))
-        if name in ("add", "sub", "mul") and fewer:
-            raise ValueError(f"node {number} stretches what is no constant")
-    else:
-        raise ValueError(f"node {number}: no operation is named {name!r}")
-    if list(shape) != list(held["shape"]):
-        raise ValueError(f"node {number}: {name} makes {list(shape)}, not {held['shape']}")
-    return Node(name, inputs, params, _shape(shape), weight)
-
-
-def _refuse_other_inputs(operation, inputs, number):
-    """ValueError unless their number and kinds are the operation's."""
-    values = [isinstance(a, int) for a in inputs]
-    if operation.inputs not in (None, len(inputs)) or not any(values):
-        raise ValueError(f"node {number} has {len(inputs)} inputs")
-    if any(a is None and i not in operation.optional for i, a in enumerate(inputs)):
-        raise ValueError(f"node {number} lacks an input")
-    if not operation.constants and not all(values):
-        raise ValueError(f"node {number} reads a constant")
-
-
-def _input(a, number):
-    if a is None:
-        return None
-    if isinstance(a, dict):
-        return Constant(str(a["constant"]), _shape(a["shape"]))
-    if not isinstance(a, int) or isinstance(a, bool) or not -1 <= a < number:
-        raise ValueError(f"node {number} reads {a!r}")
-    return a
-
-
-def _stretched(constant):
-    """A constant's shape beside a sample's: a batch axis of 1 is none."""
-    shape = constant.shape
-    return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
-
-
-def _shape(sizes):
-    shape = tuple(sizes)
-    count = 1
-    for size in shape:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"shape {list(shape)}")
-        count *= size
-    if count > MAX_NUMBERS or len(shape) > 8:
-        raise ValueError(f"shape {list(shape)} is larger than any sample's")
-    return shape

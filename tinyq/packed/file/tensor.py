@@ -1,22 +1,22 @@
-"""One product's weights as the file holds them."""
+"""Encode the weights of one product as the file stores them, and decode them."""
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyq.errors import BadInput
-from tinyq.packed.file.bit_packing import SCHEMES, scheme_for, unpack
+from tinyq.packed.file.bit_packing import SCHEMES, choose_scheme, decode
 
-FLOAT, BYTES = "f32", "i8"          # beside the schemes of codes: the weights themselves; integers from -127 to 127
+FLOAT, BYTES = "f32", "i8"          # schemes without codes: float weights; integers -127 to 127
 MAX_BYTE = 127
 
 
 @dataclass(frozen=True, eq=False)
-class Tensor:
-    """Weights w = scale * level of some shape, rows first, and the affine that follows their product.
+class EncodedTensor:
+    """Weights w = scale * level, rows first, and the affine behind their product.
 
-    data: (rows, row bytes) uint8 codes of a scheme; (rows, k) int8 for "i8", float32 for "f32". levels: (n,) float32
-    ascending, None where the data are the levels. scale: (1,) or (rows,) float32, of the weight. affine: (2, rows)
-    float32, what the sums over bare levels are multiplied by, and what is added then.
+    data: (rows, row bytes) uint8 encoded codes; (rows, k) int8 for "i8", float32 for "f32". levels: (n,) float32
+    ascending, None where the data are the levels. scale: (1,) or (rows,) float32. affine: (2, rows) float32, factor and
+    offset of the sums over unscaled levels.
     """
 
     scheme: str
@@ -28,58 +28,59 @@ class Tensor:
 
     @property
     def rows(self) -> int:
-        """Outputs."""
+        """Number of outputs."""
         return self.shape[0]
 
     @property
     def k(self) -> int:
-        """Weights a row."""
+        """Weights per row."""
         return int(np.prod(self.shape[1:], dtype=np.int64))
 
-    def codes(self):
-        """(rows, k) uint8, or None where the data are the levels; BadInput where a code stands for no level."""
-        return None if self.levels is None else unpack(self.data, SCHEMES[self.scheme], self.k, len(self.levels))
+    def codes(self) -> np.ndarray | None:
+        """Decode the codes (rows, k) uint8; None where the data are the levels. BadInput for a code without a level."""
+        return None if self.levels is None else decode(self.data, SCHEMES[self.scheme], self.k, len(self.levels))
 
-    def bare(self):
-        """The levels themselves, float32 of the weight's shape."""
+    def unscaled(self) -> np.ndarray:
+        """Return the level of each weight, float32 in the weights' shape."""
         codes = self.codes()
-        values = self.data if codes is None else self.levels[codes]
+        values = self.data if codes is None or self.levels is None else self.levels[codes]
         return values.astype(np.float32, copy=False).reshape(self.shape)
 
-    def shown(self):
-        """The weights, scale * level."""
-        return self.scale.reshape(-1, *[1] * (len(self.shape) - 1)) * self.bare()
+    def effective(self) -> np.ndarray:
+        """Return the weights, scale * level."""
+        return self.scale.reshape(-1, *[1] * (len(self.shape) - 1)) * self.unscaled()
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What the file keeps under the tensor's name."""
+        """Return the arrays that the file stores under the tensor's name."""
         kept = {"data": self.data, "scale": self.scale, "affine": self.affine}
         return kept if self.levels is None else {**kept, "levels": self.levels}
 
     @property
     def code_bits(self) -> float:
-        """Bits a weight, without padding and scales."""
+        """Bits per weight, without padding and scales."""
         if self.scheme == "t243":
             return 1.6
         return 8 * self.data.itemsize if self.levels is None else 3 if self.scheme == "p3" else int(self.scheme[1:])
 
 
-def from_levels(w, levels, scale, affine, trits=False) -> Tensor:
-    """w holds levels only, float32; see Tensor for the rest. trits: 1.6 bits a weight where there are three levels."""
-    scheme, rows = scheme_for(len(levels), trits), len(w)
+def encode_levels(w: np.ndarray, levels: np.ndarray, scale: np.ndarray, affine: np.ndarray,
+                  trits: bool = False) -> EncodedTensor:
+    """Encode unscaled weights w, float32, all of them levels. trits: 1.6 bits per weight if there are three levels."""
+    scheme, rows = choose_scheme(len(levels), trits), len(w)
     codes = np.searchsorted(levels, w.reshape(rows, -1)).astype(np.uint8)
     assert np.array_equal(levels[codes], w.reshape(rows, -1))
-    return Tensor(scheme.name, w.shape, scheme.pack(codes), levels, scale, affine)
+    return EncodedTensor(scheme.name, w.shape, scheme.encode(codes), levels, scale, affine)
 
 
-def from_floats(w, affine) -> Tensor:
-    """Weights as they are."""
-    return Tensor(FLOAT, w.shape, np.ascontiguousarray(w.reshape(len(w), -1)), None, np.ones(1, np.float32), affine)
+def encode_floats(w: np.ndarray, affine: np.ndarray) -> EncodedTensor:
+    """Store float32 weights unchanged."""
+    return EncodedTensor(FLOAT, w.shape, np.ascontiguousarray(w.reshape(len(w), -1)), None, np.ones(1, np.float32), affine)
 
 
-def from_floats_in_bytes(w, affine) -> Tensor:
-    """Weights as the nearest of 255 evenly spaced values a filter, the largest one's magnitude the outermost.
+def encode_bytes(w: np.ndarray, affine: np.ndarray) -> EncodedTensor:
+    """Round float32 weights to 255 evenly spaced values per filter, up to its largest magnitude.
 
-    Of a filter whose weights are all too small for that the step is the least there is: it then holds them exactly.
+    A filter of tiny weights uses the smallest float32 as its step, which represents them exactly.
     """
     rows = w.reshape(len(w), -1).astype(np.float64)
     largest = np.abs(rows).max(axis=1)
@@ -88,22 +89,22 @@ def from_floats_in_bytes(w, affine) -> Tensor:
     data = np.rint(rows / scale.astype(np.float64)[:, None]).clip(-MAX_BYTE, MAX_BYTE).astype(np.int8)
     wide = affine.astype(np.float64)
     affine = np.stack([wide[0] * scale, wide[1]]).astype(np.float32)
-    return Tensor(BYTES, w.shape, data, None, scale, affine)
+    return EncodedTensor(BYTES, w.shape, data, None, scale, affine)
 
 
-def expected_arrays(scheme, shape, levels) -> dict[str, tuple[tuple[int, ...], type]]:
-    """Shape and dtype of each array of such a tensor but its scale; KeyError for a scheme that does not exist."""
+def expected_arrays(scheme: str, shape: tuple[int, ...], levels: int) -> dict[str, tuple[tuple[int, ...], type]]:
+    """Return {name: (shape, dtype)} of a tensor's arrays without its scale; KeyError for an unknown scheme."""
     rows, k = shape[0], int(np.prod(shape[1:], dtype=np.int64))
-    affine = {"affine": ((2, rows), np.float32)}
+    affine: dict[str, tuple[tuple[int, ...], type]] = {"affine": ((2, rows), np.float32)}
     if scheme in (FLOAT, BYTES):
         return {"data": ((rows, k), np.float32 if scheme == FLOAT else np.int8), **affine}
-    if not 2 <= levels <= SCHEMES[scheme].most_levels:
+    if not 2 <= levels <= SCHEMES[scheme].max_levels:
         raise KeyError(scheme)
     return {"data": ((rows, SCHEMES[scheme].row_bytes(k)), np.uint8), "levels": ((levels,), np.float32), **affine}
 
 
-def check(tensor: Tensor) -> None:
-    """BadInput where the values of a tensor cannot be."""
+def check_tensor(tensor: EncodedTensor) -> None:
+    """Raise BadInput for values that no encoder writes."""
     if not (tensor.scale > 0).all():
         raise BadInput("a scale is not above zero")
     if tensor.levels is not None and not (np.diff(tensor.levels) > 0).all():

@@ -6,7 +6,7 @@ from tinyq.kernels.geometry.conv_geometry import conv_geometry
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import Constant, Node
 from tinyq.packed.file.operations import conv_options, pool_geometry, slices
-from tinyq.packed.file.tensor import BYTES, FLOAT, MAX_BYTE, Tensor
+from tinyq.packed.file.tensor import BYTES, FLOAT, MAX_BYTE, EncodedTensor
 from tinyq.packed.integer.program import (
     Add,
     Clip,
@@ -127,7 +127,7 @@ class _Lowering:
                              f"whole k up to {MAX_BYTE}; use float32 activations")
         return float(fitting[0])
 
-    def _tensor(self, node: Node) -> Tensor:
+    def _tensor(self, node: Node) -> EncodedTensor:
         return self.packed.tensors[node.weight.name]
 
     # -- scales -------------------------------------------------------------------------------------------------------
@@ -237,6 +237,6 @@ class _Lowering:
         return Move(x, number, tuple(map(slice, shape)), target, self.quants[number].zero)
 
 
-def _levels(tensor: Tensor, unit) -> np.ndarray:
+def _levels(tensor: EncodedTensor, unit) -> np.ndarray:
     """Return the integer levels (rows, k) int64."""
-    return (tensor.bare().reshape(tensor.rows, -1) / np.float32(unit)).astype(np.int64)
+    return (tensor.unscaled().reshape(tensor.rows, -1) / np.float32(unit)).astype(np.int64)

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinyq.kernels.geometry.conv_geometry import ConvGeometry
 from tinyq.kernels.geometry.pooling_windows import Windows
-from tinyq.packed.file.tensor import Tensor
+from tinyq.packed.file.tensor import EncodedTensor
 
 MAX_SUM = 2**31 - 1
 
@@ -79,7 +79,7 @@ class IntegerProduct(_OnCodes):
     x: int
     y: int
     added: int | None
-    tensor: Tensor | None
+    tensor: EncodedTensor | None
     unit: float                 # the levels are whole multiples of it; 1 for "i8"
     geometry: ConvGeometry | None
     padding_code: int
@@ -227,7 +227,7 @@ class Float:
 def integer_levels(op: IntegerProduct) -> np.ndarray:
     """Return a product's weights as whole multiples of its unit, int8 in the weights' shape."""
     assert op.tensor is not None
-    return (op.tensor.bare() / np.float32(op.unit)).astype(np.int8)
+    return (op.tensor.unscaled() / np.float32(op.unit)).astype(np.int8)
 
 
 CodeOperation = IntegerProduct | MaxPool | Mean | Add | Clip | Move | Reshape
