@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -329,7 +330,8 @@ DATA, SCALE, LEVELS, AFFINE = (f"tensors/2/{part}" for part in ("data", "scale",
 
 @pytest.mark.parametrize("change, says", [
     (lambda n: {DATA: None}, "data is missing"), (lambda n: {"graph": None}, "graph is not a text"),
-    (lambda n: {"meta": None}, "meta is not a text"), (lambda n: {"graph": np.zeros(3, np.uint8)}, "graph is not a text"),
+    (lambda n: {"meta": None}, "meta is not a text"),
+    (lambda n: {"graph": np.zeros(3, np.uint8)}, "graph is not a text"),
     (lambda n: {"tensors/2/more": np.zeros(3, np.float32)}, "more is not of this model"),
     (lambda n: {"elsewhere": np.zeros(3, np.float32)}, "elsewhere is not of this model"),
     (lambda n: {"golden/int4": np.zeros((1, 4), np.float32)}, "int4 is not of this model"),

@@ -83,7 +83,8 @@ class Trits:
 
 Scheme = Bits | BitPlanes | Trits
 _ONE_BIT = Bits("b1", 1)
-SCHEMES: dict[str, Scheme] = {s.name: s for s in (_ONE_BIT, Bits("b2", 2), BitPlanes(), Bits("b4", 4), Bits("b8", 8), Trits())}
+SCHEMES: dict[str, Scheme] = {
+    s.name: s for s in (_ONE_BIT, Bits("b2", 2), BitPlanes(), Bits("b4", 4), Bits("b8", 8), Trits())}
 
 
 def choose_scheme(levels: int, trits: bool = False) -> Scheme:

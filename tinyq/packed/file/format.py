@@ -56,7 +56,7 @@ class Packed:
 
 
 def golden_input(graph: Graph) -> np.ndarray:
-    """Return the sample (1, ...) float32 whose outputs the file stores: uniform noise that depends on its shape only."""
+    """Return the sample (1, ...) float32 whose outputs the file stores: uniform noise, determined by its shape."""
     stream = Streams(0).key("golden input")
     return stream.uniform((1, *graph.input_shape), -GOLDEN_RANGE, GOLDEN_RANGE).astype(np.float32)
 

@@ -74,7 +74,8 @@ def encode_levels(w: np.ndarray, levels: np.ndarray, scale: np.ndarray, affine: 
 
 def encode_floats(w: np.ndarray, affine: np.ndarray) -> EncodedTensor:
     """Store float32 weights unchanged."""
-    return EncodedTensor(FLOAT, w.shape, np.ascontiguousarray(w.reshape(len(w), -1)), None, np.ones(1, np.float32), affine)
+    data = np.ascontiguousarray(w.reshape(len(w), -1))
+    return EncodedTensor(FLOAT, w.shape, data, None, np.ones(1, np.float32), affine)
 
 
 def encode_bytes(w: np.ndarray, affine: np.ndarray) -> EncodedTensor:
