@@ -1,4 +1,4 @@
-"""A dataset as a run receives it: three splits, what the model must know, and a record of what exactly was read."""
+"""A dataset as a run receives it: three splits, what the model must know, and a record of what was read."""
 import hashlib
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class DataBundle:
 
     @property
     def num_classes(self) -> int:
-        """How many classes the labels may name."""
+        """Number of classes."""
         return len(self.class_names)
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -37,15 +37,15 @@ class DataBundle:
 
     @property
     def skipped(self) -> dict[str, int]:
-        """How many samples of each split were found unreadable so far, and left out."""
+        """Number of unreadable samples of each split that were left out so far."""
         return {split: len(indices) for split, indices in self.skipped_samples().items()}
 
     def skipped_samples(self) -> dict[str, list[int]]:
-        """Their indices, of each split, in ascending order."""
+        """Indices of the unreadable samples of each split, ascending."""
         return {split: sorted(getattr(self, split).skipped) for split in self.read["splits"]}
 
     def recall_skipped(self, samples: dict[str, list[int]]) -> None:
-        """Count these too, which an earlier part of the run has found; indices that there are not are passed over."""
+        """Add samples that an earlier part of the run has left out; unknown indices are ignored."""
         for split, indices in samples.items():
             dataset = getattr(self, split) if split in self.read["splits"] else ()
             for index in indices:

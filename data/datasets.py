@@ -1,4 +1,4 @@
-"""What training and evaluation read from: samples by index, as float32 input and int64 labels."""
+"""Datasets for training and evaluation: samples by index, as float32 input and int64 labels."""
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,7 +18,7 @@ class Dataset(Protocol):
     skipped: dict[int, str]
 
     def __len__(self) -> int:
-        """How many samples."""
+        """Number of samples."""
         ...
 
     def batch(self, indices, draws: Draws | None = None):
@@ -42,7 +42,7 @@ class Table:
     skipped: dict[int, str] = field(default_factory=dict)
 
     def __len__(self):
-        """How many samples."""
+        """Number of samples."""
         return len(self.labels)
 
     def batch(self, indices, draws=None):
@@ -71,7 +71,7 @@ class ImageArray:
     skipped: dict[int, str] = field(default_factory=dict)
 
     def __len__(self):
-        """How many samples."""
+        """Number of samples."""
         return len(self.labels)
 
     def batch(self, indices, draws=None):
@@ -88,7 +88,7 @@ class ImageArray:
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Photographs that stay on disk and are decoded when they are asked for.
+    """Images that stay on disk and are decoded on demand.
 
     An unreadable one raises BadInput, or with `skip_bad` is left out of its batch and counted: more than one in a
     thousand (and more than one) raises as well.
@@ -105,7 +105,7 @@ class ImageFiles:
     skipped: dict[int, str] = field(default_factory=dict)
 
     def __len__(self):
-        """How many samples, unreadable ones included."""
+        """Number of samples, unreadable ones included."""
         return len(self.labels)
 
     def batch(self, indices, draws=None):
@@ -117,7 +117,7 @@ class ImageFiles:
         return normalise(images.transpose(0, 3, 1, 2), self.mean, self.std), self.labels[kept]
 
     def digest(self):
-        """Over names, sizes and labels: reading every photograph would take longer than many a run."""
+        """SHA-256 of names, sizes and labels; reading every image would take too long."""
         return digest_of_listing(self.names, map(self._size, self.names), self.labels.tolist())
 
     def _size(self, name):

@@ -1,4 +1,4 @@
-"""SHA-256 of what was read, so that a run can say which data it saw."""
+"""SHA-256 of a dataset, so that a run can record which data it saw."""
 import hashlib
 
 import numpy as np
@@ -7,7 +7,7 @@ from tinyq.errors import BadInput
 
 
 def digest_of_arrays(**arrays) -> str:
-    """Over name, dtype, shape and little-endian bytes of each array, in name order."""
+    """Digest name, dtype, shape and little-endian bytes of each array, in name order."""
     total = hashlib.sha256()
     for name in sorted(arrays):
         array = np.asarray(arrays[name])
@@ -18,7 +18,7 @@ def digest_of_arrays(**arrays) -> str:
 
 
 def digest_of_listing(names, sizes, labels) -> str:
-    """Over the names, sizes and labels of files: it sees added, lost, cut and moved files, but no changed bytes."""
+    """Digest names, sizes and labels of files; detects added, lost, cut and moved files, but not changed bytes."""
     total = hashlib.sha256()
     for name, size, label in zip(names, sizes, labels, strict=True):
         total.update(f"{name}\0{size}\0{label}\0".encode(errors="surrogateescape"))
@@ -26,7 +26,7 @@ def digest_of_listing(names, sizes, labels) -> str:
 
 
 def digest_of_file(path) -> str:
-    """Of a file's bytes; BadInput when it cannot be read."""
+    """Digest a file; BadInput when it cannot be read."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

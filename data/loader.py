@@ -1,4 +1,4 @@
-"""Batches of an epoch in a keyed order, prepared ahead on threads; what they hold depends on no thread."""
+"""Batches of an epoch in a keyed order, prepared ahead on threads; the threads do not affect their contents."""
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ class Loader:
         self.shuffle, self.augment, self.workers = shuffle, augment, workers
 
     def __len__(self):
-        """Batches in an epoch."""
+        """Number of batches per epoch."""
         return -(-len(self.dataset) // self.batch_size)
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:

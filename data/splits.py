@@ -1,4 +1,4 @@
-"""Which samples train, which validate, which test: fixed for a dataset, the same for every run and seed."""
+"""Fixed splits into training, validation and test samples, the same for every run and seed."""
 import numpy as np
 
 from tinyq.errors import BadInput

@@ -1,4 +1,4 @@
-"""What a network sees of a photograph: a fixed view for evaluation, random ones for training; 8-bit RGB squares.
+"""Views of an image: a fixed one for evaluation, random ones for training; 8-bit RGB squares.
 
 A view takes a Photograph (decode.py) and decodes of it what it needs: evaluation every pixel, as torchvision does;
 training a large JPEG at a half, a quarter or an eighth of its size, as long as no pixel has to be made up for that.

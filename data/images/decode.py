@@ -1,4 +1,4 @@
-"""Decoding photographs from untrusted bytes: JPEG and PNG only, known by their first bytes, never by their name."""
+"""Decode images from untrusted bytes: JPEG and PNG only, recognised by their first bytes, never by their name."""
 import io
 
 import numpy as np
@@ -27,7 +27,7 @@ class Photograph:
         except Exception as error:              # on hostile bytes a decoder may fail in any way
             raise _unreadable(name, error) from error
         self.name = name
-        self._refuse_more_than(PIXEL_LIMIT)
+        self._check_pixel_count(PIXEL_LIMIT)
         if self._image.mode not in _MODES:
             raise BadInput(f"{name!r}: pixels of kind {self._image.mode!r}, not 8 bits a channel; convert it or {SKIP}")
 
@@ -45,14 +45,14 @@ class Photograph:
         try:
             if smallest is not None:
                 self._image.draft(self._image.mode, smallest[::-1])
-            self._refuse_more_than(DECODED_LIMIT)
+            self._check_pixel_count(DECODED_LIMIT)
             return _pixels(self._image)
         except BadInput:
             raise
         except Exception as error:
             raise _unreadable(self.name, error) from error
 
-    def _refuse_more_than(self, most):
+    def _check_pixel_count(self, most):
         width, height = self._image.size
         if not 0 < width * height <= most:
             raise BadInput(f"{self.name!r}: an image of {width} x {height} pixels, over the limit of {most:,}; "

@@ -1,4 +1,4 @@
-"""Resizing photographs in integers: Pillow's antialiased bilinear filter, to the bit, but on every machine.
+"""Resize images in integers: the bits of Pillow's antialiased bilinear filter, on every machine.
 
 Only + - * / of float64 (to make the weights) and integers (to use them) occur, so the numeric contract holds
 from the decoded pixels on, whatever compiler built Pillow. The test compares the two bit for bit.
