@@ -1,10 +1,10 @@
-"""What the seal of a training step costs: the same step with and without it, in turns.
+"""The cost of the ledger's record of a training step: the same step with and without it, alternating.
 
     python bench/audit.py [--networks lenet alexnet resnet18] [--threads 2] [--pairs 15]
+    python bench/audit.py --sizes               bytes per record only, no timing
 
 One step of plain backprop (forward, backward, SGD with momentum) in each of two processes; the ratio is of times in
-one round. Sealing digests the input, what every primitive and every vjp makes, gradients and weights, and writes the
-record.
+one round. A record holds digests of the input, of the results of every primitive and vjp, of gradients and weights.
 """
 import argparse
 import statistics
@@ -16,7 +16,7 @@ import numpy as np
 from common.timing import Contender, interleave, machine, serve, summary
 
 from tinyq import data, kernels, models, optim
-from tinyq.audit.ledger.hash_chain import Ledger
+from tinyq.audit.ledger.hash_chain import NOTHING_BEFORE, Ledger, encode
 from tinyq.audit.recording.recorder import Recorder
 from tinyq.methods import Backprop
 from tinyq.run.checkpoint import Position
@@ -25,11 +25,11 @@ from tinyq.streams import Streams
 # network -> batch, image shape, classes, steps in a turn
 NETWORKS = {"lenet": (64, (1, 28, 28), 10, 100), "alexnet": (16, (3, 224, 224), 1000, 2),
             "resnet18": (16, (3, 224, 224), 1000, 2)}
-AUDITS = ("off", "seal", "strong")
+AUDITS = ("off", "digests", "sha256")
 
 
-def step_of(name, audit, threads):
-    """A call of it makes one step; with a ledger in a temporary folder unless `audit` is off."""
+def step_of(name, audit, threads, keep=None):
+    """Return a function that makes one step, with a ledger in a temporary folder (or `keep`) unless `audit` is off."""
     kernels.set_threads(threads)
     batch_size, shape, classes, _ = NETWORKS[name]
     streams = Streams(0)
@@ -44,9 +44,8 @@ def step_of(name, audit, threads):
     job = SimpleNamespace(model=model, loader=SimpleNamespace(dataset=batch.y, batch_size=batch_size))
     if audit == "off":
         return lambda: method.step([batch])
-    ledger = Ledger(Path(tempfile.mkdtemp()) / "ledger.jsonl", None, False)
-    recorder = Recorder(audit, ledger.add)
-    recorder.begin(job, ".", None)
+    recorder = Recorder(audit, keep or Ledger(Path(tempfile.mkdtemp()) / "ledger.jsonl", None, False).add)
+    recorder.begin(job, ".", Position())
     recorder.begin_phase(phase, Position(), False)
 
     def step():
@@ -56,17 +55,29 @@ def step_of(name, audit, threads):
     return step
 
 
+def record_bytes(name, threads):
+    """Return the length of the record of one step, in bytes."""
+    records = []
+    step_of(name, "digests", threads, records.append)()
+    return len(encode(records[-1], NOTHING_BEFORE).data)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS))
-    parser.add_argument("--audits", nargs="*", default=["seal"], choices=AUDITS[1:])
+    parser.add_argument("--audits", nargs="*", default=["digests"], choices=AUDITS[1:])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--sizes", action="store_true", help="print the bytes per record and stop")
     parser.add_argument("--serve", nargs=2, metavar=("AUDIT", "NETWORK"),
                         help="run as one contender (used by this script)")
     args = parser.parse_args()
     if args.serve:
         return serve(step_of(args.serve[1], args.serve[0], args.threads))
+    if args.sizes:
+        for name in args.networks:
+            print(f"{name:10} {record_bytes(name, args.threads):,} bytes per record")
+        return None
     print(f"{machine()}; {args.threads} threads")
     for name in args.networks:
         for audit in args.audits:

@@ -17,7 +17,7 @@ METHODS = {
 }
 
 
-def train(folder, method="cbp", audit="seal", **changes):
+def train(folder, method="cbp", audit="digests", **changes):
     """The result of a run of a method in this folder."""
     settings = {**METHODS[method], "audit": audit, **changes, "output": str(folder)}
     resolved = resolve(settings)

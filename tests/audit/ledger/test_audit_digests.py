@@ -19,9 +19,9 @@ def test_the_arrays_that_changed_are_named(kind, count):
 
 def test_where_arrays_are_left_out_or_added_the_last_is_named():
     arrays = [np.full(3, i, np.float32) for i in range(5)]
-    five, four = digest_of("seal", arrays).leaves, digest_of("seal", arrays[:4]).leaves
+    five, four = digest_of("digests", arrays).leaves, digest_of("digests", arrays[:4]).leaves
     assert differing(five, four, 5) == [4] and differing(four, five, 4) == [3]
 
 
 def test_a_tensor_that_is_not_there_counts_as_an_empty_one():
-    assert digest_of("seal", [None]) == digest_of("seal", [np.empty(0, np.float32)])
+    assert digest_of("digests", [None]) == digest_of("digests", [np.empty(0, np.float32)])

@@ -6,9 +6,10 @@ import subprocess
 import pytest
 
 from tinyq.audit import head_of
-from tinyq.audit.ledger.hash_chain import NOTHING_BEFORE, Ledger, read
+from tinyq.audit.ledger.hash_chain import FORMAT, NOTHING_BEFORE, Ledger, encode, read
 from tinyq.errors import AuditMismatch
 
+BEGIN = {"record": "begin", "format": FORMAT}
 STEPS = [{"record": "step", "step": t, "w": f"{t:032x}"} for t in range(1, 6)]
 
 
@@ -22,7 +23,7 @@ def written(path, records, head=None, resumed=False):
 
 @pytest.fixture
 def path(tmp_path):
-    written(tmp_path / "ledger.jsonl", [{"record": "begin"}, *STEPS])
+    written(tmp_path / "ledger.jsonl", [BEGIN, *STEPS])
     return tmp_path / "ledger.jsonl"
 
 
@@ -80,6 +81,15 @@ def test_a_step_that_comes_out_otherwise_is_named(path):
 def test_a_ledger_that_the_checkpoint_does_not_know_is_refused(path):
     with pytest.raises(AuditMismatch, match="contains no line with SHA-256 abc"):
         Ledger(path, "abc", True)
+
+
+def test_a_ledger_of_an_older_format_is_not_continued(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    data = encode({"record": "begin", "format": "tinyq ledger/2"}, NOTHING_BEFORE)
+    path.write_bytes(data.data)
+    with pytest.raises(AuditMismatch, match="in the format tinyq ledger/2, but this version of tinyq reads"):
+        Ledger(path, data.head, True)
+    assert path.read_bytes() == data.data
 
 
 def test_what_was_noted_after_the_last_step_is_kept(path):

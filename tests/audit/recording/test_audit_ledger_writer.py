@@ -29,12 +29,12 @@ def test_there_is_a_record_for_every_step_in_order(run):
     _, folder, result = run
     steps = of_kind(folder, "step")
     assert [record["step"] for record in steps] == list(range(1, result["steps"] + 1))
-    assert {"ids", "x", "ops", "g", "w", "lr", "figures"} <= steps[0].keys()
+    assert {"ids", "x", "ops", "g", "w", "lr", "metrics"} <= steps[0].keys()
 
 
 def test_keeping_it_changes_no_bit(run, tmp_path):
     method, _, result = run
-    for audit in ("off", "strong", "full"):
+    for audit in ("off", "sha256", "full"):
         assert train(tmp_path / audit, method, audit)["weights_sha256"] == result["weights_sha256"]
     assert not (tmp_path / "off" / "ledger.jsonl").exists()
 
@@ -114,7 +114,8 @@ def test_a_killed_run_reproduces_the_steps_after_its_checkpoint(tmp_path):
     killed(tmp_path / "run", tmp_path, 17)
     result = resume(tmp_path / "run", max_steps=1000)
     (record,) = of_kind(tmp_path / "run", "resume")
-    assert record["again"] == 4 and len(of_kind(tmp_path / "run", "step")) == result["steps"]    # a phase and 3 steps
+    assert record["repeated"] == 4                                          # a phase and 3 steps
+    assert len(of_kind(tmp_path / "run", "step")) == result["steps"]
 
 
 def test_a_killed_run_that_goes_on_otherwise_says_so(tmp_path):
@@ -131,7 +132,7 @@ def test_a_killed_run_that_goes_on_otherwise_says_so(tmp_path):
 def test_a_run_that_diverged_has_that_on_record(tmp_path):
     with pytest.raises(Exception, match="--pretrain-lr"):
         train(tmp_path / "run", pretrain_lr=1e30)
-    assert "loss" in of_kind(tmp_path / "run", "exception")[0]["what"]
+    assert "loss" in of_kind(tmp_path / "run", "exception")[0]["message"]
 
 
 def test_words_are_the_bytes_of_an_array_in_c_order():

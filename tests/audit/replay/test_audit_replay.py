@@ -108,7 +108,7 @@ FLIPS = {
 @pytest.mark.parametrize("where", FLIPS)
 def test_one_flipped_bit_is_located(where, tmp_path, monkeypatch):
     fault, says = FLIPS[where]
-    source = trained_with(fault, tmp_path / "run", monkeypatch, audit="seal")
+    source = trained_with(fault, tmp_path / "run", monkeypatch, audit="digests")
     with pytest.raises(AuditMismatch, match=says):
         replay(source, [20])
 
@@ -187,7 +187,7 @@ def other_weights(records):
 
 
 def another_scale(records):
-    next(r for r in records if r["record"] == "epoch" and r["phase"] == "cbp")["figures"].update(scales=ZERO)
+    next(r for r in records if r["record"] == "epoch" and r["phase"] == "cbp")["metrics"].update(scales=ZERO)
 
 
 REWRITTEN = {
@@ -276,17 +276,17 @@ def test_a_run_of_other_sources_is_replayed_with_a_note(runs, tmp_path, capsys):
 def test_the_visits_of_a_sweep_can_be_had_one_by_one(runs, tmp_path, capsys):
     folder, _ = runs["conntra"]
     record = next(line.record for line in read(folder / "ledger.jsonl") if line.record.get("phase") == "conntra"
-                  and line.kind == "step" and line.record["figures"]["moves"])
+                  and line.kind == "step" and line.record["metrics"]["moves"])
     path = tmp_path / "sweep.h5"
     assert main(["audit", "replay", str(folder), "--step", str(record["step"]), "--dump", str(path)]) == 0
     with h5py.File(path) as file:
         visits = {name: array[()] for name, array in file["visits"].items()}
     found = [visits[name] for name in ("picks", "tried", "codes", "errors")]
-    assert digest_of("seal", found).root == record["figures"]["visited"]
+    assert digest_of("digests", found).root == record["metrics"]["visited"]
     assert visits["tried"].shape == (len(visits["picks"]), 3)
     assert (visits["tried"][np.arange(len(visits["picks"])), visits["codes"]] == visits["errors"]).all()
     moves = [[k, visits["picks"][k], visits["codes"][k], visits["errors"][k]] for k in np.flatnonzero(visits["moved"])]
-    assert moves == record["figures"]["moves"]
+    assert moves == record["metrics"]["moves"]
 
 
 def test_a_candidate_judged_otherwise_is_found_though_nothing_else_changed(tmp_path, monkeypatch):

@@ -55,45 +55,45 @@ def unfired(records):
 
 
 def moved_pick(records):
-    next(r for r in steps(records, "conntra") if r["figures"]["moves"])["figures"]["moves"][0][1] += 1
+    next(r for r in steps(records, "conntra") if r["metrics"]["moves"])["metrics"]["moves"][0][1] += 1
 
 
 def raised(records):
-    next(r for r in steps(records, "conntra") if r["figures"]["moves"])["figures"]["moves"][0][3] = -1
+    next(r for r in steps(records, "conntra") if r["metrics"]["moves"])["metrics"]["moves"][0][3] = -1
 
 
 def risen(records):
-    next(r for r in steps(records, "conntra") if r["figures"]["moves"])["figures"]["error"] += 1
+    next(r for r in steps(records, "conntra") if r["metrics"]["moves"])["metrics"]["error"] += 1
 
 
 ZERO = "0" * 32
 BREAKS = {
     "a step left out": ("cbp", lambda r: r.remove(steps(r, "cbp")[3]), "follows step"),
     "a step twice": ("cbp", lambda r: r.insert(5, copy.deepcopy(r[4])), "follows step"),
-    "no number": ("backprop", lambda r: steps(r, "backprop")[3]["figures"].update(objective="nan"), "objective is nan"),
-    "another loss": ("backprop", lambda r: steps(r, "backprop")[3]["figures"].update(loss="0x1p-3"), "loss is"),
-    "too many right": ("backprop", lambda r: steps(r, "backprop")[3]["figures"].update(correct=99), "of 16 right"),
-    "one right less": ("backprop", lambda r: steps(r, "backprop")[3]["figures"].update(correct=0), "training accuracy"),
-    "lambda between updates": ("cbp", lambda r: steps(r, "cbp")[3]["figures"].update({"lambda": ZERO}), "lambda is"),
-    "g within an epoch": ("cbp", lambda r: steps(r, "cbp")[3]["figures"].update(g=9), "g is 9"),
-    "a negative term": ("cbp", lambda r: steps(r, "cbp")[3]["figures"].update(objective="-0x1p0"), "term is negative"),
-    "more flips than weights": ("cbp", lambda r: steps(r, "cbp")[3]["figures"].update(flips=129), "129 of 128"),
+    "no number": ("backprop", lambda r: steps(r, "backprop")[3]["metrics"].update(objective="nan"), "objective is nan"),
+    "another loss": ("backprop", lambda r: steps(r, "backprop")[3]["metrics"].update(loss="0x1p-3"), "loss is"),
+    "too many right": ("backprop", lambda r: steps(r, "backprop")[3]["metrics"].update(correct=99), "of 16 right"),
+    "one right less": ("backprop", lambda r: steps(r, "backprop")[3]["metrics"].update(correct=0), "training accuracy"),
+    "lambda between updates": ("cbp", lambda r: steps(r, "cbp")[3]["metrics"].update({"lambda": ZERO}), "lambda is"),
+    "g within an epoch": ("cbp", lambda r: steps(r, "cbp")[3]["metrics"].update(g=9), "g is 9"),
+    "a negative term": ("cbp", lambda r: steps(r, "cbp")[3]["metrics"].update(objective="-0x1p0"), "term is negative"),
+    "more flips than weights": ("cbp", lambda r: steps(r, "cbp")[3]["metrics"].update(flips=129), "129 of 128"),
     "fired against its rule": ("cbp", unfired, "against its rule"),
-    "g jumps": ("cbp", lambda r: epochs(r, "cbp")[0]["figures"].update(g=7), "g went from 1 to 7"),
-    "lambda falls": ("cbp", lambda r: epochs(r, "cbp")[1]["figures"].update(lambda_sum="0x0p0"), "multipliers fell"),
-    "another scale": ("cbp", lambda r: epochs(r, "cbp")[1]["figures"].update(scales=ZERO), "scales is"),
+    "g jumps": ("cbp", lambda r: epochs(r, "cbp")[0]["metrics"].update(g=7), "g went from 1 to 7"),
+    "lambda falls": ("cbp", lambda r: epochs(r, "cbp")[1]["metrics"].update(lambda_sum="0x0p0"), "multipliers fell"),
+    "another scale": ("cbp", lambda r: epochs(r, "cbp")[1]["metrics"].update(scales=ZERO), "scales is"),
     "another Lagrangian": ("cbp", lambda r: epochs(r, "cbp")[1]["measured"].update(lagrangian="0x1p9"), "Lagrangian"),
     "a negative failure": ("cbp", lambda r: epochs(r, "cbp")[0]["measured"].update(cfs="-0x1p0"), "failure is neg"),
     "a step before any phase": ("cbp", lambda r: r.remove(the_phase(r, "float")), "comes before any phase"),
-    "a frozen weight moves": ("rpr", lambda r: steps(r, "rpr")[9]["figures"].update(still=ZERO), "still is"),
-    "another partition within": ("rpr", lambda r: steps(r, "rpr")[9]["figures"].update(mask=ZERO), "mask is"),
-    "another partition": ("rpr", lambda r: epochs(r, "rpr")[0]["figures"].update(mask=ZERO), "not the one of its seed"),
-    "the first partition": ("rpr", lambda r: the_phase(r, "rpr")["figures"].update(mask=ZERO), "one of its seed"),
-    "one frozen more": ("rpr", lambda r: epochs(r, "rpr")[0]["figures"].update(frozen=[1]), "entries of"),
-    "the fraction falls": ("rpr", lambda r: epochs(r, "rpr")[2]["figures"].update(fraction="1/2"), "fraction fell"),
-    "an end before 1": ("rpr", lambda r: epochs(r, "rpr")[0]["figures"].pop("fraction"), "ended at a frozen fraction"),
+    "a frozen weight moves": ("rpr", lambda r: steps(r, "rpr")[9]["metrics"].update(frozen=ZERO), "frozen is"),
+    "another partition within": ("rpr", lambda r: steps(r, "rpr")[9]["metrics"].update(mask=ZERO), "mask is"),
+    "another partition": ("rpr", lambda r: epochs(r, "rpr")[0]["metrics"].update(mask=ZERO), "not the one of its seed"),
+    "the first partition": ("rpr", lambda r: the_phase(r, "rpr")["metrics"].update(mask=ZERO), "one of its seed"),
+    "one frozen more": ("rpr", lambda r: epochs(r, "rpr")[0]["metrics"].update(frozen_counts=[1]), "entries of"),
+    "the fraction falls": ("rpr", lambda r: epochs(r, "rpr")[2]["metrics"].update(fraction="1/2"), "fraction fell"),
+    "an end before 1": ("rpr", lambda r: epochs(r, "rpr")[0]["metrics"].pop("fraction"), "ended at a frozen fraction"),
     "another pick": ("conntra", moved_pick, "not visited"),
-    "other picks": ("conntra", lambda r: steps(r, "conntra")[1]["figures"].update(picks=ZERO), "those of the seed"),
+    "other picks": ("conntra", lambda r: steps(r, "conntra")[1]["metrics"].update(picks=ZERO), "those of the seed"),
     "the error rises": ("conntra", raised, "error"),
     "the error rises after the last move": ("conntra", risen, "rose after the last move"),
 }

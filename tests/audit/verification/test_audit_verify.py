@@ -33,7 +33,7 @@ def run(original, tmp_path):
     return shutil.copytree(original, tmp_path / "run")
 
 
-@pytest.mark.parametrize("audit", ["seal", "strong"])
+@pytest.mark.parametrize("audit", ["digests", "sha256"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_agrees_with_its_ledger(method, audit, tmp_path):
     train(tmp_path / "run", method, audit)
@@ -123,12 +123,15 @@ def test_what_was_changed_is_named(name, run):
 
 
 REWRITTEN = {
-    "another format": (lambda r: r[0].update(format="tinyq ledger/0"), "does not begin as a ledger of this version"),
+    "an older format": (lambda r: r[0].update(format="tinyq ledger/2"),
+                        "in the format tinyq ledger/2, but this version of tinyq reads tinyq ledger/3; use"),
+    "no format": (lambda r: r[0].pop("format"), "does not begin with the first record of a ledger"),
+    "no beginning": (lambda r: r.__delitem__(0), "does not begin with the first record of a ledger"),
     "an unknown record": (lambda r: r[5].update(record="stop"), "line 6: a record of kind 'stop' does not belong"),
     "a second beginning": (lambda r: r.insert(4, r[0]), "line 5: a record of kind 'begin' does not belong"),
     "a record without its field": (lambda r: of_step(r, 3).pop("ids"), "step without ids"),
-    "one number": (lambda r: of_step(r, 3)["figures"].update(objective="inf"), "rules|step 3: the objective is inf"),
-    "many numbers": (lambda r: [of_step(r, t)["figures"].update(objective="inf") for t in range(2, 9)],
+    "one number": (lambda r: of_step(r, 3)["metrics"].update(objective="inf"), "rules|step 3: the objective is inf"),
+    "many numbers": (lambda r: [of_step(r, t)["metrics"].update(objective="inf") for t in range(2, 9)],
                      "and [4-9] more|and 1. more"),
 }
 
@@ -224,10 +227,10 @@ def test_show_counts_the_moves_of_a_sweep(tmp_path, capsys):
     capsys.readouterr()
     assert main(["audit", "show", str(tmp_path / "run"), "--phase", "conntra", "--record", "step"]) == 0
     header, _, *rows = capsys.readouterr().out.splitlines()
-    steps = [line.record["figures"] for line in read(tmp_path / "run" / "ledger.jsonl")
+    steps = [line.record["metrics"] for line in read(tmp_path / "run" / "ledger.jsonl")
              if line.kind == "step" and line.record["phase"] == "conntra"]
     column = header.index("moves")
-    assert [int(row[column:].split()[0]) for row in rows] == [len(figures["moves"]) for figures in steps]
+    assert [int(row[column:].split()[0]) for row in rows] == [len(metrics["moves"]) for metrics in steps]
 
 
 @pytest.mark.parametrize("line", ["", "verfy run", "show", "show run --record stp"])

@@ -1,7 +1,7 @@
 """Digest arrays for the ledger: 128 bits at the speed of memory, or SHA-256.
 
 The fast digest finds every accident, but it is not collision-proof: someone can construct two arrays with equal
-digests. `--audit strong` uses SHA-256 instead, about fifteen times slower.
+digests. `--audit sha256` uses SHA-256 instead, about fifteen times slower.
 """
 import hashlib
 from collections.abc import Iterable
@@ -32,8 +32,8 @@ def words_of(array: np.ndarray) -> np.ndarray:
     return np.frombuffer(data + bytes(-len(data) % 4), np.uint32)
 
 
-class Fast:
-    """Digest arrays with the 128 bits of tinyq.kernels.digest."""
+class FastDigests:
+    """Digest arrays to 128 bits each with tinyq.kernels.digest."""
 
     def __init__(self):
         self.rows = []
@@ -50,7 +50,7 @@ class Fast:
         return Digest("".join(f"{half:016x}" for half in root.tolist()), _leaves(rows[:, 1]))
 
 
-class Strong(Fast):
+class SHA256Digests(FastDigests):
     """Digest arrays with SHA-256, over type, shape and little-endian bytes."""
 
     def add(self, array: np.ndarray | None) -> None:
@@ -67,7 +67,8 @@ class Strong(Fast):
         return Digest(hashlib.sha256(rows).hexdigest(), _leaves(firsts))
 
 
-KINDS = {"seal": Fast, "full": Fast, "strong": Strong}
+# By the value of --audit.
+KINDS: dict[str, type[FastDigests]] = {"digests": FastDigests, "full": FastDigests, "sha256": SHA256Digests}
 
 
 def digest_of(kind: str, arrays: Iterable[np.ndarray | None]) -> Digest:

@@ -12,7 +12,7 @@ from tinyq.errors import AuditMismatch
 from tinyq.files.lines import Lines, read_lines
 
 LEDGER_FILE = "ledger.jsonl"
-FORMAT = "tinyq ledger/2"
+FORMAT = "tinyq ledger/3"
 NOTHING_BEFORE = "0" * 64
 # Kinds of records that depend on the configuration and the data alone: a replay makes the same ones.
 FIXED = ("phase", "step", "epoch")
@@ -69,6 +69,16 @@ def beginning(path: str | Path) -> tuple[list[Line], str]:
     return found, ""
 
 
+def check_format(path: str | Path, lines: list[Line]) -> None:
+    """Raise AuditMismatch unless a ledger begins as this version of tinyq writes it."""
+    found = lines[0].record.get("format") if lines and lines[0].kind == "begin" else None
+    if not isinstance(found, str):
+        raise AuditMismatch(f"{path}: does not begin with the first record of a ledger")
+    if found != FORMAT:
+        raise AuditMismatch(f"{path}: is in the format {found}, but this version of tinyq reads {FORMAT}; use the "
+                            "version that wrote it (its first line says which)")
+
+
 def encode(record: dict, before: str) -> Line:
     """Return the line of a record that follows the line with SHA-256 `before`."""
     data = (json.dumps({"prev": before, **record}, separators=(",", ":"), allow_nan=False) + "\n").encode()
@@ -83,10 +93,12 @@ class Ledger:
 
         Records after that, of a run that was killed, become `expected`: when their steps are repeated, the records must
         be equal. Damaged lines, as a power cut may leave them, are dropped. Raises AuditMismatch where the file does
-        not contain the head.
+        not contain the head or has another format.
         """
         path = Path(path)
         lines, self.damage = beginning(path) if path.exists() else ([], "")
+        if lines:
+            check_format(path, lines)
         kept = self._up_to(path, lines, head) if after_checkpoint and head else 0
         while kept < len(lines) and lines[kept].kind not in FIXED:
             kept += 1

@@ -74,16 +74,16 @@ class CBPRules(Rules):
         """Multipliers and g are those of the epoch's beginning; the constraint term is not negative."""
         yield from super().step(record)
         yield from self.unchanged(record, "g", "lambda")
-        figures = record["figures"]
-        if float.fromhex(figures["objective"]) < float.fromhex(figures["loss"]):
+        metrics = record["metrics"]
+        if float.fromhex(metrics["objective"]) < float.fromhex(metrics["loss"]):
             yield "the constraint term is negative"
         count = sum(math.prod(self.phase["tensors"][name]) for name in self.phase["constrained"])
-        if not 0 <= figures["flips"] <= count:
-            yield f"{figures['flips']} of {count} constrained weights changed their level"
+        if not 0 <= metrics["flips"] <= count:
+            yield f"{metrics['flips']} of {count} constrained weights changed their level"
 
     def epoch(self, record: Record) -> Iterator[str]:
         """The schedule fired if and only if it was due, and did what it does."""
-        before, figures, measured = self.now, record["figures"], record["measured"]
+        before, metrics, measured = self.now, record["metrics"], record["measured"]
         lagrangian = float.fromhex(measured["lagrangian"])
         if self.whole and lagrangian != self.objective:
             yield f"the Lagrangian is {lagrangian}, the sum over its steps {self.objective}"
@@ -92,11 +92,11 @@ class CBPRules(Rules):
         if measured["fired"] != due:
             yield f"the schedule {'fired' if measured['fired'] else 'did not fire'} against its rule"
         self.previous, self.since = (math.inf, 0) if measured["fired"] else (lagrangian, self.since)
-        if figures["g"] != (self._next(before["g"]) if measured["fired"] else before["g"]):
-            yield f"g went from {before['g']} to {figures['g']}"
+        if metrics["g"] != (self._next(before["g"]) if measured["fired"] else before["g"]):
+            yield f"g went from {before['g']} to {metrics['g']}"
         if not measured["fired"]:
             yield from self.unchanged(record, "lambda", "lambda_sum")
-        if float.fromhex(figures["lambda_sum"]) < float.fromhex(before["lambda_sum"]):
+        if float.fromhex(metrics["lambda_sum"]) < float.fromhex(before["lambda_sum"]):
             yield "the sum of the multipliers fell"
         if float.fromhex(measured["cfs"]) < 0:
             yield "the constraint failure is negative"

@@ -61,20 +61,20 @@ class CoNNTrARules(Rules):
     def step(self, record: Record) -> Iterator[str]:
         """Violations of a step's visits: which, in what order, and what they did to the error."""
         yield from super().step(record)
-        figures = record["figures"]
-        if self.current_pass != figures["pass"]:
-            self.current_pass, self.made = figures["pass"], 0
-            self.order = self.streams.key("conntra", figures["pass"]).integers(0, self.total, self.total)
-        picks = self.order[self.made:self.made + figures["visits"]]
-        self.made += figures["visits"]
-        if self.whole and self.root([picks]) != figures["picks"]:
+        metrics = record["metrics"]
+        if self.current_pass != metrics["pass"]:
+            self.current_pass, self.made = metrics["pass"], 0
+            self.order = self.streams.key("conntra", metrics["pass"]).integers(0, self.total, self.total)
+        picks = self.order[self.made:self.made + metrics["visits"]]
+        self.made += metrics["visits"]
+        if self.whole and self.root([picks]) != metrics["picks"]:
             yield "the parameters visited are not those of the seed"
-        elif self.whole and any(picks[at] != parameter for at, parameter, _, _ in figures["moves"]):
+        elif self.whole and any(picks[at] != parameter for at, parameter, _, _ in metrics["moves"]):
             yield "a move is of a parameter that was not visited"
-        errors = [error for *_, error in figures["moves"]]
+        errors = [error for *_, error in metrics["moves"]]
         if any(after > before for before, after in zip(errors, errors[1:], strict=False)):
             yield "a move raised the error"
-        if errors and errors[-1] < figures["error"]:
+        if errors and errors[-1] < metrics["error"]:
             yield "the error rose after the last move"
 
 

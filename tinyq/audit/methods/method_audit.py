@@ -48,23 +48,23 @@ class Rules:
     def __init__(self, begin: Record, phase: Record) -> None:
         """begin: record 0; phase: the phase's own record."""
         self.begin, self.settings, self.phase = begin, begin["settings"], phase
-        self.now = phase["figures"]             # metrics that the steps to come must agree with
+        self.now = phase["metrics"]             # metrics that the steps to come must agree with
         self.whole = True                       # every step of the current epoch was seen
         self.loss, self.objective = 0.0, 0.0
         self.samples, self.correct, self.steps = 0, 0, 0
 
     def step(self, record: Record) -> Iterator[str]:
         """Violations of a step's record."""
-        figures = record["figures"]
-        objective = float.fromhex(figures["objective"])
+        metrics = record["metrics"]
+        objective = float.fromhex(metrics["objective"])
         if not math.isfinite(objective):
             yield f"the objective is {objective}"
-        if "loss" in figures:
-            loss, samples = float.fromhex(figures["loss"]), figures["samples"]
-            if not math.isfinite(loss) or not 0 <= figures["correct"] <= samples:
-                yield f"a loss of {loss}, {figures['correct']} of {samples} right"
+        if "loss" in metrics:
+            loss, samples = float.fromhex(metrics["loss"]), metrics["samples"]
+            if not math.isfinite(loss) or not 0 <= metrics["correct"] <= samples:
+                yield f"a loss of {loss}, {metrics['correct']} of {samples} right"
             self.loss, self.samples = self.loss + loss * samples, self.samples + samples
-            self.correct += figures["correct"]
+            self.correct += metrics["correct"]
         self.objective, self.steps = self.objective + objective, self.steps + 1
 
     def epoch(self, record: Record) -> Iterator[str]:
@@ -76,18 +76,18 @@ class Rules:
                     yield f"{name} is {measured[name]}, the mean over its steps {value.hex()}"
             if "accuracy" in measured and measured["accuracy"] != (self.correct / self.samples).hex():
                 yield "the training accuracy is not that of its steps"
-        self.now, self.whole = record["figures"], True
+        self.now, self.whole = record["metrics"], True
         self._reset_sums()
 
     def unchanged(self, record: Record, *names: str) -> Iterator[str]:
         """A violation for each of these metrics that differs from the epoch's beginning."""
-        figures = record["figures"]
-        return (f"{name} is {figures.get(name)}, was {self.now[name]}" for name in names
-                if figures.get(name) != self.now[name])
+        metrics = record["metrics"]
+        return (f"{name} is {metrics.get(name)}, was {self.now[name]}" for name in names
+                if metrics.get(name) != self.now[name])
 
     def root(self, arrays: list[np.ndarray]) -> str:
         """The digest of a list of arrays, of the ledger's kind."""
-        return digest_of(self.begin["digests"], arrays).root
+        return digest_of(self.begin["audit"], arrays).root
 
     def _reset_sums(self):
         self.loss, self.objective = 0.0, 0.0

@@ -48,7 +48,7 @@ class RPRMetrics(Metrics):
 
     def step(self) -> Record:
         """The shared metrics; digests of the partition and of everything frozen; level changes."""
-        return {**super().step(), "mask": self._mask, "still": self._still(), "flips": self.changes.count()}
+        return {**super().step(), "mask": self._mask, "frozen": self._frozen(), "flips": self.changes.count()}
 
     def epoch(self) -> Record:
         """The fraction, the count of frozen entries, and digests of the partition, of what is frozen, of the scales."""
@@ -59,9 +59,10 @@ class RPRMetrics(Metrics):
         self._keep = [mask.astype(np.uint32).reshape(-1) * np.uint32(0xFFFFFFFF) for mask in frozen]
         self._mask = self.root([np.packbits(mask) for mask in frozen])
         return {"fraction": str(self.state.fraction), "mask": self._mask,
-                "frozen": [int(np.count_nonzero(mask)) for mask in frozen], "still": self._still(), "scales": scales}
+                "frozen_counts": [int(np.count_nonzero(mask)) for mask in frozen], "frozen": self._frozen(),
+                "scales": scales}
 
-    def _still(self):
+    def _frozen(self):
         """The digest of the frozen latents and of the optimiser's memory of them."""
         arrays = []
         for weight, keep in zip(self.state.weights, self._keep, strict=True):
@@ -79,33 +80,33 @@ class RPRRules(Rules):
         """Draw the first partition from the seed and compare it with the recorded one."""
         super().__init__(begin, phase)
         self.streams, self.epochs = Streams(self.settings["seed"]), 0
-        self.first = list(self._partition(phase["figures"]))
+        self.first = list(self._partition(phase["metrics"]))
 
     def step(self, record: Record) -> Iterator[str]:
         """Partition and frozen entries, moments included, are those of the epoch's beginning, bit for bit."""
         yield from self.first
         self.first = []
         yield from super().step(record)
-        yield from self.unchanged(record, "mask", "still")
+        yield from self.unchanged(record, "mask", "frozen")
 
     def epoch(self, record: Record) -> Iterator[str]:
         """The next partition is the one of its seed and epoch."""
-        before, figures = self.now, record["figures"]
+        before, metrics = self.now, record["metrics"]
         self.epochs += 1
         yield from self.unchanged(record, "scales")
         if "fraction" not in before:
             yield "an epoch after the schedule's end"
-        elif "fraction" in figures:
-            if Fraction(figures["fraction"]) < Fraction(before["fraction"]):
-                yield f"the frozen fraction fell from {before['fraction']} to {figures['fraction']}"
-            yield from self._partition(figures)
+        elif "fraction" in metrics:
+            if Fraction(metrics["fraction"]) < Fraction(before["fraction"]):
+                yield f"the frozen fraction fell from {before['fraction']} to {metrics['fraction']}"
+            yield from self._partition(metrics)
         elif before["fraction"] != "1":
             yield f"the schedule ended at a frozen fraction of {before['fraction']}"
         yield from super().epoch(record)
 
-    def _partition(self, figures):
-        fraction, masks = Fraction(figures["fraction"]), []
-        for name, frozen in zip(self.phase["constrained"], figures["frozen"], strict=True):
+    def _partition(self, metrics):
+        fraction, masks = Fraction(metrics["fraction"]), []
+        for name, frozen in zip(self.phase["constrained"], metrics["frozen_counts"], strict=True):
             shape = self.phase["tensors"][name]
             count = _frozen_count(fraction, math.prod(shape))
             mask = np.zeros(math.prod(shape), bool)
@@ -113,7 +114,7 @@ class RPRRules(Rules):
             masks.append(mask.reshape(shape))
             if frozen != count:
                 yield f"{frozen} entries of {name} are frozen at a fraction of {fraction}"
-        if self.root([np.packbits(mask) for mask in masks]) != figures["mask"]:
+        if self.root([np.packbits(mask) for mask in masks]) != metrics["mask"]:
             yield f"the partition of epoch {self.epochs} of the phase is not the one of its seed"
 
 

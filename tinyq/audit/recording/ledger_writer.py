@@ -57,12 +57,12 @@ class LedgerWriter(Recorder):
         if ledger.damage:
             self.log(f"tinyq: {ledger.damage}; the records after the checkpoint are made again")
         if ledger.head == NOTHING_BEFORE:
-            self._add({"record": "begin", "format": FORMAT, "digests": self.kind, "step": position.steps,
+            self._add({"record": "begin", "format": FORMAT, "audit": self.kind, "step": position.steps,
                        "environment": environment(), "config_sha256": sha256_of(self.folder / CONFIG_FILE),
                        "settings": position.made_with, "data": job.bundle.manifest})
         else:
             self._record_checkpoint(position)
-            self._add({"record": "resume", "step": position.steps, "again": old_records, "head": ledger.old_head,
+            self._add({"record": "resume", "step": position.steps, "repeated": old_records, "head": ledger.old_head,
                        "environment": environment()})
 
     def begin_phase(self, phase: Phase, position: Position, resumed: bool) -> None:
@@ -80,7 +80,7 @@ class LedgerWriter(Recorder):
             with super().step(phase, position, batches):
                 yield
         except Diverged as error:
-            self._add({"record": "exception", "step": position.steps + 1, "what": str(error)})
+            self._add({"record": "exception", "step": position.steps + 1, "message": str(error)})
             raise
         if self.ledger.waiting > MAX_WAITING:
             raise InputOutputError(f"{self.ledger.path}: {self.ledger.waiting >> 20:,} MiB of records cannot be "
@@ -98,7 +98,7 @@ class LedgerWriter(Recorder):
         if self._is_checked(captured.step):
             found = check(captured, self.job.streams)
             self._add({"record": "check", "step": captured.step, "counts": found.counts, "faults": found.faults,
-                       "surrogates": found.surrogates, "closest": found.closest})
+                       "surrogates": found.surrogates, "largest_error": found.largest_error})
             raise_faults(found, self.folder, captured)
 
     def sync(self) -> None:

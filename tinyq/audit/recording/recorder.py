@@ -31,15 +31,15 @@ class Recorder(Observer):
         """Record the weights and the state of the method that a phase starts from, unless it is resumed."""
         self.parameters = dict(self.job.model.named_parameters())
         self.buffers = dict(self.job.model.named_buffers())
-        self.figures = audit_of(type(phase.method).__name__).metrics(phase.method, self.kind)
-        figures = self.figures.epoch()
+        self.metrics = audit_of(type(phase.method).__name__).metrics(phase.method, self.kind)
+        metrics = self.metrics.epoch()
         if not resumed:
             self.keep({"record": "phase", "phase": phase.name, "epoch": phase.first_epoch, "step": position.steps,
                        "method": type(phase.method).__name__, "optimizer": type(phase.optimizer).__name__,
                        "tensors": {name: list(p.shape) for name, p in self.parameters.items()},
                        "buffers": {name: list(array.shape) for name, array in self.buffers.items()},
                        "constrained": [name for name, p in self.parameters.items() if p.parametrization is not None],
-                       **self._weights(), "figures": figures})
+                       **self._weights(), "metrics": metrics})
 
     @contextmanager
     def step(self, phase: Phase, position: Position, batches: list[Batch]) -> Iterator[None]:
@@ -61,12 +61,12 @@ class Recorder(Observer):
     def examine(self, captured: Captured) -> None:
         """Receive a captured step after its end, before it is recorded."""
 
-    def end_epoch(self, phase: Phase, epoch: int, position: Position, figures: dict) -> None:
+    def end_epoch(self, phase: Phase, epoch: int, position: Position, metrics: dict) -> None:
         """Record the epoch's metrics, the weights, and the state of the method that the next epoch starts from."""
-        exact = {key: value.hex() if isinstance(value, float) else value for key, value in figures.items()}
+        exact = {key: value.hex() if isinstance(value, float) else value for key, value in metrics.items()}
         self.keep({"record": "epoch", "phase": phase.name, "epoch": epoch,
                    "step": position.steps, "measured": exact,
-                   **self._weights(), "figures": self.figures.epoch()})
+                   **self._weights(), "metrics": self.metrics.epoch()})
 
     def _step_record(self, phase, position, batches):
         skipped = self._skipped(position, batches)
@@ -76,7 +76,7 @@ class Recorder(Observer):
                 "epoch": phase.first_epoch + position.epoch, "batch": position.batch,
                 "lr": [group["lr"].hex() for group in phase.optimizer.groups],
                 **({"skipped": skipped} if skipped else {}), "ids": ids.root, "x": x.root,
-                **self._gradients(phase.method), **self._weights(), "figures": self.figures.step()}
+                **self._gradients(phase.method), **self._weights(), "metrics": self.metrics.step()}
 
     def _note(self, primitive, inputs, params, output):
         if is_digested(primitive):

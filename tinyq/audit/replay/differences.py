@@ -47,8 +47,8 @@ def _first_call(expected, record, field, calls):
 
 def _of_values(expected, record, fields):
     """List the fields that differ; of metrics, with both values."""
-    old, new = expected["figures"], record["figures"]
-    yield from (key for key in fields if key != "figures")
+    old, new = expected["metrics"], record["metrics"]
+    yield from (key for key in fields if key != "metrics")
     for key in {**old, **new}:
         if old.get(key) != new.get(key):
             yield f"{key} ({old.get(key)} on record, {new.get(key)} replayed)"

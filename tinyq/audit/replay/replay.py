@@ -39,7 +39,7 @@ def replay(source: Source, steps: Iterable[int], examine: Examiner | None = None
     check_recorded(lines, steps)
     compared = records = 0
     for start, wanted in _segments(starts, steps).items():
-        comparison = _Comparison(lines[0].record["digests"], _fixed_after(lines, start), wanted, examine)
+        comparison = _Comparison(lines[0].record["audit"], _fixed_after(lines, start), wanted, examine)
         rerun(source, starts[start], comparison)
         compared, records = compared + comparison.steps, records + comparison.others
     return Replayed(steps, compared, records)

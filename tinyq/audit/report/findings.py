@@ -64,7 +64,7 @@ def _recorded(line):
         return Check(f"check of step {line.record['step']} while training", not faults,
                      "\n".join(faults) or "no fault")
     if line.kind == "exception":
-        return Check(f"step {line.record['step']}", False, line.record["what"])
+        return Check(f"step {line.record['step']}", False, line.record["message"])
     return None
 
 
@@ -83,4 +83,4 @@ def _checked(one: Checked):
     if one.faults:
         return "\n".join(one.faults[:5])
     counts = ", ".join(f"{number} {what}" for what, number in one.counts.items())
-    return f"no fault in {counts}; the largest rounding error reached {one.closest:.0%} of its bound"
+    return f"no fault in {counts}; the largest rounding error reached {one.largest_error:.0%} of its bound"

@@ -9,7 +9,7 @@ from tinyq.saved.text_table import table
 # Columns of the table, and the fields that fill each: the first one that the record has.
 COLUMNS = {"record": ("record",), "step": ("step",), "phase": ("phase",), "epoch": ("epoch",),
            "objective": ("objective", "train_objective"), "loss": ("loss",), "g": ("g",), "flips": ("flips",),
-           "frozen": ("fraction",), "moves": ("moves",), "weights": ("w", "weights_sha256"), "of": ("file", "what")}
+           "frozen": ("fraction",), "moves": ("moves",), "weights": ("w", "weights_sha256"), "of": ("file", "message")}
 SHORT = 12                              # characters of a digest
 
 
@@ -47,7 +47,7 @@ def as_json(lines: list[Line]) -> str:
 
 
 def _found(record, names):
-    merged = {**record, **record.get("measured", {}), **record.get("figures", {})}
+    merged = {**record, **record.get("measured", {}), **record.get("metrics", {})}
     merged.update({key: record[key] for key in ("w", "g") if key in record and names == ("w", "weights_sha256")})
     return next((_text(merged[name]) for name in names if name in merged), None)
 

@@ -16,7 +16,7 @@ def as_text(checked: Checked) -> str:
     """Return counts, kinks, surrogates and faults as lines, and the norms of the update as a table."""
     counts = ", ".join(f"{number} {what}" for what, number in checked.counts.items())
     lines = [f"step {checked.step}: checked {counts}",
-             f"  the largest rounding error reached {checked.closest:.1%} of its bound"]
+             f"  the largest rounding error reached {checked.largest_error:.1%} of its bound"]
     if checked.kinks:
         more = f" and {len(checked.kinks) - SHOWN_KINKS} more" if len(checked.kinks) > SHOWN_KINKS else ""
         lines.append(f"  kinks, where the loss is not differentiable: {'; '.join(checked.kinks[:SHOWN_KINKS])}{more}")

@@ -23,7 +23,7 @@ class Checked:
     kinks: list[str] = field(default_factory=list)
     surrogates: dict[str, float | None] = field(default_factory=dict)       # cosine of true and surrogate gradient
     parts: dict[str, dict[str, float]] = field(default_factory=dict)        # norms
-    closest: float = 0.0                # the largest rounding error as a share of its bound
+    largest_error: float = 0.0                # the largest rounding error as a share of its bound
 
     def count(self, what: str, number: int = 1) -> None:
         """Count checked things by name."""
@@ -63,7 +63,7 @@ def _within(checked, found, expected, bound, what):
         return
     excess = np.abs(found - expected) / bound
     worst = float(excess.max()) if excess.size else 0.0
-    checked.closest = max(checked.closest, worst) if worst <= 1 else checked.closest
+    checked.largest_error = max(checked.largest_error, worst) if worst <= 1 else checked.largest_error
     if not worst <= 1:
         at = tuple(int(i) for i in np.unravel_index(np.nanargmax(excess), excess.shape))
         checked.faults.append(f"{what} is {found[at]:.9g} at {at}, in float64 {expected[at]:.9g}; rounding "

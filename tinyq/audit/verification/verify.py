@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyq import models
 from tinyq.audit.ledger.digests import digest_of
-from tinyq.audit.ledger.hash_chain import FIXED, FORMAT, LEDGER_FILE, Line, read
+from tinyq.audit.ledger.hash_chain import FIXED, LEDGER_FILE, Line, check_format, read
 from tinyq.audit.verification.invariants import broken
 from tinyq.errors import AuditMismatch, BadInput, TinyqError
 from tinyq.files import hdf5
@@ -20,15 +20,16 @@ from tinyq.saved.run_folder import CONFIG_FILE, MODEL_FILE, PACKED_FILE, RESULT_
 
 # The fields that a record of each kind must have, and their types.
 FIELDS = {
-    "begin": {"format": str, "digests": str, "step": int, "environment": dict, "config_sha256": str,
+    "begin": {"format": str, "audit": str, "step": int, "environment": dict, "config_sha256": str,
               "settings": dict, "data": dict},
     "phase": {"phase": str, "step": int, "method": str, "tensors": dict, "buffers": dict, "constrained": list,
-              "w": str, "w_of": str, "figures": dict},
+              "w": str, "w_of": str, "metrics": dict},
     "step": {"step": int, "phase": str, "epoch": int, "batch": int, "lr": list, "ids": str, "x": str, "w": str,
-             "w_of": str, "figures": dict},
-    "epoch": {"step": int, "phase": str, "epoch": int, "measured": dict, "w": str, "figures": dict},
+             "w_of": str, "metrics": dict},
+    "epoch": {"step": int, "phase": str, "epoch": int, "measured": dict, "w": str, "metrics": dict},
     "file": {"step": int, "file": str, "sha256": str}, "end": {"step": int, "weights_sha256": str},
-    "resume": {"step": int, "again": int, "head": str, "environment": dict}, "exception": {"step": int, "what": str},
+    "resume": {"step": int, "repeated": int, "head": str, "environment": dict},
+    "exception": {"step": int, "message": str},
     "check": {"step": int, "counts": dict, "faults": list},
 }
 
@@ -42,8 +43,7 @@ def open_ledger(run: str | Path) -> list[Line]:
     if not path.is_file():
         raise BadInput(f"{run}: no {LEDGER_FILE} here; give the folder of a run trained without --audit off")
     lines = read(path)
-    if not lines or lines[0].kind != "begin" or lines[0].record.get("format") != FORMAT:
-        raise AuditMismatch(f"{path}: does not begin as a ledger of this version of tinyq")
+    check_format(path, lines)
     for number, line in enumerate(lines, 1):
         fields = FIELDS.get(line.kind)
         if fields is None or number > 1 and line.kind == "begin":
@@ -138,7 +138,7 @@ def _heads_before(lines, number):
 
 def _weights_digest(lines, number, state):
     phase = next(line.record for line in reversed(lines[:number]) if line.kind == "phase")
-    return digest_of(lines[0].record["digests"], [state[name] for name in (*phase["tensors"], *phase["buffers"])]).root
+    return digest_of(lines[0].record["audit"], [state[name] for name in (*phase["tensors"], *phase["buffers"])]).root
 
 
 def _last(lines, field):
