@@ -18,7 +18,7 @@ from tinyq.audit.replay.rerun import Source
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import AuditMismatch, UsageError
 from tinyq.files.lock import locked
-from tinyq.run import checkpoint, session
+from tinyq.run import checkpoint, finish
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_what_a_resumed_run_could_not_make_again_may_be_gone(run, monkeypatch):
         raise UsageError("no such form")
 
     (run / "model.h5").unlink()                             # or the run would be finished
-    monkeypatch.setattr(session, "pack_model", refuse)
+    monkeypatch.setattr(finish, "pack_model", refuse)
     resume(run)
     assert not (run / "model.tq.h5").exists()
     verify(run)
