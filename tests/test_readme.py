@@ -61,3 +61,28 @@ def test_the_set_up_is_two_commands():
 def test_the_benchmarks_it_names_exist():
     for script in re.findall(r"bench/[\w/]+\.py", README):
         assert (Path(__file__).resolve().parent.parent / script).is_file(), script
+
+
+def test_the_readme_is_a_landing_page():
+    lines = README.splitlines()
+    assert len(lines) <= 130
+    assert "```text" in lines[:40], "the first screen shows the output of the first command"
+
+
+def test_the_readme_example_constrains_replays_and_packs():
+    [code] = blocks("python")
+    for call in ('method="cbp"', "verify_run(", "replay_run(", "PackedNetwork.load("):
+        assert call in code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_the_links_of_a_page_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:\s]+)\)", (ROOT / page).read_text()):
+        assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_the_picture_is_what_its_script_draws():
+    import runpy
+
+    drawn = runpy.run_path(str(ROOT / "bench" / "overview.py"))["overview"]()
+    assert drawn == (ROOT / "bench" / "overview.svg").read_text()
