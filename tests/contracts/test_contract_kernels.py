@@ -29,11 +29,16 @@ EXEMPT = ["tinyq/autodiff/gradient_check.py", "tinyq/kernels/reference/elementwi
           "tinyq/kernels/reference/integer/integer_product.py"]
 
 
+def parameters(function):
+    """(name, kind, default) of each parameter; the types may differ: a reference keeps weights as they are."""
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
 @pytest.mark.parametrize("family, name", KERNELS, ids=[name for _, name in KERNELS])
 def test_every_kernel_has_a_twin_of_the_same_signature(family, name):
     fast = getattr(import_module(f"tinyq.kernels.{family}"), name)
     plain = getattr(import_module(f"tinyq.kernels.reference.{family}"), name)
-    assert inspect.signature(fast) == inspect.signature(plain)
+    assert parameters(fast) == parameters(plain)
 
 
 def compiled_functions(module):

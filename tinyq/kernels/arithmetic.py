@@ -1,4 +1,4 @@
-"""A look, before a run, at whether the threads compute as IEEE-754 says."""
+"""Check before a run that the threads compute as IEEE-754 demands."""
 import numba
 import numpy as np
 
@@ -6,8 +6,8 @@ from tinyq.errors import TinyqError
 from tinyq.kernels.jit.compile import njit, prange
 
 
-def verify_arithmetic():
-    """TinyqError if a worker thread flushes subnormal numbers to zero (a library loaded before may have asked it)."""
+def verify_arithmetic() -> None:
+    """TinyqError if a worker thread flushes subnormal numbers to zero; a library may have requested it."""
     halved = np.zeros(numba.get_num_threads(), np.float32)
     _halve(np.full_like(halved, np.finfo(np.float32).tiny), halved)
     if not (halved > 0).all() or not np.finfo(np.float32).tiny * np.float32(0.5) > 0:

@@ -1,4 +1,4 @@
-"""What this machine gives the kernels, and what was chosen for it."""
+"""Describe what the kernels found on this machine and chose for it."""
 import os
 
 import llvmlite
@@ -11,8 +11,8 @@ from tinyq.kernels.jit.target import target_features
 from tinyq.kernels.simd.vectors import LANES, MR, NR, PLAIN_SHAPE, TILE_SHAPES
 
 
-def describe() -> dict:
-    """Names and values: compiler, target, instruction set, register tile, threads, cache."""
+def describe() -> dict[str, str | int]:
+    """Return names and values: compiler, target, instruction set, register tile, threads, cache."""
     _, cpu, _ = cpu_target.target_context.codegen().magic_tuple()
     folder = cache_folder()
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
@@ -32,13 +32,13 @@ def describe() -> dict:
 
 
 def instruction_set() -> str:
-    """The one that chose the register tile, of the target that numba compiles for: it may be less than the host's."""
+    """Return the instruction set that chose the register tile, of numba's target: it may be less than the host's."""
     features = target_features()
     return next((name for name, _ in TILE_SHAPES if name in features), f"plain vectors of {PLAIN_SHAPE[2]}")
 
 
 def _threading_layer():
-    """Known once a parallel kernel has run."""
+    """Name of the layer, known once a parallel kernel has run."""
     try:
         return numba.threading_layer()
     except ValueError:

@@ -1,6 +1,7 @@
-"""The constants that fix the order of every sum: changing one changes the bits of every trained weight.
+"""Constants that fix the order of every sum: changing one changes the bits of every trained weight.
 
-`tests/contracts` holds the hash that notices. None of them depends on the machine or on the number of threads.
+The hashes in `tests/contracts` notice a change. No constant depends on the machine or on the number of threads.
+`kernels/README.md` has the whole contract.
 """
 
 # Products: fused multiply-adds run over k ascending inside a block; the blocks' sums are added in ascending order.
@@ -16,10 +17,11 @@ REDUCTION_CHUNK = 4096
 
 
 def samples_per_chunk(n: int) -> int:
-    """Samples in one chunk of a weight gradient over n samples; a function of the problem alone."""
+    """Return the samples per chunk of a weight gradient over n samples; a function of the problem alone."""
     return max(MIN_CHUNK_SAMPLES, -(-n // MAX_CHUNKS))
 
-# Digests: lanes, words in a chunk, the lanes' keys and how these go on from stripe to stripe (kernels/hashing.py).
+
+# Digests: lanes, words in a chunk, the lanes' keys and how these go on from stripe to stripe (reduction/hashing.py).
 DIGEST_LANES = 16
 DIGEST_CHUNK = 1 << 14
 DIGEST_ROTATION = 23
@@ -29,5 +31,5 @@ GOLDEN = 0x9E3779B97F4A7C15                     # 2^64 / golden ratio: its multi
 
 
 def digest_keys(half: int) -> list[int]:
-    """The keys of the lanes for the first (0) or second (1) word of a pair, 32 bits each."""
+    """Return the 32-bit keys of the lanes for the first (0) or second (1) word of a pair."""
     return [((lane + 1) * GOLDEN & (1 << 64) - 1) >> 32 * (1 - half) & 0xFFFFFFFF for lane in range(DIGEST_LANES)]

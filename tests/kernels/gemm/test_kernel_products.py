@@ -1,11 +1,11 @@
-"""Matrix product and convolution: the register tiles give the bits of the plain twins for any shape and threads."""
+"""Matrix product and convolution: the register tiles give the bits of the references for any shape and threads."""
 import numpy as np
 import pytest
 
 from tinyq import kernels
 from tinyq.errors import UsageError
 from tinyq.kernels.gemm import prepacked, weight_grad
-from tinyq.kernels.gemm.pixel_tiles import pixels_pay
+from tinyq.kernels.gemm.select import Driver, pixels_pay, select, select_by_rows
 from tinyq.kernels.geometry.conv_plan import forward_plan, input_grad_plans
 from tinyq.kernels.reference.gemm import conv as plain_conv
 from tinyq.kernels.reference.gemm import matmul as plain_product
@@ -26,7 +26,7 @@ def assert_same_bits(a, b):
 # m, k, n: below, at and beyond a tile and a block of 256; single rows and columns
 @pytest.mark.parametrize("m, k, n", [
     (5, 7, 3), (64, 400, 120), (33, 600, 65), (1, 300, 1), (8, 256, 32), (17, 257, 1), (1, 1, 40)])
-def test_matmul_has_the_twins_bits(m, k, n, threads):
+def test_matmul_has_the_references_bits(m, k, n, threads):
     a, b = normal("a", m, k), normal("b", n, k).T
     assert_same_bits(kernels.matmul(a, b), plain_product.matmul(a, b))
     assert_same_bits(kernels.matmul(b.T, a.T), plain_product.matmul(b.T, a.T))
@@ -68,7 +68,7 @@ def pixels(request, monkeypatch):
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_convolution_has_the_twins_bits(case, threads, pixels):
+def test_convolution_has_the_references_bits(case, threads, pixels):
     geometry = kernels.conv_geometry(*case)
     x, w, g = normal("x", *case[0]), normal("w", *case[1]), normal("g", *geometry.output_shape)
     scale, bias = normal("scale", case[1][0]), normal("bias", case[1][0])
@@ -96,6 +96,15 @@ def small_planes_pay(monkeypatch):
 def test_tiles_of_pixels_are_for_small_planes_of_many_outputs(pixels, m, pays):
     if LANES == 16:
         assert pixels_pay(pixels, m) is pays
+
+
+def test_each_driver_is_selected_for_its_layers():
+    def plan(*shapes):
+        return forward_plan(kernels.conv_geometry(*shapes, 1, 1))
+
+    assert select(plan((1, 64, 14, 14), (128, 64, 3, 3)), 128) is Driver.PIXELS
+    assert select(plan((1, 3, 224, 224), (64, 3, 7, 7)), 64) is Driver.SAMPLES
+    assert select_by_rows(plan((1, 64, 3, 3), (512, 64, 3, 3)), 512) is Driver.PANELS
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
@@ -149,7 +158,7 @@ def test_a_convolution_of_weights_in_codes_has_the_bits_of_floats(case, pixels, 
 
 @pytest.mark.parametrize("levels", LEVELS, ids=len)
 @pytest.mark.parametrize("n, k, m", [(1, 300, 40), (3, 1, 3), (2, 519, 130), (17, 600, 65), (0, 4, 2)])
-def test_a_linear_layer_of_weights_in_codes_has_the_twins_bits(n, k, m, levels, threads):
+def test_a_linear_layer_of_weights_in_codes_has_the_references_bits(n, k, m, levels, threads):
     w, levels = on_levels(levels, m, k)
     x, scale, shift = normal("x", k, n).T, normal("scale", m), normal("shift", m)
     assert_same_bits(kernels.linear_packed(x, kernels.code_linear(w, levels), scale, shift, False),
@@ -163,7 +172,7 @@ def test_weights_in_codes_take_two_or_four_bits():
 
 
 def random_geometry(index):
-    """Sizes, strides, paddings, dilations and groups of every kind, small enough for the twin."""
+    """Sizes, strides, paddings, dilations and groups of every kind, small enough for the reference."""
     draw = Streams(index).key("geometry").integers
     groups, (kh, kw) = int(draw(1, 3)), map(int, draw(1, 5, 2))
     stride, padding, dilation = (tuple(map(int, draw(low, high, 2))) for low, high in ((1, 4), (0, 6), (1, 4)))
@@ -174,7 +183,7 @@ def random_geometry(index):
 
 
 @pytest.mark.parametrize("index", range(60))
-def test_convolution_of_any_geometry_has_the_twins_bits_and_reads_no_further_than_it_laid_out(index, pixels, threads):
+def test_convolution_of_any_geometry_has_the_references_bits_and_stays_inside_its_input(index, pixels, threads):
     geometry = kernels.conv_geometry(*random_geometry(index))
     x, w, g = (normal(name, *shape) for name, shape in (
         ("x", geometry.x_shape), ("w", geometry.w_shape), ("g", geometry.output_shape)))

@@ -1,4 +1,4 @@
-"""A product's weights in codes: level runs in the order the register tile reads them, a run a tile and block of k."""
+"""Weights in codes: level runs in the order the register tile reads them, one run per tile and block of k."""
 from typing import NamedTuple
 
 import numpy as np
@@ -8,14 +8,14 @@ from tinyq.kernels.gemm.level_runs import decode_floats_2, decode_floats_4, enco
 from tinyq.kernels.jit.compile import part
 from tinyq.kernels.simd.vectors import LANES, MR
 
-BEHIND = 32 // 2 * LANES                # floats that decoding may write behind a run
+BEHIND = 32 // 2 * LANES                # floats that decoding may write past a run
 
 
 class Coded(NamedTuple):
-    """What compiled code needs; bits 0: the weights are floats, and nothing of this counts."""
+    """Weights in codes, for compiled code; bits 0: the weights are floats and the other fields are unused."""
 
     bits: int
-    tiles: int                          # of rows, in a group
+    tiles: int                          # of rows, per group
     run: int                            # bytes of a whole block's run
     last_run: int                       # of the last block's
     blocks: int
@@ -26,8 +26,8 @@ class Coded(NamedTuple):
 NOT_CODED = Coded(0, 0, 0, 0, 0, np.empty(0, np.uint8), np.empty(0, np.float32))
 
 
-def code_rows(packed, levels, bits: int) -> Coded:
-    """The codes of weights.pack_rows(...) of these levels, ascending float32; rows beyond a group's are level 0."""
+def code_rows(packed: np.ndarray, levels: np.ndarray, bits: int) -> Coded:
+    """Encode weight_panels.pack_rows(...) of these levels, ascending float32; rows beyond a group's are level 0."""
     groups, tiles, taps, _ = packed.shape
     flat = packed.reshape(groups, -1)
     parts, table = [], None
@@ -42,14 +42,14 @@ def code_rows(packed, levels, bits: int) -> Coded:
     return Coded(bits, tiles, run, last, len(starts) - 1, np.concatenate(parts), table)
 
 
-def decoded_size(packed, coded: Coded, k: int) -> int:
-    """Floats of the room that decode_block needs for k of all tiles of a group."""
+def decoded_size(packed: np.ndarray, coded: Coded, k: int) -> int:
+    """Count the floats of the buffer that decode_block needs for k of all tiles of a group."""
     return packed.shape[1] * k * MR + BEHIND if coded.bits else 0
 
 
 @part
 def decode_block(coded, group, block, top, bottom, k, target):
-    """The floats of tiles top ... bottom - 1 of a block of k, one tile after the other, to an address."""
+    """Decode tiles top ... bottom - 1 of a block of k, one tile after the other, to an address."""
     run = coded.last_run if block == coded.blocks - 1 else coded.run
     group_bytes = coded.tiles * (coded.run * (coded.blocks - 1) + coded.last_run)
     at = coded.codes.ctypes.data + group * group_bytes + coded.tiles * coded.run * block
@@ -59,7 +59,7 @@ def decode_block(coded, group, block, top, bottom, k, target):
 
 @part
 def decode_run(coded, codes, count, target):
-    """`count` floats, of a run of codes or a part of one, all by address."""
+    """Decode `count` floats of a run of codes, or of a part of one, by address."""
     if coded.bits == 2:
         decode_floats_2(codes, count, coded.table.ctypes.data, target)
     else:

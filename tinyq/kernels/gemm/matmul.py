@@ -1,15 +1,17 @@
-"""The matrix product in the contract's order, on the register tile of register_tile.py.
+"""Multiply matrices in the contract's order, on the register tile of register_tile.py.
 
 Compiled code gets addresses and strides, so that one specialisation serves every layout of the operands.
 """
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
 from tinyq.kernels.contract import KC
-from tinyq.kernels.gemm.correlate import parts_of
-from tinyq.kernels.geometry.spans import strided
+from tinyq.kernels.gemm.store import store_outputs
+from tinyq.kernels.geometry.spans import count_parts, strided
 from tinyq.kernels.jit.compile import njit, part, prange
-from tinyq.kernels.simd.memory_ops import copy_floats, load_float, store_float, store_run, transpose_tile
+from tinyq.kernels.simd.memory_ops import copy_floats, load_float, store_float, transpose_tile
 from tinyq.kernels.simd.register_tile import FLUSH, PANEL, tile
 from tinyq.kernels.simd.vectors import LANES, MR, NR
 
@@ -17,45 +19,59 @@ from tinyq.kernels.simd.vectors import LANES, MR, NR
 WORTH_THREADS = 1 << 19
 
 
+class _Factors(NamedTuple):
+    """a (m, k) and b (k, n) by address; strides count elements."""
 
-def matmul(a, b):
+    k: int
+    a: int
+    a_column: int
+    b: int
+    b_row: int
+    b_column: int
+    rows: np.ndarray                # int64: where each row of a begins
+
+
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a (m, k) @ b (k, n), float32, any strides -> C-contiguous (m, n)."""
     (m, k), n = a.shape, b.shape[1]
     assert b.shape[0] == k, f"matmul: {a.shape} does not fit {b.shape}"
     a, b = strided(a), strided(b)
     if not a.size or not b.size:
         return np.zeros((m, n), np.float32)
-    step_m, step_k = (s // a.itemsize for s in a.strides)
-    rows = np.minimum(np.arange(-(-m // MR) * MR), m - 1) * step_m      # beyond the last: the last again
+    row_stride, column_stride = (s // a.itemsize for s in a.strides)
+    rows = np.minimum(np.arange(-(-m // MR) * MR), m - 1) * row_stride      # beyond the last: the last again
+    factors = _Factors(k=k, a=a.ctypes.data, a_column=column_stride, b=b.ctypes.data, b_row=b.strides[0] // b.itemsize,
+                       b_column=b.strides[1] // b.itemsize, rows=rows)
     threads = numba.get_num_threads()
-    parts = parts_of(-(-n // NR), len(rows) // MR, threads)
+    parts = count_parts(-(-n // NR), len(rows) // MR, threads)
     out = np.empty((m, n), np.float32)
     panel = np.empty((threads, KC, NR), np.float32)
     tiles = np.empty((threads, len(rows) // MR, MR, NR), np.float32)
     tasks = _alone if m * n * k < WORTH_THREADS else _tasks
-    tasks(a.ctypes.data, rows, step_k, b.ctypes.data, k, b.strides[0] // b.itemsize, b.strides[1] // b.itemsize, parts,
-          panel, tiles, out)
+    tasks(tuple(factors), parts, panel, tiles, out)
     return out
 
 
 @njit(parallel=True)
-def _tasks(a, rows, step_k, b, k, b_row, b_column, parts, panel, tiles, out):
+def _tasks(factors_, parts, panel, tiles, out):
+    factors = _Factors(*factors_)
     for task in prange(-(-out.shape[1] // NR) * parts):
         thread = numba.get_thread_id()
-        _task(a, rows, step_k, b, k, b_row, b_column, task // parts * NR, task % parts, parts, panel[thread],
-              tiles[thread], out)
+        _task(factors, np.int64(task), parts, panel[thread], tiles[thread], out)
 
 
 @njit
-def _alone(a, rows, step_k, b, k, b_row, b_column, parts, panel, tiles, out):
+def _alone(factors_, parts, panel, tiles, out):
+    factors = _Factors(*factors_)
     for task in range(-(-out.shape[1] // NR) * parts):
-        _task(a, rows, step_k, b, k, b_row, b_column, task // parts * NR, task % parts, parts, panel[0], tiles[0],
-              out)
+        _task(factors, task, parts, panel[0], tiles[0], out)
 
 
 @part
-def _task(a, rows, step_k, b, k, b_row, b_column, column, part, parts, panel, tiles, out):
-    """Row tiles `part` of `parts` for the NR outputs from `column`."""
+def _task(factors, task, parts, panel, tiles, out):
+    """Row tiles `task % parts` of `parts` for NR columns of outputs."""
+    k, a, a_column, b, b_row, b_column, rows = factors
+    column, part = task // parts * NR, task % parts
     first, last = tiles.shape[0] * part // parts, tiles.shape[0] * (part + 1) // parts
     width = min(NR, out.shape[1] - column)
     row, columns, offsets, sums = (                                  # outside the loop: a counted reference each
@@ -68,11 +84,11 @@ def _task(a, rows, step_k, b, k, b_row, b_column, column, part, parts, panel, ti
         _pack(b + (start * b_row + column * b_column) * 4, b_row, b_column, count, width, columns)
         for t in range(first, last):
             if one_block:
-                tile(count, a, row + t * MR * 8, step_k, columns, offsets, sums, sums, 0)
+                tile(count, a, row + t * MR * 8, a_column, columns, offsets, sums, sums, 0)
                 _store(sums, t, column, width, out)
             else:
                 total = sums + t * MR * NR * 4
-                tile(count, a + start * step_k * 4, row + t * MR * 8, step_k, columns, offsets, total, total, FLUSH)
+                tile(count, a + start * a_column * 4, row + t * MR * 8, a_column, columns, offsets, total, total, FLUSH)
     if not one_block:
         for t in range(first, last):
             _store(sums + t * MR * NR * 4, t, column, width, out)
@@ -80,10 +96,10 @@ def _task(a, rows, step_k, b, k, b_row, b_column, column, part, parts, panel, ti
 
 @part
 def _store(sums, t, column, width, out):
-    """Store row tile t at its place in out."""
-    into = out.ctypes.data + (t * MR * out.shape[1] + column) * 4
+    """Store row tile t at its place in out: a scale of 1 and a shift of -0 change no sum."""
+    into, row = out.ctypes.data + (t * MR * out.shape[1] + column) * 4, out.shape[1] * 4
     for r in range(min(MR, out.shape[0] - t * MR)):
-        store_run(sums + r * NR * 4, into + r * out.shape[1] * 4, width, width, np.float32(1), np.float32(-0.0))
+        store_outputs(sums + r * NR * 4, into + r * row, width, width, 1, np.float32(1), np.float32(-0.0))
 
 
 @part

@@ -1,51 +1,51 @@
-"""Products of weights with laid-out samples whose planes are small: tiles of PIXELS pixels by outputs side by side.
+"""The driver for small planes of many outputs: tiles of PIXELS pixels of packed samples by outputs side by side.
 
-Weights lie in panels of NR outputs (k, NR), decoded block by block where they are in codes; the pixels of a
-laid-out sample are read where they lie, so that none is gathered, and no lane is wasted on a row's end. A task takes
-some panels of one group of some samples. Every output is the sum that correlate.py takes, to the bit.
+Weights lie in panels of NR outputs (k, NR), decoded block by block where they are in codes. The pixels of a packed
+sample are read in place, so that none is gathered, and no lane is wasted at the end of a row. A task takes some panels
+of one group of some samples. Every output is the sum that correlate.py computes, to the bit.
 """
 from functools import lru_cache
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
 from tinyq.kernels.contract import KC
-from tinyq.kernels.gemm.coded_weights import BEHIND, NOT_CODED, decode_run
-from tinyq.kernels.geometry.packed_input import ZERO, lay_out
-from tinyq.kernels.geometry.spans import NO_IMAGES, contiguous
+from tinyq.kernels.gemm.coded_weights import BEHIND, Coded, decode_run
+from tinyq.kernels.gemm.operands import Epilogue, Operands
+from tinyq.kernels.gemm.store import finish_outputs, locate_outputs, store_outputs
+from tinyq.kernels.geometry.conv_plan import Layout, Plan
+from tinyq.kernels.geometry.packed_input import ZERO, pack_input
 from tinyq.kernels.jit.compile import njit, part, prange
-from tinyq.kernels.simd.memory_ops import finish_run, store_run, transpose_tile
+from tinyq.kernels.simd.memory_ops import load_float, transpose_tile
 from tinyq.kernels.simd.register_tile import FLUSH, PIXELS, narrow_pixel_tile, pixel_tile
-from tinyq.kernels.simd.vectors import LANES, MR, NR
+from tinyq.kernels.simd.vectors import LANES, NR
 
-_MAX_PIXELS = 56 * 56          # of a plane: beyond, rows of outputs are long enough for correlate.py (measured)
-_MAX_IDLE = 8 / 7              # as many times more lanes than correlate.py has rows still pay (measured)
-_RESIDENT = 1 << 17             # elements of laid-out samples that stay in a second-level cache beside a panel
+_RESIDENT = 1 << 17             # elements of packed samples that stay in a second-level cache next to a panel
 
 
-def pixels_pay(pixels, m) -> bool:
-    """Whether this is the faster way to m outputs a group of planes of so many pixels; the bits do not depend on it.
+class _Workspace(NamedTuple):
+    """Buffers of each thread, or of one."""
 
-    pixels None, where they are not known: it is not.
-    """
-    return pixels is not None and pixels <= _MAX_PIXELS and -(-m // LANES) * LANES <= -(-m // MR) * MR * _MAX_IDLE
+    inputs: np.ndarray              # the packed samples
+    decoded: np.ndarray             # a block of weights that are in codes
+    totals: np.ndarray              # sums (samples * pixels and slack, NR)
+    transposed: np.ndarray          # one sample's sums (NR, pixels and slack)
 
 
-def correlate_pixels(source, packed, m, plan, scale, shift, target, added=NO_IMAGES, relu=False, coded=NOT_CODED,
-                     first=0):
-    """What correlate.correlate does, of a plan that fills its target; packed (groups, panels, k, NR or 0)."""
-    source, layout, threads = contiguous(source), plan.layout, numba.get_num_threads()
-    if not len(source):
-        return
-    groups, panels = packed.shape[:2]
-    chunks, parts = _split(len(source), groups, panels, plan.size, threads)
-    together, rows = -(-len(source) // chunks), _rows(plan)
-    laid_out = np.empty((threads, together, 0 if layout.direct else plan.size + LANES), np.float32)
-    room = np.empty((threads, KC * NR + BEHIND if coded.bits else 0), np.float32)
-    totals = np.empty((threads, together * len(rows) + LANES, NR), np.float32)
-    turned = np.empty((threads, NR, -(-len(rows) // LANES) * LANES + NR), np.float32)
-    _tasks(source, packed, m, chunks, parts, layout, rows, scale, shift, laid_out, room, totals, turned, target, first,
-           added, relu, coded)
+def correlate_pixels(operands: Operands, plan: Plan, epilogue: Epilogue, target: np.ndarray, coded: Coded) -> None:
+    """Convolve (see select.convolve) with a plan that fills its target; weights of weight_panels.pack_panels."""
+    samples, layout, threads = len(operands.source), plan.layout, numba.get_num_threads()
+    groups, panels = operands.weights.shape[:2]
+    chunks, parts = _split(samples, groups, panels, plan.size, threads)
+    together, rows = -(-samples // chunks), _locate_rows(plan)
+    workspace = _Workspace(
+        inputs=np.empty((threads, together, 0 if layout.direct else plan.size + LANES), np.float32),
+        decoded=np.empty((threads, KC * NR + BEHIND if coded.bits else 0), np.float32),
+        totals=np.empty((threads, together * len(rows) + LANES, NR), np.float32),
+        transposed=np.empty((threads, NR, -(-len(rows) // LANES) * LANES + NR), np.float32))
+    _tasks(tuple(operands), tuple(coded), tuple(layout), tuple(epilogue), tuple(workspace), (chunks, parts), rows,
+           target)
 
 
 def _split(samples, groups, panels, size, threads):
@@ -57,58 +57,63 @@ def _split(samples, groups, panels, size, threads):
 
 
 @lru_cache(maxsize=256)
-def _rows(plan):
-    """(tiles * PIXELS,) int64: where each pixel is laid out; beyond the last stands the last again."""
+def _locate_rows(plan):
+    """(tiles * PIXELS,) int64: the place of each pixel in the packed sample; the last is repeated to fill a tile."""
     pixels = plan.rows * plan.columns
     return plan.virtual[np.minimum(np.arange(-(-pixels // PIXELS) * PIXELS), pixels - 1)]
 
 
 @njit(parallel=True)
-def _tasks(source, packed, m, chunks, parts, layout, rows, scale, shift, laid_out, room, totals, turned, target, first,
-           added, relu, coded):
-    groups, panels = packed.shape[0], packed.shape[1]
-    for task in prange(parts * groups * chunks):
-        thread = numba.get_thread_id()
+def _tasks(operands_, coded_, layout_, epilogue_, workspace_, split, rows, target):
+    operands, coded, layout = Operands(*operands_), Coded(*coded_), Layout(*layout_)
+    epilogue, workspace = Epilogue(*epilogue_), _Workspace(*workspace_)
+    chunks, parts = split
+    source, m = operands.source, operands.m
+    groups, panels = operands.weights.shape[:2]
+    for index in prange(parts * groups * chunks):
+        thread, task = numba.get_thread_id(), np.int64(index)
         part, group, chunk = task // chunks // groups, task // chunks % groups, task % chunks
         begin, end = source.shape[0] * chunk // chunks, source.shape[0] * (chunk + 1) // chunks
         channels = source.shape[1] // groups
-        base, pitch = source[begin, group * channels:].ctypes.data, source.strides[0]
+        base, stride = source[begin, group * channels:].ctypes.data, source.strides[0]
+        own = _Workspace(workspace.inputs[thread], workspace.decoded[thread], workspace.totals[thread],
+                         workspace.transposed[thread])
         if not layout.direct:
             for i in range(begin, end):
-                lay_out(base + (i - begin) * pitch, layout, np.int64(0), channels, np.int64(0), layout.height, ZERO,
-                        laid_out[thread, i - begin])
-            base, pitch = laid_out[thread].ctypes.data, laid_out.strides[1]
+                pack_input(base + (i - begin) * stride, layout, np.int64(0), channels, np.int64(0), layout.height,
+                           ZERO, own.inputs[i - begin])
+            base, stride = own.inputs.ctypes.data, own.inputs.strides[0]
         for panel in range(panels * part // parts, panels * (part + 1) // parts):
-            outputs = group * m + panel * NR
             count = min(NR, m - panel * NR)
             lanes = LANES if count <= LANES else NR
-            _multiply(base, pitch, end - begin, packed, np.int64(group), np.int64(panel), lanes, layout, rows,
-                      room[thread], totals[thread], coded)
+            _multiply(base, stride, end - begin, operands.weights, group * panels + panel, lanes, layout, rows, own,
+                      coded)
+            outputs = locate_outputs(epilogue, target, group * m + panel * NR)
             for i in range(begin, end):
-                sums = totals[thread].ctypes.data + (i - begin) * rows.size * lanes * 4
-                _turn(sums, lanes, rows.size, turned[thread])
-                _store(turned[thread], count, layout, scale[outputs:], shift[outputs:], target[i, first + outputs:],
-                       added[i, outputs:] if added.size else target[i], added.size, relu)
+                sums = own.totals.ctypes.data + (i - begin) * rows.size * lanes * 4
+                _transpose(sums, lanes, rows.size, own.transposed)
+                _store(own.transposed, count, layout, i, outputs)
 
 
 @part
-def _multiply(base, pitch, samples, packed, group, panel, lanes, layout, rows, room, totals, coded):
-    """totals (samples, pixels, lanes) of the samples `pitch` bytes apart and one panel's outputs."""
+def _multiply(base, stride, samples, packed, index, lanes, layout, rows, workspace, coded):
+    """Sums (samples, pixels, lanes) of the samples `stride` bytes apart and one panel's outputs."""
+    totals = workspace.totals
     totals[:] = 0
-    blocks, index = layout.block_starts, group * packed.shape[1] + panel
-    offsets, row, sums = layout.offsets.ctypes.data, rows.ctypes.data, totals.ctypes.data
+    blocks, panel = layout.block_starts, packed[index // packed.shape[1], index % packed.shape[1]].ctypes.data
+    offsets, row, sums, decoded = (layout.offsets.ctypes.data, rows.ctypes.data, totals.ctypes.data,
+                                   workspace.decoded.ctypes.data)
     for b in range(blocks.size - 1):
         start, k = blocks[b], blocks[b + 1] - blocks[b]
+        weights = panel + start * NR * 4
         if coded.bits:
-            weights = room.ctypes.data
+            weights = decoded
             at = coded.codes.ctypes.data + index * coded.run + start * NR * coded.bits // 8
             decode_run(coded, at, k * NR, weights)
-        else:
-            weights = packed[group, panel, start:].ctypes.data
         for i in range(samples):
             for p in range(0, rows.size, PIXELS):
                 total = sums + (i * rows.size + p) * lanes * 4
-                _tile(lanes, k, base + i * pitch, row + p * 8, weights, offsets + start * 8, total)
+                _tile(lanes, k, base + i * stride, row + p * 8, weights, offsets + start * 8, total)
 
 
 @part
@@ -120,21 +125,22 @@ def _tile(lanes, k, sample, rows, weights, offsets, total):
 
 
 @part
-def _store(turned, count, layout, scale, shift, target, added, adds, relu):
-    """`count` planes of outputs of one sample; target and added (channels, ., .)."""
+def _store(transposed, count, layout, sample, outputs):
+    """Store and finish `count` planes of outputs of one sample."""
     pixels = layout.rows * layout.columns
+    into, sums, stride = outputs.target + sample * outputs.sample_stride, transposed.ctypes.data, transposed.shape[1]
     for j in range(count):
-        into, run = target[j].ctypes.data, turned[j].ctypes.data
+        plane, run = into + j * outputs.plane_stride, sums + j * stride * 4
+        scale, shift = load_float(outputs.scale, j), load_float(outputs.shift, j)
         for p in range(0, pixels, NR):
-            store_run(run + p * 4, into + p * 4, min(NR, pixels - p), pixels - p, scale[j], shift[j])
-        if relu or adds:
-            finish_run(into, added[j].ctypes.data if adds else 0, pixels, relu)
+            store_outputs(run + p * 4, plane + p * 4, min(NR, pixels - p), pixels - p, 1, scale, shift)
+        finish_outputs(outputs, sample, j, 0, pixels)
 
 
 @part
-def _turn(sums, lanes, pixels, turned):
-    """turned[j, p] = sums[p, j], in squares of LANES."""
-    pitch = turned.shape[1]
+def _transpose(sums, lanes, pixels, transposed):
+    """transposed[j, p] = sums[p, j], in squares of LANES."""
+    stride, into = transposed.shape[1], transposed.ctypes.data
     for p in range(0, pixels, LANES):
         for j in range(0, lanes, LANES):
-            transpose_tile(sums + (p * lanes + j) * 4, lanes, turned.ctypes.data + (j * pitch + p) * 4, pitch)
+            transpose_tile(sums + (p * lanes + j) * 4, lanes, into + (j * stride + p) * 4, stride)

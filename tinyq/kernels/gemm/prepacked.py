@@ -1,4 +1,4 @@
-"""A product with weights that stay: packed once, its affine, an addition and a ReLU done where it is stored."""
+"""Products with weights that are packed once: the affine, an addition and a ReLU are done as outputs are stored."""
 from typing import NamedTuple
 
 import numba
@@ -6,7 +6,6 @@ import numpy as np
 
 from tinyq.kernels.contract import KC
 from tinyq.kernels.gemm.coded_weights import BEHIND, NOT_CODED, Coded, code_rows, decode_run
-from tinyq.kernels.gemm.correlate import correlate
 from tinyq.kernels.gemm.level_runs import (
     MAX_LEVELS,
     PANELS_AT_ONCE,
@@ -16,8 +15,10 @@ from tinyq.kernels.gemm.level_runs import (
     coded_float_row_4,
     encode,
 )
-from tinyq.kernels.gemm.pixel_tiles import correlate_pixels, pixels_pay
-from tinyq.kernels.gemm.weight_panels import pack_rows
+from tinyq.kernels.gemm.operands import Epilogue, Operands
+from tinyq.kernels.gemm.select import Driver, convolve, pixels_pay, select_by_rows
+from tinyq.kernels.gemm.weight_panels import WeightRows, pack_rows
+from tinyq.kernels.geometry.conv_geometry import ConvGeometry
 from tinyq.kernels.geometry.conv_plan import forward_plan
 from tinyq.kernels.geometry.spans import NO_IMAGES, contiguous
 from tinyq.kernels.jit.compile import njit, part, prange
@@ -30,7 +31,7 @@ _FEW = 3                                # samples up to which a register tile wo
 class PackedWeights(NamedTuple):
     """Weights as the kernels read them: floats, or codes and an array of size 0 that has the floats' first axes.
 
-    by_pixels: a convolution's, in panels as a linear layer's (see pixel_tiles.py).
+    by_pixels: for a convolution by tiles of pixels, in panels as a linear layer's (see select.py).
     """
 
     floats: np.ndarray
@@ -39,22 +40,21 @@ class PackedWeights(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Of all that stays in memory."""
+        """Bytes that stay in memory."""
         return self.floats.nbytes + self.coded.codes.nbytes + self.coded.table.nbytes
 
 
-def pack_weights(w, groups, pixels=None):
-    """What conv2d_packed takes of the weights w (c_out, c_in / groups, kh, kw); pixels: of a plane of y, if known."""
-    if pixels_pay(pixels, len(w) // groups):
-        panels = -(-len(w) // groups // NR)
-        return PackedWeights(_grouped_panels(w, groups, panels, np.float32(0)), NOT_CODED, True)
-    taps = w[0].size
-    block_starts = np.append(np.arange(0, taps, KC), taps)
-    return PackedWeights(pack_rows(w, groups, len(w) // groups, taps, np.arange(taps), block_starts), NOT_CODED)
+def pack_weights(w: np.ndarray, groups: int, pixels: int | None = None) -> PackedWeights:
+    """Pack the weights w (c_out, c_in / groups, kh, kw) for conv2d_packed; pixels: of a plane of y, if known."""
+    m, taps = len(w) // groups, w[0].size
+    if pixels_pay(pixels, m):
+        return PackedWeights(_grouped_panels(w, groups, -(-m // NR), np.float32(0)), NOT_CODED, True)
+    rows = WeightRows(groups=groups, m=m, row_step=taps, taps=np.arange(taps))
+    return PackedWeights(pack_rows(w, rows, np.append(np.arange(0, taps, KC), taps)), NOT_CODED)
 
 
-def code_weights(w, groups, levels, pixels=None):
-    """The same of weights that are levels (ascending float32): they stay in codes where the target can decode them."""
+def code_weights(w: np.ndarray, groups: int, levels: np.ndarray, pixels: int | None = None) -> PackedWeights:
+    """Pack weights that are levels (ascending float32); they stay in codes where the target can decode them."""
     if not _can_code(levels):
         return pack_weights(w, groups, pixels)
     m = len(w) // groups
@@ -72,32 +72,34 @@ def _grouped_panels(w, groups, panels, fill):
     return np.stack([_panels(part, panels, fill) for part in w.reshape(groups, len(w) // groups, -1)])
 
 
-def conv2d_packed(x, packed, geometry, scale, shift, added, relu, into=None, first=0):
+def conv2d_packed(x: np.ndarray, packed: PackedWeights, geometry: ConvGeometry, scale: np.ndarray, shift: np.ndarray,
+                  added: np.ndarray | None, relu: bool, into: np.ndarray | None = None, first: int = 0) -> np.ndarray:
     """scale * (x * w) + shift, `added` (of the output's shape, or None) added to it, and its ReLU if `relu`.
 
     scale and shift (c_out,). Each of the four steps rounds, as when they are done one after the other. into: an array
     (n, channels, oh, ow) whose channels from `first` on become the output, which is then a view of them.
     """
     assert x.shape == geometry.x_shape, (x.shape, geometry)
-    plan, m = forward_plan(geometry), geometry.w_shape[0]
+    plan, c_out = forward_plan(geometry), geometry.w_shape[0]
+    m = c_out // geometry.groups
     target = np.empty(geometry.output_shape, np.float32) if into is None else into
-    y = target[:, first:first + m]
+    y = target[:, first:first + c_out]
     assert y.shape == geometry.output_shape and target.flags.carray, (y.shape, geometry)
     added = NO_IMAGES if added is None else contiguous(added)
     assert not added.size or added.shape == y.shape
-    run = correlate_pixels if packed.by_pixels else correlate
-    run(x, packed.floats, m // geometry.groups, plan, contiguous(scale), contiguous(shift), target, added, relu,
-        packed.coded, first)
+    driver = Driver.PIXELS if packed.by_pixels else select_by_rows(plan, m)
+    convolve(driver, Operands(contiguous(x), packed.floats, m), plan,
+             Epilogue(contiguous(scale), contiguous(shift), added, relu, first), target, packed.coded)
     return y if into is not None else target
 
 
-def pack_linear(w):
-    """What linear_packed takes of the weights w (out, in): (tiles, in, NR), outputs beside each other."""
+def pack_linear(w: np.ndarray) -> PackedWeights:
+    """Pack the weights w (out, in) for linear_packed: (tiles, in, NR), outputs side by side."""
     return PackedWeights(_panels(w, -(-len(w) // NR), np.float32(0)), NOT_CODED)
 
 
-def code_linear(w, levels):
-    """The same of weights that are levels, which stay in codes (see code_weights)."""
+def code_linear(w: np.ndarray, levels: np.ndarray) -> PackedWeights:
+    """Pack weights (out, in) that are levels, which stay in codes (see code_weights)."""
     if not _can_code(levels):
         return pack_linear(w)
     tiles = -(-len(w) // (NR * PANELS_AT_ONCE)) * PANELS_AT_ONCE
@@ -106,7 +108,7 @@ def code_linear(w, levels):
 
 
 def _code_panels(panels, levels):
-    """The codes of panels (panels, k, NR), a run each."""
+    """Encode panels (panels, k, NR), one run each."""
     codes, table = encode(panels.reshape(len(panels), -1), levels)
     return Coded(bits_for(len(levels)), len(panels), codes.shape[1], codes.shape[1], 1, codes.reshape(-1), table)
 
@@ -122,56 +124,61 @@ def _panels(w, tiles, fill):
     return packed
 
 
-def linear_packed(x, packed, scale, shift, relu):
+def linear_packed(x: np.ndarray, packed: PackedWeights, scale: np.ndarray, shift: np.ndarray,
+                  relu: bool) -> np.ndarray:
     """scale * (x @ w.T) + shift, and its ReLU if `relu`; x (n, in), scale and shift (out,).
 
-    A register tile is some samples by NR outputs: one sample wastes its other rows, but the weights, which are
-    what takes the time then, come in one stream. Codes of few samples are decoded in registers.
+    A register tile is some samples by NR outputs. One sample wastes its other rows, but reading the weights takes the
+    time then, and they come in one stream. For few samples codes are decoded in registers.
     """
     n, k = x.shape
     y, threads = np.empty((n, len(scale)), np.float32), numba.get_num_threads()
-    x, scale, shift, coded = contiguous(x), contiguous(scale), contiguous(shift), packed.coded
+    x, coded = contiguous(x), packed.coded
+    epilogue = Epilogue(contiguous(scale), contiguous(shift), NO_IMAGES, relu)
     if n and coded.bits and n <= _FEW:
-        _linear_coded_rows(x, coded, scale, shift, relu, y)
+        _linear_coded_rows(x, tuple(coded), tuple(epilogue), y)
     elif n:
         rows = np.minimum(np.arange(-(-n // MR) * MR), n - 1) * k       # beyond the last: the last again
         tiles = np.empty((threads, len(rows) // MR, MR, NR), np.float32)
-        room = np.empty((threads, KC * NR + BEHIND if coded.bits else 0), np.float32)
-        _linear_tasks(x, rows, packed.floats, coded, scale, shift, relu, tiles, room, y)
+        decoded = np.empty((threads, KC * NR + BEHIND if coded.bits else 0), np.float32)
+        _linear_tasks(x, rows, packed.floats, tuple(coded), tuple(epilogue), tiles, decoded, y)
     return y
 
 
 @njit(parallel=True)
-def _linear_tasks(x, rows, packed, coded, scale, shift, relu, tiles, room, y):
-    for task in prange(packed.shape[0]):
+def _linear_tasks(x, rows, packed, coded_, epilogue_, tiles, decoded, y):
+    coded, epilogue = Coded(*coded_), Epilogue(*epilogue_)
+    for panel in prange(packed.shape[0]):
         thread = numba.get_thread_id()
-        _linear_task(x, rows, packed, coded, scale, shift, relu, np.int64(task), tiles[thread], room[thread], y)
+        _linear_task(x, rows, packed, coded, np.int64(panel), tiles[thread], decoded[thread])
+        for i in range(y.shape[0]):
+            _finish(tiles[thread, i // MR, i % MR], np.int64(panel) * NR, epilogue, y[i])
 
 
 @part
-def _linear_task(x, rows, packed, coded, scale, shift, relu, task, tiles, room, y):
-    """The NR outputs of one panel, of all samples."""
+def _linear_task(x, rows, packed, coded, panel, tiles, decoded):
+    """The sums of one panel's NR outputs, for all samples."""
     tiles[:] = 0
     k = packed.shape[1]
-    a, row, b, offsets, sums = (                                     # outside the loops: a counted reference each
-        x.ctypes.data, rows.ctypes.data, packed[task].ctypes.data, PANEL.ctypes.data, tiles.ctypes.data)
+    a, row, b, offsets, sums, decoded_at = (                         # outside the loops: a counted reference each
+        x.ctypes.data, rows.ctypes.data, packed[panel].ctypes.data, PANEL.ctypes.data, tiles.ctypes.data,
+        decoded.ctypes.data)
     for start in range(0, k, KC):
         count = min(KC, k - start)
-        panel = b + start * NR * 4
+        weights = b + start * NR * 4
         if coded.bits:
-            panel = room.ctypes.data
-            at = coded.codes.ctypes.data + task * coded.run + start * NR * coded.bits // 8
-            decode_run(coded, at, count * NR, panel)
+            weights = decoded_at
+            at = coded.codes.ctypes.data + panel * coded.run + start * NR * coded.bits // 8
+            decode_run(coded, at, count * NR, weights)
         for t in range(tiles.shape[0]):
             total = sums + t * MR * NR * 4
-            tile(count, a + start * 4, row + t * MR * 8, 1, panel, offsets, total, total, FLUSH)
-    for i in range(y.shape[0]):
-        _finish(tiles[i // MR, i % MR], task * NR, scale, shift, relu, y[i])
+            tile(count, a + start * 4, row + t * MR * 8, 1, weights, offsets, total, total, FLUSH)
 
 
 @njit(parallel=True)
-def _linear_coded_rows(x, coded, scale, shift, relu, y):
-    """Sample by sample, PANELS_AT_ONCE panels a task."""
+def _linear_coded_rows(x, coded_, epilogue_, y):
+    """Sample by sample, PANELS_AT_ONCE panels per task."""
+    coded, epilogue = Coded(*coded_), Epilogue(*epilogue_)
     for task in prange(coded.tiles // PANELS_AT_ONCE):
         codes = coded.codes.ctypes.data + task * PANELS_AT_ONCE * coded.run
         totals = np.empty((PANELS_AT_ONCE, NR), np.float32)
@@ -179,7 +186,7 @@ def _linear_coded_rows(x, coded, scale, shift, relu, y):
             totals[:] = 0
             _coded_row(x[i], codes, coded, totals)
             for p in range(PANELS_AT_ONCE):
-                _finish(totals[p], (task * PANELS_AT_ONCE + p) * NR, scale, shift, relu, y[i])
+                _finish(totals[p], (np.int64(task) * PANELS_AT_ONCE + p) * NR, epilogue, y[i])
 
 
 @part
@@ -192,8 +199,9 @@ def _coded_row(x, codes, coded, totals):
 
 
 @part
-def _finish(sums, first, scale, shift, relu, y):
+def _finish(sums, first, epilogue, y):
     """Outputs `first` ... of one sample from their sums."""
+    scale, shift, relu = epilogue.scale, epilogue.shift, epilogue.relu
     for j in range(first, min(first + NR, y.size)):
         value = (sums[j - first] + np.float32(0)) * scale[j] + shift[j]
         y[j] = np.float32(0) if relu and value <= 0 else value

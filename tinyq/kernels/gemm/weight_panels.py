@@ -1,4 +1,6 @@
-"""Weights in the order the register tiles read them: MR or NR of them side by side for every k."""
+"""Pack weights in the order the register tiles read them: MR or NR of them side by side for every k."""
+from typing import NamedTuple
+
 import numpy as np
 
 from tinyq.kernels.geometry.spans import contiguous
@@ -9,24 +11,34 @@ from tinyq.kernels.simd.vectors import LANES, MR, NR
 _WORTH_THREADS = 1 << 16
 
 
-def pack_rows(w, groups, m, row_step, taps, block_starts):
-    """(groups, tiles, k, MR) from weights w: row r of group g has its k-th at (g * m + r) * row_step + taps[k].
+class WeightRows(NamedTuple):
+    """Where each output's weights lie: the k-th of row r of group g at start(g) + r * row_step + taps[k].
 
-    In memory a group has one block of k after the other, tile after tile in each, as they are read: k of tile t begins
-    at (start * tiles + t * count) * MR, with start the block's first k and count how many it has. For an input
-    gradient rows are input channels: row_step is that of one, and the rows of group g begin at g times the elements of
-    a group's weights. Rows beyond m are anything.
+    A row is an output channel, for an input gradient an input channel; start(g) is g * w.size // groups.
     """
-    packed = np.empty((groups, -(-m // MR), len(taps), MR), np.float32)
+
+    groups: int
+    m: int                          # rows per group
+    row_step: int                   # elements
+    taps: np.ndarray                # (k,) int64
+
+
+def pack_rows(w: np.ndarray, rows: WeightRows, block_starts: np.ndarray) -> np.ndarray:
+    """Pack weights into tiles of MR rows; return (groups, tiles, k, MR) float32, rows beyond m undefined.
+
+    In memory a group has one block of k after the other, and in each tile after tile, as they are read: the k of tile t
+    begin at (start * tiles + t * count) * MR for a block of `count` that begins at k = start.
+    """
+    packed = np.empty((rows.groups, -(-rows.m // MR), len(rows.taps), MR), np.float32)
     pack = _pack_parallel if packed.size >= _WORTH_THREADS else _pack
-    pack(contiguous(w).ctypes.data, w.size // groups, m, row_step, taps, block_starts, packed)
+    pack(contiguous(w).ctypes.data, w.size // rows.groups, rows.m, rows.row_step, rows.taps, block_starts, packed)
     return packed
 
 
-def pack_panels(w, groups, m, row_step, taps):
-    """(groups, panels, k, NR) from the same: what pixel_tiles.py takes. Rows beyond m are anything."""
-    packed = np.empty((groups, -(-m // NR), len(taps), NR), np.float32)
-    _pack_panels(contiguous(w).ctypes.data, w.size // groups, m, row_step, taps, packed)
+def pack_panels(w: np.ndarray, rows: WeightRows) -> np.ndarray:
+    """Pack weights into panels of NR rows; return (groups, panels, k, NR) float32, rows beyond m undefined."""
+    packed = np.empty((rows.groups, -(-rows.m // NR), len(rows.taps), NR), np.float32)
+    _pack_panels(contiguous(w).ctypes.data, w.size // rows.groups, rows.m, rows.row_step, rows.taps, packed)
     return packed
 
 

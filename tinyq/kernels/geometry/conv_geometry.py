@@ -1,5 +1,6 @@
-"""The shapes of a convolution, worked out once."""
+"""Check and compute the shapes of a convolution."""
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,10 +23,11 @@ class ConvGeometry:
     @cached_property
     def output_size(self) -> tuple[int, int]:
         """(oh, ow)."""
-        return tuple(
+        down, across = (
             (size + 2 * p - d * (k - 1) - 1) // s + 1
             for size, k, s, p, d in zip(
                 self.x_shape[2:], self.w_shape[2:], self.stride, self.padding, self.dilation, strict=True))
+        return down, across
 
     @cached_property
     def output_shape(self) -> tuple[int, int, int, int]:
@@ -34,12 +36,12 @@ class ConvGeometry:
 
     @property
     def products(self) -> int:
-        """Length of the sum behind one output: c_in / groups * kh * kw."""
+        """Products summed per output: c_in / groups * kh * kw."""
         return int(np.prod(self.w_shape[1:]))
 
 
-def pair(value, what: str) -> tuple[int, int]:
-    """(v, v) of one whole number, a pair as it is; UsageError names anything else."""
+def pair(value: object, what: str) -> tuple[int, int]:
+    """Return (v, v) for one whole number, and a pair as it is; UsageError names anything else."""
     try:
         down, across = map(operator.index, value if isinstance(value, (tuple, list)) else (value, value))
     except (TypeError, ValueError):
@@ -47,15 +49,16 @@ def pair(value, what: str) -> tuple[int, int]:
     return down, across
 
 
-def _at_least(least: int, value, what: str) -> tuple[int, int]:
+def _at_least(least: int, value: object, what: str) -> tuple[int, int]:
     down, across = pair(value, what)
     if min(down, across) < least:
         raise UsageError(f"{what} {value!r} must be at least {least}")
     return down, across
 
 
-def conv_geometry(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1) -> ConvGeometry:
-    """The geometry of a convolution; UsageError names the shapes that do not fit together."""
+def conv_geometry(x_shape: Sequence[int], w_shape: Sequence[int], stride: int | Sequence[int] = 1,
+                  padding: int | Sequence[int] = 0, dilation: int | Sequence[int] = 1, groups: int = 1) -> ConvGeometry:
+    """Work out the geometry of a convolution; UsageError names the shapes that do not fit together."""
     if len(x_shape) != 4 or len(w_shape) != 4 or min(w_shape) < 1:
         raise UsageError(f"conv2d: input {x_shape} and weight {w_shape} must have four axes, the weight none of size 0")
     groups = _at_least(1, groups, "conv2d: groups")[0]

@@ -1,10 +1,11 @@
-"""Every pass of a convolution as one thing: each output a sum over taps of a weight and a shifted source pixel.
+"""Plan a pass of a convolution: each output is a sum over taps of a weight times a shifted source pixel.
 
-A tap is (channel, dy, dx): it reads source[channel, Y * sy + dy, X * sx + dx], zero outside the image. The plan lays
-one sample out so that every tap reads consecutive memory: the zero-padded image is split into its sy * sx stride
-phases, and the outputs are walked along the padded width ("virtual pixels": q = Y * width + X, of which those with
-X >= outputs a row are dropped). Then tap k of virtual pixel q is at offsets[k] + q, for any stride and dilation,
-and no im2col matrix exists.
+A tap is (channel, dy, dx): it reads source[channel, Y * sy + dy, X * sx + dx], zero outside the image. The packed input
+of a sample makes every tap read consecutive memory: the zero-padded image is split into its sy * sx stride phases.
+
+A virtual pixel is a place in one plane of the packed input, q = Y * width + X with the padded width. The outputs are
+walked along it; virtual pixels with X beyond the outputs of a row are computed and dropped. Tap k of virtual pixel q is
+at offsets[k] + q, for any stride and dilation, and no im2col matrix exists.
 """
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,13 +18,13 @@ from tinyq.kernels.geometry.conv_geometry import ConvGeometry
 
 
 class Layout(NamedTuple):
-    """What compiled code needs of a plan; numbers are cheaper to hand over, and to compile, than small arrays."""
+    """A plan for compiled code; numbers are cheaper to pass, and to compile, than small arrays."""
 
     step_y: int
     step_x: int
     origin_y: int
     origin_x: int
-    height: int                 # of the plane as laid out
+    height: int                 # of a plane of the packed input
     width: int
     rows: int                   # of outputs
     columns: int
@@ -34,8 +35,8 @@ class Layout(NamedTuple):
     source_channels: int
     source_height: int
     source_width: int
-    shared: int                 # of the padding left of a row, what every phase has
-    direct: bool                # the source has this layout already
+    shared: int                 # padding left of a row that all phases have
+    direct: bool                # the source itself serves as packed input
     phases: np.ndarray          # int64, as are the following
     channels: np.ndarray        # of each tap
     offsets: np.ndarray
@@ -44,7 +45,7 @@ class Layout(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How one group of one sample is read and where its outputs go."""
+    """Where one group of one sample is read and where its outputs go."""
 
     source_size: tuple[int, int]            # of the image read
     channels: int                           # of the image read, in one group
@@ -54,15 +55,15 @@ class Plan:
     first: tuple[int, int]
     spread: tuple[int, int]
     taps: np.ndarray                        # (k, 3) int64: channel, dy, dx, in the contract's order
-    weight_index: np.ndarray                # (k,) which of the full sum's products tap k is, ascending
+    weight_index: np.ndarray                # (k,) index of tap k among the products of the full sum, ascending
 
     @cached_property
     def origin(self) -> tuple[int, int]:
-        """The least dy and dx: what the first laid-out row and column hold."""
+        """The least dy and dx, which the first row and column of the packed input hold."""
         return tuple(int(v) for v in self.taps[:, 1:].min(0))
 
     @cached_property
-    def _reach(self):
+    def _reach(self) -> np.ndarray:
         return self.taps[:, 1:] - self.origin
 
     @cached_property
@@ -72,11 +73,11 @@ class Plan:
 
     @cached_property
     def plane(self) -> tuple[int, int]:
-        """Rows and columns of one phase of one channel as laid out; a row's right padding is the next one's left."""
+        """(height, width) of a plane of the packed input; the right padding of a row is the left one of the next."""
         below, beside = (int(e) for e in (self._reach // self.step).max(0))
         return self.rows + below, self.columns + beside - min(beside, self._padding(self.columns + beside))
 
-    def _padding(self, width) -> int:
+    def _padding(self, width: int) -> int:
         """Zeros that every row of `width` has on both sides, whatever its phase."""
         start, step = self.origin[1] + self.phases[:, 1], self.step[1]
         left = -(start // step)
@@ -84,13 +85,13 @@ class Plan:
         return max(0, min(int(left.min()), int(right.min())))
 
     @property
-    def _left(self):
+    def _left(self) -> int:
         reach = int(self.origin[1] + self.phases[:, 1].max())
         return min(max(0, -(reach // self.step[1])), self.plane[1])
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """(k,) int64: where tap k of virtual pixel 0 is laid out."""
+        """(k,) int64: place of tap k of virtual pixel 0 in the packed input."""
         rank = np.searchsorted(_number(self.phases, self.step), _number(self._reach % self.step, self.step))
         down, across = (self._reach // self.step).T
         height, width = self.plane
@@ -104,7 +105,7 @@ class Plan:
 
     @cached_property
     def size(self) -> int:
-        """Elements of the laid-out sample: all planes, and what the taps read of the last row's right padding."""
+        """Elements of the packed input: all planes, and the right padding of the last row as far as taps read it."""
         planes = len(self.phases) * self.channels * self.plane[0] * self.plane[1]
         return max(planes, int(self.offsets.max()) + self.virtual_pixels)
 
@@ -120,19 +121,23 @@ class Plan:
 
     @cached_property
     def layout(self) -> Layout:
-        """The same for compiled code."""
-        return Layout(*self.step, *self.origin, *self.plane, self.rows, self.columns, *self.first, *self.spread,
-                      self.channels, *self.source_size, self._left, self.is_source, self.phases,
-                      self.taps[:, 0].copy(), self.offsets, self.block_starts)
+        """The plan for compiled code."""
+        return Layout(
+            step_y=self.step[0], step_x=self.step[1], origin_y=self.origin[0], origin_x=self.origin[1],
+            height=self.plane[0], width=self.plane[1], rows=self.rows, columns=self.columns,
+            first_y=self.first[0], first_x=self.first[1], spread_y=self.spread[0], spread_x=self.spread[1],
+            source_channels=self.channels, source_height=self.source_size[0], source_width=self.source_size[1],
+            shared=self._left, direct=self.is_source, phases=self.phases, channels=self.taps[:, 0].copy(),
+            offsets=self.offsets, block_starts=self.block_starts)
 
     @property
     def fills_target(self) -> bool:
-        """Whether its outputs are all places of a plane, in order."""
+        """Tell whether the outputs are all places of a plane, in order."""
         return self.first == (0, 0) and self.spread == (1, 1)
 
     @cached_property
     def is_source(self) -> bool:
-        """Whether the source itself already has this layout."""
+        """Tell whether the source itself serves as packed input."""
         return self.plane == self.source_size and self.origin == (0, 0) and len(self.phases) == 1
 
 
@@ -141,26 +146,27 @@ def _number(phases, step):
     return phases[:, 0] * step[1] + phases[:, 1]
 
 
-def index_grid(*sizes):
-    """All index combinations, the last fastest: (product, len(sizes)) int64."""
+def index_grid(*sizes: int) -> np.ndarray:
+    """List all index combinations, the last index fastest: (product, len(sizes)) int64."""
     return np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), -1).reshape(-1, len(sizes))
 
 
 @lru_cache(maxsize=256)
 def forward_plan(geometry: ConvGeometry) -> Plan:
-    """x to y: k is (c, kh, kw)."""
+    """Plan y from x: k is (c, kh, kw)."""
     _, c, kh, kw = geometry.w_shape
     grid = index_grid(c, kh, kw)
     taps = grid * (1, *geometry.dilation) - (0, *geometry.padding)
-    return Plan(geometry.x_shape[2:], c, geometry.stride, *geometry.output_size, (0, 0), (1, 1), taps,
-                np.arange(len(taps)))
+    rows, columns = geometry.output_size
+    return Plan(source_size=geometry.x_shape[2:], channels=c, step=geometry.stride, rows=rows, columns=columns,
+                first=(0, 0), spread=(1, 1), taps=taps, weight_index=np.arange(len(taps)))
 
 
 @lru_cache(maxsize=256)
 def input_grad_plans(geometry: ConvGeometry) -> tuple[Plan, ...]:
-    """The gradient at y to that at x: k is (c_out, kh, kw); a plan for each phase of the stride that any tap reaches.
+    """Plan the gradient at x from the one at y: k is (c_out, kh, kw); one plan per stride phase that any tap reaches.
 
-    Tap (kh, kw) of input row i reads output row (i + padding - kh * dilation) / stride where that is whole.
+    Tap (kh, kw) of input row i reads output row (i + padding - kh * dilation) / stride where that is a whole number.
     """
     c_out, (_, _, kh, kw) = geometry.w_shape[0] // geometry.groups, geometry.w_shape
     grid = index_grid(c_out, kh, kw)
@@ -172,6 +178,7 @@ def input_grad_plans(geometry: ConvGeometry) -> tuple[Plan, ...]:
         rows, columns = (-(-(size - p) // s) for size, p, s in zip(geometry.x_shape[2:], phase, stride, strict=True))
         if len(used) and rows > 0 and columns > 0:
             taps = np.column_stack([grid[used, 0], shift[used] // stride])
-            plans.append(Plan(geometry.output_size, c_out, (1, 1), int(rows), int(columns), tuple(map(int, phase)),
-                              geometry.stride, taps, used))
+            plans.append(Plan(source_size=geometry.output_size, channels=c_out, step=(1, 1), rows=int(rows),
+                              columns=int(columns), first=tuple(map(int, phase)), spread=geometry.stride, taps=taps,
+                              weight_index=used))
     return tuple(plans)

@@ -1,4 +1,4 @@
-"""Laying one sample out as its plan says (see conv_plan.py)."""
+"""Pack one sample as its plan demands (conv_plan.py)."""
 import numpy as np
 
 from tinyq.kernels.jit.compile import part
@@ -17,11 +17,11 @@ ZERO = np.float32(0)
 
 
 @part
-def lay_out(source, layout, channel, last_channel, row, last_row, padding, target):
+def pack_input(source, layout, channel, last_channel, row, last_row, padding, target):
     """Copy the image (channels, h, w) at address `source` into target, by stride phases, with `padding` around it.
 
     Only the channels channel ... last_channel - 1 and the plane's rows row ... last_row - 1 are filled; target is flat
-    (phases, channels, *plane), and what it has more is the padding of the last row.
+    (phases, channels, *plane), and its further elements are the padding of the last row.
     """
     channels, h, w, into = layout.source_channels, layout.source_height, layout.source_width, target.ctypes.data
     height, width = layout.height, layout.width
@@ -32,7 +32,7 @@ def lay_out(source, layout, channel, last_channel, row, last_row, padding, targe
         first = min(max(0, -(start // step_x)), width)               # the first i with start + i * step_x >= 0
         last = max(first, min(width, (w - 1 - start) // step_x + 1))
         for c in range(channel, last_channel):
-            writable = into + ((p * channels + c) * height + last_row) * width * 4      # to there this call fills all
+            writable = into + ((p * channels + c) * height + last_row) * width * 4      # up to here this call fills all
             for r in range(row, last_row):
                 y, at = r * step_y + top, into + ((p * channels + c) * height + r) * width * 4
                 if 0 <= y < h:
@@ -71,10 +71,10 @@ def _copy_run(source, step, target, count, readable, writable):
 
 @part
 def copy_freely(source, target, count, readable, writable):
-    """Copy `count` float32 in whole vectors: what lies behind the target is overwritten, and is to be stored later.
+    """Copy `count` float32 in whole vectors: up to LANES - 1 elements past the target are clobbered.
 
-    Nothing is read from the address `readable` on, and nothing written from `writable` on. A masked vector takes
-    several times as long as a whole one.
+    The caller must store these afterwards. Nothing is read from the address `readable` on, and nothing written from
+    `writable` on. A masked vector takes several times as long as a whole one.
     """
     at = 0
     while at < count and source + (at + LANES) * 4 <= readable and target + (at + LANES) * 4 <= writable:
@@ -86,7 +86,7 @@ def copy_freely(source, target, count, readable, writable):
 
 @part
 def _copy_even_freely(source, target, count, readable, writable):
-    """Every second one likewise."""
+    """Copy every second float32; see copy_freely."""
     at = 0
     while at < count and source + (at + LANES) * 8 <= readable and target + (at + LANES) * 4 <= writable:
         copy_even_vector(source + at * 8, target + at * 4)
@@ -97,9 +97,9 @@ def _copy_even_freely(source, target, count, readable, writable):
 
 @part
 def channels_last(source, first, target):
-    """Lay source (channels, pixels) out as target (tiles, rows, columns), pixel p in row first + p.
+    """Pack source (channels, pixels) as target (tiles, rows, columns), pixel p in row first + p.
 
-    Channel c is column c % columns of tile c // columns. What no channel maps to is left as it is.
+    Channel c is column c % columns of tile c // columns. Columns without a channel are left as they are.
     """
     channels, pixels = source.shape
     columns = target.shape[2]

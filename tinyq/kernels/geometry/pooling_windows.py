@@ -1,4 +1,4 @@
-"""Where the windows of a pooling lie in a plane: worked out once for a shape, read by the kernels and their twins."""
+"""Tables of the pooling windows in a plane, worked out once per shape for the kernels and their references."""
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -6,6 +6,9 @@ import numpy as np
 
 from tinyq.errors import UsageError
 from tinyq.kernels.geometry.conv_geometry import pair
+
+# A number for both axes, or a pair.
+Size = int | tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,40 +25,42 @@ class Windows:
     origins: np.ndarray            # int32: flat index of the first tap
     heights: np.ndarray            # int32: taps downwards
     widths: np.ndarray             # int32: taps to the right
-    divisors: np.ndarray           # float32: what an average divides by
+    divisors: np.ndarray           # float32: divisors of an average
 
     @property
     def outputs(self) -> int:
-        """Windows in a plane."""
+        """Number of windows in a plane."""
         return self.output_size[0] * self.output_size[1]
 
 
 @lru_cache(maxsize=256)
-def sliding_windows(size, kernel, stride, padding, dilation=1, ceil_mode=False, count_include_pad=True) -> Windows:
-    """Windows of `kernel` taps every `stride` elements over a plane of `size` (h, w), with PyTorch's rules.
+def sliding_windows(size: tuple[int, int], kernel: Size, stride: Size, padding: Size, dilation: Size = 1,
+                    ceil_mode: bool = False, count_include_pad: bool = True) -> Windows:
+    """Place windows of `kernel` taps every `stride` elements over a plane of `size` (h, w), by PyTorch's rules.
 
-    Numbers or pairs. UsageError names a window that does not fit.
+    Sizes are numbers or pairs. UsageError names a window that does not fit.
     """
     rows, columns = _axes(size, kernel, stride, padding, dilation, ceil_mode, count_include_pad)
     return _cross(size, rows, columns, pair(dilation, "pooling: dilation"))
 
 
-def sliding_size(size, kernel, stride, padding, dilation=1, ceil_mode=False) -> tuple[int, int]:
-    """(oh, ow) of the sliding windows, without their tables, which grow with the plane."""
+def sliding_size(size: tuple[int, int], kernel: Size, stride: Size, padding: Size, dilation: Size = 1,
+                 ceil_mode: bool = False) -> tuple[int, int]:
+    """Return (oh, ow) of the sliding windows without their tables, which grow with the plane."""
     rows, columns = _axes(size, kernel, stride, padding, dilation, ceil_mode, True)
     return len(rows[0]), len(columns[0])
 
 
 @lru_cache(maxsize=256)
-def adaptive_windows(size, output_size) -> Windows:
-    """`output_size` (oh, ow) windows that cover the plane: output o reads floor(o h / oh) to ceil((o + 1) h / oh)."""
+def adaptive_windows(size: tuple[int, int], output_size: Size) -> Windows:
+    """Cover the plane by `output_size` (oh, ow) windows: output o reads floor(o h / oh) to ceil((o + 1) h / oh)."""
     outputs = pair(output_size, "pooling: output size")
     rows, columns = (_divide(length, count) for length, count in zip(size, outputs, strict=True))
     return _cross(size, rows, columns, (1, 1))
 
 
 def _axes(size, kernel, stride, padding, dilation, ceil_mode, count_include_pad):
-    """What _slide gives for the rows and for the columns."""
+    """_slide for the rows and for the columns."""
     settings = (pair(value, f"pooling: {name}") for value, name in (
         (kernel, "kernel"), (stride, "stride"), (padding, "padding"), (dilation, "dilation")))
     return [_slide(*one, ceil_mode, count_include_pad) for one in zip(size, *settings, strict=True)]
@@ -70,7 +75,7 @@ def _slide(length, taps, stride, padding, dilation, ceil_mode, count_padding):
             "sizes must be positive and padding at most half of the window")
     outputs = (length + 2 * padding - reach + (stride - 1 if ceil_mode else 0)) // stride + 1
     if ceil_mode and (outputs - 1) * stride >= length + padding:
-        outputs -= 1                                     # that window would begin in the padding on the right
+        outputs -= 1                                     # this window would begin in the padding on the right
     start = np.arange(max(outputs, 0)) * stride - padding
     skipped = -(np.minimum(start, 0) // dilation)        # taps before the first element
     first = start + skipped * dilation
@@ -92,7 +97,7 @@ def _divide(length, outputs):
 
 
 def _cross(size, rows, columns, dilation):
-    """The windows of a plane from those of its two axes."""
+    """Combine the windows of the two axes."""
     width = size[1]
     ones = np.ones((len(rows[0]), len(columns[0])), np.int64)
     return Windows(
@@ -106,7 +111,7 @@ def _cross(size, rows, columns, dilation):
 
 
 def _table(values, dtype):
-    """Flat and read-only."""
+    """Make a flat, read-only array."""
     table = values.astype(dtype).reshape(-1)
     table.flags.writeable = False
     return table

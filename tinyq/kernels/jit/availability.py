@@ -1,4 +1,4 @@
-"""Whether numba can be used here."""
+"""Find out whether numba is installed."""
 import functools
 import importlib.util
 
@@ -7,7 +7,7 @@ from tinyq.errors import tell
 
 @functools.cache
 def numba_is_there() -> bool:
-    """Look for numba without importing it, and say once where it is missing."""
+    """Look for numba without importing it; report once if it is missing."""
     if importlib.util.find_spec("numba") is None:
         tell("tinyq: numba is not installed; NumPy computes, much slower")
         return False

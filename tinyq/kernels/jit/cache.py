@@ -1,8 +1,8 @@
-"""Where compiled kernels are kept: a folder of this user alone, in which nothing is loaded that was not written whole.
+"""Keep compiled kernels in a folder of this user alone, and load only files that were written completely.
 
-numba's cache holds machine code, and pickles that it runs: whoever can change them runs what he likes, and a damaged
-file ends the process or computes something else. So the folder must belong to the user and be closed to others, and
-each file has a seal beside it, a SHA-256; without its seal a file is as good as missing, and is compiled anew.
+numba's cache holds machine code and pickles. Whoever can change them can run any code, and a damaged file can crash the
+process or compute something else. So the folder must belong to the user and be closed to others, and each file has a
+seal, a SHA-256 in a second file. A file without its seal counts as missing, and the kernel is compiled again.
 """
 import atexit
 import hashlib
@@ -28,22 +28,22 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept; numba's own check does not see an edit in another module, a hash does."""
+    """Return the folder of compiled kernels, named by a hash: numba does not notice an edit in another module."""
     base = os.environ.get("TINYQ_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyq"
-    forced = os.environ.get("TINYQ_ISA", "")                # isa.py: other code of the same name, or none at all
+    forced = os.environ.get("TINYQ_ISA", "")                # isa.py: the same names with other code, or none
     variant = f"-{forced}" if forced.isalnum() and forced != "numpy" else ""
     return Path(base) / f"kernels-{_SOURCE_HASH}{variant}{'-without-tiles' if tiles_refused() else ''}"
 
 
 @cache
 def usable_folder(folder: Path) -> Path:
-    """The folder, made private; or one for this process only, which is told, where that cannot be had."""
+    """Make the folder private and return it; if that fails, report it and return a folder for this process only."""
     try:
         folder.mkdir(PRIVATE, parents=True, exist_ok=True)
         _make_private(folder)
         return folder
     except OSError as error:
-        tell(f"tinyq: {folder}: kernels cannot be kept here ({error.strerror}), so each run compiles them anew; set "
+        tell(f"tinyq: {folder}: kernels cannot be kept here ({error.strerror}), so each run compiles them again; set "
              "TINYQ_CACHE to a folder of your own")
         temporary = Path(tempfile.mkdtemp(prefix="tinyq-kernels-"))
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
@@ -54,10 +54,10 @@ class SealedFiles(IndexDataCacheFile):
     """numba's index and code files of one function, each with its seal."""
 
     def load(self, key):
-        """What is kept under a key; None where it is missing, damaged or not ours."""
+        """Return the code kept under a key; None where it is missing, damaged or not ours."""
         try:
             return super().load(key)
-        except Exception:                       # sealed, and yet of no use: compiling it again cannot be wrong
+        except Exception:                       # sealed but useless: compiling again cannot be wrong
             return None
 
     def _load_index(self):
@@ -66,7 +66,7 @@ class SealedFiles(IndexDataCacheFile):
     def _load_data(self, name):
         path = self._data_path(name)
         if not _is_sealed(path):
-            raise FileNotFoundError(path)       # which numba takes for a file that was removed
+            raise FileNotFoundError(path)       # numba then takes it for a removed file
         return super()._load_data(name)
 
     @contextmanager
@@ -77,15 +77,15 @@ class SealedFiles(IndexDataCacheFile):
             file.write(_seal(path))
 
     def save(self, key, data):
-        """Keep compiled code under a key, if the disk takes it."""
+        """Keep compiled code under a key, unless the disk fails."""
         try:
             super().save(key, data)
         except OSError:
-            return                              # the kernel runs all the same
+            return                              # the kernel runs without it
 
 
 def sealed(dispatcher):
-    """The same compiled function, its cache replaced by a sealed one."""
+    """Return the compiled function with its cache replaced by a sealed one."""
     files = dispatcher._cache._cache_file
     base = files._index_name.removesuffix(".nbi")
     dispatcher._cache._cache_file = SealedFiles(files._cache_path, base, files._source_stamp)
@@ -93,7 +93,7 @@ def sealed(dispatcher):
 
 
 def _make_private(folder):
-    """OSError unless the folder is a real one, of this user, which can be written; it is closed to others."""
+    """Close the folder to others; OSError unless it is a real folder of this user that can be written."""
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise OSError(None, "it is a link or another user's")
@@ -116,7 +116,7 @@ def _is_ours(path):
 
 
 def _seal(path):
-    """Over the name too, so that two files cannot change places."""
+    """Hash name and content, so that two files cannot change places."""
     digest = hashlib.sha256(os.path.basename(path).encode() + b"\0")
     with open(path, "rb") as file:
         digest.update(file.read())

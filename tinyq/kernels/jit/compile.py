@@ -1,4 +1,4 @@
-"""numba's decorators as the kernels use them: IEEE arithmetic, a private cache, and a word when compilation starts."""
+"""numba's decorators as the kernels use them: IEEE arithmetic, a private cache, a notice when compilation starts."""
 import numba
 from numba import config
 from numba.core import event
@@ -8,7 +8,6 @@ from tinyq.kernels.jit import linking
 from tinyq.kernels.jit.cache import cache_folder, sealed, usable_folder
 
 prange = numba.prange
-
 
 _HOW = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
 
@@ -26,21 +25,21 @@ def njit(function=None, *, parallel=False):
 
 
 def part(function):
-    """Compile a function that only other kernels call."""
+    """Compile a function that only other kernels call; it gets no machine code of its own (linking.py)."""
     return numba.njit(function, no_cpython_wrapper=True, pipeline_class=linking.PART, **_HOW)
 
 
 class _Notice(event.Listener):
-    """Says once that kernels are being compiled, so that the wait does not look like a hang."""
+    """Report once that kernels are being compiled, so that the wait does not look like a hang."""
 
     def on_start(self, event):
-        """The first compilation of one of our kernels prints the line."""
+        """Print the line at the first compilation of one of our kernels."""
         dispatcher = event.data["dispatcher"]
         if dispatcher.py_func.__module__.startswith("tinyq."):
             tell_once("tinyq: compiling kernels for this CPU (once; later runs load them)")
 
     def on_end(self, event):
-        """Nothing to say."""
+        """Ignore the end of a compilation."""
 
 
 event.register("numba:compile", _Notice())

@@ -1,4 +1,4 @@
-"""The instruction sets of the integer kernels, and which of them is used here."""
+"""The instruction sets of the integer kernels, and the choice among them."""
 import os
 from dataclasses import dataclass
 
@@ -10,26 +10,28 @@ MAX_NARROW = 64                        # the largest level that pairs of 8-bit p
 
 @dataclass(frozen=True)
 class Isa:
-    """How an instruction set does it. wide: it sums four 8-bit products in 32 bits at once, levels up to 127.
+    """Tile sizes and abilities of an instruction set.
 
-    tiles: rows of byte codes are multiplied in AMX's tile registers, the rest as `vnni` does.
+    wide: it sums four 8-bit products in 32 bits at once, with levels up to 127.
+
+    tiles: rows of byte codes are multiplied in AMX's tile registers, the rest as by `vnni`.
     """
 
     name: str
     needs: frozenset[str]
-    rows: int                           # of a tile: with two vectors of sums a row, what the registers hold
+    rows: int                           # of a tile: with two vectors of sums per row, as many as the registers hold
     lanes: int                          # 32-bit, of a vector
     wide: bool
     tiles: bool
 
     @property
     def step_multiple(self) -> int:
-        """What the number of steps of a row of byte codes is a multiple of."""
+        """Divisor of the number of steps of a row of byte codes."""
         return 16 if self.tiles else 1
 
     @property
     def vector_rows(self) -> int:
-        """Of a tile of 16-bit codes, which vectors multiply: a divisor of `rows`."""
+        """Rows of a tile of 16-bit codes, which vectors multiply: a divisor of `rows`."""
         return self.rows // 4 if self.tiles else self.rows
 
 
@@ -46,9 +48,9 @@ FORCED = "TINYQ_ISA"
 
 
 def available() -> list[str]:
-    """The instruction sets of the target that numba compiles for, the best first, and at last NumPy alone.
+    """List the instruction sets of numba's target, the best first, and NumPy alone as the last.
 
-    Without numba there is NumPy alone.
+    Without numba the list is NumPy alone.
     """
     if not numba_is_there():
         return [NUMPY]
@@ -58,10 +60,10 @@ def available() -> list[str]:
     return [isa.name for isa in ISAS if isa.needs <= features and not (isa.tiles and tiles_refused())] + [NUMPY]
 
 
-def choose():
-    """(the Isa or None for NumPy alone, what to tell the user or None): the best there is, or what TINYQ_ISA forces.
+def choose() -> tuple[Isa | None, str | None]:
+    """Return the best instruction set here, or the one TINYQ_ISA forces (None: NumPy alone), and a note for the user.
 
-    One that is not to be had here gives way to the best that is; UsageError for a name that does not exist.
+    An instruction set that this machine lacks gives way to the best it has; UsageError for an unknown name.
     """
     there, wanted = available(), os.environ.get(FORCED)
     names = [*(isa.name for isa in ISAS), NUMPY]
@@ -69,7 +71,7 @@ def choose():
         raise UsageError(f"{FORCED}={wanted}: {did_you_mean(wanted, names)}")
     name = wanted if wanted in there else there[0]
     note = None
-    if numba_is_there() and name != wanted:             # what is said without numba is said already
+    if numba_is_there() and name != wanted:             # without numba the user has been told already
         note = _what_is_missing(wanted, name)
     return next((isa for isa in ISAS if isa.name == name), None), note
 
@@ -85,4 +87,4 @@ def _what_is_missing(wanted, name):
 
 
 ISA, NOTE = choose()
-SHAPE = ISA or ISAS[-1]                # something to define the functions for, which then nobody calls
+SHAPE = ISA or ISAS[-1]                # the functions are defined for some shape even where nobody calls them

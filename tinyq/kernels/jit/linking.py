@@ -1,7 +1,7 @@
-"""Code that is only linked into other code: not optimised in full by itself, nor made into machine code.
+"""Compile functions that are only linked into others: neither fully optimised nor turned into machine code themselves.
 
-numba makes machine code of every function that it compiles, and for a parallel loop three times more of its body, each
-time with all that it calls. Of all that only what Python calls is run.
+numba makes machine code of every function that it compiles, and three times more of the body of a parallel loop, each
+time with everything it calls. Only the functions that Python calls are ever run.
 """
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
@@ -15,7 +15,7 @@ class _LinkedLibrary(JITCodeLibrary):
     """A library of LLVM code to link into others."""
 
     def _optimize_final_module(self):
-        """Only what numba begins with: the code is optimised in full where it ends up."""
+        """Run only numba's first passes: the code is fully optimised where it is linked."""
         passes, builder = self._codegen._module_pass_manager(loop_vectorize=False, slp_vectorize=False,
                                                              opt=self._codegen._opt_level, cost="cheap")
         passes.run(self._final_module, builder)
@@ -23,15 +23,15 @@ class _LinkedLibrary(JITCodeLibrary):
     def _finalize_final_module(self):
         self._finalize_dynamic_globals()
         self._verify_declare_only_symbols()
-        self._finalized = True                  # here numba adds the code to what can be run
+        self._finalized = True                  # numba would add the code to the executable code here
 
     @property
     def codegen(self):
-        """Asked for only to give machine code its environment. A part gets none: it must not format a message."""
+        """Stand in for the code generator, which gives code its environment; a part must not format a message."""
         return self
 
     def set_env(self, name, environment):
-        """Nothing to do."""
+        """Do nothing."""
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -58,7 +58,7 @@ class _LowerParallel(NativeParforLowering):
         try:
             return super().run_pass(state)
         finally:
-            del codegen.create_library              # the class's own is there again
+            del codegen.create_library              # back to the class's own
 
 
 def _compiler(usual, ours):

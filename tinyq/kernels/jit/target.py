@@ -1,4 +1,4 @@
-"""What numba compiles for, which may be less than the host has: NUMBA_CPU_NAME and NUMBA_CPU_FEATURES restrict it."""
+"""The processor that numba compiles for; NUMBA_CPU_NAME and NUMBA_CPU_FEATURES may restrict it."""
 import ctypes
 import os
 import platform
@@ -11,14 +11,14 @@ _ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA = 158, 0x1023, 18         # x86_64
 
 
 def target_features() -> frozenset[str]:
-    """LLVM's names of the instruction sets."""
+    """Return LLVM's names of the target's instruction sets."""
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
     return frozenset(f[1:] for f in features.split(",") if f.startswith("+"))
 
 
 @cache
 def tiles_refused() -> str | None:
-    """Why this process may not use AMX's tile registers, which the target has; None where nothing is refused.
+    """Return why this process may not use the target's AMX tile registers, or None where nothing is refused.
 
     Linux must be asked once, before the first tile instruction and for all threads; otherwise that instruction ends the
     process. A signal stack too small to hold the registers is the usual reason.

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinyq.kernels.geometry.conv_geometry import pair
 from tinyq.kernels.geometry.conv_plan import Plan, index_grid
-from tinyq.kernels.geometry.packed_input import copy_freely, lay_out
+from tinyq.kernels.geometry.packed_input import copy_freely, pack_input
 from tinyq.kernels.geometry.pooling_windows import sliding_windows
 from tinyq.kernels.geometry.spans import WORTH_THREADS, items_per_task
 from tinyq.kernels.jit.compile import njit, prange
@@ -94,7 +94,7 @@ def _maxima(x, layout, shifts, origins, places, laid_out, maxima, found, y, indi
     end = last * rows * columns * 4
     for i in range(first, last):
         at = image + i * layout.source_height * layout.source_width * 4
-        lay_out(at, layout, zero, one, zero, layout.height, LEAST, laid_out[thread])
+        pack_input(at, layout, zero, one, zero, layout.height, LEAST, laid_out[thread])
         for q in range(0, (rows - 1) * width + columns, WINDOWS):
             window_maxima(plane + q * 4, offsets, shift, shifts.size, origin + q * 4, start + q * 4,
                           best + q * 4, place + q * 4)
