@@ -128,7 +128,7 @@ PER_DTYPE = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def test_every_primitive_has_examples():
-    shipped = {name for name, op in PRIMITIVES.items() if op.rule.__module__.startswith("tinyq.autodiff.")}
+    shipped = {name for name, op in PRIMITIVES.items() if op.forward.__module__.startswith("tinyq.autodiff.")}
     assert shipped == set(EXAMPLES)
 
 
@@ -169,11 +169,11 @@ def test_the_vjps_match_differences_in_float64(op):
 @PER_PRIMITIVE
 def test_a_vjp_wrong_by_a_twentieth_of_a_percent_would_be_found(op):
     for arrays, params in EXAMPLES[op.name]:
-        y, vjps, *_ = op.rule(*arrays, **params)
+        y, vjps, *_ = op.forward(*arrays, **params)
         for i, vjp in enumerate(vjps[:len(arrays)]):
             if vjp is None or arrays[i] is None or not np.any(vjp(np.ones(np.shape(y)))):
                 continue
-            wrong = Primitive(scaled_vjp(op.rule, i), op.broadcasts)
+            wrong = Primitive(scaled_vjp(op.forward, i), op.broadcasts)
             findings = examine_vjp(wrong, *arrays, rng=STREAMS.key("check"), **params)
             assert all(f.verdict == ("wrong" if f.where == i else "ok") for f in findings), params
 

@@ -141,7 +141,7 @@ def test_no_record_and_detach_make_constants():
 def test_a_node_can_be_run_again():
     x = leaf(2.0)
     y = elementwise.power(x, exponent=3)
-    again, _ = y.node.primitive.rule(x.data, **y.node.params)
+    again, _ = y.node.primitive.forward(x.data, **y.node.params)
     assert again == y.data and y.node.edges[0][:2] == (0, x)
 
 
@@ -272,7 +272,7 @@ def test_unbroadcast_sums_what_was_stretched(shape, stretched):
 
 def test_a_float64_output_of_float32_inputs_is_caught():
     op = Primitive(lambda x: (x * np.ones(1), (None,)))
-    with pytest.raises(TinyqError, match="the rule made float64 of float32 inputs"):
+    with pytest.raises(TinyqError, match="the forward function made float64 of float32 inputs"):
         op(leaf(1.0, dtype=np.float32))
 
 
@@ -311,7 +311,7 @@ def one_line(error):
     (lambda: leaf(1.0, 2.0).backward(), r"backward: the tensor is \(2,\); give its gradient"),
     (lambda: leaf(1.0).backward(np.ones(2)), r"backward: the gradient is float64 \(2,\), the tensor float64 \(1,\)"),
     (lambda: leaf(1.0).backward(np.ones(1, np.float32)), "backward: the gradient is float32"),
-    (lambda: Tensor(np.ones(1)).backward(), "backward: nothing behind this tensor wants a gradient"),
+    (lambda: Tensor(np.ones(1)).backward(), "backward: no leaf behind this tensor requires a gradient"),
     (lambda: Tensor(np.arange(3)), "Tensor: the data is int64; give float32 or float64"),
     (lambda: Tensor(["a"]), "Tensor: the data is <U1"),
     (lambda: leaf(1.0, 2.0) + leaf(1.0, 2.0, 3.0), r"add: .*inputs: float64 \(2,\), float64 \(3,\)"),

@@ -22,7 +22,7 @@ def train(folder, **changes):
 def spoiled(monkeypatch):
     """spoiled(name, what): at step 3 and when it is repeated, a primitive's output or gradient holds a NaN."""
     def spoil(name, forward):
-        rule, step, at = primitives.PRIMITIVES[name].rule, loop.Loop._step, [0]
+        rule, step, at = primitives.PRIMITIVES[name].forward, loop.Loop._step, [0]
 
         def bad(array):
             array = np.array(array)
@@ -40,7 +40,7 @@ def spoiled(monkeypatch):
             at[0] += 1
             step(self, *arguments)
 
-        monkeypatch.setattr(primitives.PRIMITIVES[name], "rule", spoilt)
+        monkeypatch.setattr(primitives.PRIMITIVES[name], "forward", spoilt)
         monkeypatch.setattr(loop.Loop, "_step", counted)
     return spoil
 

@@ -6,17 +6,17 @@ from tinyq.autodiff import (
     linalg,
     losses,
     normalization,
-    operators,
     pooling,
     reductions,
     shape,
 )
 from tinyq.autodiff.gradient_check import Finding, check_gradients, check_vjp, examine_gradients, examine_vjp
 from tinyq.autodiff.primitives import PRIMITIVES, Primitive, once, primitive
-from tinyq.autodiff.tape import Tensor, detach, no_record
+from tinyq.autodiff.tape import no_record
+from tinyq.autodiff.tensor import Tensor, detach
 
 __all__ = [
     "PRIMITIVES", "Finding", "Primitive", "Tensor", "check_gradients", "check_vjp", "convolution", "detach",
     "dropout_mask", "elementwise", "examine_gradients", "examine_vjp", "linalg", "losses", "no_record",
-    "normalization", "once", "operators", "pooling", "primitive", "reductions", "shape",
+    "normalization", "once", "pooling", "primitive", "reductions", "shape",
 ]

@@ -1,6 +1,7 @@
 """Two-dimensional convolution (cross-correlation, as everywhere in deep learning)."""
 from tinyq import kernels
-from tinyq.autodiff.primitives import check_channels, once, primitive
+from tinyq.autodiff.primitives import once, primitive
+from tinyq.kernels.geometry.conv_geometry import check_channels
 
 
 @primitive

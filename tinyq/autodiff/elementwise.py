@@ -94,7 +94,11 @@ def sigmoid(x):
 
 @primitive
 def sqrt(x):
-    """The square root."""
+    """Square root of x."""
+    return _square_root(x)
+
+
+def _square_root(x):
     y = np.sqrt(x)
     return y, (lambda g: g / (2 * y),)
 
@@ -103,7 +107,7 @@ def sqrt(x):
 def power(x, *, exponent):
     """x ** exponent for an integer (repeated products) or 1/2 (the square root); UsageError for any other."""
     if exponent == 0.5:
-        return sqrt.rule(x)
+        return _square_root(x)
     if exponent != math.floor(exponent):
         raise UsageError(f"power: the exponent is {exponent}; give an integer or 0.5")
     n = int(exponent)

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinyq.autodiff.finite_differences import compare
 from tinyq.autodiff.primitives import Primitive
-from tinyq.autodiff.tape import Node, no_record
+from tinyq.autodiff.tape import Node, no_record, replacing
 from tinyq.errors import TinyqError, UsageError
 from tinyq.streams import Stream
 
@@ -78,7 +78,7 @@ def examine_vjp(op, *arrays, rng, rtol=1e-6, **params):
     op = op if isinstance(op, Primitive) else Primitive(op)
     arrays = [np.asarray(a, np.float64) if _is_float(a) else a for a in arrays]
     before = [None if a is None else a.copy() for a in arrays]
-    y, vjps, *_ = op.rule(*arrays, **params)
+    y, vjps, *_ = op.forward(*arrays, **params)
     g = _incoming(rng, np.shape(y))
     gradients = {i: op.gradient(vjp, g, i, a) for i, (a, vjp) in enumerate(zip(arrays, vjps, strict=False))
                  if vjp is not None and _is_float(a)}
@@ -87,7 +87,7 @@ def examine_vjp(op, *arrays, rng, rtol=1e-6, **params):
     found = []
     for i, gradient in gradients.items():
         def output(x, i=i):
-            return _output(op.surrogate or op.rule, [*arrays[:i], x, *arrays[i + 1:]], params)
+            return _output(op.surrogate or op.forward, [*arrays[:i], x, *arrays[i + 1:]], params)
 
         slope = compare(output, arrays[i], gradient, g, _direction(rng, gradient), rtol)
         found.append(_finding(i, op.surrogate, slope))
@@ -223,12 +223,12 @@ def _surrogates_behind(loss):
 
 @contextmanager
 def _declared(primitives):
-    """Inside it the primitives compute their declared rules, each call moved by a constant found in the first pass.
+    """Let the primitives compute their declared functions inside, each call shifted by a constant from the first pass.
 
-    Yields `restart`, to be called before each pass. In the first one every call notes how far its own output is
-    from the declared rule's; calls come in the same order in every pass.
+    Yields `restart`, to be called before each pass. The first pass finds how far the output of each call is from that
+    of the declared function; the calls come in the same order in every pass.
     """
-    rules, shifts, call = {p: p.rule for p in primitives}, [], 0
+    shifts, call = [], 0
 
     def restart():
         nonlocal call
@@ -238,14 +238,10 @@ def _declared(primitives):
         nonlocal call
         declared = _output(op.surrogate, arrays, params)
         if call == len(shifts):
-            shifts.append(_output(rules[op], arrays, params) - declared)
+            shifts.append(_output(op.forward, arrays, params) - declared)
         call += 1
-        return declared + shifts[call - 1], (None,) * len(arrays)
+        y, vjps = declared + shifts[call - 1], (None,) * len(arrays)
+        return (y, vjps, ()) if op.auxiliary else (y, vjps)
 
-    for op in primitives:
-        op.rule = partial(replay, op)
-    try:
+    with replacing({op: partial(replay, op) for op in primitives}):
         yield restart
-    finally:
-        for op, rule in rules.items():
-            op.rule = rule

@@ -2,7 +2,8 @@
 import numpy as np
 
 from tinyq import kernels
-from tinyq.autodiff.primitives import check_channels, once, primitive
+from tinyq.autodiff.primitives import once, primitive
+from tinyq.kernels.geometry.conv_geometry import check_channels
 
 
 @primitive(broadcasts=True)

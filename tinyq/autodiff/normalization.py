@@ -2,32 +2,36 @@
 import numpy as np
 
 from tinyq import kernels
-from tinyq.autodiff.primitives import check_channels, once, primitive
+from tinyq.autodiff.primitives import primitive, shared_vjps
+from tinyq.kernels.geometry.conv_geometry import check_channels
 
 
-@primitive
+@primitive(auxiliary=True)
 def batch_norm(x, weight, bias, *, eps):
     """weight * (x - mean) / sqrt(variance + eps) + bias with the batch's own mean and (biased) variance.
 
-    A call returns the output Tensor and these two as arrays. The gradient flows through both; weight and bias may
-    be None.
+    A call returns (output Tensor, mean, variance), the latter two as arrays (c,). The gradient flows through both;
+    weight and bias may be None.
     """
     _check_input(x, weight=weight, bias=bias)
     y, mean, variance, inverse_std = kernels.batch_norm(x, weight, bias, eps)
-    gradients = once(lambda g: kernels.batch_norm_grad(g, x, weight, mean, inverse_std))
-    return y, (lambda g: gradients(g)[0], lambda g: gradients(g)[1], lambda g: gradients(g)[2]), mean, variance
+    vjps = shared_vjps(lambda g: kernels.batch_norm_grad(g, x, weight, mean, inverse_std), 3)
+    return y, vjps, (mean, variance)
 
 
-@primitive
+@primitive(auxiliary=True)
 def batch_norm_relu(x, weight, bias, shortcut, *, eps):
-    """relu(batch_norm(x) + shortcut) in as many passes as batch_norm alone; shortcut of x's shape, or None."""
+    """relu(batch_norm(x) + shortcut) in as many passes as batch_norm alone; shortcut of x's shape, or None.
+
+    A call returns (output Tensor, mean, variance), as batch_norm.
+    """
     _check_input(x, weight=weight, bias=bias)
     if shortcut is not None and shortcut.shape != x.shape:
         raise ValueError("the shortcut must have the input's shape")
     y, mean, variance, inverse_std, affine = kernels.batch_norm_relu(x, weight, bias, shortcut, eps)
     kept = None if shortcut is None else y
-    gradients = once(lambda g: kernels.batch_norm_relu_grad(g, kept, affine, x, weight, mean, inverse_std))
-    return y, tuple(lambda g, i=i: gradients(g)[i] for i in range(4)), mean, variance
+    vjps = shared_vjps(lambda g: kernels.batch_norm_relu_grad(g, kept, affine, x, weight, mean, inverse_std), 4)
+    return y, vjps, (mean, variance)
 
 
 @primitive

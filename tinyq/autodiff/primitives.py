@@ -1,50 +1,97 @@
 """Primitives: functions of arrays that know their gradient, and record themselves on the tape when called.
 
-A primitive's *rule* takes arrays and returns its output and one *vjp* per array input: vjp(g) is the gradient at
-that input when g is the one at the output; None stands where no gradient flows.
+A primitive's *forward* function takes arrays and returns its output and one *vjp* (vector-Jacobian product) per array
+input: vjp(g) is the gradient at that input when g is the gradient at the output; None where no gradient flows.
 
     @primitive
     def square(x):
         return x * x, (lambda g: 2 * x * g,)
 
-A vjp keeps alive whatever it names until backward has passed it, so a rule binds what its vjps read and no more.
+A vjp keeps alive whatever it names until backward has passed it, so it should name no more than it reads.
 """
+from __future__ import annotations
+
 import inspect
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 import numpy as np
 
 from tinyq import kernels
 from tinyq.autodiff import tape
-from tinyq.autodiff.tape import Node, Tensor
+from tinyq.autodiff.tape import VJP, Edge, Node
+from tinyq.autodiff.tensor import Tensor
 from tinyq.errors import TinyqError, UsageError
 
-PRIMITIVES: dict[str, "Primitive"] = {}         # every declared primitive by its name
+PRIMITIVES: dict[str, Primitive[Any]] = {}         # every declared primitive by its name
+
+Result = TypeVar("Result")                          # Tensor, or (Tensor, *auxiliary)
+Shared = TypeVar("Shared")
 
 
-class Primitive:
-    """A rule that can be called with tensors, arrays and None, and then records itself.
+class Primitive(Generic[Result]):
+    """A forward function that can be called with tensors, arrays and None, and then records itself.
 
-    rule: rule(*arrays, **params) -> (y, vjps), and anything more is handed on beside the output Tensor.
-    broadcasts: vjps may return the output's shape; the sum over stretched axes is done here, once, for all.
-    surrogate: the rule, or plain function, whose derivative the vjps claim to be when it is not the rule's own.
+    forward: forward(*arrays, **params) -> (y, vjps), or (y, vjps, auxiliary) if `auxiliary`.
+    broadcasts: vjps may return the output's shape; the sum over stretched axes is done here for all of them.
+    surrogate: the function whose derivative the vjps claim to be, if it is not `forward`.
+    auxiliary: a call returns (output, *auxiliary); these carry no gradient.
     """
 
-    def __init__(self, rule, broadcasts=False, surrogate=None):
-        """Wrap a rule without entering it in PRIMITIVES."""
-        self.rule, self.broadcasts, self.surrogate = rule, broadcasts, surrogate
-        self.name, self.__name__, self.__doc__, self.__wrapped__ = rule.__name__, rule.__name__, rule.__doc__, rule
-        parameters = inspect.signature(rule).parameters.values()
+    def __init__(self, forward: Callable[..., Any], broadcasts: bool = False,
+                 surrogate: Callable[..., Any] | None = None, auxiliary: bool = False) -> None:
+        """Wrap a forward function without entering it in PRIMITIVES."""
+        self.forward, self.broadcasts, self.surrogate, self.auxiliary = forward, broadcasts, surrogate, auxiliary
+        self.name = self.__name__ = forward.__name__
+        self.__doc__, self.__wrapped__ = forward.__doc__, forward
+        parameters = inspect.signature(forward).parameters.values()
         self._arrays = {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
 
-    def __repr__(self):
-        """The name."""
+    def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
-    def __call__(self, *inputs, **params):
-        """Apply the rule; the output is a Tensor that knows its inputs if one of them wants a gradient."""
+    def __call__(self, *inputs: Any, **params: Any) -> Result:
+        """Apply `forward`; the output is a Tensor that knows its inputs if one of them requires a gradient."""
         if params and not self._arrays.keys().isdisjoint(params):
-            inputs, params = self._positional(inputs, params)
-        arrays, parents, dtype = [], [], None
+            inputs, params = self._bind(inputs, params)
+        arrays, parents, dtype = self._unwrap(inputs)
+        y, vjps, auxiliary = self._apply(arrays, params, inputs)
+        output = self._wrap(y, dtype)
+        state = tape.state
+        if state.recording and parents.count(None) < len(parents):
+            self._record(output, parents, vjps, params)
+        if state.tracer:
+            given = tuple(x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays, strict=True))
+            state.tracer(self, given, params, output)
+        return cast(Result, (output, *auxiliary) if self.auxiliary else output)
+
+    def gradient(self, vjp: VJP, g: np.ndarray, position: int, like: Any) -> np.ndarray:
+        """Return vjp(g) for the input at `position`, in the shape and dtype of `like`; TinyqError for any other."""
+        gx = vjp(g)
+        if type(gx) is not np.ndarray:
+            gx = np.asarray(gx)                             # NumPy turns 0-d arrays into scalars
+        if self.broadcasts and gx.shape != like.shape:
+            gx = unbroadcast(gx, like.shape)
+        if gx.shape != like.shape or gx.dtype != like.dtype:
+            raise TinyqError(f"{self.name}: the gradient of input {position} is {gx.dtype} {gx.shape}, "
+                             f"the input {like.dtype} {like.shape}")
+        return gx
+
+    def _bind(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The same call with the array inputs that came as keywords in their places."""
+        params, bound = dict(params), list(inputs)
+        for name, default in list(self._arrays.items())[len(bound):]:
+            x = params.pop(name, default)
+            if x is inspect.Parameter.empty:
+                raise TypeError(f"{self.name}() is missing the array {name!r}")
+            bound.append(x)
+        return tuple(bound), params
+
+    def _unwrap(self, inputs: tuple[Any, ...]) -> tuple[list[Any], list[Any], np.dtype[Any]]:
+        """(the inputs' arrays, the node or leaf behind each that requires a gradient, their common float dtype)."""
+        arrays: list[Any] = []
+        parents: list[Any] = []
+        dtype = None
         for x in inputs:
             parent = None
             if isinstance(x, Tensor):
@@ -57,107 +104,104 @@ class Primitive:
             arrays.append(x)
             parents.append(parent)
         if dtype is None:
-            raise UsageError(f"{self.name}: no input is float32 or float64; inputs: {_shown(inputs)}")
+            raise UsageError(f"{self.name}: no input is float32 or float64; inputs: {_described(inputs)}")
+        return arrays, parents, dtype
+
+    def _apply(self, arrays: list[Any], params: dict[str, Any], inputs: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+        """(y, vjps, auxiliary outputs) of the forward function, or of the one that replaces it."""
+        forward, replaced = self.forward, tape.state.replaced
+        if replaced:
+            forward = replaced.get(self, forward)
         try:
-            y, vjps, *more = self.rule(*arrays, **params)
+            made = forward(*arrays, **params)
         except (ValueError, IndexError) as error:           # NumPy's complaints about shapes and indices
-            raise UsageError(f"{self.name}: {' '.join(str(error).split())}; inputs: {_shown(inputs)}") from error
-        output = self._tensor(y, dtype)
-        if tape.recording and parents.count(None) < len(parents):
-            self._record(output, parents, vjps, params)
-        if tape.tracer:
-            tape.tracer(self, arrays, params, output)
-        return (output, *more) if more else output
+            if isinstance(error, TinyqError):
+                raise
+            raise UsageError(f"{self.name}: {' '.join(str(error).split())}; inputs: {_described(inputs)}") from error
+        if len(made) != 2 + self.auxiliary:
+            raise TinyqError(f"{self.name}: the forward function returns {len(made)} values; "
+                             f"{2 + self.auxiliary} are declared")
+        return (*made, ()) if not self.auxiliary else made
 
-    def gradient(self, vjp, g, position, like):
-        """What `vjp` makes of g for the input at `position`, in the shape and dtype of `like`; else TinyqError."""
-        gx = vjp(g)
-        if type(gx) is not np.ndarray:
-            gx = np.asarray(gx)                             # NumPy turns 0-d arrays into scalars
-        if self.broadcasts and gx.shape != like.shape:
-            gx = unbroadcast(gx, like.shape)
-        if gx.shape != like.shape or gx.dtype != like.dtype:
-            raise TinyqError(f"{self.name}: the gradient of input {position} is {gx.dtype} {gx.shape}, "
-                             f"the input {like.dtype} {like.shape}")
-        return gx
-
-    def _record(self, output, parents, vjps, params):
-        if len(vjps) < len(parents):
-            raise TinyqError(f"{self.name}: the rule returns {len(vjps)} vjps for {len(parents)} inputs")
-        edges = [(position, parent, vjp) for position, (parent, vjp) in enumerate(zip(parents, vjps, strict=False))
-                 if parent is not None and vjp is not None]
-        if edges:
-            output.node, output.requires_grad = Node(self, params, edges, output.data), True
-
-    def _tensor(self, y, dtype):
+    def _wrap(self, y: Any, dtype: np.dtype[Any]) -> Tensor:
         if type(y) is not np.ndarray:
             y = np.asarray(y)
         if y.dtype != dtype:
-            raise TinyqError(f"{self.name}: the rule made {y.dtype} of {dtype} inputs")
+            raise TinyqError(f"{self.name}: the forward function made {y.dtype} of {dtype} inputs")
         output = Tensor.__new__(Tensor)                     # checked already: past __init__
-        output.data, output.grad, output.requires_grad, output.node = y, None, False, None
+        output.data, output.grad, output.requires_grad, output.node, output.parameter = y, None, False, None, None
         return output
 
-    def _common_dtype(self, dtype, other, inputs):
+    def _record(self, output: Tensor, parents: list[Any], vjps: Any, params: dict[str, Any]) -> None:
+        if len(vjps) < len(parents):
+            raise TinyqError(f"{self.name}: the forward function returns {len(vjps)} vjps for {len(parents)} inputs")
+        edges: list[Edge] = [
+            (position, parent, vjp) for position, (parent, vjp) in enumerate(zip(parents, vjps, strict=False))
+            if parent is not None and vjp is not None]
+        if edges:
+            output.node, output.requires_grad = Node(self, params, edges, output.data), True
+
+    def _common_dtype(self, dtype: Any, other: np.dtype[Any], inputs: tuple[Any, ...]) -> Any:
         """The dtype of all float inputs; those of labels, masks and indices do not count."""
         if other.kind != "f":
             return dtype
         if dtype is None or dtype == other:                 # the first test is not idle: a dtype equals None if float64
             return other
-        raise UsageError(f"{self.name}: float32 and float64 do not mix; inputs: {_shown(inputs)}")
+        raise UsageError(f"{self.name}: float32 and float64 do not mix; inputs: {_described(inputs)}")
 
-    def _array(self, x):
+    def _array(self, x: Any) -> np.ndarray:
         if isinstance(x, np.ndarray | np.generic):
             return np.asarray(x)
         raise UsageError(f"{self.name}: an input is a {type(x).__name__}; give a Tensor, an array or None")
 
-    def _positional(self, inputs, params):
-        """The same call with the array inputs that came as keywords in their places."""
-        params, inputs = dict(params), list(inputs)
-        for name, default in list(self._arrays.items())[len(inputs):]:
-            x = params.pop(name, default)
-            if x is inspect.Parameter.empty:
-                raise TypeError(f"{self.name}() is missing the array {name!r}")
-            inputs.append(x)
-        return inputs, params
+
+@overload
+def primitive(forward: Callable[..., Any]) -> Primitive[Tensor]: ...
+@overload
+def primitive(*, broadcasts: bool = ..., surrogate: Callable[..., Any] | None = ..., auxiliary: Literal[False] = ...,
+              ) -> Callable[[Callable[..., Any]], Primitive[Tensor]]: ...
+@overload
+def primitive(*, broadcasts: bool = ..., surrogate: Callable[..., Any] | None = ..., auxiliary: Literal[True],
+              ) -> Callable[[Callable[..., Any]], Primitive[tuple[Any, ...]]]: ...
+def primitive(forward: Callable[..., Any] | None = None, *, broadcasts: bool = False,
+              surrogate: Callable[..., Any] | None = None, auxiliary: bool = False) -> Any:
+    """Declare a forward function a primitive and enter it in PRIMITIVES; see Primitive for the options."""
+    if forward is None:
+        return lambda forward: _declare(Primitive(forward, broadcasts, surrogate, auxiliary))
+    return _declare(Primitive(forward, broadcasts, surrogate, auxiliary))
 
 
-def primitive(rule=None, *, broadcasts=False, surrogate=None):
-    """Declare a rule a primitive and enter it in PRIMITIVES; see Primitive for the two options."""
-    if rule is None:
-        return lambda rule: primitive(rule, broadcasts=broadcasts, surrogate=surrogate)
-    known = PRIMITIVES.get(rule.__name__)
-    if known is not None and known.rule.__module__ != rule.__module__:
-        raise TinyqError(f"primitive {rule.__name__!r} is declared in {known.rule.__module__} and {rule.__module__}")
-    PRIMITIVES[rule.__name__] = op = Primitive(rule, broadcasts, surrogate)
+def _declare(op: Primitive[Any]) -> Primitive[Any]:
+    known, home = PRIMITIVES.get(op.name), op.forward.__module__
+    if known is not None and known.forward.__module__ != home:
+        raise TinyqError(f"primitive {op.name!r} is declared in {known.forward.__module__} and {home}")
+    PRIMITIVES[op.name] = op
     return op
 
 
-class once:
-    """What several vjps of one node need of g, worked out by the first of them that is called."""
+def once(work: Callable[[np.ndarray], Shared]) -> Callable[[np.ndarray], Shared]:
+    """Share work(g) among the vjps of one node: the first that is called computes it.
 
-    __slots__ = ("work", "g", "result")
+    The result is remembered for as long as the same array comes in.
+    """
+    kept: list[Any] = [None, None]
 
-    def __init__(self, work):
-        """work: a function of g."""
-        self.work, self.g, self.result = work, None, None
+    def shared(g: np.ndarray) -> Shared:
+        if kept[0] is not g:
+            kept[:] = g, work(g)
+        return cast(Shared, kept[1])
 
-    def __call__(self, g):
-        """work(g), remembered for as long as the same array comes in."""
-        if self.g is not g:
-            self.g, self.result = g, self.work(g)
-        return self.result
-
-
-def check_channels(count, **arrays):
-    """ValueError unless each array is None or holds one number for each of `count` channels."""
-    for name, a in arrays.items():
-        if a is not None and a.shape != (count,):
-            raise ValueError(f"{name} must be ({count},)")
+    return shared
 
 
-def unbroadcast(g, shape):
-    """Sum g over the axes along which an array of `shape` was stretched; g itself if it was not such a stretch."""
+def shared_vjps(work: Callable[[np.ndarray], tuple[np.ndarray | None, ...]], count: int) -> tuple[VJP, ...]:
+    """Return `count` vjps of one computation: the i-th is work(g)[i], and work(g) is computed once."""
+    gradients = once(work)
+    return tuple(cast(VJP, lambda g, i=i: gradients(g)[i]) for i in range(count))
+
+
+def unbroadcast(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Sum g over the axes along which an array of `shape` was stretched; return g itself if none was."""
     lead = g.ndim - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[lead:], strict=True)):
         return g
@@ -165,6 +209,6 @@ def unbroadcast(g, shape):
     return kernels.sum(g, (*range(lead), *stretched)).reshape(shape)
 
 
-def _shown(inputs):
+def _described(inputs: tuple[Any, ...]) -> str:
     """Dtypes and shapes of a call's inputs, for one line of an error."""
     return ", ".join("None" if x is None else f"{x.dtype} {x.shape}" for x in inputs)

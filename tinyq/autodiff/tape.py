@@ -1,142 +1,118 @@
-"""The tape: tensors, the record of what made them, and the walk back. No operation is named here."""
+"""The tape: the record of what made each tensor, and the walk back through it. No operation is named here.
+
+The gradients are plain arrays: the derivative of a derivative is absent on purpose, since no method here needs it.
+"""
+from __future__ import annotations
+
 import heapq
 import itertools
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tinyq import kernels
 from tinyq.errors import UsageError
 
-recording = True                                # whether a call of a primitive leaves a node; see no_record
-tracer = None                                   # called with what every primitive did; see traced
-vjp_tracer = None                              # called with what every vjp did; see traced_vjps
+if TYPE_CHECKING:
+    from tinyq.autodiff.primitives import Primitive
+    from tinyq.autodiff.tensor import Tensor
+
+VJP: TypeAlias = Callable[[np.ndarray], np.ndarray]
+Edge: TypeAlias = "tuple[int, Node | Tensor, VJP]"
+Tracer: TypeAlias = "Callable[[Primitive[Any], tuple[Any, ...], dict[str, Any], Tensor], object]"
+VJPTracer: TypeAlias = "Callable[[Node, int, Node | Tensor, np.ndarray, np.ndarray], object]"
 
 _creation = itertools.count()
 
 
-class Tensor:
-    """A float32 or float64 array, and where it came from if something behind it wants a gradient.
+class _State(threading.local):
+    """The tape's switches, for each thread its own: a training in one thread cannot disturb that in another."""
 
-    data: the array. grad: None, or for a leaf the sum of the gradients of every `backward` so far.
-    node: None for a leaf or a constant. The operators are attached in operators.py.
-    """
+    recording: bool = True                              # whether a call of a primitive leaves a node; see no_record
+    tracer: Tracer | None = None                        # called after every primitive; see traced
+    vjp_tracer: VJPTracer | None = None                 # called after every vjp; see traced_vjps
+    replaced: dict[Primitive[Any], Callable[..., Any]] | None = None        # forward functions; see replacing
 
-    __slots__ = ("data", "grad", "requires_grad", "node", "__weakref__")
-    __array_ufunc__ = None                      # array + tensor is the tensor's business
-    __iter__ = None                             # else Python would index it until something fails
 
-    def __init__(self, data, requires_grad=False):
-        """A leaf (requires_grad) or a constant; UsageError unless `data` is a float32 or float64 array."""
-        self.data = np.asarray(data)
-        if self.data.dtype not in (np.float32, np.float64):
-            raise UsageError(f"Tensor: the data is {self.data.dtype}; give float32 or float64")
-        self.grad, self.requires_grad, self.node = None, requires_grad, None
-
-    @property
-    def shape(self):
-        """The array's shape."""
-        return self.data.shape
-
-    @property
-    def dtype(self):
-        """The array's dtype."""
-        return self.data.dtype
-
-    @property
-    def ndim(self):
-        """How many axes."""
-        return self.data.ndim
-
-    @property
-    def size(self):
-        """How many elements."""
-        return self.data.size
-
-    def item(self):
-        """The one number in it, as a Python float."""
-        return self.data.item()
-
-    def backward(self, g=None):
-        """Add to the `.grad` of every leaf behind this tensor its gradient; what was recorded is freed on the way.
-
-        g: the gradient at this tensor, an array of its shape and dtype; may be left out if it is one number.
-        """
-        backward(self, g)
-
-    def __repr__(self):
-        """Shape, dtype, values and what made it."""
-        origin = f", from {self.node.primitive.name}" if self.node else ", requires_grad" if self.requires_grad else ""
-        return f"Tensor({self.dtype} {self.shape}{origin}: {np.array2string(self.data, threshold=20)})"
+state = _State()
 
 
 class Node:
-    """One application of a primitive: enough to walk back through it, and to run its rule again.
+    """One application of a primitive: enough to walk back through it, and to run its forward function again.
 
-    edges: [(position, parent, vjp)] of the inputs that want a gradient, None once passed; a parent is a Node or a
+    edges: [(position, parent, vjp)] of the inputs that require a gradient, None once passed; a parent is a Node or a
     leaf. number: the order of creation, so a parent's is always the smaller. shape, dtype: the output's.
     """
 
     __slots__ = ("primitive", "params", "edges", "shape", "dtype", "number", "__weakref__")
 
-    def __init__(self, primitive, params, edges, y):
+    def __init__(self, primitive: Primitive[Any], params: dict[str, Any], edges: list[Edge], y: np.ndarray) -> None:
         """Record that `primitive`, called with the keywords `params`, made the array y."""
-        self.primitive, self.params, self.edges = primitive, params, edges
+        self.primitive, self.params = primitive, params
+        self.edges: list[Edge] | None = edges
         self.shape, self.dtype, self.number = y.shape, y.dtype, next(_creation)
 
 
 @contextmanager
-def no_record():
-    """Inside it nothing is recorded: outputs are constants."""
-    global recording
-    before, recording = recording, False
+def no_record() -> Iterator[None]:
+    """Record nothing inside: outputs are constants. This thread only, as for all switches here."""
+    before, state.recording = state.recording, False
     try:
         yield
     finally:
-        recording = before
+        state.recording = before
 
 
 @contextmanager
-def traced(callback):
-    """Inside it callback(primitive, input arrays, params, output Tensor) is called after every primitive."""
-    global tracer
-    before, tracer = tracer, callback
+def traced(callback: Tracer) -> Iterator[None]:
+    """Call callback(primitive, inputs, params, output) after every primitive inside.
+
+    inputs: Tensors as the primitive got them, so that a Parameter arrives as itself; arrays and None otherwise.
+    """
+    before, state.tracer = state.tracer, callback
     try:
         yield
     finally:
-        tracer = before
+        state.tracer = before
 
 
 @contextmanager
-def traced_vjps(callback):
-    """Inside it callback(node, position, parent, g, gx) is called after every vjp: gx is what it made of g.
+def traced_vjps(callback: VJPTracer) -> Iterator[None]:
+    """Call callback(node, position, parent, g, gx) after every vjp inside, where gx = vjp(g).
 
     parent: the Node or leaf that is the node's input at `position`.
     """
-    global vjp_tracer
-    before, vjp_tracer = vjp_tracer, callback
+    before, state.vjp_tracer = state.vjp_tracer, callback
     try:
         yield
     finally:
-        vjp_tracer = before
+        state.vjp_tracer = before
 
 
-def detach(x):
-    """The same array as a constant: no gradient flows back through it."""
-    return Tensor(x.data)
+@contextmanager
+def replacing(forwards: dict[Primitive[Any], Callable[..., Any]]) -> Iterator[None]:
+    """Apply other forward functions in place of these primitives' own inside."""
+    before, state.replaced = state.replaced, forwards
+    try:
+        yield
+    finally:
+        state.replaced = before
 
 
-def backward(tensor, g=None):
+def backward(tensor: Tensor, g: np.ndarray | None = None) -> None:
     """Walk back from `tensor` through the nodes behind it, latest first; see Tensor.backward.
 
     A node is reached after everything made from it, since that has a larger number. The contributions to one
     gradient are added in that order, so the bits depend on the graph alone. A loop, so that depth has no limit.
     """
-    root = tensor.node or tensor
     if not tensor.requires_grad:
-        raise UsageError("backward: nothing behind this tensor wants a gradient")
-    pending = {root: _incoming(tensor, g)}
-    heap = [(-root.number, root)] if tensor.node else []
+        raise UsageError("backward: no leaf behind this tensor requires a gradient")
+    root = tensor.node or tensor
+    pending: dict[Any, np.ndarray] = {root: _incoming(tensor, g)}
+    heap = [(-tensor.node.number, tensor.node)] if tensor.node else []
     while heap:
         _, node = heapq.heappop(heap)
         _pass(node, pending.pop(node), pending, heap)
@@ -144,28 +120,29 @@ def backward(tensor, g=None):
         leaf.grad = gradient if leaf.grad is None else kernels.add(leaf.grad, gradient)
 
 
-def _pass(node, g, pending, heap):
-    """Send g through one node; its vjps, and with them what the rule kept, are gone when this returns."""
+def _pass(node: Node, g: np.ndarray, pending: dict[Any, np.ndarray], heap: list[tuple[int, Node]]) -> None:
+    """Send g through one node; its vjps, and the arrays they hold, are freed when this returns."""
     edges, node.edges = node.edges, None
     if edges is None:
         raise UsageError(f"backward: the graph behind {node.primitive.name} is freed by an earlier backward; "
                          "compute the output again")
+    tracer = state.vjp_tracer
     for position, parent, vjp in edges:
         gx = node.primitive.gradient(vjp, g, position, parent)
         leaf = type(parent) is not Node
         if leaf and (gx is g or gx.base is not None):
             gx = gx.copy()                                  # a leaf owns its .grad: others may read this one
-        if vjp_tracer:
-            vjp_tracer(node, position, parent, g, gx)
+        if tracer:
+            tracer(node, position, parent, g, gx)
         if parent in pending:
             pending[parent] = kernels.add(pending[parent], gx)
         else:
             pending[parent] = gx
-            if not leaf:
+            if isinstance(parent, Node):
                 heapq.heappush(heap, (-parent.number, parent))
 
 
-def _incoming(tensor, g):
+def _incoming(tensor: Tensor, g: np.ndarray | None) -> np.ndarray:
     """The gradient that a walk starts with, checked, as an array of its own."""
     if g is None:
         if tensor.size != 1:

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyq.autodiff import Tensor
 from tinyq.inference.record import Step, Value
 
 PRODUCT = "product"         # a step of inputs (x, w, scale, shift[, added]) and params: options and relu of Product
@@ -19,6 +20,7 @@ class Product:
     options: dict               # of the convolution; None for a linear layer
     added: Value | None = None
     relu: bool = False
+    tensor: Tensor | None = None            # w as a Tensor: a Parameter or its effective weight
 
 
 def fuse(steps, result, input_shape):
@@ -66,7 +68,7 @@ def _product(step):
     linear = step.name == "linear"
     scale, shift = (np.full(len(w), least) if a is None else a.astype(np.float64) for a, least in ((scale, 1.0),
                                                                                                    (bias, 0.0)))
-    return Product(x, w, scale, shift, None if linear else step.params)
+    return Product(x, w, scale, shift, None if linear else step.params, tensor=step.tensors.get(1))
 
 
 def _absorb(product, own, step, shapes):
@@ -104,4 +106,5 @@ def _step(product, shape):
     scale, shift = (a.astype(product.w.dtype) for a in (product.scale, product.shift))
     added = () if product.added is None else (product.added,)
     params = {"options": product.options, "relu": product.relu}
-    return Step(PRODUCT, None, (product.x, product.w, scale, shift, *added), shape, params)
+    tensors = {} if product.tensor is None else {1: product.tensor}
+    return Step(PRODUCT, None, (product.x, product.w, scale, shift, *added), shape, params, tensors)

@@ -17,13 +17,17 @@ class Value:
 
 @dataclass(eq=False)
 class Step:
-    """One application of a function of arrays. inputs: Values, constant arrays and None."""
+    """One application of a function of arrays. inputs: Values, constant arrays and None.
+
+    tensors: the constants that came as Tensors, by position: a Parameter or its effective weight as itself.
+    """
 
     name: str
     run: Callable
     inputs: tuple
     shape: tuple[int, ...]              # of what it makes
     params: dict = field(default_factory=dict)
+    tensors: dict[int, Tensor] = field(default_factory=dict)
 
 
 def record(model, x):
@@ -54,11 +58,13 @@ class _Recorder:
         return value if array is not None and known() is array else array
 
     def note(self, primitive, inputs, params, output):
-        """A primitive made a Tensor of these arrays."""
-        inputs, y = tuple(map(self.value_of, inputs)), output.data
-        if any(type(a) is Value for a in inputs):
+        """Add a step if one of the primitive's inputs depends on the network's."""
+        values = tuple(self.value_of(x.data if isinstance(x, Tensor) else x) for x in inputs)
+        if any(type(a) is Value for a in values):
+            y = output.data
+            tensors = {i: x for i, x in enumerate(inputs) if isinstance(x, Tensor) and type(values[i]) is not Value}
             self._known[id(y)] = weakref.ref(y), Value(len(self.steps))
-            self.steps.append(Step(primitive.name, _only_output(primitive.rule), inputs, y.shape, params))
+            self.steps.append(Step(primitive.name, _only_output(primitive.forward), values, y.shape, params, tensors))
 
 
 def _only_output(rule):

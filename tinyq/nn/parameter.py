@@ -26,4 +26,9 @@ class Parameter(Tensor):
 
         The layer computes scale * (x * w).
         """
-        return self.parametrization(self) if self.parametrization else (self, None)
+        if self.parametrization is None:
+            return self, None
+        w, scale = self.parametrization(self)
+        if w is not self:
+            w.parameter = self
+        return w, scale

@@ -89,5 +89,5 @@ def _options(node):
 def _rule_of(name):
     from tinyq.autodiff.primitives import PRIMITIVES
 
-    rule = PRIMITIVES[name].rule
+    rule = PRIMITIVES[name].forward
     return lambda *arrays, **params: np.asarray(rule(*arrays, **params)[0])

@@ -80,7 +80,7 @@ def once_flipped(function, call, argument, bit=30):
     calls = iter(range(1, 1_000_000))
 
     def flipping(*arguments, **options):
-        if tape.recording and next(calls) == call:                  # in training, not where the network is measured
+        if tape.state.recording and next(calls) == call:                  # in training, not in evaluation
             arguments = list(arguments)
             array = np.array(arguments[argument])
             array.reshape(-1).view(np.uint32)[array.size // 2] ^= np.uint32(1 << bit)
@@ -89,14 +89,18 @@ def once_flipped(function, call, argument, bit=30):
     return flipping
 
 
+def flip_linear(patch, call, argument):
+    patch.setattr(linalg.linear, "forward", once_flipped(linalg.linear.forward, call, argument))
+
+
 # Where a bit flips -> what is named. The network has three linear layers, the middle one constrained.
 FLIPS = {
-    "input of a product": (lambda p: p.setattr(linalg.linear, "rule", once_flipped(linalg.linear.rule, 3 * 16 + 2, 0)),
+    "input of a product": (lambda p: flip_linear(p, 3 * 16 + 2, 0),
                            r"step 17: linear of fc2.weight, output \(16, 16\)"),
-    "weight of a product": (lambda p: p.setattr(linalg.linear, "rule", once_flipped(linalg.linear.rule, 3 * 16 + 1, 1)),
+    "weight of a product": (lambda p: flip_linear(p, 3 * 16 + 1, 1),
                             r"step 17: linear of fc1.weight, output \(16, 8\)"),
     "sign of a ReLU's input": (lambda p: p.setattr(
-        elementwise.relu, "rule", once_flipped(elementwise.relu.rule, 2 * 16 + 1, 0, bit=31)),
+        elementwise.relu, "forward", once_flipped(elementwise.relu.forward, 2 * 16 + 1, 0, bit=31)),
                                r"step 17: linear of fc2.weight, output \(16, 16\) \(or relu just before\)"),
     "gradient of the optimiser": (lambda p: p.setattr(kernels, "sgd", once_flipped(kernels.sgd, 6 * 16 + 3, 1)),
                                   r"step 17: the update of fc2.weight differs, while its gradient agrees"),
@@ -115,7 +119,7 @@ def test_one_flipped_bit_is_located(where, tmp_path, monkeypatch):
 
 def test_where_arrays_were_kept_the_element_is_named_too(tmp_path, monkeypatch):
     # 16 steps, and two of each phase from which the size of a step was foretold
-    fault = lambda p: p.setattr(linalg.linear, "rule", once_flipped(linalg.linear.rule, 3 * 20 + 1, 1))   # noqa: E731
+    fault = lambda p: flip_linear(p, 3 * 20 + 1, 1)   # noqa: E731
     says = r"linear of fc1.weight.* element \(0, 4\) of primitives/001 linear of fc1.weight/output was .*, replayed"
     source = trained_with(fault, tmp_path / "run", monkeypatch, audit="full", max_steps=20)
     with pytest.raises(AuditMismatch, match=says):
@@ -136,15 +140,15 @@ def test_what_was_kept_is_only_named_where_it_differs(tmp_path):
 def flipped_vjp(patch):
     """One bit of the gradient that reaches the middle layer's output in step 17."""
     calls = iter(range(1, 1_000_000))
-    rule = linalg.linear.rule
+    rule = linalg.linear.forward
 
     def flipping(*arrays, **params):
         y, vjps, *more = rule(*arrays, **params)
-        if tape.recording and next(calls) == 3 * 16 + 2:
+        if tape.state.recording and next(calls) == 3 * 16 + 2:
             first = once_flipped(vjps[0], 1, 0)
             vjps = (first, *vjps[1:])
         return y, vjps, *more
-    patch.setattr(linalg.linear, "rule", flipping)
+    patch.setattr(linalg.linear, "forward", flipping)
 
 
 def test_a_bit_flipped_on_the_way_back_is_located(tmp_path, monkeypatch):

@@ -190,14 +190,14 @@ def _without_largest(gradient):
 
 def vjp_changed(name, position, change):
     def plant(patch):
-        rule = PRIMITIVES[name].rule
+        rule = PRIMITIVES[name].forward
 
         def wrong(*arrays, **params):
             y, vjps, *more = rule(*arrays, **params)
             vjps = [vjp if i != position or vjp is None else (lambda g, vjp=vjp: change(vjp, g))
                      for i, vjp in enumerate(vjps)]
             return y, tuple(vjps), *more
-        patch.setattr(PRIMITIVES[name], "rule", wrong)
+        patch.setattr(PRIMITIVES[name], "forward", wrong)
     return plant
 
 

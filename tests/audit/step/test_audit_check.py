@@ -82,9 +82,9 @@ def test_a_fault_ends_training_and_leaves_the_step_behind(tmp_path, monkeypatch)
 
 def test_the_command_ends_with_76(runs, tmp_path, monkeypatch, capsys):
     folder, _ = runs["cbp"]
-    rule = linalg.linear.rule
+    rule = linalg.linear.forward
     with monkeypatch.context() as patch:
-        patch.setattr(linalg.linear, "rule", lambda *a, **k: biased(rule(*a, **k), a[0].dtype))
+        patch.setattr(linalg.linear, "forward", lambda *a, **k: biased(rule(*a, **k), a[0].dtype))
         assert main(["audit", "check", str(folder), "--step", "29"]) == 76
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "step 29: the vjp of linear" in err and "rounding explains only" in err

@@ -109,7 +109,7 @@ def a_constant(m, x):
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_a_network_that_cannot_be_packed_is_refused_in_a_line(forward, says):
     with pytest.raises(UsageError, match=says) as caught:
-        record_graph(constrained(model(forward)), SHAPE, lambda w: [])
+        record_graph(constrained(model(forward)), SHAPE)
     assert "\n" not in str(caught.value)
 
 

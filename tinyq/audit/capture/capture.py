@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tinyq import kernels
-from tinyq.audit.capture.step_trace import Trace
+from tinyq.audit.capture.step_trace import Trace, parameter_of
 from tinyq.autodiff.tape import Node
+from tinyq.autodiff.tensor import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,6 @@ class Capture(Trace):
         self._parameters = dict(model.named_parameters())
         self._before, self._memory = model.state_dict(), self._memories()
         self._views = {}
-        self._live = {id(p.data): self._before[name] for name, p in self._parameters.items()}
         self._groups = {name: {k: v for k, v in group.items() if k != "params"} for group in optimizer.groups
                         for name, p in self._parameters.items() if any(p is q for q in group["params"])}
         self._applications, self._of_node, self._sums, self._arriving, self._latest = [], {}, {}, {}, -1
@@ -65,11 +65,18 @@ class Capture(Trace):
         """Keep the application."""
         about = super().note(primitive, inputs, params, output).about
         self._views = self._views or {name: p.parametrization for name, p in self._parameters.items()}
-        kept = tuple(self._live.get(id(a), a) for a in inputs)
+        kept = tuple(map(self._kept, inputs))
         name = f"{primitive.name} of {about}" if about else primitive.name
         self._applications.append(Application(name, primitive, kept, params, output.data))
         if output.node is not None:
             self._of_node[output.node] = self._applications[-1]
+
+    def _kept(self, x):
+        """An input's array; the copy from before the step where it is a parameter's own, which the step changes."""
+        parameter = parameter_of(x)
+        if parameter in self._names and x.data is parameter.data:
+            return self._before[self._names[parameter]]
+        return x.data if isinstance(x, Tensor) else x
 
     def note_vjp(self, node, position, parent, g, gx):
         """Keep the vjp, and add up what reaches a parameter in the tape's own order."""

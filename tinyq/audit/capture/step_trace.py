@@ -2,6 +2,7 @@
 from dataclasses import dataclass
 
 from tinyq.autodiff.tape import Node
+from tinyq.autodiff.tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -39,24 +40,26 @@ def is_vjp_digested(node, parent) -> bool:
     return isinstance(parent, Node) and is_digested(node.primitive)
 
 
+def parameter_of(x):
+    """The parameter that an input of a primitive is, or whose effective weight it is; another Tensor is itself."""
+    return (x.parameter or x) if isinstance(x, Tensor) else None
+
+
 class Trace:
-    """The calls of a step that the ledger digests; parameters are known by their arrays, quantised ones included."""
+    """The calls of a step that the ledger digests, each named by the parameter or effective weight that enters it."""
 
     def __init__(self, model, optimizer):
         """Nothing was called yet."""
         self.calls, self.vjps = [], []
-        self._names = {id(p.data): name for name, p in model.named_parameters()}
-        self._latents = {id(p.data) for _, p in model.named_parameters() if p.parametrization is not None}
+        self._names = {p: name for name, p in model.named_parameters()}
+        self._latents = {p for p in self._names if p.parametrization is not None}
         self._between, self._vjps_between = [], []
-        self._nodes, self._kept = {}, []        # arrays are kept while their ids are used
+        self._nodes = {}
 
     def note(self, primitive, inputs, params, output):
         """What tape.traced tells."""
-        about = next((self._names[id(a)] for a in inputs if id(a) in self._names), "")
-        quantises = bool(inputs) and id(inputs[0]) in self._latents         # on the way of a weight to its layer
-        if quantises:
-            self._names[id(output.data)] = about
-        self._kept.append(output.data)
+        about = next((self._names[p] for p in map(parameter_of, inputs) if p in self._names), "")
+        quantises = any(x in self._latents for x in inputs[:1] if isinstance(x, Tensor))   # a weight before its layer
         shapes = tuple(None if a is None else a.shape for a in inputs)
         between = () if quantises else tuple(self._between)
         call = Call(primitive.name, about, shapes, output.shape, None, between)

@@ -20,20 +20,21 @@ Shadow = tuple[np.ndarray, np.ndarray]          # values and bounds, float64
 def forward(application) -> Shadow:
     """What the primitive makes in float64 of the same inputs, and the bound of each element."""
     inputs, params = wide(application.inputs), application.params
-    y = _output(application.primitive.rule(*inputs, **params))
-    return y, _FORWARD.get(application.primitive.name, _rounded)(application.primitive.rule, inputs, params, y) + TINY
+    y = _output(application.primitive.forward(*inputs, **params))
+    bound = _FORWARD.get(application.primitive.name, _rounded)
+    return y, bound(application.primitive.forward, inputs, params, y) + TINY
 
 
 def backward(application, position) -> Shadow:
     """What the vjp makes in float64 of the same gradient, and the bound of each element."""
     inputs, g = wide(application.inputs), application.vjps[position][0].astype(np.float64)
     like = application.inputs[position]
-    name, rule = application.primitive.name, application.primitive.rule
+    name, rule = application.primitive.name, application.primitive.forward
     if name == "batch_norm_relu":                   # where it is cut was decided in float32
         g = np.where(application.output > 0, g, 0)
         if position == 3:
             return g, np.full(g.shape, TINY)
-        rule, inputs, name = normalization.batch_norm.rule, inputs[:3], "batch_norm"
+        rule, inputs, name = normalization.batch_norm.forward, inputs[:3], "batch_norm"
     vjp = rule(*inputs, **application.params)[1][position]
     gx = application.primitive.gradient(vjp, g, position, np.empty(like.shape))
     bound = _BACKWARD.get(name, _rounded_vjp)(application, rule, inputs, position, g, gx)

@@ -27,13 +27,13 @@ def of_primitive(application, seed: int) -> list[tuple[int, finite_differences.S
     arrays, params, g = _part(application)
     arrays = [a if a is None or a.dtype.kind != "f" or (op.surrogate and i == 0) else _moved(a, stream)
               for i, a in enumerate(arrays)]
-    vjps = op.rule(*arrays, **params)[1]
+    vjps = op.forward(*arrays, **params)[1]
     found = []
     for position in application.vjps:
         gradient = op.gradient(vjps[position], g, position, np.empty(arrays[position].shape))
 
         def output(x, position=position):
-            rule = op.surrogate or op.rule
+            rule = op.surrogate or op.forward
             result = rule(*arrays[:position], x, *arrays[position + 1:], **params)
             return np.asarray(result[0] if isinstance(result, tuple) else result)
 

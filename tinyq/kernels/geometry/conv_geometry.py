@@ -40,6 +40,13 @@ class ConvGeometry:
         return int(np.prod(self.w_shape[1:]))
 
 
+def check_channels(count: int, **arrays: np.ndarray | None) -> None:
+    """ValueError unless each array is None or of shape (count,): one number per channel."""
+    for name, a in arrays.items():
+        if a is not None and a.shape != (count,):
+            raise ValueError(f"{name} must be ({count},)")
+
+
 def pair(value: object, what: str) -> tuple[int, int]:
     """Return (v, v) for one whole number, and a pair as it is; UsageError names anything else."""
     try:

@@ -55,15 +55,16 @@ class Graph:
         return [node for node in self.nodes if node.weight]
 
 
-def record_graph(model, input_shape, names):
-    """(Graph, {weight name: (w, scale, shift)}, {constant name: array}) of a network in evaluation mode.
+def record_graph(model, input_shape):
+    """Return (Graph, {weight name: (w, scale, shift, parameter)}, {constant name: array}) of a model's evaluation.
 
-    names: function of a weight array, the names its tensor may have. UsageError where the network does something a
-    packed file cannot hold.
+    parameter: the Parameter whose effective weight w is if that is quantised, None otherwise. UsageError where the
+    network does something a packed file cannot hold.
     """
     from tinyq.inference.fuse import fuse
     from tinyq.inference.record import record
 
+    names = {parameter: name.removesuffix(".weight") for name, parameter in model.named_parameters()}
     recorded = []
     for n in (2, 3):                                    # what depends on the batch's size shows
         steps, result = record(model, np.zeros((n, *input_shape), np.float32))
@@ -93,9 +94,13 @@ class _Builder:
 
     def _product(self, step):
         x, w, scale, shift, *added = step.inputs
-        free = (name for name in self.names(w) if name not in self.weights)     # a weight may be used twice
-        weight = Weight(next(free, f"product{len(self.weights)}"), w.shape)
-        self.weights[weight.name] = w, scale, shift
+        tensor = step.tensors.get(1)
+        quantised = None if tensor is None else tensor.parameter
+        name = self.names.get(quantised or tensor)
+        if name is None or name in self.weights:                                # a weight may be used twice
+            name = f"product{len(self.weights)}"
+        weight = Weight(name, w.shape)
+        self.weights[name] = w, scale, shift, quantised
         options = step.params["options"]
         params = {"options": None if options is None else conv_json(options), "relu": step.params["relu"]}
         inputs = (self._input(x), *map(self._input, added))

@@ -1,0 +1,194 @@
+"""Tensor: an array that knows what made it, with the operators and methods that apply primitives to it."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from tinyq.autodiff import tape
+from tinyq.errors import UsageError
+
+if TYPE_CHECKING:
+    from tinyq.autodiff.tape import Node
+
+Operand: TypeAlias = "Tensor | np.ndarray | np.generic | float"
+Axes: TypeAlias = "int | tuple[int, ...] | None"
+
+
+class Tensor:
+    """A float32 or float64 array, and the node that made it if a leaf behind it requires a gradient.
+
+    data: the array. grad: None, or for a leaf the sum of the gradients of every `backward` so far. node: None for a
+    leaf or a constant. parameter: the leaf whose effective value this tensor is, if it is not that leaf itself.
+    """
+
+    __slots__ = ("data", "grad", "requires_grad", "node", "parameter", "__weakref__")
+    __array_ufunc__ = None                      # array + tensor calls Tensor.__radd__, not a ufunc
+    __iter__ = None                             # else Python would index it until something fails
+
+    data: np.ndarray
+    grad: np.ndarray | None
+    requires_grad: bool
+    node: Node | None
+    parameter: Tensor | None
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        """Make a leaf (requires_grad) or a constant; UsageError unless `data` is a float32 or float64 array."""
+        self.data = np.asarray(data)
+        if self.data.dtype not in (np.float32, np.float64):
+            raise UsageError(f"Tensor: the data is {self.data.dtype}; give float32 or float64")
+        self.grad, self.requires_grad, self.node, self.parameter = None, requires_grad, None, None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the array."""
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.data.size
+
+    def item(self) -> float:
+        """Return the single element as a Python float."""
+        return self.data.item()
+
+    def backward(self, g: np.ndarray | None = None) -> None:
+        """Add to the `.grad` of every leaf behind this tensor its gradient; free the recorded graph on the way.
+
+        g: gradient at this tensor, of its shape and dtype; optional if the tensor has one element.
+        """
+        tape.backward(self, g)
+
+    def __add__(self, other: Operand) -> Tensor:
+        from tinyq.autodiff.elementwise import add
+        return add(self, _like(other, self))
+
+    def __radd__(self, other: Operand) -> Tensor:
+        from tinyq.autodiff.elementwise import add
+        return add(_like(other, self), self)
+
+    def __sub__(self, other: Operand) -> Tensor:
+        from tinyq.autodiff.elementwise import sub
+        return sub(self, _like(other, self))
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        from tinyq.autodiff.elementwise import sub
+        return sub(_like(other, self), self)
+
+    def __mul__(self, other: Operand) -> Tensor:
+        from tinyq.autodiff.elementwise import mul
+        return mul(self, _like(other, self))
+
+    def __rmul__(self, other: Operand) -> Tensor:
+        from tinyq.autodiff.elementwise import mul
+        return mul(_like(other, self), self)
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        from tinyq.autodiff.elementwise import div
+        return div(self, _like(other, self))
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        from tinyq.autodiff.elementwise import div
+        return div(_like(other, self), self)
+
+    def __matmul__(self, other: Operand) -> Tensor:
+        from tinyq.autodiff.linalg import matmul
+        return matmul(self, _like(other, self))
+
+    def __rmatmul__(self, other: Operand) -> Tensor:
+        from tinyq.autodiff.linalg import matmul
+        return matmul(_like(other, self), self)
+
+    def __neg__(self) -> Tensor:
+        from tinyq.autodiff.elementwise import neg
+        return neg(self)
+
+    def __pow__(self, exponent: float) -> Tensor:
+        from tinyq.autodiff.elementwise import power
+        return power(self, exponent=exponent)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        from tinyq.autodiff.shape import getitem
+        return getitem(self, index=index)
+
+    def reshape(self, *sizes: Any) -> Tensor:
+        """Return the elements in C order in another shape, `reshape(2, -1)` or `reshape((2, -1))`."""
+        from tinyq.autodiff.shape import reshape
+        return reshape(self, shape=_sizes(sizes))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """Reorder the axes, `transpose(1, 0)` or `transpose((1, 0))`; reverse them if none are given."""
+        from tinyq.autodiff.shape import transpose
+        return transpose(self, axes=_sizes(axes) or None)
+
+    def sum(self, axes: Axes = None, keepdims: bool = False) -> Tensor:
+        """Sum over `axes`, all of them for None."""
+        from tinyq.autodiff.reductions import sum
+        return sum(self, axes=axes, keepdims=keepdims)
+
+    def mean(self, axes: Axes = None, keepdims: bool = False) -> Tensor:
+        """Average over `axes`, all of them for None."""
+        from tinyq.autodiff.reductions import mean
+        return mean(self, axes=axes, keepdims=keepdims)
+
+    def max(self, axes: Axes = None, keepdims: bool = False) -> Tensor:
+        """Maximum over `axes`, all of them for None; equal elements share the gradient."""
+        from tinyq.autodiff.reductions import max
+        return max(self, axes=axes, keepdims=keepdims)
+
+    def relu(self) -> Tensor:
+        """Return max(x, 0) of each element."""
+        from tinyq.autodiff.elementwise import relu
+        return relu(self)
+
+    def exp(self) -> Tensor:
+        """Return e ** x of each element."""
+        from tinyq.autodiff.elementwise import exp
+        return exp(self)
+
+    def log(self) -> Tensor:
+        """Return the natural logarithm of each element."""
+        from tinyq.autodiff.elementwise import log
+        return log(self)
+
+    def tanh(self) -> Tensor:
+        """Return the hyperbolic tangent of each element."""
+        from tinyq.autodiff.elementwise import tanh
+        return tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        """Return 1 / (1 + e ** -x) of each element."""
+        from tinyq.autodiff.elementwise import sigmoid
+        return sigmoid(self)
+
+    def __repr__(self) -> str:
+        origin = f", from {self.node.primitive.name}" if self.node else ", requires_grad" if self.requires_grad else ""
+        return f"Tensor({self.dtype} {self.shape}{origin}: {np.array2string(self.data, threshold=20)})"
+
+
+def detach(x: Tensor) -> Tensor:
+    """Return the same array as a constant: no gradient flows back through it."""
+    y = Tensor(x.data)
+    y.parameter = x.parameter or (x if x.requires_grad and x.node is None else None)
+    return y
+
+
+def _like(value: Operand, x: Tensor) -> Tensor | np.ndarray | np.generic:
+    """Convert a Python number to an array of x's dtype; leave anything else to the primitive."""
+    return np.asarray(value, x.dtype) if isinstance(value, int | float) else value
+
+
+def _sizes(arguments: tuple[Any, ...]) -> Any:
+    """Accept f(2, 3) and f((2, 3)) alike."""
+    return arguments[0] if len(arguments) == 1 and not isinstance(arguments[0], int) else arguments
