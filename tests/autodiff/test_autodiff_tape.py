@@ -1,11 +1,13 @@
 """The walk back: order, what is called, what is freed, depth, and the errors a user can make."""
 import gc
+import threading
 import tracemalloc
 import weakref
 
 import numpy as np
 import pytest
 
+from tinyq import nn
 from tinyq.autodiff import Primitive, Tensor, detach, elementwise, no_record, primitives, tape
 from tinyq.errors import TinyqError, UsageError
 
@@ -118,8 +120,13 @@ def test_no_gradient_flows_where_the_vjp_is_none():
     assert not op(Tensor(np.ones(1)), scale).requires_grad
 
 
-def test_what_a_rule_returns_beyond_its_vjps_comes_beside_the_tensor():
-    op = Primitive(lambda x: (x * 2, (lambda g: g * 2,), "more"))
+def test_auxiliary_outputs_are_declared_and_follow_the_tensor():
+    def forward(x):
+        return x * 2, (lambda g: g * 2,), ("more",)
+
+    with pytest.raises(TinyqError, match="forward: the forward function returns 3 values; 2 are declared"):
+        Primitive(forward)(leaf(1.0))
+    op = Primitive(forward, auxiliary=True)
     y, more = op(leaf(1.0))
     assert isinstance(y, Tensor) and more == "more"
 
@@ -299,6 +306,36 @@ def test_shared_work_is_done_once_for_each_gradient():
     assert shared(g) is shared(g) and len(calls) == 1
     shared(np.ones(2))
     assert len(calls) == 2
+
+
+def test_a_tracer_receives_a_parameter_and_its_effective_weight_as_themselves():
+    met = []
+    layer = nn.Linear(2, 3).astype(np.float64)
+    with tape.traced(lambda primitive, inputs, params, output: met.append(inputs)):
+        layer(leaf(1.0, 2.0).reshape(1, 2))
+        layer.weight.parametrization = lambda latent: (latent * 2.0, None)
+        layer(leaf(1.0, 2.0).reshape(1, 2))
+    plain, parametrized = met[1], met[-1]
+    assert plain[1] is layer.weight and plain[3] is layer.bias and plain[2] is None
+    assert parametrized[1] is not layer.weight and parametrized[1].parameter is layer.weight
+    assert detach(layer.weight).parameter is layer.weight
+
+
+def test_every_thread_has_a_tape_of_its_own():
+    met, results = [], []
+
+    def work():
+        x = leaf(3.0)
+        y = x * x
+        y.backward()
+        results.append((tape.state.tracer, x.grad.tolist()))
+
+    with no_record(), tape.traced(lambda *call: met.append(call)):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert not (leaf(3.0) * leaf(3.0)).requires_grad
+    assert results == [(None, [6.0])] and len(met) == 1
 
 
 # Errors a user can make: one line that names the operation and the shapes
