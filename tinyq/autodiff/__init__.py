@@ -13,7 +13,7 @@ from tinyq.autodiff import (
 from tinyq.autodiff.gradient_check import Finding, check_gradients, check_vjp, examine_gradients, examine_vjp
 from tinyq.autodiff.primitives import PRIMITIVES, Primitive, once, primitive
 from tinyq.autodiff.tape import no_record
-from tinyq.autodiff.tensor import Tensor, detach
+from tinyq.autodiff.tensors import Tensor, detach
 
 __all__ = [
     "PRIMITIVES", "Finding", "Primitive", "Tensor", "check_gradients", "check_vjp", "convolution", "detach",

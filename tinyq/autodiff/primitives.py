@@ -20,7 +20,7 @@ import numpy as np
 from tinyq import kernels
 from tinyq.autodiff import tape
 from tinyq.autodiff.tape import VJP, Edge, Node
-from tinyq.autodiff.tensor import Tensor
+from tinyq.autodiff.tensors import Tensor
 from tinyq.errors import TinyqError, UsageError
 
 PRIMITIVES: dict[str, Primitive[Any]] = {}         # every declared primitive by its name

@@ -18,7 +18,7 @@ from tinyq.errors import UsageError
 
 if TYPE_CHECKING:
     from tinyq.autodiff.primitives import Primitive
-    from tinyq.autodiff.tensor import Tensor
+    from tinyq.autodiff.tensors import Tensor
 
 VJP: TypeAlias = Callable[[np.ndarray], np.ndarray]
 Edge: TypeAlias = "tuple[int, Node | Tensor, VJP]"

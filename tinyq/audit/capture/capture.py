@@ -6,7 +6,7 @@ import numpy as np
 from tinyq import kernels
 from tinyq.audit.capture.step_trace import Trace, parameter_of
 from tinyq.autodiff.tape import Node
-from tinyq.autodiff.tensor import Tensor
+from tinyq.autodiff.tensors import Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 
 from tinyq.autodiff.tape import Node
-from tinyq.autodiff.tensor import Tensor
+from tinyq.autodiff.tensors import Tensor
 
 
 @dataclass(frozen=True)
