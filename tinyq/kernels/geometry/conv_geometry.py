@@ -71,7 +71,9 @@ def conv_geometry(x_shape: Sequence[int], w_shape: Sequence[int], stride: int | 
     groups = _at_least(1, groups, "conv2d: groups")[0]
     stride, padding = _at_least(1, stride, "conv2d: stride"), _at_least(0, padding, "conv2d: padding")
     dilation = _at_least(1, dilation, "conv2d: dilation")
-    geometry = ConvGeometry(tuple(x_shape), tuple(w_shape), stride, padding, dilation, groups)
+    n, c_in, h, w = x_shape
+    c_out, c_in_group, kh, kw = w_shape
+    geometry = ConvGeometry((n, c_in, h, w), (c_out, c_in_group, kh, kw), stride, padding, dilation, groups)
     if x_shape[1] != w_shape[1] * groups or w_shape[0] % groups:
         raise UsageError(f"conv2d: input {x_shape} does not fit weight {w_shape} in {groups} groups")
     if min(geometry.output_size) < 1:
