@@ -199,7 +199,7 @@ class Adam(Optimizer):
         memory["beta1_power"] *= beta1
         memory["beta2_power"] *= beta2
         decay = group["weight_decay"]
-        kernels.adam(w, g, memory["mean"], memory["square"], (1 - beta1, 1 - beta2), beta2,
+        kernels.adam(w, g, memory["mean"], memory["square"], beta1, beta2,
                      0.0 if self.decoupled else decay, 1 - lr * decay if self.decoupled else 1.0,
                      math.sqrt(1 - memory["beta2_power"]), group["eps"], lr / (1 - memory["beta1_power"]))
 

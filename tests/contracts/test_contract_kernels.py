@@ -1,4 +1,4 @@
-"""What every kernel has in common: a twin with the same signature, and no forbidden arithmetic on the way."""
+"""What every kernel has in common: a reference with the same signature, and no forbidden arithmetic on the way."""
 import ast
 import inspect
 from importlib import import_module
@@ -35,10 +35,20 @@ def parameters(function):
 
 
 @pytest.mark.parametrize("family, name", KERNELS, ids=[name for _, name in KERNELS])
-def test_every_kernel_has_a_twin_of_the_same_signature(family, name):
-    fast = getattr(import_module(f"tinyq.kernels.{family}"), name)
-    plain = getattr(import_module(f"tinyq.kernels.reference.{family}"), name)
-    assert parameters(fast) == parameters(plain)
+def test_every_kernel_has_a_reference_of_the_same_signature(family, name):
+    kernel = getattr(import_module(f"tinyq.kernels.{family}"), name)
+    reference = getattr(import_module(f"tinyq.kernels.reference.{family}"), name)
+    assert parameters(kernel) == parameters(reference)
+
+
+def test_the_stub_names_the_home_of_every_kernel():
+    """So that editors and type checkers follow kernels.conv2d to its definition."""
+    stub = ast.parse((ROOT / "tinyq/kernels/__init__.pyi").read_text())
+    homes = {alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert {name: f"tinyq.kernels.{family}" for family, name in KERNELS}.items() <= homes.items()
+    defined = {node.name for node in stub.body if isinstance(node, ast.FunctionDef)}
+    offered = next(ast.literal_eval(node.value) for node in stub.body if isinstance(node, ast.Assign))
+    assert homes.keys() | defined == set(offered) == set(kernels.__all__)
 
 
 def compiled_functions(module):
@@ -49,18 +59,19 @@ def compiled_functions(module):
 
 
 def test_every_operation_on_codes_has_a_reference_of_the_same_signature():
-    fast, plain = (import_module(f"tinyq.kernels{place}.integer.code_ops") for place in ("", ".reference"))
-    names = compiled_functions(fast) - {"threads"}
-    assert names == compiled_functions(plain)
+    compiled, reference = (import_module(f"tinyq.kernels{place}.integer.code_ops") for place in ("", ".reference"))
+    names = compiled_functions(compiled) - {"threads"}
+    assert names == compiled_functions(reference)
     for name in names:
-        kernel = getattr(fast, name)
-        assert inspect.signature(getattr(kernel, "py_func", kernel)) == inspect.signature(getattr(plain, name))
+        kernel = getattr(compiled, name)
+        assert inspect.signature(getattr(kernel, "py_func", kernel)) == inspect.signature(getattr(reference, name))
 
 
 def test_the_integer_product_has_a_reference():
     """Of other arguments, as the kernel takes addresses; tests/packed/integer compares the two."""
-    fast, plain = (import_module(f"tinyq.kernels{place}.integer.integer_product") for place in ("", ".reference"))
-    assert compiled_functions(fast) == {"product"} <= compiled_functions(plain)
+    compiled, reference = (import_module(f"tinyq.kernels{place}.integer.integer_product")
+                           for place in ("", ".reference"))
+    assert compiled_functions(compiled) == {"product"} <= compiled_functions(reference)
 
 
 def training_sources():

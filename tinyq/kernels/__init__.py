@@ -1,6 +1,7 @@
-"""Arrays in, arrays out: float32 runs the numba kernel, float64 its plain twin in `reference`.
+"""Functions of arrays: float32 runs the numba kernel, float64 the NumPy reference of the same name.
 
-The two have the same names and signatures (checked by test) and, on float32, the same bits.
+Both have the same signature (a test compares them) and, on float32, the same bits. Kernels are imported when they are
+first used; `__init__.pyi` names the module of each for editors and type checkers.
 """
 import importlib
 
@@ -14,7 +15,7 @@ from tinyq.kernels.jit.process import keep_freed_memory, let_waiting_threads_sle
 let_waiting_threads_sleep()
 keep_freed_memory()
 
-# family (a module here and its twin in reference/) -> the functions it offers
+# family (a module here and its reference in reference/) -> its public functions; __init__.pyi has the same names
 FAMILIES = {
     "gemm.matmul": ("matmul",),
     "gemm.conv": ("conv2d", "conv2d_input_grad", "conv2d_weight_grad"),
@@ -35,22 +36,22 @@ FAMILIES = {
 }
 
 
-def _dispatching(family, name):
-    plain = getattr(importlib.import_module(f"tinyq.kernels.reference.{family}"), name)
-    fast = getattr(importlib.import_module(f"tinyq.kernels.{family}"), name) if numba_is_there() else plain
+def _dispatch(family, name):
+    reference = getattr(importlib.import_module(f"tinyq.kernels.reference.{family}"), name)
+    compiled = getattr(importlib.import_module(f"tinyq.kernels.{family}"), name) if numba_is_there() else reference
 
     def kernel(x, *args, **kwargs):
-        return (plain if x.dtype == np.float64 else fast)(x, *args, **kwargs)
+        return (reference if x.dtype == np.float64 else compiled)(x, *args, **kwargs)
 
-    kernel.__name__, kernel.__doc__, kernel.__wrapped__ = name, fast.__doc__, fast
+    kernel.__name__, kernel.__doc__, kernel.__wrapped__ = name, compiled.__doc__, compiled
     return kernel
 
 
 def __getattr__(name):
-    """A kernel is imported, and numba with it, when it is first asked for: --help needs neither."""
+    """Import a kernel, and numba with it, at its first use: --help needs neither."""
     for family, names in FAMILIES.items():
         if name in names:
-            globals()[name] = _dispatching(family, name)
+            globals()[name] = _dispatch(family, name)
             return globals()[name]
     raise AttributeError(f"module 'tinyq.kernels' has no attribute {name!r}")
 
@@ -63,7 +64,7 @@ def set_threads(count: int) -> None:
 
 
 def verify_arithmetic() -> None:
-    """TinyqError if a thread of the kernels flushes subnormal numbers to zero."""
+    """Raise TinyqError if a thread of the kernels flushes subnormal numbers to zero."""
     from tinyq.kernels import arithmetic
 
     arithmetic.verify_arithmetic()

@@ -1,9 +1,9 @@
-"""relu, its gradient, add and the per-channel affine have the bits of their plain twins."""
+"""relu, its gradient, add and the per-channel affine have the bits of their references."""
 import numpy as np
 import pytest
 
 from tinyq import kernels
-from tinyq.kernels.reference.elementwise import activation as plain
+from tinyq.kernels.reference.elementwise import activation as reference
 from tinyq.streams import Streams
 
 SHAPES = [(), (1,), (0, 3), (5, 7), (2, 3, 4, 5), (4, 3, 57, 61)]        # the last on several threads
@@ -20,21 +20,21 @@ def assert_same_bits(a, b):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_elementwise_twins(shape, threads):
+def test_elementwise_kernels_have_their_references_bits(shape, threads):
     a, b = normal("a", *shape), normal("b", *shape)
     for x, y in ((a, b), (a.T, b.T), (a[..., ::-1], b[..., ::-1]) if a.ndim else (a, b)):
-        assert_same_bits(kernels.relu(x), plain.relu(x))
-        assert_same_bits(kernels.relu_grad(x, y), plain.relu_grad(x, y))
-        assert_same_bits(kernels.add(x, y), plain.add(x, y))
+        assert_same_bits(kernels.relu(x), reference.relu(x))
+        assert_same_bits(kernels.relu_grad(x, y), reference.relu_grad(x, y))
+        assert_same_bits(kernels.add(x, y), reference.add(x, y))
 
 
 @pytest.mark.parametrize("shape", AFFINE_SHAPES, ids=str)
-def test_affine_twin(shape, threads):
+def test_affine_has_its_references_bits(shape, threads):
     x, scale, shift = normal("x", *shape), normal("scale", shape[1]), normal("shift", shape[1])
     for s, b in ((scale, shift), (None, shift), (scale, None), (None, None), (normal("s", shape[1] * 2)[::2], shift)):
-        assert_same_bits(kernels.channel_affine(x, s, b), plain.channel_affine(x, s, b))
+        assert_same_bits(kernels.channel_affine(x, s, b), reference.channel_affine(x, s, b))
     flipped = x[::-1, ...]
-    assert_same_bits(kernels.channel_affine(flipped, scale, shift), plain.channel_affine(flipped, scale, shift))
+    assert_same_bits(kernels.channel_affine(flipped, scale, shift), reference.channel_affine(flipped, scale, shift))
 
 
 def test_affine_without_scale_and_shift_keeps_every_bit():
@@ -44,7 +44,7 @@ def test_affine_without_scale_and_shift_keeps_every_bit():
 
 def test_relu_makes_positive_zeros_and_keeps_nan():
     x = np.array([-1, -0.0, 0.0, 2, -np.inf, np.inf], np.float32)
-    for relu in (kernels.relu, plain.relu):
+    for relu in (kernels.relu, reference.relu):
         y = relu(x)
         assert y.tolist() == [0, 0, 0, 2, 0, np.inf] and not np.signbit(y).any()
         assert np.isnan(relu(np.array([np.nan], np.float32)))

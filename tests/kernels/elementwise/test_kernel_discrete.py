@@ -1,9 +1,9 @@
-"""Nearest levels and CBP's constraint function: the numba kernels have the bits of their plain twins."""
+"""Nearest levels and CBP's constraint function: the numba kernels have the bits of their references."""
 import numpy as np
 import pytest
 
 from tinyq.kernels.elementwise import discrete as fast
-from tinyq.kernels.reference.elementwise import discrete as plain
+from tinyq.kernels.reference.elementwise import discrete as reference
 from tinyq.levels import NAMED, parse, rounded_down
 
 SETS = [*NAMED.values(), parse("-0.7,0.1,0.2"), parse("0,1")]
@@ -29,11 +29,11 @@ def same_bits(a, b):
 
 @pytest.mark.parametrize("level_set", SETS, ids=lambda s: s.name)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_nearest_level_has_the_bits_of_its_twin_and_of_the_level_set(level_set, shape):
+def test_nearest_level_has_the_bits_of_its_reference_and_of_the_level_set(level_set, shape):
     w, scale = weights(shape), f32(0.37)
     tables = rounded_down(np.float64(scale) * level_set.midpoints, f32), level_set.values.astype(f32)
     y = fast.nearest_level(w, *tables)
-    assert same_bits(y, plain.nearest_level(w, *tables))
+    assert same_bits(y, reference.nearest_level(w, *tables))
     assert same_bits(y, np.asarray(level_set.nearest(w, scale)))
 
 
@@ -43,20 +43,20 @@ def test_a_row_of_thresholds_for_each_filter(shape):
     scale = np.linspace(0.2, 1.3, shape[0], dtype=f32)
     tables = rounded_down(np.multiply.outer(scale, level_set.midpoints), f32), level_set.values.astype(f32)
     y = fast.nearest_level(w, *tables)
-    assert same_bits(y, plain.nearest_level(w, *tables))
+    assert same_bits(y, reference.nearest_level(w, *tables))
     assert same_bits(y, level_set.nearest(w, scale.reshape(-1, *[1] * (w.ndim - 1))))
 
 
 @pytest.mark.parametrize("level_set", SETS, ids=lambda s: s.name)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("g", [1, 2, 7, 30, np.inf])
-def test_the_constraint_function_has_the_bits_of_its_twin(level_set, shape, g):
+def test_the_constraint_function_has_the_bits_of_its_reference(level_set, shape, g):
     w, tables = weights(shape), edges(level_set, g)
-    for ours, theirs in zip(fast.constraint(w, *tables), plain.constraint(w, *tables), strict=True):
+    for ours, theirs in zip(fast.constraint(w, *tables), reference.constraint(w, *tables), strict=True):
         assert same_bits(ours, np.asarray(theirs))
 
 
-@pytest.mark.parametrize("module", [fast, plain], ids=["fast", "plain"])
+@pytest.mark.parametrize("module", [fast, reference], ids=["kernel", "reference"])
 def test_the_edges_themselves(module):
     q, end, begin = edges(NAMED["ternary"], 4, scale=1)
     assert (end.tolist(), begin.tolist()) == ([-0.625, 0.375], [-0.375, 0.625])
@@ -67,7 +67,7 @@ def test_the_edges_themselves(module):
     assert slope.tolist() == [2, 0, 0, -2, 2, 2, 0, 0, -2, 2]
 
 
-@pytest.mark.parametrize("module", [fast, plain], ids=["fast", "plain"])
+@pytest.mark.parametrize("module", [fast, reference], ids=["kernel", "reference"])
 def test_a_nan_stays_visible(module):
     w = np.array([np.nan, 0.3], f32)
     q, end, begin = edges(NAMED["ternary"], 3)
@@ -92,7 +92,7 @@ def test_recode_counts_the_weights_that_changed_their_level(level_set, shape):
     w, other = weights(shape), weights(shape, seed=1)
     ours, theirs = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     for array in (w, other):
-        assert fast.recode(array, thresholds, ours) == plain.recode(array, thresholds, theirs) > 0
+        assert fast.recode(array, thresholds, ours) == reference.recode(array, thresholds, theirs) > 0
         assert np.array_equal(ours, theirs)
     assert np.array_equal(ours, level_set.codes(other, scale.reshape(-1, *[1] * (w.ndim - 1))))
     assert fast.recode(other, thresholds, ours) == 0

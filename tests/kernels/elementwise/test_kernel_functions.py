@@ -1,9 +1,9 @@
-"""exp, log, tanh and sigmoid: within 2 units in the last place of float64, and the bits of their plain twins."""
+"""exp, log, tanh and sigmoid: within 2 units in the last place of float64, and the bits of their references."""
 import numpy as np
 import pytest
 
 from tinyq import kernels
-from tinyq.kernels.reference.elementwise import functions as plain
+from tinyq.kernels.reference.elementwise import functions as reference
 from tinyq.streams import Streams
 
 NAMES = ["exp", "log", "tanh", "sigmoid"]
@@ -62,9 +62,9 @@ def test_within_2_ulp_for_every_97th_float32(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_twin_has_the_same_bits(name, threads):
+def test_a_function_has_its_references_bits(name, threads):
     for x in (every(30_011), SPECIAL, np.linspace(-12, 12, 40_001, dtype=np.float32)):
-        assert_same_bits(getattr(kernels, name)(x), getattr(plain, name)(x))
+        assert_same_bits(getattr(kernels, name)(x), getattr(reference, name)(x))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,10 +73,10 @@ def test_shapes_and_strides(name, shape):
     x = np.abs(Streams(0).key(name).normal(shape).astype(np.float32).reshape(shape))
     y = getattr(kernels, name)(x)
     assert isinstance(y, np.ndarray) and y.flags.c_contiguous
-    assert_same_bits(y, getattr(plain, name)(x))
-    assert_same_bits(getattr(kernels, name)(x.T), np.asarray(getattr(plain, name)(x).T))
+    assert_same_bits(y, getattr(reference, name)(x))
+    assert_same_bits(getattr(kernels, name)(x.T), np.asarray(getattr(reference, name)(x).T))
     if x.ndim:
-        assert_same_bits(getattr(kernels, name)(x[..., ::-2]), getattr(plain, name)(x)[..., ::-2])
+        assert_same_bits(getattr(kernels, name)(x[..., ::-2]), getattr(reference, name)(x)[..., ::-2])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,12 +1,12 @@
-"""Pooling: the bits of the plain twins, windows at every edge, and gradients that are the transposed map."""
+"""Pooling: the bits of the references, windows at every edge, and gradients that are the transposed map."""
 import numpy as np
 import pytest
 
 from tinyq import kernels
 from tinyq.errors import UsageError
-from tinyq.kernels.reference.pooling import avg_pool as plain
-from tinyq.kernels.reference.pooling import max_pool as plain_maxima
-from tinyq.kernels.reference.pooling import max_pool_values as plain_values
+from tinyq.kernels.reference.pooling import avg_pool as reference
+from tinyq.kernels.reference.pooling import max_pool as reference_maxima
+from tinyq.kernels.reference.pooling import max_pool_values as reference_values
 from tinyq.streams import Streams
 
 # shape, kernel, stride, padding, dilation, ceil_mode
@@ -38,13 +38,13 @@ def assert_same_bits(a, b):
 
 
 @windows
-def test_max_twin(case, threads):
+def test_max_has_its_references_bits(case, threads):
     shape, *settings = case
     x = normal("max", *shape)
     x = np.where(x < 0.2, np.float32(0), x)                          # ties, as after a ReLU
     for source in (x, normal("max", *shape[:2], shape[3], shape[2]).swapaxes(2, 3)):
         y, indices = kernels.max_pool2d(source, *settings)
-        other, places = plain_maxima.max_pool2d(source, *settings)
+        other, places = reference_maxima.max_pool2d(source, *settings)
         assert_same_bits(y, other)
         assert_same_bits(indices, places)
         planes = shape[0] * shape[1]
@@ -52,18 +52,18 @@ def test_max_twin(case, threads):
         found = np.take_along_axis(source.reshape(planes, shape[2] * shape[3]), places, 1)
         assert np.array_equal(found.reshape(y.shape), y)
     g = normal("g", *y.shape)
-    assert_same_bits(kernels.max_pool2d_grad(g, indices, shape), plain_maxima.max_pool2d_grad(g, indices, shape))
+    assert_same_bits(kernels.max_pool2d_grad(g, indices, shape), reference_maxima.max_pool2d_grad(g, indices, shape))
 
 
 @windows
-def test_values_alone_have_the_twins_bits_and_are_the_maxima(case, threads):
+def test_values_alone_have_the_references_bits_and_are_the_maxima(case, threads):
     shape, *settings = case
     x = normal("max", *shape)
     x = np.where(x < 0.2, np.float32(0), x)
     for source in (x, normal("max", *shape[:2], shape[3], shape[2]).swapaxes(2, 3)):
         y = kernels.max_pool2d_values(source, *settings)
-        assert_same_bits(y, plain_values.max_pool2d_values(source, *settings))
-        assert_same_bits(y, plain_maxima.max_pool2d(source, *settings)[0])
+        assert_same_bits(y, reference_values.max_pool2d_values(source, *settings))
+        assert_same_bits(y, reference_maxima.max_pool2d(source, *settings)[0])
         wide = source.astype(np.float64)
         assert np.array_equal(kernels.max_pool2d_values(wide, *settings), y)
 
@@ -74,32 +74,33 @@ def test_values_alone_of_zeros_nans_and_infinities(case, threads):
     x = np.array([0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 1e-45], np.float32)[
         Streams(0).key("odd").integers(0, 8, shape)].reshape(shape)
     y = kernels.max_pool2d_values(x, *settings)
-    assert_same_bits(y, plain_values.max_pool2d_values(x, *settings))
-    assert np.array_equal(y, plain_maxima.max_pool2d(x, *settings)[0], equal_nan=True)
+    assert_same_bits(y, reference_values.max_pool2d_values(x, *settings))
+    assert np.array_equal(y, reference_maxima.max_pool2d(x, *settings)[0], equal_nan=True)
 
 
 @windows
 @pytest.mark.parametrize("count_include_pad", [True, False])
-def test_average_twin(case, count_include_pad, threads):
+def test_average_has_its_references_bits(case, count_include_pad, threads):
     shape, kernel, stride, padding, _, ceil_mode = case
     if max(np.atleast_1d(padding)) > min(np.atleast_1d(kernel)) // 2:
         padding = 0
     settings = kernel, stride, padding, ceil_mode, count_include_pad
     x = normal("average", *shape)
     y = kernels.avg_pool2d(x, *settings)
-    assert_same_bits(y, plain.avg_pool2d(x, *settings))
+    assert_same_bits(y, reference.avg_pool2d(x, *settings))
     g = normal("g", *y.shape)
-    assert_same_bits(kernels.avg_pool2d_grad(g, shape, *settings), plain.avg_pool2d_grad(g, shape, *settings))
+    assert_same_bits(kernels.avg_pool2d_grad(g, shape, *settings), reference.avg_pool2d_grad(g, shape, *settings))
 
 
 @adaptive
-def test_adaptive_twin(shape, size, threads):
+def test_adaptive_has_its_references_bits(shape, size, threads):
     x = normal("adaptive", *shape)
     y = kernels.adaptive_avg_pool2d(x, size)
-    assert_same_bits(y, plain.adaptive_avg_pool2d(x, size))
-    assert_same_bits(kernels.adaptive_avg_pool2d(x[..., ::-1], size), plain.adaptive_avg_pool2d(x[..., ::-1], size))
+    assert_same_bits(y, reference.adaptive_avg_pool2d(x, size))
+    assert_same_bits(kernels.adaptive_avg_pool2d(x[..., ::-1], size), reference.adaptive_avg_pool2d(x[..., ::-1], size))
     g = normal("g", *y.shape)[::-1]
-    assert_same_bits(kernels.adaptive_avg_pool2d_grad(g, shape, size), plain.adaptive_avg_pool2d_grad(g, shape, size))
+    assert_same_bits(kernels.adaptive_avg_pool2d_grad(g, shape, size),
+                     reference.adaptive_avg_pool2d_grad(g, shape, size))
 
 
 @windows
@@ -123,7 +124,7 @@ def test_adaptive_gradient_is_the_transposed_map(shape, size):
     assert np.isclose(np.sum(g * y), np.sum(kernels.adaptive_avg_pool2d_grad(g, shape, size) * x), rtol=1e-12)
 
 
-@pytest.mark.parametrize("module", [kernels, plain_maxima], ids=["kernel", "twin"])
+@pytest.mark.parametrize("module", [kernels, reference_maxima], ids=["kernel", "reference"])
 def test_first_of_equals_wins_and_nan_beats_numbers(module):
     x = np.array([[[[1, 5, 5, 2], [5, 0, 2, 2]]]], np.float32)
     y, indices = module.max_pool2d(x, 2, 2, 0)

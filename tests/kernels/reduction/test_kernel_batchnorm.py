@@ -1,9 +1,9 @@
-"""Batch normalisation: the bits of the plain twin, its own formulas, and a gradient that differences confirm."""
+"""Batch normalisation: the bits of the reference, its own formulas, and a gradient that differences confirm."""
 import numpy as np
 import pytest
 
 from tinyq import kernels
-from tinyq.kernels.reference.reduction import batchnorm as plain
+from tinyq.kernels.reference.reduction import batchnorm as reference
 from tinyq.streams import Streams
 
 SHAPES = [(4, 3, 5, 5), (1, 1, 2, 2), (64, 10), (2, 1), (9, 2, 33), (3, 5, 70, 70), (128, 16, 8, 8), (2, 3, 1, 1)]
@@ -22,32 +22,32 @@ def assert_same_bits(ours, theirs):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("affine", [True, False], ids=["affine", "plain"])
-def test_twins(shape, affine, threads):
+def test_kernels_have_their_references_bits(shape, affine, threads):
     x = normal("x", *shape) * np.float32(3) + np.float32(1.5)
     weight, bias = (normal("w", shape[1]), normal("b", shape[1])) if affine else (None, None)
     ours = kernels.batch_norm(x, weight, bias, EPS)
-    assert_same_bits(ours, plain.batch_norm(x, weight, bias, EPS))
+    assert_same_bits(ours, reference.batch_norm(x, weight, bias, EPS))
     _, mean, variance, inverse_std = ours
     g = normal("g", *shape)
     assert_same_bits(kernels.batch_norm_grad(g, x, weight, mean, inverse_std),
-                     plain.batch_norm_grad(g, x, weight, mean, inverse_std))
+                     reference.batch_norm_grad(g, x, weight, mean, inverse_std))
     assert_same_bits([kernels.batch_norm_inference(x, weight, bias, mean, variance, EPS)],
-                     [plain.batch_norm_inference(x, weight, bias, mean, variance, EPS)])
+                     [reference.batch_norm_inference(x, weight, bias, mean, variance, EPS)])
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("shortcut", [True, False], ids=["shortcut", "alone"])
-def test_with_relu_twins(shape, shortcut, threads):
+def test_kernels_with_relu_have_their_references_bits(shape, shortcut, threads):
     x, g, weight, bias = normal("x", *shape), normal("g", *shape), normal("w", shape[1]), normal("b", shape[1])
     added = normal("s", *shape) if shortcut else None
     ours = kernels.batch_norm_relu(x, weight, bias, added, EPS)
-    assert_same_bits(ours, plain.batch_norm_relu(x, weight, bias, added, EPS))
+    assert_same_bits(ours, reference.batch_norm_relu(x, weight, bias, added, EPS))
     y, mean, _, inverse_std, affine = ours
     y = y if shortcut else None
     read_only = g.copy()
     read_only.flags.writeable = False
     gradients = kernels.batch_norm_relu_grad(g, y, affine, x, weight, mean, inverse_std)
-    others = plain.batch_norm_relu_grad(g, y, affine, x, weight, mean, inverse_std)
+    others = reference.batch_norm_relu_grad(g, y, affine, x, weight, mean, inverse_std)
     assert (gradients[3] is None) == (others[3] is None) == (not shortcut)
     for theirs in (others, kernels.batch_norm_relu_grad(read_only, y, affine, x, weight, mean, inverse_std)):
         assert_same_bits(gradients[:3 + shortcut], theirs[:3 + shortcut])
@@ -57,7 +57,7 @@ def test_any_strides():
     x, g = normal("x", 6, 5, 4, 3).transpose(3, 1, 0, 2), normal("g", 3, 5, 6, 4)[..., ::-1]
     weight, bias = normal("w", 10)[::2], normal("b", 5)
     ours = kernels.batch_norm(x, weight, bias, EPS)
-    assert_same_bits(ours, plain.batch_norm(x, weight, bias, EPS))
+    assert_same_bits(ours, reference.batch_norm(x, weight, bias, EPS))
     assert_same_bits(kernels.batch_norm_grad(g, x, weight, ours[1], ours[3]),
                      kernels.batch_norm_grad(g.copy(), x.copy(), weight.copy(), ours[1], ours[3]))
 
@@ -76,7 +76,7 @@ def test_inference_keeps_the_signs_of_zeros():
     for bias in (None, zeros, -zeros):
         for mean in (zeros, -zeros):
             arguments = x, None, bias, mean, zeros, EPS
-            assert_same_bits([kernels.batch_norm_inference(*arguments)], [plain.batch_norm_inference(*arguments)])
+            assert_same_bits([kernels.batch_norm_inference(*arguments)], [reference.batch_norm_inference(*arguments)])
 
 
 def test_normalises_despite_a_mean_far_from_zero():

@@ -1,11 +1,11 @@
-"""The digest: its twin's bits, any number of threads, and what it must tell apart."""
+"""The digest: its reference's bits, any number of threads, and what it must tell apart."""
 import numpy as np
 import pytest
 
 from tinyq import kernels
 from tinyq.kernels import contract
 from tinyq.kernels.reduction import hashing as fast
-from tinyq.kernels.reference.reduction import hashing as plain
+from tinyq.kernels.reference.reduction import hashing as reference
 
 SIZES = [0, 1, 31, 32, 33, 1000, contract.DIGEST_CHUNK - 1, contract.DIGEST_CHUNK, contract.DIGEST_CHUNK + 1,
          3 * contract.DIGEST_CHUNK + 77]
@@ -16,8 +16,8 @@ def words(n, seed=0):
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_it_has_the_bits_of_its_twin(n):
-    assert fast.digest(words(n)).tolist() == plain.digest(words(n)).tolist()
+def test_it_has_the_bits_of_its_reference(n):
+    assert fast.digest(words(n)).tolist() == reference.digest(words(n)).tolist()
 
 
 def test_the_bits_are_the_ones_of_record():
@@ -30,7 +30,7 @@ RECORDED = ["1c956ff425885e56", "2588b434cc821c09"]
 
 
 def test_threads_change_nothing():
-    w = words(fast.WORTH_THREADS + 5)
+    w = words(fast.MIN_PARALLEL_WORDS + 5)
     found = [fast._digest(w).tolist()]
     for threads in (1, 2):
         kernels.set_threads(threads)
@@ -50,7 +50,7 @@ def test_every_single_changed_bit_is_seen(n):
         w[place] ^= np.uint32(1 << bit)
 
 
-def test_swapped_words_shifted_arrays_and_zeros_at_the_end_are_told_apart():
+def test_swapped_words_shifted_arrays_and_zeros_at_the_end_have_other_digests():
     w = words(40_000)
     seen = {tuple(fast.digest(w).tolist())}
     rng = np.random.default_rng(2)

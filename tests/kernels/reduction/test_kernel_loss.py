@@ -1,10 +1,10 @@
-"""Softmax cross-entropy: the bits of its plain twin, the textbook value, and a gradient that differences confirm."""
+"""Softmax cross-entropy: the bits of its reference, the textbook value, and a gradient that differences confirm."""
 import numpy as np
 import pytest
 
 from tinyq import kernels
 from tinyq.errors import BadInput
-from tinyq.kernels.reference.reduction import cross_entropy as plain
+from tinyq.kernels.reference.reduction import cross_entropy as reference
 from tinyq.streams import Streams
 
 SHAPES = [(1, 1), (1, 10), (64, 10), (7, 33), (3, 5000), (50, 1000)]
@@ -23,15 +23,15 @@ def assert_same_bits(ours, theirs):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
-def test_twins(shape, smoothing, threads):
+def test_kernels_have_their_references_bits(shape, smoothing, threads):
     logits, labels = normal("logits", *shape) * np.float32(5), Streams(0).key("labels").integers(0, shape[1], shape[0])
     for x in (logits, logits[::-1, ::-1]):
         ours = kernels.softmax_cross_entropy(x, labels, smoothing)
         assert ours[0].shape == ()
-        assert_same_bits(ours, plain.softmax_cross_entropy(x, labels, smoothing))
+        assert_same_bits(ours, reference.softmax_cross_entropy(x, labels, smoothing))
     g = np.asarray(np.float32(0.7))
     assert_same_bits([kernels.softmax_cross_entropy_grad(g, ours[1], labels, smoothing)],
-                     [plain.softmax_cross_entropy_grad(g, ours[1], labels, smoothing)])
+                     [reference.softmax_cross_entropy_grad(g, ours[1], labels, smoothing)])
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
@@ -61,7 +61,7 @@ def test_large_logits_do_not_overflow():
 def test_nan_and_infinite_logits_show():
     for bad in (np.nan, np.inf):
         x = np.array([[0, bad, 1]], np.float32)
-        for module in (kernels, plain):
+        for module in (kernels, reference):
             loss, p = module.softmax_cross_entropy(x, np.array([0]))
             assert np.isnan(loss) and np.isnan(p).any()
 
@@ -71,7 +71,7 @@ def test_an_impossible_class_needs_no_smoothing_term():
     assert loss == 0
 
 
-@pytest.mark.parametrize("module", [kernels, plain], ids=["kernel", "twin"])
+@pytest.mark.parametrize("module", [kernels, reference], ids=["kernel", "reference"])
 def test_wrong_labels_are_refused(module):
     x = np.zeros((2, 3), np.float32)
     with pytest.raises(BadInput, match="label 3 is not one of the 3 classes 0 to 2"):

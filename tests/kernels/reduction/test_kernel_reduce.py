@@ -1,10 +1,10 @@
-"""Sums: 32 lanes, a tree and ascending chunks, the same bits in the kernel, its twin and on any number of threads."""
+"""Sums: 32 lanes, a tree and ascending chunks; kernel and reference have the same bits on any number of threads."""
 import numpy as np
 import pytest
 
 from tinyq import kernels
 from tinyq.kernels.contract import LANES, REDUCTION_CHUNK
-from tinyq.kernels.reference.reduction import reduce as plain
+from tinyq.kernels.reference.reduction import reduce as reference
 from tinyq.streams import Streams
 
 
@@ -22,18 +22,18 @@ def assert_same_bits(a, b):
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 100, *(REDUCTION_CHUNK + k for k in (-1, 0, 1)), 50_000])
-def test_flat_sum_twin(count, threads):
+def test_flat_sum_has_its_references_bits(count, threads):
     x = spread("flat", count)
-    assert_same_bits(kernels.sum(x, None), plain.sum(x, None))
+    assert_same_bits(kernels.sum(x, None), reference.sum(x, None))
 
 
 @pytest.mark.parametrize("axes", [0, 1, -1, (0, 2), (1, 2), (0, 1, 2), (), [2, 0]], ids=str)
 @pytest.mark.parametrize("shape", [(3, 5, 7), (1, 1, 1), (20, 30, 61), (4, 0, 3), (2, 3, 5000)], ids=str)
-def test_sum_over_axes_twin(shape, axes, threads):
+def test_sum_over_axes_has_its_references_bits(shape, axes, threads):
     x = spread("axes", *shape)
-    assert_same_bits(kernels.sum(x, axes), plain.sum(x, axes))
+    assert_same_bits(kernels.sum(x, axes), reference.sum(x, axes))
     turned = x.transpose(2, 0, 1)[::-1]
-    assert_same_bits(kernels.sum(turned, axes), plain.sum(turned, axes))
+    assert_same_bits(kernels.sum(turned, axes), reference.sum(turned, axes))
     numpy_axes = tuple(axes) if isinstance(axes, list) else axes
     assert np.allclose(kernels.sum(x, axes), np.sum(x.astype(np.float64), axis=numpy_axes), rtol=1e-6, atol=1e-6)
 
@@ -42,10 +42,10 @@ CHANNELS = [(4, 3, 5, 5), (1, 1), (64, 10), (9, 2, 33), (3, 5, 70, 70), (0, 3, 2
 
 
 @pytest.mark.parametrize("shape", CHANNELS, ids=str)
-def test_channel_sums_twin(shape, threads):
+def test_channel_sums_has_its_references_bits(shape, threads):
     x = spread("channels", *shape)
-    assert_same_bits(kernels.channel_sums(x), plain.channel_sums(x))
-    assert_same_bits(kernels.channel_sums(x[..., ::-1]), plain.channel_sums(x[..., ::-1]))
+    assert_same_bits(kernels.channel_sums(x), reference.channel_sums(x))
+    assert_same_bits(kernels.channel_sums(x[..., ::-1]), reference.channel_sums(x[..., ::-1]))
 
 
 def test_the_order_is_the_contracts():
@@ -62,7 +62,7 @@ def test_the_order_is_the_contracts():
 
 def test_a_sum_of_negative_zeros_is_positive_zero():
     x = np.full((2, 3), -0.0, np.float32)
-    for y in (kernels.sum(x, 0), plain.sum(x, 0), kernels.channel_sums(x), plain.channel_sums(x)):
+    for y in (kernels.sum(x, 0), reference.sum(x, 0), kernels.channel_sums(x), reference.channel_sums(x)):
         assert not np.signbit(y).any()
 
 

@@ -1,30 +1,30 @@
 """Elementwise kernels of a layer: relu and its gradient, a sum of two, a per-channel affine."""
 import numpy as np
 
-from tinyq.kernels.geometry.spans import SPAN, WORTH_THREADS, flat, items_per_task
+from tinyq.kernels.geometry.spans import SPAN, flat, map_elements, over_items
 from tinyq.kernels.jit.compile import njit, part, prange
 
 ZERO = np.float32(0)
 
 
-def relu(x):
+def relu(x: np.ndarray) -> np.ndarray:
     """+0 where x <= 0, else x (a NaN stays one); float32 of x's shape."""
-    return _map(_relu_span, _relu_parallel, x)
+    return map_elements(_relu_span, _relu_parallel, x)
 
 
-def relu_grad(g, y):
+def relu_grad(g: np.ndarray, y: np.ndarray) -> np.ndarray:
     """+0 where y <= 0, else g: the gradient of `relu` from its output; float32 of g's shape."""
     assert g.shape == y.shape
-    return _map(relu_grad_span, _relu_grad_parallel, g, y)
+    return map_elements(relu_grad_span, _relu_grad_parallel, g, y)
 
 
-def add(a, b):
+def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a + b of one shape, float32."""
     assert a.shape == b.shape
-    return _map(_add_span, _add_parallel, a, b)
+    return map_elements(_add_span, _add_parallel, a, b)
 
 
-def channel_affine(x, scale, shift):
+def channel_affine(x: np.ndarray, scale: np.ndarray | None, shift: np.ndarray | None) -> np.ndarray:
     """x * scale[c] + shift[c], two roundings; x (n, c, ...), scale and shift (c,) float32 or None."""
     if x.ndim == 2:                                                  # no plane to walk along: NumPy's is as good
         y = x.copy() if scale is None else np.multiply(x, scale, order="C")
@@ -37,20 +37,7 @@ def channel_affine(x, scale, shift):
     y = np.empty(x.shape, np.float32)
     planes = x.shape[0] * channels
     size = x.size // max(1, planes)
-    if x.size < WORTH_THREADS:
-        _affine_planes(flat(x), y.reshape(-1), scale, shift, size, 0, planes)
-    else:
-        _affine_parallel(flat(x), y.reshape(-1), scale, shift, size, planes, items_per_task(size))
-    return y
-
-
-def _map(span, parallel, *inputs):
-    y = np.empty(inputs[0].shape, np.float32)
-    arrays = (*map(flat, inputs), y.reshape(-1))
-    if y.size < WORTH_THREADS:
-        span(*arrays)
-    else:
-        parallel(*arrays)
+    over_items(_affine_planes, _affine_parallel, planes, size, flat(x), y.reshape(-1), scale, shift, size)
     return y
 
 

@@ -1,21 +1,21 @@
-"""Weights and their levels: the nearest level, and CBP's constraint function (methods/README.md, sections 0 and 1).
+"""Compare weights with their levels: the nearest level; CBP's constraint function (methods/README.md, sections 0, 1).
 
-Both walk the levels upwards, and every threshold overwrites the entries that lie beyond it: no search, no
-table, one vector instruction a comparison.
+Both walk the levels upwards; every threshold overwrites the entries beyond it. This needs no search and no table,
+only one vector instruction per comparison.
 """
 import numpy as np
 
 from tinyq.kernels.geometry.spans import flat
 from tinyq.kernels.jit.compile import njit
 
-BLOCK = 1024                            # elements walked at a time: 4 KiB an array, in the first-level cache
+BLOCK = 1024                            # elements walked at a time: 4 KiB per array, in the first-level cache
 ZERO, TWO = np.float32(0), np.float32(2)
 
 
-def nearest_level(w, thresholds, levels):
-    """The level of each weight: levels[number of thresholds below w], of w's shape and dtype; NaN gives levels[0].
+def nearest_level(w: np.ndarray, thresholds: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return the level of each weight: levels[number of thresholds below w], of w's shape and dtype; NaN gives levels[0].
 
-    thresholds: (n - 1,) ascending, or (c_out, n - 1), a row for each w[c]; levels: (n,) ascending.
+    thresholds: (n - 1,) ascending, or (c_out, n - 1), one row per w[c]; levels: (n,) ascending.
     """
     y = np.empty(w.shape, np.float32)
     rows = thresholds.reshape(-1, thresholds.shape[-1])
@@ -23,8 +23,9 @@ def nearest_level(w, thresholds, levels):
     return y
 
 
-def constraint(w, levels, rise_end, fall_start):
-    """CBP's constraint function and its slope: (cs, cs'), both of w's shape and dtype; cs >= 0, cs' in {-2, 0, 2}.
+def constraint(w: np.ndarray, levels: np.ndarray, rise_end: np.ndarray,
+               fall_start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute CBP's constraint function and its slope: (cs, cs'), both of w's shape and dtype; cs >= 0, cs' in {-2, 0, 2}.
 
     levels (n,): q_1 < ... < q_n in the weights' units. The tent over q_i <= w < q_(i+1) rises up to
     rise_end[i], falls from fall_start[i] on, and is 0 between the two: the unconstrained window.
@@ -34,8 +35,8 @@ def constraint(w, levels, rise_end, fall_start):
     return cs, slope
 
 
-def recode(w, thresholds, codes):
-    """Make codes (uint8, w's shape, C-contiguous) the number of thresholds below each weight; returns how many changed.
+def recode(w: np.ndarray, thresholds: np.ndarray, codes: np.ndarray) -> int:
+    """Set codes (uint8, w's shape, C-contiguous) to the number of thresholds below each weight; return how many changed.
 
     thresholds: as for nearest_level.
     """

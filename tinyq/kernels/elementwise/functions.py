@@ -13,10 +13,10 @@ from tinyq.kernels.elementwise.polynomials import (
     LN2_LOW,
     LOG,
     LOG2_E,
+    MIN_NORMAL,
     ONE,
     ROUNDER,
     ROUNDER_BITS,
-    SMALLEST_NORMAL,
     SQRT_HALF_BITS,
     TANH,
     TANH_HIGH,
@@ -24,7 +24,7 @@ from tinyq.kernels.elementwise.polynomials import (
     TO_NORMAL,
     TWO,
 )
-from tinyq.kernels.geometry.spans import SPAN, WORTH_THREADS, flat
+from tinyq.kernels.geometry.spans import SPAN, map_elements
 from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.fma import fma
 
@@ -33,33 +33,24 @@ INFINITY = np.float32(np.inf)
 NOT_A_NUMBER = np.float32(np.nan)
 
 
-def exp(x):
+def exp(x: np.ndarray) -> np.ndarray:
     """e**x elementwise, float32 of x's shape; 0 and inf beyond the range, subnormal results included."""
-    return _map(_exp_span, _exp_parallel, x)
+    return map_elements(_exp_span, _exp_parallel, x)
 
 
-def log(x):
+def log(x: np.ndarray) -> np.ndarray:
     """Natural logarithm elementwise, float32 of x's shape; -inf at 0, NaN below."""
-    return _map(_log_span, _log_parallel, x)
+    return map_elements(_log_span, _log_parallel, x)
 
 
-def tanh(x):
+def tanh(x: np.ndarray) -> np.ndarray:
     """Hyperbolic tangent elementwise, float32 of x's shape."""
-    return _map(_tanh_span, _tanh_parallel, x)
+    return map_elements(_tanh_span, _tanh_parallel, x)
 
 
-def sigmoid(x):
+def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + e**-x) elementwise, float32 of x's shape; accurate in both tails."""
-    return _map(_sigmoid_span, _sigmoid_parallel, x)
-
-
-def _map(span, parallel, x):
-    y = np.empty(x.shape, np.float32)
-    if x.size < WORTH_THREADS:
-        span(flat(x), y.reshape(-1))
-    else:
-        parallel(flat(x), y.reshape(-1))
-    return y
+    return map_elements(_sigmoid_span, _sigmoid_parallel, x)
 
 
 @part
@@ -92,7 +83,7 @@ def _power_of_two(n):
 @part
 def log_of(x):
     """log of one float32: e log 2 + log m, m in [sqrt(1/2), sqrt(2))."""
-    subnormal = x < SMALLEST_NORMAL
+    subnormal = x < MIN_NORMAL
     bits = np.float32(x * TO_NORMAL if subnormal else x).view(np.int32)
     exponent = np.int32((bits - SQRT_HALF_BITS) >> 23)
     f = np.int32(bits - (exponent << 23)).view(np.float32) - ONE

@@ -1,4 +1,4 @@
-"""The polynomials behind exp, log and tanh: what a kernel and its twin must agree on to the last bit.
+"""The polynomials behind exp, log and tanh: a kernel and its reference share them to the last bit.
 
 Minimax fits of this project (Lawson's iteration on Chebyshev nodes, relative error of the whole function as weight),
 the coefficients rounded to float32 one after another from the lowest, the rest refitted each time.
@@ -39,6 +39,6 @@ EXP_LOW, EXP_HIGH = np.float32(-104.5), np.float32(89)
 # tanh is 1 to float32's precision from here on.
 TANH_HIGH = np.float32(9.1)
 
-SMALLEST_NORMAL = np.float32(2.0**-126)
+MIN_NORMAL = np.float32(2.0**-126)
 TO_NORMAL = np.float32(2.0**25)
 SQRT_HALF_BITS = np.int32(np.float32(0.70710678).view(np.int32))

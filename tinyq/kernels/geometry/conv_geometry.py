@@ -8,6 +8,8 @@ import numpy as np
 
 from tinyq.errors import UsageError
 
+Pair = int | tuple[int, int]            # for the rows and for the columns; one number for both
+
 
 @dataclass(frozen=True)
 class ConvGeometry:

@@ -9,7 +9,7 @@ SPAN = 1 << 14
 # Tasks of uneven length: with two per thread none waits long for the last.
 _TASKS_PER_THREAD = 2
 # Below this many elements waking the other threads costs more than they save.
-WORTH_THREADS = 1 << 15
+MIN_PARALLEL_SIZE = 1 << 15
 # Stand in for a missing array: a flat one, and images.
 NOTHING, NO_IMAGES = np.empty(0, np.float32), np.empty((0, 0, 0, 0), np.float32)
 
@@ -41,3 +41,22 @@ def count_parts(tasks: int, splittable: int, threads: int) -> int:
 def items_per_task(size_of_item: int) -> int:
     """Count the items (planes, rows) of `size_of_item` elements that make a task."""
     return max(1, SPAN // max(1, size_of_item))
+
+
+def map_elements(span, parallel, *inputs: np.ndarray) -> np.ndarray:
+    """Return an elementwise function of float32 arrays: span(*inputs, y) on one thread, parallel(*inputs, y) on all."""
+    y = np.empty(inputs[0].shape, np.float32)
+    (span if y.size < MIN_PARALLEL_SIZE else parallel)(*map(flat, inputs), y.reshape(-1))
+    return y
+
+
+def over_items(serial, parallel, count: int, size: int, *arguments) -> None:
+    """Run a kernel over `count` items (planes, rows) of `size` elements each.
+
+    serial(*arguments, first, last) runs on one thread where there is little to do, else parallel(*arguments, count,
+    items per task) on all.
+    """
+    if count * size < MIN_PARALLEL_SIZE:
+        serial(*arguments, 0, count)
+    else:
+        parallel(*arguments, count, items_per_task(size))

@@ -1,8 +1,8 @@
-"""The other operations of integer programs (integer/program.py), on codes (n, places, channels) uint8 or int16."""
+"""Operations of integer programs (packed/integer/program.py) other than products, on codes (n, places, channels) uint8 or int16."""
 import numba
 import numpy as np
 
-from tinyq.kernels.geometry.spans import WORTH_THREADS
+from tinyq.kernels.geometry.spans import MIN_PARALLEL_SIZE
 from tinyq.kernels.integer.code_moves import copy_exactly, raise_codes
 from tinyq.kernels.jit.compile import njit, part, prange
 
@@ -59,7 +59,7 @@ def add(x, added, multiplier, offset, shift, low, high, added_multiplier, added_
 def quantise(x, reciprocal, zero, low, high, y):
     """Codes (n, places, channels) of floats (n, channels, places): clamp(rint(x * reciprocal) + zero), NaN as 0."""
     tasks = y.shape[0] * -(-y.shape[1] // _CHUNK)
-    if y.size < WORTH_THREADS:
+    if y.size < MIN_PARALLEL_SIZE:
         _quantise(x, reciprocal, zero, low, high, y, tasks)
     else:
         _quantise_parallel(x, reciprocal, zero, low, high, y, tasks)
@@ -91,11 +91,11 @@ def _quantise_chunk(x, reciprocal, zero, low, high, y, task):
 
 @part
 def _quantise_run(x, reciprocal, zero, low, high, codes):
-    """A run of its own, which LLVM turns into vectors."""
-    least, most = np.float32(low - zero), np.float32(high - zero)
+    """Quantise one run; in a function of its own LLVM turns the loop into vectors."""
+    min_code, max_code = np.float32(low - zero), np.float32(high - zero)
     for p in range(codes.size):
         value = x[p] if x[p] == x[p] else np.float32(0)
-        codes[p] = np.int32(min(max(np.rint(value * reciprocal), least), most)) + np.int32(zero)
+        codes[p] = np.int32(min(max(np.rint(value * reciprocal), min_code), max_code)) + np.int32(zero)
 
 
 @njit
@@ -108,5 +108,5 @@ def dequantise(q, zero, scale, y):
 
 
 def threads() -> int:
-    """How many a parallel kernel uses at most."""
+    """Return the maximum number of threads of a parallel kernel."""
     return numba.get_num_threads()

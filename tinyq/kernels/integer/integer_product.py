@@ -4,7 +4,7 @@ A task takes some tiles of output pixels and some panels of NR outputs. It gathe
 a row (directly from the image where they lie side by side), then decodes one panel after the other and multiplies it
 with all of its tiles. Images are (n, h, w, c), so that what a pixel reads comes in runs.
 """
-from collections import namedtuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -35,17 +35,63 @@ from tinyq.kernels.jit.compile import njit, part, prange
 
 SLACK = 4 * VECTOR_BYTES                # bytes behind every buffer that whole vectors may touch
 MAX_GATHERED = 1 << 18                # bytes of rows at a time: a quarter of a second-level cache
-# Of a product, all int64: addresses of the batch's buffers, sizes, settings.
-Fields = namedtuple("Fields", (
-    "x y added samples height width channels rows columns taps_y taps_x stride_y stride_x top left dilation_y "
-    "dilation_x groups group_channels group_outputs outputs size result_size steps padding panels halves codes bits "
-    "panel_bytes table least_level level_step multiplier offset shift low high added_multiplier added_shift direct "
-    "coded pitch blocks parts scratch scratch_bytes"))
+
+
+class Fields(NamedTuple):
+    """One product: addresses of the batch's buffers, sizes and settings. Sizes count elements unless they say bytes."""
+
+    x: int                      # addresses of codes: input, output, added codes or 0
+    y: int
+    added: int
+    samples: int                # the image
+    height: int
+    width: int
+    channels: int
+    rows: int                   # the outputs of a sample
+    columns: int
+    taps_y: int                 # the window
+    taps_x: int
+    stride_y: int
+    stride_x: int
+    top: int                    # padding
+    left: int
+    dilation_y: int
+    dilation_x: int
+    groups: int
+    group_channels: int
+    group_outputs: int
+    outputs: int                # channels of the output
+    size: int                   # bytes per code of x
+    result_size: int            # bytes per code of y
+    steps: int                  # the inner product, in steps of 4 bytes of codes
+    padding: int                # the code around an image
+    panels: int                 # weights: panels of NR outputs per group, in 1 or 2 halves that are added
+    halves: int
+    codes: int                  # address of the packed levels, each of `bits` bits
+    bits: int
+    panel_bytes: int
+    table: int                  # address of the levels that the codes stand for
+    min_level: int              # of evenly spaced levels, and the distance between two; 0 and 0 for others
+    level_step: int
+    multiplier: int             # requantisation (requantise.py): addresses, one number per output
+    offset: int
+    shift: int
+    low: int
+    high: int
+    added_multiplier: int
+    added_shift: int
+    direct: int                 # 1: rows of codes are read from the image, not gathered
+    coded: int                  # 1: codes of levels are multiplied without decoding
+    row_stride: int             # bytes from one gathered row to the next
+    blocks: int                 # tasks: blocks of tiles times groups times parts of a group's panels
+    parts: int
+    scratch: int                # address of the threads' buffers
+    scratch_bytes: int          # bytes per thread
 
 
 @njit(parallel=True)
 def product(f):
-    """One product; f: Fields."""
+    """Compute one product; f: Fields."""
     for task in prange(f.blocks * f.groups * f.parts):
         block, group, which = task // f.parts // f.groups, task // f.parts % f.groups, task % f.parts
         scratch = f.scratch + numba.get_thread_id() * f.scratch_bytes
@@ -64,17 +110,17 @@ def _task(f, block, group, which, scratch):
     levels = sums + MR * NR * 4
     gathered = levels + f.steps * NR * 4 * f.halves + SLACK * 8
     if f.direct:
-        start, pitch = f.x + (first * MR * f.channels + group * f.group_channels) * f.size, f.channels * f.size
+        start, row_stride = f.x + (first * MR * f.channels + group * f.group_channels) * f.size, f.channels * f.size
     else:
-        start, pitch = gathered, f.pitch
+        start, row_stride = gathered, f.row_stride
         _gather(f, first * MR, min(last * MR, pixels), group, gathered)
     if f.coded:
         for r in range(pixels):                             # so that what lies behind the row counts nothing
-            row = gathered + r * pitch
-            fill_codes(row + f.group_channels, pitch - f.group_channels, 0, 1)
-            least = f.least_level * sum_of_row(f.group_channels, row) if f.level_step else 0
+            row = gathered + r * row_stride
+            fill_codes(row + f.group_channels, row_stride - f.group_channels, 0, 1)
+            base = f.min_level * sum_of_row(f.group_channels, row) if f.level_step else 0
             for panel in range(begin, end):
-                _coded_row(f, panel, row, least, sums)
+                _coded_row(f, panel, row, base, sums)
                 _finish(f, r, 1, group, panel, sums)
         return
     begin_tiles()
@@ -82,18 +128,18 @@ def _task(f, block, group, which, scratch):
         table = _levels_of(f, group * f.panels + panel, levels)
         for t in range(first, last):
             count = min(MR, pixels - t * MR)
-            rows = start + (t - first) * MR * pitch
+            rows = start + (t - first) * MR * row_stride
             for half in range(f.halves):
-                _multiply(f, count, rows, pitch, table + half * f.steps * NR * 4, sums, half)
+                _multiply(f, count, rows, row_stride, table + half * f.steps * NR * 4, sums, half)
             _finish(f, t * MR, count, group, panel, sums)
     end_tiles()
 
 
 @part
-def _coded_row(f, panel, row, least, sums):
+def _coded_row(f, panel, row, base, sums):
     packed, vectors = f.codes + panel * f.panel_bytes, f.panel_bytes // VECTOR_BYTES
     if f.level_step:
-        even_row(vectors, packed, f.level_step, least, row, sums)
+        even_row(vectors, packed, f.level_step, base, row, sums)
     elif f.bits == 2:
         coded_row_2(vectors, packed, f.table, row, sums)
     else:
@@ -101,34 +147,34 @@ def _coded_row(f, panel, row, least, sums):
 
 
 @part
-def _levels_of(f, panel, room):
-    """Where the panel's levels lie: decoded into `room`, or as they are kept where they are bytes for bytes."""
+def _levels_of(f, panel, buffer):
+    """Address of the panel's levels: decoded into `buffer`, or in place where they are stored as bytes."""
     packed = f.codes + panel * f.panel_bytes
     if f.bits == 8 and f.size == 1:
         return packed
     vectors = f.panel_bytes // VECTOR_BYTES
     if f.bits == 2:
-        decode_2(packed, vectors, f.table, room, f.size - 1)
+        decode_2(packed, vectors, f.table, buffer, f.size - 1)
     elif f.bits == 4:
-        decode_4(packed, vectors, f.table, room, f.size - 1)
+        decode_4(packed, vectors, f.table, buffer, f.size - 1)
     else:
-        decode_8(packed, vectors, f.table, room, f.size - 1)
-    return room
+        decode_8(packed, vectors, f.table, buffer, f.size - 1)
+    return buffer
 
 
 @part
-def _multiply(f, count, rows, pitch, levels, sums, resume):
+def _multiply(f, count, rows, row_stride, levels, sums, resume):
     """The sums of `count` rows; single ones where most of a tile would be idle."""
     few = count * 4 <= MR
     if f.size == 1:
         if few:
-            byte_row(f.steps, count, rows, pitch, levels, sums, resume)
+            byte_row(f.steps, count, rows, row_stride, levels, sums, resume)
         else:
-            byte_tile(f.steps, count, rows, pitch, levels, sums, resume)
+            byte_tile(f.steps, count, rows, row_stride, levels, sums, resume)
     elif few:
-        short_row(f.steps, count, rows, pitch, levels, sums, resume)
+        short_row(f.steps, count, rows, row_stride, levels, sums, resume)
     else:
-        short_tile(f.steps, count, rows, pitch, levels, sums, resume)
+        short_tile(f.steps, count, rows, row_stride, levels, sums, resume)
 
 
 @part
@@ -142,36 +188,36 @@ def _finish(f, pixel, count, group, panel, sums):
         at = (start + v * LANES) * f.result_size
         codes, added, row = f.y + at, f.added + at, sums + v * LANES * 4
         multiplier, offset = f.multiplier + (parameters + v * LANES) * 4, f.offset + (parameters + v * LANES) * 8
-        pitch = f.outputs * f.result_size
+        row_stride = f.outputs * f.result_size
         if (v + 1) * LANES <= valid:
-            _finish_vector(f, count, row, multiplier, offset, added, codes, pitch)
+            _finish_vector(f, count, row, multiplier, offset, added, codes, row_stride)
         else:
-            spare = sums - SLACK
+            staging = sums - SLACK
             for r in range(count):
-                _finish_vector(f, 1, row + r * NR * 4, multiplier, offset, added + r * pitch, spare, pitch)
-                copy_exactly(spare, codes + r * pitch, (valid - v * LANES) * f.result_size)
+                _finish_vector(f, 1, row + r * NR * 4, multiplier, offset, added + r * row_stride, staging, row_stride)
+                copy_exactly(staging, codes + r * row_stride, (valid - v * LANES) * f.result_size)
 
 
 @part
-def _finish_vector(f, rows, sums, multiplier, offset, added, codes, pitch):
+def _finish_vector(f, rows, sums, multiplier, offset, added, codes, row_stride):
     s, low, high, by, left = f.shift, f.low, f.high, f.added_multiplier, f.added_shift
     if f.result_size == 1:
         if f.added:
-            finish_bytes_added(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
+            finish_bytes_added(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, row_stride)
         else:
-            finish_bytes(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
+            finish_bytes(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, row_stride)
     elif f.result_size == 2:
         if f.added:
-            finish_shorts_added(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
+            finish_shorts_added(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, row_stride)
         else:
-            finish_shorts(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
+            finish_shorts(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, row_stride)
     else:
-        finish_ints(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, pitch)
+        finish_ints(rows, sums, multiplier, offset, s, low, high, added, by, left, codes, row_stride)
 
 
 @part
 def _gather(f, begin, end, group, rows):
-    """The codes that output pixels begin ... end - 1 read, (taps_y, taps_x, group channels) each, a row a pixel."""
+    """Copy the codes that output pixels begin ... end - 1 read: one row (taps_y, taps_x, group channels) per pixel."""
     pixels, size = f.rows * f.columns, f.size
     base = f.x + group * f.group_channels * size
     run, line = f.group_channels * size, f.width * f.channels * size
@@ -185,11 +231,11 @@ def _gather(f, begin, end, group, rows):
         sample, inside = p // pixels, p % pixels
         row, column = inside // f.columns, inside % f.columns
         y, x = row * f.stride_y - f.top, column * f.stride_x - f.left
-        image, target = base + sample * f.height * line, rows + (p - begin) * f.pitch
+        image, target = base + sample * f.height * line, rows + (p - begin) * f.row_stride
         count = min(min(outer, f.columns) - column, end - p)
         if dense and y >= 0 and y + reach_y < f.height and column >= inner and count > 0:
             copy_runs(count, image + y * line + x * f.channels * size, f.stride_x * f.channels * size, f.taps_y,
-                      f.dilation_y * line, f.taps_x * run, target, f.pitch)
+                      f.dilation_y * line, f.taps_x * run, target, f.row_stride)
             p += count
         else:
             _gather_pixel(f, image, y, x, dense, target)
@@ -198,7 +244,7 @@ def _gather(f, begin, end, group, rows):
 
 @part
 def _gather_pixel(f, image, y, x, dense, row):
-    """One pixel whose taps may lie outside the image, where the padding's code stands."""
+    """Gather one pixel whose taps may lie outside the image, where the padding's code stands."""
     size = f.size
     run = f.group_channels * size
     for ky in range(f.taps_y):

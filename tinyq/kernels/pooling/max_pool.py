@@ -5,17 +5,17 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from tinyq.kernels.geometry.conv_geometry import pair
+from tinyq.kernels.geometry.conv_geometry import Pair, pair
 from tinyq.kernels.geometry.conv_plan import Plan, index_grid
 from tinyq.kernels.geometry.packed_input import copy_freely, pack_input
 from tinyq.kernels.geometry.pooling_windows import sliding_windows
-from tinyq.kernels.geometry.spans import WORTH_THREADS, items_per_task
+from tinyq.kernels.geometry.spans import over_items
 from tinyq.kernels.jit.compile import njit, prange
-from tinyq.kernels.pooling.maxima import LEAST, WINDOWS, window_maxima
+from tinyq.kernels.pooling.maxima import MINUS_INFINITY, WINDOWS, window_maxima
 
 
 class _Tables(NamedTuple):
-    """What a plane of a certain size needs, whatever is in it."""
+    """Tables that depend on the size of a plane alone."""
 
     plan: Plan
     shifts: np.ndarray              # (taps,) int32: from a window's origin to each tap, in the image
@@ -23,7 +23,8 @@ class _Tables(NamedTuple):
     places: np.ndarray              # int32 by virtual pixel: its first tap inside the image
 
 
-def max_pool2d(x, kernel, stride, padding, dilation=1, ceil_mode=False):
+def max_pool2d(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair = 1,
+               ceil_mode: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Maximum of each window and its flat index in the plane: y float32 and indices int32, both (n, c, oh, ow).
 
     Settings are numbers or pairs; the first of equal elements wins. UsageError for a window that does not fit.
@@ -39,7 +40,7 @@ def max_pool2d(x, kernel, stride, padding, dilation=1, ceil_mode=False):
     return y, indices
 
 
-def max_pool2d_grad(g, indices, x_shape):
+def max_pool2d_grad(g: np.ndarray, indices: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
     """Gradient with respect to x (x_shape): every g, ascending by output, added where its maximum was."""
     assert g.shape == indices.shape and g.shape[:2] == tuple(x_shape[:2])
     gx = np.empty(x_shape, np.float32)
@@ -65,19 +66,15 @@ def _planes(x):
     return np.require(x, requirements=("C", "A")).reshape(-1, *x.shape[2:])
 
 
-def _over_planes(planes, parallel, x, *arguments):
-    """Run a kernel over all planes, on one thread where there is little to do."""
-    if x.size < WORTH_THREADS:
-        planes(x, *arguments, 0, len(x))
-    else:
-        parallel(x, *arguments, items_per_task(x.shape[1] * x.shape[2]))
+def _over_planes(serial, parallel, x, *arguments):
+    over_items(serial, parallel, len(x), x.shape[1] * x.shape[2], x, *arguments)
 
 
 @njit(parallel=True)
-def _maxima_parallel(x, layout, shifts, origins, places, laid_out, maxima, found, y, indices, grain):
-    for task in prange(-(-x.shape[0] // grain)):
+def _maxima_parallel(x, layout, shifts, origins, places, laid_out, maxima, found, y, indices, planes, grain):
+    for task in prange(-(-planes // grain)):
         _maxima(x, layout, shifts, origins, places, laid_out, maxima, found, y, indices,
-                task * grain, min((task + 1) * grain, x.shape[0]))
+                task * grain, min((task + 1) * grain, planes))
 
 
 @njit
@@ -94,7 +91,7 @@ def _maxima(x, layout, shifts, origins, places, laid_out, maxima, found, y, indi
     end = last * rows * columns * 4
     for i in range(first, last):
         at = image + i * layout.source_height * layout.source_width * 4
-        pack_input(at, layout, zero, one, zero, layout.height, LEAST, laid_out[thread])
+        pack_input(at, layout, zero, one, zero, layout.height, MINUS_INFINITY, laid_out[thread])
         for q in range(0, (rows - 1) * width + columns, WINDOWS):
             window_maxima(plane + q * 4, offsets, shift, shifts.size, origin + q * 4, start + q * 4,
                           best + q * 4, place + q * 4)
@@ -106,9 +103,9 @@ def _maxima(x, layout, shifts, origins, places, laid_out, maxima, found, y, indi
 
 
 @njit(parallel=True)
-def _gradients_parallel(gx, g, indices, grain):
-    for task in prange(-(-g.shape[0] // grain)):
-        _gradients(gx, g, indices, task * grain, min((task + 1) * grain, g.shape[0]))
+def _gradients_parallel(gx, g, indices, planes, grain):
+    for task in prange(-(-planes // grain)):
+        _gradients(gx, g, indices, task * grain, min((task + 1) * grain, planes))
 
 
 @njit

@@ -1,7 +1,7 @@
-"""Max pooling where nobody asks which element was the largest, as in an evaluation: the rows of a window, then columns.
+"""Max pooling without indices, as evaluation needs it: first over the rows of a window, then over its columns.
 
-A plane's rows go into a buffer, each the largest of its window's rows in the image and padded with minus infinity; an
-output is the largest of neighbours there.
+A buffer holds one row per row of outputs: the maximum over the window's rows of the image, padded with minus infinity.
+An output is the maximum of neighbours in that row.
 """
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,20 +11,20 @@ import numpy as np
 from numba.core import cgutils
 from numba.types import int64, uintp, void
 
-from tinyq.kernels.geometry.conv_geometry import pair
+from tinyq.kernels.geometry.conv_geometry import Pair, pair
 from tinyq.kernels.geometry.packed_input import fill
 from tinyq.kernels.geometry.pooling_windows import sliding_size
 from tinyq.kernels.geometry.spans import contiguous, items_per_task
 from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.jit.intrinsics import emits
-from tinyq.kernels.pooling.maxima import LEAST, beats
+from tinyq.kernels.pooling.maxima import MINUS_INFINITY, beats
 from tinyq.kernels.simd.llvm import I64, load, pointer, splat, store
 from tinyq.kernels.simd.memory_ops import copy_floats, load_float, store_float
 from tinyq.kernels.simd.vectors import LANES, SINGLES, evens
 
 
 class _Shape(NamedTuple):
-    """What compiled code needs to know of a plane's windows."""
+    """Sizes of a plane and its windows, for compiled code."""
 
     height: int
     width: int
@@ -38,12 +38,13 @@ class _Shape(NamedTuple):
     dilation_x: int
     rows: int                   # of outputs
     columns: int
-    pitch: int                  # elements from one row of the buffer to the next
-    buffer: int                 # elements of the buffer, and of room for a plane of results
+    row_stride: int             # elements from one row of the buffer to the next
+    buffer: int                 # elements of the buffer, and of the space for a plane of results
     results: int
 
 
-def max_pool2d_values(x, kernel, stride, padding, dilation=1, ceil_mode=False):
+def max_pool2d_values(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair = 1,
+                      ceil_mode: bool = False) -> np.ndarray:
     """Maximum of each window: x (n, c, h, w), the result (n, c, oh, ow), float32.
 
     Settings are numbers or pairs. Of equal elements in a column the upper wins, of equal columns the left one; a NaN
@@ -51,11 +52,11 @@ def max_pool2d_values(x, kernel, stride, padding, dilation=1, ceil_mode=False):
     """
     shape = _shape(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
     y = np.empty((*x.shape[:2], shape.rows, shape.columns), np.float32)
-    room = np.empty((numba.get_num_threads(), shape.buffer + shape.results + shape.height * shape.width + LANES),
-                    np.float32)
+    buffers = np.empty((numba.get_num_threads(), shape.buffer + shape.results + shape.height * shape.width + LANES),
+                       np.float32)
     planes = x.shape[0] * x.shape[1]
     if planes:
-        _maxima(contiguous(x).reshape(planes, *x.shape[2:]), shape, room, y.reshape(-1),
+        _maxima(contiguous(x).reshape(planes, *x.shape[2:]), shape, buffers, y.reshape(-1),
                 items_per_task(shape.height * shape.width))
     return y
 
@@ -64,23 +65,24 @@ def max_pool2d_values(x, kernel, stride, padding, dilation=1, ceil_mode=False):
 def _shape(size, kernel, stride, padding, dilation, ceil_mode):
     rows, columns = sliding_size(size, kernel, stride, padding, dilation, ceil_mode)
     (kh, kw), (sy, sx), (py, px), (dy, dx) = (pair(v, "pooling") for v in (kernel, stride, padding, dilation))
-    pitch = max(px + size[1], (columns - 1) * sx + (kw - 1) * dx + 1)
+    row_stride = max(px + size[1], (columns - 1) * sx + (kw - 1) * dx + 1)
     behind = 2 * LANES * sx + kw * dx                   # what whole vectors read and write beyond the last row
-    return _Shape(*map(int, (*size, kh, kw, sy, sx, py, px, dy, dx, rows, columns, pitch, rows * pitch + px + behind,
+    elements = rows * row_stride + px + behind
+    return _Shape(*map(int, (*size, kh, kw, sy, sx, py, px, dy, dx, rows, columns, row_stride, elements,
                              rows * columns + LANES)))
 
 
 @njit(parallel=True)
-def _maxima(x, shape, room, y, grain):
+def _maxima(x, shape, buffers, y, grain):
     for task in prange(-(-x.shape[0] // grain)):
-        _some_planes(x, shape, room[numba.get_thread_id()], y, task * grain, min((task + 1) * grain, x.shape[0]))
+        _some_planes(x, shape, buffers[numba.get_thread_id()], y, task * grain, min((task + 1) * grain, x.shape[0]))
 
 
 @part
-def _some_planes(x, shape, room, y, first, last):
+def _some_planes(x, shape, buffers, y, first, last):
     size, outputs = shape.height * shape.width, shape.rows * shape.columns
     image, values = x.ctypes.data, y.ctypes.data
-    buffer = room.ctypes.data
+    buffer = buffers.ctypes.data
     results, copied = buffer + shape.buffer * 4, buffer + (shape.buffer + shape.results) * 4
     for i in range(first, last):
         source, target = image + i * size * 4, values + i * outputs * 4
@@ -96,38 +98,38 @@ def _some_planes(x, shape, room, y, first, last):
 
 @part
 def _plane(source, shape, buffer, target):
-    fill(buffer, np.int64(0), shape.left, LEAST)
+    fill(buffer, np.int64(0), shape.left, MINUS_INFINITY)
     for row in range(shape.rows):
         top = row * shape.stride_y - shape.top
         begin = max(0, -(top // shape.dilation_y))                       # the first tap inside the image
         end = min(shape.taps_y, (shape.height - 1 - top) // shape.dilation_y + 1)
-        into = buffer + (row * shape.pitch + shape.left) * 4
-        largest(source + (top + begin * shape.dilation_y) * shape.width * 4, shape.dilation_y * shape.width,
+        into = buffer + (row * shape.row_stride + shape.left) * 4
+        max_of_taps(source + (top + begin * shape.dilation_y) * shape.width * 4, shape.dilation_y * shape.width,
                 end - begin, into, shape.width)
-        fill(into, shape.width, shape.pitch, LEAST)
+        fill(into, shape.width, shape.row_stride, MINUS_INFINITY)
     for row in range(shape.rows):
-        line, into = buffer + row * shape.pitch * 4, target + row * shape.columns * 4
+        line, into = buffer + row * shape.row_stride * 4, target + row * shape.columns * 4
         if shape.stride_x == 1:
-            largest(line, shape.dilation_x, shape.taps_x, into, shape.columns)
+            max_of_taps(line, shape.dilation_x, shape.taps_x, into, shape.columns)
         elif shape.stride_x == 2:
-            largest_of_every_second(line, shape.dilation_x, shape.taps_x, into, shape.columns)
+            max_of_every_second(line, shape.dilation_x, shape.taps_x, into, shape.columns)
         else:
-            _largest_one_by_one(line, shape, into)
+            _max_one_by_one(line, shape, into)
 
 
 @part
-def _largest_one_by_one(line, shape, into):
+def _max_one_by_one(line, shape, into):
     for o in range(shape.columns):
-        best = LEAST
+        best = MINUS_INFINITY
         for tap in range(shape.taps_x):
             value = load_float(line, o * shape.stride_x + tap * shape.dilation_x)
             best = value if value > best or value != value else best
         store_float(into, o, best)
 
 
-def _make_largest(stride):
+def _make_max(stride):
     @emits(void(uintp, int64, int64, uintp, int64))
-    def largest(builder, source, step, many, target, count):
+    def max_of_taps(builder, source, step, many, target, count):
         """target[j] = the largest of source[stride * j + i * step], i < many, for j < count; addresses, whole vectors.
 
         The first of equal elements wins; a NaN wins over numbers, the last of several.
@@ -141,7 +143,7 @@ def _make_largest(stride):
                 _take_larger(builder, _every(builder, source, first, stride), best)
             store(builder, builder.load(best), target, at)
 
-    return largest
+    return max_of_taps
 
 
 def _every(builder, source, first, stride):
@@ -157,4 +159,4 @@ def _take_larger(builder, value, best):
     builder.store(builder.select(beats(builder, value, so_far), value, so_far), best)
 
 
-largest, largest_of_every_second = _make_largest(1), _make_largest(2)
+max_of_taps, max_of_every_second = _make_max(1), _make_max(2)

@@ -11,7 +11,7 @@ from tinyq.kernels.jit.intrinsics import emits
 from tinyq.kernels.simd.llvm import I32, I64, broadcast, element, load, pointer, splat, store
 from tinyq.kernels.simd.vectors import INTEGERS, LANES, SINGLES
 
-LEAST = np.float32(-np.inf)            # what a window's largest element is at first, and its padding
+MINUS_INFINITY = np.float32(-np.inf)   # the initial maximum of a window, and its padding
 _VECTORS = 4 if LANES == 16 else 2      # whose comparisons do not wait for each other; three registers each
 WINDOWS = _VECTORS * LANES
 
@@ -44,12 +44,12 @@ def window_maxima(builder, plane, offsets, shifts, taps, origins, places, y, ind
 
 
 def beats(builder, value, so_far):
-    """Whether an element takes the place of the largest so far: not if equal, but always as a NaN."""
+    """Condition under which an element replaces the maximum so far: it is greater, or a NaN."""
     return builder.or_(builder.fcmp_ordered(">", value, so_far), builder.fcmp_unordered("uno", value, value))
 
 
 def _take_larger(builder, value, at, best, place):
-    """Where a tap beats the best so far it becomes the best."""
+    """Replace the maximum and its place where the tap beats it."""
     so_far, where = builder.load(best), builder.load(place)
     taken = beats(builder, value, so_far)
     builder.store(builder.select(taken, value, so_far), best)

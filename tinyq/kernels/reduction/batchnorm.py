@@ -1,19 +1,20 @@
 """Batch normalisation of (n, c, ...) arrays, training and inference, and its gradient, channel by channel.
 
-A channel is one task: its three passes over x (mean, variance, output) meet in the core's own cache. With a ReLU
-behind it, and a shortcut added before that, these are done in the last pass, and undone in the gradient's first.
+A channel is one task: its three passes over x (mean, variance, output) share the core's cache. A ReLU behind it, and a
+shortcut added before the ReLU, are part of the last pass and of the gradient's first.
 """
 import numpy as np
 
 from tinyq.kernels.elementwise.activation import ZERO, affine_span, channel_affine, relu_grad_span
-from tinyq.kernels.geometry.spans import NOTHING, WORTH_THREADS, flat
+from tinyq.kernels.geometry.spans import MIN_PARALLEL_SIZE, NOTHING, flat
 from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.lanes import lane_sum, lane_sum_of_products, lane_sum_of_squares
 
 NO_AFFINE = np.empty((2, 0), np.float32)
 
 
-def batch_norm(x, weight, bias, eps):
+def batch_norm(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None,
+               eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(y, mean, biased variance, 1 / sqrt(variance + eps)) with x's own statistics; x (n, c, ...), the rest (c,).
 
     weight and bias (c,) or None. Statistics in float64, rounded once to float32; y = x * scale + shift with
@@ -22,7 +23,8 @@ def batch_norm(x, weight, bias, eps):
     return _normalise(x, weight, bias, None, False, eps)[:4]
 
 
-def batch_norm_relu(x, weight, bias, shortcut, eps):
+def batch_norm_relu(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, shortcut: np.ndarray | None,
+                    eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """`batch_norm` whose y is relu(normalised x + shortcut), and (2, c): scale and shift of the normalised x.
 
     shortcut of x's shape or None.
@@ -30,19 +32,22 @@ def batch_norm_relu(x, weight, bias, shortcut, eps):
     return _normalise(x, weight, bias, shortcut, True, eps)
 
 
-def batch_norm_grad(g, x, weight, mean, inverse_std):
+def batch_norm_grad(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, mean: np.ndarray,
+                    inverse_std: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(gx, gweight, gbias) of `batch_norm`; g and x (n, c, ...), weight (c,) or None, mean and inverse_std (c,).
 
-    With m elements a channel, in float64 and rounded once: gbias = sum g, gweight = s = inverse_std * sum g (x - mean);
+    With m elements per channel, in float64 and rounded once: gbias = sum g, gweight = s = inverse_std * sum g (x - mean);
     gx = g * a + ((x - mean) * b + d), a = weight * inverse_std, b = -a * inverse_std * s / m, d = -a * sum g / m.
     """
     return _gradients(g, x, weight, mean, inverse_std, NOTHING, NO_AFFINE, NOTHING)
 
 
-def batch_norm_relu_grad(g, y, affine, x, weight, mean, inverse_std):
+def batch_norm_relu_grad(
+        g: np.ndarray, y: np.ndarray | None, affine: np.ndarray, x: np.ndarray, weight: np.ndarray | None,
+        mean: np.ndarray, inverse_std: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """(gx, gweight, gbias, gshortcut) of `batch_norm_relu`: with a shortcut from its output y, else y None.
 
-    Without one x and the affine tell what the ReLU let through, so that y need not be read; gshortcut is None then.
+    Without a shortcut, x and the affine tell where the ReLU is active, so that y is not read, and gshortcut is None.
     """
     if y is None:
         return *_gradients(g, x, weight, mean, inverse_std, NOTHING, affine, NOTHING), None
@@ -50,7 +55,8 @@ def batch_norm_relu_grad(g, y, affine, x, weight, mean, inverse_std):
     return *_gradients(g, x, weight, mean, inverse_std, flat(y), NO_AFFINE, masked.reshape(-1)), masked
 
 
-def batch_norm_inference(x, weight, bias, mean, variance, eps):
+def batch_norm_inference(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray,
+                         variance: np.ndarray, eps: float) -> np.ndarray:
     """y (n, c, ...) with given statistics: `channel_affine` with scale and shift as in `batch_norm`."""
     scale = 1 / np.sqrt(variance.astype(np.float64) + float(eps))
     if weight is not None:
@@ -69,7 +75,7 @@ def _normalise(x, weight, bias, shortcut, relu, eps):
     affine = np.empty((2, c), np.float32)
     arguments = (flat(x), n, weight, bias, NOTHING if shortcut is None else flat(shortcut), relu, float(eps),
                  y.reshape(-1), mean, variance, inverse_std, affine)
-    if x.size < WORTH_THREADS:
+    if x.size < MIN_PARALLEL_SIZE:
         _normalise_channels(*arguments, 0, c)
     else:
         _normalise_parallel(*arguments)
@@ -84,7 +90,7 @@ def _gradients(g, x, weight, mean, inverse_std, y, affine, masked):
     gx, gweight, gbias = np.empty(x.shape, np.float32), np.empty(c, np.float32), np.empty(c, np.float32)
     arguments = (flat(g), y, affine, masked, flat(x), n, weight, flat(mean), flat(inverse_std), gx.reshape(-1), gweight,
                  gbias)
-    if x.size < WORTH_THREADS:
+    if x.size < MIN_PARALLEL_SIZE:
         _gradient_channels(*arguments, 0, c)
     else:
         _gradient_parallel(*arguments)
@@ -176,7 +182,7 @@ def _gradient_channels(g, y, affine, masked, x, n, weight, mean, inverse_std, gx
 
 @part
 def _let_through(g, x, gx, scale, shift):
-    """gx = g where the ReLU of x * scale + shift let something through, else 0."""
+    """gx = g where x * scale + shift is above 0, else 0."""
     for i in range(gx.size):
         gx[i] = ZERO if x[i] * scale + shift <= ZERO else g[i]
 
@@ -189,7 +195,7 @@ def _gradient_span(g, x, gx, mean, a, b, d):
 
 @part
 def _gradient_in_place(x, gx, mean, a, b, d):
-    """_gradient_span where gx holds g; that two arrays are one the compiler would find out too late."""
+    """_gradient_span where gx holds g: a loop of its own, as arrays that overlap keep the compiler from vectors."""
     for i in range(gx.size):
         gx[i] = gx[i] * a + ((x[i] - mean) * b + d)
 

@@ -4,13 +4,14 @@ import numpy as np
 from tinyq.kernels.contract import REDUCTION_CHUNK
 from tinyq.kernels.elementwise.functions import exp_of, log_of
 from tinyq.kernels.geometry.class_labels import checked_labels
-from tinyq.kernels.geometry.spans import WORTH_THREADS, flat, items_per_task
+from tinyq.kernels.geometry.spans import flat, over_items
 from tinyq.kernels.jit.compile import njit, prange
 from tinyq.kernels.reduction.reduce import sum as reduced_sum
 from tinyq.kernels.simd.lanes import lane_sum
 
 
-def softmax_cross_entropy(logits, labels, smoothing=0.0):
+def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray,
+                          smoothing: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """(mean loss as a 0-d array, probabilities (n, c)) of logits (n, c) and labels (n,); float32.
 
     Each sample: (1 - s) * (log sum - (x[label] - max)) + s * (log sum - (mean x - max)), with e = exp(x - max) and
@@ -19,15 +20,12 @@ def softmax_cross_entropy(logits, labels, smoothing=0.0):
     n, c = logits.shape
     labels = checked_labels(labels, n, c)
     probabilities, losses = np.empty((n, c), np.float32), np.empty(n, np.float32)
-    arguments = flat(logits), labels, float(smoothing), probabilities.reshape(-1), losses
-    if logits.size < WORTH_THREADS:
-        _rows(*arguments, 0, n)
-    else:
-        _rows_parallel(*arguments, items_per_task(c))
+    over_items(_rows, _rows_parallel, n, c, flat(logits), labels, float(smoothing), probabilities.reshape(-1), losses)
     return np.asarray(reduced_sum(losses, None) / np.float32(n)), probabilities
 
 
-def softmax_cross_entropy_grad(g, probabilities, labels, smoothing):
+def softmax_cross_entropy_grad(g: np.ndarray, probabilities: np.ndarray, labels: np.ndarray,
+                               smoothing: float) -> np.ndarray:
     """Gradient with respect to the logits: (probabilities - target) * (g / n), float32 (n, c).
 
     target: smoothing / c, and 1 - smoothing more at the label.
@@ -83,6 +81,6 @@ def _chunked_sum(x, start, count):
 
 
 @njit(parallel=True)
-def _rows_parallel(x, labels, smoothing, probabilities, losses, grain):
-    for i in prange(-(-losses.size // grain)):
-        _rows(x, labels, smoothing, probabilities, losses, i * grain, min((i + 1) * grain, losses.size))
+def _rows_parallel(x, labels, smoothing, probabilities, losses, n, grain):
+    for i in prange(-(-n // grain)):
+        _rows(x, labels, smoothing, probabilities, losses, i * grain, min((i + 1) * grain, n))

@@ -1,13 +1,13 @@
-"""A 128-bit digest of any array at the speed of memory: it tells arrays apart, and any one changed word for certain.
+"""A 128-bit digest of any array at the speed of memory; a change of one word always changes it.
 
-It is no cryptographic hash: who wants two arrays with one digest can make them. Everything in it is integer arithmetic
-modulo a power of two in a fixed order, so that no machine and no number of threads changes a bit.
+It is no cryptographic hash: two arrays with one digest are easy to construct. All of it is integer arithmetic modulo a
+power of two in a fixed order, so its bits depend neither on the machine nor on the number of threads.
 
 The array is read as 32-bit words in chunks of DIGEST_CHUNK. In a chunk 16 lanes take stripes of 32 words: lane j takes
 word x at j and word y at 16 + j of stripe s, padded with 0 at the end of the array.
 
-    product_j += (x ^ (k_j + s G)) (y ^ (l_j + s H))            which tells words and their places
-    chain_j    = rotated(chain_j, 23) + x + 2^32 y              which any one change of a word changes, being invertible
+    product_j += (x ^ (k_j + s G)) (y ^ (l_j + s H))            distinguishes words and their places
+    chain_j    = rotated(chain_j, 23) + x + 2^32 y              changes with any one word, being invertible
 
 A chunk's lanes, and then the chunks, are folded in ascending order, again invertibly in every chain.
 """
@@ -30,17 +30,17 @@ from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.llvm import I32, I64, broadcast, load, splat
 
 STRIPE = 2 * DIGEST_LANES
-WORTH_THREADS = 1 << 19                  # words; below, waking the other threads costs more than they save
+MIN_PARALLEL_WORDS = 1 << 19             # words; below, waking the other threads costs more than they save
 WORDS, SUMS = ir.VectorType(I32, DIGEST_LANES), ir.VectorType(I64, DIGEST_LANES)
 FIRST, SECOND = (np.uint64(mixer) for mixer in DIGEST_MIXERS)
 START = np.uint64(GOLDEN)
 U27, U30, U31, ZERO = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(0)
 
 
-def digest(words):
+def digest(words: np.ndarray) -> np.ndarray:
     """The digest of uint32 words (n,), C-contiguous: (2,) uint64."""
     assert words.dtype == np.uint32 and words.ndim == 1 and words.flags.c_contiguous
-    return (_digest if words.size < WORTH_THREADS else _digest_parallel)(words)
+    return (_digest if words.size < MIN_PARALLEL_WORDS else _digest_parallel)(words)
 
 
 @njit

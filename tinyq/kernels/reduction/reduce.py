@@ -3,12 +3,12 @@ import numpy as np
 
 from tinyq.kernels.contract import REDUCTION_CHUNK
 from tinyq.kernels.geometry.reduction_views import rows_to_sum
-from tinyq.kernels.geometry.spans import WORTH_THREADS, flat, items_per_task
+from tinyq.kernels.geometry.spans import MIN_PARALLEL_SIZE, flat, items_per_task
 from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.lanes import lane_sum
 
 
-def sum(x, axes):
+def sum(x: np.ndarray, axes: int | tuple[int, ...] | None) -> np.ndarray:
     """Sum over `axes` (a number, several, or None for all), which are dropped; float32, rounded once.
 
     The elements of a result, in C order, are cut into chunks of REDUCTION_CHUNK; a chunk is summed in 32 float64
@@ -18,7 +18,7 @@ def sum(x, axes):
     length = rows.shape[1]
     chunks = -(-length // REDUCTION_CHUNK)
     sums = np.empty(len(rows) * chunks, np.float64)
-    if x.size < WORTH_THREADS:
+    if x.size < MIN_PARALLEL_SIZE:
         _chunk_sums(flat(rows), length, chunks, sums, 0, sums.size)
     else:
         _chunk_sums_parallel(flat(rows), length, chunks, sums, items_per_task(min(length, REDUCTION_CHUNK)))
@@ -27,13 +27,13 @@ def sum(x, axes):
     return y
 
 
-def channel_sums(x):
+def channel_sums(x: np.ndarray) -> np.ndarray:
     """Sum of each channel of x (n, c, ...): (c,) float32; a sample's plane is the chunk."""
     n, c = x.shape[:2]
     y = np.empty(c, np.float32)
     if x.ndim == 2:
         _column_sums(flat(x), np.zeros(c, np.float64), y)
-    elif x.size < WORTH_THREADS:
+    elif x.size < MIN_PARALLEL_SIZE:
         _channel_sums(flat(x), n, y, 0, c)
     else:
         _channel_sums_parallel(flat(x), n, y)

@@ -1,1 +1,1 @@
-"""The plain NumPy twin of every kernel: the definition in readable form, and the float64 path of gradient checks."""
+"""A NumPy reference for every kernel: its definition in readable form, and the float64 path of gradient checks."""

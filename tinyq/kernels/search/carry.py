@@ -1,6 +1,6 @@
-"""One block of samples: a changed parameter, and what changes with it from stage to stage (kernels/search/visit.py).
+"""One block of samples: carry the change of one parameter from stage to stage (kernels/search/visit.py).
 
-Every function is compiled for the types a stage has: int32 or float64 units, with input of either.
+Every function is compiled for each type of units that a stage can have (int32, float64) and for either input.
 """
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ from tinyq.kernels.search.tables import (
 
 
 class Scratch(NamedTuple):
-    """A block's units as a candidate would have them, and how far they are from the kept ones."""
+    """A block's units under a candidate, and their differences from the stored ones."""
 
     narrow: np.ndarray                  # (units, BLOCK) int32, as are the differences
     wide: np.ndarray                    # float64
@@ -41,9 +41,9 @@ class Scratch(NamedTuple):
     delta_wide: np.ndarray
     changed: np.ndarray                 # (2, units) int64: outputs of a stage that differ; of the next one
     differs: np.ndarray                 # (2, units) bool: which of the written channels' outputs they are
-    channels: np.ndarray                # (stages, most channels) int64: those written, their number in the next
+    channels: np.ndarray                # (stages, max channels) int64: those written, their number in the next
     written: np.ndarray                 # (stages,) int64
-    tap_units: np.ndarray               # (most inputs,) int64: of one sum, the inputs that changed, and their weights
+    tap_units: np.ndarray               # (max inputs,) int64: of one sum, the inputs that changed, and their weights
     tap_narrow: np.ndarray
     tap_wide: np.ndarray
     leaders: np.ndarray                 # of the logits, as in Search
@@ -68,7 +68,7 @@ BIAS_OF, GAMMA_OF, BETA_OF = -1, -2, -3
 
 
 def new_scratch(search, tasks):
-    """Scratch for so many tasks at a time, along the first axis of every array."""
+    """Scratch for `tasks` tasks at a time, along the first axis of every array."""
     narrow, wide, stages = search.kept_narrow.shape[1], search.kept_wide.shape[1], search.stages
     units, channels = max(narrow, wide), stages[:, C_OUT].max()
     shapes = [((narrow, BLOCK), np.int32), ((wide, BLOCK), np.float64)] * 2 + [
@@ -124,7 +124,7 @@ def carry(search, b, change, step, scratch):
 
 @njit
 def keep(search, b, change, reached, scratch):
-    """Take over what `carry` left in the scratch; `reached` is what it returned."""
+    """Store the units that `carry` left in the scratch; `reached` is its result."""
     for k in range(change.stage, min(reached, len(search.stages))):
         stage = search.stages[k]
         for o in scratch.channels[k, :scratch.written[k]]:

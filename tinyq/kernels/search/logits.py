@@ -7,7 +7,7 @@ from tinyq.kernels.search.tables import C_OUT, INPUT, KH, KW, NORMED, OH, OUTPUT
 
 @njit
 def moves_one_logit(stages, k):
-    """Whether a parameter of stage k does: of a full connection at the end, without batch norm or ReLU."""
+    """Return True if stage k is a full connection at the end without batch norm or ReLU: a parameter moves one logit."""
     stage = stages[k]
     plain = stage[NORMED] == stage[SUMS] and not stage[RELU]
     return k == len(stages) - 1 and plain and stage[OH] * stage[OW] * stage[KH] * stage[KW] == 1
@@ -15,7 +15,7 @@ def moves_one_logit(stages, k):
 
 @njit
 def try_logit(stage, change, steps, errors, source, kept, block_errors, labels, logit_scale, held, spare, first, last):
-    """Add to errors (levels,) what blocks first ... last - 1 have if the parameter changes by steps (levels,).
+    """Add to errors (levels,) the errors of blocks first ... last - 1 if the parameter changes by steps (levels,).
 
     source, kept: (blocks, units, BLOCK) of the stage's input and of the logits; held: leaders, terms and references of
     Search; spare: units, leaders, terms, reference and spare of Scratch. 0 is the step of the level that it has.

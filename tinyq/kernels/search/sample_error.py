@@ -3,8 +3,8 @@
 The cross-entropy of a sample is log sum exp(t z_k) - t z_label for logits z and logit_scale t. A term exp(t z) is taken
 apart into 2**n e**r, n the integer nearest to t z / log 2 and |r| <= log(2) / 2; the terms are added in float32 in
 ascending order of the class, all multiplied by the same power of two, which rounds nothing. So a sum does not depend
-on that power, and terms that did not change need not be computed again. What is so small beside the largest term that
-it leaves the range of float32 is too small to change the sum.
+on that power, and unchanged terms need not be computed again. A term so small, compared with the largest, that it leaves
+the range of float32 is too small to change the sum.
 """
 import math
 
@@ -17,7 +17,7 @@ from tinyq.kernels.search.tables import BLOCK, FIRST, LN2, LOG2_E, LOSS_UNIT, MA
 
 MAX_SUM = np.float32(2.0**60)       # sums beyond it, or below its inverse, want another reference
 MANTISSA, ONE_BITS = np.int32(0x7FFFFF), np.int32(0x3F800000)
-FAR = -(2**62)                          # in place of an error: compute all terms anew
+FAR = -(2**62)                          # in place of an error: all terms must be recomputed
 
 
 @njit
@@ -75,7 +75,7 @@ def _rank(first, second, winner, runner, x, k):
 
 @njit
 def _misclassified_with(logit, o, first, second, labels, winner, runner):
-    """The same with class o's logit in place of the one that was ranked."""
+    """_misclassified with class o's logit in place of the one that was ranked."""
     wrong = 0
     for s in range(BLOCK):
         leads = winner[s] == o
@@ -105,7 +105,7 @@ def _cross_entropy(units, output, classes, labels, logit_scale, terms, reference
 
 @njit
 def _cross_entropy_with(logit, o, own, mine, labels, logit_scale, terms, reference, spare):
-    """The same with class o's logit in place of the one whose term was kept; mine: the labels' logits then."""
+    """_cross_entropy with class o's logit in place of the one whose term is stored; mine: the labels' logits then."""
     total, term = spare[0], spare[1]
     _exponentials(term, logit, logit_scale, reference)
     for s in range(BLOCK):

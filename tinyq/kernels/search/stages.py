@@ -1,4 +1,4 @@
-"""One block of samples: what a stage makes of its sums, and all its sums anew (kernels/search/visit.py)."""
+"""One block of samples: a stage's outputs from its sums, and all sums recomputed (kernels/search/visit.py)."""
 import numpy as np
 
 from tinyq.kernels.jit.compile import njit
@@ -13,7 +13,7 @@ from tinyq.kernels.search.tables import (
     INPUT,
     KH,
     KW,
-    LARGEST,
+    MAX,
     NONE,
     NORMED,
     OH,
@@ -73,7 +73,7 @@ def activate(kept, new, delta, changed, differs, n, stage, o, affine):
 
 @njit
 def copy_channel(new, kept, stage, o):
-    """Sums and outputs of channel o."""
+    """Copy the sums and outputs of channel o."""
     sums = stage[OH] * stage[OW]
     for start, pixels in ((stage[SUMS], sums), (stage[NORMED], sums), (stage[OUTPUT], stage[PH] * stage[PW])):
         for unit in range(start + o * pixels, start + (o + 1) * pixels):
@@ -112,7 +112,7 @@ def _normalise(units, stage, o, affine):
 
 @njit
 def _pool(units, stage, o, py, px, a):
-    """units[a]: what POOLING makes of the window, not below 0 with ReLU."""
+    """units[a] = the window combined as POOLING says, not below 0 with ReLU."""
     first = stage[NORMED] + (o * stage[OH] + py * stage[POOL_STRIDE_Y]) * stage[OW] + px * stage[POOL_STRIDE_X]
     rows.copy(units[a], units[first])
     if stage[POOLING] == SUM_OF_POSITIVE:
@@ -122,7 +122,7 @@ def _pool(units, stage, o, py, px, a):
             z = first + j * stage[OW] + i
             if z == first:
                 continue
-            if stage[POOLING] == LARGEST:
+            if stage[POOLING] == MAX:
                 rows.raise_to(units[a], units[z])
             elif stage[POOLING] == SUM:
                 rows.add(units[a], units[z])
@@ -134,7 +134,7 @@ def _pool(units, stage, o, py, px, a):
 
 @njit
 def _begin(parameters, units, stage):
-    """Every sum is its channel's bias."""
+    """Set every sum to its channel's bias."""
     pixels = stage[OH] * stage[OW]
     for o in range(stage[C_OUT]):
         bias = parameters[stage[BIAS] + o] if stage[BIAS] != NONE else 0
@@ -144,7 +144,7 @@ def _begin(parameters, units, stage):
 
 @njit
 def _add_all(source, inputs, weights, units, stage):
-    """To the sums of all channels, weight times input for every input."""
+    """Add weight times input to the sums of all channels, for every input."""
     taps = stage[KH] * stage[KW]
     for unit in inputs:
         c, iy, ix = unit // (stage[H] * stage[W]), unit // stage[W] % stage[H], unit % stage[W]
@@ -172,7 +172,7 @@ def _reach(position, kernel, stride, size):
 
 @njit
 def _finish(units, stage, parameters, norms):
-    """All outputs of a stage from its sums."""
+    """Compute all outputs of a stage from its sums."""
     for o in range(stage[C_OUT]):
         _normalise(units, stage, o, affine_of(stage, o, parameters, norms))
         for py in range(stage[PH]):

@@ -1,4 +1,4 @@
-"""Tables that a coordinate search keeps of a network and its samples, and the meaning of their axes (visit.py)."""
+"""Tables that a coordinate search stores for a network and its samples, with the meaning of their axes (visit.py)."""
 from typing import NamedTuple
 
 import numpy as np
@@ -9,13 +9,13 @@ MAX_EXPONENT = 126.0                    # of the powers of two that a term of a 
 LN2, LOG2_E = 0.6931471805599453, 1.4426950408889634
 NONE = -1                               # in place of an offset: the stage has no such parameters
 
-# Columns of Search.stages, a row a stage. WEIGHTS to BETA are offsets into the parameters; INPUT, SUMS (products plus
+# Columns of Search.stages, one row per stage. WEIGHTS to BETA are offsets into the parameters; INPUT, SUMS (products plus
 # bias), NORMED (the same normalised; SUMS itself without batch norm) and OUTPUT into the units; CHANNEL into norms.
 # WIDE: sums and outputs are float64; the input is what the stage before puts out.
 (C_IN, H, W, C_OUT, KH, KW, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X, OH, OW, RELU, POOL_Y, POOL_X, POOL_STRIDE_Y,
  POOL_STRIDE_X, POOLING, PH, PW, WEIGHTS, BIAS, GAMMA, BETA, CHANNEL, INPUT, SUMS, NORMED, OUTPUT, WIDE) = range(30)
 COLUMNS = 30
-LARGEST, SUM, SUM_OF_POSITIVE = range(3)        # POOLING: what an output is of its window; ReLU comes behind it
+MAX, SUM, SUM_OF_POSITIVE = range(3)        # POOLING: how an output combines its window, before ReLU
 
 # Behind the logits, in the same array of units: the largest of each sample, the second largest, and the label's.
 FIRST, SECOND, OWN = range(3)
@@ -23,7 +23,7 @@ STANDINGS = 3
 
 
 class Search(NamedTuple):
-    """A network, its samples and all that was computed of them; a search changes the arrays in place.
+    """A network, its samples and every intermediate value; a search changes the arrays in place.
 
     stages: (stages, COLUMNS) int64. bias_units: (stages,) float64, what a bias of level 1 adds to the sums.
     norms: (channels, 2) float64 of the stages with batch norm: a sum is multiplied by the first, the second is taken

@@ -1,4 +1,4 @@
-"""One unit of a block of samples: loops of BLOCK turns over contiguous rows, which become a few vector instructions."""
+"""One unit of a block of samples: loops over contiguous rows of BLOCK elements, which become a few vector instructions."""
 import numpy as np
 
 from tinyq.kernels.jit.compile import njit
@@ -86,7 +86,7 @@ def difference(out, x, y):
 
 @njit
 def is_zero(x):
-    """Whether the whole row is 0."""
+    """Return True if the whole row is 0."""
     different = np.int32(0)
     for s in range(BLOCK):
         different |= np.int32(x[s] != 0)

@@ -19,12 +19,26 @@ from tinyq.kernels.search.carry import BETA_OF, BIAS_OF, GAMMA_OF, Change, carry
 from tinyq.kernels.search.logits import moves_one_logit, try_logit
 from tinyq.kernels.search.sample_error import error_of_all
 from tinyq.kernels.search.stages import fill
-from tinyq.kernels.search.tables import BETA, BIAS, BLOCK, C_IN, C_OUT, GAMMA, KH, KW, NONE, OUTPUT, WEIGHTS, WIDE
+from tinyq.kernels.search.tables import (
+    BETA,
+    BIAS,
+    BLOCK,
+    C_IN,
+    C_OUT,
+    GAMMA,
+    KH,
+    KW,
+    NONE,
+    OUTPUT,
+    WEIGHTS,
+    WIDE,
+    Search,
+)
 
-WORTH_THREADS = 16                      # blocks below which waking threads costs more than it saves
+MIN_PARALLEL_BLOCKS = 16                # blocks below which waking threads costs more than it saves
 
 
-def visit(picks, search):
+def visit(picks: np.ndarray, search: Search) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Visit parameters in turn: try every level in ascending order, keep the last of those with the least error.
 
     picks: (visits,) int64; search: what `recompute` has made consistent, changed in place. Returns, for each
@@ -37,7 +51,7 @@ def visit(picks, search):
     return codes, errors, moved, tried
 
 
-def recompute(every_unit, search):
+def recompute(every_unit: np.ndarray, search: Search) -> int:
     """Compute everything kept from input and parameters, in place; returns the error.
 
     every_unit: 0, 1, ..., int64, up to the largest stage's number of inputs at least.
@@ -47,8 +61,8 @@ def recompute(every_unit, search):
 
 
 def _tasks(search):
-    """Stretches of blocks: one a thread, or one in all."""
-    return get_num_threads() if len(search.block_errors) >= WORTH_THREADS else 1
+    """Number of stretches of blocks: one per thread, or one in all."""
+    return get_num_threads() if len(search.block_errors) >= MIN_PARALLEL_BLOCKS else 1
 
 
 @njit
@@ -80,7 +94,7 @@ def _visit(picks, search, scratch, codes, errors, moved, tried):
 
 @njit
 def _change_of(p, stages):
-    """Where parameter p belongs."""
+    """Stage, channel and tap of parameter p."""
     k = 0
     while k + 1 < len(stages) and p >= stages[k + 1, WEIGHTS]:
         k += 1
@@ -95,7 +109,7 @@ def _change_of(p, stages):
 
 @njit
 def _value(search, change, code):
-    """What the network multiplies by, or adds, for a code of this parameter."""
+    """The number that the network multiplies by, or adds, for a code of this parameter."""
     return search.levels[code] * (search.bias_units[change.stage] if change.c == BIAS_OF else 1.0)
 
 
@@ -115,7 +129,7 @@ def _try_levels(search, change, current, errors, first, last, scratch):
 
 @njit
 def _try_logit(search, change, errors, first, last, scratch):
-    """The same for a parameter of the last stage, in its type and that of its input."""
+    """_try_levels for a parameter of the last stage, in its type and that of its input."""
     stage, k = search.stages[change.stage], change.stage
     held = search.leaders, search.terms, search.references
     spare = scratch.leaders, scratch.terms, scratch.reference, scratch.spare
@@ -170,7 +184,7 @@ def _fill(every_unit, search, first, last):
 
 @njit
 def _measure(search, b, spare):
-    """The error of block b as it is kept, and what is kept of its logits."""
+    """Update the stored error of block b and the stored tables of its logits."""
     held = search.leaders[b], search.terms[b], search.references[b]
     if search.stages[-1, WIDE]:
         search.block_errors[b] = _error_of(search, b, search.kept_wide[b], *held, spare)

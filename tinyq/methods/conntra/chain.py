@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyq import kernels, nn
 from tinyq.autodiff import Tensor, no_record
-from tinyq.kernels.search.tables import LARGEST, SUM, SUM_OF_POSITIVE
+from tinyq.kernels.search.tables import MAX, SUM, SUM_OF_POSITIVE
 from tinyq.nn import Parameter
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
@@ -35,7 +35,7 @@ class Stage:
     pool: tuple[int, int] = (1, 1)
     pool_stride: tuple[int, int] = (1, 1)
     pooled: tuple[int, int] = (1, 1)            # height and width of the output
-    pooling: int = LARGEST          # LARGEST, SUM or SUM_OF_POSITIVE of the window: a mean is a sum in other units
+    pooling: int = MAX          # MAX, SUM or SUM_OF_POSITIVE of the window: a mean is a sum in other units
     relu: bool = False
     norm: nn.BatchNorm2d | nn.BatchNorm1d | None = None
     norm_name: str = ""
@@ -51,7 +51,7 @@ class Stage:
     @property
     def summed(self) -> int:
         """Number of values that an output is the sum of, in place of their mean."""
-        return 1 if self.pooling == LARGEST else self.pool[0] * self.pool[1]
+        return 1 if self.pooling == MAX else self.pool[0] * self.pool[1]
 
     @property
     def output(self) -> tuple[int, int, int]:

@@ -69,10 +69,10 @@ def product_fields(op: IntegerProduct, weights: ProductWeights, x: np.ndarray, a
         group_outputs=outputs // groups, outputs=outputs, size=size, result_size=y.itemsize, steps=weights.steps,
         padding=op.padding_code, panels=weights.panels, halves=weights.halves,
         codes=weights.packed.ctypes.data, bits=weights.bits, panel_bytes=weights.packed.shape[2],
-        table=weights.table.ctypes.data, least_level=weights.least, level_step=weights.step,
+        table=weights.table.ctypes.data, min_level=weights.least, level_step=weights.step,
         multiplier=weights.multiplier.ctypes.data, offset=weights.offset.ctypes.data,
         shift=r.shift, low=r.low, high=r.high, added_multiplier=r.added_multiplier, added_shift=r.added_shift,
-        direct=int(direct), coded=int(coded), pitch=pitch, blocks=blocks, parts=parts, scratch=0,
+        direct=int(direct), coded=int(coded), row_stride=pitch, blocks=blocks, parts=parts, scratch=0,
         scratch_bytes=-(-scratch // ALIGNMENT) * ALIGNMENT)
 
 

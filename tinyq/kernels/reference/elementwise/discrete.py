@@ -1,8 +1,8 @@
-"""Plain twins of the kernels in tinyq/kernels/discrete.py."""
+"""References of the kernels that compare weights with their levels."""
 import numpy as np
 
 
-def nearest_level(w, thresholds, levels):
+def nearest_level(w: np.ndarray, thresholds: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """The level of each weight: levels[number of thresholds below w], of w's shape and dtype; NaN gives levels[0]."""
     y = np.full(w.shape, levels[0], w.dtype)
     for j, level in enumerate(levels[1:]):
@@ -11,7 +11,8 @@ def nearest_level(w, thresholds, levels):
     return y
 
 
-def constraint(w, levels, rise_end, fall_start):
+def constraint(w: np.ndarray, levels: np.ndarray, rise_end: np.ndarray,
+               fall_start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """CBP's constraint function and its slope: (cs, cs'), both of w's shape and dtype; cs >= 0, cs' in {-2, 0, 2}."""
     two = w.dtype.type(2)
     cs, slope = two * np.abs(w - levels[0]), np.where(w < levels[0], -two, two)
@@ -21,7 +22,7 @@ def constraint(w, levels, rise_end, fall_start):
     return cs, slope
 
 
-def recode(w, thresholds, codes):
+def recode(w: np.ndarray, thresholds: np.ndarray, codes: np.ndarray) -> int:
     """Make codes the number of thresholds below each weight, in place; returns how many changed."""
     before = codes.copy()
     codes[...] = 0

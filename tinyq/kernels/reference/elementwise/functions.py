@@ -1,4 +1,4 @@
-"""Plain twins of exp, log, tanh and sigmoid: float32 by the kernels' polynomials, float64 by NumPy's functions."""
+"""References of exp, log, tanh and sigmoid: float32 by the kernels' polynomials, float64 by NumPy's functions."""
 import numpy as np
 
 from tinyq.kernels.elementwise.polynomials import (
@@ -10,10 +10,10 @@ from tinyq.kernels.elementwise.polynomials import (
     LN2_LOW,
     LOG,
     LOG2_E,
+    MIN_NORMAL,
     ONE,
     ROUNDER,
     ROUNDER_BITS,
-    SMALLEST_NORMAL,
     SQRT_HALF_BITS,
     TANH,
     TANH_HIGH,
@@ -24,25 +24,25 @@ from tinyq.kernels.elementwise.polynomials import (
 from tinyq.kernels.reference.simd.fma import fma
 
 
-def exp(x):
+def exp(x: np.ndarray) -> np.ndarray:
     """e**x elementwise; 2**n * e**r, n the integer nearest to x / log 2, 2**n in two factors."""
     with np.errstate(all="ignore"):
         return np.asarray(np.exp(x) if x.dtype == np.float64 else _exp(x), order="C")
 
 
-def log(x):
+def log(x: np.ndarray) -> np.ndarray:
     """Natural logarithm elementwise: e log 2 + log m, m in [sqrt(1/2), sqrt(2)); -inf at 0, NaN below."""
     with np.errstate(all="ignore"):
         return np.asarray(np.log(x) if x.dtype == np.float64 else _log(x), order="C")
 
 
-def tanh(x):
+def tanh(x: np.ndarray) -> np.ndarray:
     """Hyperbolic tangent elementwise: a polynomial near 0, 1 - 2 / (e**2|x| + 1) with x's sign beyond."""
     with np.errstate(all="ignore"):
         return np.asarray(np.tanh(x) if x.dtype == np.float64 else _tanh(x), order="C")
 
 
-def sigmoid(x):
+def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + e**-x) elementwise from z = e**-|x|, which never overflows."""
     with np.errstate(all="ignore"):
         z = exp(-np.abs(x))
@@ -69,7 +69,7 @@ def _power_of_two(n):
 
 
 def _log(x):
-    subnormal = x < SMALLEST_NORMAL
+    subnormal = x < MIN_NORMAL
     bits = np.where(subnormal, x * TO_NORMAL, x).view(np.int32)
     exponent = (bits - SQRT_HALF_BITS) >> np.int32(23)
     f = (bits - (exponent << np.int32(23))).view(np.float32) - ONE
@@ -100,7 +100,7 @@ def _refined_quotient(top, z):
 
 
 def _horner(coefficients, x):
-    """The polynomial's value, one fused multiply-add a coefficient."""
+    """The polynomial's value, one fused multiply-add per coefficient."""
     value = coefficients[-1]
     for c in coefficients[-2::-1]:
         value = fma(value, x, c)

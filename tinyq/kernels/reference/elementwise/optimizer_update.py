@@ -1,25 +1,27 @@
-"""Plain twins of the optimisers' updates."""
+"""References of the optimisers' updates."""
 import numpy as np
 
 
-def sgd(w, g, momentum, lr, share, decay, nesterov, factor):
-    """Change w and momentum in place, see the kernel's formulas."""
-    if decay:
-        g = g + decay * w
+def sgd(w: np.ndarray, g: np.ndarray, buffer: np.ndarray | None, lr: float, gradient_scale: float, weight_decay: float,
+        nesterov: bool, momentum: float) -> None:
+    """Update w and the momentum buffer in place by the kernel's formulas."""
+    if weight_decay:
+        g = g + weight_decay * w
     step = g
-    if momentum is not None:
-        momentum *= factor
-        momentum += share * g
-        step = g + factor * momentum if nesterov else momentum
+    if buffer is not None:
+        buffer *= momentum
+        buffer += gradient_scale * g
+        step = g + momentum * buffer if nesterov else buffer
     w -= lr * step
 
 
-def adam(w, g, mean, square, shares, kept, decay, shrink, root, eps, rate):
-    """Change w, mean and square in place, see the kernel's formulas."""
-    w *= shrink
-    if decay:
-        g = g + decay * w
-    mean += (g - mean) * shares[0]
-    square *= kept
-    square += g * g * shares[1]
-    w -= mean / (np.sqrt(square) / root + eps) * rate
+def adam(w: np.ndarray, g: np.ndarray, mean: np.ndarray, square: np.ndarray, beta1: float, beta2: float,
+         weight_decay: float, decay_factor: float, root_correction: float, eps: float, step_size: float) -> None:
+    """Update w and both moments in place by the kernel's formulas."""
+    w *= decay_factor
+    if weight_decay:
+        g = g + weight_decay * w
+    mean += (g - mean) * (1 - beta1)
+    square *= beta2
+    square += g * g * (1 - beta2)
+    w -= mean / (np.sqrt(square) / root_correction + eps) * step_size

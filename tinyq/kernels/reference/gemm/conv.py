@@ -81,7 +81,7 @@ def _reach(i, j, geometry):
 
 
 def _tap(x, c, i, j, geometry):
-    """What tap (i, j) reads of channel(s) c for every output: x[:, c] shifted and strided, zero outside."""
+    """The elements that tap (i, j) reads of channel(s) c for every output: x[:, c] shifted and strided, 0 outside."""
     rows, columns, oy, ox = _reach(i, j, geometry)
     plane = x[:, c]
     out = np.zeros((*plane.shape[:-2], *geometry.output_size), x.dtype)

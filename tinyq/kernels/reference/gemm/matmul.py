@@ -21,5 +21,6 @@ def sum_products(factors, indices, zero):
     for k in indices:
         if k // KC != current:
             total, block, current = total + block, zero, k // KC
-        block = fma(*factors(k), block)
+        a, b = factors(k)
+        block = fma(a, b, block)
     return total + block

@@ -1,27 +1,30 @@
-"""Plain twins of average pooling: a window's taps one after another, all windows of all planes at once."""
+"""References of average pooling: a window's taps one after another, all windows of all planes at once."""
 import numpy as np
 
+from tinyq.kernels.geometry.conv_geometry import Pair
 from tinyq.kernels.geometry.pooling_windows import adaptive_windows, sliding_windows
 from tinyq.kernels.reference.simd.lanes import lane_sum
 
 
-def avg_pool2d(x, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
+def avg_pool2d(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool = False,
+               count_include_pad: bool = True) -> np.ndarray:
     """Mean of each window, summed in row-major order (as wide as the plane: in lanes) in float64, rounded once."""
     return _average(x, sliding_windows(x.shape[2:], kernel, stride, padding, 1, ceil_mode, count_include_pad))
 
 
-def avg_pool2d_grad(g, x_shape, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
+def avg_pool2d_grad(g: np.ndarray, x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair,
+                    ceil_mode: bool = False, count_include_pad: bool = True) -> np.ndarray:
     """Gradient with respect to x: g / count added to each element of its window, ascending by output."""
     windows = sliding_windows(tuple(x_shape[2:]), kernel, stride, padding, 1, ceil_mode, count_include_pad)
     return _average_grad(g, x_shape, windows)
 
 
-def adaptive_avg_pool2d(x, output_size):
+def adaptive_avg_pool2d(x: np.ndarray, output_size: Pair) -> np.ndarray:
     """Mean of each of output_size windows that cover the plane."""
     return _average(x, adaptive_windows(x.shape[2:], output_size))
 
 
-def adaptive_avg_pool2d_grad(g, x_shape, output_size):
+def adaptive_avg_pool2d_grad(g: np.ndarray, x_shape: tuple[int, ...], output_size: Pair) -> np.ndarray:
     """Gradient with respect to x of `adaptive_avg_pool2d`."""
     return _average_grad(g, x_shape, adaptive_windows(tuple(x_shape[2:]), output_size))
 

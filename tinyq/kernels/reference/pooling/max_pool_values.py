@@ -1,11 +1,12 @@
-"""Plain twin of max pooling without places: the rows of all windows, then their columns."""
+"""Reference of max pooling without indices: the rows of all windows, then their columns."""
 import numpy as np
 
-from tinyq.kernels.geometry.conv_geometry import pair
+from tinyq.kernels.geometry.conv_geometry import Pair, pair
 from tinyq.kernels.geometry.pooling_windows import sliding_size
 
 
-def max_pool2d_values(x, kernel, stride, padding, dilation=1, ceil_mode=False):
+def max_pool2d_values(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair = 1,
+                      ceil_mode: bool = False) -> np.ndarray:
     """Maximum of each window (n, c, oh, ow)."""
     size = sliding_size(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
     kernel, stride, padding, dilation = (pair(v, "pooling") for v in (kernel, stride, padding, dilation))

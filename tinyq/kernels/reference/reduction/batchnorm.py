@@ -1,4 +1,4 @@
-"""Plain twins of batch normalisation and its gradient."""
+"""References of batch normalisation and its gradient."""
 import numpy as np
 
 from tinyq.kernels.geometry.reduction_views import planes
@@ -6,7 +6,8 @@ from tinyq.kernels.reference.elementwise.activation import along_channels, chann
 from tinyq.kernels.reference.simd.lanes import plane_sum
 
 
-def batch_norm(x, weight, bias, eps):
+def batch_norm(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None,
+               eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(y, mean, biased variance, 1 / sqrt(variance + eps)) with x's own statistics, see the kernel's formulas."""
     values, affine = _statistics(x, weight, bias, eps)
     return channel_affine(x, *affine), *values
@@ -24,7 +25,8 @@ def _statistics(x, weight, bias, eps):
     return statistics, inference_affine(weight, bias, mean, variance, eps, x.dtype)
 
 
-def batch_norm_grad(g, x, weight, mean, inverse_std):
+def batch_norm_grad(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, mean: np.ndarray,
+                    inverse_std: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(gx, gweight, gbias) of `batch_norm`, see the kernel's formulas."""
     incoming, values = planes(g).astype(np.float64), planes(x).astype(np.float64)
     count = values.shape[0] * values.shape[2]
@@ -39,20 +41,24 @@ def batch_norm_grad(g, x, weight, mean, inverse_std):
     return gx, slope.astype(x.dtype), sum_g.astype(x.dtype)
 
 
-def batch_norm_relu(x, weight, bias, shortcut, eps):
+def batch_norm_relu(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, shortcut: np.ndarray | None,
+                    eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """`batch_norm`, a shortcut added where there is one, and `relu`; its scale and shift as (2, c)."""
     values, affine = _statistics(x, weight, bias, eps)
     y = channel_affine(x, *affine)
     return relu(y if shortcut is None else y + shortcut), *values, np.stack(affine)
 
 
-def batch_norm_relu_grad(g, y, affine, x, weight, mean, inverse_std):
+def batch_norm_relu_grad(
+        g: np.ndarray, y: np.ndarray | None, affine: np.ndarray, x: np.ndarray, weight: np.ndarray | None,
+        mean: np.ndarray, inverse_std: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """(gx, gweight, gbias, gshortcut or None): `relu_grad` handed to `batch_norm_grad` and to the shortcut."""
     masked = relu_grad(g, channel_affine(x, *affine) if y is None else y)
     return *batch_norm_grad(masked, x, weight, mean, inverse_std), None if y is None else masked
 
 
-def batch_norm_inference(x, weight, bias, mean, variance, eps):
+def batch_norm_inference(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray,
+                         variance: np.ndarray, eps: float) -> np.ndarray:
     """y (n, c, ...) with given statistics: `channel_affine` by `inference_affine`."""
     return channel_affine(x, *inference_affine(weight, bias, mean, variance, eps, x.dtype))
 

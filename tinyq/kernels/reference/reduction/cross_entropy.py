@@ -1,4 +1,4 @@
-"""Plain twin of softmax cross-entropy with label smoothing, and its gradient."""
+"""Reference of softmax cross-entropy with label smoothing, and its gradient."""
 import numpy as np
 
 from tinyq.kernels.geometry.class_labels import checked_labels
@@ -6,7 +6,8 @@ from tinyq.kernels.reference.elementwise.functions import exp, log
 from tinyq.kernels.reference.simd.lanes import chunked_sum
 
 
-def softmax_cross_entropy(logits, labels, smoothing=0.0):
+def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray,
+                          smoothing: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """(mean loss as a 0-d array, probabilities (n, c)) of logits (n, c) and labels (n,), see the kernel's formula."""
     n, c = logits.shape
     labels = checked_labels(labels, n, c)
@@ -24,7 +25,8 @@ def softmax_cross_entropy(logits, labels, smoothing=0.0):
     return np.asarray(mean), (exponentials / total[:, None]).astype(dtype)
 
 
-def softmax_cross_entropy_grad(g, probabilities, labels, smoothing):
+def softmax_cross_entropy_grad(g: np.ndarray, probabilities: np.ndarray, labels: np.ndarray,
+                               smoothing: float) -> np.ndarray:
     """Gradient with respect to the logits: (probabilities - target) * (g / n), of the probabilities' dtype.
 
     target: smoothing / c, and 1 - smoothing more at the label.

@@ -1,4 +1,4 @@
-"""Plain twin of the digest."""
+"""Reference of the digest."""
 import numpy as np
 
 from tinyq.kernels.contract import (
@@ -14,7 +14,7 @@ from tinyq.kernels.contract import (
 LOW, MASK = 0xFFFFFFFF, (1 << 64) - 1
 
 
-def digest(words):
+def digest(words: np.ndarray) -> np.ndarray:
     """The digest of uint32 words (n,): (2,) uint64."""
     product, chain = _mixed(GOLDEN + len(words) & MASK), GOLDEN
     for start in range(0, len(words), DIGEST_CHUNK):

@@ -1,4 +1,6 @@
 """Reference implementation of the coordinate search: every candidate evaluated in full."""
+import functools
+
 import numpy as np
 
 from tinyq.kernels.reference.elementwise.functions import exp, log
@@ -13,10 +15,10 @@ from tinyq.kernels.search.tables import (
     INPUT,
     KH,
     KW,
-    LARGEST,
     LN2,
     LOG2_E,
     LOSS_UNIT,
+    MAX,
     MAX_EXPONENT,
     NONE,
     NORMED,
@@ -40,11 +42,12 @@ from tinyq.kernels.search.tables import (
     WEIGHTS,
     WIDE,
     H,
+    Search,
     W,
 )
 
 
-def visit(picks, search):
+def visit(picks: np.ndarray, search: Search) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Visit parameters in turn: try every level in ascending order, keep the last of those with the least error."""
     every_unit = np.arange(max(search.kept_narrow.shape[1], search.kept_wide.shape[1]))
     codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
@@ -63,7 +66,7 @@ def visit(picks, search):
     return codes, errors, moved, tried
 
 
-def recompute(every_unit, search):
+def recompute(every_unit: np.ndarray, search: Search) -> int:
     """Compute everything kept from input and parameters, in place; returns the error."""
     for k, stage in enumerate(search.stages.tolist()):
         kept = search.kept_wide if stage[WIDE] else search.kept_narrow
@@ -120,13 +123,14 @@ def _normalised(sums, stage, search):
 
 def _pooled(sums, stage):
     """(blocks, c_out, ph, pw, BLOCK): the largest or the sum of each window, not below 0 with ReLU."""
-    combine = np.maximum if stage[POOLING] == LARGEST else np.add
-    values, pooled = np.maximum(sums, 0) if stage[POOLING] == SUM_OF_POSITIVE else sums, None
+    combine = np.maximum if stage[POOLING] == MAX else np.add
+    values = np.maximum(sums, 0) if stage[POOLING] == SUM_OF_POSITIVE else sums
+    windows = []
     for j, i in np.ndindex(stage[POOL_Y], stage[POOL_X]):
         rows = slice(j, j + (stage[PH] - 1) * stage[POOL_STRIDE_Y] + 1, stage[POOL_STRIDE_Y])
         columns = slice(i, i + (stage[PW] - 1) * stage[POOL_STRIDE_X] + 1, stage[POOL_STRIDE_X])
-        part = values[:, :, rows, columns]
-        pooled = part if pooled is None else combine(pooled, part)
+        windows.append(values[:, :, rows, columns])
+    pooled = functools.reduce(combine, windows)
     return np.where(pooled > 0, pooled, 0) if stage[RELU] else pooled
 
 

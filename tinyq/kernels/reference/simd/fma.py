@@ -1,4 +1,4 @@
-"""The float32 fused multiply-add emulated exactly with float64, for the plain twins."""
+"""The float32 fused multiply-add emulated exactly with float64, for the references."""
 import numpy as np
 
 

@@ -36,5 +36,5 @@ def chunked_sum(values):
 
 
 def plane_sum(values):
-    """Sum of each channel of values (n, c, elements a plane): (c,) float64; a plane is a chunk."""
+    """Sum of each channel of values (n, c, elements per plane): (c,) float64; a plane is a chunk."""
     return ascending_sum(lane_sum(values).T)
