@@ -16,7 +16,7 @@ from tinyq.kernels.simd.register_tile import FLUSH, PANEL, tile
 from tinyq.kernels.simd.vectors import LANES, MR, NR
 
 # Below this many products waking the other threads costs more than they save.
-WORTH_THREADS = 1 << 19
+MIN_PARALLEL_SIZE = 1 << 19
 
 
 class _Factors(NamedTuple):
@@ -47,7 +47,7 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     out = np.empty((m, n), np.float32)
     panel = np.empty((threads, KC, NR), np.float32)
     tiles = np.empty((threads, len(rows) // MR, MR, NR), np.float32)
-    tasks = _alone if m * n * k < WORTH_THREADS else _tasks
+    tasks = _alone if m * n * k < MIN_PARALLEL_SIZE else _tasks
     tasks(tuple(factors), parts, panel, tiles, out)
     return out
 

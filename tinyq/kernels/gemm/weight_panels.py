@@ -8,7 +8,7 @@ from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.memory_ops import copy_floats, interleave_rows, load_float, store_float, transpose_tile
 from tinyq.kernels.simd.vectors import LANES, MR, NR
 
-_WORTH_THREADS = 1 << 16
+_MIN_PARALLEL_SIZE = 1 << 16
 
 
 class WeightRows(NamedTuple):
@@ -30,7 +30,7 @@ def pack_rows(w: np.ndarray, rows: WeightRows, block_starts: np.ndarray) -> np.n
     begin at (start * tiles + t * count) * MR for a block of `count` that begins at k = start.
     """
     packed = np.empty((rows.groups, -(-rows.m // MR), len(rows.taps), MR), np.float32)
-    pack = _pack_parallel if packed.size >= _WORTH_THREADS else _pack
+    pack = _pack_parallel if packed.size >= _MIN_PARALLEL_SIZE else _pack
     pack(contiguous(w).ctypes.data, w.size // rows.groups, rows.m, rows.row_step, rows.taps, block_starts, packed)
     return packed
 
