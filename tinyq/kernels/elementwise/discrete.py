@@ -13,7 +13,7 @@ ZERO, TWO = np.float32(0), np.float32(2)
 
 
 def nearest_level(w: np.ndarray, thresholds: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Return the level of each weight: levels[number of thresholds below w], of w's shape and dtype; NaN gives levels[0].
+    """Return each weight's level: levels[number of thresholds below w], of w's shape and dtype; NaN gives levels[0].
 
     thresholds: (n - 1,) ascending, or (c_out, n - 1), one row per w[c]; levels: (n,) ascending.
     """
@@ -25,7 +25,7 @@ def nearest_level(w: np.ndarray, thresholds: np.ndarray, levels: np.ndarray) -> 
 
 def constraint(w: np.ndarray, levels: np.ndarray, rise_end: np.ndarray,
                fall_start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute CBP's constraint function and its slope: (cs, cs'), both of w's shape and dtype; cs >= 0, cs' in {-2, 0, 2}.
+    """Compute CBP's constraint function and its slope (cs, cs') of w's shape and dtype; cs >= 0, cs' in {-2, 0, 2}.
 
     levels (n,): q_1 < ... < q_n in the weights' units. The tent over q_i <= w < q_(i+1) rises up to
     rise_end[i], falls from fall_start[i] on, and is 0 between the two: the unconstrained window.
@@ -36,7 +36,7 @@ def constraint(w: np.ndarray, levels: np.ndarray, rise_end: np.ndarray,
 
 
 def recode(w: np.ndarray, thresholds: np.ndarray, codes: np.ndarray) -> int:
-    """Set codes (uint8, w's shape, C-contiguous) to the number of thresholds below each weight; return how many changed.
+    """Set codes (uint8, w's shape, C-contiguous) to the number of thresholds below each weight; count the changes.
 
     thresholds: as for nearest_level.
     """

@@ -1,4 +1,4 @@
-"""Operations of integer programs (packed/integer/program.py) other than products, on codes (n, places, channels) uint8 or int16."""
+"""Operations of integer programs other than products, on codes (n, places, channels) uint8 or int16."""
 import numba
 import numpy as np
 

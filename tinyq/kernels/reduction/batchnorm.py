@@ -36,7 +36,8 @@ def batch_norm_grad(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, mea
                     inverse_std: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(gx, gweight, gbias) of `batch_norm`; g and x (n, c, ...), weight (c,) or None, mean and inverse_std (c,).
 
-    With m elements per channel, in float64 and rounded once: gbias = sum g, gweight = s = inverse_std * sum g (x - mean);
+    With m elements per channel, in float64 and rounded once: gbias = sum g,
+    gweight = s = inverse_std * sum g (x - mean);
     gx = g * a + ((x - mean) * b + d), a = weight * inverse_std, b = -a * inverse_std * s / m, d = -a * sum g / m.
     """
     return _gradients(g, x, weight, mean, inverse_std, NOTHING, NO_AFFINE, NOTHING)

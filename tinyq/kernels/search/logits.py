@@ -7,7 +7,7 @@ from tinyq.kernels.search.tables import C_OUT, INPUT, KH, KW, NORMED, OH, OUTPUT
 
 @njit
 def moves_one_logit(stages, k):
-    """Return True if stage k is a full connection at the end without batch norm or ReLU: a parameter moves one logit."""
+    """Return True if stage k is the last, a full connection without batch norm or ReLU: a parameter moves one logit."""
     stage = stages[k]
     plain = stage[NORMED] == stage[SUMS] and not stage[RELU]
     return k == len(stages) - 1 and plain and stage[OH] * stage[OW] * stage[KH] * stage[KW] == 1

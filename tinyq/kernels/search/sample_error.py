@@ -3,8 +3,8 @@
 The cross-entropy of a sample is log sum exp(t z_k) - t z_label for logits z and logit_scale t. A term exp(t z) is taken
 apart into 2**n e**r, n the integer nearest to t z / log 2 and |r| <= log(2) / 2; the terms are added in float32 in
 ascending order of the class, all multiplied by the same power of two, which rounds nothing. So a sum does not depend
-on that power, and unchanged terms need not be computed again. A term so small, compared with the largest, that it leaves
-the range of float32 is too small to change the sum.
+on that power, and unchanged terms need not be computed again. A term that leaves the range of float32, compared with
+the largest, is too small to change the sum.
 """
 import math
 
