@@ -10,7 +10,7 @@ LN2, LOG2_E = 0.6931471805599453, 1.4426950408889634
 NONE = -1                               # in place of an offset: the stage has no such parameters
 
 # Columns of Search.stages, one row per stage. WEIGHTS to BETA are offsets into the parameters; INPUT, SUMS (products
-# plus bias), NORMED (the same normalised; SUMS itself without batch norm) and OUTPUT into the units; CHANNEL into norms.
+# plus bias), NORMED (the same normalised; SUMS itself without batch norm) and OUTPUT into units; CHANNEL into norms.
 # WIDE: sums and outputs are float64; the input is what the stage before puts out.
 (C_IN, H, W, C_OUT, KH, KW, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X, OH, OW, RELU, POOL_Y, POOL_X, POOL_STRIDE_Y,
  POOL_STRIDE_X, POOLING, PH, PW, WEIGHTS, BIAS, GAMMA, BETA, CHANNEL, INPUT, SUMS, NORMED, OUTPUT, WIDE) = range(30)

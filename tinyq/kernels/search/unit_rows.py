@@ -1,4 +1,4 @@
-"""One unit of a block of samples: loops over contiguous rows of BLOCK elements, compiled to a few vector instructions."""
+"""One unit of a block of samples: loops over contiguous rows of BLOCK elements, compiled to a few vector operations."""
 import numpy as np
 
 from tinyq.kernels.jit.compile import njit
