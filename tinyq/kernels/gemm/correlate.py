@@ -68,7 +68,7 @@ def _convolve_rows(operands, coded, layout, epilogue, workspace, task, target):
     m, row_tiles = operands.m, operands.weights.shape[1]
     base = _locate_input(operands, layout, workspace, task)
     weights = _locate_weights(operands, coded, layout, workspace, group)
-    outputs = locate_outputs(epilogue, target, group * m)
+    outputs, tiles = locate_outputs(epilogue, target, group * m), workspace.tiles
     aligned = columns % NR == 0                                         # rows of whole tiles waste nothing
     end = columns if aligned else (bottom - top - 1) * width + columns
     for row in range(top, bottom, 1 if aligned else bottom - top):
@@ -77,8 +77,8 @@ def _convolve_rows(operands, coded, layout, epilogue, workspace, task, target):
             q = row * width + x
             if layout.direct:
                 q = min(q, (rows - 1) * width + columns - lanes)        # the source has no slack to read beyond
-            _multiply(weights, row_tiles, base + q * 4, layout, lanes, workspace.tiles)
-            _store(workspace.tiles, q, lanes, m, task, layout, outputs)
+            _multiply(weights, row_tiles, base + q * 4, layout, lanes, tiles)
+            _store(tiles, q, lanes, m, task, layout, outputs)
     for r in range(m):
         finish_outputs(outputs, i, r, top * columns, (bottom - top) * columns)
 

@@ -83,6 +83,9 @@ def _tasks(operands_, coded_, layout_, epilogue_, workspace_, split, rows, targe
                 pack_input(base + (i - begin) * stride, layout, np.int64(0), channels, np.int64(0), layout.height,
                            ZERO, own.inputs[i - begin])
             base, stride = own.inputs.ctypes.data, own.inputs.strides[0]
+        # Addresses are taken outside the loops: each costs a counted reference to its array.
+        totals, transposed, transposed_stride = (own.totals.ctypes.data, own.transposed.ctypes.data,
+                                                 own.transposed.shape[1])
         for panel in range(panels * part // parts, panels * (part + 1) // parts):
             count = min(NR, m - panel * NR)
             lanes = LANES if count <= LANES else NR
@@ -90,9 +93,9 @@ def _tasks(operands_, coded_, layout_, epilogue_, workspace_, split, rows, targe
                       coded)
             outputs = locate_outputs(epilogue, target, group * m + panel * NR)
             for i in range(begin, end):
-                sums = own.totals.ctypes.data + (i - begin) * rows.size * lanes * 4
-                _transpose(sums, lanes, rows.size, own.transposed)
-                _store(own.transposed, count, layout, i, outputs)
+                sums = totals + (i - begin) * rows.size * lanes * 4
+                _transpose(sums, lanes, rows.size, transposed, transposed_stride)
+                _store(transposed, transposed_stride, count, layout, i, outputs)
 
 
 @part
@@ -125,10 +128,9 @@ def _tile(lanes, k, sample, rows, weights, offsets, total):
 
 
 @part
-def _store(transposed, count, layout, sample, outputs):
+def _store(sums, stride, count, layout, sample, outputs):
     """Store and finish `count` planes of outputs of one sample."""
-    pixels = layout.rows * layout.columns
-    into, sums, stride = outputs.target + sample * outputs.sample_stride, transposed.ctypes.data, transposed.shape[1]
+    pixels, into = layout.rows * layout.columns, outputs.target + sample * outputs.sample_stride
     for j in range(count):
         plane, run = into + j * outputs.plane_stride, sums + j * stride * 4
         scale, shift = load_float(outputs.scale, j), load_float(outputs.shift, j)
@@ -138,9 +140,8 @@ def _store(transposed, count, layout, sample, outputs):
 
 
 @part
-def _transpose(sums, lanes, pixels, transposed):
-    """transposed[j, p] = sums[p, j], in squares of LANES."""
-    stride, into = transposed.shape[1], transposed.ctypes.data
+def _transpose(sums, lanes, pixels, into, stride):
+    """into[j, p] = sums[p, j], in squares of LANES, by address; stride: of a row of `into`."""
     for p in range(0, pixels, LANES):
         for j in range(0, lanes, LANES):
             transpose_tile(sums + (p * lanes + j) * 4, lanes, into + (j * stride + p) * 4, stride)
