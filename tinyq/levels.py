@@ -17,38 +17,38 @@ class LevelSet:
     levels: tuple[float, ...]
 
     def __post_init__(self):
-        """Refuse a set of fewer than 2 or more than 256 levels, or one not finite and ascending in float32."""
+        """Raise UsageError unless there are 2 to 256 levels, finite and ascending in float32."""
         object.__setattr__(self, "levels", tuple(float(level) + 0.0 for level in self.levels))     # no -0
         if len(self.levels) > MAX_LEVELS:
-            raise UsageError(f"--levels: {len(self.levels)} levels given, at most {MAX_LEVELS} fit a code of one byte")
-        # Judged as float32, the type of every shown weight: 1e39 is not finite there, 0.1 and 0.1000000001 are one.
+            raise UsageError(f"levels: {len(self.levels)} given, at most {MAX_LEVELS} fit a code of one byte")
+        # Compared as float32, the type of effective weights: 1e39 is not finite there, 0.1 and 0.1000000001 are one.
         with np.errstate(over="ignore"):
             shown = np.array(self.levels, np.float32)
         if len(shown) < 2 or not np.isfinite(shown).all() or not (shown[1:] > shown[:-1]).all():
             raise UsageError(
-                f"--levels {self.name}: give at least two distinct finite float32 numbers, such as --levels=-1,0,1"
+                f"levels must be at least two distinct finite float32 numbers, such as -1,0,1; got {self.name}"
             )
 
     @property
     def bits(self) -> int:
-        """Bits a packed code takes."""
+        """Bits of a packed code."""
         return (len(self.levels) - 1).bit_length()
 
     @cached_property
-    def values(self):
+    def values(self) -> np.ndarray:
         """The levels as float64, ascending."""
         return np.array(self.levels, np.float64)
 
     @cached_property
-    def midpoints(self):
-        """Where the nearest level changes: (q_j + q_{j+1}) / 2, float64."""
+    def midpoints(self) -> np.ndarray:
+        """The points at which the nearest level changes: (q_j + q_{j+1}) / 2, float64."""
         return (self.values[:-1] + self.values[1:]) / 2
 
-    def codes(self, w, scale=1.0):
+    def codes(self, w: np.ndarray, scale: np.ndarray | float = 1.0) -> np.ndarray:
         """Index of the level nearest to w / scale, uint8; ties go to the lower level, NaN to the lowest.
 
         w (floating point) is compared with scale * midpoint as float64 would, so that no division rounds.
-        scale > 0 broadcasts against w (one a tensor, or one an output filter).
+        scale > 0 broadcasts against w: one per tensor, or one per output filter.
         """
         w, scale = np.asarray(w), np.asarray(scale, np.float64)
         codes = np.zeros(np.broadcast_shapes(w.shape, scale.shape), np.uint8)
@@ -56,20 +56,20 @@ class LevelSet:
             codes += w > rounded_down(scale * midpoint, w.dtype)
         return codes
 
-    def nearest(self, w, scale=1.0):
+    def nearest(self, w: np.ndarray, scale: np.ndarray | float = 1.0) -> np.ndarray:
         """The level nearest to w / scale, in w's dtype; ties go to the lower level."""
         return self.values.astype(w.dtype)[self.codes(w, scale)]
 
-    def distance(self, w, scale=1.0):
+    def distance(self, w: np.ndarray, scale: np.ndarray | float = 1.0) -> np.ndarray:
         """|w / scale - nearest level|, float64, in units of the scale."""
         codes = self.codes(w, scale)
         return np.abs(np.asarray(w, np.float64) / np.asarray(scale, np.float64) - self.values[codes])
 
 
-def rounded_down(x, dtype):
+def rounded_down(x: np.ndarray | float, dtype: np.dtype | type) -> np.ndarray:
     """The largest number of `dtype` that is <= x (float64): w > x and w > rounded_down(x, w.dtype) agree for every w.
 
-    Comparing float32 with float32 is exact and needs no float64 copy of the weights.
+    Comparing float32 with float32 is exact, without a float64 copy of the weights.
     """
     x = np.asarray(x, np.float64)
     near = x.astype(dtype)
@@ -88,12 +88,12 @@ NAMED = {
 
 
 def parse(text: str) -> LevelSet:
-    """A set by its name, or any other list such as "-2,-1,0,1,2" (sorted, duplicates refused)."""
+    """The set of this name, or of a list such as "-2,-1,0,1,2" in any order; UsageError for duplicates."""
     if text in NAMED:
         return NAMED[text]
     try:
         numbers = sorted(float(part) for part in text.split(","))
     except ValueError:
         choices = did_you_mean(text, NAMED)
-        raise UsageError(f"--levels {text}: no such set; {choices}, or a list such as -1,0,1") from None
+        raise UsageError(f"levels {text}: no such set; {choices}, or a list such as -1,0,1") from None
     return LevelSet(text, tuple(numbers))

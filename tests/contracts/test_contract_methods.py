@@ -1,4 +1,4 @@
-"""What every training method promises the loop (tinyq/methods/base.py, Method)."""
+"""Promises of every training method to the loop (tinyq/methods/base.py, Method)."""
 import dataclasses
 import inspect
 from typing import NamedTuple
@@ -189,7 +189,7 @@ def test_micro_batches_make_the_gradient_of_their_samples_together(name):
 
 
 @every_gradient_method
-def test_the_end_of_an_epoch_gives_its_averages_and_begins_anew(name):
+def test_the_end_of_an_epoch_gives_its_averages_and_resets_them(name):
     run = Run(name)
     objectives = run.steps(0, 1)
     record = run.method.end_epoch({"validation_accuracy": 0.5})
@@ -255,7 +255,7 @@ def test_after_the_finish_every_constrained_weight_is_on_its_level_and_the_netwo
 
 
 @every_method
-def test_only_a_method_that_constrains_installs_a_view(name):
+def test_only_a_method_that_constrains_installs_a_parametrization(name):
     run = Run(name)
     seen = [p.parametrization is not None for p in run.model.parameters()]
     constrained = {"backprop": lambda p: False, "conntra": lambda p: True}.get(name, lambda p: p.constrained)

@@ -142,7 +142,7 @@ def test_numbers_beyond_reason(capsys, tmp_path):
     assert "--threads 100000: must be at most 4096" in said
     for flags in ("--lr 1e38 --opt adam", "--lr 1e308", "--lr 1e30 --weight-decay 1e30"):
         said = ends(capsys, f"train {IRIS} {flags} --output {tmp_path}/{len(flags)}", 70)
-        assert "try a lower --lr" in said
+        assert "try a lower " in said and "--lr" in said
 
 
 def test_a_run_within_too_little_memory(tmp_path):

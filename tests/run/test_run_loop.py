@@ -306,9 +306,9 @@ def test_accumulated_batches_make_one_step(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    with pytest.raises(Diverged, match="cbp phase, step .* try a lower --lr; first: "):
+    with pytest.raises(Diverged, match="cbp phase, step .* try a lower learning rate .--lr.; first: "):
         train(tmp_path / "r", lr=1e30, pretrain_epochs=0)
-    with pytest.raises(Diverged, match="float phase, step .* in this phase that is --pretrain-lr"):
+    with pytest.raises(Diverged, match="float phase, step .* try a lower learning rate .--pretrain-lr."):
         train(tmp_path / "f", pretrain_lr=1e30)
 
 

@@ -108,8 +108,8 @@ def constrained_weights(model: Module, method: str) -> list[tuple[str, Parameter
     """(dotted name, Parameter) of every weight to constrain; UsageError with a remedy if there is none."""
     found = model.constrained_parameters()
     if not found:
-        raise UsageError(f"--method {method}: {type(model).__name__} has no weight to constrain (the first and the "
-                         "last layer stay float); add --constrain all to constrain those too")
+        raise UsageError(f"{method}: {type(model).__name__} has no weight to constrain (the first and the last layer "
+                         "stay float); with constrain \"all\" those are constrained too")
     return found
 
 

@@ -71,7 +71,7 @@ def gradient_step(model: nn.Module, optimizer: Optimizer, batches: Sequence[Batc
 def require_finite(value: float, name: str) -> None:
     """Raise Diverged, naming the value, unless it is finite: comparisons with a NaN are false and hide it."""
     if not math.isfinite(value):
-        raise Diverged(f"{name} is {value}; the run is stopped before it spreads: try a lower --lr")
+        raise Diverged(f"{name} is {value}; the run is stopped before it spreads: try a lower learning rate")
 
 
 def _losses(model, batch, label_smoothing):
@@ -89,4 +89,4 @@ def _require_finite_gradients(model, optimizer):
         if p.grad is not None and not np.isfinite(p.grad).all():
             name = next(name for name, other in model.named_parameters() if other is p)
             raise Diverged(f"the gradient of {name} is not finite; the run is stopped before it spreads: "
-                           "try a lower --lr")
+                           "try a lower learning rate")

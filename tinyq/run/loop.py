@@ -82,7 +82,7 @@ class Loop:
         with self.observers.step(phase, position, seen):
             objective = phase.method.step(seen)
         if not math.isfinite(objective):
-            raise Diverged(f"the objective is {objective}: try a lower --lr")
+            raise Diverged(f"the objective is {objective}: try a lower learning rate")
         position.batch += count
         position.steps += 1
         self.observers.end_step(phase, position, objective)
@@ -93,7 +93,7 @@ class Loop:
         known = self.observers.diverged(phase, position, seen)
         job.model.key_step(job.streams, epoch, position.batch)
         first = divergence.first_in(job.model, seen, lambda: phase.method.step(seen))
-        flag = "; in this phase that is --pretrain-lr" if phase.name == FLOAT_PHASE else ""
+        flag = " (--pretrain-lr)" if phase.name == FLOAT_PHASE else " (--lr)"
         return Diverged(f"{phase.name} phase, step {position.steps + 1}: {error}{flag}; first: {first}"
                         + (f"; {known}" if known else ""))
 

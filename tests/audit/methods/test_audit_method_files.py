@@ -1,11 +1,13 @@
 """The audit checks a method from outside: it imports none of them, and reads public state only."""
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import tinyq.audit.methods as audits
-from tinyq.audit.methods import audit_of, method_table
+from tinyq.audit.methods import audit_of, conntra, method_table
 from tinyq.audit.methods.method_audit import MethodAudit, no_arrays
 from tinyq.methods import METHODS
 
@@ -69,3 +71,37 @@ def test_the_search_finds_private_reads():
 def test_a_method_without_a_row_is_audited_as_one_that_follows_a_gradient():
     assert audit_of("Unknown") == audit_of("Backprop") == MethodAudit()
     assert no_arrays(None) == no_arrays(None, 8) == {}
+
+
+@pytest.fixture
+def registered():
+    """Undo what a test adds to the tables."""
+    before = dict(METHODS), dict(method_table.AUDITS)
+    yield
+    for table, rows in zip((METHODS, method_table.AUDITS), before, strict=True):
+        table.clear()
+        table.update(rows)
+
+
+def test_a_method_is_added_to_both_tables_once(registered):
+    method = type("Another", (METHODS["backprop"],), {})
+    audit = MethodAudit()
+    method_table.register("another", method, audit)
+    assert METHODS["another"] is method and audit_of("Another") is audit
+    with pytest.raises(ValueError, match="method other: the class name Another is taken; choose another"):
+        method_table.register("other", method)
+
+
+def visits(codes, errors, tried):
+    return SimpleNamespace(picks=np.arange(len(codes)), codes=np.array(codes), errors=np.array(errors),
+                           tried=np.array(tried))
+
+
+def test_a_visit_keeps_the_last_of_the_least_errors_and_notes_it():
+    tried = [[3, 2, 2], [2, 5, 4]]
+    assert list(conntra.choices(visits([2, 0], [2, 2], tried))) == []
+    assert list(conntra.choices(visits([1, 0], [2, 2], tried))) == [
+        "visit 0 chose level 1 of errors [3, 2, 2], Algorithm 2 chooses 2"]
+    assert list(conntra.choices(visits([2, 0], [2, 1], tried))) == [
+        "the error after visit 1 is 1, of its levels' errors [2, 5, 4]"]
+    assert list(conntra.choices(visits([], [], np.zeros((0, 3))))) == []

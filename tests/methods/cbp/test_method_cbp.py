@@ -250,7 +250,7 @@ def test_a_weight_the_loss_does_not_reach_still_feels_its_constraint():
 
 @pytest.mark.parametrize("sizes", [(5, 3), (5, 8, 3)])
 def test_a_network_with_nothing_to_constrain_is_refused_with_the_way_out(sizes):
-    with pytest.raises(UsageError, match="no weight to constrain.*--constrain all") as caught:
+    with pytest.raises(UsageError, match='cbp: .*no weight to constrain.*constrain "all"') as caught:
         begun(network(*sizes))
     assert caught.value.exit_code == 2
     begun(network(*sizes, which="all"))

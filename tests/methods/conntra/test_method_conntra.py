@@ -260,7 +260,7 @@ def test_a_mean_of_one_value_is_no_stage():
 
 def test_parameters_left_float_are_refused():
     model = models.build("mlp:8,6", 2, (9,), "inner")
-    with pytest.raises(UsageError, match="--constrain all"):
+    with pytest.raises(UsageError, match='constrain must be "all"'):
         CoNNTrA().begin(model, None, table(), SEED)
 
 

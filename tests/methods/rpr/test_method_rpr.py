@@ -287,7 +287,7 @@ def test_a_finish_at_any_time_puts_every_weight_on_its_level(name, epochs_done):
 
 @pytest.mark.parametrize("sizes", [(5, 3), (5, 8, 3)])
 def test_a_network_with_nothing_to_constrain_is_refused_with_the_way_out(sizes):
-    with pytest.raises(UsageError, match="--method rpr.*no weight to constrain.*--constrain all"):
+    with pytest.raises(UsageError, match='rpr: .*no weight to constrain.*constrain "all"'):
         begun(network(*sizes))
     begun(network(*sizes, which="all"))
 

@@ -84,7 +84,7 @@ def sweeps(captured: Captured) -> Iterator[str]:
     visits, search = method.visited, method.search
     if (np.diff(visits.errors) > 0).any():
         yield "the error rose at a visit"
-    yield from _choices(visits)
+    yield from choices(visits)
     changed = [np.count_nonzero(captured.before[name] != captured.after[name]) for name in captured.before]
     if sum(changed) > np.count_nonzero(visits.moved):
         yield f"{sum(changed)} parameters changed in {np.count_nonzero(visits.moved)} moves"
@@ -101,7 +101,7 @@ def _parameters(captured):
     return captured.model.named_parameters()
 
 
-def _choices(visits):
+def choices(visits):
     """Each visit kept the last of the levels with the least error, and noted that error."""
     if not len(visits.picks):
         return

@@ -74,7 +74,7 @@ class ConstrainedWeight:
     def _check_levels(self):
         """Raise UsageError if a level lies beyond the clamp, or if two of them round to the same number."""
         largest, scale = float(np.abs(self.levels).max()), float(self.scale)
-        times = f"--levels {self.level_set.name}: times {scale:.4g}, the scale of {self.name},"
+        times = f"levels {self.level_set.name}: times {scale:.4g}, the scale of {self.name},"
         if largest > BOUND:
             raise UsageError(f"{times} they reach {largest:.4g}, but CBP clamps weights to [-{BOUND:g}, {BOUND:g}]; "
                              f"give levels of magnitude up to {BOUND / scale:.4g}")
@@ -86,8 +86,8 @@ def _mean_magnitude(name, w):
     """mean |w| as an array () in w's dtype; BadInput unless it is above 0 and finite."""
     scale = np.asarray(_sum(np.abs(w)) / w.size, w.dtype)
     if not 0 < scale < math.inf:
-        raise BadInput(f"{name}: the mean magnitude of its pretrained weights is {scale}, which is no scale "
-                       "for levels; give a trained network (--weights FILE or --pretrain-epochs N)")
+        raise BadInput(f"{name}: the mean magnitude of its pretrained weights is {scale}, which is no scale for "
+                       "levels; start from a trained network")
     return scale
 
 

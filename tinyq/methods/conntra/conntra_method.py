@@ -173,4 +173,4 @@ class CoNNTrA:
 
 def _check_constrained(model):
     if not all(p.constrained for p in model.parameters() if p.ndim > 1):
-        raise UsageError("--method conntra: it constrains every parameter; add --constrain all")
+        raise UsageError("constrain must be \"all\": CoNNTrA puts every parameter on a level")

@@ -151,7 +151,10 @@ def _check_other_names(c: Config) -> None:
     from tinyq import optim, schedules
 
     if c.levels:
-        levels.parse(c.levels)
+        try:
+            levels.parse(c.levels)
+        except UsageError as error:
+            raise UsageError(f"--{error}") from None
     for opt in filter(None, (c.opt, c.pretrain_opt)):
         _check_name(opt, optim.OPTIMIZERS, "--opt")
     for schedule in filter(None, (c.schedule, c.pretrain_schedule)):
