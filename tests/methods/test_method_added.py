@@ -46,7 +46,7 @@ def test_an_added_method_trains_verifies_replays_and_packs(added, tmp_path, caps
     assert "the rules of Backprop, StraightThrough hold at every step" in capsys.readouterr().out
     assert pack.main([str(run), str(tmp_path / "net.tq.h5")]) == 0
     tensor = packed_file.read(tmp_path / "net.tq.h5").tensors["conv2"]
-    assert len(np.unique(np.abs(tensor.shown()))) == 1                      # one scale, two levels
+    assert len(np.unique(np.abs(tensor.effective()))) == 1                      # one scale, two levels
 
 
 def test_an_added_method_is_resumed_bit_for_bit(added, tmp_path):

@@ -49,12 +49,14 @@ PUBLIC = {"bool_", "_fields", "_asdict", "_replace"}
 def private_reads(tree):
     """Attributes of something other than self or cls whose names begin with one underscore, or end with one.
 
-    NumPy's types and a NamedTuple's own functions are public all the same.
+    NumPy's types and a NamedTuple's own functions are public all the same. argparse has no public way to list flags.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and not node.attr.endswith("__") and node.attr not in PUBLIC:
             owner = node.value.id if isinstance(node.value, ast.Name) else ""
-            if node.attr.endswith("_") or node.attr.startswith("_") and owner not in ("self", "cls"):
+            of_argparse = owner == "argparse" or node.attr == "_actions"
+            if not of_argparse and (
+                    node.attr.endswith("_") or node.attr.startswith("_") and owner not in ("self", "cls")):
                 yield ast.unparse(node)
 
 
