@@ -59,8 +59,8 @@ def test_an_added_method_is_resumed_bit_for_bit(added, tmp_path):
 
 
 def test_its_rule_is_held_against_the_records(added):
-    rules = audit_of("StraightThrough").rules({"settings": {}, "digests": "seal"}, {"figures": {"scales": "a"}})
-    assert list(rules.epoch({"measured": {}, "figures": {"scales": "b"}})) == ["scales is b, was a"]
+    rules = audit_of("StraightThrough").rules({"settings": {}, "audit": "digests"}, {"metrics": {"scales": "a"}})
+    assert list(rules.epoch({"measured": {}, "metrics": {"scales": "b"}})) == ["scales is b, was a"]
 
 
 def test_a_name_that_is_taken_is_refused(added):
