@@ -5,6 +5,7 @@ Reading: read the bytes once and parse them with hdf5_bytes.py; do not follow li
 only if the caller expects its name, shape and dtype.
 """
 import math
+import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,9 +57,10 @@ def write(path: str | Path, datasets: Datasets, attributes: Attributes) -> None:
 
 def encode(datasets: Datasets, attributes: Attributes) -> bytes:
     """Return the bytes of the HDF5 file that `write` saves."""
-    with h5py.File("memory", "w", driver="core", backing_store=False, libver=("earliest", "latest")) as file:
-        for name, array in datasets.items():
-            file.create_dataset(name, data=array)
+    name = f"memory of thread {threading.get_ident()}"          # HDF5 refuses to open one name twice at a time
+    with h5py.File(name, "w", driver="core", backing_store=False, libver=("earliest", "latest")) as file:
+        for dataset, array in datasets.items():
+            file.create_dataset(dataset, data=array)
         for group, values in attributes.items():
             for name, value in values.items():
                 file[group].attrs.create(name, _stored(value))
