@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tinyq.errors import BadInput
-from tinyq.nn import BatchNorm1d, Conv2d, Dropout, Linear, Module, Parameter, ReLU, Sequential
+from tinyq.nn import BatchNorm1d, Conv2d, Dropout, Linear, Module, Parameter, ReLU, Sequential, evaluating
 from tinyq.streams import Streams
 
 
@@ -158,3 +158,15 @@ def test_weights_are_zeros_until_they_are_initialised():
     model = Sequential(Linear(3, 4), Conv2d(2, 2, 3))
     assert not any(p.data.any() for p in model.parameters())
     assert all(p.data.any() for p in model.initialise(Streams(0)).parameters())
+
+
+def test_evaluating_puts_each_modules_own_mode_back_after_an_error_too():
+    model = Branch()
+    model.first.eval()
+    before = [module.training for _, module in model.named_modules()]
+    with pytest.raises(RuntimeError), evaluating(model) as inside:
+        assert inside is model
+        assert not any(module.training for _, module in model.named_modules())
+        raise RuntimeError
+    assert [module.training for _, module in model.named_modules()] == before
+    assert len(set(before)) == 2

@@ -1,5 +1,5 @@
 """Layers, the modules they make up, and their parameters."""
-from tinyq.nn import init
+from tinyq.nn import functional, init
 from tinyq.nn.activation_layers import Flatten, Identity, ReLU, Sigmoid, Tanh
 from tinyq.nn.constrain import computing_weights, constrain
 from tinyq.nn.container import Sequential
@@ -7,7 +7,7 @@ from tinyq.nn.conv_layers import Conv2d
 from tinyq.nn.dropout import Dropout
 from tinyq.nn.linear import Linear
 from tinyq.nn.loss_functions import cross_entropy
-from tinyq.nn.module import Module
+from tinyq.nn.module import Module, evaluating
 from tinyq.nn.norm_layers import BatchNorm1d, BatchNorm2d
 from tinyq.nn.parameter import Parameter
 from tinyq.nn.pool_layers import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
@@ -15,5 +15,5 @@ from tinyq.nn.pool_layers import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 __all__ = [
     "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "Identity",
     "Linear", "MaxPool2d", "Module", "Parameter", "ReLU", "Sequential", "Sigmoid", "Tanh", "computing_weights",
-    "constrain", "cross_entropy", "init",
+    "constrain", "cross_entropy", "evaluating", "functional", "init",
 ]

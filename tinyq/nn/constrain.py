@@ -5,6 +5,7 @@ from tinyq.autodiff import Tensor, no_record
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.nn.conv_layers import Conv2d
 from tinyq.nn.linear import Linear
+from tinyq.nn.module import evaluating
 
 _CHOICES = {
     "inner": lambda weights: weights[1:-1],     # both papers' choice: the first and the last layer stay float
@@ -35,18 +36,16 @@ def computing_weights(model, input_shape):
     A weight that is used again counts once, where it was met first. The sample has `input_shape`, the pass is in
     evaluation mode and leaves nothing behind.
     """
-    met, modes = [], [(module, module.training) for _, module in model.named_modules()]
+    met = []
     weights = _layer_weights(model)
     for weight in weights:
         weight.effective = _listening(weight, met)
     try:
-        with no_record(), np.errstate(all="ignore"):            # weights of zero may well divide by zero
-            y = model.eval()(Tensor(np.zeros((1, *input_shape), np.float32)))
+        with evaluating(model), no_record(), np.errstate(all="ignore"):     # weights of zero may well divide by zero
+            y = model(Tensor(np.zeros((1, *input_shape), np.float32)))
     finally:
         for weight in weights:
             del weight.effective                                    # the class's own again
-        for module, training in modes:
-            module.training = training
     return list(dict.fromkeys(met)), y
 
 

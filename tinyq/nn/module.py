@@ -3,6 +3,9 @@
 An attribute that is a Module is a child, one that is a Parameter is trained, one that is an array is a
 buffer (saved, not trained). Nothing is registered and a subclass need not call a constructor of ours.
 """
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from tinyq.errors import BadInput
@@ -157,6 +160,17 @@ class Module:
             if isinstance(value, Module):
                 lines += [f"  {line}" for line in f"{name}: {value!r}".split("\n")]
         return "\n".join(lines)
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[Module]:
+    """Switch to evaluation inside, and put each module's own mode back afterwards."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    try:
+        yield model.eval()
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _dotted(prefix, name):

@@ -7,7 +7,7 @@ import numpy as np
 from tinyq import kernels, nn
 from tinyq.autodiff import Tensor, no_record
 from tinyq.kernels.search.tables import MAX, SUM, SUM_OF_POSITIVE
-from tinyq.nn import Parameter
+from tinyq.nn import Parameter, evaluating
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 TRANSPARENT = (nn.Flatten, nn.Identity, nn.Dropout)             # these change no number in evaluation
@@ -101,12 +101,10 @@ def calls_of(model: nn.Module, sample: np.ndarray) -> tuple[list[Call], np.ndarr
     leaves: list[tuple[str, Any]] = [(name, m) for name, m in model.named_modules() if not has_sublayers(m)]
     for name, layer in leaves:
         layer.forward = _listening(name, layer, layer.forward, calls)
-    training = model.training
     try:
-        with no_record():
-            logits = model.eval()(Tensor(sample)).data
+        with evaluating(model), no_record():
+            logits = model(Tensor(sample)).data
     finally:
-        model.train(training)
         for _, layer in leaves:
             del layer.forward                               # the class's own again
     return calls, logits

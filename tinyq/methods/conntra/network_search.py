@@ -15,7 +15,7 @@ from tinyq.levels import LevelSet
 from tinyq.methods.conntra.chain import has_sublayers
 from tinyq.methods.least_squares_scale import best_scale
 from tinyq.methods.straight_through import LevelQuantizer
-from tinyq.nn import Module
+from tinyq.nn import Module, evaluating
 
 CHUNK = 16                              # samples that go through the network at once
 YEAR, DAY = 365.25 * 86400, 86400
@@ -171,14 +171,12 @@ class _Run:
     def forward(self, x):
         """(logits, outputs of all calls and last the logits)."""
         leaves = [layer for _, layer in self.model.named_modules() if not has_sublayers(layer)]
-        training = self.model.training
         try:
             for layer in leaves:
                 layer.forward = self._listening(layer, layer.forward)
-            with no_record():
-                logits = self.model.eval()(Tensor(x)).data
+            with evaluating(self.model), no_record():
+                logits = self.model(Tensor(x)).data
         finally:
-            self.model.train(training)
             for layer in leaves:
                 vars(layer).pop("forward", None)            # the class's own again
         self.ended = time.perf_counter()
