@@ -120,7 +120,7 @@ def test_without_numba_the_outputs_are_the_same(run, kind):
     """The golden outputs in the file, which have the kernels' bits, are compared when it is loaded."""
     command = [sys.executable, "-c", HIDE_NUMBA, "tinyq.infer", run / "model.tq.h5", "--data", "--activations", kind]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0 and "right" in result.stdout, result.stderr
+    assert result.returncode == 0 and "correct" in result.stdout, result.stderr
     assert "numba is not installed; NumPy computes" in result.stderr
 
 

@@ -48,7 +48,7 @@ def test_a_training_that_ends_at_once_shows_its_own_error(capfd):
 
 def test_a_run_that_is_resumed_is_watched_and_stopped(tmp_path, monkeypatch):
     found = runpy.run_path(str(SOAK))
-    monkeypatch.setitem(found["endurance"].__globals__, "SECONDS_A_SAMPLE", 0.2)
+    monkeypatch.setitem(found["endurance"].__globals__, "SECONDS_PER_SAMPLE", 0.2)
     assert main(f"train --model mlp:8 --data iris --method backprop --recipe none --epochs 1000000 --threads 1 -j 0 "
                 f"--audit off --max-steps 1 --output {tmp_path}/r".split()) == 0
     found["endurance"](0.12, ["--resume", f"{tmp_path}/r", "--max-steps", "900000000"], tmp_path / "soak.json")

@@ -137,7 +137,7 @@ def failing_operations(method, cases, seed):
         if code not in (0, 73, 74) or "Traceback" in c.errors(folder) or code and not lines:
             c.failures.append(f"{case}: exit {code}, {c.errors(folder)}")
         c.count(f"exit {code}")
-        c.counts["went on and said so"] = c.counts.get("went on and said so", 0) + any("goes on" in x for x in lines)
+        c.counts["went on and said so"] = c.counts.get("went on and said so", 0) + any("training continues" in x for x in lines)
         c.must_end_whole(folder, case)
     return c
 
@@ -277,7 +277,7 @@ def full_disk(method, cases, seed):
             code = jobs.ended(jobs.begin(lambda r=run: jobs.go_on(r, c.flags), c.root / "full.err"))
             said = (c.root / "full.err").read_text()
             c.count(f"exit {code}")
-            c.counts["went on and said so"] = c.counts.get("went on and said so", 0) + ("goes on" in said)
+            c.counts["went on and said so"] = c.counts.get("went on and said so", 0) + ("training continues" in said)
             if code not in (0, 73, 74) or "Traceback" in said:
                 c.failures.append(f"{size} kB: exit {code}, {said[-300:]}")
             os.system(f"mount -o remount,size=10m '{folder}'")

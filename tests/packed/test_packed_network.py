@@ -89,7 +89,7 @@ def test_what_is_to_be_told_about_the_instruction_set_is_told_once(monkeypatch, 
 
 
 # How many times smaller than float32 weights, as users run it: float activations with the edges as trained, integers
-# with the edges in bytes.
+# with the float layers in bytes. Instruction sets without products of four bytes keep those layers in 16 bits.
 @pytest.mark.parametrize("name, float32, int8", [
     ("resnet18", 7, 13), ("googlenet", 4.5, 9), pytest.param("resnet50", 7, 11, marks=pytest.mark.slow),
     pytest.param("alexnet", 7, 13, marks=pytest.mark.slow)])
@@ -102,7 +102,8 @@ def test_resident_weights_are_so_many_times_smaller(name, float32, int8):
     edges = pack(model, shape, {}, float_layer_bits=8)
     edges = dataclasses.replace(edges, ranges=calibrate.ranges(edges, [samples(1, shape)]))
     network = PackedNetwork(edges, "int8")
-    assert network.float_bytes >= int8 * network.resident_bytes
+    four_bytes = ISA is not None and ISA.wide
+    assert network.float_bytes >= (1 if four_bytes else 0.8) * int8 * network.resident_bytes
 
 
 def test_another_size_of_batch_takes_the_last_one_s_place():

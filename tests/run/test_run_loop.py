@@ -135,7 +135,7 @@ def test_training_goes_on_when_nothing_can_be_saved(whole, tmp_path, monkeypatch
     monkeypatch.setattr(Journal, "append", full)
     assert train(tmp_path / "r")["weights_sha256"] == whole[0]["weights_sha256"]
     out = capsys.readouterr().out                   # once by the loop, once for the float network: not at every epoch
-    assert out.count("free some space; training goes on, and older checkpoints stay") == 2
+    assert out.count("free some space; training continues, and older checkpoints stay") == 2
 
 
 def test_the_float_baseline_that_finds_no_room_is_not_called_saved(whole, tmp_path, monkeypatch, capsys):
@@ -143,7 +143,7 @@ def test_the_float_baseline_that_finds_no_room_is_not_called_saved(whole, tmp_pa
                         lambda path, weights: full() if path.name == "float.h5" else None)
     assert train(tmp_path / "r")["test_accuracy_float"] == whole[0]["test_accuracy_float"]
     out = capsys.readouterr().out
-    assert "free some space; training goes on" in out and "%, not saved" in out
+    assert "free some space; training continues" in out and "%, not saved" in out
 
 
 def test_a_full_disk_does_not_hide_what_stopped_the_run(tmp_path, monkeypatch):

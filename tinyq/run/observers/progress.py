@@ -88,4 +88,4 @@ def log(text: str, write: Callable[[str], object] | None = None) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        tell_once(f"tinyq: standard output: {error.strerror}; lines are lost, training goes on")
+        tell_once(f"tinyq: standard output: {error.strerror}; lines are lost, training continues")
