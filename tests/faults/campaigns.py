@@ -137,7 +137,8 @@ def failing_operations(method, cases, seed):
         if code not in (0, 73, 74) or "Traceback" in c.errors(folder) or code and not lines:
             c.failures.append(f"{case}: exit {code}, {c.errors(folder)}")
         c.count(f"exit {code}")
-        c.counts["went on and said so"] = c.counts.get("went on and said so", 0) + any("training continues" in x for x in lines)
+        said_so = any("training continues" in line for line in lines)
+        c.counts["went on and said so"] = c.counts.get("went on and said so", 0) + said_so
         c.must_end_whole(folder, case)
     return c
 
