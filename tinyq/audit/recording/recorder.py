@@ -55,8 +55,7 @@ class Recorder(Observer):
         self.keep(self._step_record(phase, position, batches))
 
     def new_trace(self, step: int, optimizer: Optimizer) -> Trace | None:
-        """Return an empty Trace or Capture to fill during this step, None for neither."""
-        return None
+        """Return an empty Trace or Capture to fill during this step, None for neither; subclasses choose."""
 
     def examine(self, captured: Captured) -> None:
         """Receive a captured step after its end, before it is recorded."""
