@@ -81,7 +81,7 @@ def torch_peak(name, folder, threads):
 CONTENDERS = {"tinyq": tinyq_peak, "torch": torch_peak}
 
 
-def foretold(name, folder, threads):
+def estimate(name, folder, threads):
     """Peak that --dry-run estimates, in MiB."""
     command = [sys.executable, "-m", "tinyq.train", "--model", name, "--data-path", str(folder), *FLAGS,
                "--threads", str(threads), "--dry-run"]
@@ -104,7 +104,7 @@ def main():
     print(f"{machine()}; batch {BATCH}, {args.threads} threads; MiB; in brackets: before the steps")
     for name in args.networks:
         for _ in range(2):                                                  # the first call may compile kernels
-            said = foretold(name, args.folder, args.threads)
+            said = estimate(name, args.folder, args.threads)
         peaks = {}
         for contender in CONTENDERS:
             command = [sys.executable, __file__, "--threads", str(args.threads), "--folder", args.folder,

@@ -54,7 +54,7 @@ class DataBundle:
 
     @property
     def manifest(self) -> dict:
-        """What was read, and of each split how many samples are `skipped` by now."""
+        """Description of the data read, with the number of samples skipped so far per split."""
         splits = {split: {**self.read["splits"][split], "skipped": count} for split, count in self.skipped.items()}
         return {**self.read, "splits": splits}
 

@@ -23,5 +23,5 @@ def __getattr__(name):
 
 
 def __dir__():
-    """What there is, imported or not."""
+    """Names of the package, imported or not."""
     return sorted({*globals(), *__all__})

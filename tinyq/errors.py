@@ -1,4 +1,4 @@
-"""What can go wrong, each with the exit code it ends a command with (README, Exit codes)."""
+"""Exceptions, each with the exit code of a command that it ends (tinyq/run/README.md, Exit codes)."""
 import difflib
 import errno
 import functools
@@ -117,13 +117,13 @@ def tell_once(text: str) -> None:
 
 
 def _is_of_output(error):
-    """Whether a print failed, or the last flush: what tinyq writes itself fails with a name."""
+    """Return True if a print or the last flush failed: errors of tinyq's own files carry a file name."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
     return isinstance(error, OSError) and error.filename is None and error.errno in full
 
 
 def _forget(stream):
-    """What is still buffered would fail again at exit, with Python's own message and code: let it go nowhere."""
+    """Discard buffered output, which would fail again at exit with Python's own message and code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

@@ -62,7 +62,7 @@ class Optimizer:
                         self._update(p.data, g, self._memory[p], group)
 
     def memory_of(self, p):
-        """What is remembered of a parameter in its shape, in the order of `arrays`; [] before its first step."""
+        """Return a parameter's state arrays in the order of `arrays`; [] before its first step."""
         return [self._memory[p][key] for key in self.arrays if key in self._memory[p]]
 
     def zero_grad(self):

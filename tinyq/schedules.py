@@ -27,7 +27,7 @@ class Schedule:
         """Take note of a validation metric at the end of an epoch."""
 
     def state(self) -> dict:
-        """What a resume needs: {name: number}."""
+        """State that a resume needs: {name: number}."""
         return {}
 
     def load_state(self, state: dict):

@@ -27,7 +27,7 @@ class Problem:
     missing: bool = False
 
     def __str__(self):
-        """What is wrong with which file."""
+        """Faults, per file."""
         return self.text
 
 
@@ -38,15 +38,15 @@ class Mnist:
     files: tuple[RemoteFile, ...] = MNIST
 
     def folder(self, root: Path) -> Path:
-        """Where they lie or will lie."""
+        """Folder of the files, present or not."""
         return root if any(self._found(root, file) for file in self.files) else root / "mnist"
 
     def is_there(self, root: Path) -> bool:
-        """Whether the files are there, right or wrong."""
+        """Return True if the files exist, right or wrong."""
         return all(self._found(self.folder(root), file) for file in self.files)
 
     def problems(self, root: Path) -> list[Problem]:
-        """What is missing or wrong, file by file."""
+        """List the missing and wrong files."""
         folder = self.folder(root)
         problems = (_problem(file, self._found(folder, file), folder) for file in self.files)
         return [problem for problem in problems if problem]
@@ -71,15 +71,15 @@ class Cifar10:
     record_bytes: int = IMAGES_A_FILE * RECORD
 
     def folder(self, root: Path) -> Path:
-        """Where the archive lies or will lie, and the folder that comes out of it."""
+        """Paths of the archive and of the folder unpacked from it, present or not."""
         return root if self._in(root) else root / "cifar10"
 
     def is_there(self, root: Path) -> bool:
-        """Whether the files are there, right or wrong."""
+        """Return True if the files exist, right or wrong."""
         return self._in(self.folder(root))
 
     def problems(self, root: Path) -> list[Problem]:
-        """What is missing or wrong, file by file."""
+        """List the missing and wrong files."""
         folder = self.folder(root)
         if not (folder / FOLDER).is_dir():
             path = folder / ARCHIVE
@@ -179,7 +179,7 @@ def _held(folder):
 
 
 def _problem(file, path, folder):
-    """What is wrong with one file, or None."""
+    """Describe the fault of one file; None for a right one."""
     if path is None:
         what = "contents' SHA-256" if file.pinned_inside else "SHA-256"
         path = folder / file.name

@@ -1,4 +1,4 @@
-"""What can be fetched: where from, how long it is, and the SHA-256 that tells the right bytes from any others."""
+"""Files that can be fetched: their addresses, sizes and SHA-256."""
 import gzip
 import hashlib
 import zlib
@@ -14,7 +14,7 @@ CHUNK = 1 << 20
 class RemoteFile:
     """One file to download: it stands under its name below the address of each mirror.
 
-    Of a .gz with `pinned_inside`, size and hash are those of its contents: every mirror has compressed them anew.
+    Of a .gz with `pinned_inside`, size and hash are those of its contents: each mirror compressed them itself.
     """
 
     name: str

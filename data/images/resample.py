@@ -37,7 +37,7 @@ def _weighted(weights, images):
 
 
 def _taps(source: int, target: int, first: int, count: int):
-    """Which source pixels make targets first ... first + count - 1, and with which weights: two (taps, count) arrays.
+    """Source pixels and weights of targets first ... first + count - 1: two (taps, count) arrays.
 
     The filter is a triangle around the target's centre, reaching one source pixel to each side, or one target pixel
     when shrinking.

@@ -1,4 +1,4 @@
-"""Where datasets lie: --data-path, or TINYQ_DATA, or ~/.cache/tinyq/data."""
+"""Find a dataset's folder: --data-path, or TINYQ_DATA, or ~/.cache/tinyq/data."""
 import os
 import shlex
 from collections.abc import Callable

@@ -88,12 +88,12 @@ def test_what_is_to_be_told_about_the_instruction_set_is_told_once(monkeypatch, 
     assert capsys.readouterr().err.count("tinyq: a note of this test\n") == 1
 
 
-# How many times smaller than float32 weights, as users run it: float activations with the edges as trained, integers
-# with the float layers in bytes. Instruction sets without products of four bytes keep those layers in 16 bits.
-@pytest.mark.parametrize("name, float32, int8", [
-    ("resnet18", 7, 13), ("googlenet", 4.5, 9), pytest.param("resnet50", 7, 11, marks=pytest.mark.slow),
-    pytest.param("alexnet", 7, 13, marks=pytest.mark.slow)])
-def test_resident_weights_are_so_many_times_smaller(name, float32, int8):
+# Ratio of the weights' size as float32 to their size in memory: with float activations, and with int8 activations and
+# float layers in bytes. Instruction sets without products of four bytes keep those layers in 16 bits (the last column).
+@pytest.mark.parametrize("name, float32, int8, int8_by_pairs", [
+    ("resnet18", 7, 13, 11.9), ("googlenet", 4.5, 9, 7.3), pytest.param("resnet50", 7, 11, 9.8, marks=pytest.mark.slow),
+    pytest.param("alexnet", 7, 13, 10.7, marks=pytest.mark.slow)])
+def test_resident_weights_are_so_many_times_smaller(name, float32, int8, int8_by_pairs):
     shape = (3, 63, 63) if name == "alexnet" else (3, 32, 32)
     model = constrained(nn.constrain(models.build(name, 1000, shape), "inner"))
     network = PackedNetwork(pack(model, shape, {}))
@@ -102,8 +102,8 @@ def test_resident_weights_are_so_many_times_smaller(name, float32, int8):
     edges = pack(model, shape, {}, float_layer_bits=8)
     edges = dataclasses.replace(edges, ranges=calibrate.ranges(edges, [samples(1, shape)]))
     network = PackedNetwork(edges, "int8")
-    four_bytes = ISA is not None and ISA.wide
-    assert network.float_bytes >= (1 if four_bytes else 0.8) * int8 * network.resident_bytes
+    by_pairs = ISA is not None and not ISA.wide
+    assert network.float_bytes >= (int8_by_pairs if by_pairs else int8) * network.resident_bytes
 
 
 def test_another_size_of_batch_takes_the_last_one_s_place():

@@ -22,7 +22,7 @@ from tinyq.streams import Stream
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about the gradient of one input.
+    """Finding about the gradient of one input.
 
     where: the input, its position or name. entry: the element the slopes belong to (the first wrong one or kink),
     None for a random direction over all of them. analytic: the gradient's slope. left, right: the differences'.

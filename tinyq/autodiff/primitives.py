@@ -78,7 +78,7 @@ class Primitive(Generic[Result]):
         return gx
 
     def _bind(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The same call with the array inputs that came as keywords in their places."""
+        """Move array inputs given as keywords to their positions."""
         params, bound = dict(params), list(inputs)
         for name, default in list(self._arrays.items())[len(bound):]:
             x = params.pop(name, default)

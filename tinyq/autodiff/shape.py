@@ -9,7 +9,7 @@ from tinyq.autodiff.primitives import primitive
 
 @primitive
 def reshape(x, *, shape):
-    """The same elements, in C order, in another shape (one of its numbers may be -1)."""
+    """Return the elements, in C order, in another shape (one of its numbers may be -1)."""
     before = x.shape
     return x.reshape(shape), (lambda g: g.reshape(before),)
 
@@ -52,7 +52,7 @@ def getitem(x, *, index):
 
 
 def _is_basic(index):
-    """Whether an index is made of integers, slices, ... and None, which pick no element twice."""
+    """Return True for an index of integers, slices, ... and None: it selects no element twice."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(part is None or part is Ellipsis or isinstance(part, int | np.integer | slice) for part in parts)
 

@@ -22,7 +22,7 @@ class Fused:
         self.model, self._programs = model, {}
 
     def __call__(self, x):
-        """What the network makes of the batch x, both arrays."""
+        """Return the network's outputs for the batch x, both arrays."""
         key = x.shape, x.dtype
         if key not in self._programs:
             steps, result = record(self.model, np.zeros_like(x))

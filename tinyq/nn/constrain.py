@@ -1,4 +1,4 @@
-"""Which weights a method may constrain to levels."""
+"""Choose the weights that a method may constrain to levels."""
 import numpy as np
 
 from tinyq.autodiff import Tensor, no_record

@@ -15,7 +15,7 @@ class Sequential(Module):
         return (value for value in vars(self).values() if isinstance(value, Module))
 
     def __len__(self):
-        """How many layers."""
+        """Number of layers."""
         return sum(1 for _ in self)
 
     def __getitem__(self, index):

@@ -3,7 +3,7 @@ import math
 
 
 def fan_in(shape):
-    """How many inputs one output is summed from: (out, in) or (c_out, c_in / groups, kh, kw)."""
+    """Fan-in, the number of inputs summed per output, of (out, in) or (c_out, c_in / groups, kh, kw)."""
     return math.prod(shape[1:])
 
 

@@ -48,7 +48,7 @@ class FloatNetwork:
 
     @property
     def resident_bytes(self) -> int:
-        """Of the weights, their affines and the constants that other nodes read."""
+        """Bytes of the weights, their affines and the constants that other nodes read."""
         return sum(w.nbytes for w in self._weights.values()) + sum(a.nbytes for a in self._constants.values())
 
     def _program_for(self, shape):

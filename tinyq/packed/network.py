@@ -63,16 +63,16 @@ class PackedNetwork:
 
     @property
     def resident_bytes(self) -> int:
-        """Of all weights, affines and constants as they are kept between calls."""
+        """Bytes of all weights, affines and constants kept between calls."""
         return self._floats.resident_bytes + (0 if self._run is self._floats else self._run.resident_bytes)
 
     @property
     def float_bytes(self) -> int:
-        """Of the products' weights alone, were they float32."""
+        """Bytes of the products' weights alone as float32."""
         return 4 * sum(math.prod(node.weight.shape) for node in self.graph.products())
 
     def _gives_without_kernels(self, program, golden):
-        """Whether NumPy alone gives what the kernels did not: it then computes from now on."""
+        """Switch to NumPy alone; return True if it gives the stored outputs, which the kernels did not."""
         if self.executor in ("float32", "numpy"):
             return False
         kernels, self.executor, self._run = self.executor, "numpy", NumpyExecutor(program, self._floats.node)
@@ -82,7 +82,7 @@ class PackedNetwork:
         return right
 
     def _gives(self, golden):
-        """Whether the outputs are those in the file, as far as it has any."""
+        """Return True if the outputs equal those in the file, or the file has none."""
         expected = golden.get(self.activations)
         return expected is None or np.array_equal(self(golden_input(self.graph)), expected)
 

@@ -43,7 +43,7 @@ class Captured:
 
     @property
     def auxiliary(self) -> bool:
-        """Whether heads beside the network's own add to its loss."""
+        """Return True if auxiliary heads add to the loss."""
         return sum(a.primitive.name == "softmax_cross_entropy" for a in self.applications) > len(self.batches)
 
 

@@ -1,4 +1,4 @@
-"""Which primitives and vjps a step went through, in order, and which layer's parameter each of them is about."""
+"""Trace a step: its primitives and vjps in order, and the parameter that each one uses."""
 from dataclasses import dataclass
 
 from tinyq.autodiff.tape import Node
@@ -31,12 +31,12 @@ PASSED_OVER = ("relu", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "resha
 
 
 def is_digested(primitive) -> bool:
-    """Whether the ledger digests what this primitive makes."""
+    """Return True if the ledger digests this primitive's output."""
     return primitive.name not in PASSED_OVER
 
 
 def is_vjp_digested(node, parent) -> bool:
-    """Whether it digests a gradient on its way: not where it is a parameter's, which is digested as such."""
+    """Return True if the ledger digests this vjp's gradient; a parameter's gradient is digested separately."""
     return isinstance(parent, Node) and is_digested(node.primitive)
 
 
@@ -57,7 +57,7 @@ class Trace:
         self._nodes = {}
 
     def note(self, primitive, inputs, params, output):
-        """What tape.traced tells."""
+        """Receive a primitive from tape.traced."""
         about = next((self._names[p] for p in map(parameter_of, inputs) if p in self._names), "")
         quantises = any(x in self._latents for x in inputs[:1] if isinstance(x, Tensor))   # a weight before its layer
         shapes = tuple(None if a is None else a.shape for a in inputs)
@@ -73,7 +73,7 @@ class Trace:
         return call
 
     def note_vjp(self, node, position, parent, g, gx):
-        """What tape.traced_vjps tells."""
+        """Receive a vjp from tape.traced_vjps."""
         if not is_vjp_digested(node, parent):
             if not is_digested(node.primitive):
                 self._vjps_between.append(node.primitive.name)

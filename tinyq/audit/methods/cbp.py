@@ -17,7 +17,7 @@ CLIP, BOUND, FAST_FROM = 1.0, 1.0, 10
 
 
 class Weight(QuantisedWeight, Protocol):
-    """What the audit reads of a weight under CBP: also levels in weight units, multipliers, constraint function."""
+    """Public state of a weight under CBP: also levels in weight units, multipliers, constraint function."""
 
     levels: np.ndarray
     multiplier: Tensor
@@ -26,7 +26,7 @@ class Weight(QuantisedWeight, Protocol):
 
 
 class State(Protocol):
-    """What the audit reads of CBP."""
+    """Public state of CBP."""
 
     weights: Sequence[Weight]
     g: int
@@ -137,7 +137,7 @@ def quantised_weights(captured: Captured) -> Iterator[str]:
             wrong = application.output != nearest(w, weight.scale, level_set)
             wrong &= ~is_near_a_midpoint(w, weight.scale, level_set)
             if wrong.any():
-                yield f"{weight.name}: {np.count_nonzero(wrong)} weights were not shown at their nearest level"
+                yield f"{weight.name}: {np.count_nonzero(wrong)} effective weights are not at their nearest level"
             yield from _ties(weight)
 
 
@@ -218,4 +218,4 @@ def _weight(captured, name):
 
 
 AUDIT = MethodAudit(metrics=CBPMetrics, rules=CBPRules, update=CBPUpdate(),
-                    checks={"shown levels": quantised_weights, "constraint functions": constraint_functions})
+                    checks={"effective levels": quantised_weights, "constraint functions": constraint_functions})

@@ -16,7 +16,7 @@ VISITS = {"picks": np.int64, "codes": np.uint8, "errors": np.int64, "moved": np.
 
 
 class State(Protocol):
-    """What the audit reads of CoNNTrA: the visits of the last step, the counts, and the search."""
+    """Public state of CoNNTrA: the visits of the last step, the counts, and the search."""
 
     levels: LevelSet
     visited: Any

@@ -1,4 +1,4 @@
-"""What the audit does for each training method; the defaults are those of a method that only follows a gradient.
+"""Audit of one training method; the defaults suit a method that only follows a gradient.
 
 A method's file subclasses what differs and makes one MethodAudit of it. It reads the method's public state and
 recomputes the rest from the equations of methods/README.md: it never imports the method that it checks.
@@ -95,7 +95,7 @@ class Rules:
 
 
 class UpdateTerms:
-    """What the method adds around the optimiser to the update of one parameter, recomputed to the bit.
+    """Terms that the method adds to the optimiser's update of one parameter, recomputed to the bit.
 
     Each function returns the result and the terms that made it, by name.
     """

@@ -15,13 +15,13 @@ from tinyq.streams import Streams
 
 
 class Weight(QuantisedWeight, Protocol):
-    """What the audit reads of a weight under RPR: also which entries are relaxed."""
+    """Public state of a weight under RPR: also which entries are relaxed."""
 
     relaxed: np.ndarray
 
 
 class State(Protocol):
-    """What the audit reads of RPR."""
+    """Public state of RPR."""
 
     weights: Sequence[Weight]
     optimizer: Optimizer
@@ -151,7 +151,7 @@ def _effective(captured, weight, frozen):
         if application.name == f"part_frozen of {name}":
             wrong = (application.output != expected) & ~(frozen & is_near_a_midpoint(w, 1.0, weight.level_set))
             if wrong.any():
-                yield f"{name}: {np.count_nonzero(wrong)} weights were shown neither frozen on a level nor as they are"
+                yield f"{name}: {np.count_nonzero(wrong)} effective weights are neither frozen on a level nor latent"
 
 
 def _frozen_count(fraction, n):

@@ -10,7 +10,7 @@ from tinyq.nn import Parameter
 
 
 class QuantisedWeight(Protocol):
-    """What the audit reads of a weight that a method constrains."""
+    """Public state of a weight that a method constrains."""
 
     name: str
     parameter: Parameter

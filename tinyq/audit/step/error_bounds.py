@@ -18,7 +18,7 @@ Shadow = tuple[np.ndarray, np.ndarray]          # values and bounds, float64
 
 
 def forward(application) -> Shadow:
-    """What the primitive makes in float64 of the same inputs, and the bound of each element."""
+    """Compute the primitive in float64 from the same inputs; return its output and a bound per element."""
     inputs, params = wide(application.inputs), application.params
     y = _output(application.primitive.forward(*inputs, **params))
     bound = _FORWARD.get(application.primitive.name, _rounded)
@@ -26,7 +26,7 @@ def forward(application) -> Shadow:
 
 
 def backward(application, position) -> Shadow:
-    """What the vjp makes in float64 of the same gradient, and the bound of each element."""
+    """Compute the vjp in float64 from the same gradient; return its output and a bound per element."""
     inputs, g = wide(application.inputs), application.vjps[position][0].astype(np.float64)
     like = application.inputs[position]
     name, rule = application.primitive.name, application.primitive.forward
@@ -42,7 +42,7 @@ def backward(application, position) -> Shadow:
 
 
 def wide(arrays):
-    """The same with every float array as float64."""
+    """Copy the arguments with each float array as float64."""
     return tuple(a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a for a in arrays)
 
 

@@ -7,19 +7,19 @@ def broken(lines) -> list[str]:
     found, rules, begin = [], None, lines[0].record
     next_step = begin["step"] + 1
     for number, line in enumerate(lines, 1):
-        record, told = line.record, ()
+        record, faults = line.record, ()
         if line.kind == "phase":
             rules = audit_of(record["method"]).rules(begin, record)
             rules.whole = record["step"] == next_step - 1 and begin["step"] == 0
         elif line.kind in ("step", "epoch") and rules is None:
-            told = ["comes before any phase"]
+            faults = ["comes before any phase"]
         elif line.kind == "step":
-            told = list(rules.step(record))
+            faults = list(rules.step(record))
             if record["step"] != next_step:
-                told.append(f"follows step {next_step - 1}")
+                faults.append(f"follows step {next_step - 1}")
             next_step = record["step"] + 1
         elif line.kind == "epoch":
-            told = list(rules.epoch(record))
+            faults = list(rules.epoch(record))
         found += [f"line {number}, {'end of epoch, ' if line.kind == 'epoch' else ''}step {record['step']}: {what}"
-                  for what in told]
+                  for what in faults]
     return found

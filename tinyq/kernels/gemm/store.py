@@ -8,7 +8,7 @@ from tinyq.kernels.simd.memory_ops import finish_run, load_float, store_every_se
 
 
 class Outputs(NamedTuple):
-    """Where some channels' outputs go and what happens to them; addresses, and strides in bytes."""
+    """Destination and epilogue of some channels' outputs: addresses, and strides in bytes."""
 
     target: int                     # of sample 0, channel 0
     sample_stride: int

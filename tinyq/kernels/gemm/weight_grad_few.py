@@ -20,7 +20,7 @@ _TILES = 6                      # per task: these and a block of gradients fit t
 
 
 class Offsets(NamedTuple):
-    """Where the factors of a product lie in the packed inputs: at taps[k] + pixels[p], int64."""
+    """Offsets of a product's factors in the packed inputs: taps[k] + pixels[p], int64."""
 
     taps: np.ndarray                # whole tiles of MR; beyond the last tap 0
     pixels: np.ndarray

@@ -12,7 +12,7 @@ _MIN_PARALLEL_SIZE = 1 << 16
 
 
 class WeightRows(NamedTuple):
-    """Where each output's weights lie: the k-th of row r of group g at start(g) + r * row_step + taps[k].
+    """Offsets of each output's weights: the k-th of row r of group g is at start(g) + r * row_step + taps[k].
 
     A row is an output channel, for an input gradient an input channel; start(g) is g * w.size // groups.
     """

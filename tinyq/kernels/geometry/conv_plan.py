@@ -45,7 +45,7 @@ class Layout(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Where one group of one sample is read and where its outputs go."""
+    """Source and destination of one group of one sample."""
 
     source_size: tuple[int, int]            # of the image read
     channels: int                           # of the image read, in one group

@@ -28,7 +28,7 @@ def load(builder, register, address, stride):
 
 
 def store(builder, register, address, stride):
-    """The same rows to memory."""
+    """Store the rows to memory."""
     call(builder, "llvm.x86.tilestored64", VOID, I8(register), pointer(builder, address, I8), stride)
 
 

@@ -74,7 +74,7 @@ def sum_of_row(builder, length, codes):
 
 
 def _shift(j):
-    """How far above its place in a byte code j of four is multiplied; the last would reach the sign."""
+    """Shift of code j of four above its place in a byte when multiplied; the last would reach the sign."""
     return 2 * j if j < 3 else 0
 
 

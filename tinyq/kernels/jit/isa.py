@@ -71,7 +71,7 @@ def choose() -> tuple[Isa | None, str | None]:
         raise UsageError(f"{FORCED}={wanted}: {did_you_mean(wanted, names)}")
     name = wanted if wanted in there else there[0]
     note = None
-    if numba_is_there() and name != wanted:             # without numba the user has been told already
+    if numba_is_there() and name != wanted:             # without numba there is a line about that already
         note = _what_is_missing(wanted, name)
     return next((isa for isa in ISAS if isa.name == name), None), note
 

@@ -64,7 +64,7 @@ def _add_chunks(sums, chunks, y):
 
 @njit
 def _column_sums(x, totals, y):
-    """The same sums where a plane is one element: adding row by row gives the compiler vectors."""
+    """Sum channels whose planes are one element: adding row by row lets the compiler use vectors."""
     for start in range(0, x.size, max(1, totals.size)):
         _accumulate(x[start:start + totals.size], totals)
     for c in range(y.size):

@@ -121,7 +121,7 @@ def _cross_entropy_with(logit, o, own, mine, labels, logit_scale, terms, referen
 
 @njit
 def _select(top, own, x, labels, k):
-    """Where x is larger than top, top = x; where k is the label, own = x."""
+    """Set top = max(top, x); set own = x where k is the label."""
     for s in range(BLOCK):
         top[s] = x[s] if x[s] > top[s] else top[s]
         own[s] = x[s] if labels[s] == k else own[s]

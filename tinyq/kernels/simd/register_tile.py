@@ -42,7 +42,7 @@ def _make_tile(vectors):
 
 
 def _make_gathering_tile(vectors, tile_rows=MR):
-    """The same with the offsets on the other side (an indirect-GEMM micro-kernel)."""
+    """The register tile with offsets on the other operand (an indirect-GEMM micro-kernel)."""
     @emits(_TILE, outlined_as=f"gathering_tile_{tile_rows}x{vectors}")
     def gathering_tile(builder, k, a, rows, b_step, b, offsets, carry, total, flags):
         """Add sum over i < k of outer(a[rows[:] + offsets[i]], b[i * b_step : + columns]) to a tile; see tile."""

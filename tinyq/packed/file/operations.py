@@ -1,4 +1,4 @@
-"""What may stand between the products of a packed network: each operation's parameters as JSON, and its output's shape.
+"""Operations between the products of a packed network: parameters as JSON, and the output's shape.
 
 Shapes are of one sample, the batch axis left out; a file's graph is made of these operations and nothing else.
 """
@@ -138,7 +138,7 @@ def _getitem_json(params, shape):
 
 
 def slices(json) -> tuple[slice, ...]:
-    """Of a getitem, of a sample's first axes."""
+    """Output shape of a getitem on a sample's first axes."""
     return tuple(slice(*(None if end is None else index(end) for end in part)) for part in json["index"])
 
 
@@ -167,7 +167,7 @@ def _padded(shapes, json):
 
 
 def _normalised(shapes, json):
-    """Of a batch norm: behind the value an array of a number a channel for each input that is there."""
+    """Output shape of batch norm: its extra inputs are per-channel vectors (c,); optional ones may be missing."""
     if any(tuple(s) not in ((), shapes[0][:1]) for s in shapes[1:]):
         raise ValueError(f"{shapes[0]} normalised with {shapes[1:]}")
     return shapes[0]
@@ -199,7 +199,7 @@ OPERATIONS = {
 
 
 def product_shape(input_shape, weight_shape, options):
-    """Of the output of a product: a convolution with these options, or a linear layer where they are None."""
+    """Output shape of a product: a convolution with these options, or a linear layer where they are None."""
     if options is None:
         if len(input_shape) != 1 or len(weight_shape) != 2 or weight_shape[1] != input_shape[0]:
             raise ValueError(f"{input_shape} times a weight {weight_shape}")

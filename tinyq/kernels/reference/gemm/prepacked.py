@@ -1,4 +1,4 @@
-"""Plain twins of a product with weights that stay: its parts, one after the other."""
+"""Reference implementations of products with prepacked weights: their parts, one after the other."""
 from tinyq.kernels.reference.elementwise.activation import relu as rectified
 from tinyq.kernels.reference.gemm.conv import conv2d
 from tinyq.kernels.reference.gemm.matmul import matmul
