@@ -1,5 +1,6 @@
 """Datasets: a reader each, fixed splits, batches from 8-bit pixels prepared in the background, verified downloads."""
 import inspect
+from collections.abc import Callable
 
 from tinyq.data.bundle import DataBundle
 from tinyq.data.datasets import Dataset, ImageArray, ImageFiles, Table
@@ -12,8 +13,9 @@ from tinyq.data.sources.imagenet import load_imagenet
 from tinyq.data.sources.mnist import load_mnist
 from tinyq.errors import UsageError, did_you_mean
 
-READERS = {"iris": load_iris, "digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10,
-           "imagefolder": load_imagefolder, "imagenet": load_imagenet}
+READERS: dict[str, Callable[..., DataBundle]] = {
+    "iris": load_iris, "digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10,
+    "imagefolder": load_imagefolder, "imagenet": load_imagenet}
 PATH_OPTIONS = ("classes",)            # options that name a file of the user's
 
 __all__ = ["PATH_OPTIONS", "READERS", "Batch", "DataBundle", "Dataset", "Draws", "ImageArray", "ImageFiles", "Loader",

@@ -1,5 +1,6 @@
 """A dataset as a run receives it: three splits, what the model must know, and a record of what was read."""
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,10 +48,11 @@ class DataBundle:
     def recall_skipped(self, samples: dict[str, list[int]]) -> None:
         """Add samples that an earlier part of the run has left out; unknown indices are ignored."""
         for split, indices in samples.items():
-            dataset = getattr(self, split) if split in self.read["splits"] else ()
-            for index in indices:
-                if index < len(dataset):
-                    dataset.skipped.setdefault(index, "unreadable when the run began")
+            if split in self.read["splits"]:
+                dataset = getattr(self, split)
+                for index in indices:
+                    if index < len(dataset):
+                        dataset.skipped.setdefault(index, "unreadable when the run began")
 
     @property
     def manifest(self) -> dict:
@@ -59,7 +61,7 @@ class DataBundle:
         return {**self.read, "splits": splits}
 
 
-def make_bundle(name: str, splits: dict[str, Dataset], input_shape, class_names, **facts) -> DataBundle:
+def make_bundle(name: str, splits: Mapping[str, Dataset], input_shape, class_names, **facts) -> DataBundle:
     """The bundle of {"train": Dataset, "validation": ..., "test": ...}; the manifest digests each and holds `facts`."""
     described = {split: {"samples": len(data), "sha256": data.digest()} for split, data in sorted(splits.items())}
     total = hashlib.sha256("".join(f"{split} {about['sha256']}\n" for split, about in described.items()).encode())

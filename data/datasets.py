@@ -1,6 +1,7 @@
 """Datasets for training and evaluation: samples by index, as float32 input and int64 labels."""
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -10,18 +11,27 @@ from tinyq.data.images.decode import Photograph
 from tinyq.data.transforms import normalise, random_crop_flip
 from tinyq.errors import BadInput
 
+Indices: TypeAlias = np.ndarray | Sequence[int]
+
 
 class Dataset(Protocol):
-    """One split. `skipped` maps the index of a sample found unreadable, and left out, to the reason."""
+    """One split of a dataset."""
 
-    labels: np.ndarray          # (samples,) int64
-    skipped: dict[int, str]
+    @property
+    def labels(self) -> np.ndarray:
+        """Class numbers, (samples,) int64."""
+        ...
+
+    @property
+    def skipped(self) -> dict[int, str]:
+        """Index of each unreadable sample left out, and the reason."""
+        ...
 
     def __len__(self) -> int:
         """Number of samples."""
         ...
 
-    def batch(self, indices, draws: Draws | None = None):
+    def batch(self, indices: Indices, draws: Draws | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(x, y) for these indices: float32 (n, C, H, W) or (n, features), and int64 (n,).
 
         With `draws` the samples are augmented, each by its own index; without, they are what evaluation sees.
@@ -41,15 +51,15 @@ class Table:
     labels: np.ndarray
     skipped: dict[int, str] = field(default_factory=dict)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of samples."""
         return len(self.labels)
 
-    def batch(self, indices, draws=None):
+    def batch(self, indices: Indices, draws: Draws | None = None) -> tuple[np.ndarray, np.ndarray]:
         """See Dataset.batch; there is nothing to augment."""
         return self.features[indices], self.labels[indices]
 
-    def digest(self):
+    def digest(self) -> str:
         """See Dataset.digest."""
         return digest_of_arrays(samples=self.features, labels=self.labels)
 
@@ -70,18 +80,18 @@ class ImageArray:
     flip: bool = False
     skipped: dict[int, str] = field(default_factory=dict)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of samples."""
         return len(self.labels)
 
-    def batch(self, indices, draws=None):
+    def batch(self, indices: Indices, draws: Draws | None = None) -> tuple[np.ndarray, np.ndarray]:
         """See Dataset.batch."""
         images = self.images[indices]
         if draws is not None and (self.padding or self.flip):
             images = random_crop_flip(images, draws.words(indices, len(self), 3), self.padding, self.flip)
         return normalise(images, self.mean, self.std, self.top), self.labels[indices]
 
-    def digest(self):
+    def digest(self) -> str:
         """See Dataset.digest."""
         return digest_of_arrays(samples=self.images, labels=self.labels)
 
@@ -94,21 +104,21 @@ class ImageFiles:
     thousand (and more than one) raises as well.
     """
 
-    tree: object                # FolderTree or ZipTree: read(name) -> bytes
+    tree: Any                   # FolderTree or ZipTree: read(name) -> bytes
     names: list[str]
     labels: np.ndarray
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    view: object                # for evaluation: Photograph -> (size, size, 3) uint8
-    random_view: object         # for training: also takes the sample's stream
+    view: Any                   # for evaluation: Photograph -> (size, size, 3) uint8
+    random_view: Any            # for training: also takes the sample's stream
     skip_bad: bool = False
     skipped: dict[int, str] = field(default_factory=dict)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of samples, unreadable ones included."""
         return len(self.labels)
 
-    def batch(self, indices, draws=None):
+    def batch(self, indices: Indices, draws: Draws | None = None) -> tuple[np.ndarray, np.ndarray]:
         """See Dataset.batch; n is smaller than len(indices) by the images skipped."""
         views = {int(i): self._view_of(int(i), draws) for i in indices}
         kept = np.array([i for i in views if views[i] is not None], np.int64)
@@ -116,7 +126,7 @@ class ImageFiles:
         images = np.array([views[i] for i in kept.tolist()], np.uint8).reshape(len(kept), size, size, 3)
         return normalise(images.transpose(0, 3, 1, 2), self.mean, self.std), self.labels[kept]
 
-    def digest(self):
+    def digest(self) -> str:
         """SHA-256 of names, sizes and labels; reading every image would take too long."""
         return digest_of_listing(self.names, map(self._size, self.names), self.labels.tolist())
 

@@ -13,7 +13,7 @@ def digest_of_arrays(**arrays) -> str:
         array = np.asarray(arrays[name])
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         total.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
-        total.update(array.reshape(-1).view(np.uint8))
+        total.update(array.reshape(-1).view(np.uint8).data)
     return total.hexdigest()
 
 

@@ -8,7 +8,7 @@ class Draws:
     def __init__(self, streams, epoch: int):
         """`streams` is the run's Streams; draws of another epoch are unrelated to these."""
         self._streams, self._epoch = streams, epoch
-        self._tables = {}
+        self._tables: dict[tuple[int, int], np.ndarray] = {}
 
     def words(self, indices, samples: int, each: int):
         """Rows `indices` of the epoch's table of random words, (len(indices), each) uint64.

@@ -1,7 +1,7 @@
 """Batches of an epoch in a keyed order, prepared ahead on threads; the threads do not affect their contents."""
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +40,9 @@ class Loader:
         dataset arrive at the batch they belong to. Threads end with the iterator, however it ends.
         """
         n = len(self.dataset)
-        order = self.streams.key("shuffle", epoch).permutation(n) if self.shuffle else np.arange(n)
+        order = np.arange(n)
+        if self.shuffle and self.streams is not None:
+            order = self.streams.key("shuffle", epoch).permutation(n)
         draws = Draws(self.streams, epoch) if self.augment else None
         parts = (order[k * self.batch_size:(k + 1) * self.batch_size] for k in range(start, len(self)))
         return (self._prepared_ahead if self.workers else map)(lambda indices: self._batch(indices, draws), parts)
@@ -54,7 +56,7 @@ class Loader:
     def _prepared_ahead(self, prepare, parts):
         """map() on threads, in order, with at most two batches a thread waiting or in work."""
         with ThreadPoolExecutor(self.workers, "tinyq-data") as pool:
-            waiting = deque()
+            waiting: deque[Future] = deque()
             try:
                 for part in parts:
                     waiting.append(pool.submit(prepare, part))

@@ -37,7 +37,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _kernels() -> dict[str, str]:
+def _kernels() -> dict[str, str | int]:
     """Describe what the kernels use; TinyqError where the arithmetic is not IEEE-754."""
     from tinyq.kernels import verify_arithmetic
     from tinyq.kernels.jit.availability import numba_is_there

@@ -95,7 +95,7 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
     except Exception as error:
         if debug:
             traceback.print_exception(error)
-        if _is_of_output(error):
+        if isinstance(error, OSError) and _is_of_output(error):
             _forget(sys.stdout)
             error = InputOutputError(f"standard output: {error.strerror}; some of what was printed is lost")
         tell("tinyq: " + shown(_text(error)))
@@ -116,10 +116,10 @@ def tell_once(text: str) -> None:
     tell(text)
 
 
-def _is_of_output(error):
+def _is_of_output(error: OSError) -> bool:
     """Return True if a print or the last flush failed: errors of tinyq's own files carry a file name."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-    return isinstance(error, OSError) and error.filename is None and error.errno in full
+    return error.filename is None and error.errno in full
 
 
 def _forget(stream):

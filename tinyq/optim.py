@@ -40,7 +40,7 @@ class Optimizer:
             raise UsageError(f"{type(self).__name__}: there are no parameters to optimise")
         given = params if isinstance(params[0], dict) else [{"params": params}]
         self.groups = [self._group(group, defaults) for group in given]
-        self._memory = {p: {} for p in self._parameters()}
+        self._memory: dict = {p: {} for p in self._parameters()}
         if len(self._memory) != len(self._parameters()):
             raise UsageError(f"{type(self).__name__}: a parameter is listed twice")
 

@@ -17,7 +17,7 @@ def read_members(path, folder: str, sizes: dict[str, int]) -> dict[str, bytes]:
     try:
         with gzip.open(path) as file:
             limited = _Limited(file, sum(sizes.values()) + _ELSE)
-            with tarfile.open(fileobj=limited, mode="r|") as archive:
+            with tarfile.open(fileobj=limited, mode="r|") as archive:      # type: ignore[call-overload]  # it only reads
                 return _read(archive, str(path), {f"{folder}/{name}": name for name in sizes}, sizes)
     except BadInput:
         raise

@@ -39,7 +39,8 @@ def load_cifar10(path=None, *, validation: int = 5000, padding: int = 4, flip: b
     arrays = {"train": tuple(a[np.sort(order[training])] for a in train), "test": test}
     if validation:
         arrays["validation"] = tuple(a[np.sort(order[validating])] for a in train)
-    splits = {name: ImageArray(*pair, MEAN, STD, 255, padding, flip) for name, pair in arrays.items()}
+    splits = {name: ImageArray(images, labels, MEAN, STD, 255, padding, flip)
+              for name, (images, labels) in arrays.items()}
     return make_bundle("cifar10", splits, (3, 32, 32), CLASSES, mean=list(MEAN), std=list(STD))
 
 

@@ -45,8 +45,9 @@ def load_imagefolder(path=None, *, classes: str | None = None, validation: int |
         raise UsageError(f"size {size} with resize {resize}: the square must lie inside the resized image")
     tree = open_tree(data_root(path))
     class_names, parts = _parts(tree, class_list(classes) if classes else None, validation)
-    views = CentreView(size, resize), RANDOM_VIEWS[random_view](size, resize, flip, jitter)
-    splits = {name: ImageFiles(tree, *part, MEAN, STD, *views, bad_image == "skip") for name, part in parts.items()}
+    view, varied = CentreView(size, resize), RANDOM_VIEWS[random_view](size, resize, flip, jitter)
+    splits = {name: ImageFiles(tree, names, labels, MEAN, STD, view, varied, bad_image == "skip")
+              for name, (names, labels) in parts.items()}
     return make_bundle("imagefolder", splits, (3, size, size), class_names, mean=list(MEAN), std=list(STD),
                        size=size, resize=resize, sha256_of="file names, sizes and labels")
 

@@ -34,8 +34,9 @@ def load_mnist(path=None, *, validation: int = 5000, padding: int = 0, flip: boo
     arrays = {"train": (images[training], labels[training]), "test": test}
     if validation:
         arrays["validation"] = images[validating], labels[validating]
-    mean, std, _ = scaling = ((0.0,), (1.0,), 256) if whole else (MEAN, STD, 255)
-    splits = {name: ImageArray(*pair, *scaling, padding, flip) for name, pair in arrays.items()}
+    mean, std, top = ((0.0,), (1.0,), 256) if whole else (MEAN, STD, 255)
+    splits = {name: ImageArray(pixels, digits, mean, std, top, padding, flip)
+              for name, (pixels, digits) in arrays.items()}
     return make_bundle("mnist", splits, images.shape[1:], map(str, range(10)), mean=list(mean),
                        std=[256 / 255] if whole else list(std))
 

@@ -76,7 +76,7 @@ def examine_vjp(op, *arrays, rng, rtol=1e-6, **params):
     """
     _want_stream("check_vjp", rng)
     op = op if isinstance(op, Primitive) else Primitive(op)
-    arrays = [np.asarray(a, np.float64) if _is_float(a) else a for a in arrays]
+    arrays = tuple(np.asarray(a, np.float64) if _is_float(a) else a for a in arrays)
     before = [None if a is None else a.copy() for a in arrays]
     y, vjps, *_ = op.forward(*arrays, **params)
     g = _incoming(rng, np.shape(y))
@@ -228,7 +228,8 @@ def _declared(primitives):
     Yields `restart`, to be called before each pass. The first pass finds how far the output of each call is from that
     of the declared function; the calls come in the same order in every pass.
     """
-    shifts, call = [], 0
+    shifts: list[np.ndarray] = []
+    call = 0
 
     def restart():
         nonlocal call

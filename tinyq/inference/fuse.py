@@ -17,7 +17,7 @@ class Product:
     w: np.ndarray               # (c_out, c_in / groups, kh, kw), or (out, in)
     scale: np.ndarray           # (c_out,) float64
     shift: np.ndarray
-    options: dict               # of the convolution; None for a linear layer
+    options: dict | None        # of the convolution; None for a linear layer
     added: Value | None = None
     relu: bool = False
     tensor: Tensor | None = None            # w as a Tensor: a Parameter or its effective weight

@@ -41,7 +41,7 @@ class Program:
         self.steps, self.result = [], result
         listed = join(steps, readers_of(steps, result)) if type(result) is Value else []
         last_reader = {a: value for value, step, _ in listed for a in step.inputs if type(a) is Value}
-        finished = {}
+        finished: dict[Value, list[Value]] = {}
         for a, value in last_reader.items():
             if a != result:
                 finished.setdefault(value, []).append(a)

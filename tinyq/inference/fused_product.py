@@ -2,6 +2,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from tinyq import kernels
 from tinyq.inference.fuse import PRODUCT
@@ -13,7 +14,7 @@ MAX_POOL = "max_pool2d"
 class Ready:
     """Weights of some shape as the kernels take them."""
 
-    packed: object
+    packed: Any
     shape: tuple[int, ...]
 
 

@@ -23,7 +23,7 @@ class Step:
     """
 
     name: str
-    run: Callable
+    run: Callable | None                # None for a product until it is prepared
     inputs: tuple
     shape: tuple[int, ...]              # of what it makes
     params: dict = field(default_factory=dict)

@@ -36,7 +36,7 @@ def computing_weights(model, input_shape):
     A weight that is used again counts once, where it was met first. The sample has `input_shape`, the pass is in
     evaluation mode and leaves nothing behind.
     """
-    met = []
+    met: list = []
     weights = _layer_weights(model)
     for weight in weights:
         weight.effective = _listening(weight, met)

@@ -19,7 +19,7 @@ class Module:
     """
 
     training = True
-    draws = None            # the purpose of its random stream, for a layer that needs one each step
+    draws: str | None = None            # the purpose of its random stream, for a layer that needs one each step
 
     def forward(self, x):
         """The layer's function, Tensor to Tensor."""
@@ -73,7 +73,7 @@ class Module:
         return [(name, p) for name, p in self.named_parameters() if p.constrained]
 
     def _named(self, kind):
-        found = {}
+        found: dict = {}
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, kind):

@@ -31,7 +31,7 @@ class _BatchNorm(Module):
         for array, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
             if array is not None:
                 array[...] = value
-        if self.weight is not None:
+        if self.weight is not None and self.bias is not None:
             self.weight.data[...] = 1
             self.bias.data[...] = 0
 
@@ -50,7 +50,7 @@ class _BatchNorm(Module):
             y, mean, variance = normalization.batch_norm_relu(x, self.weight, self.bias, shortcut, eps=self.eps)
         else:
             y, mean, variance = normalization.batch_norm(x, self.weight, self.bias, eps=self.eps)
-        if self.training and self.running_mean is not None:
+        if self.training:
             self._track(mean, variance * (count / (count - 1)))
         return y
 
@@ -61,8 +61,10 @@ class _BatchNorm(Module):
         return elementwise.relu(y) if relu else y
 
     def _track(self, mean, unbiased_variance):
-        """Move the running statistics towards this batch's, in place."""
-        self.num_batches_tracked += 1
+        """Move the running statistics, if there are any, towards this batch's, in place."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked[...] += 1
         share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
         for running, new in ((self.running_mean, mean), (self.running_var, unbiased_variance)):
             running *= 1 - share

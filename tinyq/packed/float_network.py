@@ -23,8 +23,10 @@ class FloatNetwork:
         nodes = {number: packed.graph.nodes[number] for number in computed}
         self._weights = {number: _Weights(packed.tensors[node.weight.name], node)
                          for number, node in nodes.items() if node.weight}
-        self._shape, self._program = None, None
-        self._samples, self._steps = None, {}
+        self._shape: tuple[int, ...] | None = None
+        self._program: Program | None = None
+        self._samples: int | None = None
+        self._steps: dict[int, Step] = {}
 
     def __call__(self, x):
         """The logits (n, classes)."""
@@ -44,6 +46,7 @@ class FloatNetwork:
         if number not in self._steps:
             self._steps[number] = prepare(self._step(number, len(x)), x.shape)
         step = self._steps[number]
+        assert step.run is not None
         return step.run(*(values[a.step] if type(a) is Value else a for a in step.inputs), **step.params)
 
     @property

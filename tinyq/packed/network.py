@@ -2,6 +2,7 @@
 import dataclasses
 import math
 import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from tinyq.packed.float_network import FloatNetwork
 from tinyq.packed.integer import calibrate
 from tinyq.packed.integer.lowering import lower
 from tinyq.packed.integer.numpy_executor import NumpyExecutor
+
+if TYPE_CHECKING:
+    from tinyq.packed.integer.compiled_executor import CompiledExecutor
 
 
 class PackedNetwork:
@@ -33,7 +37,8 @@ class PackedNetwork:
         self._lock = threading.Lock()
         program = None if activations == "float32" else lower(packed, activations)
         self._floats = FloatNetwork(packed, program.floats if program else None)
-        self.executor, self._run = "float32", self._floats
+        self.executor = "float32"
+        self._run: FloatNetwork | NumpyExecutor | CompiledExecutor = self._floats
         if program:
             self.executor, self._run = _integer_executor(isa, program, self._floats.node)
         if not self._gives(packed.golden) and not self._gives_without_kernels(program, packed.golden):
@@ -69,7 +74,7 @@ class PackedNetwork:
     @property
     def float_bytes(self) -> int:
         """Bytes of the products' weights alone as float32."""
-        return 4 * sum(math.prod(node.weight.shape) for node in self.graph.products())
+        return 4 * sum(math.prod(node.product_weight.shape) for node in self.graph.products())
 
     def _gives_without_kernels(self, program, golden):
         """Switch to NumPy alone; return True if it gives the stored outputs, which the kernels did not."""

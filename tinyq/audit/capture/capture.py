@@ -5,8 +5,12 @@ import numpy as np
 
 from tinyq import kernels
 from tinyq.audit.capture.step_trace import Trace, parameter_of
+from tinyq.autodiff.primitives import Primitive
 from tinyq.autodiff.tape import Node
 from tinyq.autodiff.tensors import Tensor
+from tinyq.data import Batch
+from tinyq.nn import Module
+from tinyq.run.build import Phase
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +18,7 @@ class Application:
     """One application of a primitive. vjps: {position of the input: (g, what the vjp made of it)}."""
 
     name: str                           # such as "conv2d of conv2.weight"
-    primitive: object
+    primitive: Primitive
     inputs: tuple
     params: dict
     output: np.ndarray
@@ -28,9 +32,9 @@ class Captured:
     step: int
     epoch: int                                      # of the run, and the batch in it
     batch: int
-    phase: object
-    batches: list
-    model: object
+    phase: Phase
+    batches: list[Batch]
+    model: Module
     applications: list[Application]
     backpropagated: dict[str, np.ndarray]           # what the vjps brought to each parameter, before the method's part
     handed: dict[str, np.ndarray]                   # the gradient that the optimiser was given

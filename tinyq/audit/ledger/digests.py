@@ -57,7 +57,7 @@ class SHA256Digests(FastDigests):
         """Add an array; None counts as an empty one."""
         array = np.ascontiguousarray(np.empty(0, np.uint32) if array is None else array)
         digest = hashlib.sha256(f"{array.dtype.str} {array.shape}\0".encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.reshape(-1).view(np.uint8).data)
         self.rows.append(digest.digest())
 
     def take(self) -> Digest:

@@ -56,7 +56,8 @@ def beginning(path: str | Path) -> tuple[list[Line], str]:
 
     A power cut may damage the lines after the last checkpoint. Raises BadInput where the file cannot be read.
     """
-    found, before = [], NOTHING_BEFORE
+    found: list[Line] = []
+    before = NOTHING_BEFORE
     for number, data in enumerate(read_lines(path), 1):
         record = _record(data)
         if record is None:

@@ -1,5 +1,5 @@
 """The observer that writes the records of a run to its ledger, and checks or keeps steps while training."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class LedgerWriter(Recorder):
         return self._ledger
 
     @property
-    def head(self) -> str | None:
+    def head(self) -> str | None:                                           # type: ignore[override]
         """The SHA-256 of the last record, None before the first."""
         return None if self._ledger is None else self._ledger.head
 
@@ -74,7 +74,7 @@ class LedgerWriter(Recorder):
                      f"{steps:,} steps, to {self.folder / dump.STEPS}")
 
     @contextmanager
-    def step(self, phase: Phase, position: Position, batches: list[Batch]) -> Iterator[None]:
+    def step(self, phase: Phase, position: Position, batches: Sequence[Batch]) -> Iterator[None]:
         """Record the step, or that it diverged; InputOutputError where too many records wait for the disk."""
         try:
             with super().step(phase, position, batches):

@@ -1,5 +1,5 @@
 """The observer that makes the records of a run: digests and metrics of every step, phase and epoch."""
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Recorder(Observer):
                        **self._weights(), "metrics": metrics})
 
     @contextmanager
-    def step(self, phase: Phase, position: Position, batches: list[Batch]) -> Iterator[None]:
+    def step(self, phase: Phase, position: Position, batches: Sequence[Batch]) -> Iterator[None]:
         """Digest the results of primitives and vjps during the step, then gradients and weights; record them."""
         self.trace = self.new_trace(position.steps + 1, phase.optimizer)
         if phase.method.uses_gradients:

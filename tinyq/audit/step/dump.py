@@ -29,7 +29,7 @@ def arrays_of(captured) -> dict[str, np.ndarray]:
 
 
 def _shared_arrays(captured):
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for i, batch in enumerate(captured.batches):
         found |= {f"input/{i}/x": batch.x, f"input/{i}/labels": batch.y, f"input/{i}/samples": batch.indices}
     for i, application in enumerate(captured.applications):

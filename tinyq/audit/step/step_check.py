@@ -95,7 +95,7 @@ def _check_loss(checked, captured, streams):
 
 def _check_statistics(checked, captured):
     """Check the update of running statistics against one in float64."""
-    inputs = {}
+    inputs: dict[str, list[np.ndarray]] = {}
     for application in captured.applications:
         if application.name.startswith("batch_norm"):
             layer = application.name.partition(" of ")[2].rpartition(".")[0]

@@ -43,7 +43,7 @@ def cosine(a, b) -> float | None:
 def _parts(captured, name):
     w, method_terms = captured.before[name], audit_of(type(captured.phase.method).__name__).update
     gradient = captured.backpropagated.get(name, np.zeros_like(w))
-    named, faults = _through_the_surrogate(captured, name, gradient), []
+    named, faults = _through_the_surrogate(captured, name, gradient), list[str]()
     handed, terms = method_terms.handed(captured, name, gradient)
     named |= terms
     _compare(faults, handed, captured.handed[name], "the gradient handed to the optimiser")

@@ -30,7 +30,7 @@ def code_rows(packed: np.ndarray, levels: np.ndarray, bits: int) -> Coded:
     """Encode weight_panels.pack_rows(...) of these levels, ascending float32; rows beyond a group's are level 0."""
     groups, tiles, taps, _ = packed.shape
     flat = packed.reshape(groups, -1)
-    parts, table = [], None
+    parts, table = [], NOT_CODED.table
     starts = [*range(0, taps, KC), taps]
     for group in range(groups):
         for start, end in zip(starts, starts[1:], strict=False):

@@ -60,7 +60,8 @@ class Plan:
     @cached_property
     def origin(self) -> tuple[int, int]:
         """The least dy and dx, which the first row and column of the packed input hold."""
-        return tuple(int(v) for v in self.taps[:, 1:].min(0))
+        dy, dx = self.taps[:, 1:].min(0).tolist()
+        return dy, dx
 
     @cached_property
     def _reach(self) -> np.ndarray:
@@ -179,6 +180,6 @@ def input_grad_plans(geometry: ConvGeometry) -> tuple[Plan, ...]:
         if len(used) and rows > 0 and columns > 0:
             taps = np.column_stack([grid[used, 0], shift[used] // stride])
             plans.append(Plan(source_size=geometry.output_size, channels=c_out, step=(1, 1), rows=int(rows),
-                              columns=int(columns), first=tuple(map(int, phase)), spread=geometry.stride, taps=taps,
-                              weight_index=used))
+                              columns=int(columns), first=(int(phase[0]), int(phase[1])), spread=geometry.stride,
+                              taps=taps, weight_index=used))
     return tuple(plans)

@@ -61,9 +61,10 @@ def adaptive_windows(size: tuple[int, int], output_size: Size) -> Windows:
 
 def _axes(size, kernel, stride, padding, dilation, ceil_mode, count_include_pad):
     """_slide for the rows and for the columns."""
-    settings = (pair(value, f"pooling: {name}") for value, name in (
+    kernels, strides, paddings, dilations = (pair(value, f"pooling: {name}") for value, name in (
         (kernel, "kernel"), (stride, "stride"), (padding, "padding"), (dilation, "dilation")))
-    return [_slide(*one, ceil_mode, count_include_pad) for one in zip(size, *settings, strict=True)]
+    return [_slide(size[axis], kernels[axis], strides[axis], paddings[axis], dilations[axis], ceil_mode,
+                   count_include_pad) for axis in (0, 1)]
 
 
 def _slide(length, taps, stride, padding, dilation, ceil_mode, count_padding):

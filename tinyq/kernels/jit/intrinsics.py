@@ -28,7 +28,7 @@ def emits(signature: Signature, outlined_as: str | None = None) -> Callable:
             return context.get_dummy_value() if result is None else result
 
         define.__name__, define.__doc__ = emit.__name__, emit.__doc__
-        define.__signature__ = inspect.signature(emit)                  # numba counts the parameters
+        vars(define)["__signature__"] = inspect.signature(emit)          # numba counts the parameters
         return intrinsic(define)
 
     return decorate

@@ -125,13 +125,13 @@ def _expected(path, description, specs):
         graph = graph_json.from_json(description)
         expected: dict[str, Spec] = {}
         schemes = description["tensors"]
-        if set(schemes) != {node.weight.name for node in graph.products()}:
+        if set(schemes) != {node.product_weight.name for node in graph.products()}:
             raise ValueError("its tensors are not those of its graph")
         for node in graph.products():
-            entry = schemes[node.weight.name]
-            arrays = expected_arrays(entry["scheme"], node.weight.shape, entry["levels"])
-            arrays["scale"] = (1 if entry["scales"] == 1 else node.weight.shape[0],), np.float32
-            expected |= {f"tensors/{node.weight.name}/{part}": Spec(shape, np.dtype(dtype))
+            entry = schemes[node.product_weight.name]
+            arrays = expected_arrays(entry["scheme"], node.product_weight.shape, entry["levels"])
+            arrays["scale"] = (1 if entry["scales"] == 1 else node.product_weight.shape[0],), np.float32
+            expected |= {f"tensors/{node.product_weight.name}/{part}": Spec(shape, np.dtype(dtype))
                          for part, (shape, dtype) in arrays.items()}
         constants = {a for node in graph.nodes for a in node.inputs if isinstance(a, Constant)}
         expected |= {f"constants/{a.name}": Spec(a.shape, np.dtype(np.float32)) for a in constants}
@@ -145,9 +145,9 @@ def _packed(path, description, meta, datasets):
     graph = graph_json.from_json(description)
     tensors = {}
     for node in graph.products():
-        name = node.weight.name
+        name = node.product_weight.name
         parts = {part: datasets.get(f"tensors/{name}/{part}") for part in ("data", "levels", "scale", "affine")}
-        tensors[name] = EncodedTensor(description["tensors"][name]["scheme"], node.weight.shape, **parts)
+        tensors[name] = EncodedTensor(description["tensors"][name]["scheme"], node.product_weight.shape, **parts)
         try:
             check_tensor(tensors[name])
         except BadInput as error:

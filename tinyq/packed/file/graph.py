@@ -38,6 +38,12 @@ class Node:
     shape: tuple[int, ...]
     weight: Weight | None = None        # of a product; its second input, if any, is added to it
 
+    @property
+    def product_weight(self) -> Weight:
+        """The weight of a node that is a product."""
+        assert self.weight is not None, self.operation
+        return self.weight
+
 
 @dataclass(frozen=True)
 class Graph:

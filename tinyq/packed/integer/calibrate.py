@@ -29,7 +29,7 @@ def ranges(packed: Packed, batches: Sequence[np.ndarray]) -> np.ndarray:
         for value, array in network.values(x):
             low, high = full[value + 1]
             histograms[value + 1] += np.histogram(array, BINS, (low, high if high > low else low + 1))[0]
-    clipped = np.array([_best(*full[i], histograms[i]) for i in range(count)])
+    clipped = np.array([_best(full[i, 0], full[i, 1], histograms[i]) for i in range(count)])
     return np.stack([full, clipped]).astype(np.float32)
 
 

@@ -123,12 +123,12 @@ class _Lowering:
         units = 2.0 ** np.arange(30, -31, -1)
         fitting = [u for u in units if (tensor.levels / u == np.rint(tensor.levels / u)).all()]
         if not fitting or np.abs(tensor.levels / fitting[0]).max() > MAX_BYTE:
-            raise UsageError(f"activations {self.kind.name}: the levels of {node.weight.name} are not k * 2^n with "
-                             f"whole k up to {MAX_BYTE}; use float32 activations")
+            raise UsageError(f"activations {self.kind.name}: the levels of {node.product_weight.name} are not k * 2^n "
+                             f"with whole k up to {MAX_BYTE}; use float32 activations")
         return float(fitting[0])
 
     def _tensor(self, node: Node) -> EncodedTensor:
-        return self.packed.tensors[node.weight.name]
+        return self.packed.tensors[node.product_weight.name]
 
     # -- scales -------------------------------------------------------------------------------------------------------
 
@@ -140,13 +140,14 @@ class _Lowering:
         coded = set(self.integer) | {a for number in self.integer for a in nodes[number].inputs if isinstance(a, int)}
         last = nodes[self.result]
         wide = self.result in self.integer and last.weight and len(last.inputs) == 1
+        assert self.packed.ranges is not None
         return choose_quants(self.kind, self.packed.ranges, group_tied(coded, ties), self._readers,
                              self.result if wide else None)
 
     def _readers(self, value: int) -> list[tuple[str, int]]:
         """Return (name, largest sum of the magnitudes of a row's integer levels) per integer product of a value."""
         products = [self.graph.nodes[number] for number in self.integer if self.graph.nodes[number].weight]
-        return [(node.weight.name, int(np.abs(_levels(self._tensor(node), self._unit(node))).sum(axis=1).max()))
+        return [(node.product_weight.name, int(np.abs(_levels(self._tensor(node), self._unit(node))).sum(axis=1).max()))
                 for node in products if node.inputs[0] == value]
 
     def _requant(self, y: int, factors, shifts, sums, constants=0, relu=False, added=None) -> Requant:
@@ -186,6 +187,7 @@ class _Lowering:
     def _product(self, number, node):
         tensor, unit = self._tensor(node), self._unit(node)
         x, added = (*node.inputs, None)[:2]
+        assert unit is not None                 # a product of floats is not lowered
         quant, options = self.quants[x], node.params["options"]
         geometry = None
         if options is not None:

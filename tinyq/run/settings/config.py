@@ -114,7 +114,10 @@ def components() -> dict[str, Callable]:
     from tinyq.data import READERS
     from tinyq.methods import METHODS
 
-    return {**dict[str, Callable](METHODS), **dict[str, Callable](READERS)}
+    found: dict[str, Callable] = {}
+    found.update(METHODS)
+    found.update(READERS)
+    return found
 
 
 def options_of(component: str) -> dict[str, inspect.Parameter]:
