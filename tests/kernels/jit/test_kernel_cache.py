@@ -20,9 +20,9 @@ print(kernels.sum(kernels.exp(np.ones((3, 4), np.float32)), (0,)).tobytes().hex(
 """
 
 
-def run(folder, **environment):
+def run(folder, umask=0o022, **environment):
     return subprocess.run([sys.executable, "-c", CODE], env={**os.environ, "TINYQ_CACHE": str(folder), **environment},
-                          capture_output=True, text=True)
+                          capture_output=True, text=True, umask=umask)
 
 
 def files_of(folder, suffix=""):
@@ -61,6 +61,25 @@ def test_the_folder_is_the_users_alone_and_what_is_whole_is_loaded(filled):
     assert len(files_of(folder, SEAL)) * 2 == len(files_of(folder)) > 10
     again = run(folder)
     assert (again.stdout, again.stderr) == (shown, "")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o007, 0o077, 0o777], ids=oct)
+def test_whatever_the_umask_a_kernel_is_compiled_once(tmp_path, umask):
+    found, before = SealedFiles(str(tmp_path), "f", "stamp"), os.umask(umask)
+    try:
+        found.save("key", {"code": b"x" * 400})
+    finally:
+        os.umask(before)
+    assert found.load("key") == {"code": b"x" * 400}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files_of(tmp_path)} == {0o600}
+
+
+def test_a_process_that_shares_its_files_with_a_group_loads_what_another_compiled(filled, copy):
+    for path in files_of(copy):
+        path.unlink()
+    assert "compiling kernels" in run(copy, 0o002).stderr
+    again = run(copy, 0o002)
+    assert (again.stdout, again.stderr) == (filled[1], "")
 
 
 @pytest.mark.parametrize("damage", ["garbage", "foreign"])

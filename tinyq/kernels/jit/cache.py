@@ -23,7 +23,7 @@ from tinyq.errors import tell
 from tinyq.kernels.jit.target import tiles_refused
 
 SEAL = ".sha256"
-PRIVATE = 0o700
+PRIVATE, OWNERS = 0o700, 0o600         # modes of the folder and of its files, whatever the umask
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -72,8 +72,10 @@ class SealedFiles(IndexDataCacheFile):
     @contextmanager
     def _open_for_write(self, path):
         with super()._open_for_write(path) as file:
+            os.fchmod(file.fileno(), OWNERS)
             yield file
         with super()._open_for_write(path + SEAL) as file:
+            os.fchmod(file.fileno(), OWNERS)
             file.write(_seal(path))
 
     def save(self, key, data):
