@@ -72,7 +72,8 @@ def test_kernels_that_give_other_sums_are_not_used(monkeypatch, capsys):
     monkeypatch.setattr(CompiledExecutor, "__call__", lambda self, x: right(self, x) + np.float32(1))
     run = PackedNetwork(network, "int8")
     assert run.executor == "numpy" and np.array_equal(run(x), expected)
-    assert f"the {ISA.name} kernels give wrong sums on this machine; NumPy computes instead" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"the {ISA.name} kernels compute wrong sums on this machine; running on NumPy instead" in said
     assert run.resident_bytes > PackedNetwork(packed("lenet"), "int8").resident_bytes       # NumPy's are floats
     monkeypatch.setattr(NumpyExecutor, "__call__", lambda self, x: expected[:len(x)])
     with pytest.raises(BadInput, match="does not give the outputs stored with it"):

@@ -1,4 +1,4 @@
-"""Networks as they are evaluated: recorded once, their batch norms, additions and ReLUs done within the products."""
+"""Evaluate networks: record the steps once, then fuse batch norms, additions and ReLUs into the products."""
 from tinyq.inference.fused_network import Fused
 
 __all__ = ["Fused"]

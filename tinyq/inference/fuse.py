@@ -1,4 +1,4 @@
-"""Steps rewritten: every product takes with it the batch norm, the addition and the ReLU that follow it alone."""
+"""Fuse into each product the batch norm, addition and ReLU that follow it, if nothing else reads what lies between."""
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ PRODUCT = "product"         # a step of inputs (x, w, scale, shift[, added]) and
 
 @dataclass(eq=False)
 class Product:
-    """A convolution or linear layer on its way to one step: y = relu(scale * (x * w) + shift + added)."""
+    """A convolution or linear layer, and what is fused into it: y = relu(scale * (x * w) + shift + added)."""
 
     x: Value
     w: np.ndarray               # (c_out, c_in / groups, kh, kw), or (out, in)
@@ -24,11 +24,10 @@ class Product:
 
 
 def fuse(steps, result, input_shape):
-    """The steps, or None where one went into a product, with the same result but for the roundings of the scales.
+    """Return the steps with None for those fused into a product; the result differs only by rounding of the affine.
 
-    Products are data still, and have no `run` (fused_product.py gives them one).
-    A product's affine is computed in float64 and rounded once, so that the batch norm behind it costs nothing and its
-    weights stay what they are.
+    The affine of a product is computed in float64 and rounded once; its weights do not change. The products have no
+    `run` yet: fused_product.prepare sets it.
     """
     steps, readers = list(steps), readers_of(steps, result)
     shapes = {Value(-1): input_shape, **{Value(i): step.shape for i, step in enumerate(steps)}}
@@ -41,7 +40,7 @@ def fuse(steps, result, input_shape):
 
 
 def readers_of(steps, result):
-    """{Value: the numbers of the steps that read it}; -1 stands for whoever wants the result."""
+    """Return {Value: numbers of the steps that read it}; -1 is the reader of the result."""
     readers = {result: [-1]}
     for i, step in enumerate(steps):
         for a in step.inputs if step else ():
@@ -51,7 +50,7 @@ def readers_of(steps, result):
 
 
 def _grow(product, own, steps, readers, shapes):
-    """Take in what follows the product alone, for as long as it can be; returns the number of the last such step."""
+    """Fuse the steps after the product as long as possible; return the number of the last one fused."""
     while True:
         following = readers.get(own, [])
         if len(following) != 1 or following[0] < 0 or not _absorb(product, own, steps[following[0]], shapes):
@@ -72,7 +71,7 @@ def _product(step):
 
 
 def _absorb(product, own, step, shapes):
-    """Take a step that reads `own`, the product so far, into it, if it is of a kind and in an order that it can do."""
+    """Fuse a step that reads `own`, the product's present output, if its kind and order allow; return success."""
     if product.relu or step is None:
         return False
     if step.name == "batch_norm_inference" and product.added is None and step.inputs[0] == own:

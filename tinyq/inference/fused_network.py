@@ -1,4 +1,4 @@
-"""The one evaluation of a network: what `tinyq.evaluate`, a run's result and a packed model all compute."""
+"""Evaluate a network with fused steps, as `tinyq.evaluate`, the result of a run and packed models do."""
 import numpy as np
 
 from tinyq.inference.fuse import PRODUCT, fuse, readers_of
@@ -8,21 +8,20 @@ from tinyq.inference.record import Value, record
 
 
 class Fused:
-    """A network in evaluation mode with its present weights, as a function of an array.
+    """A function from an input array to the outputs of a network in evaluation mode.
 
-    Every convolution and linear layer is a product with the bare levels and one affine for each channel, computed in
-    float64 and rounded once, into which the batch norm behind it has gone; an addition and a ReLU that follow are done
-    where the product is stored. Max pooling finds values alone, and of equal zeros may take another's sign than the
-    layer does. The network is recorded once for every shape of input: its layers may depend on the
-    shape, not on the values.
+    Each convolution or linear layer multiplies by unscaled levels and applies one affine per channel, which includes
+    the following batch norm and is computed in float64 and rounded once. A following addition and ReLU happen when the
+    product is stored. Max pooling may return 0 with another sign than the layer, if both -0 and +0 are largest. The
+    network is recorded once per input shape: its computation may depend on the shape but not on the values.
     """
 
     def __init__(self, model):
-        """Take the model; what changes in it later is not seen in shapes met before."""
+        """Start without recordings; changes of the model after the first call with a shape do not affect that shape."""
         self.model, self._programs = model, {}
 
     def __call__(self, x):
-        """Return the network's outputs for the batch x, both arrays."""
+        """Return the network's outputs (array) for the batch x (array)."""
         key = x.shape, x.dtype
         if key not in self._programs:
             steps, result = record(self.model, np.zeros_like(x))
@@ -33,10 +32,10 @@ class Fused:
 
 
 class Program:
-    """Fused steps made ready for one shape of input."""
+    """Fused steps prepared for one input shape."""
 
     def __init__(self, steps, result, input_shape):
-        """Prepare the steps, of which some may be None: those that went into others."""
+        """Prepare the steps; None stands for a step that was fused into another."""
         shapes = {Value(-1): input_shape, **{Value(i): step.shape for i, step in enumerate(steps) if step}}
         self.steps, self.result = [], result
         listed = join(steps, readers_of(steps, result)) if type(result) is Value else []
@@ -47,10 +46,10 @@ class Program:
                 finished.setdefault(value, []).append(a)
         for value, step, first in listed:
             ready = prepare(step, shapes[step.inputs[0]] if step.name == PRODUCT else None, first)
-            self.steps.append((value, ready, finished.get(value, [])))      # and whom nobody reads any more
+            self.steps.append((value, ready, finished.get(value, [])))      # and the values that this step reads last
 
     def __call__(self, x):
-        """The result, which may not depend on x."""
+        """Compute the result; it is a constant array if it does not depend on x."""
         if type(self.result) is not Value:
             return self.result
         y = x
@@ -60,7 +59,7 @@ class Program:
         return y
 
     def values(self, x):
-        """(Value, array) of each step in turn; what nobody reads any more is let go."""
+        """Yield (Value, array) of each step in order, and release arrays after their last reader."""
         values = {Value(-1): x}
         for value, step, finished in self.steps:
             values[value] = step.run(*(values[a] if type(a) is Value else a for a in step.inputs), **step.params)

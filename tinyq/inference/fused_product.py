@@ -1,4 +1,4 @@
-"""Steps made ready to run: a product with its weights packed once, a max pooling that forgets where its maxima were."""
+"""Prepare steps for running: pack the weights of products once, and pool without recording where the maxima are."""
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ MAX_POOL = "max_pool2d"
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """Weights of some shape as the kernels take them."""
+    """Weights packed for the kernels, and their shape before packing."""
 
     packed: Any
     shape: tuple[int, ...]
 
 
 def ready(w, options, output_size, levels=None) -> Ready:
-    """Weights w of a convolution with these options and planes (oh, ow), or of a linear layer (None).
+    """Pack the weights w of a convolution with these options and output size (oh, ow), or of a linear layer (None).
 
-    levels: ascending float32, where w holds their values alone; it is then kept in codes as far as the target can.
+    levels: the ascending float32 values that w consists of, if any; w is then stored as codes if the CPU supports it.
     """
     if options is None:
         return Ready(kernels.pack_linear(w) if levels is None else kernels.code_linear(w, levels), w.shape)
@@ -32,10 +32,10 @@ def ready(w, options, output_size, levels=None) -> Ready:
 
 
 def prepare(step, input_shape, first=None):
-    """The step as it runs; of a product's inputs (see fuse.PRODUCT) the first and what is added are left.
+    """Return the step with a `run`; a prepared product keeps of its inputs (see fuse.PRODUCT) only x and the added one.
 
-    Of a product: weights may be Ready, or an array; input_shape is needed; first is the channel from which on it fills
-    its last input (see join.py).
+    For a product, the weights may be Ready or an array, and input_shape is required. first: the first channel of its
+    last input, an output buffer, that a convolution writes (see join.py).
     """
     if step.name == MAX_POOL:
         return dataclasses.replace(step, run=_max_pool)
@@ -64,7 +64,7 @@ def _convolution(weights, scale, shift, options, relu, input_shape, first):
         return lambda x, added=None: kernels.conv2d_packed(x, weights.packed, geometry, scale, shift, added, relu)
 
     def into(x, *others):
-        added, room = (None, *others)[-2:]
-        return kernels.conv2d_packed(x, weights.packed, geometry, scale, shift, added, relu, room, first)
+        added, buffer = (None, *others)[-2:]
+        return kernels.conv2d_packed(x, weights.packed, geometry, scale, shift, added, relu, buffer, first)
 
     return into

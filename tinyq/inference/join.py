@@ -1,4 +1,4 @@
-"""Products that are joined, and read by nobody else, stored where they are joined: nothing is copied."""
+"""Let convolutions write straight into the concatenation of their outputs, so that nothing is copied."""
 import dataclasses
 
 import numpy as np
@@ -6,35 +6,36 @@ import numpy as np
 from tinyq.inference.fuse import PRODUCT
 from tinyq.inference.record import Step, Value
 
-ROOM = -2                   # Values from here downwards: ROOM - i is the array that concatenation i fills
+BUFFER = -2                 # Value(BUFFER - i) is the output buffer of concatenation i
 
 
 def join(steps, readers):
-    """[(Value, step, first channel or None)] of the steps that are there, in order.
+    """Return [(Value, step, first channel or None)] in order, without the steps that are None.
 
-    Where every input of a concatenation along the channels is a convolution that it alone reads, their array is made
-    by a step of its own, and each of them has it as its last input, to be filled from the channel named on.
-    readers: {Value: the numbers of the steps that read it}.
+    If all inputs of a concatenation along the channels are convolutions that nothing else reads, a step of its own
+    allocates the output buffer. Each convolution receives the buffer as its last input and writes its channels
+    beginning at `first channel`. readers: {Value: numbers of the steps that read it}.
     """
     joined = {i: step for i, step in enumerate(steps) if step and _is_join(i, step, steps, readers)}
     place = {a: (i, first) for i, step in joined.items() for a, first in _firsts(step, steps)}
     made, listed = set(), []
     for i, step in enumerate(steps):
         if i in joined:
-            step = dataclasses.replace(step, run=lambda room, *parts: room, params={}, inputs=(_room(i), *step.inputs))
+            step = dataclasses.replace(step, run=lambda buffer, *parts: buffer, params={},
+                                       inputs=(_buffer(i), *step.inputs))
         target, first = place.get(Value(i), (None, None))
         if target is not None:
             if target not in made:
                 made.add(target)
-                listed.append((_room(target), _allocation(steps[target].shape), None))
-            step = dataclasses.replace(step, inputs=(*step.inputs, _room(target)))
+                listed.append((_buffer(target), _allocation(steps[target].shape), None))
+            step = dataclasses.replace(step, inputs=(*step.inputs, _buffer(target)))
         if step:
             listed.append((Value(i), step, first))
     return listed
 
 
-def _room(number):
-    return Value(ROOM - number)
+def _buffer(number):
+    return Value(BUFFER - number)
 
 
 def _is_join(number, step, steps, readers):
@@ -46,7 +47,7 @@ def _is_join(number, step, steps, readers):
 
 
 def _firsts(step, steps):
-    """(Value, its first channel) of each input of a concatenation."""
+    """Yield (Value, first channel) for each input of a concatenation."""
     first = 0
     for a in step.inputs:
         yield a, first

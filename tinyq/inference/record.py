@@ -1,4 +1,4 @@
-"""A network's evaluation as a list of steps: what its primitives did with one batch, in order."""
+"""Record a network's evaluation as a list of steps, one for each primitive applied to a batch."""
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,30 +10,31 @@ from tinyq.autodiff import Tensor, no_record, tape
 
 @dataclass(frozen=True)
 class Value:
-    """An array that depends on the network's input; the number is the step that makes it, -1 the input itself."""
+    """An array that depends on the network's input. step: number of the step that computes it; -1 is the input."""
 
     step: int
 
 
 @dataclass(eq=False)
 class Step:
-    """One application of a function of arrays. inputs: Values, constant arrays and None.
+    """One call of a function of arrays. inputs: Values, constant arrays or None.
 
-    tensors: the constants that came as Tensors, by position: a Parameter or its effective weight as itself.
+    tensors: {position: Tensor} of the constant inputs that were Tensors, such as a Parameter or an effective weight.
     """
 
     name: str
     run: Callable | None                # None for a product until it is prepared
     inputs: tuple
-    shape: tuple[int, ...]              # of what it makes
+    shape: tuple[int, ...]              # of the output
     params: dict = field(default_factory=dict)
     tensors: dict[int, Tensor] = field(default_factory=dict)
 
 
 def record(model, x):
-    """(steps, Value of the result) of model(Tensor(x)) in evaluation mode; modes are restored.
+    """Record model(Tensor(x)) in evaluation mode; return (steps, Value of the result). The modes are restored.
 
-    What does not depend on x is a constant. The steps hold for x's shape: a network may read sizes off its input.
+    Arrays that do not depend on x are constants. The steps are valid only for inputs with the shape of x, because a
+    network may use its input's sizes.
     """
     recorder = _Recorder(x)
     modes = [(module, module.training) for _, module in model.named_modules()]
@@ -47,18 +48,21 @@ def record(model, x):
 
 
 class _Recorder:
-    """Knows arrays by identity: a Tensor made of another's array is the same value."""
+    """Collect steps; arrays are known by identity, so two Tensors that share an array are one value."""
 
     def __init__(self, x):
         self.steps, self._known = [], {id(x): (weakref.ref(x), Value(-1))}
 
     def value_of(self, array):
-        """The Value that an array is, or the array itself; none is kept alive, so that a new one may have an old id."""
+        """Return the array's Value, or the array itself if it has none.
+
+        The recorder keeps no array alive, and a new array may have the id of one that is gone.
+        """
         known, value = self._known.get(id(array), (lambda: None, None))
         return value if array is not None and known() is array else array
 
     def note(self, primitive, inputs, params, output):
-        """Add a step if one of the primitive's inputs depends on the network's."""
+        """Add a step if an input of the primitive depends on the network's input."""
         values = tuple(self.value_of(x.data if isinstance(x, Tensor) else x) for x in inputs)
         if any(type(a) is Value for a in values):
             y = output.data

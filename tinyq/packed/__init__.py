@@ -1,1 +1,1 @@
-"""Networks whose weights take 1 to 3 bits: the file format .tq.h5, and what runs it."""
+"""Store and run networks with 1 to 3 bits per weight: the .tq.h5 format, its executors and the export as C."""

@@ -1,4 +1,4 @@
-"""The packed network with float32 activations: the bits of the trained network's own evaluation."""
+"""Run a packed network with float32 activations; the logits have the bits of the trained network's evaluation."""
 import numpy as np
 
 from tinyq.inference.fuse import PRODUCT
@@ -11,13 +11,13 @@ from tinyq.packed.file.operations import OPERATIONS, conv_options
 
 
 class FloatNetwork:
-    """A function of a batch (n, ...) float32. Of the weights it keeps what its kernels read, and nothing of the file's.
+    """A function from a batch (n, ...) float32 to the logits. It keeps the weights only in the form its kernels read.
 
-    One size of batch at a time is made ready: another takes the place of the last.
+    The program is prepared for one batch size at a time; a batch of another size replaces it.
     """
 
     def __init__(self, packed: Packed, numbers=None):
-        """Take the network; numbers: of the nodes that will be computed, by default of all."""
+        """Prepare the weights. numbers: the nodes to compute, all by default."""
         self.graph, self._constants = packed.graph, packed.constants
         computed = range(len(packed.graph.nodes)) if numbers is None else numbers
         nodes = {number: packed.graph.nodes[number] for number in computed}
@@ -29,17 +29,17 @@ class FloatNetwork:
         self._steps: dict[int, Step] = {}
 
     def __call__(self, x):
-        """The logits (n, classes)."""
+        """Compute the logits (n, classes)."""
         return self._program_for(x.shape)(np.ascontiguousarray(x, np.float32))
 
     def values(self, x):
-        """(number, array) of the input and of each node in turn, the array the caller's until the next is asked for."""
+        """Yield (number, array) for the input, number -1, and for each node; an array is valid until the next one."""
         yield -1, x
         for value, array in self._program_for(x.shape).values(np.ascontiguousarray(x, np.float32)):
             yield value.step, array
 
     def node(self, number, values):
-        """The output of one node; values: those it reads, by number."""
+        """Compute the output of one node; values: {number: array} of the values it reads."""
         x = next(values[a] for a in self.graph.nodes[number].inputs if isinstance(a, int))
         if len(x) != self._samples:
             self._samples, self._steps = len(x), {}
@@ -51,7 +51,7 @@ class FloatNetwork:
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of the weights, their affines and the constants that other nodes read."""
+        """Bytes of the weights, their affines and the constants."""
         return sum(w.nbytes for w in self._weights.values()) + sum(a.nbytes for a in self._constants.values())
 
     def _program_for(self, shape):
@@ -76,7 +76,7 @@ class FloatNetwork:
 
 
 class _Weights:
-    """A product's weights as the kernels read them, and its affine (2, rows)."""
+    """Weights of a product, packed for the kernels, and its affine (2, rows)."""
 
     def __init__(self, tensor, node):
         self.ready = ready(tensor.unscaled(), _options(node), node.shape[1:], tensor.levels)
@@ -85,7 +85,7 @@ class _Weights:
 
 
 def _options(node):
-    """The keyword arguments of a convolution, None for a linear layer."""
+    """Return the keyword arguments of a convolution, or None for a linear layer."""
     return None if node.params["options"] is None else conv_options(node.params["options"])
 
 

@@ -1,4 +1,4 @@
-"""A packed network as a function: loaded, checked against what it must give, run by the best that this machine has."""
+"""Load a packed network, check it against its stored outputs, and run it with the fastest executor available."""
 import dataclasses
 import math
 import threading
@@ -20,18 +20,21 @@ if TYPE_CHECKING:
 
 
 class PackedNetwork:
-    """A function of a batch (n, ...) float32, as the trained network's data prepare it; returns logits (n, classes).
+    """A function from a batch (n, ...) float32, normalised as in training, to the logits (n, classes).
 
-    With activations "float32" they have the bits of the trained network's own evaluation, with "int8" or "int16" the
-    same bits on every processor and executor. A batch's samples do not influence each other. Calls from several Python
-    threads wait for each other: the buffers are the network's. Of the weights it keeps what its kernels read alone.
+    With activations "float32" the logits have the bits of the trained network's evaluation; with "int8" or "int16" they
+    have the same bits on every processor and executor. The samples of a batch do not influence each other. Calls from
+    several Python threads run one after another, because they share the buffers.
     """
 
     def __init__(self, packed: Packed, activations: str = "float32"):
-        """Prepare the network; UsageError where it has no such form, BadInput where it does not give what it gave."""
+        """Prepare the network. UsageError if it cannot run with these activations; BadInput if its outputs differ.
+
+        The outputs are compared with those stored in `packed`.
+        """
         if activations not in KINDS:
             raise UsageError(f"activations {activations}: {did_you_mean(activations, KINDS)}")
-        from tinyq.kernels.jit import isa  # UsageError for a TINYQ_ISA that does not exist
+        from tinyq.kernels.jit import isa  # UsageError for an unknown TINYQ_ISA
 
         self.graph, self.meta, self.activations = packed.graph, packed.meta, activations
         self._lock = threading.Lock()
@@ -42,11 +45,12 @@ class PackedNetwork:
         if program:
             self.executor, self._run = _integer_executor(isa, program, self._floats.node)
         if not self._gives(packed.golden) and not self._gives_without_kernels(program, packed.golden):
-            raise BadInput("the network does not give the outputs stored with it; the file is of another version")
+            raise BadInput("the network's outputs differ from those stored in the file; another version of tinyq wrote "
+                           "it; pack the trained network again")
 
     @classmethod
     def load(cls, path, activations: str = "float32") -> "PackedNetwork":
-        """The network in a file; BadInput where it is damaged or does not give what it gave when it was packed."""
+        """Load a packed file; BadInput if it is damaged or its network does not compute the stored outputs."""
         packed = format.read(path)
         try:
             network = cls(packed, activations)
@@ -57,10 +61,10 @@ class PackedNetwork:
         return network
 
     def __call__(self, x):
-        """The logits of a batch."""
+        """Compute the logits of a batch."""
         x = np.asarray(x, np.float32)
         if x.shape[1:] != self.graph.input_shape:
-            raise UsageError(f"a batch of {x.shape[1:]}, but the network takes {self.graph.input_shape}")
+            raise UsageError(f"the samples have shape {x.shape[1:]}, but the network takes {self.graph.input_shape}")
         if not len(x):
             return np.empty((0, *self.graph.nodes[-1].shape), np.float32)
         with self._lock:
@@ -73,44 +77,44 @@ class PackedNetwork:
 
     @property
     def float_bytes(self) -> int:
-        """Bytes of the products' weights alone as float32."""
+        """Bytes that the weights of the products would take as float32."""
         return 4 * sum(math.prod(node.product_weight.shape) for node in self.graph.products())
 
     def _gives_without_kernels(self, program, golden):
-        """Switch to NumPy alone; return True if it gives the stored outputs, which the kernels did not."""
+        """Switch from the compiled kernels to NumPy; return True if NumPy gives the stored outputs."""
         if self.executor in ("float32", "numpy"):
             return False
         kernels, self.executor, self._run = self.executor, "numpy", NumpyExecutor(program, self._floats.node)
         right = self._gives(golden)
         if right:
-            tell(f"tinyq: the {kernels} kernels give wrong sums on this machine; NumPy computes instead, slower")
+            tell(f"tinyq: the {kernels} kernels compute wrong sums on this machine; running on NumPy instead, slower")
         return right
 
     def _gives(self, golden):
-        """Return True if the outputs equal those in the file, or the file has none."""
+        """Return True if the outputs equal the stored ones, or none are stored."""
         expected = golden.get(self.activations)
         return expected is None or np.array_equal(self(golden_input(self.graph)), expected)
 
 
 def calibrated(packed: Packed, batches) -> Packed:
-    """The network with the ranges that these batches give, and new golden outputs of its integer forms."""
+    """Return the network with activation ranges measured on these batches, and with new golden outputs."""
     return with_golden(dataclasses.replace(packed, ranges=calibrate.ranges(packed, batches), golden={}))
 
 
 def with_golden(packed: Packed) -> Packed:
-    """The network with the outputs that a reader must get from golden_input."""
+    """Return the network with its outputs for golden_input, which every reader must reproduce."""
     x, floats = golden_input(packed.graph), FloatNetwork(packed)
     golden = {"float32": floats(x)}
     for kind in KINDS[1:] if packed.ranges is not None else ():
         try:
             golden[kind] = NumpyExecutor(lower(packed, kind), floats.node)(x)
-        except UsageError:                              # it has no such form: said when it is asked for
+        except UsageError:                              # it cannot run in this form; PackedNetwork reports that
             continue
     return dataclasses.replace(packed, golden=golden)
 
 
 def _integer_executor(isa, program, evaluate_node):
-    """(name, network) of the fastest executor there is."""
+    """Return (name, executor) for the fastest executor that this machine can run."""
     if isa.NOTE:
         tell_once(f"tinyq: {isa.NOTE}")
     if isa.ISA is None:

@@ -329,9 +329,9 @@ DATA, SCALE, LEVELS, AFFINE = (f"tensors/2/{part}" for part in ("data", "scale",
 
 
 @pytest.mark.parametrize("change, says", [
-    (lambda n: {DATA: None}, "data is missing"), (lambda n: {"graph": None}, "graph is not a text"),
-    (lambda n: {"meta": None}, "meta is not a text"),
-    (lambda n: {"graph": np.zeros(3, np.uint8)}, "graph is not a text"),
+    (lambda n: {DATA: None}, "data is missing"), (lambda n: {"graph": None}, "graph is not text"),
+    (lambda n: {"meta": None}, "meta is not text"),
+    (lambda n: {"graph": np.zeros(3, np.uint8)}, "graph is not text"),
     (lambda n: {"tensors/2/more": np.zeros(3, np.float32)}, "more is not of this model"),
     (lambda n: {"elsewhere": np.zeros(3, np.float32)}, "elsewhere is not of this model"),
     (lambda n: {"golden/int4": np.zeros((1, 4), np.float32)}, "int4 is not of this model"),
@@ -528,7 +528,7 @@ def test_one_name_for_two_arrays_is_refused(path, network):
     graph = json.loads(network.payload()["graph"].item())
     shared(graph)
     forge(path, network, {**kept, "graph": np.array(json.dumps(graph).encode())})
-    refused(path, "two arrays have one name")
+    refused(path, "two arrays have the same name")
 
 
 @pytest.mark.parametrize("node", [

@@ -102,9 +102,9 @@ def a_constant(m, x):
     (with_transpose, "computes transpose, which a packed file cannot hold"),
     (of_the_batch_s_size, "depends on the size of the batch"),
     (the_batch_joined, "size of the batch|cannot hold"), (the_batch_cut, "size of the batch|cannot hold"),
-    (one_index, "getitem is of a kind a packed file cannot hold"),
-    (the_batch_padded, "pad is of a kind a packed file cannot hold"),
-    (not_the_last, "output is not what it computes last"),
+    (one_index, "cannot hold this getitem"),
+    (the_batch_padded, "cannot hold this pad"),
+    (not_the_last, "computes something after its output"),
     (a_constant, "does not depend on its input"),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_a_network_that_cannot_be_packed_is_refused_in_a_line(forward, says):

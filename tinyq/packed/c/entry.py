@@ -1,4 +1,4 @@
-"""Find where the exported C begins: behind operations on floats that compute each input element on its own."""
+"""Find where the exported C begins: after float operations that compute each input element on its own."""
 import json
 from dataclasses import dataclass
 
@@ -17,12 +17,16 @@ PIXELS = 256
 
 
 class FloatLayers(UsageError):
-    """A network whose layers are partly float, so that C cannot run it."""
+    """A network with float layers, which C cannot run."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """quantise: makes the first codes; before: names of the float operations ahead of it; behind: all on codes."""
+    """Operations before and after the first codes.
+
+    quantise: makes the first codes. before: names of the float operations before it. behind: operations after it, all
+    on codes.
+    """
 
     quantise: Quantise
     before: tuple[str, ...]
@@ -32,8 +36,8 @@ class Entry:
 def find_entry(program: IntegerProgram, packed: Packed) -> Entry:
     """Split the program at its first codes.
 
-    UsageError where it computes in floats anywhere but element by element at its beginning; FloatLayers, a UsageError,
-    where layers with weights are among them.
+    UsageError if it computes in floats except elementwise at its beginning; FloatLayers, a UsageError, if some of its
+    layers with weights compute in floats.
     """
     nodes = packed.graph.nodes
     first, floats = {-1}, []

@@ -39,10 +39,10 @@ def export(program: IntegerProgram, packed: Packed, folder: str | Path, name: st
 
     samples: float32 (n, ...), inputs of the self-test; by default the packed file's own (format.golden_input).
     pixels: float32 (c, 256), the network's input per 8-bit pixel and channel; NAME.c then has a table of their codes.
-    UsageError where a part of the network is not in integers, or where `name` is no C name.
+    UsageError if a part of the network is not in integers, or `name` is not a C identifier.
     """
     if not re.fullmatch("(?!tinyq)[A-Za-z][A-Za-z0-9_]*", name):
-        raise UsageError(f"{name!r} is no name for C files; use letters, digits and _, "
+        raise UsageError(f"{name!r} cannot name C files; use letters, digits and _, "
                          "begin with a letter but not with tinyq")
     source = _Source(program, packed, name, pixels)
     texts = {f"{name}.h": source.header(), f"{name}.c": source.body(),

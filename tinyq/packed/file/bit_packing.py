@@ -88,7 +88,7 @@ SCHEMES: dict[str, Scheme] = {
 
 
 def choose_scheme(levels: int, trits: bool = False) -> Scheme:
-    """Return the smallest scheme with whole bits for this many levels; with `trits`, t243 for three levels."""
+    """Return the smallest scheme with whole bits for `levels` levels; with `trits`, t243 for three levels."""
     if trits and levels == 3:
         return SCHEMES["t243"]
     return next(s for s in SCHEMES.values() if s.max_levels >= levels)
@@ -103,7 +103,7 @@ def decode(encoded: np.ndarray, scheme: Scheme, k: int, levels: int) -> np.ndarr
 
 
 def _padded(codes, group):
-    """Reshape to (rows, groups, group), zeros behind the last code."""
+    """Reshape to (rows, groups, group), with zeros after the last code."""
     rows, k = codes.shape
     padded = np.zeros((rows, -(-k // group), group), np.uint8)
     padded.reshape(rows, -1)[:, :k] = codes

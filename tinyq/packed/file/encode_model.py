@@ -1,4 +1,4 @@
-"""A trained network, packed: its evaluation as a graph, its constrained weights as codes."""
+"""Pack a trained network: its evaluation as a graph, its constrained weights as codes."""
 import numpy as np
 
 from tinyq.errors import UsageError
@@ -10,10 +10,10 @@ FLOAT_LAYER_BITS = (8, 32)
 
 
 def pack(model, input_shape, meta: dict, float_layer_bits: int = 32, trits: bool = False) -> Packed:
-    """The model, in evaluation mode, as what a file holds; it computes what the model's one evaluation computes.
+    """Pack the model as it computes in evaluation mode.
 
-    float_layer_bits: 32 leaves unconstrained weights as they are; 8 rounds them to 255 values
-    a filter. trits: ternary codes five a byte. UsageError where the network cannot be packed.
+    float_layer_bits: 32 keeps unconstrained weights as float32; 8 rounds them to 255 values per filter. trits: store
+    five ternary codes per byte. UsageError if the network cannot be packed.
     """
     if float_layer_bits not in FLOAT_LAYER_BITS:
         raise UsageError(f"--float-layer-bits {float_layer_bits}: choose from: {', '.join(map(str, FLOAT_LAYER_BITS))}")

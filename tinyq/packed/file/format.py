@@ -90,7 +90,7 @@ def _check_version(path, attributes):
                        "make one from a run or a model.h5 with python -m tinyq.pack")
     versions = [attributes.get(key) for key in ("format_major", "format_minor")]
     if not all(type(v) is int for v in versions) or type(attributes.get("required_features")) is not str:
-        raise BadInput(f"{path}: damaged; its version is missing")
+        raise BadInput(f"{path}: damaged; its format version is missing")
     if versions[0] != MAJOR:
         raise BadInput(f"{path}: format {versions[0]}, but this tinyq reads format {MAJOR}; install a newer tinyq")
     unknown = sorted(set(attributes["required_features"].strip("\0").split()) - set(FEATURES))
@@ -101,7 +101,7 @@ def _check_version(path, attributes):
 def _text_spec(path, name, specs):
     spec = specs.get(name)
     if spec is None or spec.shape != () or spec.dtype.kind != "S" or spec.dtype.itemsize > MAX_TEXT:
-        raise BadInput(f"{path}: damaged; its {name} is not a text")
+        raise BadInput(f"{path}: damaged; its {name} is not text")
     return spec
 
 

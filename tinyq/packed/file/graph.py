@@ -1,4 +1,4 @@
-"""Represent a network as data: the steps of its evaluation (tinyq.inference), independent of the batch size."""
+"""Represent a network as data: the steps of its evaluation (tinyq.inference), for any batch size."""
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,7 +80,8 @@ def record_graph(model, input_shape):
     (graph, weights, constants), (other, _, others) = recorded
     same = graph == other and all(np.array_equal(constants[name], others[name], equal_nan=True) for name in constants)
     if not same:
-        raise UsageError("what the network does depends on the size of the batch")
+        raise UsageError("the network computes different operations for different batch sizes; a packed file needs "
+                         "the same for all")
     return graph, weights, constants
 
 
@@ -95,7 +96,7 @@ class _Builder:
                 self.nodes.append(self._product(step) if step.name == PRODUCT else self._other(step))
                 self.numbers[i] = len(self.nodes) - 1
         if self.numbers.get(result.step) != len(self.nodes) - 1:
-            raise UsageError("the network's output is not what it computes last")
+            raise UsageError("the network computes something after its output; a packed file needs the output last")
         return Graph(self.input_shape, tuple(self.nodes)), self.weights, self.constants
 
     def _product(self, step):
@@ -120,7 +121,7 @@ class _Builder:
             params = OPERATIONS[step.name].to_json(step.params, step.shape)
             shape = OPERATIONS[step.name].shape([self._shape(a) for a in inputs if a is not None], params)
         except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise UsageError(f"the network's {step.name} is of a kind a packed file cannot hold ({error})") from error
+            raise UsageError(f"a packed file cannot hold this {step.name} of the network ({error})") from error
         if tuple(shape) != tuple(step.shape[1:]):
             raise UsageError(f"the network's {step.name} depends on the size of the batch")
         return Node(step.name, inputs, params, tuple(shape))

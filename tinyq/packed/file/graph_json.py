@@ -45,7 +45,7 @@ def _check_names(graph):
     tensors = [node.weight.name for node in graph.products()]
     constants = {a for node in graph.nodes for a in node.inputs if isinstance(a, Constant)}
     if len(set(tensors)) < len(tensors) or len({a.name for a in constants}) < len(constants):
-        raise ValueError("two arrays have one name")
+        raise ValueError("two arrays have the same name")
 
 
 def _node(entry, known, number):
@@ -62,7 +62,7 @@ def _node(entry, known, number):
         _check_inputs(OPERATIONS[name], inputs, number)
         OPERATIONS[name].from_json(params)
         shape = OPERATIONS[name].shape(shapes, params)
-        # Broadcasting would align the batch axis of a value of fewer axes with a feature axis.
+        # Broadcasting a value with fewer axes would align its batch axis with a feature axis.
         fewer = any(isinstance(a, int) and len(s) < len(shape) for a, s in zip(inputs, shapes, strict=False))
         if name in ("add", "sub", "mul") and fewer:
             raise ValueError(f"node {number} broadcasts a value that is not a constant")
@@ -84,7 +84,7 @@ def _shape_of_product(inputs, shapes, weight, params, number):
 
 
 def _check_inputs(operation: Operation, inputs, number):
-    """Raise ValueError unless number and kinds of the inputs are the operation's."""
+    """Raise ValueError unless the operation takes this number and these kinds of inputs."""
     values = [isinstance(a, int) for a in inputs]
     if operation.inputs not in (None, len(inputs)) or not any(values):
         raise ValueError(f"node {number} has {len(inputs)} inputs")

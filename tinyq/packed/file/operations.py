@@ -1,6 +1,6 @@
-"""Operations between the products of a packed network: parameters as JSON, and the output's shape.
+"""Define the operations of a packed network other than its products: parameters as JSON, and output shapes.
 
-Shapes are of one sample, the batch axis left out; a file's graph is made of these operations and nothing else.
+Shapes are per sample, without the batch axis. A file's graph contains only products and these operations.
 """
 import math
 from collections.abc import Callable
@@ -11,16 +11,17 @@ from tinyq.kernels.geometry.conv_geometry import conv_geometry, pair
 from tinyq.kernels.geometry.pooling_windows import adaptive_windows, sliding_size, sliding_windows
 
 PRODUCT = "product"
-MAX_ALONG_AN_AXIS = 1 << 20            # of a plane that is pooled: a file's shapes cost memory before its data do
+MAX_ALONG_AN_AXIS = 1 << 20            # of a pooled plane: index tables are made from the shapes before data is read
 
 
 @dataclass(frozen=True)
 class Operation:
-    """to_json(params, x shape) of a recorded step; from_json back to the primitive's params; shape(shapes, json).
+    """Conversions of an operation's parameters, and what inputs it takes.
 
-    from_json and shape raise ValueError, TypeError, KeyError, IndexError or a TinyqError where inputs and parameters
-    do not fit. inputs: their number, None for any. optional: those of them that may be None. constants: whether some
-    may be arrays of the file.
+    to_json(params, x_shape) converts a recorded step's params; from_json(json) converts them back.
+    shape(shapes, json) is the output's shape. from_json and shape raise ValueError, TypeError, KeyError, IndexError
+    or a TinyqError if inputs and parameters do not fit. inputs: their number, None for any. optional: positions of
+    inputs that may be None. constants: True if inputs may be arrays of the file.
     """
 
     to_json: Callable
@@ -40,14 +41,14 @@ def _unchanged(shapes, json):
 
 
 def _broadcast(shapes, json):
-    """The shape of the value among the inputs, to which a constant, or another value, may be stretched."""
+    """Output shape of two inputs broadcast together."""
     if len(shapes) != 2:
-        raise ValueError(f"{len(shapes)} inputs instead of 2")
+        raise ValueError(f"{len(shapes)} inputs, not 2")
     rank = max(map(len, shapes))
     wide = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
     for sizes in zip(*wide, strict=True):
         if len(set(sizes) - {1}) > 1:
-            raise ValueError(f"shapes {shapes} do not fit")
+            raise ValueError(f"shapes {shapes} cannot be broadcast")
     return tuple(max(sizes) for sizes in zip(*wide, strict=True))
 
 
@@ -68,19 +69,19 @@ def _avg_pool_json(params, shape):
 
 
 def _pool_params(*flags):
-    """Pairs but for the flags, which are true or false."""
+    """Return a from_json for parameters that are pairs, except `flags`, which are true or false."""
     def params(json):
         if not all(isinstance(json[flag], bool) for flag in flags):
-            raise ValueError(f"{', '.join(flags)} are true or false")
+            raise ValueError(f"{', '.join(flags)} must be true or false")
         return {name: value if name in flags else pair(tuple(value), name) for name, value in json.items()}
 
     return params
 
 
 def pool_geometry(shape, name, json):
-    """The windows (kernels.windows.Windows) of a pooling operation on a sample of this shape."""
+    """Return the pooling_windows.Windows of a pooling operation on a sample of this shape."""
     if len(shape) != 3:
-        raise ValueError(f"pooling of {shape}")
+        raise ValueError(f"pooling of shape {shape}")
     if name == "adaptive_avg_pool2d":
         return adaptive_windows(shape[1:], tuple(json["output_size"]))
     dilation = tuple(json.get("dilation", (1, 1)))
@@ -89,9 +90,9 @@ def pool_geometry(shape, name, json):
 
 
 def _pool_size(shape, name, json):
-    """(oh, ow) of pool_geometry, which itself takes memory."""
+    """Return the (oh, ow) of pool_geometry without allocating its windows."""
     if len(shape) != 3 or max(shape[1:]) > MAX_ALONG_AN_AXIS:
-        raise ValueError(f"pooling of {shape}")
+        raise ValueError(f"pooling of shape {shape}")
     if name == "adaptive_avg_pool2d":
         return pair(json["output_size"], "output size")
     return sliding_size(shape[1:], json["kernel"], json["stride"], json["padding"], json.get("dilation", 1),
@@ -113,20 +114,20 @@ def _reshape_json(params, shape):
 def _reshaped(shapes, json):
     shape = tuple(map(index, json["shape"]))
     if min(shape, default=1) < 1 or math.prod(shape) != math.prod(shapes[0]):
-        raise ValueError(f"{shapes[0]} reshaped to {shape}")
+        raise ValueError(f"shape {shapes[0]} cannot become {shape}")
     return shape
 
 
 def _concatenate_json(params, shape):
     axis = params.get("axis", 0)
-    return {"axis": (axis if axis >= 0 else axis + len(shape)) - 1}        # ValueError below where it is the batch's
+    return {"axis": (axis if axis >= 0 else axis + len(shape)) - 1}        # -1: the batch, refused below
 
 
 def _concatenated(shapes, json):
     axis, first = index(json["axis"]), tuple(shapes[0])
     if not 0 <= axis < len(first) or any(
             s[:axis] + s[axis + 1:] != first[:axis] + first[axis + 1:] for s in map(tuple, shapes)):
-        raise ValueError(f"{shapes} joined along axis {axis}")
+        raise ValueError(f"shapes {shapes} cannot be concatenated along axis {axis}")
     return (*first[:axis], sum(s[axis] for s in shapes), *first[axis + 1:])
 
 
@@ -138,38 +139,38 @@ def _getitem_json(params, shape):
 
 
 def slices(json) -> tuple[slice, ...]:
-    """Output shape of a getitem on a sample's first axes."""
+    """Return the slices of a getitem, one for each of a sample's first axes."""
     return tuple(slice(*(None if end is None else index(end) for end in part)) for part in json["index"])
 
 
 def _indexed(shapes, json):
     parts = slices(json)
     if len(parts) > len(shapes[0]):
-        raise ValueError(f"{len(parts)} slices of {shapes[0]}")
+        raise ValueError(f"{len(parts)} slices of shape {shapes[0]}")
     sizes = [len(range(*part.indices(size))) for part, size in zip(parts, shapes[0], strict=False)]
     if 0 in sizes:
-        raise ValueError(f"nothing of {shapes[0]} is left")
+        raise ValueError(f"slices of shape {shapes[0]} are empty")
     return (*sizes, *shapes[0][len(parts):])
 
 
 def _pad_json(params, shape):
     widths = [[int(before), int(after)] for before, after in params["widths"]]
     if widths[0] != [0, 0]:
-        raise ValueError("the batch is padded")
+        raise ValueError("padding along the batch axis")
     return {"widths": widths[1:]}
 
 
 def _padded(shapes, json):
     widths = [(index(before), index(after)) for before, after in json["widths"]]
     if len(widths) != len(shapes[0]) or min(map(min, widths)) < 0:
-        raise ValueError(f"{shapes[0]} padded by {widths}")
+        raise ValueError(f"shape {shapes[0]} cannot be padded by {widths}")
     return tuple(size + before + after for size, (before, after) in zip(shapes[0], widths, strict=True))
 
 
 def _normalised(shapes, json):
     """Output shape of batch norm: its extra inputs are per-channel vectors (c,); optional ones may be missing."""
     if any(tuple(s) not in ((), shapes[0][:1]) for s in shapes[1:]):
-        raise ValueError(f"{shapes[0]} normalised with {shapes[1:]}")
+        raise ValueError(f"batch norm of shape {shapes[0]} with statistics of shapes {shapes[1:]}")
     return shapes[0]
 
 
@@ -199,19 +200,19 @@ OPERATIONS = {
 
 
 def product_shape(input_shape, weight_shape, options):
-    """Output shape of a product: a convolution with these options, or a linear layer where they are None."""
+    """Output shape of a convolution with these options, or of a linear layer if `options` is None."""
     if options is None:
         if len(input_shape) != 1 or len(weight_shape) != 2 or weight_shape[1] != input_shape[0]:
-            raise ValueError(f"{input_shape} times a weight {weight_shape}")
+            raise ValueError(f"input of shape {input_shape} for a weight of shape {weight_shape}")
         return (weight_shape[0],)
     return conv_geometry((1, *input_shape), weight_shape, **conv_options(options)).output_shape[1:]
 
 
 def conv_options(json) -> dict:
-    """The keyword arguments of conv_geometry."""
+    """Return the keyword arguments of conv_geometry from a convolution's JSON."""
     return {**{name: tuple(json[name]) for name in ("stride", "padding", "dilation")}, "groups": index(json["groups"])}
 
 
 def conv_json(options) -> dict:
-    """A convolution's options as JSON has them."""
+    """Return a convolution's options as JSON values."""
     return {**_pairs(options, "stride", "padding", "dilation"), "groups": int(options["groups"])}

@@ -12,7 +12,7 @@ MAX_BYTE = 127
 
 @dataclass(frozen=True, eq=False)
 class EncodedTensor:
-    """Weights w = scale * level, rows first, and the affine behind their product.
+    """Weights w = scale * level, rows first, and the affine applied to their product.
 
     data: (rows, row bytes) uint8 encoded codes; (rows, k) int8 for "i8", float32 for "f32". levels: (n,) float32
     ascending, None where the data are the levels. scale: (1,) or (rows,) float32. affine: (2, rows) float32, factor and
@@ -65,7 +65,7 @@ class EncodedTensor:
 
 def encode_levels(w: np.ndarray, levels: np.ndarray, scale: np.ndarray, affine: np.ndarray,
                   trits: bool = False) -> EncodedTensor:
-    """Encode unscaled weights w, float32, all of them levels. trits: 1.6 bits per weight if there are three levels."""
+    """Encode unscaled float32 weights w, each of them a level. trits: store three levels at 1.6 bits per weight."""
     scheme, rows = choose_scheme(len(levels), trits), len(w)
     codes = np.searchsorted(levels, w.reshape(rows, -1)).astype(np.uint8)
     assert np.array_equal(levels[codes], w.reshape(rows, -1))

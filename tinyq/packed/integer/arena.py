@@ -11,7 +11,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Lifetime:
-    """The operations from the one that first writes a value (an index) to the last that touches it, both included."""
+    """Interval of operations, by index, from the first that writes a value to the last that reads or writes it."""
 
     first: int
     last: int
@@ -26,7 +26,7 @@ class Lifetime:
 
 
 def lifetimes(operations: Iterable[IntegerOperation], result: int) -> dict[int, Lifetime]:
-    """Return {value: lifetime of its codes}; the result lives on behind the last operation."""
+    """Return {value: lifetime of its codes}; the result lives until after the last operation."""
     lives: dict[int, Lifetime] = {}
     end = 0
     for end, op in enumerate(operations, 1):
@@ -47,7 +47,7 @@ class Arena:
 
 
 def offsets(sizes: Mapping[Name, int], lives: Mapping[Name, Lifetime]) -> dict[Name, int]:
-    """Return where each begins: the largest first, each in the lowest gap that those alive with it leave."""
+    """Return where each value begins: place the largest first, each in the lowest gap free during its lifetime."""
     placed: dict[Name, int] = {}
     for name in sorted(sizes, key=lambda name: (-sizes[name], lives[name].first)):
         start = 0

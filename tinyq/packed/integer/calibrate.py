@@ -11,7 +11,7 @@ BINS, CANDIDATES, CODES = 2048, 64, 255
 
 
 def ranges(packed: Packed, batches: Sequence[np.ndarray]) -> np.ndarray:
-    """Return (2, values, 2) float32, the input first: [0] the extremes of every value, [1] narrower, least error.
+    """Return (2, values, 2) float32, the input first: [0] extremes of every value, [1] ranges of least 8-bit error.
 
     batches: float32 arrays (n, ...), read twice. UsageError where a value is not finite.
     """
@@ -23,7 +23,7 @@ def ranges(packed: Packed, batches: Sequence[np.ndarray]) -> np.ndarray:
             full[value + 1] = min(full[value + 1, 0], array.min()), max(full[value + 1, 1], array.max())
     bad = np.flatnonzero(~np.isfinite(full).all(axis=1))
     if bad.size:
-        raise UsageError(f"calibration: the output of node {bad[0] - 1} of the network is not finite for every sample")
+        raise UsageError(f"calibration: the output of node {bad[0] - 1} is infinite or NaN for some samples")
     histograms = np.zeros((count, BINS), np.int64)
     for x in batches:
         for value, array in network.values(x):

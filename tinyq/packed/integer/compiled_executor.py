@@ -159,7 +159,7 @@ class BatchRun:
 
     def _quantise(self, op: Quantise):
         y, q = self.codes[op.y], op.quant
-        if y.shape[1] == 1:                                 # one place: its channels are a run
+        if y.shape[1] == 1:                                 # one place: its channels are contiguous
             y = y.transpose(0, 2, 1)
         reciprocal, shape = np.float32(op.reciprocal), (self.n, y.shape[2], y.shape[1])
         return lambda: code_ops.quantise(

@@ -51,12 +51,12 @@ class _Lowering:
         self.result = len(self.graph.nodes) - 1
         self.integer = self._integer_nodes()
         self.operations: list[IntegerOperation] = []
-        self.in_codes: set[int] = set()             # values that have codes so far
-        self.in_floats = {-1}                       # and those that have floats
+        self.in_codes: set[int] = set()             # values available as codes so far
+        self.in_floats = {-1}                       # values available as floats so far
         self.quants = self._quants()
 
     def program(self) -> IntegerProgram:
-        """Lower node after node; convert a value where a reader needs its other form."""
+        """Lower the nodes in order; convert a value when a reader needs its other form."""
         for number, node in enumerate(self.graph.nodes):
             values = [a for a in node.inputs if isinstance(a, int)]
             if number in self.integer:
@@ -87,7 +87,7 @@ class _Lowering:
     # -- which nodes are computed in integers -------------------------------------------------------------------------
 
     def _integer_nodes(self) -> set[int]:
-        """Products whose weights are integer levels, and every node behind a product that can run on codes."""
+        """Return the products whose weights are integer levels, and the nodes after a product that can run on codes."""
         integer: set[int] = set()
         behind: set[int] = set()
         for number, node in enumerate(self.graph.nodes):
@@ -145,13 +145,13 @@ class _Lowering:
                              self.result if wide else None)
 
     def _readers(self, value: int) -> list[tuple[str, int]]:
-        """Return (name, largest sum of the magnitudes of a row's integer levels) per integer product of a value."""
+        """Return, per integer product that reads the value, (name, largest sum of the magnitudes of a row's levels)."""
         products = [self.graph.nodes[number] for number in self.integer if self.graph.nodes[number].weight]
         return [(node.product_weight.name, int(np.abs(_levels(self._tensor(node), self._unit(node))).sum(axis=1).max()))
                 for node in products if node.inputs[0] == value]
 
     def _requant(self, y: int, factors, shifts, sums, constants=0, relu=False, added=None) -> Requant:
-        """See compute_requant; y, added: values."""
+        """Call compute_requant with the Quants of the values y and added."""
         try:
             return compute_requant(self.quants[y], factors, shifts, sums, constants, relu,
                                    None if added is None else self.quants[added])

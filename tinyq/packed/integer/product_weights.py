@@ -1,4 +1,4 @@
-"""Weights of a product as the compiled kernels read them, and the arguments of one call of the kernel."""
+"""Pack the weights of a product for the compiled kernels, and make the arguments of one kernel call."""
 import math
 
 import numpy as np
@@ -77,13 +77,13 @@ def product_fields(op: IntegerProduct, weights: ProductWeights, x: np.ndarray, a
 
 
 def overread_bytes(x_shape: tuple[int, ...], itemsize: int) -> int:
-    """Return how far the kernel may read beyond a product's input: whole vectors, whole tiles of rows in place."""
+    """Return how many bytes after a product's input the kernel may read: it reads whole vectors and whole tiles."""
     channels, _ = channels_and_places(x_shape)
     return integer_product.SLACK + integer_product.MR * channels * itemsize
 
 
 def channels_and_places(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return how a sample of this shape lies in memory; a sample that is no image has one place."""
+    """Return (channels, places) of a sample of this shape; a sample that is not an image has one place."""
     return (shape[0], math.prod(shape[1:])) if len(shape) == 3 else (math.prod(shape), 1)
 
 

@@ -32,8 +32,8 @@ def choose_quants(kind: Kind, ranges: np.ndarray, groups: Iterable[list[int]],
                   readers: Callable[[int], list[tuple[str, int]]], result: int | None = None) -> dict[int, Quant]:
     """Return the Quant of every value; UsageError where a product's sums could leave int32 with any scale.
 
-    ranges: calibrate.ranges. groups: lists of values that share one scale. readers(value): (name, largest sum of the
-    magnitudes of a row's levels) per product that reads it. result: the value of a wide result, whose codes are int32.
+    ranges: calibrate.ranges. groups: lists of values that share one scale. readers(value): for each product that reads
+    it, (name, largest sum of the magnitudes of a row's levels). result: the value whose codes are int32, if any.
     """
     ranges = ranges[kind.ranges].astype(np.float64)
     quants: dict[int, Quant] = {}
@@ -49,7 +49,7 @@ def choose_quants(kind: Kind, ranges: np.ndarray, groups: Iterable[list[int]],
 
 
 def group_tied(values: Iterable[int], ties: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Return lists of values that share one scale; ties: pairs of values that must share it."""
+    """Return lists of values that share one scale; ties: pairs of values that must share a scale."""
     leader = {value: value for value in values}
 
     def find(value):
@@ -70,7 +70,7 @@ def compute_requant(quant: Quant, factors, shifts, sums, constants=0, relu: bool
     """Return the Requant to codes of `quant` for value = factor * sum + shift + added value.
 
     factors, shifts: (rows,) float64. sums: (rows,) the largest magnitude of a sum. constants: (rows,) int64, the zero
-    point's part of every sum. OverflowError where no shift keeps everything within 62 bits.
+    point's contribution to every sum. OverflowError if no shift keeps everything within 62 bits.
     """
     factors, shifts = (np.asarray(a, np.float64) / quant.scale for a in (factors, shifts))
     ratio = added.scale / quant.scale if added else 0.0
@@ -92,7 +92,7 @@ def compute_requant(quant: Quant, factors, shifts, sums, constants=0, relu: bool
 
 
 def _largest_code(kind, readers):
-    """Return the largest code with which every product that reads the value keeps its sums in int32."""
+    """Return the largest code for which the sums of every product that reads the value fit int32."""
     most = kind.most
     for name, largest in readers:
         allowed = MAX_SUM // max(1, largest)
@@ -110,7 +110,7 @@ def _quant(kind, low, high, most):
 
 
 def _scale(width, codes):
-    """Return width / codes as a float32; 1 where that or its reciprocal is not a normal float32 (the range is 0)."""
+    """Return width / codes as a float32; 1 if it is below the smallest normal float32, as for an empty range."""
     scale = float(np.float32(width / codes))
     return scale if scale >= MIN_SCALE else 1.0
 
