@@ -100,8 +100,8 @@ def a_constant(m, x):
 @pytest.mark.parametrize("forward, says", [
     (with_exp, "computes exp, which a packed file cannot hold"),
     (with_transpose, "computes transpose, which a packed file cannot hold"),
-    (of_the_batch_s_size, "depends on the size of the batch"),
-    (the_batch_joined, "size of the batch|cannot hold"), (the_batch_cut, "size of the batch|cannot hold"),
+    (of_the_batch_s_size, "for different batch sizes"),
+    (the_batch_joined, "size of the batch|batch sizes|cannot hold"), (the_batch_cut, "size of the batch|batch sizes|cannot hold"),
     (one_index, "cannot hold this getitem"),
     (the_batch_padded, "cannot hold this pad"),
     (not_the_last, "computes something after its output"),
