@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tinyq.errors import BadInput, Busy, CannotCreate, InputOutputError
-from tinyq.files import atomic, journal, lock
+from tinyq.files import atomic, journal, lines, lock
 
 
 def test_write_bytes_replaces_the_whole_file(tmp_path):
@@ -304,10 +304,52 @@ def test_no_room_for_a_new_file_is_a_full_disk_not_a_wrong_folder(tmp_path, monk
         atomic.write_bytes(tmp_path / "x", b"1")
 
 
-def test_a_link_is_followed_and_a_device_is_left_alone(tmp_path):
-    (tmp_path / "link").symlink_to(tmp_path / "file")
-    atomic.write_bytes(tmp_path / "link", b"one")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_bytes() == b"one"
+@pytest.mark.parametrize("target", ["file", "nowhere"])
+def test_no_write_goes_through_a_link(tmp_path, target):
+    (tmp_path / "file").write_bytes(b"one")
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(CannotCreate, match="link: is a link"):
+        atomic.write_bytes(tmp_path / "link", b"two")
+    with pytest.raises(CannotCreate, match="link: is a link"):
+        journal.Journal(tmp_path / "link")
+    assert (tmp_path / "file").read_bytes() == b"one" and sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_hard_link_keeps_its_contents_where_the_other_name_is_replaced(tmp_path):
+    (tmp_path / "file").write_bytes(b"one")
+    os.link(tmp_path / "file", tmp_path / "other")
+    with journal.Journal(tmp_path / "other") as j:
+        j.append({"two": 2})
+    assert (tmp_path / "file").read_bytes() == b"one"
+
+
+def test_a_link_that_appears_while_a_file_is_opened_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"one")
+    write = lines.write_bytes
+
+    def replaced(path, data):
+        write(path, data)
+        path.unlink()
+        path.symlink_to(tmp_path / "file")
+
+    monkeypatch.setattr(lines, "write_bytes", replaced)
+    with pytest.raises(CannotCreate, match="cannot be opened for writing"):
+        lines.Lines(tmp_path / "j")
+    assert (tmp_path / "file").read_bytes() == b"one"
+
+
+def test_a_lock_is_no_link_and_a_pipe_in_its_place_blocks_nobody(tmp_path):
+    (tmp_path / ".lock").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CannotCreate, match=r"\.lock: cannot be created"), lock.locked(tmp_path):
+        pass
+    assert not lock.is_locked(tmp_path) and not (tmp_path / "nowhere").exists()
+    (tmp_path / ".lock").unlink()
+    os.mkfifo(tmp_path / ".lock")
+    assert not lock.is_locked(tmp_path)
+
+
+def test_a_device_is_left_alone(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CannotCreate, match="pipe: exists and is not a plain file"):
         atomic.write_bytes(tmp_path / "pipe", b"one")

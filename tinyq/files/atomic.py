@@ -25,11 +25,12 @@ def write_bytes(path: str | Path, data: Buffer) -> None:
     """Replace the file at `path` by `data`, completely or not at all.
 
     Write a temporary file in the same folder, sync it, read it back, compare, and rename it over `path`; then sync the
-    folder. A link is followed. Raises CannotCreate where the folder accepts no new file or `path` is not a plain file
-    (a device, say), InputOutputError where writing fails (the old file is then untouched), and NotSynced, one of these,
-    where only syncing the folder fails.
+    folder. Raises CannotCreate where the folder accepts no new file or `path` is a link, a device or the like;
+    InputOutputError where writing fails (the old file is then untouched); and NotSynced, one of these, where only
+    syncing the folder fails.
     """
-    target, view = _target(path), memoryview(data).cast("B")
+    target, view = Path(path), memoryview(data).cast("B")
+    _check_target(target)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     descriptor = _create(temporary, target)
     try:
@@ -109,12 +110,12 @@ def _no_folder(path, error):
     return CannotCreate(f"{path}: cannot create this folder ({error.strerror}); choose another path")
 
 
-def _target(path):
-    """Follow a link; refuse to replace a device, which would take it away from every process."""
-    target = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
-    if os.path.exists(target) and not os.path.isfile(target):
+def _check_target(path):
+    """Refuse a link, whose target somebody else may have chosen, and a device, which every process would lose."""
+    if os.path.islink(path):
+        raise CannotCreate(f"{path}: is a link, and tinyq writes through none; delete it or name the file itself")
+    if os.path.exists(path) and not os.path.isfile(path):
         raise CannotCreate(f"{path}: exists and is not a plain file; choose another path")
-    return target
 
 
 def _create(temporary, path):

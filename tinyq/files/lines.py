@@ -54,7 +54,7 @@ class Lines:
 
     def _open(self):
         try:
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise CannotCreate(f"{self.path}: cannot be opened for writing ({error.strerror})") from error
 

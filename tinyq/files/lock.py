@@ -7,11 +7,13 @@ from pathlib import Path
 
 from tinyq.errors import Busy, CannotCreate
 
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK       # a foreign folder's .lock may be a link or a pipe
+
 
 def is_locked(folder: str | Path) -> bool:
     """Return whether a run is working in this folder; writes nothing."""
     try:
-        descriptor = os.open(Path(folder) / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(Path(folder) / ".lock", os.O_RDONLY | _FLAGS)
     except OSError:
         return False
     try:
@@ -30,7 +32,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     """Hold the folder's lock during a with block; Busy where another process holds it."""
     path = Path(folder) / ".lock"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
     except OSError as error:
         raise CannotCreate(f"{path}: cannot be created ({error.strerror}); make the folder writable") from error
     try:

@@ -10,6 +10,7 @@ from tinyq.errors import BadInput, CannotCreate, InputOutputError, UsageError
 from tinyq.files.atomic import make_folder, make_numbered_folder, remove, temporaries, write_text
 from tinyq.files.journal import read_records
 from tinyq.files.lock import locked
+from tinyq.files.own_folder import check_not_shared, check_own_folder
 from tinyq.run import checkpoint
 from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
@@ -60,6 +61,7 @@ def resume(folder: str | Path, changes: dict,
             raise UsageError(f"--{key.replace('_', '-')}: cannot be changed by --resume, which goes on bit for bit")
     if not (folder / CONFIG_FILE).is_file():
         raise BadInput(f"{folder}: no {CONFIG_FILE} here; --resume takes the folder of a run")
+    check_own_folder(folder)
     with locked(folder):
         job = build(anchored(resolve(changes, read_toml(folder / CONFIG_FILE))).config)
         position, states = _newest_position(job, folder)
@@ -96,6 +98,9 @@ def _finished(folder: Path, position: Position) -> dict | None:
 
 def _new_folder(config: Config) -> Path:
     if config.output:
+        if Path(config.output).is_dir():                # made by whom?
+            check_not_shared(config.output)
+            check_own_folder(config.output)
         folder = make_folder(config.output)
         ours = {folder / ".lock", *temporaries(folder)}
         if not (folder / CONFIG_FILE).exists() and any(path not in ours for path in folder.iterdir()):
