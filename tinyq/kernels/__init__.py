@@ -31,6 +31,7 @@ FAMILIES = {
     "reduction.cross_entropy": ("softmax_cross_entropy", "softmax_cross_entropy_grad"),
     "elementwise.discrete": ("nearest_level", "constraint", "recode"),
     "reduction.hashing": ("digest",),
+    "reduction.tree_hash": ("chaining_values",),
     "elementwise.optimizer_update": ("sgd", "adam"),
     "search.visit": ("visit", "recompute"),
 }
