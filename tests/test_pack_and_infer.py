@@ -238,4 +238,4 @@ def test_a_file_that_gives_other_outputs_than_it_holds_is_refused(capsys, run, t
     format.write(tmp_path / "other.tq.h5", dataclasses.replace(packed, golden=golden))
     for kind in format.KINDS:
         code, err = failed(capsys, f"infer {tmp_path / 'other.tq.h5'} --data --activations {kind}")
-        assert code == 65 and "does not give the outputs stored with it" in err
+        assert code == 65 and "outputs differ from those stored in the file" in err

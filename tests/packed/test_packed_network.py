@@ -76,7 +76,7 @@ def test_kernels_that_give_other_sums_are_not_used(monkeypatch, capsys):
     assert f"the {ISA.name} kernels compute wrong sums on this machine; running on NumPy instead" in said
     assert run.resident_bytes > PackedNetwork(packed("lenet"), "int8").resident_bytes       # NumPy's are floats
     monkeypatch.setattr(NumpyExecutor, "__call__", lambda self, x: expected[:len(x)])
-    with pytest.raises(BadInput, match="does not give the outputs stored with it"):
+    with pytest.raises(BadInput, match="outputs differ from those stored in the file"):
         PackedNetwork(network, "int8")
 
 
