@@ -11,6 +11,7 @@ from tinyq.data.download.transfer import Downloader
 from tinyq.data.local.roots import data_root
 from tinyq.errors import BadInput, UsageError, exit_code_of
 
+_OFFLINE = "TINYQ_OFFLINE"
 _EXAMPLE = """\
 The folder is --data-path, else the environment variable TINYQ_DATA, else ~/.cache/tinyq/data.
 An interrupted download goes on where it stopped when the same command is run again.
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser():
-    parser = _Parser(prog="python -m tinyq.data", description=__doc__.partition(": ")[2], epilog=_EXAMPLE,
+    parser = _Parser(prog="python -m tinyq.data", description=(__doc__ or "").partition(": ")[2], epilog=_EXAMPLE,
                      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, function, about in (("fetch", _fetch, "download a dataset, or complete it, checking its SHA-256"),
@@ -52,9 +53,16 @@ def _parser():
         if name == "fetch":
             command.add_argument("--mirror", action="append", default=[], metavar="URL",
                                  help="an https address below which the files stand; tried first, may be repeated")
-            command.add_argument("--offline", action="store_true", default=os.environ.get("TINYQ_OFFLINE") == "1",
+            command.add_argument("--offline", action="store_true", default=_is_offline(),
                                  help="open no connection: only check what is there (also: TINYQ_OFFLINE=1)")
     return parser
+
+
+def _is_offline():
+    value = os.environ.get(_OFFLINE, "")
+    if value not in ("", "0", "1"):
+        raise UsageError(f"{_OFFLINE}={value}: must be 1, to open no connection, or 0")
+    return value == "1"
 
 
 def _chosen(arguments):

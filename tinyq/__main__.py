@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv[:1] == ["--debug"]:                         # allowed before the command too
         argv = [*argv[1:], *argv[:1]]
     if argv and argv[0] in COMMANDS:
-        return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+        return exit_code_of(lambda _: importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]), argv)
     return exit_code_of(_without_command, argv)
 
 

@@ -44,7 +44,7 @@ def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m tinyq.convert", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
+    parser = Parser(prog="python -m tinyq.convert", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="IN", help=".pth, .pt, .bin, .safetensors or .h5 file; "
                         "or a run folder or model.h5 of tinyq")

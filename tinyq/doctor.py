@@ -60,7 +60,7 @@ def _warm_up() -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m tinyq.doctor", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
+    parser = Parser(prog="python -m tinyq.doctor", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--warm-up", action="store_true", help="compile all kernels now")
     parser.add_argument("--json", action="store_true", help="print JSON")

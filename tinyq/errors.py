@@ -128,11 +128,21 @@ def _forget(stream):
 
 
 def _text(error):
+    if isinstance(error, FileNotFoundError) and _working_folder_is_gone():
+        return f"{error.strerror}: the working directory was removed; change to another one"
     if isinstance(error, (TinyqError, OSError)):            # an OSError says what and which file by itself
         return str(error)
     if _missing_package(error):
         return f"this needs {_missing_package(error)}, which is not installed: pip install {_missing_package(error)}"
     return f"internal error: {type(error).__name__}: {error}; run again with --debug"
+
+
+def _working_folder_is_gone():
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 def _missing_package(error):

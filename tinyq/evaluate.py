@@ -71,7 +71,7 @@ def _text(report: dict, path: Path) -> str:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m tinyq.evaluate", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
+    parser = Parser(prog="python -m tinyq.evaluate", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="RUN_OR_MODEL.h5", help="a run folder, or a model.h5 or float.h5 file")
     parser.add_argument("--data", metavar="NAME", help="dataset (default: the one it was trained on)")

@@ -130,7 +130,7 @@ def _text(report: dict) -> str:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m tinyq.infer", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
+    parser = Parser(prog="python -m tinyq.infer", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="MODEL.tq.h5", help="a packed network (python -m tinyq.pack makes one)")
     parser.add_argument("images", metavar="IMAGE", nargs="*", help="JPEG or PNG files")

@@ -130,7 +130,7 @@ def _shown(value):
 
 
 def _parser():
-    parser = Parser(prog="python -m tinyq.pack", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
+    parser = Parser(prog="python -m tinyq.pack", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="IN", help=f"a run folder or model.h5; or, with --c, a {PACKED} file")
     parser.add_argument("target", metavar="OUT", nargs="?", help=f"the {PACKED} file to write")

@@ -69,7 +69,7 @@ def _shape(arguments: argparse.Namespace) -> tuple[int, tuple[int, ...]]:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m tinyq.summary", description=__doc__.partition(": ")[2], epilog=EXAMPLES,
+    parser = Parser(prog="python -m tinyq.summary", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="?", metavar="RUN_OR_MODEL.h5", help="trained network")
     parser.add_argument("--model", metavar="NAME", help="untrained network by name, or path/to/file.py:function; "

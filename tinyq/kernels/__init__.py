@@ -61,6 +61,9 @@ def set_threads(count: int) -> None:
     """Use `count` threads in the kernels (at most NUMBA_NUM_THREADS); the bits do not depend on it."""
     import numba
 
+    from tinyq.kernels.jit.threads import start_threads
+
+    start_threads()
     numba.set_num_threads(count)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tinyq import data, kernels, levels, models, schedules
 from tinyq.data import DataBundle, Dataset, Loader
 from tinyq.errors import BadInput, UsageError
+from tinyq.kernels.jit.variables import MAX_THREADS
 from tinyq.methods import METHODS
 from tinyq.methods.base import Method
 from tinyq.nn import Module
@@ -19,7 +20,6 @@ from tinyq.saved.run_folder import weights_file
 from tinyq.streams import Streams
 
 BACKPROP, FLOAT_PHASE = "backprop", "float"
-MAX_THREADS = 4096                                     # with 100,000 the process dies while it starts them
 PHASE_SETTINGS = ("epochs", "opt", "lr", "weight_decay", "schedule", "warmup")      # that --pretrain- flags change
 
 

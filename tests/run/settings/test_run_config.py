@@ -1,5 +1,6 @@
 import dataclasses
 import tomllib
+import tracemalloc
 
 import pytest
 
@@ -219,3 +220,38 @@ def test_plain_backprop_has_no_levels():
 def test_settings_cannot_be_changed_once_made():
     with pytest.raises(dataclasses.FrozenInstanceError):
         resolved().config.lr = 1.0
+
+
+DEEP = {"dotted": "cbp." + "a." * 20_000 + "b = 1", "quoted": 'cbp."a"' + ". 'a'" * 9_000 + " = 1",
+        "table": "[" + "a." * 20_000 + "b]", "inline": "cbp = {" + "a." * 20_000 + "b = 1}",
+        "after texts": 'levels = """a\\"""" # """\n' + "a." * 20_000 + "b = 1",
+        "period": "cbp.period" + ".a" * 2_000 + "=1"}
+
+
+@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
+def test_a_key_of_many_parts_is_refused_before_it_costs_memory(tmp_path, text):
+    (tmp_path / "c.toml").write_text(text)
+    tracemalloc.start()
+    with pytest.raises(BadInput, match="c.toml: a key of more than three parts"):
+        read_toml(tmp_path / "c.toml")
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+
+
+def test_dots_within_texts_comments_and_numbers_are_no_keys(tmp_path):
+    (tmp_path / "c.toml").write_text('model = "a.b.c.d.e.py:f" # a.b.c.d.e\nlr = 0.5\nlr_steps = [1.5, 2.5, 3.5, 4.5]\n'
+                                     "data_path = '/x.y.z.w.v'\nlevels = '''\n.a.b.c.d'''\ncbp.period = 2\n")
+    assert read_toml(tmp_path / "c.toml")["model"] == "a.b.c.d.e.py:f"
+
+
+def test_a_configuration_is_small(tmp_path):
+    (tmp_path / "c.toml").write_text("# comment\n" * 7_000)
+    with pytest.raises(BadInput, match="c.toml: 70000 bytes, more than the limit of 65536"):
+        read_toml(tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize("text", ["cbp.period.a = 1", "model = {a = 1}", "[levels]\na.b = 1", "weights.a = [1]"])
+def test_a_table_is_no_setting(tmp_path, text):
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(UsageError, match="c.toml: "):
+        read_toml(tmp_path / "c.toml")

@@ -3,11 +3,13 @@ import functools
 import importlib.util
 
 from tinyq.errors import tell
+from tinyq.kernels.jit.variables import check_variables
 
 
 @functools.cache
 def numba_is_there() -> bool:
-    """Look for numba without importing it; report once if it is missing."""
+    """Look for numba without importing it; report once if it is missing. UsageError for variables it cannot use."""
+    check_variables()
     if importlib.util.find_spec("numba") is None:
         tell("tinyq: numba is not installed; NumPy computes, much slower")
         return False

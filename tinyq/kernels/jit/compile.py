@@ -6,6 +6,7 @@ from numba.core import event
 from tinyq.errors import tell_once
 from tinyq.kernels.jit import linking
 from tinyq.kernels.jit.cache import cache_folder, sealed, usable_folder
+from tinyq.kernels.jit.threads import Kernel
 
 prange = numba.prange
 
@@ -19,9 +20,11 @@ def njit(function=None, *, parallel=False):
     how = _HOW | {"parallel": True, "pipeline_class": linking.PARALLEL} if parallel else _HOW
     before, config.CACHE_DIR = config.CACHE_DIR, str(usable_folder(cache_folder()))
     try:
-        return sealed(numba.njit(function, cache=True, **how))
+        dispatcher = sealed(numba.njit(function, cache=True, **how))
     finally:
         config.CACHE_DIR = before
+    dispatcher.__class__ = Kernel
+    return dispatcher
 
 
 def part(function):

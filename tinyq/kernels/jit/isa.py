@@ -1,9 +1,8 @@
 """The instruction sets of the integer kernels, and the choice among them."""
-import os
 from dataclasses import dataclass
 
-from tinyq.errors import UsageError, did_you_mean
 from tinyq.kernels.jit.availability import numba_is_there
+from tinyq.kernels.jit.variables import FORCED_ISA, forced_isa
 
 MAX_NARROW = 64                        # the largest level that pairs of 8-bit products hold in 16 bits
 
@@ -44,7 +43,6 @@ ISAS = tuple(Isa(name, frozenset(needs.split()), rows, lanes, wide, tiles)
     ("avx2", "avx2", 5, 8, False, False),
 ))
 NUMPY = "numpy"                         # NumPy alone, no kernels
-FORCED = "TINYQ_ISA"
 
 
 def available() -> list[str]:
@@ -65,10 +63,7 @@ def choose() -> tuple[Isa | None, str | None]:
 
     An instruction set that this machine lacks gives way to the best it has; UsageError for an unknown name.
     """
-    there, wanted = available(), os.environ.get(FORCED)
-    names = [*(isa.name for isa in ISAS), NUMPY]
-    if wanted and wanted not in names:
-        raise UsageError(f"{FORCED}={wanted}: {did_you_mean(wanted, names)}")
+    there, wanted = available(), forced_isa()
     name = wanted if wanted in there else there[0]
     note = None
     if numba_is_there() and name != wanted:             # without numba there is a line about that already
@@ -79,10 +74,10 @@ def choose() -> tuple[Isa | None, str | None]:
 def _what_is_missing(wanted, name):
     from tinyq.kernels.jit.target import tiles_refused
 
-    if tiles_refused() and wanted in (None, "", "amx"):
+    if tiles_refused() and wanted in (None, "amx"):
         return f"this process may not use the processor's AMX tiles ({tiles_refused()}); {name} computes, slower"
     if wanted:
-        return f"{FORCED}={wanted}: this machine does not have it; {name} computes"
+        return f"{FORCED_ISA}={wanted}: this machine does not have it; {name} computes"
     return "no integer kernels for this processor; NumPy computes, slower" if name == NUMPY else None
 
 

@@ -157,7 +157,7 @@ def kind_of_parameter(parameter: inspect.Parameter) -> type:
 def _as(kind: type, value: object, shown: str) -> Any:
     if isinstance(value, list):                              # TOML may give a list as a list
         value = ",".join(map(str, value))
-    if isinstance(value, bool) != (kind is bool):
+    if isinstance(value, bool) != (kind is bool) or isinstance(value, dict):
         raise UsageError(f"{shown}{value}: must be {_NAMES[kind]}")
     if kind is str and isinstance(value, (int, float)):
         return str(value)

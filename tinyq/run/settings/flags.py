@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from tinyq.errors import UsageError, did_you_mean
+from tinyq.kernels.jit.variables import check_variables
 from tinyq.run.settings import config
 from tinyq.run.settings.config import FIELDS, KINDS
 from tinyq.run.settings.docstrings import argument_texts
@@ -35,7 +36,10 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see --help")
 
     def parse(self, argv: list[str]) -> argparse.Namespace:
-        """Parse the arguments; UsageError for an unknown one, with the flag that was probably meant."""
+        """Parse the arguments; UsageError for an unknown one, with the flag that was probably meant.
+
+        UsageError also for an environment variable that the kernels cannot use: the command has not yet begun.
+        """
         known, others = self.parse_known_args(argv)
         if others:
             if not others[0].startswith("-"):
@@ -45,6 +49,7 @@ class Parser(argparse.ArgumentParser):
             near = did_you_mean(name, flags).partition("?")
             hint = f"{near[0]}?" if near[1] else "see --help"
             raise UsageError(f"{others[0]}: no such flag; {hint}")
+        check_variables()
         return known
 
 
@@ -122,7 +127,7 @@ def _add_component_options(parser: Parser) -> None:
         group = parser.add_argument_group(f"options of --{'method' if component in METHODS else 'data'} {component}")
         for name, parameter in options.items():
             kind = config.kind_of_parameter(parameter)
-            _add(group, f"{component}.{name}", kind, parameter.default, texts[name].rstrip("."))
+            _add(group, f"{component}.{name}", kind, parameter.default, texts.get(name, "").rstrip("."))
 
 
 def threads_of(arguments: argparse.Namespace) -> int | None:

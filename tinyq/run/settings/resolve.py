@@ -1,5 +1,6 @@
 """Combine settings: flags beat the file, the file beats the recipe, the recipe beats the defaults."""
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ from tinyq.run.settings import config
 from tinyq.run.settings.config import FIELDS, Config
 from tinyq.run.settings.recipes import RECIPES
 
-MAX_TOML_BYTES = 1 << 20
+MAX_TOML_BYTES = 64 << 10                               # twenty times the longest configuration
+# What tomllib reads as a key never lies in these.
+_TEXTS = re.compile(r'''"""(?:\\.|[^\\])*?"""|\'{3}.*?\'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*''', re.DOTALL)
+_DEEP_KEY = re.compile(r"(?:\.[^\n.=\[\]{},]*){3}")
 _SUBJECT = ("model", "data", "method")
 
 
@@ -53,7 +57,11 @@ def resolve(flags: dict, file: dict | None = None) -> Resolved:
 def read_toml(path: str | Path) -> dict:
     """Read the flat settings in a TOML file; BadInput where it cannot be read, UsageError for an unknown key."""
     try:
-        tables = tomllib.loads(read_file(path, MAX_TOML_BYTES).decode())
+        text = read_file(path, MAX_TOML_BYTES).decode()
+        if _DEEP_KEY.search(_TEXTS.sub("_", text)):     # tomllib's memory grows with the square of a key's depth
+            raise BadInput(f"{path}: a key of more than three parts; settings are written as key = value or, below "
+                           "[component], as key = value")
+        tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"{path}: not a TOML file: {error}") from error
     flat, known = _flat(tables), config.known_keys()
