@@ -12,7 +12,7 @@ from tinyq.models.input_checks import Shape
 from tinyq.models.lenet import lenet
 from tinyq.models.mlp import logistic, mlp
 from tinyq.models.resnet import cifar_resnet18, resnet18, resnet34, resnet50, resnet101
-from tinyq.models.user import user_model
+from tinyq.models.user import UserFile, names_code, user_model
 
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "logistic": logistic,
@@ -36,7 +36,7 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
 OPTIONAL_PREFIXES = {"googlenet": ("aux1.", "aux2.")}
 
 
-def build(name: str, num_classes: int, input_shape: Shape, constrain: str = "inner") -> nn.Module:
+def build(name: str | UserFile, num_classes: int, input_shape: Shape, constrain: str = "inner") -> nn.Module:
     """Make the model `name` for this data; its weights are zeros until `initialise` is called.
 
     UsageError says in one line what is wrong, in a user's file with its line.
@@ -44,16 +44,17 @@ def build(name: str, num_classes: int, input_shape: Shape, constrain: str = "inn
     Args:
         name: one of REGISTRY, with an argument after a colon where it takes one ("mlp:100,50", "googlenet:aux"); or
             a user's "path/to/file.py:factory", called as factory(num_classes, input_shape), which returns a
-            tinyq.nn.Module that maps a Tensor (n, *input_shape) to logits (n, num_classes).
+            tinyq.nn.Module that maps a Tensor (n, *input_shape) to logits (n, num_classes); or such a file, read.
         num_classes: number of logits.
         input_shape: (c, h, w) or (features,).
         constrain: weights that a method may constrain: "inner" (all conv and linear weights except those of the first
             and the last layer that compute), "all" or "none"; a layer made with constrained=False stays float.
     """
-    base, colon, argument = name.partition(":")
-    if ".py" in name:
-        model, weights = user_model(name, num_classes, tuple(input_shape))
+    if isinstance(name, UserFile) or names_code(name):
+        file = name if isinstance(name, UserFile) else UserFile.read(name)
+        model, weights = user_model(file, num_classes, tuple(input_shape))
         return nn.constrain(model, constrain, weights)
+    base, colon, argument = name.partition(":")
     if base not in REGISTRY:
         raise UsageError(f"model {name}: no such model; {did_you_mean(base, REGISTRY)}; or path/to/file.py:factory")
     if colon and "argument" not in inspect.signature(REGISTRY[base]).parameters:

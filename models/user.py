@@ -1,35 +1,76 @@
 """A model from a user's file, run once on zeros so that its mistakes are reported before training starts."""
+import hashlib
+import importlib.abc
 import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
+from typing import Self
 
 from tinyq import nn
 from tinyq.autodiff import Tensor
 from tinyq.errors import TinyqError, UsageError
+from tinyq.files.read import read_file
 from tinyq.models.input_checks import Shape
 
+MAX_SOURCE_BYTES = 1 << 24
 
-def user_model(name: str, num_classes: int, input_shape: Shape) -> tuple[nn.Module, list[nn.Parameter]]:
-    """Call "path/to/file.py:factory"; returns (model, its conv and linear weights in the order they compute).
+
+def names_code(model: str) -> bool:
+    """Return True for "path/to/file.py:function", the name of a user's own network, which is code."""
+    return ".py" in model
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """A user's file, read once, so that the bytes with the SHA-256 are the bytes that run."""
+
+    name: str                       # "path/to/file.py:function"
+    data: bytes
+
+    @classmethod
+    def read(cls, name: str) -> Self:
+        """Read the file; UsageError where there is none, or the name lacks a function."""
+        path, _, function = name.rpartition(":")
+        if not function.isidentifier() or not path.endswith(".py"):
+            raise UsageError(f"model {name}: say which function builds it, such as {name.split(':')[0]}:factory")
+        if not Path(path).is_file():
+            raise UsageError(f"model {name}: there is no file {path}")
+        return cls(name, read_file(path, MAX_SOURCE_BYTES))
+
+    @property
+    def path(self) -> str:
+        """Path of the file."""
+        return self.name.rpartition(":")[0]
+
+    @property
+    def function(self) -> str:
+        """Name of the function that builds the network."""
+        return self.name.rpartition(":")[2]
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the file."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def user_model(file: UserFile, num_classes: int, input_shape: Shape) -> tuple[nn.Module, list[nn.Parameter]]:
+    """Run the file and call its function; returns (model, its conv and linear weights in the order they compute).
 
     UsageError, with the line in the user's file where there is one, for anything that goes wrong.
     """
-    path, _, factory = name.rpartition(":")
-    if not factory.isidentifier() or not path.endswith(".py"):
-        raise UsageError(f"model {name}: say which function builds it, such as {name.split(':')[0]}:factory")
-    if not Path(path).is_file():
-        raise UsageError(f"model {name}: there is no file {path}")
-    module = _imported(name, path)
-    if not hasattr(module, factory):
-        raise UsageError(f"model {name}: {path} defines no {factory}")
+    name, path, function = file.name, file.path, file.function
+    module = _imported(file)
+    if not hasattr(module, function):
+        raise UsageError(f"model {name}: {path} defines no {function}")
     with _errors_with_line(name, path):
-        model = getattr(module, factory)(num_classes, input_shape)
+        model = getattr(module, function)(num_classes, input_shape)
     if not isinstance(model, nn.Module):
-        raise UsageError(f"model {name}: {factory} returned a {type(model).__name__}, not a tinyq.nn.Module")
+        raise UsageError(f"model {name}: {function} returned a {type(model).__name__}, not a tinyq.nn.Module")
     with _errors_with_line(name, path):
         weights, y = nn.computing_weights(model, input_shape)
     if not isinstance(y, Tensor) or y.shape != (1, num_classes):
@@ -38,11 +79,25 @@ def user_model(name: str, num_classes: int, input_shape: Shape) -> tuple[nn.Modu
     return model, weights
 
 
-def _imported(name: str, path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"user_model_{Path(path).stem}", path)
-    assert spec and spec.loader                 # both are there for a path that ends in .py
+class _Loader(importlib.abc.InspectLoader):
+    """Run the bytes that were read: Python's own loader would run a __pycache__ that lies beside the file."""
+
+    def __init__(self, file: UserFile):
+        self.file = file
+
+    def get_source(self, fullname: str) -> str:
+        return importlib.util.decode_source(self.file.data)
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.file.data, self.file.path)
+
+
+def _imported(file: UserFile) -> ModuleType:
+    name = f"user_model_{Path(file.path).stem}"
+    spec = importlib.util.spec_from_file_location(name, file.path, loader=_Loader(file))
+    assert spec and spec.loader                 # both are there with a loader
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)     # dataclasses look themselves up there
-    with _errors_with_line(name, path):
+    with _errors_with_line(file.name, file.path):
         spec.loader.exec_module(module)
     return module
 

@@ -47,11 +47,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _shape(arguments: argparse.Namespace) -> tuple[int, tuple[int, ...]]:
     """(classes, input shape): as given, or of the dataset that is named or that a recipe uses with this model."""
-    from tinyq.models import REGISTRY
+    from tinyq.models import REGISTRY, names_code
     from tinyq.run.settings.recipes import RECIPES
 
     family = arguments.model.partition(":")[0]
-    if ".py" not in arguments.model and family not in REGISTRY:
+    if not names_code(arguments.model) and family not in REGISTRY:
         raise UsageError(f"--model {arguments.model}: no such model; {did_you_mean(family, REGISTRY)}")
     usual = [recipe["data"] for recipe in RECIPES.values() if recipe.get("model", "").partition(":")[0] == family]
     name = arguments.data or (usual[0] if usual else None)

@@ -24,10 +24,13 @@ def train(**settings: object) -> Path:
 def run_command(argv: list[str]) -> None:
     """Train, resume, or print the settings or the plan."""
     settings, actions = given(train_parser().parse(argv))
+    trust = actions.pop("trust", False)
     if "resume" in actions:
         if len(actions) > 1:
             raise UsageError("--resume goes with no --config, --print-config or --dry-run")
-        return _resume(actions["resume"], settings)
+        return _resume(actions["resume"], settings, trust)
+    if trust:
+        raise UsageError("--trust: goes with --resume alone; --model names your own network")
     resolved = resolve(settings, read_toml(actions["config"]) if "config" in actions else {})
     if actions.get("print_config"):
         print(to_toml(resolved), end="")
@@ -45,11 +48,11 @@ def run_command(argv: list[str]) -> None:
     return None
 
 
-def _resume(folder: str, settings: dict) -> None:
+def _resume(folder: str, settings: dict, trust: bool) -> None:
     from tinyq.audit import observers_for
     from tinyq.run import session
 
-    _report(*session.resume(folder, settings, observers_for))
+    _report(*session.resume(folder, settings, observers_for, trust))
 
 
 def _report(outcome: dict, folder: Path) -> None:

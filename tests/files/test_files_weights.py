@@ -35,6 +35,13 @@ def test_what_was_written_is_read(tmp_path):
     assert back.probe_inputs.shape == (2, 3) and back.probe_logits.shape == (2, 2)
 
 
+def test_a_file_is_read_without_its_model(tmp_path):
+    weights.write(tmp_path / "m.h5", constrained())
+    back = weights.read(tmp_path / "m.h5")
+    assert back.state.keys() == STATE.keys() and all(np.array_equal(back.state[name], STATE[name]) for name in STATE)
+    assert back.scales.keys() == back.levels.keys() == {"conv.weight"}
+
+
 def test_a_float_file_has_no_scales(tmp_path):
     weights.write(tmp_path / "m.h5", Weights(STATE))
     back = weights.read(tmp_path / "m.h5", STATE)

@@ -25,14 +25,15 @@ def verify_run(run: str | Path, head: str | None = None) -> list[str]:
     return verify(run, head)
 
 
-def replay_run(run: str | Path, random: int) -> int:
+def replay_run(run: str | Path, random: int, trust: bool = False) -> int:
     """Repeat this many random steps on the real data, bit for bit; return the number of steps compared.
 
-    The steps between a checkpoint and a chosen step are repeated and compared too. Raises AuditMismatch for the first
+    The steps between a checkpoint and a chosen step are repeated and compared too. trust: run the copy of a user's own
+    network in the folder, which is code. Raises AuditMismatch for the first
     difference, naming the tensor and the operation.
     """
     from tinyq.audit.replay.replay import random_steps, replay
     from tinyq.audit.replay.rerun import Source
 
-    source = Source(Path(run), {})
+    source = Source(Path(run), {}, trust)
     return replay(source, random_steps(source.lines(), random)).compared

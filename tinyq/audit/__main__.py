@@ -180,7 +180,9 @@ def _machine_flags(parser):
     parser.add_argument("--data-path", metavar="PATH",
                         help="where the run's data are now, if they were moved")
     parser.add_argument("--model", metavar="FILE.py:FUNCTION",
-                        help="where the file of your own network is now, if it was moved")
+                        help="run this file as the network of the run")
+    parser.add_argument("--trust", action="store_true", help="run the copy of its own network in the run folder, which "
+                        "is code; its SHA-256 must be the recorded one")
 
 
 def _source(arguments):
@@ -188,7 +190,8 @@ def _source(arguments):
     from tinyq.audit.replay.rerun import Source
 
     given = {"threads": arguments.threads, "data_path": arguments.data_path, "model": arguments.model}
-    source = Source(Path(arguments.run), {key: value for key, value in given.items() if value is not None})
+    source = Source(Path(arguments.run), {key: value for key, value in given.items() if value is not None},
+                    arguments.trust)
     for difference in differences(source.lines()[0].record["environment"]):
         tell(f"tinyq: note: {difference}")
     return source

@@ -63,23 +63,25 @@ def read_attributes(path: str | Path) -> dict:
         return _root_attributes(file)
 
 
-def read(path: str | Path, state: Mapping[str, np.ndarray]) -> Weights:
-    """Read the weights of a model with this state_dict.
+def read(path: str | Path, state: Mapping[str, np.ndarray] | None = None) -> Weights:
+    """Read the weights of a model with this state_dict; None: of any model.
 
     BadInput lists every missing, unknown or misshapen weight, and names a constrained weight that is off its levels.
     """
     with hdf5.Reader(path) as file:
         attributes = _root_attributes(file)
         specs = file.specs()
-        expected = {_path(name): hdf5.Spec.of(array) for name, array in state.items()}
-        constrained = [name for name in state if np.ndim(state[name]) and _path(name) + "_scale" in specs]
+        state_specs = (_state_specs(specs) if state is None
+                       else {name: hdf5.Spec.of(array) for name, array in state.items()})
+        expected = {_path(name): spec for name, spec in state_specs.items()}
+        constrained = [name for name, spec in state_specs.items() if spec.shape and _path(name) + "_scale" in specs]
         for name in constrained:
-            expected[_path(name) + "_scale"] = hdf5.Spec((len(state[name]),), np.dtype(np.float32))
+            expected[_path(name) + "_scale"] = hdf5.Spec(state_specs[name].shape[:1], np.dtype(np.float32))
             expected[_path(name) + "_levels"] = hdf5.Spec(_levels_shape(specs, _path(name)), np.dtype(np.float32))
         expected |= {path: spec for path, spec in specs.items() if _is_probe(path, spec)}
         arrays = file.read(expected)
     weights = Weights(
-        {name: arrays[_path(name)] for name in state},
+        {name: arrays[_path(name)] for name in state_specs},
         {name: arrays[_path(name) + "_scale"] for name in constrained},
         {name: arrays[_path(name) + "_levels"] for name in constrained},
         attributes, arrays.get(f"{PROBE}/inputs"), arrays.get(f"{PROBE}/logits"))
@@ -125,6 +127,13 @@ def _check(path, weights):
 def _path(name):
     group, _, leaf = name.rpartition(".")
     return f"{group}/{leaf}" if group else leaf
+
+
+def _state_specs(specs):
+    """Return {name: Spec} of the weights and buffers in a file, without scales, levels and probe."""
+    beside = {path + suffix for path in specs for suffix in ("_scale", "_levels")}
+    return {path.replace("/", "."): spec for path, spec in specs.items()
+            if path not in beside and not _is_probe(path, spec)}
 
 
 def _levels_shape(specs, path):

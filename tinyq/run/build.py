@@ -12,6 +12,7 @@ from tinyq.errors import BadInput, UsageError
 from tinyq.kernels.jit.variables import MAX_THREADS
 from tinyq.methods import METHODS
 from tinyq.methods.base import Method
+from tinyq.models import UserFile
 from tinyq.nn import Module
 from tinyq.optim import OPTIMIZERS, Optimizer, groups_by_decay
 from tinyq.run.settings.config import Config, known_keys, options_of
@@ -47,6 +48,7 @@ class Job:
     phases: list[Phase]
     starts_on_levels: bool          # --weights names a network that is constrained already
     reinitialised: list[str]        # its parameters that do not fit, made for another number of classes
+    network: UserFile | None        # the user's own network
 
     @property
     def training_data(self) -> Dataset:
@@ -55,8 +57,11 @@ class Job:
         return self.bundle.train
 
 
-def build(config: Config) -> Job:
-    """Load the data, make and initialise the model, prepare the phases."""
+def build(config: Config, network: UserFile | None = None) -> Job:
+    """Load the data, make and initialise the model, prepare the phases.
+
+    network: the file to run for a user's own network, if not the one that the configuration names.
+    """
     use_threads(config.threads)
     bundle = load_data(config)
     if bundle.train is None:
@@ -65,7 +70,9 @@ def build(config: Config) -> Job:
         raise UsageError(f"--schedule plateau: {config.data} has no validation part with these settings, and nothing "
                          "else lowers the rate; choose another schedule or hold some samples back for validation")
     streams = Streams(config.seed)
-    model = models.build(config.model, bundle.num_classes, bundle.input_shape, config.constrain)
+    if network is None and models.names_code(config.model):
+        network = models.UserFile.read(config.model)
+    model = models.build(network or config.model, bundle.num_classes, bundle.input_shape, config.constrain)
     if config.method != BACKPROP and not model.constrained_parameters():        # before hours of pretraining
         raise UsageError(f"--method {config.method}: {config.model} has no weight to constrain (the first and the last "
                          "layer stay float); add --constrain all to constrain those too")
@@ -75,7 +82,7 @@ def build(config: Config) -> Job:
     loader = Loader(bundle.train, config.batch_size, streams, shuffle=True, augment=True, workers=config.workers)
     phases = phases_of(config, model)
     kernels.return_freed_memory()                           # initialising took more memory than the weights need
-    return Job(config, bundle, model, loader, streams, phases, starts_on_levels, reinitialised)
+    return Job(config, bundle, model, loader, streams, phases, starts_on_levels, reinitialised, network)
 
 
 def load_data(config: Config) -> DataBundle:

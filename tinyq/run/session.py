@@ -7,10 +7,11 @@ from pathlib import Path
 
 from tinyq import data
 from tinyq.errors import BadInput, CannotCreate, InputOutputError, UsageError
-from tinyq.files.atomic import make_folder, make_numbered_folder, remove, temporaries, write_text
+from tinyq.files.atomic import make_folder, make_numbered_folder, remove, temporaries, write_bytes, write_text
 from tinyq.files.journal import read_records
 from tinyq.files.lock import locked
 from tinyq.files.own_folder import check_not_shared, check_own_folder
+from tinyq.models import UserFile
 from tinyq.run import checkpoint
 from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
@@ -28,7 +29,15 @@ from tinyq.run.observers.signals import Stopped, StopRequest, stop_request
 from tinyq.run.observers.stopwatch import Stopwatch
 from tinyq.run.settings.config import Config
 from tinyq.run.settings.resolve import Resolved, read_toml, resolve, to_toml
-from tinyq.saved.run_folder import CONFIG_FILE, METRICS_FILE, MODEL_FILE, RESULT_FILE, anchored
+from tinyq.saved.run_folder import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    RESULT_FILE,
+    anchored,
+    resume_command,
+    trusted_network,
+)
 
 # settings that a resume may change: no bit depends on them
 RESUMABLE = ("max_steps", "threads", "workers", "print_freq", "checkpoint_minutes", "data_path")
@@ -46,14 +55,17 @@ def start(resolved: Resolved, observers_for: ObserversFor = lambda config: ()) -
         if (folder / RESULT_FILE).exists() or checkpoint.any_in(folder / "checkpoints"):
             raise CannotCreate(f"{folder}: holds a run already; go on with --resume {folder} or choose another folder")
         write_text(folder / CONFIG_FILE, settings)
+        if job.network:
+            write_bytes(folder / Path(job.network.path).name, job.network.data)
         return _run(job, folder, Position(made_with=_made_with(job)), None, observers_for(job.config)), folder
 
 
 def resume(folder: str | Path, changes: dict,
-           observers_for: ObserversFor = lambda config: ()) -> tuple[dict, Path]:
+           observers_for: ObserversFor = lambda config: (), trust: bool = False) -> tuple[dict, Path]:
     """Continue a run from its newest undamaged checkpoint; returns (result, run folder).
 
-    changes: settings of RESUMABLE. UsageError for any other; BadInput where the folder or its data changed.
+    changes: settings of RESUMABLE. trust: run the copy of the user's own network in the folder. UsageError for any
+    other setting; BadInput where the folder or its data changed, or the network is code that is not trusted.
     """
     folder = Path(folder)
     for key in changes:
@@ -63,12 +75,26 @@ def resume(folder: str | Path, changes: dict,
         raise BadInput(f"{folder}: no {CONFIG_FILE} here; --resume takes the folder of a run")
     check_own_folder(folder)
     with locked(folder):
-        job = build(anchored(resolve(changes, read_toml(folder / CONFIG_FILE))).config)
+        settings = read_toml(folder / CONFIG_FILE)
+        network = _trusted_network(folder, settings, trust)
+        own = {"model": settings["model"]} if network else {}
+        job = build(anchored(resolve({**changes, **own}, settings)).config, network)
         position, states = _newest_position(job, folder)
         if "max_steps" not in changes and (ended := _finished(folder, position)):
             log("finished already; nothing is done")
             return ended, folder
         return _run(job, folder, position, states, observers_for(job.config)), folder
+
+
+def _trusted_network(folder: Path, settings: dict, trust: bool) -> UserFile | None:
+    """Read the copy of the run's own network, if it has one; its SHA-256 must be that in the newest checkpoint."""
+    recorded = None
+    if trust and checkpoint.any_in(folder / "checkpoints"):
+        recorded = checkpoint.load_newest(folder / "checkpoints")[0].made_with.get("model_sha256")
+    network = trusted_network(folder, str(settings.get("model")), trust, recorded)
+    if network:
+        log(f"--trust: running {network.path}, SHA-256 {network.sha256}, as on record")
+    return network
 
 
 def _newest_position(job: Job, folder: Path) -> tuple[Position, dict | None]:
@@ -117,7 +143,9 @@ def _made_with(job: Job) -> dict:
     settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in moving}
     options = {f"{component}.{key}": value for component, values in config.options.items()
                for key, value in values.items() if key not in data.PATH_OPTIONS}
-    return {**settings, **options, "model": Path(str(config.model)).name, "data_sha256": job.bundle.manifest["sha256"]}
+    own = {"model_sha256": job.network.sha256} if job.network else {}
+    return {**settings, **options, "model": Path(config.model).name, **own,
+            "data_sha256": job.bundle.manifest["sha256"]}
 
 
 def _check_same_run(folder: Path, before: dict, now: dict) -> None:
@@ -145,7 +173,7 @@ def _run(job: Job, folder: Path, position: Position, states: dict | None, watchi
                 curves.write_all(folder / "plots", read_records(folder / METRICS_FILE), {})
             raise
         except InputOutputError as error:
-            raise InputOutputError(f"{error}; then go on with: python -m tinyq.train --resume {folder}") from error
+            raise InputOutputError(f"{error}; then go on with: {resume_command(folder)}") from error
         finally:
             observers.close()
 

@@ -38,7 +38,7 @@ def shape_of(attributes: dict) -> tuple[int, ...]:
 def network_of(path: str | Path, attributes: dict) -> str:
     """Name of the file's network; BadInput unless it comes with tinyq: a file must not choose which code runs."""
     name = attributes["model"]
-    if ".py" in name or name.partition(":")[0] not in models.REGISTRY:
+    if models.names_code(name) or name.partition(":")[0] not in models.REGISTRY:
         raise BadInput(f"{path}: its network {name!r} does not come with tinyq; if it is your own, "
                        "name it with --model path/to/file.py:function")
     return name

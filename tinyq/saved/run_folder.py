@@ -6,6 +6,7 @@ from typing import Any
 
 from tinyq import data
 from tinyq.errors import BadInput
+from tinyq.models import UserFile, names_code
 from tinyq.run.settings.resolve import Resolved, read_toml
 
 CONFIG_FILE, METRICS_FILE, RESULT_FILE = "config.toml", "metrics.jsonl", "result.json"
@@ -15,7 +16,7 @@ FLOAT_FILE, MODEL_FILE, PACKED_FILE = "float.h5", "model.h5", "model.tq.h5"
 def anchored(resolved: Resolved) -> Resolved:
     """Make the paths absolute, so that the run can be resumed from any working directory."""
     config = resolved.config
-    names = ["data_path", "weights", *(["model"] if ".py" in str(config.model) else [])]
+    names = ["data_path", "weights", *(["model"] if names_code(config.model) else [])]
     paths: dict[str, Any] = {name: _absolute(getattr(config, name)) for name in names if getattr(config, name)}
     options = {component: {key: _absolute(value) if value and key in data.PATH_OPTIONS else value
                            for key, value in values.items()} for component, values in config.options.items()}
@@ -30,8 +31,41 @@ def weights_file(path: str | Path) -> Path:
     if (path / MODEL_FILE).is_file():
         return path / MODEL_FILE
     if (path / CONFIG_FILE).is_file():
-        raise BadInput(f"{path}: this run is not finished; go on with: python -m tinyq.train --resume {path}")
+        raise BadInput(f"{path}: this run is not finished; go on with: {resume_command(path)}")
     raise BadInput(f"{path}: neither a run (no {CONFIG_FILE}) nor a weight file")
+
+
+def resume_command(folder: str | Path) -> str:
+    """Return the command that resumes a run; with --trust where the folder keeps a copy of the user's own network."""
+    trust = " --trust" if any(Path(folder).glob("*.py")) else ""
+    return f"python -m tinyq.train --resume {folder}{trust}"
+
+
+def network_copy(folder: str | Path, model: str) -> str:
+    """Name the copy of a user's own network in a run folder: "path/to/net.py:function" is RUN/net.py:function."""
+    return str(Path(folder) / Path(model).name)
+
+
+def trusted_network(folder: str | Path, model: str, trust: bool, recorded: str | None) -> UserFile | None:
+    """Read the copy of the user's own network in a run folder; None where `model` comes with tinyq.
+
+    recorded: its SHA-256 when the run began. BadInput unless the copy is trusted and is the recorded one.
+    """
+    if not names_code(model):
+        return None
+    copy = network_copy(folder, model)
+    if not trust:
+        raise BadInput(f"{folder}: its network {model} is code, which a run folder must not choose; to run the copy "
+                       f"{copy}, read it and add --trust")
+    if not os.path.isfile(copy.rpartition(":")[0]):
+        raise BadInput(f"{copy}: missing, and --trust runs this copy of the run's network alone")
+    file = UserFile.read(copy)
+    if recorded is None:
+        raise BadInput(f"{copy}: no SHA-256 of it is on record, so it cannot be trusted; start a new run")
+    if file.sha256 != recorded:
+        raise BadInput(f"{copy}: is not the network that the run was made with (its SHA-256 is {file.sha256[:12]}, on "
+                       f"record is {recorded[:12]}); put that file back")
+    return file
 
 
 def data_paths_beside(weights: str | Path, name: str) -> dict[str, str]:

@@ -6,13 +6,13 @@ from pathlib import Path
 from tinyq.audit.ledger.hash_chain import Line
 from tinyq.audit.recording.recorder import Recorder
 from tinyq.audit.verification.verify import open_ledger
-from tinyq.errors import AuditMismatch, BadInput
+from tinyq.errors import AuditMismatch, BadInput, tell_once
 from tinyq.run import checkpoint
 from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
 from tinyq.run.loop import Loop
 from tinyq.run.settings.resolve import read_toml, resolve
-from tinyq.saved.run_folder import CONFIG_FILE, anchored
+from tinyq.saved.run_folder import CONFIG_FILE, anchored, trusted_network
 
 
 class Enough(Exception):
@@ -23,20 +23,33 @@ class Enough(Exception):
 class Source:
     """A run folder to repeat.
 
-    changes: settings that the results do not depend on (threads, workers, data_path).
+    changes: settings that the results do not depend on (threads, workers, data_path), and `model`, a file to run in
+    place of the copy of the user's own network in the folder. trust: run that copy.
     """
 
     folder: Path
     changes: dict
+    trust: bool = False
 
     def lines(self) -> list[Line]:
         """Read the ledger."""
         return open_ledger(self.folder)
 
     def job(self) -> Job:
-        """Build the job as it was before the first step; BadInput where the data differ from the run's."""
-        settings = read_toml(self.folder / CONFIG_FILE)
-        job = build(dataclasses.replace(anchored(resolve(self.changes, settings)).config, max_steps=None))
+        """Build the job as it was before the first step.
+
+        BadInput where the data differ from the run's, or its network is code that is not trusted.
+        """
+        settings, recorded = read_toml(self.folder / CONFIG_FILE), self.lines()[0].record["settings"]
+        changes, network = self.changes, None
+        if "model" not in changes:
+            model = str(settings.get("model"))
+            network = trusted_network(self.folder, model, self.trust, recorded.get("model_sha256"))
+            changes = {**changes, "model": model} if network else changes
+        job = build(dataclasses.replace(anchored(resolve(changes, settings)).config, max_steps=None), network)
+        if job.network:
+            tell_once(f"tinyq: note: running {job.network.path}, SHA-256 {job.network.sha256}, " + (
+                "as on record" if job.network.sha256 == recorded.get("model_sha256") else "another than on record"))
         recorded, found = self.lines()[0].record["data"]["sha256"], job.bundle.manifest["sha256"]
         if found != recorded:
             raise BadInput(f"{self.folder}: the data here (sha256 {found[:12]}) differ from the run's "

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq import models
 from tinyq.audit.ledger.digests import digest_of
 from tinyq.audit.ledger.hash_chain import FIXED, LEDGER_FILE, Line, check_format, read
 from tinyq.audit.verification.invariants import broken
@@ -12,10 +11,9 @@ from tinyq.errors import AuditMismatch, BadInput, TinyqError
 from tinyq.files import hdf5
 from tinyq.files import weights as weight_files
 from tinyq.files.read import sha256_of
+from tinyq.models import names_code
 from tinyq.packed.file import format as packed_format
 from tinyq.run import checkpoint
-from tinyq.run.settings.resolve import read_toml, resolve
-from tinyq.saved.attributes import shape_of
 from tinyq.saved.run_folder import CONFIG_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE
 
 # The fields that a record of each kind must have, and their types.
@@ -92,6 +90,11 @@ def _rules(run, lines):
 def _config(run, lines):
     _check(_sha256(run / CONFIG_FILE) == lines[0].record["config_sha256"],
              f"{CONFIG_FILE} differs from the one the run began with")
+    settings = lines[0].record["settings"]
+    if names_code(str(settings.get("model"))):              # the user's own network, which is not run here
+        network = Path(str(settings["model"]).rpartition(":")[0]).name
+        _check(_sha256(run / network) == settings.get("model_sha256"),
+               f"{network} differs from the network that the run began with")
     return "unchanged since the beginning"
 
 
@@ -152,12 +155,12 @@ def _model(run, lines):
         return "missing, because the run is not finished"
     attributes = weight_files.read_attributes(run / MODEL_FILE)
     _check(attributes.get("ledger_head") == ends[-1].head, f"{MODEL_FILE} does not name this ledger's end")
-    config = resolve({}, read_toml(run / CONFIG_FILE)).config
-    model = models.build(config.model, len(attributes["class_names"]), shape_of(attributes), config.constrain)
-    held = weight_files.read(run / MODEL_FILE, model.state_dict())
+    held = weight_files.read(run / MODEL_FILE)              # builds no network: its code would have to be trusted
     _check(attributes["weights_sha256"] == ends[-1].record["weights_sha256"],
              f"{MODEL_FILE} has other weights than those recorded at the end")
     phase = next(line.record for line in reversed(lines) if line.kind == "phase")
+    shapes = {name: list(array.shape) for name, array in held.state.items()}
+    _check(shapes == {**phase["tensors"], **phase["buffers"]}, f"{MODEL_FILE} has other tensors than the run did")
     _check(set(held.scales) == set(phase["constrained"]), f"{MODEL_FILE} constrains other weights than the run did")
     on_levels = sum(held.state[name].size for name in held.scales)
     return f"names this ledger's end; {on_levels:,} constrained weights equal scale * level bit for bit"

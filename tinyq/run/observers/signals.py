@@ -7,6 +7,7 @@ from pathlib import Path
 from types import FrameType
 
 from tinyq.errors import TinyqError
+from tinyq.saved.run_folder import resume_command
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,7 +30,7 @@ class StopRequest:
         """Raise Stopped, with the command that resumes the run, if a signal has come."""
         if self.number is not None:
             raise Stopped(self.number, f"stopped after step {steps}; "
-                          f"go on with: python -m tinyq.train --resume {folder}")
+                          f"go on with: {resume_command(folder)}")
 
 
 @contextmanager

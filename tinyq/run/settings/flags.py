@@ -91,7 +91,8 @@ def train_parser() -> Parser:
 def given(namespace: argparse.Namespace) -> tuple[dict, dict]:
     """Split the namespace into (settings, actions)."""
     values = {name.replace("-", "_"): value for name, value in vars(namespace).items()}
-    actions = {name: values.pop(name) for name in ("config", "resume", "print_config", "dry_run") if name in values}
+    names = ("config", "resume", "trust", "print_config", "dry_run")
+    actions = {name: values.pop(name) for name in names if name in values}
     return values, actions
 
 
@@ -140,6 +141,8 @@ def _add_actions(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--resume", metavar="RUN", help="resume an interrupted run bit for bit with its own settings; "
                        "only --max-steps, --threads, --workers, --print-freq, --checkpoint-minutes and --data-path "
                        "may be given again")
+    group.add_argument("--trust", action="store_true", help="with --resume, run the copy of your own network in the "
+                       "run folder, which is code; its SHA-256 must be the recorded one")
     group.add_argument("--print-config", action="store_true", help="print the settings as TOML and stop")
     group.add_argument("--dry-run", action="store_true", help="print the plan, with an estimate of the memory, and "
                        "stop")

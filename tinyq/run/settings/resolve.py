@@ -31,7 +31,8 @@ class Resolved:
 def resolve(flags: dict, file: dict | None = None) -> Resolved:
     """Put flat settings ("batch_size", "cbp.period") over those of a recipe and the defaults.
 
-    UsageError for an unknown name or an invalid value, with the nearest valid one.
+    UsageError for an unknown name or an invalid value, with the nearest valid one. BadInput where the file names a
+    network that is code, and the flags do not: a file chooses no code.
     """
     file = file or {}
     settings: dict = {}
@@ -44,6 +45,7 @@ def resolve(flags: dict, file: dict | None = None) -> Resolved:
             settings[key] = config.converted(key, value, f"{_shown(key, origin)} ")
             origins[key] = origin
     settings["recipe"] = recipe
+    _check_code(settings, origins)
     _check_subject_given(settings, recipe)
     _pretraining(settings, origins)
     _levels(settings, origins)
@@ -124,11 +126,20 @@ def _check_subject_names(given: dict) -> None:
     """Report a typo in the names that choose the recipe before a recipe is chosen."""
     from tinyq.data import READERS
     from tinyq.methods import METHODS
-    from tinyq.models import REGISTRY
+    from tinyq.models import REGISTRY, names_code
 
     for key, known in (("model", REGISTRY), ("data", READERS), ("method", METHODS)):
-        if key in given and ".py" not in str(given[key]):
+        if key in given and not (key == "model" and names_code(str(given[key]))):
             _check_name(str(given[key]).partition(":")[0], known, f"--{key}")
+
+
+def _check_code(settings: dict, origins: dict) -> None:
+    from tinyq.models import names_code
+
+    model = str(settings.get("model"))
+    if origins.get("model") == "file" and names_code(model):
+        raise BadInput(f"model {model}: is code, and runs only where the command line names it; if you trust this "
+                       f"file, add --model {model}")
 
 
 def _check_subject_given(settings: dict, recipe: str) -> None:
