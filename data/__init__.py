@@ -1,4 +1,4 @@
-"""Datasets: a reader each, fixed splits, batches from 8-bit pixels prepared in the background, verified downloads."""
+"""Read and download datasets: fixed splits, verified files, batches made from 8-bit pixels in the background."""
 import inspect
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ __all__ = ["PATH_OPTIONS", "READERS", "Batch", "DataBundle", "Dataset", "Draws",
 
 
 def options_of(name: str) -> dict[str, object]:
-    """The options of a dataset's reader and their defaults."""
+    """Return {option: default} of a dataset's reader."""
     return {option: parameter.default for option, parameter in inspect.signature(_reader(name)).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
 
@@ -31,14 +31,14 @@ def options_of(name: str) -> dict[str, object]:
 def load(name: str, path=None, **options) -> DataBundle:
     """Read a dataset by name; `path` is its folder or archive (else TINYQ_DATA, else ~/.cache/tinyq/data).
 
-    UsageError for an unknown name or option, BadInput for data that are missing or not what they should be.
+    UsageError for an unknown name or option, BadInput for missing or invalid data.
     """
     reader, known = _reader(name), options_of(name)
     for option, value in options.items():
         if option not in known:
             raise UsageError(f"data {name}: unknown option {option!r}; {did_you_mean(option, known)}")
         if isinstance(value, (int, float)) and not value >= 0:
-            raise UsageError(f"data {name}: {option} is {value}, where none may be below zero")
+            raise UsageError(f"data {name}: {option} is {value}; it must be at least 0")
     if path is None:
         return reader(**options)
     if "path" not in inspect.signature(reader).parameters:

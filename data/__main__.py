@@ -14,7 +14,7 @@ from tinyq.errors import BadInput, UsageError, exit_code_of
 _OFFLINE = "TINYQ_OFFLINE"
 _EXAMPLE = """\
 The folder is --data-path, else the environment variable TINYQ_DATA, else ~/.cache/tinyq/data.
-An interrupted download goes on where it stopped when the same command is run again.
+An interrupted download continues when the same command is run again.
 
 example:
   python -m tinyq.data fetch mnist --data-path datasets
@@ -28,13 +28,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def run(argv: list[str]) -> None:
-    """Fetch, verify or locate; BadInput when `verify` finds something missing or wrong."""
+    """Fetch, verify or locate datasets; BadInput if `verify` finds a missing or wrong file."""
     arguments = _parser().parse_args(argv)
     arguments.command(arguments)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command; return its exit code."""
     return exit_code_of(run, sys.argv[1:] if argv is None else argv)
 
 
@@ -42,9 +42,9 @@ def _parser():
     parser = _Parser(prog="python -m tinyq.data", description=(__doc__ or "").partition(": ")[2], epilog=_EXAMPLE,
                      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, function, about in (("fetch", _fetch, "download a dataset, or complete it, checking its SHA-256"),
-                                  ("verify", _verify, "check the SHA-256 of what is there"),
-                                  ("where", _where, "say where datasets are looked for, and which are there")):
+    for name, function, about in (("fetch", _fetch, "download a dataset, or its missing files, and check the SHA-256"),
+                                  ("verify", _verify, "check the SHA-256 of the files on disk"),
+                                  ("where", _where, "print where datasets are searched for, and which are there")):
         command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
         command.add_argument("datasets", nargs="+" if name == "fetch" else "*", metavar="DATASET",
                              help=" or ".join(DATASETS))
@@ -52,9 +52,9 @@ def _parser():
         command.set_defaults(command=function)
         if name == "fetch":
             command.add_argument("--mirror", action="append", default=[], metavar="URL",
-                                 help="an https address below which the files stand; tried first, may be repeated")
+                                 help="https address of a folder with the files; tried first, may be repeated")
             command.add_argument("--offline", action="store_true", default=_is_offline(),
-                                 help="open no connection: only check what is there (also: TINYQ_OFFLINE=1)")
+                                 help="open no connection, only check the files on disk (also: TINYQ_OFFLINE=1)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""A dataset as a run receives it: three splits, what the model must know, and a record of what was read."""
+"""Bundle a dataset for a run: its splits, the input shape and classes, and a description of the data read."""
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tinyq.errors import UsageError
 
 @dataclass(frozen=True, eq=False)
 class DataBundle:
-    """The splits of a dataset; one that it lacks, or that was folded into another, is None."""
+    """The splits of a dataset; a split is None if the dataset lacks it or it was merged into another."""
 
     name: str
     train: Dataset | None
@@ -19,7 +19,7 @@ class DataBundle:
     test: Dataset | None
     input_shape: tuple[int, ...]            # of one sample: (C, H, W) or (features,)
     class_names: tuple[str, ...]
-    read: dict                              # what was read: JSON values only, no path of this machine
+    read: dict                              # description of the data read: JSON values, no paths
 
     @property
     def num_classes(self) -> int:
@@ -38,15 +38,15 @@ class DataBundle:
 
     @property
     def skipped(self) -> dict[str, int]:
-        """Number of unreadable samples of each split that were left out so far."""
+        """Number of unreadable samples skipped so far, per split."""
         return {split: len(indices) for split, indices in self.skipped_samples().items()}
 
     def skipped_samples(self) -> dict[str, list[int]]:
-        """Indices of the unreadable samples of each split, ascending."""
+        """Ascending indices of the unreadable samples, per split."""
         return {split: sorted(getattr(self, split).skipped) for split in self.read["splits"]}
 
     def recall_skipped(self, samples: dict[str, list[int]]) -> None:
-        """Add samples that an earlier part of the run has left out; unknown indices are ignored."""
+        """Skip samples that were skipped before the run was resumed; unknown indices are ignored."""
         for split, indices in samples.items():
             if split in self.read["splits"]:
                 dataset = getattr(self, split)
@@ -62,7 +62,7 @@ class DataBundle:
 
 
 def make_bundle(name: str, splits: Mapping[str, Dataset], input_shape, class_names, **facts) -> DataBundle:
-    """The bundle of {"train": Dataset, "validation": ..., "test": ...}; the manifest digests each and holds `facts`."""
+    """Bundle {"train": Dataset, "validation": ..., "test": ...}; the manifest holds a digest of each, and `facts`."""
     described = {split: {"samples": len(data), "sha256": data.digest()} for split, data in sorted(splits.items())}
     total = hashlib.sha256("".join(f"{split} {about['sha256']}\n" for split, about in described.items()).encode())
     class_names = tuple(class_names)

@@ -1,4 +1,4 @@
-"""Datasets for training and evaluation: samples by index, as float32 input and int64 labels."""
+"""Give the samples of a dataset by index, as float32 inputs and int64 labels."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -7,7 +7,7 @@ import numpy as np
 
 from tinyq.data.digest import digest_of_arrays, digest_of_listing
 from tinyq.data.draws import Draws
-from tinyq.data.images.decode import Photograph
+from tinyq.data.images.decode import ImageFile
 from tinyq.data.transforms import normalise, random_crop_flip
 from tinyq.errors import BadInput
 
@@ -24,7 +24,7 @@ class Dataset(Protocol):
 
     @property
     def skipped(self) -> dict[int, str]:
-        """Index of each unreadable sample left out, and the reason."""
+        """Reason for each unreadable sample that was skipped, by index."""
         ...
 
     def __len__(self) -> int:
@@ -32,9 +32,9 @@ class Dataset(Protocol):
         ...
 
     def batch(self, indices: Indices, draws: Draws | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(x, y) for these indices: float32 (n, C, H, W) or (n, features), and int64 (n,).
+        """Return (x, y) for these indices: float32 (n, C, H, W) or (n, features), and int64 (n,).
 
-        With `draws` the samples are augmented, each by its own index; without, they are what evaluation sees.
+        With `draws`, each sample is augmented with the random numbers of its index; without, none is augmented.
         """
         ...
 
@@ -56,7 +56,7 @@ class Table:
         return len(self.labels)
 
     def batch(self, indices: Indices, draws: Draws | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """See Dataset.batch; there is nothing to augment."""
+        """See Dataset.batch; rows of features are never augmented."""
         return self.features[indices], self.labels[indices]
 
     def digest(self) -> str:
@@ -66,14 +66,14 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class ImageArray:
-    """Small images, kept in memory as 8-bit pixels and converted batch by batch.
+    """Small images, kept in memory as 8-bit pixels and converted to float32 batch by batch.
 
-    Augmentation moves each image by up to `padding` pixels and, with `flip`, mirrors half of them.
+    Augmentation shifts each image by up to `padding` pixels and, with `flip`, mirrors half of the images.
     """
 
     images: np.ndarray          # (samples, C, H, W) uint8
     labels: np.ndarray
-    mean: tuple[float, ...]     # a number a channel, of pixels divided by `top`
+    mean: tuple[float, ...]     # one number per channel, of pixels divided by `top`
     std: tuple[float, ...]
     top: int = 255
     padding: int = 0
@@ -100,8 +100,8 @@ class ImageArray:
 class ImageFiles:
     """Images that stay on disk and are decoded on demand.
 
-    An unreadable one raises BadInput, or with `skip_bad` is left out of its batch and counted: more than one in a
-    thousand (and more than one) raises as well.
+    An unreadable image raises BadInput. With `skip_bad`, it is left out of its batch instead; BadInput is raised when
+    more than one image, and more than one in a thousand, are unreadable.
     """
 
     tree: Any                   # FolderTree or ZipTree: read(name) -> bytes
@@ -109,8 +109,8 @@ class ImageFiles:
     labels: np.ndarray
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    view: Any                   # for evaluation: Photograph -> (size, size, 3) uint8
-    random_view: Any            # for training: also takes the sample's stream
+    view: Any                   # for evaluation: ImageFile -> (size, size, 3) uint8
+    random_view: Any            # for training: takes the sample's stream too
     skip_bad: bool = False
     skipped: dict[int, str] = field(default_factory=dict)
 
@@ -119,7 +119,7 @@ class ImageFiles:
         return len(self.labels)
 
     def batch(self, indices: Indices, draws: Draws | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """See Dataset.batch; n is smaller than len(indices) by the images skipped."""
+        """See Dataset.batch; skipped images are missing, so n may be smaller than len(indices)."""
         views = {int(i): self._view_of(int(i), draws) for i in indices}
         kept = np.array([i for i in views if views[i] is not None], np.int64)
         size = self.view.size
@@ -127,7 +127,7 @@ class ImageFiles:
         return normalise(images.transpose(0, 3, 1, 2), self.mean, self.std), self.labels[kept]
 
     def digest(self) -> str:
-        """SHA-256 of names, sizes and labels; reading every image would take too long."""
+        """SHA-256 of names, sizes and labels, because reading every image would take too long."""
         return digest_of_listing(self.names, map(self._size, self.names), self.labels.tolist())
 
     def _size(self, name):
@@ -141,8 +141,8 @@ class ImageFiles:
     def _view_of(self, index, draws):
         name = self.names[index]
         try:
-            photograph = Photograph(self.tree.read(name), name)
-            return self.view(photograph) if draws is None else self.random_view(photograph, draws.stream(index))
+            image = ImageFile(self.tree.read(name), name)
+            return self.view(image) if draws is None else self.random_view(image, draws.stream(index))
         except BadInput as error:
             self._skip(index, error)
             return None

@@ -1,4 +1,4 @@
-"""SHA-256 of a dataset, so that a run can record which data it saw."""
+"""Compute the SHA-256 of a dataset, which a run records."""
 import hashlib
 
 import numpy as np
@@ -18,7 +18,7 @@ def digest_of_arrays(**arrays) -> str:
 
 
 def digest_of_listing(names, sizes, labels) -> str:
-    """Digest names, sizes and labels of files; detects added, lost, cut and moved files, but not changed bytes."""
+    """Digest names, sizes and labels of files; this detects added, lost, cut and moved files, not changed bytes."""
     total = hashlib.sha256()
     for name, size, label in zip(names, sizes, labels, strict=True):
         total.update(f"{name}\0{size}\0{label}\0".encode(errors="surrogateescape"))

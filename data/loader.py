@@ -1,4 +1,4 @@
-"""Batches of an epoch in a keyed order, prepared ahead on threads; the threads do not affect their contents."""
+"""Prepare the batches of an epoch ahead on threads; order and contents do not depend on the threads."""
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +12,7 @@ from tinyq.streams import Streams
 
 
 class Batch(NamedTuple):
-    """Samples of one step: x float32 (n, ...), y int64 (n,), and their indices in the split, int64 (n,)."""
+    """Samples of one step: x (n, ...) float32, y (n,) int64, and indices (n,) int64 in the split."""
 
     x: np.ndarray
     y: np.ndarray
@@ -20,7 +20,7 @@ class Batch(NamedTuple):
 
 
 class Loader:
-    """One split, batch by batch: `for batch in loader.epoch(3)`; len() is the number of batches."""
+    """Iterate over a split in batches: `for batch in loader.epoch(3)`; len() is the number of batches."""
 
     def __init__(self, dataset: Dataset, batch_size: int, streams: Streams | None = None, shuffle: bool = False,
                  augment: bool = False, workers: int = 0):
@@ -34,10 +34,10 @@ class Loader:
         return -(-len(self.dataset) // self.batch_size)
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, without the first `start` of them (those a resumed run has done).
+        """Yield the batches of an epoch from number `start` on (a resumed run has done those before).
 
-        A batch whose images were all skipped comes as well, empty, so that batches can be counted. Errors of the
-        dataset arrive at the batch they belong to. Threads end with the iterator, however it ends.
+        A batch whose images were all skipped is yielded empty, so that batches can be counted. An error of the dataset
+        is raised at the batch it belongs to. The threads end with the iterator, even after an error.
         """
         n = len(self.dataset)
         order = np.arange(n)
@@ -54,7 +54,7 @@ class Loader:
         return Batch(x, y, indices)
 
     def _prepared_ahead(self, prepare, parts):
-        """map() on threads, in order, with at most two batches a thread waiting or in work."""
+        """Map on threads, in order, with at most two batches per thread in preparation or waiting."""
         with ThreadPoolExecutor(self.workers, "tinyq-data") as pool:
             waiting: deque[Future] = deque()
             try:

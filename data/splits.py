@@ -1,4 +1,4 @@
-"""Fixed splits into training, validation and test samples, the same for every run and seed."""
+"""Split samples into training, validation and test, in the same way for every run and seed."""
 import numpy as np
 
 from tinyq.errors import BadInput
@@ -6,15 +6,15 @@ from tinyq.streams import Streams
 
 
 def hold_out_last(samples: int, held_out: int, what: str):
-    """Index ranges of the training part and of the last `held_out` samples, which validate: two slices."""
+    """Return two slices: the training part, and the last `held_out` samples for validation."""
     if not 0 <= held_out < samples:
-        raise BadInput(f"{what}: {held_out} of its {samples} training samples cannot validate; "
-                       "give a smaller number, 0 to train on all of them")
+        raise BadInput(f"{what}: cannot hold out {held_out} of its {samples} training samples; "
+                       "give a smaller number, or 0 to train on all")
     return slice(0, samples - held_out), slice(samples - held_out, samples)
 
 
 def keyed_parts(name: str, split: int, samples: int, test: int, validation: int) -> dict[str, np.ndarray]:
-    """Ascending indices of each part of a set that comes in one piece, drawn by (name, split) alone.
+    """Split a set of samples at random, determined by (name, split); return the ascending indices of each part.
 
     The test part does not depend on `validation`; a part without samples is left out.
     """
@@ -26,7 +26,7 @@ def keyed_parts(name: str, split: int, samples: int, test: int, validation: int)
 
 
 def classes_in_turn(labels):
-    """An order of samples in which the last n are, as evenly as n allows, the last ones of each class."""
+    """Return an order of the samples whose last n are spread evenly over the classes, the last ones of each class."""
     labels = np.asarray(labels)
     from_end = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
@@ -36,7 +36,7 @@ def classes_in_turn(labels):
 
 
 def check_labels(labels, num_classes: int, what: str):
-    """The labels as int64; BadInput names the first that is not a class."""
+    """Return the labels as int64; BadInput names the first that is not a class."""
     labels = np.asarray(labels).astype(np.int64)
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if wrong.size:

@@ -1,13 +1,13 @@
-"""From 8-bit pixels to float32 input for batches of images, in elementwise arithmetic alone (the numeric contract)."""
+"""Convert batches of 8-bit images to float32 input with elementwise arithmetic only (kernels/README.md says why)."""
 import numpy as np
 
 from tinyq.data.draws import below
 
 
 def normalise(images, mean, std, top: int = 255):
-    """((image / top) - mean) / std, float32: torchvision's ToTensor and Normalize, operation for operation.
+    """Return (image / top - mean) / std, float32, with the operations of torchvision's ToTensor and Normalize.
 
-    images (N, C, H, W) uint8, at most `top`; mean and std one number a channel.
+    images (N, C, H, W) uint8, at most `top`; mean and std: one number per channel.
     """
     mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (mean, std))
     x = images.astype(np.float32, order="C")
@@ -18,9 +18,9 @@ def normalise(images, mean, std, top: int = 255):
 
 
 def random_crop_flip(images, words, padding: int = 0, flip: bool = False):
-    """Each image moved by up to `padding` pixels in both directions over a black border, and mirrored half of the time.
+    """Shift each image by up to `padding` pixels in both directions, with a black border, and mirror half of them.
 
-    images (N, C, H, W); words (N, 3) uint64, a row an image. Returns a new array of the same shape and dtype.
+    images (N, C, H, W); words (N, 3) uint64, one row per image. Returns a new array of the same shape and dtype.
     """
     images = _shifted(images, words, padding) if padding else images.copy()
     if flip:

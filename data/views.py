@@ -1,7 +1,7 @@
-"""Views of an image: a fixed one for evaluation, random ones for training; 8-bit RGB squares.
+"""Cut the 8-bit RGB square that a network sees out of an image: a fixed view to evaluate, random ones to train.
 
-A view takes a Photograph (decode.py) and decodes of it what it needs: evaluation every pixel, as torchvision does;
-training a large JPEG at a half, a quarter or an eighth of its size, as long as no pixel has to be made up for that.
+A view takes an ImageFile (decode.py). For evaluation it decodes every pixel, as torchvision does; for training it
+decodes a large JPEG at 1/2, 1/4 or 1/8 of its size if that still has at least the pixels needed.
 """
 import math
 from dataclasses import dataclass
@@ -15,65 +15,65 @@ _LOG_4_3 = 0.28768207245178085              # log(4/3)
 
 @dataclass(frozen=True)
 class CentreView:
-    """The shorter side resized to `resize`, then the central square of `size` pixels: the usual evaluation view."""
+    """Resize the shorter side to `resize`, then cut out the central square of `size` pixels (for evaluation)."""
 
     size: int
     resize: int
 
-    def __call__(self, photograph, stream=None):
-        """(size, size, 3) uint8."""
-        h, w = shorter_side_to(self.resize, photograph.shape)
+    def __call__(self, image_file, stream=None):
+        """Return (size, size, 3) uint8."""
+        h, w = shorter_side_to(self.resize, image_file.shape)
         top, left = round((h - self.size) / 2), round((w - self.size) / 2)
-        return resize(photograph.pixels(), (h, w), (top, left, self.size, self.size))[..., :3]
+        return resize(image_file.pixels(), (h, w), (top, left, self.size, self.size))[..., :3]
 
 
 @dataclass(frozen=True)
 class RandomCropView:
-    """The shorter side resized to `resize`, then a random square of `size` pixels (AlexNet's training view)."""
+    """Resize the shorter side to `resize`, then cut out a random square of `size` pixels (AlexNet's training view)."""
 
     size: int
     resize: int
     flip: bool = True
     jitter: float = 0.0
 
-    def __call__(self, photograph, stream):
+    def __call__(self, image_file, stream):
         """(size, size, 3) uint8, drawn from `stream`."""
-        h, w = shorter_side_to(self.resize, photograph.shape)
+        h, w = shorter_side_to(self.resize, image_file.shape)
         down, right = stream.uniform(2)
         box = (math.floor(down * (h - self.size + 1)), math.floor(right * (w - self.size + 1)), self.size, self.size)
-        view = resize(photograph.pixels((h, w)), (h, w), box)[..., :3]
+        view = resize(image_file.pixels((h, w)), (h, w), box)[..., :3]
         return _flipped_and_jittered(view, stream, self.flip, self.jitter)
 
 
 @dataclass(frozen=True)
 class RandomResizedView:
-    """A random part, from `smallest` to all of the image's area and 3:4 to 4:3 in shape, resized (GoogLeNet's view)."""
+    """Cut out a random part and resize it: area from `smallest` to 1, aspect 3:4 to 4:3 (GoogLeNet's training view)."""
 
     size: int
     smallest: float = 0.08
     flip: bool = True
     jitter: float = 0.0
 
-    def __call__(self, photograph, stream):
+    def __call__(self, image_file, stream):
         """(size, size, 3) uint8, drawn from `stream`."""
-        height, width = photograph.shape
+        height, width = image_file.shape
         box = random_box((height, width), stream.uniform((10, 4)).tolist(), self.smallest)
-        image = photograph.pixels((-(-self.size * height // box[2]), -(-self.size * width // box[3])))
+        image = image_file.pixels((-(-self.size * height // box[2]), -(-self.size * width // box[3])))
         top, left, h, w = reduced_box(box, (height, width), image.shape)
         part = np.ascontiguousarray(image[top:top + h, left:left + w])
         return _flipped_and_jittered(resize(part, (self.size, self.size))[..., :3], stream, self.flip, self.jitter)
 
 
 def shorter_side_to(length: int, shape):
-    """(height, width) of an image of this shape once its shorter side is `length`, rounded down as torchvision does."""
+    """Return (height, width) of the image resized to a shorter side of `length`, rounded down as in torchvision."""
     h, w = shape[:2]
     return (length, length * w // h) if h <= w else (length * h // w, length)
 
 
 def random_box(shape, attempts, smallest: float):
-    """(top, left, height, width): the first attempt that fits, else the largest central part of allowed shape.
+    """Return (top, left, height, width): the first attempt that fits, else the largest central part of allowed aspect.
 
-    attempts are quadruples of uniforms: area (from `smallest` to 1 of the image), shape (log-uniform), top, left.
+    attempts: (area, aspect, top, left), each uniform in [0, 1); area scales to `smallest` ... 1, aspect log-uniformly.
     """
     height, width = shape[:2]
     for area, stretch, down, right in attempts:
@@ -87,7 +87,7 @@ def random_box(shape, attempts, smallest: float):
 
 
 def reduced_box(box, shape, reduced):
-    """The box of an image of `shape` in the same image decoded as `reduced`, kept inside it and not empty."""
+    """Scale the box from an image of `shape` to the image decoded at shape `reduced`; keep it inside and not empty."""
     if tuple(shape) == tuple(reduced[:2]):
         return box
     starts = [start * r // s for start, s, r in zip(box[:2], shape, reduced, strict=False)]
@@ -96,9 +96,9 @@ def reduced_box(box, shape, reduced):
 
 
 def colour_jitter(image, strength: float, stream):
-    """Brightness, contrast and saturation scaled by random factors in 1 - strength ... 1 + strength, in random order.
+    """Scale brightness, contrast and saturation by random factors in 1 - strength ... 1 + strength, in random order.
 
-    image (H, W, 3) uint8; returns the same. Hue is left alone, as in the recipes of ResNet and its successors.
+    image (H, W, 3) uint8; the result has its shape and dtype. Hue does not change, as in the recipes of ResNet.
     """
     factors = stream.uniform(3, max(0.0, 1 - strength), 1 + strength).astype(np.float32)
     for k in stream.permutation(3):
@@ -114,7 +114,7 @@ def _flipped_and_jittered(image, stream, flip, jitter):
 
 
 def _grey(image):
-    """Luma of ITU-R 601, integer arithmetic, (H, W, 1) int32."""
+    """Return the ITU-R 601 luma, (H, W, 1) int32, in integer arithmetic."""
     return ((image.astype(np.int32) * np.array([19595, 38470, 7471], np.int32)).sum(-1, keepdims=True) + 32768) >> 16
 
 
@@ -123,18 +123,18 @@ def _mean_grey(image):
     return np.int32((int(grey.sum()) + grey.size // 2) // grey.size)
 
 
-# What is left of an image without its brightness, its contrast, its saturation.
+# Images without brightness, without contrast, without saturation.
 _COLOURLESS = (lambda image: np.int32(0), _mean_grey, _grey)
 
 
 def _blend(start, image, factor):
-    """start + factor * (image - start), rounded and held within 8 bits."""
+    """Return start + factor * (image - start), rounded and clipped to 8 bits."""
     start = start.astype(np.float32)
     return np.rint((start + factor * (image.astype(np.float32) - start)).clip(0, 255)).astype(np.uint8)
 
 
 def _exp(t):
-    """exp(t) for |t| <= 0.3 by its series: plain arithmetic, the same bits everywhere, unlike libm's."""
+    """Compute exp(t), |t| <= 0.3, by its series: plain arithmetic gives the same bits everywhere, libm does not."""
     term = total = 1.0
     for k in range(1, 14):
         term = term * t / k

@@ -1,4 +1,4 @@
-"""Fetching and verifying MNIST and CIFAR-10: nothing has its name in the data folder before its SHA-256 is right."""
+"""Fetch and verify MNIST and CIFAR-10; a file gets its final name only after its SHA-256 was checked."""
 import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from tinyq.data.download.remote import CIFAR10, MNIST, RemoteFile
 from tinyq.data.download.transfer import Downloader, Unreachable
 from tinyq.data.local.archive import read_members
 from tinyq.data.local.idx import find_idx
-from tinyq.data.sources.cifar10 import ARCHIVE, FOLDER, IMAGES_A_FILE, RECORD, TEST_FILES, TRAIN_FILES
+from tinyq.data.sources.cifar10 import ARCHIVE, FOLDER, IMAGES_PER_FILE, RECORD, TEST_FILES, TRAIN_FILES
 from tinyq.errors import BadInput, CannotCreate, InputOutputError
 from tinyq.files.atomic import make_folder, write_bytes, write_text
 from tinyq.files.lock import locked
 from tinyq.files.partial import PartialFile
 
-SUMS = "SHA256SUMS"             # written beside the files of an archive whose own hash was right
+SUMS = "SHA256SUMS"             # hashes of the files of a verified archive
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that is missing or wrong; `str()` is the whole of it, in one line."""
+    """A missing or wrong file; `str()` describes it in one line."""
 
     path: Path
     text: str
@@ -33,12 +33,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Mnist:
-    """The four files of MNIST, kept as .gz; they count as present plain too."""
+    """The four files of MNIST, stored as .gz; unpacked files are accepted too."""
 
     files: tuple[RemoteFile, ...] = MNIST
 
     def folder(self, root: Path) -> Path:
-        """Folder of the files, present or not."""
+        """Return the folder of the files, which may not exist yet."""
         return root if any(self._found(root, file) for file in self.files) else root / "mnist"
 
     def is_there(self, root: Path) -> bool:
@@ -52,7 +52,7 @@ class Mnist:
         return [problem for problem in problems if problem]
 
     def fetch(self, root: Path, get) -> None:
-        """Complete the folder with `get(file, folder)`."""
+        """Get the missing files with `get(file, folder)`."""
         for file in self.files:
             folder = self.folder(root)
             if _problem(file, self._found(folder, file), folder):
@@ -68,10 +68,10 @@ class Cifar10:
     """The binary version of CIFAR-10, unpacked from its archive, which is then removed."""
 
     archive: RemoteFile = CIFAR10
-    record_bytes: int = IMAGES_A_FILE * RECORD
+    record_bytes: int = IMAGES_PER_FILE * RECORD
 
     def folder(self, root: Path) -> Path:
-        """Paths of the archive and of the folder unpacked from it, present or not."""
+        """Return the folder of the unpacked files, which may not exist yet."""
         return root if self._in(root) else root / "cifar10"
 
     def is_there(self, root: Path) -> bool:
@@ -88,8 +88,8 @@ class Cifar10:
         sums, names = _read_sums(folder / FOLDER / SUMS), TRAIN_FILES + TEST_FILES
         if not sums.keys() >= set(names):
             path = folder / FOLDER / SUMS
-            return [Problem(path, f"{str(path)!r}: missing or incomplete, so nothing says that the files beside it "
-                                  "are right; fetch them: python -m tinyq.data fetch cifar10", not path.is_file())]
+            return [Problem(path, f"{str(path)!r}: missing or incomplete, so the files in its folder cannot be "
+                                  "verified; fetch them: python -m tinyq.data fetch cifar10", not path.is_file())]
         paths = {name: folder / FOLDER / name for name in names}
         return [Problem(path, f"{str(path)!r}: missing or damaged", not path.is_file())
                 for name, path in paths.items() if not path.is_file() or digest_of_file(path) != sums[name]]
@@ -117,10 +117,10 @@ DATASETS = {"mnist": Mnist(), "cifar10": Cifar10()}
 
 
 def fetch(dataset, root: Path, downloader: Downloader, mirrors=(), offline: bool = False, say=print) -> None:
-    """Bring `dataset` under `root`, or see that it is there and right.
+    """Download `dataset` to `root`, unless it is complete there and verified.
 
-    `mirrors` are tried before the known ones. Raises BadInput when `offline` and something is missing or when the
-    bytes received are wrong everywhere, InputOutputError when no mirror could be reached.
+    mirrors: tried before the known ones. BadInput if something is missing with `offline`, or if every mirror sends
+    wrong bytes; InputOutputError if no mirror could be reached.
     """
     for mirror in mirrors:
         downloader.check_address(mirror)
@@ -133,7 +133,7 @@ def fetch(dataset, root: Path, downloader: Downloader, mirrors=(), offline: bool
 
 
 def _get(file, folder, downloader, mirrors, say):
-    """Download one file from the first mirror that gives the right bytes."""
+    """Download one file from the first mirror that sends the right bytes."""
     failures, wrong = [], False
     for mirror in (*mirrors, *file.mirrors):
         url = mirror.rstrip("/") + "/" + file.name
@@ -144,19 +144,19 @@ def _get(file, folder, downloader, mirrors, say):
             failures.append(f"{url}: {error}")
             wrong = wrong or isinstance(error, BadInput)
             continue
-        for part in folder.glob(f"{file.name}.*.part"):         # of mirrors that were given up
+        for part in folder.glob(f"{file.name}.*.part"):         # one per mirror that failed
             part.unlink()
         return
     kind, advice = (BadInput, "the wrong bytes are deleted; try another --mirror") if wrong else (
-        InputOutputError, "what has arrived is kept; run again to go on, or give another --mirror")
+        InputOutputError, "what has arrived is kept; run again to continue, or give another --mirror")
     raise kind(f"{file.name} could not be fetched ({'; '.join(failures)}); {advice}")
 
 
 def _get_from(url, file, folder, downloader):
-    part = folder / f"{file.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part"     # mirrors' bytes never mix
+    part = folder / f"{file.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part"     # one per mirror
     with PartialFile(part) as partial:
         try:
-            for last_try in (partial.size == 0, True):  # what was there may be of another version: then from the start
+            for last_try in (partial.size == 0, True):  # old bytes may be of another version: then restart
                 downloader.receive(url, partial, file.most)
                 if (problem := _problem(file, part, folder)) is None:
                     return partial.finish(folder / file.name)
@@ -179,7 +179,7 @@ def _held(folder):
 
 
 def _problem(file, path, folder):
-    """Describe the fault of one file; None for a right one."""
+    """Return the Problem of one file, or None if it is right."""
     if path is None:
         what = "contents' SHA-256" if file.pinned_inside else "SHA-256"
         path = folder / file.name
@@ -192,7 +192,7 @@ def _problem(file, path, folder):
 
 
 def _read_sums(path):
-    """{name: digest} of a file as sha256sum writes it; empty when there is none."""
+    """Read {name: digest} from a file in sha256sum's format; empty if there is no file."""
     try:
         return {name: digest for digest, name in (line.split("  ", 1) for line in path.read_text().splitlines())}
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Files that can be fetched: their addresses, sizes and SHA-256."""
+"""List the files that can be fetched: addresses, sizes and SHA-256."""
 import gzip
 import hashlib
 import zlib
@@ -12,9 +12,9 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file to download: it stands under its name below the address of each mirror.
+    """One file to download, found at each mirror's address + its name.
 
-    Of a .gz with `pinned_inside`, size and hash are those of its contents: each mirror compressed them itself.
+    With `pinned_inside`, size and hash are those of the contents of a .gz, because mirrors compress differently.
     """
 
     name: str
@@ -25,11 +25,11 @@ class RemoteFile:
 
     @property
     def most(self) -> int:
-        """The most bytes that a download of this file can have."""
-        return self.size + (1 << 16 if self.pinned_inside else 0)       # .gz adds little even to noise
+        """Largest number of bytes that a download of this file can have."""
+        return self.size + (1 << 16 if self.pinned_inside else 0)       # gzip makes even noise hardly larger
 
     def check(self, path) -> None:
-        """BadInput unless the file at `path` (a .gz or, where contents are pinned, plain too) is this one."""
+        """Raise BadInput unless `path` is this file; if the contents are pinned, it may be unpacked."""
         try:
             unpack = self.pinned_inside and _is_gzip(path)
             with (gzip.open if unpack else open)(path, "rb") as file:
@@ -48,7 +48,7 @@ def _is_gzip(path):
 
 
 def _size_and_digest(file, most):
-    """Bytes and SHA-256 of a stream, read no further than just past `most` bytes."""
+    """Return the size and SHA-256 of a stream; stop reading after `most` bytes."""
     size, digest = 0, hashlib.sha256()
     while size <= most and (data := file.read(CHUNK)):
         size += len(data)

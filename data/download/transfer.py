@@ -1,4 +1,4 @@
-"""Downloading over https into a partial file: resumed after an interruption, never longer than allowed."""
+"""Download over https into a partial file, resume after an interruption, and stop at a size limit."""
 import http.client
 import re
 import time
@@ -13,33 +13,34 @@ CHUNK = 1 << 16
 
 
 class Unreachable(Exception):
-    """A mirror that does not give the file; the message says why."""
+    """A mirror does not send the file; the message says why."""
 
 
 class Downloader:
-    """Receives files; knows no dataset."""
+    """Download files to partial files, with limits on size, time and redirections."""
 
     def __init__(self, schemes=("https",), context=None, stall: float = 30.0, attempts: int = 20, pause: float = 1.0,
                  progress=lambda received, total: None):
-        """Only addresses and redirections (three at most) of these `schemes` are followed.
+        """Set the limits.
 
-        `context` is an ssl context. A connection silent for `stall` seconds counts as broken; a broken download goes on
-        after `pause` seconds as long as it gets further, `attempts` times at most. `progress(received, total or None)`
-        is called for every piece.
+        schemes: URL schemes allowed for addresses and redirections (three at most). context: an ssl context. stall:
+        seconds without data after which a connection counts as broken. pause: seconds before a broken download is
+        resumed, at most `attempts` times and only while bytes arrive. progress(received, total or None) is called for
+        every piece.
         """
         self.schemes, self.stall, self.attempts, self.pause, self.progress = schemes, stall, attempts, pause, progress
         self._opener = urllib.request.build_opener(
             _Redirections(schemes), urllib.request.HTTPSHandler(context=context))
 
     def check_address(self, url: str) -> None:
-        """UsageError unless the address has one of the schemes allowed."""
+        """Raise UsageError unless the address has an allowed scheme."""
         if urllib.parse.urlsplit(url).scheme not in self.schemes:
             raise UsageError(f"{url}: only {' or '.join(self.schemes)} addresses are used")
 
     def receive(self, url: str, partial: PartialFile, most: int) -> None:
-        """Complete `partial` from `url`, going on from what it holds; Unreachable when that fails; what came is kept.
+        """Append to `partial` the rest of the file at `url`. On Unreachable the bytes received so far are kept.
 
-        BadInput when more than `most` bytes come.
+        BadInput if the file has more than `most` bytes.
         """
         self.check_address(url)
         for _ in range(self.attempts):
@@ -56,7 +57,7 @@ class Downloader:
         raise Unreachable(reason)
 
     def _go_on(self, url, partial, most):
-        """One request; True when the file is complete as far as the server says."""
+        """Make one request; return True if the server says that the file is complete."""
         headers = {"User-Agent": "tinyq", "Accept-Encoding": "identity"}
         if partial.size:
             headers["Range"] = f"bytes={partial.size}-"
@@ -64,7 +65,7 @@ class Downloader:
             response = self._opener.open(urllib.request.Request(url, headers=headers), timeout=self.stall)
         except urllib.error.HTTPError as error:
             with error:
-                if error.code == 416 and partial.size:      # nothing after what we have: complete, or of another file
+                if error.code == 416 and partial.size:      # nothing follows our bytes: complete, or another file
                     return self._complete_or_restarted(partial, error.headers)
                 raise
         with response:
@@ -86,13 +87,13 @@ class Downloader:
 
 
 def _placed(response, partial):
-    """The file's total length or None; `partial` is emptied unless the response goes on exactly where it ends."""
+    """Return the file's total length or None; empty `partial` unless the response continues exactly at its end."""
     if response.status == 206:
         place = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if place and int(place[1]) == partial.size:
             return None if place[2] == "*" else int(place[2])
         partial.restart()
-        raise http.client.HTTPException("the server sent another part of the file than asked for")
+        raise http.client.HTTPException("the server sent a part of the file that was not requested")
     partial.restart()
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdigit() else None
@@ -105,7 +106,7 @@ def _reason(error):
 
 
 class _Redirections(urllib.request.HTTPRedirectHandler):
-    """At most three, and never to a scheme that was not allowed: urllib itself would follow https to http."""
+    """Follow at most three redirections, and only to allowed schemes: urllib would follow https to http."""
 
     max_redirections = 3
 

@@ -5,42 +5,43 @@ import numpy as np
 
 from tinyq.errors import BadInput
 
-PIXEL_LIMIT = 50_000_000                # of the file's image
-DECODED_LIMIT = 25_000_000              # of what is decoded, which is held twice, with four bytes a pixel
+PIXEL_LIMIT = 50_000_000                # of the image in the file
+DECODED_LIMIT = 25_000_000              # of the decoded image, of which memory holds two copies of 4 bytes per pixel
 BAND = 256                              # rows converted at a time
 BYTE_LIMIT = 100_000_000
 SKIP = "leave it out (of a dataset: --imagefolder.bad-image skip, --imagenet.bad-image skip)"
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
-class Photograph:
-    """One image whose header has been read: its size is known, and judged, before a pixel is decoded.
+class ImageFile:
+    """An image file whose header has been read and whose size is checked before any pixel is decoded.
 
-    Raises BadInput, naming `name`, for anything that is not a JPEG or PNG image of at most PIXEL_LIMIT pixels.
+    BadInput, with `name`, unless it is a JPEG or PNG image of at most PIXEL_LIMIT pixels.
     """
 
     def __init__(self, data: bytes, name: str):
-        """data: the bytes of the file; name: what messages call it."""
+        """Read the header. data: bytes of the file; name: its name in messages."""
         open_image = _opener(data, name)
         try:
             self._image = open_image(io.BytesIO(data))
-        except Exception as error:              # on hostile bytes a decoder may fail in any way
+        except Exception as error:              # a decoder may raise anything on hostile bytes
             raise _unreadable(name, error) from error
         self.name = name
         self._check_pixel_count(PIXEL_LIMIT)
         if self._image.mode not in _MODES:
-            raise BadInput(f"{name!r}: pixels of kind {self._image.mode!r}, not 8 bits a channel; convert it or {SKIP}")
+            raise BadInput(f"{name!r}: pixels of mode {self._image.mode!r}, not 8 bits per channel; "
+                           f"convert it or {SKIP}")
 
     @property
     def shape(self):
-        """(height, width) of the whole image."""
+        """Size (height, width) of the whole image."""
         return self._image.size[::-1]
 
     def pixels(self, smallest=None):
-        """(H, W, 4) uint8: red, green, blue and an unused byte. Grey, palette and CMYK images become RGB.
+        """Decode to (H, W, 4) uint8: red, green, blue and an unused byte. Grey, palette and CMYK images become RGB.
 
-        smallest: (height, width) that suffices. A JPEG that is at least twice as large is decoded at 1/2, 1/4 or 1/8,
-        which its format makes cheap. To be called once. BadInput where the image is not whole.
+        smallest: least (height, width) needed. A JPEG of at least twice that size is decoded at 1/2, 1/4 or 1/8, which
+        is faster. Call this once. BadInput if the image is damaged.
         """
         try:
             if smallest is not None:
@@ -60,7 +61,7 @@ class Photograph:
 
 
 def _opener(data, name):
-    """The decoder for these bytes. Image.open would try more formats, and has a pixel limit of its own that warns."""
+    """Return the decoder for these bytes. Image.open would try more formats and warn at its own pixel limit."""
     from PIL import JpegImagePlugin, PngImagePlugin  # here, so that the embedded data work without Pillow
 
     if data[:3] == b"\xff\xd8\xff":
@@ -74,7 +75,7 @@ def _pixels(image):
     image.load()
     width, height = image.size
     pixels = np.empty((height, width, 4), np.uint8)
-    for top in range(0, height, BAND):          # a band at a time, or every conversion would hold the image once more
+    for top in range(0, height, BAND):          # by bands: a conversion copies what it converts
         band = image.crop((0, top, width, min(top + BAND, height)))
         if band.mode == "P":
             band = band.convert("RGBA")         # a palette with transparency warns on its way to RGB

@@ -1,32 +1,32 @@
-"""Resize images in integers: the bits of Pillow's antialiased bilinear filter, on every machine.
+"""Resize images to the bits of Pillow's antialiased bilinear filter, on every machine.
 
-Only + - * / of float64 (to make the weights) and integers (to use them) occur, so the numeric contract holds
-from the decoded pixels on, whatever compiler built Pillow. The test compares the two bit for bit.
+The weights are made with + - * / of float64 and applied in integers, so the result does not depend on how Pillow was
+compiled. A test compares the two bit for bit.
 """
 import numpy as np
 
-_BITS = 22                      # of the weights' fraction: 255 * 2**22 still fits an int32
+_BITS = 22                      # fraction bits of a weight: 255 * 2**22 fits an int32
 
 
 def resize(image, shape, box=None):
-    """`image` scaled to `shape`, or the part `box` of the result.
+    """Resize `image` to `shape`; return the result, or its part `box`.
 
     image (H, W, 4) uint8, contiguous; shape (h, w); box (top, left, height, width) inside `shape`.
-    Returns (height, width, 4) uint8. Each axis is a weighted sum over the source pixels under one target pixel,
-    columns first, rounded to 8 bits in between.
+    Returns (height, width, 4) uint8. A target pixel is a weighted sum of source pixels, first along the columns, then,
+    after rounding to 8 bits, along the rows.
     """
     top, left, height, width = box or (0, 0, *shape)
     rows, row_weights = _taps(image.shape[0], shape[0], top, height)
     columns, column_weights = _taps(image.shape[1], shape[1], left, width)
     first = rows.min()
-    pixels = image[first:rows.max() + 1].view(np.uint32)[..., 0]                # a pixel as one word: gathered at once
+    pixels = image[first:rows.max() + 1].view(np.uint32)[..., 0]                # one word per pixel, gathered together
     narrow = _weighted(np.repeat(column_weights, 4, axis=1)[:, None],
                        (pixels.take(taken, axis=1).view(np.uint8) for taken in columns))
     return _weighted(row_weights[:, :, None], (narrow[taken - first] for taken in rows)).reshape(height, width, 4)
 
 
 def _weighted(weights, images):
-    """sum_k weights[k] * images[k] in fixed point, rounded to uint8; images are (rows, columns * 4)."""
+    """Return sum_k weights[k] * images[k] in fixed point, rounded to uint8; images: (rows, columns * 4)."""
     total = np.int32(1 << (_BITS - 1))
     for weight, image in zip(weights, images, strict=True):
         part = image.astype(np.int32)
@@ -37,7 +37,7 @@ def _weighted(weights, images):
 
 
 def _taps(source: int, target: int, first: int, count: int):
-    """Source pixels and weights of targets first ... first + count - 1: two (taps, count) arrays.
+    """Return source pixels and weights of targets first ... first + count - 1: two (taps, count) arrays.
 
     The filter is a triangle around the target's centre, reaching one source pixel to each side, or one target pixel
     when shrinking.
@@ -51,6 +51,6 @@ def _taps(source: int, target: int, first: int, count: int):
     distance = np.abs((low + k - centre + 0.5) * (1.0 / support))
     weights = np.where((distance < 1) & (low + k < high), 1.0 - distance, 0.0)
     total = np.zeros(count)
-    for row in weights:                         # one after the other: np.sum may pair them up
+    for row in weights:                         # in ascending order: np.sum may use another
         total = total + row
     return np.minimum(low + k, source - 1), (weights / total * (1 << _BITS) + 0.5).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Reading a .tar.gz without unpacking it: only the files asked for, by name and size; nothing is extracted by path."""
+"""Read the files asked for from a .tar.gz, by name and size, without unpacking it to disk."""
 import gzip
 import tarfile
 
@@ -9,10 +9,10 @@ _READS_BEHIND = 100
 
 
 def read_members(path, folder: str, sizes: dict[str, int]) -> dict[str, bytes]:
-    """The contents of `folder`/name for every name in `sizes`, each of exactly its size.
+    """Return {name: contents} of the members `folder`/name for the names in `sizes`.
 
-    Other members are passed over, whatever their names and kinds. Raises BadInput when one asked for is missing,
-    twice there, a link, or of another size, and when the archive is damaged or unpacks to far more than these files.
+    Other members are ignored. BadInput if a member asked for is missing, occurs twice, is a link or has another size,
+    or if the archive is damaged or unpacks to far more than these files.
     """
     try:
         with gzip.open(path) as file:
@@ -21,8 +21,8 @@ def read_members(path, folder: str, sizes: dict[str, int]) -> dict[str, bytes]:
                 return _read(archive, str(path), {f"{folder}/{name}": name for name in sizes}, sizes)
     except BadInput:
         raise
-    except Exception as error:                  # on hostile bytes gzip and tarfile may fail in any way
-        raise BadInput(f"{str(path)!r}: not a whole .tar.gz file ({error}); fetch it again") from error
+    except Exception as error:                  # gzip and tarfile may raise anything on hostile bytes
+        raise BadInput(f"{str(path)!r}: not a complete .tar.gz file ({error}); fetch it again") from error
 
 
 def _read(archive, path, wanted, sizes):
@@ -32,8 +32,8 @@ def _read(archive, path, wanted, sizes):
         if name is None:
             continue
         if not member.isreg() or member.size != sizes[name] or name in contents:
-            raise BadInput(f"{path!r}: member {member.name!r} is not the one plain file of {sizes[name]:,} bytes "
-                           "that belongs there; fetch the archive again")
+            raise BadInput(f"{path!r}: member {member.name!r} must occur once, as a plain file of "
+                           f"{sizes[name]:,} bytes; fetch the archive again")
         contents[name] = archive.extractfile(member).read()
     missing = sorted(set(sizes) - set(contents))
     if missing:
@@ -42,9 +42,9 @@ def _read(archive, path, wanted, sizes):
 
 
 class _Limited:
-    """A stream that refuses to give more than `left` bytes: a bomb stops here, whatever hides it.
+    """A stream of at most `left` bytes: reading further, as from a decompression bomb, raises an error.
 
-    Nor is it read on and on behind its end, as tarfile would to pass over a member that claims to be endless.
+    Reading on after its end raises too: tarfile would do so to skip a member that claims an enormous size.
     """
 
     def __init__(self, file, left):

@@ -1,4 +1,4 @@
-"""IDX, the file format of MNIST: a magic number, big-endian sizes, then bytes."""
+"""Read IDX, the file format of MNIST: a magic number, big-endian sizes, then bytes."""
 import gzip
 import math
 import shlex
@@ -10,18 +10,18 @@ import numpy as np
 
 from tinyq.errors import BadInput
 
-BYTE_LIMIT = 1 << 30            # what a header may make us read: twenty times MNIST
+BYTE_LIMIT = 1 << 30            # largest size that a header may claim: twenty times MNIST
 
 
 def find_idx(folder, name: str) -> Path | None:
-    """The file `name`.gz or `name` in a folder, if it is there."""
+    """Return the path of `name`.gz or `name` in a folder, or None."""
     return next((p for p in (Path(folder) / f"{name}.gz", Path(folder) / name) if p.is_file()), None)
 
 
 def read_idx(path, dimensions: int):
-    """The bytes of an IDX file (or .gz of one) with that many dimensions, as a uint8 array of its shape.
+    """Read an IDX file (or .gz of one) with this number of dimensions as a uint8 array.
 
-    Raises BadInput when the file is of another kind, damaged, shorter or longer than its header says.
+    BadInput if it is another kind of file, damaged, or shorter or longer than its header says.
     """
     try:
         with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rb") as file:
@@ -51,5 +51,5 @@ def _read(file, path, dimensions):
 
 
 def _fetch_again(path):
-    """The command that puts the file where it was found."""
+    """Return the advice to fetch the file again into its folder."""
     return f"fetch it again: python -m tinyq.data fetch mnist --data-path {shlex.quote(str(Path(path).parent))}"

@@ -8,17 +8,17 @@ from tinyq.errors import BadInput
 
 
 def data_root(path=None) -> Path:
-    """The folder under which each dataset has one of its own name."""
+    """Return the folder that holds one folder per dataset."""
     chosen = path or os.environ.get("TINYQ_DATA") or os.path.join("~", ".cache", "tinyq", "data")
     return Path(os.path.expanduser(chosen))
 
 
 def folder_with(name: str, path, holds: Callable[[Path], object]) -> Path:
-    """The data root itself, or its folder `name`: the first that `holds` the dataset. BadInput says how to get it."""
+    """Return the data root or its folder `name`, the first that `holds` the dataset; BadInput if neither does."""
     root = data_root(path)
     option = f" --data-path {shlex.quote(str(path))}" if path else ""
     for folder in (root, root / name):
         if holds(folder):
             return folder
-    raise BadInput(f"{str(root)!r}: no {name} files here, nor in its folder {name!r}; give their folder with "
+    raise BadInput(f"{str(root)!r}: no {name} files in this folder or its folder {name!r}; give their folder with "
                    f"--data-path, or fetch them: python -m tinyq.data fetch {name}{option}")

@@ -1,4 +1,4 @@
-"""Image trees, <split>/<class>/<image>, in a folder or straight from a .zip: what is in them, and its bytes."""
+"""List and read image trees, <split>/<class>/<image>, in a folder or in a .zip."""
 import os
 import zipfile
 from pathlib import Path
@@ -13,10 +13,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class FolderTree:
-    """An image tree on disk. Names are paths below it with "/" between, in code-point order."""
+    """An image tree on disk. Names are relative paths with "/", in code-point order."""
 
     def __init__(self, path):
-        """Raises BadInput when `path` is no readable folder."""
+        """Raise BadInput unless `path` is a readable folder."""
         self.path = Path(path)
         _check(self.path.is_dir(),
                f"{str(path)!r}: no such folder; give the one that holds train/<class>/*.jpg with --data-path")
@@ -30,7 +30,7 @@ class FolderTree:
         return {name: self._images(f"{split}/{name}") for name in self._folders(split)}
 
     def size(self, name: str) -> int:
-        """Bytes of one file; BadInput where it is not there, as of a link that leads nowhere."""
+        """Return the size of a file in bytes; BadInput if it does not exist, as for a broken link."""
         try:
             return os.stat(self.path / name).st_size
         except OSError as error:
@@ -38,7 +38,7 @@ class FolderTree:
                            f"{SKIP}") from error
 
     def read(self, name: str) -> bytes:
-        """All bytes of one file, which is a plain one and not too large."""
+        """Read a file; BadInput unless it is a regular file within the size limit."""
         try:
             return read_file(self.path / name, BYTE_LIMIT)
         except BadInput as error:
@@ -61,7 +61,7 @@ class ZipTree:
     """An image tree inside a .zip, never unpacked to disk."""
 
     def __init__(self, path):
-        """Raises BadInput when `path` is no readable zip file or holds a name that would leave it."""
+        """Raise BadInput unless `path` is a readable zip file whose names all stay inside it."""
         self.path = Path(path)
         try:
             self._zip = zipfile.ZipFile(path)
@@ -94,26 +94,26 @@ class ZipTree:
         return {name: sorted(images) for name, images in sorted(self._classes[split].items())}
 
     def size(self, name: str) -> int:
-        """Bytes of one file once unpacked."""
+        """Return the unpacked size of a file in bytes."""
         return self._members[name].file_size
 
     def read(self, name: str) -> bytes:
-        """All bytes of one file; its checksum is tested by zipfile, and no more than it declared is unpacked."""
+        """Read a file; zipfile checks its checksum and unpacks no more than the declared size."""
         try:
             return self._zip.read(self._members[name])
-        except Exception as error:              # damaged, encrypted, of an unknown compression: all mean the same here
+        except Exception as error:              # damaged, encrypted or of an unknown compression
             raise BadInput(f"{str(self.path)!r}: member {name!r} cannot be unpacked ({error})") from error
 
 
 def open_tree(path) -> FolderTree | ZipTree:
-    """The image tree at `path`: a .zip file or a folder."""
+    """Open the image tree at `path`, a .zip file or a folder."""
     return ZipTree(path) if Path(path).suffix.lower() == ".zip" else FolderTree(path)
 
 
 def labelled_images(tree, split: str, class_names=None, partial: bool = False):
-    """Class names, and names and labels (int64, indices of class names) of all images of a split, class by class.
+    """Return (class names, image names, labels) of a split, class by class; labels are int64 indices of class names.
 
-    Without `class_names` they are the split's class folders, in code-point order; with them the folders must be exactly
+    class_names: by default the split's class folders, in code-point order. If given, the folders must be exactly
     these, or with `partial` some of these. BadInput lists all folders that are empty, unknown or missing.
     """
     classes, where = tree.classes(split), f"{str(tree.path)!r}: {split!r}"
@@ -122,7 +122,7 @@ def labelled_images(tree, split: str, class_names=None, partial: bool = False):
     empty = [name for name, images in classes.items() if not images]
     _check(not empty, f"{where} has no {', '.join(SUFFIXES)} images for {_listed(empty)}; fill or remove these folders")
     foreign = [name for name in classes if name != name.encode(errors="ignore").decode()]
-    _check(not foreign, f"{where} has folders whose names are no UTF-8: {_listed(foreign)}; rename these classes")
+    _check(not foreign, f"{where} has folders whose names are not UTF-8: {_listed(foreign)}; rename these classes")
     unknown, missing = sorted(set(classes) - set(class_names)), sorted(set(class_names) - set(classes))
     _check(not unknown, f"{where} has folders of unknown classes: {_listed(unknown)}; remove them or list all classes")
     _check(partial or not missing, f"{where} lacks the classes {_listed(missing)}; restore them or list all classes")

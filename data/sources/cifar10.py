@@ -1,11 +1,11 @@
-"""CIFAR-10: the official binary version, or its images in class folders or a .zip of them."""
+"""Read CIFAR-10: the official binary version, or its images in class folders or a .zip of them."""
 from pathlib import Path
 
 import numpy as np
 
 from tinyq.data.bundle import make_bundle
 from tinyq.data.datasets import ImageArray
-from tinyq.data.images.decode import Photograph
+from tinyq.data.images.decode import ImageFile
 from tinyq.data.local.archive import read_members
 from tinyq.data.local.roots import folder_with
 from tinyq.data.local.tree import labelled_images, open_tree
@@ -17,7 +17,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)      # of the 50,000 training images
 ARCHIVE, FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
 TRAIN_FILES, TEST_FILES = tuple(f"data_batch_{k}.bin" for k in range(1, 6)), ("test_batch.bin",)
-IMAGES_A_FILE, RECORD = 10_000, 1 + 3 * 32 * 32                     # a label, then red, green and blue planes
+IMAGES_PER_FILE, RECORD = 10_000, 1 + 3 * 32 * 32                     # a label, then red, green and blue planes
 
 
 def load_cifar10(path=None, *, validation: int = 5000, padding: int = 4, flip: bool = True):
@@ -52,7 +52,7 @@ def _locate(path):
 
 
 def _held(folder):
-    """The form of CIFAR-10 that a folder holds: itself, the extracted archive, the archive, or None."""
+    """Return where a folder holds CIFAR-10: the folder itself, its extracted archive, its archive, or None."""
     if (folder / TRAIN_FILES[0]).is_file() or ((folder / "train").is_dir() and (folder / "test").is_dir()):
         return folder
     if (folder / FOLDER / TRAIN_FILES[0]).is_file():
@@ -64,23 +64,23 @@ def _read_binary(where):
     if where.is_dir():
         contents = {name: _file(where / name) for name in TRAIN_FILES + TEST_FILES}
     else:
-        contents = read_members(where, FOLDER, dict.fromkeys(TRAIN_FILES + TEST_FILES, IMAGES_A_FILE * RECORD))
+        contents = read_members(where, FOLDER, dict.fromkeys(TRAIN_FILES + TEST_FILES, IMAGES_PER_FILE * RECORD))
     train, test = (_records(contents, names, where) for names in (TRAIN_FILES, TEST_FILES))
     return train, test, np.arange(len(train[1]))
 
 
 def _file(path):
     try:
-        return read_file(path, 2 * IMAGES_A_FILE * RECORD)
+        return read_file(path, 2 * IMAGES_PER_FILE * RECORD)
     except BadInput as error:
         raise BadInput(f"{error}; fetch it: python -m tinyq.data fetch cifar10") from error
 
 
 def _records(contents, names, where):
-    """Images (n, 3, 32, 32) uint8 and labels of some batch files, one after the other."""
+    """Return images (n, 3, 32, 32) uint8 and labels of the named batch files."""
     for name in names:
-        if len(contents[name]) != IMAGES_A_FILE * RECORD:
-            raise BadInput(f"{str(where / name)!r}: {len(contents[name]):,} bytes, not {IMAGES_A_FILE * RECORD:,}; "
+        if len(contents[name]) != IMAGES_PER_FILE * RECORD:
+            raise BadInput(f"{str(where / name)!r}: {len(contents[name]):,} bytes, not {IMAGES_PER_FILE * RECORD:,}; "
                            "the file is damaged, fetch it again: python -m tinyq.data fetch cifar10")
     rows = np.concatenate([np.frombuffer(contents[name], np.uint8).reshape(-1, RECORD) for name in names])
     return rows[:, 1:].reshape(-1, 3, 32, 32), check_labels(rows[:, 0], 10, f"{str(where)!r} ({names[0]} ...)")
@@ -93,11 +93,11 @@ def _read_tree(where):
 
 
 def _decoded(tree, split):
-    """Images (n, 3, 32, 32) uint8 and labels of one split of a tree."""
+    """Return images (n, 3, 32, 32) uint8 and labels of one split of a tree."""
     _, names, labels = labelled_images(tree, split, CLASSES)
     images = np.empty((len(names), 32, 32, 3), np.uint8)
-    for k, name in enumerate(names):            # in turn: threads cost more than such small images
-        pixels = Photograph(tree.read(name), name).pixels()
+    for k, name in enumerate(names):            # one by one: threads cost more than such small images
+        pixels = ImageFile(tree.read(name), name).pixels()
         if pixels.shape[:2] != (32, 32):
             raise BadInput(f"{str(tree.path / name)!r}: {pixels.shape[1]} x {pixels.shape[0]} pixels, not 32 x 32")
         images[k] = pixels[..., :3]

@@ -1,4 +1,4 @@
-"""The two datasets that come with tinyq: Iris and the 8x8 digits (SOURCES.md)."""
+"""Read the two datasets that come with tinyq: Iris and the 8x8 digits (SOURCES.md)."""
 import gzip
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def load_iris(*, split: int = 0, validation: int = 15, whole: bool = False):
     """
     class_names = (_FOLDER / "iris.csv").read_text().split("\n", 1)[0].split(",")[2:]
     rows = np.loadtxt(_FOLDER / "iris.csv", delimiter=",", skiprows=1, dtype=np.float64)
-    tenths = np.rint(rows[:, :4] * 10).astype(np.int64)         # as measured: whole millimetres
+    tenths = np.rint(rows[:, :4] * 10).astype(np.int64)         # the measurements are whole millimetres
     labels = check_labels(rows[:, 4], len(class_names), "iris.csv")
     parts = keyed_parts("iris", split, len(labels), IRIS_TEST, validation)
     mean, std = (np.zeros(4), np.full(4, 16.0)) if whole else _mean_and_deviation(tenths[parts["train"]])
@@ -56,6 +56,6 @@ def load_digits(*, split: int = 0, validation: int = 180, padding: int = 0, flip
 
 
 def _mean_and_deviation(table):
-    """Mean and standard deviation of each column of an integer table, float64, from exact integer sums."""
+    """Return mean and standard deviation of each column of an integer table, float64, from exact integer sums."""
     n, total, squares = len(table), table.sum(0), (table * table).sum(0)
     return total / n, np.sqrt(n * squares - total * total) / n

@@ -1,4 +1,4 @@
-"""Photographs in class folders, ImageNet's layout: train/<class>/*.jpg and val/<class>/*.jpg (or test/), or a .zip."""
+"""Read images in class folders, ImageNet's layout: train/<class>/*.jpg and val/<class>/*.jpg (or test/), or a .zip."""
 import numpy as np
 
 from tinyq.data.bundle import make_bundle
@@ -21,15 +21,15 @@ RANDOM_VIEWS = {
 def load_imagefolder(path=None, *, classes: str | None = None, validation: int | None = None, size: int = 224,
                      resize: int | None = None, random_view: str = "resized", flip: bool = True, jitter: float = 0.0,
                      bad_image: str = "fail"):
-    """Read images in class folders or a .zip of them: train/<class>/, and test/<class>/ or val/<class>/ to test on.
+    """Read images in class folders or a .zip of them: train/<class>/ and, for testing, test/<class>/ or val/<class>/.
 
-    Where both test/ and val/ exist, val/ validates. BadInput for missing or damaged files.
+    If both test/ and val/ exist, val/ is for validation. BadInput for missing or damaged files.
 
     Args:
         path: folder or .zip file of the images.
         classes: file with one class per line, which fixes the labels where some classes have no folder.
         validation: number of training images held out for validation, the last ones of each class; by default 5 %,
-            or val/ beside test/; 0 trains on all.
+            or val/ if test/ exists too; 0 trains on all.
         size: side of the square that the network sees, in pixels.
         resize: length of the shorter side before the square is cut out for evaluation; by default 8/7 of `size`.
         random_view: training view: "resized" cuts out a random part and resizes it, "crop" cuts a random square out
@@ -53,7 +53,7 @@ def load_imagefolder(path=None, *, classes: str | None = None, validation: int |
 
 
 def _parts(tree, class_names, validation):
-    """Class names and {split: (image names, labels)}."""
+    """Return class names and {split: (image names, labels)}."""
     folders, partial = set(tree.splits()), class_names is not None
     test = next((name for name in ("test", "val") if name in folders), None)
     if test is None:
@@ -69,7 +69,7 @@ def _parts(tree, class_names, validation):
 
 
 def _validated(train, own, validation, what):
-    """The training part and, unless it is folded in, the validating part: its own folder or the last of each class."""
+    """Return the training part and, if there is one, the validation part: val/ or the last images of each class."""
     names, labels = train
     if own is None:
         order, held_out = classes_in_turn(labels), len(labels) // 20 if validation is None else validation
@@ -77,14 +77,15 @@ def _validated(train, own, validation, what):
         names, labels = names + own[0], np.concatenate([labels, own[1]])
         order, held_out = np.arange(len(labels)), 0 if validation == 0 else len(own[1])
     else:
-        raise UsageError(f"{what!r} has a folder val/ that validates; validation can be left out, or 0 to train on it")
+        raise UsageError(f"{what!r}: its folder val/ is the validation part; leave out validation, or set it to 0 to "
+                         "train on val/ too")
     pair = hold_out_last(len(order), held_out, what)
     parts = {name: np.sort(order[part]) for name, part in zip(("train", "validation"), pair, strict=True)}
     return {name: ([names[k] for k in part], labels[part]) for name, part in parts.items() if len(part)}
 
 
 def class_list(path):
-    """The first word of each line of a file of class names; BadInput where it cannot be read or repeats one."""
+    """Read the first word of each line of a file of class names; BadInput if it cannot be read or repeats a name."""
     try:
         names = [line.split()[0] for line in read_file(path, LONGEST_LIST).decode().splitlines()
                  if line.strip()]
@@ -96,6 +97,6 @@ def class_list(path):
 
 
 def check_choice(option, value, choices):
-    """UsageError, with the nearest right one, for a value that is no choice of an option."""
+    """Raise UsageError, with the nearest choice, unless the value is one of an option's choices."""
     if value not in choices:
         raise UsageError(f"{option} {value!r}: {did_you_mean(str(value), choices)}")

@@ -1,4 +1,4 @@
-"""ImageNet: 1,000 classes in folders named by WordNet's numbers, prepared as torchvision or as RPR's authors do."""
+"""Read ImageNet: 1,000 classes in folders named by wnid, prepared as torchvision or RPR's authors do."""
 import dataclasses
 import hashlib
 
@@ -7,8 +7,8 @@ from tinyq.data.sources.imagefolder import check_choice, load_imagefolder
 from tinyq.errors import BadInput
 
 CLASSES = 1000
-CLASSES_SHA256 = "70002b0ff5de60a3a17a82dbfcff291931f96225ddf941ad2e182fc39e183d15"     # of their names, a line each
-RANDOM_VIEWS = {                    # training's; both evaluate on the central 224 pixels of the shorter side at 256
+CLASSES_SHA256 = "70002b0ff5de60a3a17a82dbfcff291931f96225ddf941ad2e182fc39e183d15"     # of their names, one per line
+RANDOM_VIEWS = {                    # for training; both evaluate on the central 224 pixels of the shorter side at 256
     "torchvision": "resized",       # a random part of any size, made 224 pixels; CBP's too
     "rpr": "crop",                  # 224 pixels of the shorter side at 256 (Cavigelli and Benini 2020, section 4)
 }
@@ -22,7 +22,7 @@ def load_imagenet(path=None, *, classes: str | None = None, preprocessing: str =
 
     Args:
         path: folder or .zip file of the images.
-        classes: file whose lines begin with a wnid each, needed where some classes have no folder.
+        classes: file whose lines each begin with a wnid, needed if some classes have no folder.
         preprocessing: training view: "torchvision" cuts out a random part and resizes it to 224 pixels, "rpr" cuts 224
             pixels out of the image resized to 256, as RPR's authors do.
         validation: number of training images held out for validation, the last ones of each class; by default 5 %;
@@ -43,6 +43,6 @@ def _check_classes(names, file):
         raise BadInput(f"{where}: {len(names):,} classes, where ImageNet has {CLASSES:,}; {remedy}")
     if list(names) != sorted(names):
         k = next(k for k in range(1, CLASSES) if names[k - 1] > names[k])
-        raise BadInput(f"{where}: {names[k]!r} is out of order at {k + 1}; ImageNet's classes are in the wnids' order")
+        raise BadInput(f"{where}: {names[k]!r} at place {k + 1} is out of order; sort the classes by wnid")
     if hashlib.sha256("".join(f"{name}\n" for name in names).encode()).hexdigest() != CLASSES_SHA256:
         raise BadInput(f"{where}: not ImageNet's 1,000 wnids; {remedy}, or use --data imagefolder")

@@ -1,4 +1,4 @@
-"""MNIST, and whatever has its four IDX files: 28x28 grey images in ten classes."""
+"""Read MNIST, or a dataset in the same four IDX files: 28x28 grey images in ten classes."""
 from pathlib import Path
 
 from tinyq.data.bundle import make_bundle

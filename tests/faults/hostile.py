@@ -19,7 +19,7 @@ for folder in ("files", "packed/integer"):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / folder))
 import hostile_hdf5  # noqa: E402
 
-from tinyq.data.images.decode import Photograph  # noqa: E402
+from tinyq.data.images.decode import ImageFile  # noqa: E402
 from tinyq.errors import BadInput  # noqa: E402
 from tinyq.files import hdf5, safetensors, torch_weights  # noqa: E402
 from tinyq.files import weights as weight_files  # noqa: E402
@@ -141,7 +141,7 @@ def _image_files(folder):
 
 
 def _read_image(path):
-    Photograph(path.read_bytes(), path.name).pixels()
+    ImageFile(path.read_bytes(), path.name).pixels()
 
 
 KINDS = {"hdf5": (_hdf5_files, _read_hdf5), "pth": (_pth_files, torch_weights.read),

@@ -19,7 +19,7 @@ def read_image(path: Path, attributes: dict) -> np.ndarray:
     A network with one channel gets grey. BadInput for a file that is no image, or attributes that do not say how images
     are prepared; UsageError for a network that takes no images.
     """
-    from tinyq.data.images.decode import BYTE_LIMIT, Photograph
+    from tinyq.data.images.decode import BYTE_LIMIT, ImageFile
     from tinyq.data.transforms import normalise
     from tinyq.data.views import CentreView
 
@@ -27,7 +27,7 @@ def read_image(path: Path, attributes: dict) -> np.ndarray:
     if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
         raise UsageError(f"{path}: the network takes {shape}, no images")
     resize, mean, std = _preparation(attributes, shape)
-    pixels = CentreView(shape[1], resize)(Photograph(read_file(path, BYTE_LIMIT), str(path)))
+    pixels = CentreView(shape[1], resize)(ImageFile(read_file(path, BYTE_LIMIT), str(path)))
     if shape[0] == 1:
         pixels = ((pixels.astype(np.int64) * LUMA).sum(axis=2, keepdims=True) // 1000).astype(np.uint8)
     return normalise(pixels.transpose(2, 0, 1)[None], mean, std)[0]

@@ -111,7 +111,7 @@ def test_cifar10_is_unpacked_and_its_archive_removed(cifar, tmp_path):
 
 
 def test_the_archive_alone_will_do(served, cifar, tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar10, "IMAGES_A_FILE", 1)
+    monkeypatch.setattr(cifar10, "IMAGES_PER_FILE", 1)
     (tmp_path / cifar10.ARCHIVE).write_bytes(served.files[cifar10.ARCHIVE])
     get(cifar, tmp_path, offline=True)
     from_archive = data.load("cifar10", tmp_path, validation=2)
@@ -132,13 +132,13 @@ def test_a_changed_batch_file_is_seen_and_fetched_again(cifar, tmp_path):
 def test_batch_files_without_sums_are_not_called_verified(cifar, tmp_path):
     get(cifar, tmp_path)
     (tmp_path / "cifar10" / cifar10.FOLDER / SUMS).unlink()
-    assert "nothing says that the files beside it are right" in str(cifar.problems(tmp_path)[0])
+    assert "the files in its folder cannot be verified" in str(cifar.problems(tmp_path)[0])
 
 
 def test_an_interrupted_fetch_keeps_its_part_and_goes_on(served, cifar, tmp_path):
     size = len(served.files[cifar10.ARCHIVE])
     served.cut = [size // 2, 0]
-    with pytest.raises(InputOutputError, match="ended early.*what has arrived is kept; run again to go on"):
+    with pytest.raises(InputOutputError, match="ended early.*what has arrived is kept; run again to continue"):
         get(cifar, tmp_path)
     part, = everything(tmp_path)
     assert part.endswith(".part") and (tmp_path / part).stat().st_size == size // 2

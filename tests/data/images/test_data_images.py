@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from tinyq.data.images import decode as images
-from tinyq.data.images.decode import Photograph
+from tinyq.data.images.decode import ImageFile
 from tinyq.errors import BadInput
 
 
 def decode(data, name):
-    return Photograph(data, name).pixels()
+    return ImageFile(data, name).pixels()
 
 
 def encoded(image, form="PNG", **options):
@@ -76,7 +76,7 @@ def test_bombs_are_refused_by_their_header(size):
 
 
 def test_sixteen_bit_images_are_refused_rather_than_clipped():
-    with pytest.raises(BadInput, match="not 8 bits a channel"):
+    with pytest.raises(BadInput, match="not 8 bits per channel"):
         decode(png_claiming(4, 4, depth=16, colour=0), "a.png")
 
 
@@ -127,7 +127,7 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed_and_never_smaller(mode, s
     rows, columns = np.mgrid[:300, :400]
     image = Image.fromarray(np.stack([rows * 0.8, columns * 0.6, rows * 0 + 90], -1).astype(np.uint8)).convert(mode)
     data = encoded(image, "JPEG", quality=95)
-    photograph = Photograph(data, "a.jpg")
+    photograph = ImageFile(data, "a.jpg")
     assert photograph.shape == (300, 400)
     pixels = photograph.pixels(smallest)
     assert pixels.shape == (*reduced, 4)
@@ -136,4 +136,4 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed_and_never_smaller(mode, s
 
 
 def test_a_png_is_always_decoded_whole():
-    assert Photograph(encoded(Image.fromarray(gradient(64, 64))), "a.png").pixels((8, 8)).shape == (64, 64, 4)
+    assert ImageFile(encoded(Image.fromarray(gradient(64, 64))), "a.png").pixels((8, 8)).shape == (64, 64, 4)

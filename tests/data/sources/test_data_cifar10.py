@@ -21,7 +21,7 @@ PER_FILE = 20
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch):
     """Twenty images a file instead of ten thousand."""
-    monkeypatch.setattr(cifar10, "IMAGES_A_FILE", PER_FILE)
+    monkeypatch.setattr(cifar10, "IMAGES_PER_FILE", PER_FILE)
 
 
 def records(seed=0):
@@ -136,13 +136,13 @@ def test_members_that_only_bear_the_right_name_are_refused(tmp_path, evil):
     contents, _ = records()
     contents.pop("data_batch_1.bin")
     path = tar_gz(tmp_path / "evil.tar.gz", [*evil, *official(contents)])
-    with pytest.raises(BadInput, match="'cifar-10-batches-bin/data_batch_1.bin' is not the one plain file"):
+    with pytest.raises(BadInput, match="'cifar-10-batches-bin/data_batch_1.bin' must occur once, as a plain file"):
         data.load("cifar10", path)
 
 
 def test_a_member_that_occurs_twice_is_refused(tmp_path):
     contents, _ = records()
-    with pytest.raises(BadInput, match="is not the one plain file"):
+    with pytest.raises(BadInput, match="must occur once, as a plain file"):
         data.load("cifar10", tar_gz(tmp_path / "x.tar.gz", [*official(contents), *official(contents)]))
 
 

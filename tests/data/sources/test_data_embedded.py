@@ -74,13 +74,13 @@ def test_typos_are_answered_with_the_nearest_name():
 
 
 def test_validation_must_leave_something_to_train_on():
-    with pytest.raises(BadInput, match="digits: 1437 of its 1437 training samples cannot validate"):
+    with pytest.raises(BadInput, match="digits: cannot hold out 1437 of its 1437 training samples"):
         data.load("digits", validation=1437)
 
 
 @pytest.mark.parametrize("options", [{"validation": -1}, {"padding": -2}, {"split": -1}])
 def test_numbers_below_zero_are_refused(options):
-    with pytest.raises(UsageError, match="below zero"):
+    with pytest.raises(UsageError, match="must be at least 0"):
         data.load("digits", **options)
 
 

@@ -80,7 +80,7 @@ def test_a_folder_of_its_own_validates_or_is_folded_in(tmp_path, stored):
         ["train/a/0.png", "train/a/1.png"], ["val/a/0.png"], ["test/a/0.png"]]
     folded = data.load("imagefolder", where, validation=0, **SMALL)
     assert len(folded.train) == 3 and folded.validation is None
-    with pytest.raises(UsageError, match="has a folder val/"):
+    with pytest.raises(UsageError, match="its folder val/"):
         data.load("imagefolder", where, validation=1, **SMALL)
 
 

@@ -64,7 +64,7 @@ def test_classes_without_a_folder_need_the_list(few_classes):
         data.load("imagenet", few_classes[0], validation=0)
 
 
-@pytest.mark.parametrize("text, reason", [("n02\nn01\nn03\nn04\n", "'n01' is out of order at 2"),
+@pytest.mark.parametrize("text, reason", [("n02\nn01\nn03\nn04\n", "'n01' at place 2 is out of order"),
                                           ("n01\nn02\nn03\nn05\n", "not ImageNet's 1,000 wnids"),
                                           ("n01\nn02\nn03\n", "3 classes, where")])
 def test_another_list_is_refused(few_classes, text, reason):
