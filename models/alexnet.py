@@ -16,12 +16,12 @@ from tinyq.nn import (
     init,
 )
 
-# Convolutions: output channels, kernel size, stride, padding, and True where a pooling follows.
+# Convolutions: output channels, kernel size, stride, padding, and True if a pooling follows.
 CONVOLUTIONS = ((64, 11, 4, 2, True), (192, 5, 1, 2, True), (384, 3, 1, 1, False), (256, 3, 1, 1, False),
                 (256, 3, 1, 1, True))
 HIDDEN, PIXELS = 4096, 6
 EPSILON = 1e-4                      # of the batch norms
-MIN_SIZE = 63                       # below it the last pooling has no output
+MIN_SIZE = 63                       # with smaller images the last pooling has no output
 
 
 class AlexNet(Module):

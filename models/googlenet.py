@@ -18,7 +18,7 @@ from tinyq.nn import (
     init,
 )
 
-# Name, input channels, widths of branch 1, 2 (reduced, out), 3 (reduced, out) and 4. A row of two is a pooling.
+# Name, input channels, widths of branch 1, 2 (reduced, out), 3 (reduced, out) and 4; or a pooling.
 INCEPTIONS: tuple[tuple, ...] = (
     ("inception3a", 192, 64, 96, 128, 16, 32, 32), ("inception3b", 256, 128, 128, 192, 32, 96, 64), ("maxpool3", 3),
     ("inception4a", 480, 192, 96, 208, 16, 48, 64), ("inception4b", 512, 160, 112, 224, 24, 64, 64),
@@ -26,15 +26,15 @@ INCEPTIONS: tuple[tuple, ...] = (
     ("inception4e", 528, 256, 160, 320, 32, 128, 128), ("maxpool4", 2),
     ("inception5a", 832, 256, 160, 320, 32, 128, 128), ("inception5b", 832, 384, 192, 384, 48, 128, 128))
 
-# The auxiliary heads: name, the inception whose output they classify, its channels. SHARE: of each in the loss.
-HEADS, SHARE = (("aux1", "inception4a", 512), ("aux2", "inception4d", 528)), 0.3
+# Auxiliary heads: name, the inception whose output they classify, its channels. HEAD_WEIGHT: factor on a head's loss.
+HEADS, HEAD_WEIGHT = (("aux1", "inception4a", 512), ("aux2", "inception4d", 528)), 0.3
 
-# ImageNet's normalisation undone and replaced by that of the network's first training, (x - 0.5) / 0.5.
+# Affine from ImageNet's normalisation to that of the original training, (x - 0.5) / 0.5.
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 FACTOR, SHIFT = STD / 0.5, (MEAN - 0.5) / 0.5
 
-MIN_SIZE = 15                       # below it a pooling has no output
-AUXILIARY, UNTRANSFORMED = "aux", "untransformed"       # arguments that may follow the name
+MIN_SIZE = 15                       # with smaller images a pooling has no output
+AUXILIARY, UNTRANSFORMED = "aux", "untransformed"       # arguments after "googlenet:"
 
 
 class BasicConv2d(Module):
@@ -114,7 +114,7 @@ class GoogLeNet(Module):
         return self._outputs(x, heads={})[0]
 
     def training_outputs(self, x: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
-        """Return the logits, and (share of the loss, logits) of each auxiliary head."""
+        """Return the logits, and (factor on its loss, logits) of each auxiliary head."""
         return self._outputs(x, self.heads)
 
     def _outputs(self, x: Tensor, heads: dict[str, InceptionAux]) -> tuple[Tensor, list[tuple[float, Tensor]]]:
@@ -126,15 +126,15 @@ class GoogLeNet(Module):
         for name, *_ in INCEPTIONS:
             x = getattr(self, name)(x)
             if name in heads:
-                auxiliary.append((SHARE, heads[name](x)))
+                auxiliary.append((HEAD_WEIGHT, heads[name](x)))
         return self.fc(self.dropout(self.flatten(self.avgpool(x)))), auxiliary
 
 
 def googlenet(num_classes: int, input_shape: Shape, argument: str | None = None) -> Module:
     """Make the network, for images of 15x15 or more (224x224 in the paper).
 
-    argument: "aux" adds the auxiliary heads; "untransformed" leaves out the input's rescaling, which only RGB images
-    get; "aux,untransformed" does both.
+    argument: "aux" adds the auxiliary heads; "untransformed" leaves out the rescaling of RGB inputs;
+    "aux,untransformed" does both.
     """
     check_images("googlenet", input_shape, MIN_SIZE)
     wishes = [] if argument is None else argument.split(",")

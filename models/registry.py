@@ -32,7 +32,7 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "googlenet": googlenet,
 }
 
-# Names in torchvision's files that a network does without: heads that only training uses.
+# Prefixes of arrays in torchvision's files that a network may lack: heads that only training uses.
 OPTIONAL_PREFIXES = {"googlenet": ("aux1.", "aux2.")}
 
 

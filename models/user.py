@@ -96,7 +96,7 @@ def _imported(file: UserFile) -> ModuleType:
     name = f"user_model_{Path(file.path).stem}"
     spec = importlib.util.spec_from_file_location(name, file.path, loader=_Loader(file))
     assert spec and spec.loader                 # both are there with a loader
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)     # dataclasses look themselves up there
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)     # dataclasses look up their module
     with _errors_with_line(file.name, file.path):
         spec.loader.exec_module(module)
     return module
@@ -104,7 +104,7 @@ def _imported(file: UserFile) -> ModuleType:
 
 @contextmanager
 def _errors_with_line(name: str, path: str) -> Iterator[None]:
-    """Turn whatever the user's code raises, SystemExit included, into a UsageError that names the line."""
+    """Turn any exception of the user's code, SystemExit included, into a UsageError that names the line."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -117,5 +117,5 @@ def _place(error: BaseException, path: str) -> str:
     frames, file = traceback.extract_tb(error.__traceback__), Path(path).resolve()
     lines: list[int | None] = [frame.lineno for frame in frames if Path(frame.filename).resolve() == file]
     if isinstance(error, SyntaxError) and not lines:
-        lines = [error.lineno]                  # a file that does not parse ran no line
+        lines = [error.lineno]                  # a syntax error: no line has run
     return f"{path}:{lines[-1]}" if lines else path

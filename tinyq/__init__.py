@@ -3,7 +3,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-# module of the package -> the names of it that stand here too
+# module of the package -> its names that are public here
 _FROM = {"autodiff": ("Tensor", "check_gradients", "check_vjp", "detach", "no_record", "primitive"),
          "levels": ("LevelSet",), "nn": ("Module", "Parameter"), "streams": ("Stream", "Streams")}
 _MODULES = ("autodiff", "data", "errors", "kernels", "levels", "methods", "models", "nn", "optim", "schedules",
@@ -13,7 +13,7 @@ __all__ = sorted([*_MODULES, *(name for names in _FROM.values() for name in name
 
 
 def __getattr__(name):
-    """A public name is imported, and NumPy and numba with it, when it is first asked for."""
+    """Import a public name, and NumPy and numba with it, when it is first used."""
     home = name if name in _MODULES else next((module for module, names in _FROM.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module 'tinyq' has no attribute {name!r}")
@@ -23,5 +23,5 @@ def __getattr__(name):
 
 
 def __dir__():
-    """Names of the package, imported or not."""
+    """List the names of the package, imported or not."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The command `tinyq`: `tinyq train ...` is `python -m tinyq.train ...`, and likewise for the other commands."""
+"""Run the command `tinyq`: `tinyq train ...` is `python -m tinyq.train ...`, and so on for the other commands."""
 import importlib
 import sys
 

@@ -1,4 +1,4 @@
-"""Exceptions, each with the exit code of a command that it ends (tinyq/run/README.md, Exit codes)."""
+"""Define the exceptions and the exit code of each (tinyq/run/README.md, Exit codes); run commands with them."""
 import difflib
 import errno
 import functools
@@ -18,31 +18,31 @@ class TinyqError(Exception):
 
 
 class UsageError(TinyqError):
-    """A flag, key or name that does not exist or cannot be combined."""
+    """A flag, key or name is unknown, or cannot be used together with others."""
 
     exit_code = 2
 
 
 class BadInput(TinyqError):
-    """Input data that is missing, malformed or not what it claims to be."""
+    """Input data is missing, malformed or not what it claims to be."""
 
     exit_code = 65
 
 
 class CannotCreate(TinyqError):
-    """An output that cannot be created."""
+    """An output cannot be created."""
 
     exit_code = 73
 
 
 class InputOutputError(TinyqError):
-    """Reading or writing failed half way, a full disk included."""
+    """Reading or writing failed half way, as on a full disk."""
 
     exit_code = 74
 
 
 class Busy(TinyqError):
-    """Another run holds what this one needs."""
+    """Another run has locked a folder that this run needs."""
 
     exit_code = 75
 
@@ -60,7 +60,7 @@ class Diverged(TinyqError):
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest right one, and all of them."""
+    """Return the end of a message about an unknown name: the nearest choice, and all choices."""
     choices = sorted(choices)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
     suggestion = f"did you mean {near[0]!r}? " if near else ""
@@ -103,7 +103,7 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
 
 
 def tell(text: str) -> None:
-    """A line on standard error, if it takes one: where a log's disk is full, that ends nothing."""
+    """Print a line on standard error; if that fails, as on a full disk, do nothing."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
@@ -112,7 +112,7 @@ def tell(text: str) -> None:
 
 @functools.cache
 def tell_once(text: str) -> None:
-    """`tell`, the first time."""
+    """Print a line as `tell` does, once per process."""
     tell(text)
 
 
@@ -130,7 +130,7 @@ def _forget(stream):
 def _text(error):
     if isinstance(error, FileNotFoundError) and _working_folder_is_gone():
         return f"{error.strerror}: the working directory was removed; change to another one"
-    if isinstance(error, (TinyqError, OSError)):            # an OSError says what and which file by itself
+    if isinstance(error, (TinyqError, OSError)):            # the text of an OSError names the file
         return str(error)
     if _missing_package(error):
         return f"this needs {_missing_package(error)}, which is not installed: pip install {_missing_package(error)}"
@@ -146,13 +146,13 @@ def _working_folder_is_gone():
 
 
 def _missing_package(error):
-    """The name of a package of tinyq's that an import did not find: boards run packed networks without some."""
+    """Return the package that a failed import needed, if it is one of tinyq's: devices may lack some."""
     module = error.name if isinstance(error, ModuleNotFoundError) else None
     return _PACKAGES.get((module or "").partition(".")[0])
 
 
 def shown(text: str) -> str:
-    """The text in one line, without what a name from a file could do to a terminal, not longer than anyone reads."""
+    """Return the text as one line: control characters are escaped, and long texts are cut."""
     safe = "".join(c if c.isprintable() else " " if c == "\n" else c.encode("unicode_escape").decode()
                     for c in text[:MAX_SHOWN])
     return safe + (" ..." if len(text) > MAX_SHOWN else "")

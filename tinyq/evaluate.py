@@ -1,4 +1,4 @@
-"""`python -m tinyq.evaluate`: how well a trained network does on a dataset."""
+"""`python -m tinyq.evaluate`: measure the accuracy of a trained network on a dataset."""
 import argparse
 import json
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tinyq.errors import exit_code_of, shown
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
-WORST = 5                               # classes that the text names
+WORST = 5                               # number of worst classes printed
 if TYPE_CHECKING:                       # imported where they are used, for a fast --help
     from tinyq.data import DataBundle
     from tinyq.saved.measure import Scores

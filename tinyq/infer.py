@@ -35,7 +35,7 @@ def infer(argv: list[str]) -> None:
     _use_threads(threads_of(arguments))
     network = _network(arguments)
     if arguments.images and not arguments.json:
-        for path in arguments.images:                       # each as it is done: a later file may be no image
+        for path in arguments.images:                       # one by one: a later file may fail
             print(shown(_line(_of_image(network, path))), flush=True)
         return
     report = _of_images(network, arguments.images) if arguments.images else _of_data(network, arguments)
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _use_threads(threads: int | None) -> None:
-    if not numba_is_there():                                # NumPy computes, with threads of its own
+    if not numba_is_there():                                # NumPy has threads of its own
         return
     from tinyq.run.build import use_threads
 

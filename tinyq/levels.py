@@ -1,4 +1,4 @@
-"""The few values that a weight may take, as data (methods/README.md, section 0)."""
+"""Sets of levels, the values that a constrained weight may take (methods/README.md, section 0)."""
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,7 @@ class LevelSet:
         object.__setattr__(self, "levels", tuple(float(level) + 0.0 for level in self.levels))     # no -0
         if len(self.levels) > MAX_LEVELS:
             raise UsageError(f"levels: {len(self.levels)} given, at most {MAX_LEVELS} fit a code of one byte")
-        # Compared as float32, the type of effective weights: 1e39 is not finite there, 0.1 and 0.1000000001 are one.
+        # Compared as float32, the type of effective weights: there 1e39 is infinite, and 0.1 equals 0.1000000001.
         with np.errstate(over="ignore"):
             shown = np.array(self.levels, np.float32)
         if len(shown) < 2 or not np.isfinite(shown).all() or not (shown[1:] > shown[:-1]).all():
@@ -31,7 +31,7 @@ class LevelSet:
 
     @property
     def bits(self) -> int:
-        """Bits of a packed code."""
+        """Number of bits of a packed code."""
         return (len(self.levels) - 1).bit_length()
 
     @cached_property
@@ -45,9 +45,9 @@ class LevelSet:
         return (self.values[:-1] + self.values[1:]) / 2
 
     def codes(self, w: np.ndarray, scale: np.ndarray | float = 1.0) -> np.ndarray:
-        """Index of the level nearest to w / scale, uint8; ties go to the lower level, NaN to the lowest.
+        """Return the index of the level nearest to w / scale, uint8; ties go to the lower level, NaN to the lowest.
 
-        w (floating point) is compared with scale * midpoint as float64 would, so that no division rounds.
+        w is compared with scale * midpoint, exactly as in float64, so that no division rounds.
         scale > 0 broadcasts against w: one per tensor, or one per output filter.
         """
         w, scale = np.asarray(w), np.asarray(scale, np.float64)
@@ -57,19 +57,19 @@ class LevelSet:
         return codes
 
     def nearest(self, w: np.ndarray, scale: np.ndarray | float = 1.0) -> np.ndarray:
-        """The level nearest to w / scale, in w's dtype; ties go to the lower level."""
+        """Return the level nearest to w / scale, in w's dtype; ties go to the lower level."""
         return self.values.astype(w.dtype)[self.codes(w, scale)]
 
     def distance(self, w: np.ndarray, scale: np.ndarray | float = 1.0) -> np.ndarray:
-        """|w / scale - nearest level|, float64, in units of the scale."""
+        """Return |w / scale - nearest level|, float64, in units of the scale."""
         codes = self.codes(w, scale)
         return np.abs(np.asarray(w, np.float64) / np.asarray(scale, np.float64) - self.values[codes])
 
 
 def rounded_down(x: np.ndarray | float, dtype: np.dtype | type) -> np.ndarray:
-    """The largest number of `dtype` that is <= x (float64): w > x and w > rounded_down(x, w.dtype) agree for every w.
+    """Return the largest number of `dtype` that is <= x (float64).
 
-    Comparing float32 with float32 is exact, without a float64 copy of the weights.
+    For every w of that dtype, w > x and w > rounded_down(x, dtype) agree, so no float64 copy of w is needed.
     """
     x = np.asarray(x, np.float64)
     near = x.astype(dtype)
@@ -88,7 +88,7 @@ NAMED = {
 
 
 def parse(text: str) -> LevelSet:
-    """The set of this name, or of a list such as "-2,-1,0,1,2" in any order; UsageError for duplicates."""
+    """Return the set with this name, or make it from a list such as "-2,-1,0,1,2"; UsageError for duplicates."""
     if text in NAMED:
         return NAMED[text]
     try:

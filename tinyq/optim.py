@@ -14,7 +14,7 @@ _NON_NEGATIVE = ("lr", "momentum", "weight_decay", "eps")
 
 
 def groups_by_decay(parameters, weight_decay):
-    """Two groups: weights (two axes or more), which decay, and biases and norm parameters, which do not."""
+    """Make two groups: weights (two axes or more), which decay, and biases and norm parameters, which do not."""
     parameters = list(parameters)
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
@@ -24,7 +24,7 @@ def groups_by_decay(parameters, weight_decay):
 
 
 class Optimizer:
-    """Groups of parameters, each with its hyper-parameters, and the memory of each parameter.
+    """Groups of parameters with their hyper-parameters, and the state of each parameter.
 
     `params` holds tensors, or dicts {"params": tensors, "lr": ...} whose other keys override the
     defaults. The values in `groups` may be changed between steps; a schedule starts from `base_lr`.
@@ -77,7 +77,7 @@ class Optimizer:
             group["base_lr"] *= factor
 
     def state(self):
-        """All that a bit-exact resume needs: {"groups/0/lr": number, "params/0/momentum": array, ...}."""
+        """Return what a bit-exact resume needs: {"groups/0/lr": number, "params/0/momentum": array, ...}."""
         state = {f"groups/{i}/{key}": np.array(value) if isinstance(value, tuple) else value
                  for i, group in enumerate(self.groups) for key, value in group.items() if key != "params"}
         for j, p in enumerate(self._parameters()):
@@ -86,7 +86,7 @@ class Optimizer:
         return state
 
     def load_state(self, state):
-        """Take over what `state` gave; BadInput lists every difference at once."""
+        """Restore a `state`; BadInput lists every difference."""
         self._check_state(state)
         for i, group in enumerate(self.groups):
             for key, value in group.items():
@@ -98,11 +98,11 @@ class Optimizer:
                                for key, name in kept.items()}
 
     def _update(self, w, g, memory, group):
-        """Change the array w in place by its gradient g, and what is remembered of w."""
+        """Update the array w and its state arrays in place, given its gradient g."""
         raise NotImplementedError
 
     def _update_part(self, w, g, memory, group, mask):
-        """Update the entries under the mask: gathered, updated on their own, put back."""
+        """Update only the entries under the mask: gather them, update, write them back."""
         assert w.flags.c_contiguous and mask.shape == w.shape and mask.dtype == bool
         index = np.flatnonzero(mask)
         part = {key: value.take(index) if key in self.arrays else value for key, value in memory.items()}
@@ -179,8 +179,8 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Kingma and Ba's Adam: w <- w - lr * mean / (sqrt(square) + eps), both moments corrected for bias.
 
-    The corrections 1 - beta**t are kept as running products, one a parameter, because a power is not
-    the same on every machine.
+    The corrections 1 - beta**t come from a running product per parameter, because a power has different bits
+    on different machines.
     """
 
     arrays = ("mean", "square")

@@ -1,4 +1,4 @@
-"""`python -m tinyq.pack`: a trained network packed at 1 to 3 bits a weight, and from that a network in C."""
+"""`python -m tinyq.pack`: pack a trained network at 1 to 3 bits per weight, and write a packed network as C."""
 import argparse
 import json
 import sys
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _refuse_idle_flags(arguments):
-    """UsageError for what would have no effect."""
+    """Raise UsageError for flags that would have no effect."""
     given = {name for name, value in vars(arguments).items() if value not in (None, False)} - {"network", "json"}
     packing = {"target", "float_layer_bits", "trits", "calibrate", "data_path", "classes", "model"}
     idle = given & packing if arguments.c else given & {"activations"}
@@ -69,7 +69,7 @@ def _pack(arguments):
 
 
 def _compared(model, held, path, batches):
-    """The written file's outputs beside those of the trained network, for data where there are any."""
+    """Compare the outputs of the written file with those of the trained network, on data if there are any."""
     import numpy as np
 
     from tinyq.packed.file.format import golden_input
@@ -89,7 +89,7 @@ def _compared(model, held, path, batches):
 
 
 def _difference(path, kind, x, trained):
-    """The largest of any logit, or why there are none."""
+    """Return the largest difference of any logit, or the reason why it cannot be computed."""
     import numpy as np
 
     from tinyq.packed.network import PackedNetwork

@@ -1,6 +1,6 @@
-"""log, cos and sin in float64 from + - * / alone: the same bits on every machine, unlike libm's.
+"""Compute log, cos and sin in float64 from + - * / only: the same bits on every machine, unlike libm's.
 
-They serve what is computed once and not in bulk: normal random numbers and learning-rate schedules.
+They are slow, and serve what is not computed in bulk: normal random numbers and learning-rate schedules.
 NumPy's elementwise + - * / and frexp round as IEEE-754 says, without fused operations.
 """
 import numpy as np
@@ -8,12 +8,12 @@ import numpy as np
 PI = 3.141592653589793
 _LN2 = 0.6931471805599453
 _SQRT_HALF = 0.7071067811865476
-_HALF_PI_HEAD = 1.5707963267341256          # pi/2 to 33 bits, so that a few turns of it are exact
+_HALF_PI_HEAD = 1.5707963267341256          # pi/2 to 33 bits: small multiples of it are exact
 _HALF_PI_TAIL = 6.077100506506192e-11       # the rest of pi/2
 
 
 def log(x):
-    """Natural logarithm of x > 0, float64, within a few units in the last place.
+    """Compute the natural logarithm of x > 0, float64, within a few units in the last place.
 
     x = m * 2**e with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(t), t = (m - 1) / (m + 1).
     """
@@ -25,12 +25,12 @@ def log(x):
 
 
 def cos(x):
-    """Cosine of x in radians, float64, for |x| up to a few turns."""
+    """Compute the cosine of x in radians, float64, for |x| up to a few turns."""
     return _cos_or_sin(x, quarter_turns=0)
 
 
 def sin(x):
-    """Sine of x in radians, float64, for |x| up to a few turns."""
+    """Compute the sine of x in radians, float64, for |x| up to a few turns."""
     return _cos_or_sin(x, quarter_turns=-1)
 
 

@@ -1,8 +1,8 @@
 """Learning-rate schedules with torch's semantics: the rate is a function of its base and the epoch.
 
-An epoch may be a fraction, so a schedule can be followed step by step. Only `Plateau` remembers anything
-(what validation said); no rate depends on how often it was asked for. Powers are repeated products and
-the cosine is our own, so a schedule has the same bits on every machine.
+An epoch may be a fraction, so a schedule can be followed step by step. Only `Plateau` has a state, the validation
+metrics; calling `rate` never changes it. Powers are repeated products and the cosine is our own, so a schedule has the
+same bits on every machine.
 """
 import math
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ class Schedule:
             group["lr"] = float(self.rate(group["base_lr"], epoch))
 
     def observe(self, metric: float):
-        """Take note of a validation metric at the end of an epoch."""
+        """Record a validation metric at the end of an epoch."""
 
     def state(self) -> dict:
-        """State that a resume needs: {name: number}."""
+        """Return the state that a resume needs: {name: number}."""
         return {}
 
     def load_state(self, state: dict):
-        """Take over what `state` gave."""
+        """Restore a `state`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Step(Schedule):
         _require(self.size >= 1, f"step schedule: size is {self.size}; it must be at least 1")
 
     def rate(self, base, epoch):
-        """base * gamma * gamma ..., once for every `size` epochs passed."""
+        """Return base times gamma once for every `size` epochs passed."""
         return _times(base, self.gamma, int(epoch // self.size))
 
 
@@ -58,7 +58,7 @@ class MultiStep(Schedule):
     gamma: float = 0.1
 
     def rate(self, base, epoch):
-        """base * gamma * gamma ..., once for every milestone reached."""
+        """Return base times gamma once for every milestone reached."""
         return _times(base, self.gamma, sum(epoch >= milestone for milestone in self.milestones))
 
 
@@ -95,21 +95,21 @@ class WarmUp(Schedule):
         _require(self.epochs > 0, f"warm-up: epochs is {self.epochs}; it must be above 0")
 
     def rate(self, base, epoch):
-        """The line before `epochs`, the schedule after it."""
+        """Return the rate on the line before `epochs`, and the other schedule's rate after it."""
         if epoch >= self.epochs:
             return self.schedule.rate(base, epoch - self.epochs)
         return base * (self.start + (1 - self.start) * (epoch / self.epochs))
 
     def observe(self, metric):
-        """Pass the metric on."""
+        """Pass the metric on to the other schedule."""
         self.schedule.observe(metric)
 
     def state(self):
-        """The other schedule's."""
+        """Return the state of the other schedule."""
         return self.schedule.state()
 
     def load_state(self, state):
-        """The other schedule's."""
+        """Restore the state of the other schedule."""
         self.schedule.load_state(state)
 
 
@@ -123,7 +123,7 @@ _BETTER = {
 
 @dataclass
 class Plateau(Schedule):
-    """Multiply by `factor` when a metric has not got better for `patience` epochs (ReduceLROnPlateau)."""
+    """Multiply by `factor` when a metric has not improved for `patience` epochs (torch's ReduceLROnPlateau)."""
 
     mode: str = "min"
     factor: float = 0.1
@@ -147,7 +147,7 @@ class Plateau(Schedule):
         self.best = math.inf if self.mode == "min" else -math.inf
 
     def rate(self, base, epoch):
-        """base reduced as often as the metric has asked for, never below `minimum`."""
+        """Return base * factor for every reduction so far, but at least `minimum`."""
         for _ in range(self.reductions):
             reduced = max(base * self.factor, self.minimum)
             base = reduced if base - reduced > self.eps else base
@@ -169,7 +169,7 @@ class Plateau(Schedule):
                 "reductions": self.reductions}
 
     def load_state(self, state):
-        """Take over what `state` gave; BadInput where it is not that."""
+        """Restore a `state`; BadInput if it does not fit."""
         try:
             self.best, *counts = float(state["best"]), *(int(state[n]) for n in ("bad_epochs", "cooling", "reductions"))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -181,14 +181,14 @@ SCHEDULES = {"constant": Schedule, "step": Step, "multistep": MultiStep, "cosine
 
 
 def build(name: str, **options) -> Schedule:
-    """A schedule by its name; UsageError names the nearest right one."""
+    """Make a schedule by name; UsageError, with the nearest name, if there is none."""
     if name not in SCHEDULES:
         raise UsageError(f"schedule {name!r}: no such schedule; {did_you_mean(name, SCHEDULES)}")
     return SCHEDULES[name](**options)
 
 
 def _times(base, gamma, count):
-    """base * gamma ... `count` times, from the left, as torch's recursion does."""
+    """Multiply base by gamma `count` times, in the order of torch's recursion."""
     for _ in range(count):
         base *= gamma
     return base

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _shape(arguments: argparse.Namespace) -> tuple[int, tuple[int, ...]]:
-    """(classes, input shape): as given, or of the dataset that is named or that a recipe uses with this model."""
+    """Return (classes, input shape): those given, or those of the dataset named or of a recipe for this model."""
     from tinyq.models import REGISTRY, names_code
     from tinyq.run.settings.recipes import RECIPES
 
@@ -60,7 +60,7 @@ def _shape(arguments: argparse.Namespace) -> tuple[int, tuple[int, ...]]:
                          "3,32,32, and --num-classes, such as 10")
     if name is not None and name not in SHAPES:
         raise UsageError(f"--data {name}: choose from: {', '.join(SHAPES)}")
-    classes, shape = SHAPES[name] if name is not None else (0, ())      # 0, (): both are given
+    classes, shape = SHAPES[name] if name is not None else (0, ())      # --input-shape and --num-classes are both given
     try:
         given = tuple(map(int, arguments.input_shape.split(","))) if arguments.input_shape else shape
         return int(arguments.num_classes or classes), given

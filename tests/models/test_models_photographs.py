@@ -5,7 +5,7 @@ import pytest
 from tinyq import models, nn
 from tinyq.autodiff import Tensor, no_record
 from tinyq.methods import Backprop
-from tinyq.models.googlenet import SHARE
+from tinyq.models.googlenet import HEAD_WEIGHT
 from tinyq.optim import SGD
 from tinyq.streams import Streams
 
@@ -73,7 +73,7 @@ def test_auxiliary_heads_add_their_share_to_the_objective_and_change_nothing_els
 
     method, before = Backprop(), model.state_dict()
     method.begin(model, SGD(model.parameters(), lr=0.1), None, Streams(0))
-    assert method.step([batch]) == pytest.approx(losses[0] + SHARE * (losses[1] + losses[2]), rel=1e-6)
+    assert method.step([batch]) == pytest.approx(losses[0] + HEAD_WEIGHT * (losses[1] + losses[2]), rel=1e-6)
     assert method.end_epoch()["train_loss"] == losses[0]
     after = model.state_dict()
     for name in ("aux1.fc2.weight", "aux2.conv.conv.weight", "fc.weight"):

@@ -67,7 +67,7 @@ def test_another_network_of_the_same_shapes_is_told_by_its_probe(path, monkeypat
         return model
 
     monkeypatch.setitem(models.REGISTRY, "digits_cnn", other)
-    with pytest.raises(BadInput, match="does not give the logits stored"):
+    with pytest.raises(BadInput, match="does not compute the logits stored"):
         model_file.load_model(path)
 
 
@@ -75,7 +75,7 @@ def test_a_tolerance_in_the_file_is_kept_to(tmp_path):
     held = model_file.weights_of(constrained(), model_file.describe(CONFIG, BUNDLE), model_file.probe_inputs(BUNDLE))
     held.probe_logits[0, 0] += 1e-6
     files.write(tmp_path / "a.h5", held)
-    with pytest.raises(BadInput, match="does not give"):
+    with pytest.raises(BadInput, match="does not compute"):
         model_file.load_model(tmp_path / "a.h5")
     held.attributes["probe_tolerance"] = 1e-4
     files.write(tmp_path / "b.h5", held)

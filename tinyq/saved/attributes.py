@@ -1,4 +1,4 @@
-"""The attributes of a weight file, checked before they are used: a file is data and names no code."""
+"""Check the attributes of a weight file before they are used; a file never chooses which code runs."""
 import json
 import math
 import re
@@ -12,7 +12,7 @@ TEXTS = ("model", "data", "method", "constrain")
 
 
 def check_attributes(path: str | Path, attributes: dict) -> None:
-    """BadInput, with every fault, unless each attribute that tinyq reads is there and valid."""
+    """Raise BadInput, listing every fault, unless each attribute that tinyq reads is present and valid."""
     faults = [f"{name} is no text" for name in TEXTS if not isinstance(attributes.get(name), str)]
     if not isinstance(attributes.get("levels", ""), str):
         faults.append("levels is no text")
@@ -31,7 +31,7 @@ def check_attributes(path: str | Path, attributes: dict) -> None:
 
 
 def shape_of(attributes: dict) -> tuple[int, ...]:
-    """Shape of one input."""
+    """Return the shape of one input."""
     return tuple(map(int, attributes["input_shape"].split(",")))
 
 
@@ -45,7 +45,7 @@ def network_of(path: str | Path, attributes: dict) -> str:
 
 
 def data_options(attributes: dict) -> dict:
-    """Options that its data were read with, except paths, which are never taken from a file."""
+    """Return the options that the data were read with, except paths, which are never taken from a file."""
     options = json.loads(attributes["data_options"])
     return {key: value for key, value in options.items() if key not in data.PATH_OPTIONS}
 

@@ -16,11 +16,11 @@ from tinyq.streams import Streams
 Arrays = dict[str, np.ndarray]
 
 TORCH, SAFETENSORS, TINYQ = (".pth", ".pt", ".bin"), (".safetensors",), (".h5", ".hdf5")
-COUNTER = "num_batches_tracked"         # missing in old files; nothing depends on it
+COUNTER = "num_batches_tracked"         # missing in old files; nothing uses it
 PROBES = 2
 IMAGENET = 1000, (3, 224, 224)          # classes and input shape by which ImageNet is recognised
 
-# of torchvision's weights: the central square of the resized image, normalised by ImageNet's mean and deviation
+# for torchvision's weights: the central square of the resized image, with ImageNet's mean and deviation
 PREPROCESSING = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "resize": 256, "size": 224}
 
 
@@ -65,7 +65,7 @@ def _read_hdf5(source: str | Path) -> Arrays:
     """Read the arrays of another program's HDF5 file; "layer1/0/conv1/weight" becomes layer1.0.conv1.weight."""
     with hdf5.Reader(source) as file:
         if "weights_sha256" in file.attributes():
-            raise UsageError(f"{source}: is tinyq's own format already; it can be converted to .safetensors")
+            raise UsageError(f"{source}: is tinyq's own format already; convert writes it only as .safetensors")
         arrays = file.read(file.specs(), finite=False)
     return {path.replace("/", "."): array for path, array in arrays.items()}
 
@@ -101,4 +101,4 @@ def _fitted(state: Arrays, model: Module, optional: tuple[str, ...]) -> tuple[Ar
 def _check_finite(state: Arrays, source: str | Path) -> None:
     bad = [name for name, array in state.items() if not np.isfinite(array).all()]
     if bad:
-        raise BadInput(f"{source}: not finite: {', '.join(bad)}; such a network computes nothing")
+        raise BadInput(f"{source}: not finite: {', '.join(bad)}; the file is damaged, or its training diverged")

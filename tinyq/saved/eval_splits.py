@@ -1,4 +1,4 @@
-"""Data for a saved network: a split of the data it was trained on, or of other data that fit it."""
+"""Load data for a saved network: a split of the data it was trained on, or of other data of the same shape."""
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,11 @@ from tinyq.saved.attributes import data_options, shape_of
 from tinyq.saved.run_folder import data_paths_beside
 
 SPLITS = ("test", "validation", "train")
-CALIBRATION_SAMPLES, CALIBRATION_NUMBERS = 512, 1 << 23     # at most, of samples and of numbers in them
+CALIBRATION_SAMPLES, CALIBRATION_NUMBERS = 512, 1 << 23     # limits: samples, and numbers in them
 
 
 def check_split(part: str) -> None:
-    """UsageError unless the split is test, validation or train."""
+    """Raise UsageError unless the split is test, validation or train."""
     if part not in SPLITS:
         raise UsageError(f"split {part}: {did_you_mean(part, SPLITS)}")
 
@@ -23,8 +23,8 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
               data_path: str | None = None, classes: str | None = None) -> tuple[Dataset, DataBundle]:
     """Load (dataset, bundle): a split of the data that the network was made for, or of the data `name`.
 
-    path: file of the network, whose run folder may record the data's folder; data_path, classes: used instead of that.
-    BadInput where the data do not fit the network, UsageError where they have no such split.
+    path: file of the network; its run folder may record where the data are, unless data_path or classes is given.
+    BadInput if the data do not fit the network, UsageError if they have no such split.
     """
     check_split(part)
     name = name or attributes["data"]
@@ -35,7 +35,7 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
     if bundle.input_shape != shape_of(attributes) or bundle.num_classes != len(attributes["class_names"]):
         raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
                        f"but {name} has {bundle.input_shape} and {bundle.num_classes}; choose other data")
-    numbered = attributes["class_names"] == list(map(str, range(bundle.num_classes)))       # converted without names
+    numbered = attributes["class_names"] == list(map(str, range(bundle.num_classes)))   # no class names given
     if own and not numbered and list(bundle.class_names) != attributes["class_names"]:
         raise BadInput(f"{path}: made for other classes than those of {name} here; "
                        "give its file of classes or its folder")
@@ -46,7 +46,7 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
 
 
 def calibration_batches(bundle: DataBundle) -> list[np.ndarray]:
-    """Take evenly spaced samples of the training split, without augmentation, in batches of 32."""
+    """Return batches of 32 evenly spaced samples of the training split, without augmentation."""
     assert bundle.train is not None
     numbers = int(np.prod(bundle.input_shape))
     count = min(len(bundle.train), CALIBRATION_SAMPLES, max(32, CALIBRATION_NUMBERS // numbers))

@@ -16,8 +16,8 @@ LUMA = np.array([299, 587, 114], np.int64)              # thousandths of red, gr
 def read_image(path: Path, attributes: dict) -> np.ndarray:
     """Read (c, h, w) float32: the shorter side resized, the central square cut out, normalised as the attributes say.
 
-    A network with one channel gets grey. BadInput for a file that is no image, or attributes that do not say how images
-    are prepared; UsageError for a network that takes no images.
+    For a network with one channel the image becomes grey. BadInput if the file is not an image, or the attributes do
+    not describe the preparation; UsageError if the network does not take images.
     """
     from tinyq.data.images.decode import BYTE_LIMIT, ImageFile
     from tinyq.data.transforms import normalise
@@ -25,7 +25,7 @@ def read_image(path: Path, attributes: dict) -> np.ndarray:
 
     shape = shape_of(attributes)
     if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
-        raise UsageError(f"{path}: the network takes {shape}, no images")
+        raise UsageError(f"{path}: the network takes inputs of shape {shape}, not images")
     resize, mean, std = _preparation(attributes, shape)
     pixels = CentreView(shape[1], resize)(ImageFile(read_file(path, BYTE_LIMIT), str(path)))
     if shape[0] == 1:

@@ -1,4 +1,4 @@
-"""Size of each parameter, as float32 and packed."""
+"""Compute the size of each parameter, as float32 and packed."""
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ class Size:
     trained: bool
     set_name: str | None            # None: stays float
     bits: int
-    scales: int                     # float32 numbers beside the codes
+    scales: int                     # float32 numbers stored with the codes
 
     @property
     def count(self) -> int:
@@ -38,7 +38,7 @@ class Size:
 
 
 def sizes(model: Module, planned: LevelSet | None = None) -> list[Size]:
-    """The size of every parameter and float buffer, in the model's order.
+    """Return the size of every parameter and float buffer, in the model's order.
 
     planned: the LevelSet planned for the constrained weights of a float model, with one scale per layer.
     """
@@ -58,7 +58,7 @@ def sizes(model: Module, planned: LevelSet | None = None) -> list[Size]:
 
 
 def on_levels(model: Module) -> float | None:
-    """Share of the constrained weights that are exactly scale * level; None without constrained weights."""
+    """Return the share of constrained weights that are exactly scale * level; None without constrained weights."""
     state, parameters, constrained = shown_state(model), dict(model.named_parameters()), views(model)
     total = sum(state[name].size for name in constrained)
     exact = sum(np.count_nonzero(parameters[name].data == state[name]) for name in constrained)

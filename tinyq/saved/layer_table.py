@@ -1,4 +1,4 @@
-"""Summary of a network, layer by layer: level set, size and cost."""
+"""Summarise a network layer by layer: level set, size and cost."""
 from dataclasses import asdict, dataclass
 
 from tinyq.levels import LevelSet
@@ -12,7 +12,7 @@ FLOAT = "float"
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of the summary; parameters and bytes are of the whole layer, bytes with buffers."""
+    """One row of the summary: totals of a layer; bytes include its buffers."""
 
     name: str
     kind: str
@@ -24,7 +24,7 @@ class Layer:
     scales: int
     bytes_float: int
     bytes_packed: int
-    bytes_remainder: int                # of bytes_packed, those that stay float32, without scales
+    bytes_remainder: int                # the float32 part of bytes_packed, without scales
     macs: int
 
 

@@ -1,4 +1,4 @@
-"""Output shape and multiply-accumulates of each layer, found by running one sample through the network."""
+"""Find the output shape and multiply-accumulates of each layer by running one sample through the network."""
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ def _listening(forward, outputs):
 
 
 def _macs(module, output):
-    """Multiply-accumulates of a conv or linear layer: one per output and weight of its filter."""
+    """Count the multiply-accumulates of a conv or linear layer: one per output and weight of its filter."""
     weight = getattr(module, "weight", None)
     if weight is None or weight.ndim < 2:
         return 0

@@ -11,7 +11,7 @@ from tinyq.data import Dataset
 from tinyq.inference import Fused
 from tinyq.nn import Module
 
-BATCH, MAX_NUMBERS = 500, 1 << 22      # samples per batch at most, and numbers in their inputs
+BATCH, MAX_NUMBERS = 500, 1 << 22      # limits per batch: samples, and numbers in their inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Scores:
     """Counts over the samples of a split, and the scores they give."""
 
     loss: float                     # mean cross-entropy
-    correct: np.ndarray             # (classes,) int64, samples of each class recognised
+    correct: np.ndarray             # (classes,) int64, correct samples of each class
     top5: int                       # samples whose class is among the five largest logits
     confusion: np.ndarray           # (classes, classes) int64: [true, predicted]
 
@@ -40,14 +40,14 @@ class Scores:
 
 
 def logits_of(model: Module, x: np.ndarray) -> np.ndarray:
-    """Run the model in evaluation mode on a batch: logits (n, classes); its mode is restored."""
+    """Compute the logits (n, classes) of a batch in evaluation mode; the model's mode is restored."""
     return Fused(model)(x)
 
 
 def measure(model: Module, dataset: Dataset, num_classes: int, input_shape: tuple[int, ...],
             before_batch: Callable[[], None] | None = None,
             each: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None) -> Scores:
-    """Run a whole split through the model; ties of logits go to the lower class.
+    """Run a whole split through the model; of equal logits the lower class wins.
 
     before_batch() is called before each batch and may raise to stop; each(samples, labels, logits) is called after it.
     """
@@ -68,13 +68,13 @@ def measure(model: Module, dataset: Dataset, num_classes: int, input_shape: tupl
 
 
 def _read_samples(dataset: Dataset, start: int, batch_size: int) -> np.ndarray:
-    """Indices of a batch's samples, without unreadable images that were skipped."""
+    """Return the indices of a batch's samples, without unreadable images that were skipped."""
     skipped = getattr(dataset, "skipped", {})
     return np.array([i for i in range(start, min(start + batch_size, len(dataset))) if i not in skipped], np.int64)
 
 
 def _rank_of_label(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Number of classes before each sample's own: with a larger logit, or an equal one and a lower index."""
+    """Return per sample how many classes have a larger logit than its label, or an equal one and a lower index."""
     own = logits[np.arange(len(y)), y][:, None]
     before = (logits > own) | ((logits == own) & (np.arange(logits.shape[1]) < y[:, None]))
     return before.sum(axis=1)

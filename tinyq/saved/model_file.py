@@ -1,4 +1,4 @@
-"""A network and its weight file: write a model as model.h5, and make a model from such a file."""
+"""Write a model as model.h5, and make a model from such a file."""
 import json
 
 import numpy as np
@@ -16,18 +16,18 @@ PROBES = 4
 
 
 def views(model) -> dict[str, LevelQuantizer]:
-    """The view of each weight that is constrained to levels, by dotted name."""
+    """Return {dotted name: parametrization} of the constrained weights."""
     return {name: p.parametrization for name, p in model.named_parameters() if p.parametrization is not None}
 
 
 def shown_state(model) -> dict[str, np.ndarray]:
-    """The model's state_dict with every constrained weight as the value the network computes with."""
+    """Return the model's state_dict with the effective values of constrained weights."""
     state, parameters = model.state_dict(), dict(model.named_parameters())
     return state | {name: view.effective(parameters[name].data) for name, view in views(model).items()}
 
 
 def check_finite(arrays: dict) -> None:
-    """Diverged, with the array's name, for a NaN or an infinity: no other check follows the last step."""
+    """Raise Diverged, with the array's name, for a NaN or an infinity: nothing else checks after the last step."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise Diverged(f"{name} is not finite after the last step, so the network is not saved; try a lower --lr")
@@ -56,15 +56,15 @@ def describe(config, bundle) -> dict:
 
 
 def preprocessing(manifest) -> dict:
-    """The part of the manifest that says how pixels become input."""
+    """Return the part of the manifest that describes how pixels become input."""
     return {key: value for key, value in manifest.items() if key not in ("name", "splits", "class_names", "sha256")}
 
 
 def load_model(path, name: str | None = None):
-    """Load (model, attributes) of a model.h5 or float.h5, in evaluation mode; its probe must give the stored logits.
+    """Load (model, attributes) from a model.h5 or float.h5; the model is in evaluation mode.
 
     name: overrides the model named in the file; a user's own "path/to/file.py:function" must be given here.
-    BadInput where the file does not fit the model, or the model computes other logits.
+    BadInput if the file does not fit the model, or the stored inputs do not give the stored logits.
     """
     attributes = files.read_attributes(path)
     check_attributes(path, attributes)
@@ -76,7 +76,7 @@ def load_model(path, name: str | None = None):
     held = files.read(path, model.state_dict())
     model.load_state_dict(held.state, source=str(path))
     parameters = dict(model.named_parameters())
-    everything = set(held.levels) == set(parameters)            # as CoNNTrA leaves a network, biases and all
+    everything = set(held.levels) == set(parameters)            # CoNNTrA constrains biases too
     constrainable = {name for name, p in parameters.items() if p.constrained or everything}
     for name, levels in held.levels.items():
         if name not in constrainable or "levels" not in attributes:
@@ -91,7 +91,7 @@ def load_model(path, name: str | None = None):
 def load_weights(path, model) -> tuple[bool, list[str]]:
     """Start a model from the weights in a file.
 
-    Where the file is of the same network for another number of classes, the last layer keeps its values.
+    If the file has another number of classes, the last layer keeps its values.
     Returns (True if the file has weights on levels, which become float; names of the parameters not loaded).
     """
     own = model.state_dict()
@@ -103,7 +103,7 @@ def load_weights(path, model) -> tuple[bool, list[str]]:
 
 
 def _of_file(path, own):
-    """The state_dict that the file must hold: the model's, with the file's number of classes in the last layer."""
+    """Return the state_dict that fits the file: the model's, with the file's number of classes in the last layer."""
     classes = files.read_attributes(path).get("class_names")
     last = next(reversed(own)).rpartition(".")[0]
     outputs = len(own[f"{last}.weight"]) if f"{last}.weight" in own else 0
@@ -114,17 +114,17 @@ def _of_file(path, own):
 
 
 def check_probe(path, model, held: Weights) -> None:
-    """BadInput unless the stored inputs give the stored logits: to the bit for files that tinyq wrote."""
+    """Raise BadInput unless the stored inputs give the stored logits, to the bit for files that tinyq wrote."""
     if held.probe_inputs is None and held.probe_logits is None:
         return
     if (held.probe_inputs is None or held.probe_logits is None
             or np.shape(held.probe_inputs)[1:] != shape_of(held.attributes)):
-        raise BadInput(f"{path}: its probe is not of inputs of {shape_of(held.attributes)} and their logits")
+        raise BadInput(f"{path}: its stored probe is not inputs of shape {shape_of(held.attributes)} with their logits")
     logits = logits_of(model, held.probe_inputs)
     allowed = held.attributes.get("probe_tolerance", 0.0) * float(np.abs(held.probe_logits).max())
     if logits.shape != held.probe_logits.shape or not (np.abs(logits - held.probe_logits) <= allowed).all():
-        raise BadInput(f"{path}: the network built here does not give the logits stored in the file; "
-                       "the file is of another network or of another version of it")
+        raise BadInput(f"{path}: the network does not compute the logits stored in the file; "
+                       "the file belongs to another network, or to another version of this one")
 
 
 def probe_inputs(bundle):

@@ -1,4 +1,4 @@
-"""From a finished network to its packed file, and what that file weighs and computes beside the network."""
+"""Pack a trained network with its attributes, and list the sizes of the packed file."""
 import json
 from pathlib import Path
 
@@ -10,24 +10,24 @@ from tinyq.packed.file.tensor import BYTES, FLOAT
 from tinyq.packed.network import calibrated, with_golden
 from tinyq.saved.attributes import data_options, shape_of
 
-# Of a network's attributes: how its file is laid out, and what is said elsewhere in the packed one.
+# Attributes that a packed file does not take over: they describe model.h5, or are stored in another form.
 _LEFT_OUT = ("format", "layer_names", "probe_tolerance", "backend", "keras_version", "data_options")
 
 
 def pack_model(model, attributes: dict, calibration=None, float_layer_bits: int = 32, trits: bool = False) -> Packed:
-    """The model with its attributes (saved.load_model) as a packed network; calibration: batches, or None for none."""
+    """Pack a model and its attributes (model_file.load_model). calibration: batches, or None to skip calibration."""
     meta = {key: value for key, value in attributes.items() if key not in _LEFT_OUT}
-    meta["data_options"] = json.dumps(data_options(attributes))             # without paths of this machine
+    meta["data_options"] = json.dumps(data_options(attributes))             # without paths
     meta["model"] = Path(meta["model"]).name
     packed = pack(model, shape_of(attributes), meta, float_layer_bits, trits)
     return with_golden(packed) if calibration is None else calibrated(packed, calibration)
 
 
 def sizes(packed: Packed, path) -> dict:
-    """Bytes: of the codes in theory; of what the file keeps, part by part and in all; and of the file."""
+    """Return sizes in bytes: of the codes without padding, of each kind of content, of all content and of the file."""
     tensors = packed.tensors.values()
     coded, edges = [t for t in tensors if t.scheme not in (FLOAT, BYTES)], [t for t in tensors if t.scheme == BYTES]
-    codes = sum(-(-t.rows * t.k * round(10 * t.code_bits) // 80) for t in coded)             # bits in tenths: 1.6
+    codes = sum(-(-t.rows * t.k * round(10 * t.code_bits) // 80) for t in coded)   # in tenths of bits: 1.6
     payload = sum(array.nbytes for array in packed.payload().values())
     floats = sum(a.nbytes for a in packed.payload().values() if a.dtype == np.float32)
     written, eights = sum(t.data.nbytes for t in coded), sum(t.data.nbytes for t in edges)
