@@ -90,11 +90,13 @@ class Reader:
     def attributes(self, group: str = "/") -> dict:
         """Return a group's attributes: texts, lists of texts, numbers; BadInput for any other type."""
         with self._damage_reported():
-            messages = self._find(group)
-            found = [] if messages is None else list(hdf5_messages.attributes(messages))
-            if len({name for name, *_ in found}) < len(found):
-                raise Damaged("an attribute appears twice")
-            return {name: self._attribute(name, *attribute) for name, *attribute in found}
+            self._bytes.begin()
+            found: dict = {}
+            for name, stored, data in hdf5_messages.attributes(self._find(group) or []):
+                if name in found:
+                    raise Damaged("an attribute appears twice")
+                found[name] = self._attribute(name, stored, data)
+            return found
 
     def specs(self) -> dict[str, Spec]:
         """Return {path: spec} of every dataset; links that could lead out of the file are not followed."""
@@ -108,6 +110,7 @@ class Reader:
         Differences include unexpected datasets, unless `allow_extra`, and NaN or infinities, if `finite`.
         """
         specs = self.specs()
+        self._bytes.begin()
         problems = [f"{name} is missing" for name in expected if name not in specs]
         problems += [] if allow_extra else [f"{name} is not of this model" for name in specs if name not in expected]
         arrays: dict[str, np.ndarray] = {}
@@ -140,6 +143,7 @@ class Reader:
     @cached_property
     def _datasets(self) -> dict[str, tuple[Stored, list]]:
         """Return {path: (description, messages of its header)} of all datasets."""
+        self._bytes.begin()
         found: dict[str, tuple[Stored, list]] = {}
         pending, objects = [("", 0, self._bytes.messages(self._bytes.root))], 0
         while pending:
@@ -150,6 +154,7 @@ class Reader:
                 raise BadInput(f"{self.path}: more groups than any model has")
             for name, address in links.items():
                 path = f"{group}/{name}" if group else name
+                self._bytes.spend(len(path))
                 messages = self._bytes.messages(self._followed(path, address))
                 if self._bytes.is_group(messages):
                     pending.append((path, depth + 1, messages))

@@ -3,8 +3,10 @@
 Supported: superblocks 0 and 1, object headers of version 1, groups as symbol tables, and datasets that are contiguous,
 compact or in unfiltered chunks. libhdf5 writes these unless asked for newer forms.
 Every offset is checked against the file, every loop against a budget, and no allocation exceeds the size of the file.
+Parts of a file may refer to the same bytes many times, so what is read is counted, and limited by the file's size.
 The layout of each message: "HDF5 File Format Specification", version 3.0.
 """
+import bisect
 import math
 import struct
 
@@ -27,6 +29,7 @@ from tinyq.files.hdf5_messages import (
 
 SIGNATURE, UNDEFINED = b"\x89HDF\r\n\x1a\n", (1 << 64) - 1
 MAX_WORK = 1_000_000                   # messages, links and chunks visited per file
+MAX_READ = 2                           # bytes of structure and names that one request may read, per byte of the file
 MAX_LEVELS, MAX_NAME = 8, 4096
 
 
@@ -35,7 +38,7 @@ class Image:
 
     def __init__(self, data: bytes):
         """Parse the superblock; Damaged where it is none."""
-        self.data, self._content, self._work = memoryview(data), data, 0
+        self.data, self._content, self._work, self._read = memoryview(data), data, 0, 0
         if bytes(self.data[:8]) != SIGNATURE:
             raise Damaged("it does not begin as HDF5 files do")
         version, offsets, lengths = self.number(8, 1), self.number(13, 1), self.number(14, 1)
@@ -46,6 +49,19 @@ class Image:
         if (offsets, lengths, base) != (8, 8, 0) or end > len(self.data):
             raise Damaged("it is cut short, or laid out as no file of weights is")
         self.root = self.number(at + 40)
+
+    def begin(self) -> None:
+        """Begin a request, which may read every part once more."""
+        self._read = 0
+
+    def spend(self, size: int) -> None:
+        """Count a part and its bytes; Damaged where the file has too many, or refers to them again and again."""
+        self._work += 1
+        self._read += size
+        if self._work > MAX_WORK:
+            raise Damaged("it has more parts than any model has")
+        if self._read > MAX_READ * len(self.data):
+            raise Damaged("its parts refer to the same bytes again and again")
 
     def number(self, at: int, size: int = 8) -> int:
         """Return the unsigned number in `size` bytes."""
@@ -63,17 +79,19 @@ class Image:
         if version != 1:
             raise Damaged(NEWER if self.take(address, 4) == b"OHDR" else f"no object is at byte {address}")
         found: list[Message] = []
-        blocks = [(address + 16, length)]
+        blocks, known = [(address + 16, length)], [(address, address + 16 + length)]
         for start, length in blocks:
             block, at = self.take(start, length), 0
             while at + 8 <= length and len(found) < count:
-                self._spend()
                 kind, size, flags = struct.unpack_from("<HHB", block, at)
+                self.spend(8 + size)
                 body = block[at + 8:at + 8 + size]
                 if len(body) < size:
                     raise Damaged(f"a message at byte {start + at} is cut short")
                 if kind == MORE:
-                    blocks.append(unpack("<QQ", body))
+                    more, size_of_more = unpack("<QQ", body)
+                    _add_apart(known, more, more + size_of_more)
+                    blocks.append((more, size_of_more))
                 found.append((kind, flags, body))
                 at += 8 + size
         return found
@@ -87,10 +105,13 @@ class Image:
         """Return {name: address} of a group; the address is None for a soft or external link."""
         if any(kind == LINK_INFO for kind, _, _ in messages):
             raise Damaged(NEWER)
-        links = [link for kind, _, body in messages if kind == TABLE for link in self._table(*unpack("<QQ", body))]
-        if len(dict(links)) < len(links) or any(name in ("", ".") or "/" in name for name, _ in links):
-            raise Damaged("a group has a duplicate or invalid name")
-        return dict(links)
+        links: dict[str, int | None] = {}
+        for kind, _, body in messages:
+            for name, address in self._table(*unpack("<QQ", body)) if kind == TABLE else ():
+                if name in links or name in ("", ".") or "/" in name:
+                    raise Damaged("a group has a duplicate or invalid name")
+                links[name] = address
+        return links
 
     def values(self, stored: Stored, messages: list[Message]) -> np.ndarray:
         """Return a dataset's values as a new array; Damaged unless all of them are in the file."""
@@ -119,11 +140,11 @@ class Image:
             if self.take(node, 4) != b"SNOD":
                 raise Damaged("a group's table is broken")
             for i in range(self.number(node + 6, 2)):
-                self._spend()
                 name, address, cached = unpack("<QQI", self.take(node + 8 + 40 * i, 20))
                 end = names.find(b"\0", start + name, start + min(size, name + MAX_NAME))
                 if end < 0:
                     raise Damaged("a group's names are broken")
+                self.spend(40 + end - start - name)
                 yield decode_text(names[start + name:end]), None if cached == 2 else address
 
     def _leaves(self, address, kind, key, level=None):
@@ -132,7 +153,7 @@ class Image:
         if signature != b"TREE" or found != kind or depth > MAX_LEVELS or level not in (None, depth):
             raise Damaged(f"a tree is broken at byte {address}")
         for i in range(count):
-            self._spend()
+            self.spend(key + 8)
             at = address + 24 + i * (key + 8)
             child = self.number(at + key)
             if depth:
@@ -162,7 +183,10 @@ class Image:
             raise Damaged(f"holds {len(seen)} chunks of {needed}")
         return array
 
-    def _spend(self):
-        self._work += 1
-        if self._work > MAX_WORK:
-            raise Damaged("it has more parts than any model has")
+
+def _add_apart(known, start, end):
+    """Insert a range of bytes into the sorted ranges; Damaged where it overlaps one of them."""
+    at = bisect.bisect(known, (start, end))
+    if at and known[at - 1][1] > start or at < len(known) and known[at][0] < end or start >= end:
+        raise Damaged("a header is continued in bytes that belong to it already")
+    known.insert(at, (start, end))
