@@ -1,6 +1,8 @@
 """Read and download datasets: fixed splits, verified files, batches made from 8-bit pixels in the background."""
 import inspect
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from tinyq.data.bundle import DataBundle
 from tinyq.data.datasets import Dataset, ImageArray, ImageFiles, Table
@@ -28,7 +30,7 @@ def options_of(name: str) -> dict[str, object]:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def load(name: str, path=None, **options) -> DataBundle:
+def load(name: str, path: str | Path | None = None, **options: Any) -> DataBundle:
     """Read a dataset by name; `path` is its folder or archive (else TINYQ_DATA, else ~/.cache/tinyq/data).
 
     UsageError for an unknown name or option, BadInput for missing or invalid data.

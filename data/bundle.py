@@ -1,6 +1,6 @@
 """Bundle a dataset for a run: its splits, the input shape and classes, and a description of the data read."""
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +61,8 @@ class DataBundle:
         return {**self.read, "splits": splits}
 
 
-def make_bundle(name: str, splits: Mapping[str, Dataset], input_shape, class_names, **facts) -> DataBundle:
+def make_bundle(name: str, splits: Mapping[str, Dataset], input_shape: Iterable[int], class_names: Iterable[str],
+                **facts: object) -> DataBundle:
     """Bundle {"train": Dataset, "validation": ..., "test": ...}; the manifest holds a digest of each, and `facts`."""
     described = {split: {"samples": len(data), "sha256": data.digest()} for split, data in sorted(splits.items())}
     total = hashlib.sha256("".join(f"{split} {about['sha256']}\n" for split, about in described.items()).encode())

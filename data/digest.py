@@ -1,12 +1,14 @@
 """Compute the SHA-256 of a dataset, which a run records."""
 import hashlib
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from tinyq.errors import BadInput
 
 
-def digest_of_arrays(**arrays) -> str:
+def digest_of_arrays(**arrays: np.ndarray) -> str:
     """Digest name, dtype, shape and little-endian bytes of each array, in name order."""
     total = hashlib.sha256()
     for name in sorted(arrays):
@@ -17,7 +19,7 @@ def digest_of_arrays(**arrays) -> str:
     return total.hexdigest()
 
 
-def digest_of_listing(names, sizes, labels) -> str:
+def digest_of_listing(names: Iterable[str], sizes: Iterable[int], labels: Iterable[int]) -> str:
     """Digest names, sizes and labels of files; this detects added, lost, cut and moved files, not changed bytes."""
     total = hashlib.sha256()
     for name, size, label in zip(names, sizes, labels, strict=True):
@@ -25,7 +27,7 @@ def digest_of_listing(names, sizes, labels) -> str:
     return total.hexdigest()
 
 
-def digest_of_file(path) -> str:
+def digest_of_file(path: str | Path) -> str:
     """Digest a file; BadInput when it cannot be read."""
     try:
         with open(path, "rb") as file:

@@ -43,7 +43,7 @@ class Loader:
         order = np.arange(n)
         if self.shuffle and self.streams is not None:
             order = self.streams.key("shuffle", epoch).permutation(n)
-        draws = Draws(self.streams, epoch) if self.augment else None
+        draws = Draws(self.streams, epoch) if self.augment and self.streams is not None else None
         parts = (order[k * self.batch_size:(k + 1) * self.batch_size] for k in range(start, len(self)))
         return (self._prepared_ahead if self.workers else map)(lambda indices: self._batch(indices, draws), parts)
 

@@ -5,7 +5,7 @@ from tinyq.errors import BadInput
 from tinyq.streams import Streams
 
 
-def hold_out_last(samples: int, held_out: int, what: str):
+def hold_out_last(samples: int, held_out: int, what: str) -> tuple[slice, slice]:
     """Return two slices: the training part, and the last `held_out` samples for validation."""
     if not 0 <= held_out < samples:
         raise BadInput(f"{what}: cannot hold out {held_out} of its {samples} training samples; "
@@ -25,7 +25,7 @@ def keyed_parts(name: str, split: int, samples: int, test: int, validation: int)
     return {part: np.sort(indices) for part, indices in parts.items() if len(indices)}
 
 
-def classes_in_turn(labels):
+def classes_in_turn(labels: np.ndarray) -> np.ndarray:
     """Return an order of the samples whose last n are spread evenly over the classes, the last ones of each class."""
     labels = np.asarray(labels)
     from_end = np.zeros(len(labels), np.int64)
@@ -35,7 +35,7 @@ def classes_in_turn(labels):
     return np.lexsort((labels, from_end))[::-1]
 
 
-def check_labels(labels, num_classes: int, what: str):
+def check_labels(labels: np.ndarray, num_classes: int, what: str) -> np.ndarray:
     """Return the labels as int64; BadInput names the first that is not a class."""
     labels = np.asarray(labels).astype(np.int64)
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))

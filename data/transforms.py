@@ -1,10 +1,11 @@
 """Convert batches of 8-bit images to float32 input with elementwise arithmetic only (kernels/README.md says why)."""
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinyq.data.draws import below
 
 
-def normalise(images, mean, std, top: int = 255):
+def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike, top: int = 255) -> np.ndarray:
     """Return (image / top - mean) / std, float32, with the operations of torchvision's ToTensor and Normalize.
 
     images (N, C, H, W) uint8, at most `top`; mean and std: one number per channel.
@@ -17,7 +18,7 @@ def normalise(images, mean, std, top: int = 255):
     return x
 
 
-def random_crop_flip(images, words, padding: int = 0, flip: bool = False):
+def random_crop_flip(images: np.ndarray, words: np.ndarray, padding: int = 0, flip: bool = False) -> np.ndarray:
     """Shift each image by up to `padding` pixels in both directions, with a black border, and mirror half of them.
 
     images (N, C, H, W); words (N, 3) uint64, one row per image. Returns a new array of the same shape and dtype.

@@ -4,13 +4,17 @@ A view takes an ImageFile (decode.py). For evaluation it decodes every pixel, as
 decodes a large JPEG at 1/2, 1/4 or 1/8 of its size if that still has at least the pixels needed.
 """
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyq.data.images.resample import resize
+from tinyq.streams import Stream
 
 _LOG_4_3 = 0.28768207245178085              # log(4/3)
+
+Box = tuple[int, int, int, int]            # top, left, height, width
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class CentreView:
     size: int
     resize: int
 
-    def __call__(self, image_file, stream=None):
+    def __call__(self, image_file, stream: Stream | None = None) -> np.ndarray:
         """Return (size, size, 3) uint8."""
         h, w = shorter_side_to(self.resize, image_file.shape)
         top, left = round((h - self.size) / 2), round((w - self.size) / 2)
@@ -36,7 +40,7 @@ class RandomCropView:
     flip: bool = True
     jitter: float = 0.0
 
-    def __call__(self, image_file, stream):
+    def __call__(self, image_file, stream: Stream) -> np.ndarray:
         """(size, size, 3) uint8, drawn from `stream`."""
         h, w = shorter_side_to(self.resize, image_file.shape)
         down, right = stream.uniform(2)
@@ -54,7 +58,7 @@ class RandomResizedView:
     flip: bool = True
     jitter: float = 0.0
 
-    def __call__(self, image_file, stream):
+    def __call__(self, image_file, stream: Stream) -> np.ndarray:
         """(size, size, 3) uint8, drawn from `stream`."""
         height, width = image_file.shape
         box = random_box((height, width), stream.uniform((10, 4)).tolist(), self.smallest)
@@ -64,13 +68,13 @@ class RandomResizedView:
         return _flipped_and_jittered(resize(part, (self.size, self.size))[..., :3], stream, self.flip, self.jitter)
 
 
-def shorter_side_to(length: int, shape):
+def shorter_side_to(length: int, shape: tuple[int, ...]) -> tuple[int, int]:
     """Return (height, width) of the image resized to a shorter side of `length`, rounded down as in torchvision."""
     h, w = shape[:2]
     return (length, length * w // h) if h <= w else (length * h // w, length)
 
 
-def random_box(shape, attempts, smallest: float):
+def random_box(shape: tuple[int, ...], attempts: Iterable[Sequence[float]], smallest: float) -> Box:
     """Return (top, left, height, width): the first attempt that fits, else the largest central part of allowed aspect.
 
     attempts: (area, aspect, top, left), each uniform in [0, 1); area scales to `smallest` ... 1, aspect log-uniformly.
@@ -86,16 +90,17 @@ def random_box(shape, attempts, smallest: float):
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def reduced_box(box, shape, reduced):
+def reduced_box(box: Box, shape: tuple[int, ...], reduced: tuple[int, ...]) -> Box:
     """Scale the box from an image of `shape` to the image decoded at shape `reduced`; keep it inside and not empty."""
     if tuple(shape) == tuple(reduced[:2]):
         return box
-    starts = [start * r // s for start, s, r in zip(box[:2], shape, reduced, strict=False)]
-    ends = [-(-(start + n) * r // s) for start, n, s, r in zip(box[:2], box[2:], shape, reduced, strict=False)]
-    return (*starts, *(end - start for start, end in zip(starts, ends, strict=True)))
+    top, left = (start * r // s for start, s, r in zip(box[:2], shape, reduced, strict=False))
+    bottom, right = (-(-(start + n) * r // s)
+                     for start, n, s, r in zip(box[:2], box[2:], shape, reduced, strict=False))
+    return top, left, bottom - top, right - left
 
 
-def colour_jitter(image, strength: float, stream):
+def colour_jitter(image: np.ndarray, strength: float, stream: Stream) -> np.ndarray:
     """Scale brightness, contrast and saturation by random factors in 1 - strength ... 1 + strength, in random order.
 
     image (H, W, 3) uint8; the result has its shape and dtype. Hue does not change, as in the recipes of ResNet.

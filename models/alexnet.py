@@ -29,26 +29,26 @@ class AlexNet(Module):
 
     def __init__(self, num_classes: int, c_in: int = 3, batch_norm: bool = False):
         """batch_norm: after each layer but the last, instead of biases and dropout."""
-        initial = {"initial_weight": init.kaiming_normal_fan_out if batch_norm else init.uniform_fan_in}
+        initial = init.kaiming_normal_fan_out if batch_norm else init.uniform_fan_in
         layers: list[Module] = []
         for c_out, kernel, stride, padding, pooled in CONVOLUTIONS:
-            layers += [Conv2d(c_in, c_out, kernel, stride, padding, bias=not batch_norm, **initial),
+            layers += [Conv2d(c_in, c_out, kernel, stride, padding, bias=not batch_norm, initial_weight=initial),
                        *([BatchNorm2d(c_out, eps=EPSILON)] if batch_norm else []), ReLU(),
                        *([MaxPool2d(3, stride=2)] if pooled else [])]
             c_in = c_out
         self.features, self.avgpool, self.flatten = Sequential(*layers), AdaptiveAvgPool2d(PIXELS), Flatten()
         hidden = [layer for n_in in (c_in * PIXELS * PIXELS, HIDDEN) for layer in _hidden(n_in, batch_norm, initial)]
-        self.classifier = Sequential(*hidden, Linear(HIDDEN, num_classes, **initial))
+        self.classifier = Sequential(*hidden, Linear(HIDDEN, num_classes, initial_weight=initial))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to logits (n, num_classes)."""
         return self.classifier(self.flatten(self.avgpool(self.features(x))))
 
 
-def _hidden(n_in: int, batch_norm: bool, initial: dict) -> tuple[Module, ...]:
+def _hidden(n_in: int, batch_norm: bool, initial: init.InitialWeight) -> tuple[Module, ...]:
     if batch_norm:
-        return Linear(n_in, HIDDEN, bias=False, **initial), BatchNorm1d(HIDDEN, eps=EPSILON), ReLU()
-    return Dropout(0.5), Linear(n_in, HIDDEN, **initial), ReLU()
+        return Linear(n_in, HIDDEN, bias=False, initial_weight=initial), BatchNorm1d(HIDDEN, eps=EPSILON), ReLU()
+    return Dropout(0.5), Linear(n_in, HIDDEN, initial_weight=initial), ReLU()
 
 
 def alexnet(num_classes: int, input_shape: Shape) -> Module:

@@ -13,7 +13,7 @@ MAX_MODULES = 14                                # of a folder, without __init__.
 # is its unit, so that a wing of a package may stand on another floor than the package itself.
 FLOORS = [
     "tinyq tinyq.errors tinyq.portable",
-    "tinyq.levels tinyq.streams tinyq.schedules tinyq.files tinyq.kernels.contract",
+    "tinyq.levels tinyq.streams tinyq.files tinyq.kernels.contract",
     "tinyq.kernels.jit",
     "tinyq.kernels.simd",
     "tinyq.kernels.geometry",
@@ -22,7 +22,8 @@ FLOORS = [
     "tinyq.kernels.reference",
     "tinyq.kernels",
     "tinyq.autodiff",
-    "tinyq.nn tinyq.inference tinyq.optim",
+    "tinyq.nn tinyq.optim",
+    "tinyq.inference tinyq.schedules",
     "tinyq.models tinyq.data tinyq.methods tinyq.packed",
     "tinyq.run.settings",
     "tinyq.saved",

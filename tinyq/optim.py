@@ -4,16 +4,22 @@ Everything here is elementwise + - * / sqrt in the parameter's own dtype, which 
 hyper-parameters are Python floats, so that float32 stays float32. Parameters and buffers change in place.
 """
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinyq import kernels
+from tinyq.autodiff import Tensor
 from tinyq.errors import BadInput, UsageError, did_you_mean
+
+Group: TypeAlias = dict[str, Any]        # "params", a list of tensors, and hyper-parameters by name
+Memory: TypeAlias = dict[str, Any]       # arrays and floats by name
 
 _NON_NEGATIVE = ("lr", "momentum", "weight_decay", "eps")
 
 
-def groups_by_decay(parameters, weight_decay):
+def groups_by_decay(parameters: Iterable[Tensor], weight_decay: float) -> list[Group]:
     """Make two groups: weights (two axes or more), which decay, and biases and norm parameters, which do not."""
     parameters = list(parameters)
     groups = [
@@ -33,18 +39,19 @@ class Optimizer:
     arrays: tuple[str, ...] = ()        # what is remembered of a parameter, in its shape and dtype
     numbers: tuple[str, ...] = ()       # and as a Python float
 
-    def __init__(self, params, **defaults):
+    def __init__(self, params: Iterable[Tensor] | Iterable[Group], **defaults: Any) -> None:
         """Check and store the hyper-parameters; nothing is allocated before the first step."""
-        params = list(params)
-        if not params:
+        listed: list[Any] = list(params)
+        if not listed:
             raise UsageError(f"{type(self).__name__}: there are no parameters to optimise")
-        given = params if isinstance(params[0], dict) else [{"params": params}]
+        given = listed if isinstance(listed[0], dict) else [{"params": listed}]
         self.groups = [self._group(group, defaults) for group in given]
         self._memory: dict = {p: {} for p in self._parameters()}
         if len(self._memory) != len(self._parameters()):
             raise UsageError(f"{type(self).__name__}: a parameter is listed twice")
 
-    def step(self, grads=None, where=None):
+    def step(self, grads: Mapping[Tensor, np.ndarray] | None = None,
+             where: Mapping[Tensor, np.ndarray] | None = None) -> None:
         """Update every parameter that has a gradient, in place.
 
         grads: {tensor: array}, used instead of the tensor's own .grad. where: {tensor: bool array}; where
@@ -61,22 +68,22 @@ class Optimizer:
                     else:
                         self._update(p.data, g, self._memory[p], group)
 
-    def memory_of(self, p):
+    def memory_of(self, p: Tensor) -> list[np.ndarray]:
         """Return a parameter's state arrays in the order of `arrays`; [] before its first step."""
         return [self._memory[p][key] for key in self.arrays if key in self._memory[p]]
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Forget the gradients, so that the next backward pass starts from none."""
         for p in self._parameters():
             p.grad = None
 
-    def scale_lr(self, factor):
+    def scale_lr(self, factor: float) -> None:
         """Multiply the learning rate of every group, and the one its schedule starts from."""
         for group in self.groups:
             group["lr"] *= factor
             group["base_lr"] *= factor
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """Return what a bit-exact resume needs: {"groups/0/lr": number, "params/0/momentum": array, ...}."""
         state = {f"groups/{i}/{key}": np.array(value) if isinstance(value, tuple) else value
                  for i, group in enumerate(self.groups) for key, value in group.items() if key != "params"}
@@ -85,7 +92,7 @@ class Optimizer:
                 state[f"params/{j}/{key}"] = value.copy() if key in self.arrays else value
         return state
 
-    def load_state(self, state):
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore a `state`; BadInput lists every difference."""
         self._check_state(state)
         for i, group in enumerate(self.groups):
@@ -97,11 +104,11 @@ class Optimizer:
             self._memory[p] = {key: np.array(state[name]) if key in self.arrays else float(state[name])
                                for key, name in kept.items()}
 
-    def _update(self, w, g, memory, group):
+    def _update(self, w: np.ndarray, g: np.ndarray, memory: Memory, group: Group) -> None:
         """Update the array w and its state arrays in place, given its gradient g."""
         raise NotImplementedError
 
-    def _update_part(self, w, g, memory, group, mask):
+    def _update_part(self, w: np.ndarray, g: np.ndarray, memory: Memory, group: Group, mask: np.ndarray) -> None:
         """Update only the entries under the mask: gather them, update, write them back."""
         assert w.flags.c_contiguous and mask.shape == w.shape and mask.dtype == bool
         index = np.flatnonzero(mask)
@@ -117,10 +124,10 @@ class Optimizer:
                 memory[key] = np.zeros_like(w)
             memory[key].reshape(-1)[index] = value
 
-    def _parameters(self):
+    def _parameters(self) -> list[Tensor]:
         return [p for group in self.groups for p in group["params"]]
 
-    def _group(self, given, defaults):
+    def _group(self, given: Group, defaults: Group) -> Group:
         for key in given:
             if key not in ("params", *defaults):
                 raise UsageError(f"{type(self).__name__}: no hyper-parameter {key!r}; {did_you_mean(key, defaults)}")
@@ -132,7 +139,7 @@ class Optimizer:
             raise UsageError(f"{type(self).__name__}: betas are {group['betas']}; each must be in [0, 1)")
         return {"params": list(given["params"]), **group, "base_lr": group["lr"]}
 
-    def _check_state(self, state):
+    def _check_state(self, state: Mapping[str, Any]) -> None:
         expected, problems = set(), []
         for i, group in enumerate(self.groups):
             names = {f"groups/{i}/{key}" for key in group if key != "params"}
@@ -160,7 +167,8 @@ class SGD(Optimizer):
 
     arrays = ("momentum",)
 
-    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
+    def __init__(self, params: Iterable[Tensor] | Iterable[Group], lr: float = 1e-3, momentum: float = 0.0,
+                 dampening: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False) -> None:
         """Set torch's hyper-parameters and defaults; weight_decay adds weight_decay * w to the gradient."""
         super().__init__(params, lr=float(lr), momentum=float(momentum), dampening=float(dampening),
                          weight_decay=float(weight_decay), nesterov=bool(nesterov))
@@ -168,7 +176,7 @@ class SGD(Optimizer):
             if group["nesterov"] and (not group["momentum"] or group["dampening"]):
                 raise UsageError("SGD: nesterov needs a momentum above 0 and no dampening")
 
-    def _update(self, w, g, memory, group):
+    def _update(self, w: np.ndarray, g: np.ndarray, memory: Memory, group: Group) -> None:
         share, factor = 1 - group["dampening"], group["momentum"]
         if factor and "momentum" not in memory:
             memory["momentum"], share = np.zeros(w.shape, w.dtype), 1.0
@@ -187,12 +195,13 @@ class Adam(Optimizer):
     numbers = ("beta1_power", "beta2_power")
     decoupled = False
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    def __init__(self, params: Iterable[Tensor] | Iterable[Group], lr: float = 1e-3,
+                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0) -> None:
         """Set torch's hyper-parameters and defaults; weight_decay adds weight_decay * w to the gradient."""
         super().__init__(params, lr=float(lr), betas=tuple(map(float, betas)), eps=float(eps),
                          weight_decay=float(weight_decay))
 
-    def _update(self, w, g, memory, group):
+    def _update(self, w: np.ndarray, g: np.ndarray, memory: Memory, group: Group) -> None:
         if not memory:
             memory.update(mean=np.zeros_like(w), square=np.zeros_like(w), beta1_power=1.0, beta2_power=1.0)
         (beta1, beta2), lr = group["betas"], float(group["lr"])
@@ -209,7 +218,8 @@ class AdamW(Adam):
 
     decoupled = True
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+    def __init__(self, params: Iterable[Tensor] | Iterable[Group], lr: float = 1e-3,
+                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2) -> None:
         """Set torch's hyper-parameters and defaults."""
         super().__init__(params, lr, betas, eps, weight_decay)
 

@@ -12,7 +12,7 @@ _HALF_PI_HEAD = 1.5707963267341256          # pi/2 to 33 bits: small multiples o
 _HALF_PI_TAIL = 6.077100506506192e-11       # the rest of pi/2
 
 
-def log(x):
+def log(x: np.ndarray | float) -> np.ndarray:
     """Compute the natural logarithm of x > 0, float64, within a few units in the last place.
 
     x = m * 2**e with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(t), t = (m - 1) / (m + 1).
@@ -24,17 +24,17 @@ def log(x):
     return e * _LN2 + 2 * t * _polynomial(t * t, [1 / (2 * k + 1) for k in range(12)])
 
 
-def cos(x):
+def cos(x: np.ndarray | float) -> np.ndarray:
     """Compute the cosine of x in radians, float64, for |x| up to a few turns."""
     return _cos_or_sin(x, quarter_turns=0)
 
 
-def sin(x):
+def sin(x: np.ndarray | float) -> np.ndarray:
     """Compute the sine of x in radians, float64, for |x| up to a few turns."""
     return _cos_or_sin(x, quarter_turns=-1)
 
 
-def _cos_or_sin(x, quarter_turns):
+def _cos_or_sin(x: np.ndarray | float, quarter_turns: int) -> np.ndarray:
     """cos(x + quarter_turns * pi / 2) by reduction to [-pi/4, pi/4] and Taylor series."""
     x = np.asarray(x, np.float64)
     nearest = np.floor(x * (2 / PI) + 0.5)
@@ -46,7 +46,7 @@ def _cos_or_sin(x, quarter_turns):
     return np.where(quadrant % 2 == 0, cosine, sine) * np.where((quadrant == 1) | (quadrant == 2), -1.0, 1.0)
 
 
-def _taylor(first):
+def _taylor(first: int) -> list[float]:
     """Coefficients of x**(2k): (-1)**k / (2k + first)!."""
     term, out = 1.0, []
     for k in range(10):
@@ -58,7 +58,7 @@ def _taylor(first):
 _TAYLOR_COS, _TAYLOR_SIN = _taylor(0), _taylor(1)
 
 
-def _polynomial(x, coefficients):
+def _polynomial(x: np.ndarray, coefficients: list[float]) -> np.ndarray:
     """Horner's rule."""
     total = np.zeros_like(x)
     for c in reversed(coefficients):

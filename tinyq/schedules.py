@@ -5,10 +5,13 @@ metrics; calling `rate` never changes it. Powers are repeated products and the c
 same bits on every machine.
 """
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tinyq import portable
 from tinyq.errors import BadInput, UsageError, did_you_mean
+from tinyq.optim import Optimizer
 
 
 class Schedule:
@@ -18,19 +21,19 @@ class Schedule:
         """The learning rate at this (fractional) epoch."""
         return base
 
-    def apply(self, optimizer, epoch: float):
+    def apply(self, optimizer: Optimizer, epoch: float) -> None:
         """Set every group's learning rate from its `base_lr`."""
         for group in optimizer.groups:
             group["lr"] = float(self.rate(group["base_lr"], epoch))
 
-    def observe(self, metric: float):
+    def observe(self, metric: float) -> None:
         """Record a validation metric at the end of an epoch."""
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, float]:
         """Return the state that a resume needs: {name: number}."""
         return {}
 
-    def load_state(self, state: dict):
+    def load_state(self, state: Mapping[str, float]) -> None:
         """Restore a `state`."""
 
 
@@ -41,11 +44,11 @@ class Step(Schedule):
     size: int
     gamma: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Refuse a size below one."""
         _require(self.size >= 1, f"step schedule: size is {self.size}; it must be at least 1")
 
-    def rate(self, base, epoch):
+    def rate(self, base: float, epoch: float) -> float:
         """Return base times gamma once for every `size` epochs passed."""
         return _times(base, self.gamma, int(epoch // self.size))
 
@@ -57,7 +60,7 @@ class MultiStep(Schedule):
     milestones: tuple[int, ...]
     gamma: float = 0.1
 
-    def rate(self, base, epoch):
+    def rate(self, base: float, epoch: float) -> float:
         """Return base times gamma once for every milestone reached."""
         return _times(base, self.gamma, sum(epoch >= milestone for milestone in self.milestones))
 
@@ -69,11 +72,11 @@ class Cosine(Schedule):
     epochs: float
     minimum: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Refuse a length of nothing."""
         _require(self.epochs > 0, f"cosine schedule: epochs is {self.epochs}; it must be above 0")
 
-    def rate(self, base, epoch):
+    def rate(self, base: float, epoch: float) -> float:
         """minimum + (base - minimum) (1 + cos(pi epoch / epochs)) / 2."""
         cosine = float(portable.cos(portable.PI * (epoch / self.epochs)))
         return self.minimum + (base - self.minimum) * (1 + cosine) / 2
@@ -90,25 +93,25 @@ class WarmUp(Schedule):
     epochs: float
     start: float = 1 / 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Refuse a length of nothing."""
         _require(self.epochs > 0, f"warm-up: epochs is {self.epochs}; it must be above 0")
 
-    def rate(self, base, epoch):
+    def rate(self, base: float, epoch: float) -> float:
         """Return the rate on the line before `epochs`, and the other schedule's rate after it."""
         if epoch >= self.epochs:
             return self.schedule.rate(base, epoch - self.epochs)
         return base * (self.start + (1 - self.start) * (epoch / self.epochs))
 
-    def observe(self, metric):
+    def observe(self, metric: float) -> None:
         """Pass the metric on to the other schedule."""
         self.schedule.observe(metric)
 
-    def state(self):
+    def state(self) -> dict[str, float]:
         """Return the state of the other schedule."""
         return self.schedule.state()
 
-    def load_state(self, state):
+    def load_state(self, state: Mapping[str, float]) -> None:
         """Restore the state of the other schedule."""
         self.schedule.load_state(state)
 
@@ -139,21 +142,21 @@ class Plateau(Schedule):
     cooling: int = field(init=False, default=0)
     reductions: int = field(init=False, default=0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Refuse an unknown mode and a factor that does not reduce."""
         modes = (self.mode, self.threshold_mode)
         _require(modes in _BETTER, f"plateau schedule: no mode {modes}; choose from {sorted(_BETTER)}")
         _require(self.factor < 1, f"plateau schedule: factor is {self.factor}; it must be below 1")
         self.best = math.inf if self.mode == "min" else -math.inf
 
-    def rate(self, base, epoch):
+    def rate(self, base: float, epoch: float) -> float:
         """Return base * factor for every reduction so far, but at least `minimum`."""
         for _ in range(self.reductions):
             reduced = max(base * self.factor, self.minimum)
             base = reduced if base - reduced > self.eps else base
         return base
 
-    def observe(self, metric):
+    def observe(self, metric: float) -> None:
         """Count the epochs without progress; a NaN is no progress."""
         better = _BETTER[self.mode, self.threshold_mode](metric, self.best, self.threshold)
         self.best = float(metric) if better else self.best
@@ -163,12 +166,12 @@ class Plateau(Schedule):
             self.reductions += 1
             self.bad_epochs, self.cooling = 0, self.cooldown
 
-    def state(self):
+    def state(self) -> dict[str, float]:
         """The best metric and the three counters."""
         return {"best": self.best, "bad_epochs": self.bad_epochs, "cooling": self.cooling,
                 "reductions": self.reductions}
 
-    def load_state(self, state):
+    def load_state(self, state: Mapping[str, float]) -> None:
         """Restore a `state`; BadInput if it does not fit."""
         try:
             self.best, *counts = float(state["best"]), *(int(state[n]) for n in ("bad_epochs", "cooling", "reductions"))
@@ -180,20 +183,20 @@ class Plateau(Schedule):
 SCHEDULES = {"constant": Schedule, "step": Step, "multistep": MultiStep, "cosine": Cosine, "plateau": Plateau}
 
 
-def build(name: str, **options) -> Schedule:
+def build(name: str, **options: Any) -> Schedule:
     """Make a schedule by name; UsageError, with the nearest name, if there is none."""
     if name not in SCHEDULES:
         raise UsageError(f"schedule {name!r}: no such schedule; {did_you_mean(name, SCHEDULES)}")
     return SCHEDULES[name](**options)
 
 
-def _times(base, gamma, count):
+def _times(base: float, gamma: float, count: int) -> float:
     """Multiply base by gamma `count` times, in the order of torch's recursion."""
     for _ in range(count):
         base *= gamma
     return base
 
 
-def _require(condition, message):
+def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UsageError(message)

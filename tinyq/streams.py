@@ -10,6 +10,8 @@ import numpy as np
 
 from tinyq import portable
 
+Shape = int | tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class Streams:
@@ -26,21 +28,21 @@ class Streams:
 class Stream:
     """One sequence of random 64-bit words, and random numbers made from it."""
 
-    def __init__(self, key: int):
+    def __init__(self, key: int) -> None:
         """Start the stream of a 128-bit key."""
         self._words = np.random.Philox(key=np.array([key & (1 << 64) - 1, key >> 64], np.uint64))
 
-    def words(self, count: int):
+    def words(self, count: int) -> np.ndarray:
         """Return the next `count` raw words, uint64."""
         return self._words.random_raw(count)
 
-    def uniform(self, shape=(), low=0.0, high=1.0):
+    def uniform(self, shape: Shape = (), low: float = 0.0, high: float = 1.0) -> np.ndarray:
         """Draw uniform numbers on [low, high), float64, each from the upper 53 bits of a word."""
         count = int(np.prod(shape, dtype=np.int64))
         u = ((self.words(count) >> np.uint64(11)) * 2.0**-53).reshape(shape)
         return low + (high - low) * u
 
-    def normal(self, shape=()):
+    def normal(self, shape: Shape = ()) -> np.ndarray:
         """Draw standard normal numbers, float64, by Box and Muller's transform of pairs of uniforms."""
         count = int(np.prod(shape, dtype=np.int64))
         pairs = (count + 1) // 2
@@ -49,10 +51,10 @@ class Stream:
         both = np.concatenate([radius * portable.cos(angle), radius * portable.sin(angle)])
         return both[:count].reshape(shape)
 
-    def integers(self, low: int, high: int, shape=()):
+    def integers(self, low: int, high: int, shape: Shape = ()) -> np.ndarray:
         """Draw integers in [low, high), int64 (bias below (high - low) / 2**53)."""
         return low + np.floor(self.uniform(shape) * (high - low)).astype(np.int64)
 
-    def permutation(self, n: int):
+    def permutation(self, n: int) -> np.ndarray:
         """Draw a random order of range(n), int64, by a stable sort of raw words."""
         return np.argsort(self.words(n), kind="stable")

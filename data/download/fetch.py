@@ -1,5 +1,6 @@
 """Fetch and verify MNIST and CIFAR-10; a file gets its final name only after its SHA-256 was checked."""
 import hashlib
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from tinyq.files.lock import locked
 from tinyq.files.partial import PartialFile
 
 SUMS = "SHA256SUMS"             # hashes of the files of a verified archive
+
+Get = Callable[[RemoteFile, Path], object]          # downloads a file into a folder
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Mnist:
         problems = (_problem(file, self._found(folder, file), folder) for file in self.files)
         return [problem for problem in problems if problem]
 
-    def fetch(self, root: Path, get) -> None:
+    def fetch(self, root: Path, get: Get) -> None:
         """Get the missing files with `get(file, folder)`."""
         for file in self.files:
             folder = self.folder(root)
@@ -94,7 +97,7 @@ class Cifar10:
         return [Problem(path, f"{str(path)!r}: missing or damaged", not path.is_file())
                 for name, path in paths.items() if not path.is_file() or digest_of_file(path) != sums[name]]
 
-    def fetch(self, root: Path, get) -> None:
+    def fetch(self, root: Path, get: Get) -> None:
         """Get the archive with `get(file, folder)` unless it is there, unpack the batch files, remove the archive."""
         folder = self.folder(root)
         path = folder / ARCHIVE
@@ -116,7 +119,8 @@ class Cifar10:
 DATASETS = {"mnist": Mnist(), "cifar10": Cifar10()}
 
 
-def fetch(dataset, root: Path, downloader: Downloader, mirrors=(), offline: bool = False, say=print) -> None:
+def fetch(dataset: Mnist | Cifar10, root: Path, downloader: Downloader, mirrors: Sequence[str] = (),
+          offline: bool = False, say: Callable[[str], object] = print) -> None:
     """Download `dataset` to `root`, unless it is complete there and verified.
 
     mirrors: tried before the known ones. BadInput if something is missing with `offline`, or if every mirror sends

@@ -3,6 +3,7 @@ import gzip
 import hashlib
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from tinyq.data.sources.cifar10 import ARCHIVE
 from tinyq.errors import BadInput
@@ -28,7 +29,7 @@ class RemoteFile:
         """Largest number of bytes that a download of this file can have."""
         return self.size + (1 << 16 if self.pinned_inside else 0)       # gzip makes even noise hardly larger
 
-    def check(self, path) -> None:
+    def check(self, path: str | Path) -> None:
         """Raise BadInput unless `path` is this file; if the contents are pinned, it may be unpacked."""
         try:
             unpack = self.pinned_inside and _is_gzip(path)

@@ -1,10 +1,12 @@
 """Download over https into a partial file, resume after an interruption, and stop at a size limit."""
 import http.client
 import re
+import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Sequence
 
 from tinyq.errors import BadInput, UsageError
 from tinyq.files.partial import PartialFile
@@ -19,8 +21,9 @@ class Unreachable(Exception):
 class Downloader:
     """Download files to partial files, with limits on size, time and redirections."""
 
-    def __init__(self, schemes=("https",), context=None, stall: float = 30.0, attempts: int = 20, pause: float = 1.0,
-                 progress=lambda received, total: None):
+    def __init__(self, schemes: Sequence[str] = ("https",), context: ssl.SSLContext | None = None, stall: float = 30.0,
+                 attempts: int = 20, pause: float = 1.0,
+                 progress: Callable[[int, int | None], object] = lambda received, total: None) -> None:
         """Set the limits.
 
         schemes: URL schemes allowed for addresses and redirections (three at most). context: an ssl context. stall:

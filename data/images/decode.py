@@ -33,11 +33,11 @@ class ImageFile:
                            f"convert it or {SKIP}")
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """Size (height, width) of the whole image."""
         return self._image.size[::-1]
 
-    def pixels(self, smallest=None):
+    def pixels(self, smallest: tuple[int, int] | None = None) -> np.ndarray:
         """Decode to (H, W, 4) uint8: red, green, blue and an unused byte. Grey, palette and CMYK images become RGB.
 
         smallest: least (height, width) needed. A JPEG of at least twice that size is decoded at 1/2, 1/4 or 1/8, which

@@ -8,7 +8,7 @@ import numpy as np
 _BITS = 22                      # fraction bits of a weight: 255 * 2**22 fits an int32
 
 
-def resize(image, shape, box=None):
+def resize(image: np.ndarray, shape: tuple[int, int], box: tuple[int, int, int, int] | None = None) -> np.ndarray:
     """Resize `image` to `shape`; return the result, or its part `box`.
 
     image (H, W, 4) uint8, contiguous; shape (h, w); box (top, left, height, width) inside `shape`.

@@ -1,6 +1,7 @@
 """Read the files asked for from a .tar.gz, by name and size, without unpacking it to disk."""
 import gzip
 import tarfile
+from pathlib import Path
 
 from tinyq.errors import BadInput
 
@@ -8,7 +9,7 @@ _ELSE = 1 << 24                 # bytes that all other members and the headers m
 _READS_BEHIND = 100
 
 
-def read_members(path, folder: str, sizes: dict[str, int]) -> dict[str, bytes]:
+def read_members(path: str | Path, folder: str, sizes: dict[str, int]) -> dict[str, bytes]:
     """Return {name: contents} of the members `folder`/name for the names in `sizes`.
 
     Other members are ignored. BadInput if a member asked for is missing, occurs twice, is a link or has another size,

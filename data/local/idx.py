@@ -13,12 +13,12 @@ from tinyq.errors import BadInput
 BYTE_LIMIT = 1 << 30            # largest size that a header may claim: twenty times MNIST
 
 
-def find_idx(folder, name: str) -> Path | None:
+def find_idx(folder: str | Path, name: str) -> Path | None:
     """Return the path of `name`.gz or `name` in a folder, or None."""
     return next((p for p in (Path(folder) / f"{name}.gz", Path(folder) / name) if p.is_file()), None)
 
 
-def read_idx(path, dimensions: int):
+def read_idx(path: str | Path, dimensions: int) -> np.ndarray:
     """Read an IDX file (or .gz of one) with this number of dimensions as a uint8 array.
 
     BadInput if it is another kind of file, damaged, or shorter or longer than its header says.

@@ -7,13 +7,13 @@ from pathlib import Path
 from tinyq.errors import BadInput
 
 
-def data_root(path=None) -> Path:
+def data_root(path: str | Path | None = None) -> Path:
     """Return the folder that holds one folder per dataset."""
     chosen = path or os.environ.get("TINYQ_DATA") or os.path.join("~", ".cache", "tinyq", "data")
     return Path(os.path.expanduser(chosen))
 
 
-def folder_with(name: str, path, holds: Callable[[Path], object]) -> Path:
+def folder_with(name: str, path: str | Path | None, holds: Callable[[Path], object]) -> Path:
     """Return the data root or its folder `name`, the first that `holds` the dataset; BadInput if neither does."""
     root = data_root(path)
     option = f" --data-path {shlex.quote(str(path))}" if path else ""

@@ -1,6 +1,7 @@
 """List and read image trees, <split>/<class>/<image>, in a folder or in a .zip."""
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 class FolderTree:
     """An image tree on disk. Names are relative paths with "/", in code-point order."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         """Raise BadInput unless `path` is a readable folder."""
         self.path = Path(path)
         _check(self.path.is_dir(),
@@ -60,14 +61,15 @@ class FolderTree:
 class ZipTree:
     """An image tree inside a .zip, never unpacked to disk."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         """Raise BadInput unless `path` is a readable zip file whose names all stay inside it."""
         self.path = Path(path)
         try:
             self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise BadInput(f"{str(path)!r}: not a readable zip file ({error})") from error
-        self._members, self._classes = {}, {}
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self._classes: dict[str, dict[str, list[str]]] = {}
         for member in self._zip.infolist():
             self._add(member)
 
@@ -105,12 +107,13 @@ class ZipTree:
             raise BadInput(f"{str(self.path)!r}: member {name!r} cannot be unpacked ({error})") from error
 
 
-def open_tree(path) -> FolderTree | ZipTree:
+def open_tree(path: str | Path) -> FolderTree | ZipTree:
     """Open the image tree at `path`, a .zip file or a folder."""
     return ZipTree(path) if Path(path).suffix.lower() == ".zip" else FolderTree(path)
 
 
-def labelled_images(tree, split: str, class_names=None, partial: bool = False):
+def labelled_images(tree: FolderTree | ZipTree, split: str, class_names: Sequence[str] | None = None,
+                    partial: bool = False) -> tuple[Sequence[str], list[str], np.ndarray]:
     """Return (class names, image names, labels) of a split, class by class; labels are int64 indices of class names.
 
     class_names: by default the split's class folders, in code-point order. If given, the folders must be exactly

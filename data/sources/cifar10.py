@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.data.bundle import make_bundle
+from tinyq.data.bundle import DataBundle, make_bundle
 from tinyq.data.datasets import ImageArray
 from tinyq.data.images.decode import ImageFile
 from tinyq.data.local.archive import read_members
@@ -20,7 +20,8 @@ TRAIN_FILES, TEST_FILES = tuple(f"data_batch_{k}.bin" for k in range(1, 6)), ("t
 IMAGES_PER_FILE, RECORD = 10_000, 1 + 3 * 32 * 32                     # a label, then red, green and blue planes
 
 
-def load_cifar10(path=None, *, validation: int = 5000, padding: int = 4, flip: bool = True):
+def load_cifar10(path: str | Path | None = None, *, validation: int = 5000, padding: int = 4,
+                 flip: bool = True) -> DataBundle:
     """Read CIFAR-10: the binary files, their .tar.gz, folders train/<class>/ and test/<class>/, or a .zip of those.
 
     BadInput for a missing or damaged file.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.data.bundle import make_bundle
+from tinyq.data.bundle import DataBundle, make_bundle
 from tinyq.data.datasets import ImageArray, Table
 from tinyq.data.splits import check_labels, keyed_parts
 
@@ -13,7 +13,7 @@ IRIS_TEST, DIGITS_TEST = 30, 360
 DIGITS_MEAN, DIGITS_STD = (0.3053,), (0.3760,)      # of pixel / 16, training and validation part of split 0
 
 
-def load_iris(*, split: int = 0, validation: int = 15, whole: bool = False):
+def load_iris(*, split: int = 0, validation: int = 15, whole: bool = False) -> DataBundle:
     """Read Iris, which comes with tinyq: 150 flowers, 4 features.
 
     Args:
@@ -34,7 +34,7 @@ def load_iris(*, split: int = 0, validation: int = 15, whole: bool = False):
 
 
 def load_digits(*, split: int = 0, validation: int = 180, padding: int = 0, flip: bool = False,
-                whole: bool = False):
+                whole: bool = False) -> DataBundle:
     """Read the handwritten digits that come with tinyq: 1,797 images of 8x8 pixels with 17 grey levels.
 
     Args:

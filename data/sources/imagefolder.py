@@ -1,7 +1,10 @@
 """Read images in class folders, ImageNet's layout: train/<class>/*.jpg and val/<class>/*.jpg (or test/), or a .zip."""
+from collections.abc import Collection
+from pathlib import Path
+
 import numpy as np
 
-from tinyq.data.bundle import make_bundle
+from tinyq.data.bundle import DataBundle, make_bundle
 from tinyq.data.datasets import ImageFiles
 from tinyq.data.local.roots import data_root
 from tinyq.data.local.tree import labelled_images, open_tree
@@ -18,9 +21,9 @@ RANDOM_VIEWS = {
 }
 
 
-def load_imagefolder(path=None, *, classes: str | None = None, validation: int | None = None, size: int = 224,
-                     resize: int | None = None, random_view: str = "resized", flip: bool = True, jitter: float = 0.0,
-                     bad_image: str = "fail"):
+def load_imagefolder(path: str | Path | None = None, *, classes: str | None = None, validation: int | None = None,
+                     size: int = 224, resize: int | None = None, random_view: str = "resized", flip: bool = True,
+                     jitter: float = 0.0, bad_image: str = "fail") -> DataBundle:
     """Read images in class folders or a .zip of them: train/<class>/ and, for testing, test/<class>/ or val/<class>/.
 
     If both test/ and val/ exist, val/ is for validation. BadInput for missing or damaged files.
@@ -84,7 +87,7 @@ def _validated(train, own, validation, what):
     return {name: ([names[k] for k in part], labels[part]) for name, part in parts.items() if len(part)}
 
 
-def class_list(path):
+def class_list(path: str | Path) -> list[str]:
     """Read the first word of each line of a file of class names; BadInput if it cannot be read or repeats a name."""
     try:
         names = [line.split()[0] for line in read_file(path, LONGEST_LIST).decode().splitlines()
@@ -96,7 +99,7 @@ def class_list(path):
     return names
 
 
-def check_choice(option, value, choices):
+def check_choice(option: str, value: object, choices: Collection[str]) -> None:
     """Raise UsageError, with the nearest choice, unless the value is one of an option's choices."""
     if value not in choices:
         raise UsageError(f"{option} {value!r}: {did_you_mean(str(value), choices)}")

@@ -1,6 +1,7 @@
 """Read ImageNet: 1,000 classes in folders named by wnid, prepared as torchvision or RPR's authors do."""
 import dataclasses
 import hashlib
+from pathlib import Path
 
 from tinyq.data.bundle import DataBundle
 from tinyq.data.sources.imagefolder import check_choice, load_imagefolder
@@ -14,7 +15,7 @@ RANDOM_VIEWS = {                    # for training; both evaluate on the central
 }
 
 
-def load_imagenet(path=None, *, classes: str | None = None, preprocessing: str = "torchvision",
+def load_imagenet(path: str | Path | None = None, *, classes: str | None = None, preprocessing: str = "torchvision",
                   validation: int | None = None, bad_image: str = "fail") -> DataBundle:
     """Read ImageNet: train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, labelled 0 to 999 in the order of the wnids.
 

@@ -1,7 +1,7 @@
 """Read MNIST, or a dataset in the same four IDX files: 28x28 grey images in ten classes."""
 from pathlib import Path
 
-from tinyq.data.bundle import make_bundle
+from tinyq.data.bundle import DataBundle, make_bundle
 from tinyq.data.datasets import ImageArray
 from tinyq.data.local.idx import find_idx, read_idx
 from tinyq.data.local.roots import folder_with
@@ -13,7 +13,8 @@ FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
 MEAN, STD = (0.1307,), (0.3081,)                    # of the 60,000 training images
 
 
-def load_mnist(path=None, *, validation: int = 5000, padding: int = 0, flip: bool = False, whole: bool = False):
+def load_mnist(path: str | Path | None = None, *, validation: int = 5000, padding: int = 0, flip: bool = False,
+               whole: bool = False) -> DataBundle:
     """Read MNIST: four IDX files, as .gz or not, in `path` or `path`/mnist.
 
     BadInput for a missing or damaged file.

@@ -1,11 +1,14 @@
 """Two-dimensional convolution (cross-correlation, as everywhere in deep learning)."""
+import numpy as np
+
 from tinyq import kernels
-from tinyq.autodiff.primitives import once, primitive
-from tinyq.kernels.geometry.conv_geometry import check_channels
+from tinyq.autodiff.primitives import OutputAndVJPs, once, primitive
+from tinyq.kernels.geometry.conv_geometry import Pair, check_channels
 
 
 @primitive
-def conv2d(x, w, scale=None, bias=None, *, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(x: np.ndarray, w: np.ndarray, scale: np.ndarray | None = None, bias: np.ndarray | None = None, *,
+           stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1) -> OutputAndVJPs:
     """y = scale * (x * w) + bias: x (n, c_in, h, w), w (c_out, c_in / groups, kh, kw) -> (n, c_out, oh, ow).
 
     scale and bias are (c_out,) or None; scale is a constant. The geometry takes a number or a pair (rows, columns).

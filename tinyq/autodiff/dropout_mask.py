@@ -1,11 +1,11 @@
 """Dropout (Srivastava et al., 2014) with its mask handed in, so that no draw happens here."""
 import numpy as np
 
-from tinyq.autodiff.primitives import primitive
+from tinyq.autodiff.primitives import OutputAndVJPs, primitive
 
 
 @primitive
-def dropout(x, *, p, mask):
+def dropout(x: np.ndarray, *, p: float, mask: np.ndarray) -> OutputAndVJPs:
     """x / (1 - p) where the boolean array `mask` holds, 0 elsewhere; p is the probability of being dropped."""
     if mask.shape != x.shape:
         raise ValueError(f"the mask is {mask.shape}")

@@ -8,103 +8,103 @@ import math
 import numpy as np
 
 from tinyq import kernels
-from tinyq.autodiff.primitives import primitive
+from tinyq.autodiff.primitives import OutputAndVJPs, primitive
 from tinyq.errors import UsageError
 
 
-def _same(g):
+def _same(g: np.ndarray) -> np.ndarray:
     return g
 
 
-def _kept(mask, g):
+def _kept(mask: np.ndarray, g: np.ndarray) -> np.ndarray:
     """g where the mask holds, +0 elsewhere (a product would make -0 and NaN there)."""
     return np.where(mask, g, g.dtype.type(0))
 
 
 @primitive(broadcasts=True)
-def add(x, y):
+def add(x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
     """x + y."""
     return kernels.add(x, y) if x.shape == y.shape else x + y, (_same, _same)
 
 
 @primitive(broadcasts=True)
-def sub(x, y):
+def sub(x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
     """x - y."""
     return x - y, (_same, lambda g: -g)
 
 
 @primitive(broadcasts=True)
-def mul(x, y):
+def mul(x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
     """x * y."""
     return x * y, (lambda g: g * y, lambda g: g * x)
 
 
 @primitive(broadcasts=True)
-def div(x, y):
+def div(x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
     """x / y."""
     z = x / y
     return z, (lambda g: g / y, lambda g: -(g * z) / y)
 
 
 @primitive
-def neg(x):
+def neg(x: np.ndarray) -> OutputAndVJPs:
     """-x."""
     return -x, (lambda g: -g,)
 
 
 @primitive
-def relu(x):
+def relu(x: np.ndarray) -> OutputAndVJPs:
     """+0 where x <= 0, x elsewhere; the gradient at 0 is 0."""
     y = kernels.relu(x)
     return y, (lambda g: kernels.relu_grad(g, y),)
 
 
 @primitive
-def abs(x):
+def abs(x: np.ndarray) -> OutputAndVJPs:
     """|x|; the gradient at 0 is 0."""
     return np.abs(x), (lambda g: np.where(x > 0, g, _kept(x < 0, -g)),)
 
 
 @primitive
-def exp(x):
+def exp(x: np.ndarray) -> OutputAndVJPs:
     """e ** x."""
     y = kernels.exp(x)
     return y, (lambda g: g * y,)
 
 
 @primitive
-def log(x):
+def log(x: np.ndarray) -> OutputAndVJPs:
     """The natural logarithm."""
     return kernels.log(x), (lambda g: g / x,)
 
 
 @primitive
-def tanh(x):
+def tanh(x: np.ndarray) -> OutputAndVJPs:
     """The hyperbolic tangent."""
     y = kernels.tanh(x)
     return y, (lambda g: g * (1 - y * y),)
 
 
 @primitive
-def sigmoid(x):
+def sigmoid(x: np.ndarray) -> OutputAndVJPs:
     """1 / (1 + e ** -x)."""
     y = kernels.sigmoid(x)
     return y, (lambda g: g * (y * (1 - y)),)
 
 
 @primitive
-def sqrt(x):
+def sqrt(x: np.ndarray) -> OutputAndVJPs:
     """Square root of x."""
     return _square_root(x)
 
 
-def _square_root(x):
+def _square_root(x: np.ndarray) -> OutputAndVJPs:
     y = np.sqrt(x)
     return y, (lambda g: g / (2 * y),)
 
 
 @primitive
-def power(x, *, exponent):
+def power(x: np.ndarray, *, exponent: float) -> OutputAndVJPs:
     """x ** exponent for an integer (repeated products) or 1/2 (the square root); UsageError for any other."""
     if exponent == 0.5:
         return _square_root(x)
@@ -114,7 +114,7 @@ def power(x, *, exponent):
     return _integer_power(x, n), (lambda g: g * (n * _integer_power(x, n - 1)) if n else np.zeros_like(g),)
 
 
-def _integer_power(x, n):
+def _integer_power(x: np.ndarray, n: int) -> np.ndarray:
     """x ** n by squaring, from the exponent's leading bit down; 1 / x ** -n below zero."""
     if n < 0:
         return 1 / _integer_power(x, -n)
@@ -129,7 +129,7 @@ def _integer_power(x, n):
 
 
 @primitive(broadcasts=True)
-def maximum(x, y):
+def maximum(x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
     """The larger of the two, x where they are equal; a tie shares the gradient, as torch does. NaN wins."""
     return np.where((x >= y) | (x != x), x, y), (
         lambda g: np.where(x == y, g / 2, _kept((x > y) | (x != x), g)),
@@ -137,13 +137,13 @@ def maximum(x, y):
 
 
 @primitive(broadcasts=True)
-def where(condition, x, y):
+def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
     """x where the boolean array `condition` holds, y elsewhere."""
     return np.where(condition, x, y), (None, lambda g: _kept(condition, g), lambda g: _kept(~condition, g))
 
 
 @primitive
-def clip(x, *, low=-math.inf, high=math.inf):
+def clip(x: np.ndarray, *, low: float = -math.inf, high: float = math.inf) -> OutputAndVJPs:
     """x limited to [low, high]; the gradient passes where low <= x <= high."""
     bottom, top = x.dtype.type(low), x.dtype.type(high)
     below, above = x < bottom, x > top

@@ -1,5 +1,6 @@
 """Slopes of a function of one array by differences, and where they disagree with a gradient."""
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,8 @@ class Slope:
     entry: tuple[int, ...] | None = None            # the first kink or wrong element, None for the whole direction
 
 
-def compare(function, x, gradient, g, direction, rtol):
+def compare(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, gradient: np.ndarray, g: np.ndarray,
+            direction: np.ndarray, rtol: float) -> Slope:
     """Hold `gradient` against differences of <g, function(x)> along `direction`; all float64, -> Slope.
 
     "ok": the slopes agree to rtol of the sum of the |contributions|. Otherwise the direction is halved until single
@@ -37,17 +39,18 @@ def compare(function, x, gradient, g, direction, rtol):
 
 
 class _Surroundings:
-    def __init__(self, function, x, gradient, g, direction, rtol):
+    def __init__(self, function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, gradient: np.ndarray, g: np.ndarray,
+                 direction: np.ndarray, rtol: float) -> None:
         self.function, self.x, self.gradient, self.g, self.rtol = function, x, gradient, g, rtol
         self.direction, self.y = direction, function(x)
         self.unit = max(1.0, math.sqrt(np.square(x).mean())) if x.size else 1.0
         self.rounding = ROUNDING * math.sqrt(np.square(g * self.y).sum())
 
-    def search(self, entries):
+    def search(self, entries: np.ndarray) -> Slope:
         """The worst Slope among the flat indices `entries`."""
-        v = np.zeros(self.x.size)
-        v[entries] = self.direction.ravel()[entries]
-        v = v.reshape(self.x.shape)
+        flat = np.zeros(self.x.size)
+        flat[entries] = self.direction.ravel()[entries]
+        v = flat.reshape(self.x.shape)
         terms = (v * self.gradient).ravel()
         slope = self._settled(v, math.fsum(terms), math.fsum(np.abs(terms)))
         if slope.verdict == "ok":
@@ -56,14 +59,14 @@ class _Surroundings:
             return self._of_element(entries[0], slope)
         return self._worse_half(entries, slope)
 
-    def _of_element(self, index, slope):
+    def _of_element(self, index: int, slope: Slope) -> Slope:
         """The Slope per unit of the one element that moved."""
         entry = tuple(int(i) for i in np.unravel_index(index, self.x.shape))
         v = float(self.direction[entry])
         left, right = (slope.left, slope.right) if v > 0 else (slope.right, slope.left)
         return Slope(slope.analytic / v, left / v, right / v, slope.verdict, entry)
 
-    def _worse_half(self, entries, slope):
+    def _worse_half(self, entries: np.ndarray, slope: Slope) -> Slope:
         """The first element at fault, wrong ones before kinks; the whole if neither half shows one."""
         half = len(entries) // 2
         found = self.search(entries[:half])
@@ -72,7 +75,7 @@ class _Surroundings:
             found = other if other.verdict == "wrong" or found.verdict == "ok" else found
         return found if found.verdict != "ok" else slope
 
-    def _settled(self, v, analytic, size):
+    def _settled(self, v: np.ndarray, analytic: float, size: float) -> Slope:
         """The Slope along v: "ok" at the first step that agrees, else what KINK_STEP shows."""
         tolerance = self.rtol * size + self.rounding / (STEPS[0] * self.unit)
         for step in STEPS:
@@ -84,7 +87,7 @@ class _Surroundings:
         between = min(left, right) - tolerance <= analytic <= max(left, right) + tolerance
         return Slope(analytic, left, right, "kink" if between and not smooth else "wrong")
 
-    def _differences(self, v, h, tolerance):
+    def _differences(self, v: np.ndarray, h: float, tolerance: float) -> tuple[float, float, float, bool]:
         """Slopes from the left, from the right and central, of steps h and h / 2 extrapolated to 0; whether smooth."""
         far_left, far_right = -self._change(-h * v) / h, self._change(h * v) / h
         near_left, near_right = -self._change(-h / 2 * v) / (h / 2), self._change(h / 2 * v) / (h / 2)
@@ -93,7 +96,7 @@ class _Surroundings:
         central = (4 * (near_left + near_right) - (far_left + far_right)) / 6
         return 2 * near_left - far_left, 2 * near_right - far_right, central, smooth
 
-    def _change(self, step):
+    def _change(self, step: np.ndarray) -> float:
         """<g, function(x + step) - function(x)>, summed exactly; NaN where it is not finite."""
         terms = self.g * (self.function(self.x + step) - self.y)
         return math.fsum(terms.ravel()) if np.isfinite(terms).all() else math.nan

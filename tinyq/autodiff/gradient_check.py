@@ -7,15 +7,18 @@ Each input gets a verdict:
   wrong      none of these
 """
 import math
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
 from tinyq.autodiff.finite_differences import compare
 from tinyq.autodiff.primitives import Primitive
 from tinyq.autodiff.tape import Node, no_record, replacing
+from tinyq.autodiff.tensors import Tensor
 from tinyq.errors import TinyqError, UsageError
 from tinyq.streams import Stream
 
@@ -35,7 +38,7 @@ class Finding:
     right: float
     entry: tuple[int, ...] | None
 
-    def __str__(self):
+    def __str__(self) -> str:
         """One line."""
         at = "" if self.entry is None else f" at {self.entry}"
         what = f"input {self.where}" if isinstance(self.where, int) else self.where
@@ -46,13 +49,14 @@ class Finding:
 class WrongGradient(TinyqError, AssertionError):
     """A gradient that is not the derivative; `findings` holds every input's."""
 
-    def __init__(self, message, findings=()):
+    def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
         """One line for people, and the findings."""
         super().__init__(message)
         self.findings = findings
 
 
-def check_vjp(op, *arrays, rng, rtol=1e-6, **params):
+def check_vjp(op: Primitive[Any] | Callable[..., Any], *arrays: np.ndarray | None, rng: Stream, rtol: float = 1e-6,
+              **params: Any) -> list[Finding]:
     """The findings of examine_vjp; WrongGradient if one of them is "wrong".
 
     >>> from tinyq import Streams, autodiff, check_vjp
@@ -63,12 +67,14 @@ def check_vjp(op, *arrays, rng, rtol=1e-6, **params):
     return _none_wrong(op.__name__, examine_vjp(op, *arrays, rng=rng, rtol=rtol, **params))
 
 
-def check_gradients(loss_of, tensors, *, rng, rtol=1e-6):
+def check_gradients(loss_of: Callable[[], Tensor], tensors: dict[str, Tensor] | Sequence[Tensor], *, rng: Stream,
+                    rtol: float = 1e-6) -> list[Finding]:
     """The findings of examine_gradients; WrongGradient if one of them is "wrong"."""
     return _none_wrong("loss", examine_gradients(loss_of, tensors, rng=rng, rtol=rtol))
 
 
-def examine_vjp(op, *arrays, rng, rtol=1e-6, **params):
+def examine_vjp(op: Primitive[Any] | Callable[..., Any], *arrays: np.ndarray | None, rng: Stream, rtol: float = 1e-6,
+                **params: Any) -> list[Finding]:
     """Check every vjp of a primitive, or of a bare rule, at `arrays` (float32 is widened), -> a Finding for each.
 
     The incoming gradient is random with distinct entries, drawn from the Stream rng. WrongGradient at once if the
@@ -89,12 +95,13 @@ def examine_vjp(op, *arrays, rng, rtol=1e-6, **params):
         def output(x, i=i):
             return _output(op.surrogate or op.forward, [*arrays[:i], x, *arrays[i + 1:]], params)
 
-        slope = compare(output, arrays[i], gradient, g, _direction(rng, gradient), rtol)
+        slope = compare(output, cast(np.ndarray, arrays[i]), gradient, g, _direction(rng, gradient), rtol)
         found.append(_finding(i, op.surrogate, slope))
     return found
 
 
-def examine_gradients(loss_of, tensors, *, rng, rtol=1e-6):
+def examine_gradients(loss_of: Callable[[], Tensor], tensors: dict[str, Tensor] | Sequence[Tensor], *, rng: Stream,
+                      rtol: float = 1e-6) -> list[Finding]:
     """Check what backward gives float64 leaves as the gradients of loss_of(), a Tensor of any shape, -> Findings.
 
     tensors: {name: leaf}, or a sequence. Each is moved along one random direction. Surrogates behind the loss

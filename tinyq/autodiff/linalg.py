@@ -2,12 +2,12 @@
 import numpy as np
 
 from tinyq import kernels
-from tinyq.autodiff.primitives import once, primitive
+from tinyq.autodiff.primitives import OutputAndVJPs, once, primitive
 from tinyq.kernels.geometry.conv_geometry import check_channels
 
 
 @primitive(broadcasts=True)
-def matmul(a, b):
+def matmul(a: np.ndarray, b: np.ndarray) -> OutputAndVJPs:
     """a (..., m, k) @ b (..., k, n) as in NumPy: leading axes broadcast, a 1-d a is a row, a 1-d b a column."""
     if not a.ndim or not b.ndim:
         raise ValueError("both need an axis")
@@ -19,12 +19,12 @@ def matmul(a, b):
         lambda g: _narrowed(_transposed_product(rows, np.expand_dims(g, dropped), columns), b, -1))
 
 
-def _narrowed(gradient, x, axis):
+def _narrowed(gradient: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
     """Without the axis that was added to a 1-d x."""
     return gradient.squeeze(axis) if x.ndim == 1 else gradient
 
 
-def _product(a, b):
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a (..., m, k) @ b (..., k, n), both with two axes or more."""
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(f"the last axis of the first, {a.shape[-1]}, must match the second's {b.shape[-2]}")
@@ -37,12 +37,12 @@ def _product(a, b):
     return y
 
 
-def _matrix(x, index):
+def _matrix(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
     """The matrix of x at a place of the broadcast batch."""
     return x[tuple(0 if n == 1 else i for n, i in zip(x.shape[-3::-1], index[::-1], strict=False))[::-1]]
 
 
-def _transposed_product(a, g, b):
+def _transposed_product(a: np.ndarray, g: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The gradient at b of a @ b: a transposed @ g; one product over all rows if b served the whole batch."""
     if b.ndim == 2:
         return kernels.matmul(a.reshape(-1, a.shape[-1]).T, g.reshape(-1, g.shape[-1]))
@@ -50,7 +50,8 @@ def _transposed_product(a, g, b):
 
 
 @primitive
-def linear(x, w, scale=None, bias=None):
+def linear(x: np.ndarray, w: np.ndarray, scale: np.ndarray | None = None,
+           bias: np.ndarray | None = None) -> OutputAndVJPs:
     """y = scale * (x @ w.T) + bias: x (n, in), w (out, in), scale and bias (out,) or None; scale is a constant."""
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
         raise ValueError("the input must be (n, in) and the weight (out, in)")

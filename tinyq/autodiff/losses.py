@@ -1,12 +1,15 @@
 """Losses: one number, the mean over the samples."""
+import numpy as np
+
 from tinyq import kernels
 from tinyq.autodiff.elementwise import mul, sub
-from tinyq.autodiff.primitives import primitive
+from tinyq.autodiff.primitives import OutputAndVJPs, primitive
 from tinyq.autodiff.reductions import mean
+from tinyq.autodiff.tensors import Tensor
 
 
 @primitive
-def softmax_cross_entropy(logits, labels, *, smoothing=0.0):
+def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray, *, smoothing: float = 0.0) -> OutputAndVJPs:
     """Mean of -sum_c q_c log softmax(logits)_c: logits (n, c), labels (n,) int64.
 
     q is 1 at the label; with smoothing s it is 1 - s there and s / c is added everywhere (Szegedy et al., 2016).
@@ -19,7 +22,7 @@ def softmax_cross_entropy(logits, labels, *, smoothing=0.0):
     return loss, (lambda g: kernels.softmax_cross_entropy_grad(g, probabilities, labels, smoothing), None)
 
 
-def mean_squared_error(x, target):
+def mean_squared_error(x: Tensor, target: Tensor | np.ndarray) -> Tensor:
     """Mean of (x - target)^2 over all elements."""
     difference = sub(x, target)
     return mean(mul(difference, difference))

@@ -2,12 +2,13 @@
 import numpy as np
 
 from tinyq import kernels
-from tinyq.autodiff.primitives import primitive, shared_vjps
+from tinyq.autodiff.primitives import OutputAndVJPs, VJPs, primitive, shared_vjps
 from tinyq.kernels.geometry.conv_geometry import check_channels
 
 
 @primitive(auxiliary=True)
-def batch_norm(x, weight, bias, *, eps):
+def batch_norm(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, *,
+               eps: float) -> tuple[np.ndarray, VJPs, tuple[np.ndarray, np.ndarray]]:
     """weight * (x - mean) / sqrt(variance + eps) + bias with the batch's own mean and (biased) variance.
 
     A call returns (output Tensor, mean, variance), the latter two as arrays (c,). The gradient flows through both;
@@ -20,7 +21,8 @@ def batch_norm(x, weight, bias, *, eps):
 
 
 @primitive(auxiliary=True)
-def batch_norm_relu(x, weight, bias, shortcut, *, eps):
+def batch_norm_relu(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, shortcut: np.ndarray | None, *,
+                    eps: float) -> tuple[np.ndarray, VJPs, tuple[np.ndarray, np.ndarray]]:
     """relu(batch_norm(x) + shortcut) in as many passes as batch_norm alone; shortcut of x's shape, or None.
 
     A call returns (output Tensor, mean, variance), as batch_norm.
@@ -35,7 +37,8 @@ def batch_norm_relu(x, weight, bias, shortcut, *, eps):
 
 
 @primitive
-def batch_norm_inference(x, weight, bias, mean, variance, *, eps):
+def batch_norm_inference(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray,
+                         variance: np.ndarray, *, eps: float) -> OutputAndVJPs:
     """batch_norm with a given mean and variance, which are constants: one multiply and one add for each channel."""
     _check_input(x, weight=weight, bias=bias, mean=mean, variance=variance)
     inverse_std = 1 / np.sqrt(variance.astype(np.float64) + eps)
@@ -49,7 +52,7 @@ def batch_norm_inference(x, weight, bias, mean, variance, *, eps):
         lambda g: kernels.channel_affine(g, scale, None), weight_vjp, kernels.channel_sums, None, None)
 
 
-def _check_input(x, **arrays):
+def _check_input(x: np.ndarray, **arrays: np.ndarray | None) -> None:
     if x.ndim < 2:
         raise ValueError("the input must be (n, c, ...)")
     check_channels(x.shape[1], **arrays)

@@ -1,16 +1,20 @@
 """Pooling over the last two axes of x (n, c, h, w); sizes are numbers or pairs, with torch's names and defaults."""
+import numpy as np
+
 from tinyq import kernels
-from tinyq.autodiff.primitives import primitive
+from tinyq.autodiff.primitives import OutputAndVJPs, primitive
+from tinyq.kernels.geometry.pooling_windows import Size
 
 
-def _four_axes(x):
+def _four_axes(x: np.ndarray) -> tuple[int, ...]:
     if x.ndim != 4:
         raise ValueError("the input must be (n, c, h, w)")
     return x.shape
 
 
 @primitive
-def max_pool2d(x, *, kernel, stride=None, padding=0, dilation=1, ceil_mode=False):
+def max_pool2d(x: np.ndarray, *, kernel: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+               ceil_mode: bool = False) -> OutputAndVJPs:
     """The largest in each window; the first of several equal ones gets the gradient. stride None: the kernel."""
     stride, shape = kernel if stride is None else stride, _four_axes(x)
     y, indices = kernels.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
@@ -18,7 +22,8 @@ def max_pool2d(x, *, kernel, stride=None, padding=0, dilation=1, ceil_mode=False
 
 
 @primitive
-def avg_pool2d(x, *, kernel, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+def avg_pool2d(x: np.ndarray, *, kernel: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True) -> OutputAndVJPs:
     """The mean of each window; count_include_pad says whether the padding's zeros count as elements."""
     stride, shape = kernel if stride is None else stride, _four_axes(x)
     geometry = (kernel, stride, padding, ceil_mode, count_include_pad)
@@ -26,7 +31,7 @@ def avg_pool2d(x, *, kernel, stride=None, padding=0, ceil_mode=False, count_incl
 
 
 @primitive
-def adaptive_avg_pool2d(x, *, output_size):
+def adaptive_avg_pool2d(x: np.ndarray, *, output_size: Size) -> OutputAndVJPs:
     """Means over windows that cover the plane, whatever its size, output_size of them."""
     shape = _four_axes(x)
     return kernels.adaptive_avg_pool2d(x, output_size), (

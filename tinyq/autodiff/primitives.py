@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from tinyq.autodiff import tape
 from tinyq.autodiff.tape import VJP, Edge, Node
 from tinyq.autodiff.tensors import Tensor
 from tinyq.errors import TinyqError, UsageError
+
+VJPs: TypeAlias = tuple[VJP | None, ...]          # one per array input, None where no gradient flows
+OutputAndVJPs: TypeAlias = tuple[np.ndarray, VJPs]  # what a forward function returns
 
 PRIMITIVES: dict[str, Primitive[Any]] = {}         # every declared primitive by its name
 

@@ -1,41 +1,44 @@
 """Primitives that move elements and change none."""
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from tinyq.autodiff.primitives import primitive
+from tinyq.autodiff.primitives import OutputAndVJPs, primitive
+from tinyq.autodiff.tape import VJP
+from tinyq.autodiff.tensors import Index
 
 
 @primitive
-def reshape(x, *, shape):
+def reshape(x: np.ndarray, *, shape: tuple[int, ...]) -> OutputAndVJPs:
     """Return the elements, in C order, in another shape (one of its numbers may be -1)."""
     before = x.shape
     return x.reshape(shape), (lambda g: g.reshape(before),)
 
 
 @primitive
-def flatten(x, *, start=1):
+def flatten(x: np.ndarray, *, start: int = 1) -> OutputAndVJPs:
     """The axes from `start` on as one."""
     before = x.shape
     return x.reshape(*before[:start], math.prod(before[start:])), (lambda g: g.reshape(before),)
 
 
 @primitive
-def transpose(x, *, axes=None):
+def transpose(x: np.ndarray, *, axes: tuple[int, ...] | None = None) -> OutputAndVJPs:
     """The axes in the order `axes`, reversed for None."""
     back = None if axes is None else np.argsort(normalize_axis_tuple(axes, x.ndim))
     return x.transpose(axes), (lambda g: g.transpose(back),)
 
 
 @primitive(broadcasts=True)
-def broadcast_to(x, *, shape):
+def broadcast_to(x: np.ndarray, *, shape: tuple[int, ...]) -> OutputAndVJPs:
     """x stretched to `shape` by NumPy's rule, as an array of its own."""
     return np.broadcast_to(x, shape).copy(), (lambda g: g,)
 
 
 @primitive
-def getitem(x, *, index):
+def getitem(x: np.ndarray, *, index: Index) -> OutputAndVJPs:
     """x[index] for anything NumPy can index with; an element picked several times gets the sum of its gradients."""
     shape = x.shape
     each_once = _is_basic(index)
@@ -51,38 +54,38 @@ def getitem(x, *, index):
     return x[index], (vjp,)
 
 
-def _is_basic(index):
+def _is_basic(index: Index) -> bool:
     """Return True for an index of integers, slices, ... and None: it selects no element twice."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(part is None or part is Ellipsis or isinstance(part, int | np.integer | slice) for part in parts)
 
 
 @primitive
-def concatenate(*arrays, axis=0):
+def concatenate(*arrays: np.ndarray, axis: int = 0) -> OutputAndVJPs:
     """Arrays joined along an axis that they have."""
     y = np.concatenate(arrays, axis)
     ends = np.cumsum([a.shape[axis] for a in arrays])
     return y, tuple(_part(end - a.shape[axis], end, axis) for end, a in zip(ends, arrays, strict=True))
 
 
-def _part(start, end, axis):
+def _part(start: int, end: int, axis: int) -> VJP:
     """The vjp that cuts [start, end) out of g along `axis`."""
     return lambda g: np.moveaxis(np.moveaxis(g, axis, 0)[start:end], 0, axis)
 
 
 @primitive
-def stack(*arrays, axis=0):
+def stack(*arrays: np.ndarray, axis: int = 0) -> OutputAndVJPs:
     """Arrays of one shape joined along a new axis."""
     return np.stack(arrays, axis), tuple(_slice(i, axis) for i in range(len(arrays)))
 
 
-def _slice(i, axis):
+def _slice(i: int, axis: int) -> VJP:
     """The vjp that takes slice i of g along `axis`."""
     return lambda g: np.moveaxis(g, axis, 0)[i]
 
 
 @primitive
-def pad(x, *, widths):
+def pad(x: np.ndarray, *, widths: Sequence[tuple[int, int]]) -> OutputAndVJPs:
     """x with +0 around it: widths holds (before, after) for each axis."""
     inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
     return np.pad(x, widths), (lambda g: g[inside],)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tinyq.autodiff.tape import Node
 
 Operand: TypeAlias = "Tensor | np.ndarray | np.generic | float"
+Index: TypeAlias = Any                  # whatever NumPy can index with
 Axes: TypeAlias = "int | tuple[int, ...] | None"
 
 
@@ -118,7 +119,7 @@ class Tensor:
         from tinyq.autodiff.elementwise import power
         return power(self, exponent=exponent)
 
-    def __getitem__(self, index: Any) -> Tensor:
+    def __getitem__(self, index: Index) -> Tensor:
         from tinyq.autodiff.shape import getitem
         return getitem(self, index=index)
 

@@ -1,4 +1,5 @@
 """Fuse into each product the batch norm, addition and ReLU that follow it, if nothing else reads what lies between."""
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,23 +24,24 @@ class Product:
     tensor: Tensor | None = None            # w as a Tensor: a Parameter or its effective weight
 
 
-def fuse(steps, result, input_shape):
+def fuse(steps: Sequence[Step], result: Value, input_shape: tuple[int, ...]) -> list[Step | None]:
     """Return the steps with None for those fused into a product; the result differs only by rounding of the affine.
 
     The affine of a product is computed in float64 and rounded once; its weights do not change. The products have no
     `run` yet: fused_product.prepare sets it.
     """
-    steps, readers = list(steps), readers_of(steps, result)
+    fused: list[Step | None] = list(steps)
+    readers = readers_of(steps, result)
     shapes = {Value(-1): input_shape, **{Value(i): step.shape for i, step in enumerate(steps)}}
-    for i in range(len(steps)):
-        product = _product(steps[i]) if steps[i] else None
+    for i, step in enumerate(steps):
+        product = _product(step) if fused[i] else None
         if product:
-            last = _grow(product, Value(i), steps, readers, shapes)
-            steps[last] = _step(product, shapes[Value(last)])
-    return steps
+            last = _grow(product, Value(i), fused, readers, shapes)
+            fused[last] = _step(product, shapes[Value(last)])
+    return fused
 
 
-def readers_of(steps, result):
+def readers_of(steps: Sequence[Step | None], result: Value) -> dict[Value, list[int]]:
     """Return {Value: numbers of the steps that read it}; -1 is the reader of the result."""
     readers = {result: [-1]}
     for i, step in enumerate(steps):

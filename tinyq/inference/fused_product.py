@@ -4,8 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tinyq import kernels
 from tinyq.inference.fuse import PRODUCT
+from tinyq.inference.record import Step
 
 MAX_POOL = "max_pool2d"
 
@@ -18,7 +21,8 @@ class Ready:
     shape: tuple[int, ...]
 
 
-def ready(w, options, output_size, levels=None) -> Ready:
+def ready(w: np.ndarray, options: dict[str, Any] | None, output_size: tuple[int, ...],
+          levels: np.ndarray | None = None) -> Ready:
     """Pack the weights w of a convolution with these options and output size (oh, ow), or of a linear layer (None).
 
     levels: the ascending float32 values that w consists of, if any; w is then stored as codes if the CPU supports it.
@@ -31,7 +35,7 @@ def ready(w, options, output_size, levels=None) -> Ready:
     return Ready(packed, w.shape)
 
 
-def prepare(step, input_shape, first=None):
+def prepare(step: Step, input_shape: tuple[int, ...] | None, first: int | None = None) -> Step:
     """Return the step with a `run`; a prepared product keeps of its inputs (see fuse.PRODUCT) only x and the added one.
 
     For a product, the weights may be Ready or an array, and input_shape is required. first: the first channel of its

@@ -1,5 +1,6 @@
 """Let convolutions write straight into the concatenation of their outputs, so that nothing is copied."""
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from tinyq.inference.record import Step, Value
 BUFFER = -2                 # Value(BUFFER - i) is the output buffer of concatenation i
 
 
-def join(steps, readers):
+def join(steps: Sequence[Step | None], readers: dict[Value, list[int]]) -> list[tuple[Value, Step, int | None]]:
     """Return [(Value, step, first channel or None)] in order, without the steps that are None.
 
     If all inputs of a concatenation along the channels are convolutions that nothing else reads, a step of its own
@@ -18,8 +19,11 @@ def join(steps, readers):
     """
     joined = {i: step for i, step in enumerate(steps) if step and _is_join(i, step, steps, readers)}
     place = {a: (i, first) for i, step in joined.items() for a, first in _firsts(step, steps)}
-    made, listed = set(), []
+    made: set[int] = set()
+    listed: list[tuple[Value, Step, int | None]] = []
     for i, step in enumerate(steps):
+        if step is None:
+            continue
         if i in joined:
             step = dataclasses.replace(step, run=lambda buffer, *parts: buffer, params={},
                                        inputs=(_buffer(i), *step.inputs))
@@ -27,10 +31,9 @@ def join(steps, readers):
         if target is not None:
             if target not in made:
                 made.add(target)
-                listed.append((_buffer(target), _allocation(steps[target].shape), None))
+                listed.append((_buffer(target), _allocation(joined[target].shape), None))
             step = dataclasses.replace(step, inputs=(*step.inputs, _buffer(target)))
-        if step:
-            listed.append((Value(i), step, first))
+        listed.append((Value(i), step, first))
     return listed
 
 

@@ -2,10 +2,13 @@
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from tinyq.autodiff import Tensor, no_record, tape
+from tinyq.autodiff.primitives import Primitive
+from tinyq.nn import Module, evaluating
 
 
 @dataclass(frozen=True)
@@ -30,28 +33,24 @@ class Step:
     tensors: dict[int, Tensor] = field(default_factory=dict)
 
 
-def record(model, x):
+def record(model: Module, x: np.ndarray) -> tuple[list[Step], Value | np.ndarray]:
     """Record model(Tensor(x)) in evaluation mode; return (steps, Value of the result). The modes are restored.
 
     Arrays that do not depend on x are constants. The steps are valid only for inputs with the shape of x, because a
     network may use its input's sizes.
     """
     recorder = _Recorder(x)
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    try:
-        with no_record(), tape.traced(recorder.note), np.errstate(all="ignore"):
-            y = model.eval()(Tensor(x))
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluating(model), no_record(), tape.traced(recorder.note), np.errstate(all="ignore"):
+        y = model(Tensor(x))
     return recorder.steps, recorder.value_of(y.data)
 
 
 class _Recorder:
     """Collect steps; arrays are known by identity, so two Tensors that share an array are one value."""
 
-    def __init__(self, x):
-        self.steps, self._known = [], {id(x): (weakref.ref(x), Value(-1))}
+    def __init__(self, x: np.ndarray) -> None:
+        self.steps: list[Step] = []
+        self._known = {id(x): (weakref.ref(x), Value(-1))}
 
     def value_of(self, array):
         """Return the array's Value, or the array itself if it has none.
@@ -61,7 +60,7 @@ class _Recorder:
         known, value = self._known.get(id(array), (lambda: None, None))
         return value if array is not None and known() is array else array
 
-    def note(self, primitive, inputs, params, output):
+    def note(self, primitive: Primitive[Any], inputs: tuple[Any, ...], params: dict[str, Any], output: Tensor) -> None:
         """Add a step if an input of the primitive depends on the network's input."""
         values = tuple(self.value_of(x.data if isinstance(x, Tensor) else x) for x in inputs)
         if any(type(a) is Value for a in values):

@@ -50,7 +50,8 @@ class Method(Protocol):
     def notice(self) -> str:
         """A line to print between `begin` and the first step; or ""."""
 
-    def begin(self, model: Module, optimizer: Optimizer, data: Data, streams: Streams, state: dict | None = None):
+    def begin(self, model: Module, optimizer: Optimizer, data: Data, streams: Streams,
+              state: dict | None = None) -> None:
         """Take over the model's constrained parameters; continue from `state` if given, else start.
 
         The model then holds the weights of the moment `state` was taken, and the optimizer its own state.

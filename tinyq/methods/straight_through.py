@@ -5,16 +5,18 @@ import numpy as np
 
 from tinyq import kernels
 from tinyq.autodiff import Tensor, primitive
+from tinyq.autodiff.primitives import OutputAndVJPs
 from tinyq.levels import LevelSet, rounded_down
 
 
-def per_unit_of_scale(w: np.ndarray, *, scale: np.ndarray, thresholds=None, levels=None) -> np.ndarray:
+def per_unit_of_scale(w: np.ndarray, *, scale: np.ndarray, thresholds: np.ndarray | None = None,
+                      levels: np.ndarray | None = None) -> np.ndarray:
     """w / scale: the function whose derivative straight_through declares in place of its own, which is 0."""
     return w / scale
 
 
 @primitive(surrogate=per_unit_of_scale)
-def straight_through(w: np.ndarray, *, scale: np.ndarray, thresholds: np.ndarray, levels: np.ndarray):
+def straight_through(w: np.ndarray, *, scale: np.ndarray, thresholds: np.ndarray, levels: np.ndarray) -> OutputAndVJPs:
     """The level nearest to w / scale; backwards, the derivative of w / scale.
 
     A layer computes y = scale * (x * q), so the gradient that reaches q is scale * W, with W the gradient with

@@ -7,13 +7,13 @@ from tinyq.nn.conv_layers import Conv2d
 from tinyq.nn.dropout import Dropout
 from tinyq.nn.linear import Linear
 from tinyq.nn.loss_functions import cross_entropy
-from tinyq.nn.module import Module, evaluating
+from tinyq.nn.module import Module, evaluating, hooked
 from tinyq.nn.norm_layers import BatchNorm1d, BatchNorm2d
-from tinyq.nn.parameter import Parameter
+from tinyq.nn.parameter import Parameter, Quantizer, quantizer_of
 from tinyq.nn.pool_layers import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 __all__ = [
     "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "Identity",
-    "Linear", "MaxPool2d", "Module", "Parameter", "ReLU", "Sequential", "Sigmoid", "Tanh", "computing_weights",
-    "constrain", "cross_entropy", "evaluating", "functional", "init",
+    "Linear", "MaxPool2d", "Module", "Parameter", "Quantizer", "ReLU", "Sequential", "Sigmoid", "Tanh",
+    "computing_weights", "constrain", "cross_entropy", "evaluating", "functional", "hooked", "init", "quantizer_of",
 ]

@@ -1,12 +1,12 @@
 """Layers without parameters that change no sizes, and Flatten."""
-from tinyq.autodiff import elementwise, shape
+from tinyq.autodiff import Tensor, elementwise, shape
 from tinyq.nn.module import Module
 
 
 class Identity(Module):
     """y = x."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """The input itself."""
         return x
 
@@ -14,7 +14,7 @@ class Identity(Module):
 class ReLU(Module):
     """y = max(x, 0)."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Same shape as x."""
         return elementwise.relu(x)
 
@@ -22,7 +22,7 @@ class ReLU(Module):
 class Tanh(Module):
     """y = tanh(x)."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Same shape as x."""
         return elementwise.tanh(x)
 
@@ -30,7 +30,7 @@ class Tanh(Module):
 class Sigmoid(Module):
     """y = 1 / (1 + exp(-x))."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Same shape as x."""
         return elementwise.sigmoid(x)
 
@@ -38,6 +38,6 @@ class Sigmoid(Module):
 class Flatten(Module):
     """(n, ...) to (n, product)."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """One row a sample."""
         return shape.flatten(x)

@@ -1,20 +1,26 @@
 """Choose the weights that a method may constrain to levels."""
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 import numpy as np
 
-from tinyq.autodiff import Tensor, no_record
+from tinyq.autodiff import Tensor, no_record, tape
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.nn.conv_layers import Conv2d
 from tinyq.nn.linear import Linear
-from tinyq.nn.module import evaluating
+from tinyq.nn.module import Module, evaluating
+from tinyq.nn.parameter import Parameter
 
-_CHOICES = {
+M = TypeVar("M", bound=Module)
+
+_CHOICES: dict[str, Callable[[Sequence[Parameter]], Sequence[Parameter]]] = {
     "inner": lambda weights: weights[1:-1],     # both papers' choice: the first and the last layer stay float
     "all": lambda weights: weights,
     "none": lambda weights: [],
 }
 
 
-def constrain(model, which="inner", weights=None):
+def constrain(model: M, which: str = "inner", weights: Sequence[Parameter] | None = None) -> M:
     """Mark the conv and linear weights that a method constrains: "inner" (all but the first and last), "all" or "none".
 
     First and last are by `weights`, such as computing_weights finds them; without it by order of assignment. A layer
@@ -30,31 +36,23 @@ def constrain(model, which="inner", weights=None):
     return model
 
 
-def computing_weights(model, input_shape):
+def computing_weights(model: Module, input_shape: tuple[int, ...]) -> tuple[list[Parameter], Tensor]:
     """(the conv and linear weights in the order that a sample of zeros meets them, the output Tensor).
 
     A weight that is used again counts once, where it was met first. The sample has `input_shape`, the pass is in
     evaluation mode and leaves nothing behind.
     """
-    met: list = []
-    weights = _layer_weights(model)
-    for weight in weights:
-        weight.effective = _listening(weight, met)
-    try:
-        with evaluating(model), no_record(), np.errstate(all="ignore"):     # weights of zero may well divide by zero
-            y = model(Tensor(np.zeros((1, *input_shape), np.float32)))
-    finally:
-        for weight in weights:
-            del weight.effective                                    # the class's own again
+    weights: dict[Tensor, Parameter] = {weight: weight for weight in _layer_weights(model)}
+    met: list[Parameter] = []
+
+    def note(primitive, inputs, params, output):
+        used = [x.parameter or x for x in inputs if isinstance(x, Tensor)]
+        met.extend(weights[x] for x in used if x in weights)
+
+    with evaluating(model), no_record(), tape.traced(note), np.errstate(all="ignore"):      # zeros may divide by zero
+        y = model(Tensor(np.zeros((1, *input_shape), np.float32)))
     return list(dict.fromkeys(met)), y
 
 
-def _layer_weights(model):
+def _layer_weights(model: Module) -> list[Parameter]:
     return [module.weight for _, module in model.named_modules() if isinstance(module, Conv2d | Linear)]
-
-
-def _listening(weight, met):
-    def effective():
-        met.append(weight)
-        return type(weight).effective(weight)
-    return effective

@@ -1,13 +1,17 @@
 """The convolution layer."""
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from tinyq.autodiff import convolution
+from tinyq.autodiff import Tensor, convolution
 from tinyq.errors import UsageError
+from tinyq.kernels.geometry.conv_geometry import Pair
 from tinyq.nn import init
+from tinyq.nn.init import InitialWeight
 from tinyq.nn.module import Module
 from tinyq.nn.parameter import Parameter
+from tinyq.streams import Stream
 
 
 class Conv2d(Module):
@@ -18,8 +22,9 @@ class Conv2d(Module):
     1 / sqrt(fan_in), as torch's. With constrained=False no method constrains the weight.
     """
 
-    def __init__(self, c_in, c_out, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
-                 constrained=True, initial_weight=init.uniform_fan_in):
+    def __init__(self, c_in: int, c_out: int, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0,
+                 dilation: Pair = 1, groups: int = 1, bias: bool = True, constrained: bool = True,
+                 initial_weight: InitialWeight = init.uniform_fan_in) -> None:
         """Make zeros, float32; `initialise` draws the values."""
         if groups < 1 or c_in % groups or c_out % groups:
             raise UsageError(f"Conv2d: {c_in} input and {c_out} output channels do not divide into {groups} groups")
@@ -29,19 +34,19 @@ class Conv2d(Module):
         self.weight = Parameter(np.zeros((c_out, c_in // groups, kh, kw), np.float32), constrained)
         self.bias = Parameter(np.zeros(c_out, np.float32)) if bias else None
 
-    def reset(self, key):
+    def reset(self, key: Callable[[str], Stream]) -> None:
         """Draw weight and bias."""
         self.weight.data[...] = self.initial_weight(key("weight"), self.weight.shape)
         if self.bias is not None:
             bound = 1 / math.sqrt(init.fan_in(self.weight.shape))
             self.bias.data[...] = init.uniform(key("bias"), self.bias.shape, bound)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(n, c_in, h, w) to (n, c_out, h', w')."""
         w, scale = self.weight.effective()
         return convolution.conv2d(x, w, scale, self.bias, **self.geometry)
 
-    def describe(self):
+    def describe(self) -> str:
         """Sizes and whatever geometry is not the default."""
         c_out, c_in, kh, kw = self.weight.shape
         sizes = f"{c_in * self.geometry['groups']}, {c_out}, ({kh}, {kw})"

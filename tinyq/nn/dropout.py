@@ -1,5 +1,5 @@
 """Dropout, its mask drawn from a stream that the training loop names by epoch and step."""
-from tinyq.autodiff import dropout_mask
+from tinyq.autodiff import Tensor, dropout_mask
 from tinyq.errors import UsageError
 from tinyq.nn.module import Module
 
@@ -12,14 +12,13 @@ class Dropout(Module):
 
     draws = "dropout"
 
-    def __init__(self, p=0.5):
+    def __init__(self, p: float = 0.5) -> None:
         """Store the probability."""
         if not 0 <= p <= 1:
             raise UsageError(f"Dropout: p is {p}; it must be in [0, 1]")
         self.p = p
-        self.stream = None
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Same shape as x."""
         if not self.training or self.p == 0:
             return x
@@ -28,6 +27,6 @@ class Dropout(Module):
         kept = self.stream.uniform(x.shape) >= self.p
         return dropout_mask.dropout(x, p=self.p, mask=kept)
 
-    def describe(self):
+    def describe(self) -> str:
         """The probability."""
         return f"p={self.p}"

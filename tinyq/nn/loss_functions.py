@@ -1,8 +1,10 @@
 """The losses."""
-from tinyq.autodiff import losses
+import numpy as np
+
+from tinyq.autodiff import Tensor, losses
 
 
-def cross_entropy(logits, labels, label_smoothing=0.0):
+def cross_entropy(logits: Tensor, labels: np.ndarray, label_smoothing: float = 0.0) -> Tensor:
     """Mean over the batch of -log softmax at the label: logits (n, c), labels (n,) int64, a 0-d Tensor.
 
     With label smoothing s the target is (1 - s) at the label plus s / c everywhere.

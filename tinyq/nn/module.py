@@ -3,13 +3,20 @@
 An attribute that is a Module is a child, one that is a Parameter is trained, one that is an array is a
 buffer (saved, not trained). Nothing is registered and a subclass need not call a constructor of ours.
 """
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from typing import Any, Self, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from tinyq.autodiff import Tensor
 from tinyq.errors import BadInput
 from tinyq.nn.parameter import Parameter
+from tinyq.streams import Stream, Streams
+
+T = TypeVar("T")
 
 
 class Module:
@@ -20,23 +27,25 @@ class Module:
 
     training = True
     draws: str | None = None            # the purpose of its random stream, for a layer that needs one each step
+    stream: Stream | None = None        # that stream, set by key_step
+    _hook: Callable[..., Tensor] | None = None          # runs in place of `forward`; see hooked
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """The layer's function, Tensor to Tensor."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
-    def training_outputs(self, x):
+    def training_outputs(self, x: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
         """(logits, [(share, logits)]): what a training step takes its loss of.
 
         The list is of auxiliary classifiers, of whose losses a share is added; a network that has them says so here.
         """
         return self(x), []
 
-    def __call__(self, *inputs, **options):
-        """Run `forward`."""
-        return self.forward(*inputs, **options)
+    def __call__(self, *inputs: Any, **options: Any) -> Tensor:
+        """Run `forward`, or the hook around it."""
+        return (self._hook or self.forward)(*inputs, **options)
 
-    def reset(self, key):
+    def reset(self, key: Callable[[str], Stream]) -> None:
         """Set this module's own parameters and buffers to their initial values.
 
         key(name) is the random stream of the parameter `name`.
@@ -44,9 +53,11 @@ class Module:
 
     # ---- the tree ----
 
-    def named_modules(self, prefix=""):
+    def named_modules(self, prefix: str = "") -> "list[tuple[str, Module]]":
         """(dotted name, module) for this module ("") and all below it, parents first, each once."""
-        found, seen, pending = [], set(), [(prefix, self)]
+        found: list[tuple[str, Module]] = []
+        seen: set[int] = set()
+        pending: list[tuple[str, Module]] = [(prefix, self)]
         while pending:
             name, module = pending.pop()
             if id(module) not in seen:
@@ -56,24 +67,24 @@ class Module:
                                      if isinstance(value, Module)])
         return found
 
-    def named_parameters(self):
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
         """(dotted name, Parameter), in order of assignment, each once."""
         return self._named(Parameter)
 
-    def named_buffers(self):
+    def named_buffers(self) -> list[tuple[str, np.ndarray]]:
         """(dotted name, array): what is saved and not trained."""
         return self._named(np.ndarray)
 
-    def parameters(self):
+    def parameters(self) -> list[Parameter]:
         """All parameters."""
         return [p for _, p in self.named_parameters()]
 
-    def constrained_parameters(self):
+    def constrained_parameters(self) -> list[tuple[str, Parameter]]:
         """(dotted name, Parameter) of those that a method constrains to levels."""
         return [(name, p) for name, p in self.named_parameters() if p.constrained]
 
-    def _named(self, kind):
-        found: dict = {}
+    def _named(self, kind: type[T]) -> list[tuple[str, T]]:
+        found: dict[int, tuple[str, T]] = {}
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, kind):
@@ -82,17 +93,17 @@ class Module:
 
     # ---- modes, dtype, randomness ----
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Switch to training (or, with False, to evaluation); returns the module."""
         for _, module in self.named_modules():
             module.training = mode
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """Switch to evaluation: batch norm uses its running statistics, dropout does nothing."""
         return self.train(False)
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> Self:
         """Convert parameters and floating-point buffers, in place; returns the module."""
         for p in self.parameters():
             p.data, p.grad = p.data.astype(dtype), None
@@ -102,13 +113,13 @@ class Module:
                     setattr(module, name, value.astype(dtype))
         return self
 
-    def initialise(self, streams):
+    def initialise(self, streams: Streams) -> Self:
         """Draw all initial values; each depends on the seed and its own dotted name, on nothing else."""
         for prefix, module in self.named_modules():
-            module.reset(lambda name, prefix=prefix: streams.key("init", _dotted(prefix, name)))
+            module.reset(partial(_initial_stream, streams, prefix))
         return self
 
-    def key_step(self, streams, epoch, step):
+    def key_step(self, streams: Streams, epoch: int, step: int) -> None:
         """Give every layer that draws random numbers its stream for this step."""
         for name, module in self.named_modules():
             if module.draws:
@@ -116,11 +127,12 @@ class Module:
 
     # ---- state ----
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, np.ndarray]:
         """{dotted name: copy of the array} of every parameter and buffer."""
         return {name: array.copy() for name, array in self._arrays().items()}
 
-    def load_state_dict(self, state, strict=True, source="the state"):
+    def load_state_dict(self, state: Mapping[str, np.ndarray], strict: bool = True,
+                        source: str = "the state") -> list[str]:
         """Copy arrays in by name; BadInput lists every difference at once, and nothing is changed then.
 
         Without `strict`, missing and extra names are returned instead of refused. `source` names the file
@@ -140,7 +152,7 @@ class Module:
                 array[...] = state[name]
         return absent
 
-    def _arrays(self):
+    def _arrays(self) -> dict[str, np.ndarray]:
         """Parameters and buffers by name: module by module, parameters first, as torch orders them."""
         parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
         order = {name: i for i, (name, _) in enumerate(self.named_modules())}
@@ -149,11 +161,11 @@ class Module:
 
     # ---- display ----
 
-    def describe(self):
+    def describe(self) -> str:
         """The layer's sizes, as shown in its repr."""
         return ""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """The tree, one module a line."""
         lines = [f"{type(self).__name__}({self.describe()})"]
         for name, value in vars(self).items():
@@ -173,9 +185,29 @@ def evaluating(model: Module) -> Iterator[Module]:
             module.training = training
 
 
-def _dotted(prefix, name):
+@contextmanager
+def hooked(modules: Iterable[Module], hook: Callable[..., Tensor]) -> Iterator[None]:
+    """Replace each call of these modules inside by hook(module, call, *inputs, **options), which returns the output.
+
+    call(*inputs, **options) computes the output as it is without the hook. Hooks nest; the latest is the outermost.
+    """
+    before = [(module, module._hook) for module in modules]
+    for module, outer in before:
+        module._hook = partial(hook, module, outer or module.forward)
+    try:
+        yield
+    finally:
+        for module, outer in before:
+            module._hook = outer
+
+
+def _initial_stream(streams: Streams, prefix: str, name: str) -> Stream:
+    return streams.key("init", _dotted(prefix, name))
+
+
+def _dotted(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
-def _kind(array):
+def _kind(array: np.ndarray) -> str:
     return f"{array.dtype} {array.shape}"

@@ -1,10 +1,13 @@
 """Batch normalisation."""
+from collections.abc import Callable
+
 import numpy as np
 
-from tinyq.autodiff import elementwise, normalization
+from tinyq.autodiff import Tensor, elementwise, normalization
 from tinyq.errors import BadInput, UsageError
 from tinyq.nn.module import Module
 from tinyq.nn.parameter import Parameter
+from tinyq.streams import Stream
 
 
 class _BatchNorm(Module):
@@ -17,7 +20,8 @@ class _BatchNorm(Module):
 
     ndims: tuple[int, ...]
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+                 track_running_stats: bool = True) -> None:
         """Make the identity: weight 1, bias 0, running mean 0 and variance 1, float32."""
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
@@ -26,7 +30,7 @@ class _BatchNorm(Module):
         self.running_var = np.ones(num_features, np.float32) if track_running_stats else None
         self.num_batches_tracked = np.zeros((), np.int64) if track_running_stats else None
 
-    def reset(self, key):
+    def reset(self, key: Callable[[str], Stream]) -> None:
         """Back to the identity."""
         for array, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
             if array is not None:
@@ -35,7 +39,7 @@ class _BatchNorm(Module):
             self.weight.data[...] = 1
             self.bias.data[...] = 0
 
-    def forward(self, x, shortcut=None, relu=False):
+    def forward(self, x: Tensor, shortcut: Tensor | None = None, relu: bool = False) -> Tensor:
         """y, or relu(y + shortcut) in as few passes over memory; all of x's shape, (n, c, ...)."""
         if shortcut is not None and not relu:
             raise UsageError(f"{type(self).__name__}: a shortcut is added on the way to a ReLU; give relu=True")
@@ -54,13 +58,13 @@ class _BatchNorm(Module):
             self._track(mean, variance * (count / (count - 1)))
         return y
 
-    def _infer(self, x, shortcut, relu):
+    def _infer(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
         y = normalization.batch_norm_inference(x, self.weight, self.bias, self.running_mean, self.running_var,
                                                eps=self.eps)
         y = y if shortcut is None else y + shortcut
         return elementwise.relu(y) if relu else y
 
-    def _track(self, mean, unbiased_variance):
+    def _track(self, mean: np.ndarray, unbiased_variance: np.ndarray) -> None:
         """Move the running statistics, if there are any, towards this batch's, in place."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
@@ -70,7 +74,7 @@ class _BatchNorm(Module):
             running *= 1 - share
             running += share * new
 
-    def describe(self):
+    def describe(self) -> str:
         """Channels and options."""
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.weight is not None}, "
                 f"track_running_stats={self.running_mean is not None}")

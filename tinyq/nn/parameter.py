@@ -1,11 +1,32 @@
 """Parameter: a trained tensor, and the effective weight that its layer computes with."""
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from tinyq.autodiff import Tensor
+from tinyq.levels import LevelSet
 
 Parametrization = Callable[[Tensor], tuple[Tensor, np.ndarray | None]]
+
+
+@runtime_checkable
+class Quantizer(Protocol):
+    """Parametrization whose effective weight is scale * level, the level from a set."""
+
+    @property
+    def level_set(self) -> LevelSet:
+        """Normalised levels."""
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Scale, () for one per tensor or (c_out,) for one per output channel."""
+
+    def normalised(self, latent: np.ndarray) -> np.ndarray:
+        """Return the latent in units of the scale."""
+
+    def effective(self, latent: np.ndarray) -> np.ndarray:
+        """Return scale * level, the weight that the layer computes with."""
 
 
 class Parameter(Tensor):
@@ -32,3 +53,9 @@ class Parameter(Tensor):
         if w is not self:
             w.parameter = self
         return w, scale
+
+
+def quantizer_of(p: Tensor) -> Quantizer:
+    """Return the Quantizer of a constrained Parameter."""
+    assert isinstance(p, Parameter) and isinstance(p.parametrization, Quantizer)
+    return p.parametrization

@@ -1,21 +1,25 @@
 """Pooling layers; sizes are ints or pairs, and a stride of None is the kernel size, as torch's."""
-from tinyq.autodiff import pooling
+from typing import Any
+
+from tinyq.autodiff import Tensor, pooling
+from tinyq.kernels.geometry.pooling_windows import Size
 from tinyq.nn.module import Module
 
 
 class MaxPool2d(Module):
     """The largest value of each window, (n, c, h, w) to (n, c, h', w')."""
 
-    def __init__(self, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+                 ceil_mode: bool = False) -> None:
         """Store the window."""
         self.window = {"kernel": kernel_size, "stride": stride, "padding": padding, "dilation": dilation,
                        "ceil_mode": ceil_mode}
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) to (n, c, h', w')."""
         return pooling.max_pool2d(x, **self.window)
 
-    def describe(self):
+    def describe(self) -> str:
         """The window."""
         return _described(self.window)
 
@@ -23,16 +27,17 @@ class MaxPool2d(Module):
 class AvgPool2d(Module):
     """The mean of each window, (n, c, h, w) to (n, c, h', w')."""
 
-    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+                 count_include_pad: bool = True) -> None:
         """Store the window."""
         self.window = {"kernel": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode,
                        "count_include_pad": count_include_pad}
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) to (n, c, h', w')."""
         return pooling.avg_pool2d(x, **self.window)
 
-    def describe(self):
+    def describe(self) -> str:
         """The window."""
         return _described(self.window)
 
@@ -40,18 +45,18 @@ class AvgPool2d(Module):
 class AdaptiveAvgPool2d(Module):
     """The mean of as many windows as the output has pixels; output_size 1 is the mean of the image."""
 
-    def __init__(self, output_size):
+    def __init__(self, output_size: Size) -> None:
         """Store the output's size."""
         self.output_size = output_size
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) to (n, c, *output_size)."""
         return pooling.adaptive_avg_pool2d(x, output_size=self.output_size)
 
-    def describe(self):
+    def describe(self) -> str:
         """The output's size."""
         return str(self.output_size)
 
 
-def _described(window):
+def _described(window: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in window.items())

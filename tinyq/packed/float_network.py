@@ -1,4 +1,6 @@
 """Run a packed network with float32 activations; the logits have the bits of the trained network's evaluation."""
+from collections.abc import Iterable, Iterator, Mapping
+
 import numpy as np
 
 from tinyq.inference.fuse import PRODUCT
@@ -16,7 +18,7 @@ class FloatNetwork:
     The program is prepared for one batch size at a time; a batch of another size replaces it.
     """
 
-    def __init__(self, packed: Packed, numbers=None):
+    def __init__(self, packed: Packed, numbers: Iterable[int] | None = None) -> None:
         """Prepare the weights. numbers: the nodes to compute, all by default."""
         self.graph, self._constants = packed.graph, packed.constants
         computed = range(len(packed.graph.nodes)) if numbers is None else numbers
@@ -28,17 +30,17 @@ class FloatNetwork:
         self._samples: int | None = None
         self._steps: dict[int, Step] = {}
 
-    def __call__(self, x):
+    def __call__(self, x: np.ndarray) -> np.ndarray:
         """Compute the logits (n, classes)."""
         return self._program_for(x.shape)(np.ascontiguousarray(x, np.float32))
 
-    def values(self, x):
+    def values(self, x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (number, array) for the input, number -1, and for each node; an array is valid until the next one."""
         yield -1, x
         for value, array in self._program_for(x.shape).values(np.ascontiguousarray(x, np.float32)):
             yield value.step, array
 
-    def node(self, number, values):
+    def node(self, number: int, values: Mapping[int, np.ndarray]) -> np.ndarray:
         """Compute the output of one node; values: {number: array} of the values it reads."""
         x = next(values[a] for a in self.graph.nodes[number].inputs if isinstance(a, int))
         if len(x) != self._samples:

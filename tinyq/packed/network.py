@@ -2,6 +2,8 @@
 import dataclasses
 import math
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +29,7 @@ class PackedNetwork:
     several Python threads run one after another, because they share the buffers.
     """
 
-    def __init__(self, packed: Packed, activations: str = "float32"):
+    def __init__(self, packed: Packed, activations: str = "float32") -> None:
         """Prepare the network. UsageError if it cannot run with these activations; BadInput if its outputs differ.
 
         The outputs are compared with those stored in `packed`.
@@ -49,7 +51,7 @@ class PackedNetwork:
                            "it; pack the trained network again")
 
     @classmethod
-    def load(cls, path, activations: str = "float32") -> "PackedNetwork":
+    def load(cls, path: str | Path, activations: str = "float32") -> "PackedNetwork":
         """Load a packed file; BadInput if it is damaged or its network does not compute the stored outputs."""
         packed = format.read(path)
         try:
@@ -60,7 +62,7 @@ class PackedNetwork:
         return_freed_memory()
         return network
 
-    def __call__(self, x):
+    def __call__(self, x: np.ndarray) -> np.ndarray:
         """Compute the logits of a batch."""
         x = np.asarray(x, np.float32)
         if x.shape[1:] != self.graph.input_shape:
@@ -96,7 +98,7 @@ class PackedNetwork:
         return expected is None or np.array_equal(self(golden_input(self.graph)), expected)
 
 
-def calibrated(packed: Packed, batches) -> Packed:
+def calibrated(packed: Packed, batches: Sequence[np.ndarray]) -> Packed:
     """Return the network with activation ranges measured on these batches, and with new golden outputs."""
     return with_golden(dataclasses.replace(packed, ranges=calibrate.ranges(packed, batches), golden={}))
 

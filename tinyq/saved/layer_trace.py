@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyq.nn import Module, Parameter
+from tinyq.nn import Module, Parameter, hooked
 from tinyq.saved.measure import logits_of
 
 
@@ -19,26 +19,23 @@ class LayerTrace:
 
 def trace(model: Module, input_shape: tuple[int, ...]) -> list[LayerTrace]:
     """Trace the layers with parameters, in the model's order; input_shape: of one sample."""
-    layers = {name: module for name, module in model.named_modules()
-              if any(isinstance(value, Parameter) for value in vars(module).values())}
-    outputs: dict[str, list] = {name: [] for name in layers}
-    for name, module in layers.items():
-        module.forward = _listening(module.forward, outputs[name])
-    try:
-        logits_of(model, np.zeros((1, *input_shape), np.float32))
-    finally:
-        for module in layers.values():
-            del module.forward                          # the class's own again
-    return [LayerTrace(name, type(module).__name__, outputs[name][-1] if outputs[name] else (),
-                       sum(_macs(module, output) for output in outputs[name])) for name, module in layers.items()]
+    layers = [(name, module) for name, module in model.named_modules()
+              if any(isinstance(value, Parameter) for value in vars(module).values())]
+    outputs: dict[int, list[tuple[int, ...]]] = {id(module): [] for _, module in layers}
 
-
-def _listening(forward, outputs):
-    def listen(*inputs, **options):
-        y = forward(*inputs, **options)
-        outputs.append(y.shape[1:])
+    def note(module, call, *inputs, **options):
+        y = call(*inputs, **options)
+        outputs[id(module)].append(y.shape[1:])
         return y
-    return listen
+
+    with hooked([module for _, module in layers], note):
+        logits_of(model, np.zeros((1, *input_shape), np.float32))
+    traces = []
+    for name, module in layers:
+        shapes = outputs[id(module)]
+        macs = sum(_macs(module, shape) for shape in shapes)
+        traces.append(LayerTrace(name, type(module).__name__, shapes[-1] if shapes else (), macs))
+    return traces
 
 
 def _macs(module, output):

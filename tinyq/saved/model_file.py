@@ -1,26 +1,30 @@
 """Write a model as model.h5, and make a model from such a file."""
 import json
+from pathlib import Path
 
 import numpy as np
 
 from tinyq import models
+from tinyq.data import DataBundle
 from tinyq.errors import BadInput, Diverged, TinyqError
 from tinyq.files import weights as files
 from tinyq.files.weights import Weights
 from tinyq.levels import LevelSet
 from tinyq.methods.straight_through import LevelQuantizer
+from tinyq.nn import Module, Quantizer, quantizer_of
+from tinyq.run.settings.config import Config
 from tinyq.saved.attributes import check_attributes, network_of, shape_of
 from tinyq.saved.measure import logits_of
 
 PROBES = 4
 
 
-def views(model) -> dict[str, LevelQuantizer]:
+def views(model: Module) -> dict[str, Quantizer]:
     """Return {dotted name: parametrization} of the constrained weights."""
-    return {name: p.parametrization for name, p in model.named_parameters() if p.parametrization is not None}
+    return {name: quantizer_of(p) for name, p in model.named_parameters() if p.parametrization is not None}
 
 
-def shown_state(model) -> dict[str, np.ndarray]:
+def shown_state(model: Module) -> dict[str, np.ndarray]:
     """Return the model's state_dict with the effective values of constrained weights."""
     state, parameters = model.state_dict(), dict(model.named_parameters())
     return state | {name: view.effective(parameters[name].data) for name, view in views(model).items()}
@@ -33,7 +37,7 @@ def check_finite(arrays: dict) -> None:
             raise Diverged(f"{name} is not finite after the last step, so the network is not saved; try a lower --lr")
 
 
-def weights_of(model, attributes: dict, probe_inputs) -> Weights:
+def weights_of(model: Module, attributes: dict, probe_inputs: np.ndarray) -> Weights:
     """Collect what model.h5 holds. attributes: of describe(...); probe_inputs: a few input samples.
 
     Diverged where the weights or the logits are not finite.
@@ -46,7 +50,7 @@ def weights_of(model, attributes: dict, probe_inputs) -> Weights:
     return Weights(state, scales, levels, {**attributes, "probe_tolerance": 0.0}, probe_inputs, logits)
 
 
-def describe(config, bundle) -> dict:
+def describe(config: Config, bundle: DataBundle) -> dict:
     """Collect the attributes from which `load_model` builds the network."""
     return {"model": config.model, "data": config.data, "method": config.method,
             **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain, "seed": config.seed,
@@ -55,12 +59,12 @@ def describe(config, bundle) -> dict:
             "data_options": json.dumps(config.options[config.data])}
 
 
-def preprocessing(manifest) -> dict:
+def preprocessing(manifest: dict) -> dict:
     """Return the part of the manifest that describes how pixels become input."""
     return {key: value for key, value in manifest.items() if key not in ("name", "splits", "class_names", "sha256")}
 
 
-def load_model(path, name: str | None = None):
+def load_model(path: str | Path, name: str | None = None) -> tuple[Module, dict]:
     """Load (model, attributes) from a model.h5 or float.h5; the model is in evaluation mode.
 
     name: overrides the model named in the file; a user's own "path/to/file.py:function" must be given here.
@@ -88,7 +92,7 @@ def load_model(path, name: str | None = None):
     return model, attributes
 
 
-def load_weights(path, model) -> tuple[bool, list[str]]:
+def load_weights(path: str | Path, model: Module) -> tuple[bool, list[str]]:
     """Start a model from the weights in a file.
 
     If the file has another number of classes, the last layer keeps its values.
@@ -113,7 +117,7 @@ def _of_file(path, own):
             for name, array in own.items()}
 
 
-def check_probe(path, model, held: Weights) -> None:
+def check_probe(path: str | Path, model: Module, held: Weights) -> None:
     """Raise BadInput unless the stored inputs give the stored logits, to the bit for files that tinyq wrote."""
     if held.probe_inputs is None and held.probe_logits is None:
         return
@@ -127,9 +131,10 @@ def check_probe(path, model, held: Weights) -> None:
                        "the file belongs to another network, or to another version of this one")
 
 
-def probe_inputs(bundle):
+def probe_inputs(bundle: DataBundle) -> np.ndarray:
     """Take the first samples of the test split, or of the training split without one."""
     split = bundle.train if bundle.test is None else bundle.test
+    assert split is not None
     x, _ = split.batch(np.arange(min(PROBES, len(split))))
     return np.ascontiguousarray(x, np.float32)
 

@@ -1,9 +1,11 @@
 """Pack a trained network with its attributes, and list the sizes of the packed file."""
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tinyq.nn import Module
 from tinyq.packed.file.encode_model import pack
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.tensor import BYTES, FLOAT
@@ -14,7 +16,8 @@ from tinyq.saved.attributes import data_options, shape_of
 _LEFT_OUT = ("format", "layer_names", "probe_tolerance", "backend", "keras_version", "data_options")
 
 
-def pack_model(model, attributes: dict, calibration=None, float_layer_bits: int = 32, trits: bool = False) -> Packed:
+def pack_model(model: Module, attributes: dict, calibration: Sequence[np.ndarray] | None = None,
+               float_layer_bits: int = 32, trits: bool = False) -> Packed:
     """Pack a model and its attributes (model_file.load_model). calibration: batches, or None to skip calibration."""
     meta = {key: value for key, value in attributes.items() if key not in _LEFT_OUT}
     meta["data_options"] = json.dumps(data_options(attributes))             # without paths
@@ -23,7 +26,7 @@ def pack_model(model, attributes: dict, calibration=None, float_layer_bits: int 
     return with_golden(packed) if calibration is None else calibrated(packed, calibration)
 
 
-def sizes(packed: Packed, path) -> dict:
+def sizes(packed: Packed, path: Path) -> dict:
     """Return sizes in bytes: of the codes without padding, of each kind of content, of all content and of the file."""
     tensors = packed.tensors.values()
     coded, edges = [t for t in tensors if t.scheme not in (FLOAT, BYTES)], [t for t in tensors if t.scheme == BYTES]

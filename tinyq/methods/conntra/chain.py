@@ -1,13 +1,13 @@
 """A model as a chain of stages, each a product followed by ReLU and pooling: what CoNNTrA evaluates incrementally."""
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tinyq import kernels, nn
 from tinyq.autodiff import Tensor, no_record
 from tinyq.kernels.search.tables import MAX, SUM, SUM_OF_POSITIVE
-from tinyq.nn import Parameter, evaluating
+from tinyq.nn import Parameter, evaluating, hooked
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 TRANSPARENT = (nn.Flatten, nn.Identity, nn.Dropout)             # these change no number in evaluation
@@ -98,25 +98,18 @@ def chain_of(model: nn.Module, sample: np.ndarray) -> list[Stage] | NotAChain:
 def calls_of(model: nn.Module, sample: np.ndarray) -> tuple[list[Call], np.ndarray]:
     """The calls of the layers without sublayers during one evaluation, in order; and the logits."""
     calls: list[Call] = []
-    leaves: list[tuple[str, Any]] = [(name, m) for name, m in model.named_modules() if not has_sublayers(m)]
-    for name, layer in leaves:
-        layer.forward = _listening(name, layer, layer.forward, calls)
-    try:
-        with evaluating(model), no_record():
-            logits = model(Tensor(sample)).data
-    finally:
-        for _, layer in leaves:
-            del layer.forward                               # the class's own again
-    return calls, logits
+    leaves = [(name, layer) for name, layer in model.named_modules() if not has_sublayers(layer)]
+    names = {id(layer): name for name, layer in leaves}
 
-
-def _listening(name, layer, forward, calls):
-    def listen(x, *shortcut, **options):
-        y = forward(x, *shortcut, **options)
-        calls.append(Call(name, layer, x.data, y.data, any(s is not None for s in shortcut),
+    def note(layer, call, x, *shortcut, **options):
+        y = call(x, *shortcut, **options)
+        calls.append(Call(names[id(layer)], layer, x.data, y.data, any(s is not None for s in shortcut),
                           options.get("relu", False)))
         return y
-    return listen
+
+    with hooked([layer for _, layer in leaves], note), evaluating(model), no_record():
+        logits = model(Tensor(sample)).data
+    return calls, logits
 
 
 def has_sublayers(module: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from tinyq.levels import LevelSet
 from tinyq.methods.conntra.chain import has_sublayers
 from tinyq.methods.least_squares_scale import best_scale
 from tinyq.methods.straight_through import LevelQuantizer
-from tinyq.nn import Module, evaluating
+from tinyq.nn import Module, evaluating, hooked
 
 CHUNK = 16                              # samples that go through the network at once
 YEAR, DAY = 365.25 * 86400, 86400
@@ -171,23 +171,15 @@ class _Run:
     def forward(self, x):
         """(logits, outputs of all calls and last the logits)."""
         leaves = [layer for _, layer in self.model.named_modules() if not has_sublayers(layer)]
-        try:
-            for layer in leaves:
-                layer.forward = self._listening(layer, layer.forward)
-            with evaluating(self.model), no_record():
-                logits = self.model(Tensor(x)).data
-        finally:
-            for layer in leaves:
-                vars(layer).pop("forward", None)            # the class's own again
+        with hooked(leaves, self._run_or_recall), evaluating(self.model), no_record():
+            logits = self.model(Tensor(x)).data
         self.ended = time.perf_counter()
         self.outputs.append(logits)
         return logits, self.outputs
 
-    def _listening(self, layer, forward):
-        def listen(*inputs, **options):
-            call = len(self.calls)
-            self.calls.append((layer, time.perf_counter()))
-            y = Tensor(self.kept[call]) if call < self.first else forward(*inputs, **options)
-            self.outputs.append(y.data)
-            return y
-        return listen
+    def _run_or_recall(self, layer, call, *inputs, **options):
+        number = len(self.calls)
+        self.calls.append((layer, time.perf_counter()))
+        y = Tensor(self.kept[number]) if number < self.first else call(*inputs, **options)
+        self.outputs.append(y.data)
+        return y

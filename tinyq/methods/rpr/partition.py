@@ -7,6 +7,7 @@ import numpy as np
 
 from tinyq import kernels
 from tinyq.autodiff import Tensor, primitive
+from tinyq.autodiff.primitives import OutputAndVJPs
 from tinyq.levels import LevelSet, rounded_down
 from tinyq.streams import Stream
 
@@ -25,7 +26,7 @@ def relaxed_entries(stream: Stream, shape: tuple[int, ...], fraction: Fraction |
 
 
 @primitive
-def part_frozen(w: np.ndarray, *, relaxed: np.ndarray, levels: np.ndarray):
+def part_frozen(w: np.ndarray, *, relaxed: np.ndarray, levels: np.ndarray) -> OutputAndVJPs:
     """w at the relaxed entries and `levels`, constants, at the others; all of w's shape."""
     return np.where(relaxed, w, levels), (lambda g: np.where(relaxed, g, 0),)
 

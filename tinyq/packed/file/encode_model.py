@@ -2,6 +2,7 @@
 import numpy as np
 
 from tinyq.errors import UsageError
+from tinyq.nn import Module, quantizer_of
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import record_graph
 from tinyq.packed.file.tensor import encode_bytes, encode_floats, encode_levels
@@ -9,7 +10,8 @@ from tinyq.packed.file.tensor import encode_bytes, encode_floats, encode_levels
 FLOAT_LAYER_BITS = (8, 32)
 
 
-def pack(model, input_shape, meta: dict, float_layer_bits: int = 32, trits: bool = False) -> Packed:
+def pack(model: Module, input_shape: tuple[int, ...], meta: dict, float_layer_bits: int = 32,
+         trits: bool = False) -> Packed:
     """Pack the model as it computes in evaluation mode.
 
     float_layer_bits: 32 keeps unconstrained weights as float32; 8 rounds them to 255 values per filter. trits: store
@@ -22,9 +24,9 @@ def pack(model, input_shape, meta: dict, float_layer_bits: int = 32, trits: bool
     for name, (w, scale, shift, parameter) in weights.items():
         affine = np.stack([scale, shift]).astype(np.float32)
         if parameter is not None:
-            view = parameter.parametrization
-            levels = view.level_set.values.astype(np.float32)
-            own = np.atleast_1d(np.asarray(view.scale, np.float32))
+            quantizer = quantizer_of(parameter)
+            levels = quantizer.level_set.values.astype(np.float32)
+            own = np.atleast_1d(np.asarray(quantizer.scale, np.float32))
             tensors[name] = encode_levels(w, levels, own, affine, trits)
         else:
             tensors[name] = (encode_floats if float_layer_bits == 32 else encode_bytes)(w, affine)

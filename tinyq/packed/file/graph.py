@@ -1,10 +1,16 @@
 """Represent a network as data: the steps of its evaluation (tinyq.inference), for any batch size."""
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
+from tinyq.autodiff import Tensor
 from tinyq.errors import UsageError
+from tinyq.nn import Module
 from tinyq.packed.file.operations import OPERATIONS, PRODUCT, conv_json
+
+# (w, scale, shift, the Parameter whose effective weight w is if that is quantised, else None)
+RecordedWeight: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -61,20 +67,21 @@ class Graph:
         return [node for node in self.nodes if node.weight]
 
 
-def record_graph(model, input_shape):
+def record_graph(model: Module,
+                 input_shape: tuple[int, ...]) -> tuple[Graph, dict[str, RecordedWeight], dict[str, np.ndarray]]:
     """Return (Graph, {weight name: (w, scale, shift, parameter)}, {constant name: array}) of a model's evaluation.
 
     parameter: the Parameter whose effective weight w is if that is quantised, None otherwise. UsageError where the
     network does something a packed file cannot hold.
     """
     from tinyq.inference.fuse import fuse
-    from tinyq.inference.record import record
+    from tinyq.inference.record import Value, record
 
     names = {parameter: name.removesuffix(".weight") for name, parameter in model.named_parameters()}
     recorded = []
     for n in (2, 3):                                    # what depends on the batch's size shows
         steps, result = record(model, np.zeros((n, *input_shape), np.float32))
-        if not steps:
+        if not steps or not isinstance(result, Value):
             raise UsageError("the network's output does not depend on its input")
         recorded.append(_Builder(input_shape, names).build(fuse(steps, result, (n, *input_shape)), result))
     (graph, weights, constants), (other, _, others) = recorded

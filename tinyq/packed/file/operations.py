@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import index
+from typing import Any, TypeAlias
 
 from tinyq.kernels.geometry.conv_geometry import conv_geometry, pair
-from tinyq.kernels.geometry.pooling_windows import adaptive_windows, sliding_size, sliding_windows
+from tinyq.kernels.geometry.pooling_windows import Windows, adaptive_windows, sliding_size, sliding_windows
 
+Json: TypeAlias = dict[str, Any]        # parameters as a file holds them: numbers, flags, lists
 PRODUCT = "product"
 MAX_ALONG_AN_AXIS = 1 << 20            # of a pooled plane: index tables are made from the shapes before data is read
 
@@ -78,7 +80,7 @@ def _pool_params(*flags):
     return params
 
 
-def pool_geometry(shape, name, json):
+def pool_geometry(shape: tuple[int, ...], name: str, json: Json) -> Windows:
     """Return the pooling_windows.Windows of a pooling operation on a sample of this shape."""
     if len(shape) != 3:
         raise ValueError(f"pooling of shape {shape}")
@@ -138,7 +140,7 @@ def _getitem_json(params, shape):
     return {"index": [[part.start, part.stop, part.step] for part in index[1:]]}
 
 
-def slices(json) -> tuple[slice, ...]:
+def slices(json: Json) -> tuple[slice, ...]:
     """Return the slices of a getitem, one for each of a sample's first axes."""
     return tuple(slice(*(None if end is None else index(end) for end in part)) for part in json["index"])
 
@@ -199,7 +201,7 @@ OPERATIONS = {
 }
 
 
-def product_shape(input_shape, weight_shape, options):
+def product_shape(input_shape: tuple[int, ...], weight_shape: tuple[int, ...], options: Json | None) -> tuple[int, ...]:
     """Output shape of a convolution with these options, or of a linear layer if `options` is None."""
     if options is None:
         if len(input_shape) != 1 or len(weight_shape) != 2 or weight_shape[1] != input_shape[0]:
@@ -208,11 +210,11 @@ def product_shape(input_shape, weight_shape, options):
     return conv_geometry((1, *input_shape), weight_shape, **conv_options(options)).output_shape[1:]
 
 
-def conv_options(json) -> dict:
+def conv_options(json: Json) -> dict:
     """Return the keyword arguments of conv_geometry from a convolution's JSON."""
     return {**{name: tuple(json[name]) for name in ("stride", "padding", "dilation")}, "groups": index(json["groups"])}
 
 
-def conv_json(options) -> dict:
+def conv_json(options: Json) -> dict:
     """Return a convolution's options as JSON values."""
     return {**_pairs(options, "stride", "padding", "dilation"), "groups": int(options["groups"])}

@@ -65,8 +65,8 @@ def group_tied(values: Iterable[int], ties: Iterable[tuple[int, int]]) -> list[l
     return list(groups.values())
 
 
-def compute_requant(quant: Quant, factors, shifts, sums, constants=0, relu: bool = False,
-                    added: Quant | None = None) -> Requant:
+def compute_requant(quant: Quant, factors: np.ndarray, shifts: np.ndarray, sums: np.ndarray,
+                    constants: np.ndarray | int = 0, relu: bool = False, added: Quant | None = None) -> Requant:
     """Return the Requant to codes of `quant` for value = factor * sum + shift + added value.
 
     factors, shifts: (rows,) float64. sums: (rows,) the largest magnitude of a sum. constants: (rows,) int64, the zero
