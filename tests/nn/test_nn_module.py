@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from tinyq.autodiff import Tensor
 from tinyq.errors import BadInput
-from tinyq.nn import BatchNorm1d, Conv2d, Dropout, Linear, Module, Parameter, ReLU, Sequential, evaluating
+from tinyq.nn import BatchNorm1d, Conv2d, Dropout, Linear, Module, Parameter, ReLU, Sequential, evaluating, hooked
 from tinyq.streams import Streams
 
 
@@ -170,3 +171,31 @@ def test_evaluating_puts_each_modules_own_mode_back_after_an_error_too():
         raise RuntimeError
     assert [module.training for _, module in model.named_modules()] == before
     assert len(set(before)) == 2
+
+
+def test_a_hook_stands_in_for_each_call_inside_and_leaves_afterwards_even_by_an_error():
+    model, met = Sequential(ReLU(), ReLU(), ReLU()), []
+    x = Tensor(np.array([-1.0, 2.0], np.float32))
+
+    def hook(module, call, *inputs):
+        met.append(module)
+        return call(*inputs) if module is model[0] else Tensor(inputs[0].data + 1)
+
+    with pytest.raises(RuntimeError), hooked(list(model)[:2], hook):
+        assert model(x).data.tolist() == [1.0, 3.0] and met == list(model)[:2]
+        raise RuntimeError
+    assert model(x).data.tolist() == [0.0, 2.0] and len(met) == 2
+
+
+def test_hooks_nest_and_the_latest_is_the_outermost():
+    layer, order = ReLU(), []
+
+    def hook(name):
+        def around(module, call, x):
+            order.append(name)
+            return call(x)
+        return around
+
+    with hooked([layer], hook("first")), hooked([layer], hook("second")):
+        layer(Tensor(np.ones(1)))
+    assert order == ["second", "first"]
