@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyq.data.images.decode import ImageFile
 from tinyq.data.images.resample import resize
 from tinyq.streams import Stream
 
@@ -24,7 +25,7 @@ class CentreView:
     size: int
     resize: int
 
-    def __call__(self, image_file, stream: Stream | None = None) -> np.ndarray:
+    def __call__(self, image_file: ImageFile, stream: Stream | None = None) -> np.ndarray:
         """Return (size, size, 3) uint8."""
         h, w = shorter_side_to(self.resize, image_file.shape)
         top, left = round((h - self.size) / 2), round((w - self.size) / 2)
@@ -40,7 +41,7 @@ class RandomCropView:
     flip: bool = True
     jitter: float = 0.0
 
-    def __call__(self, image_file, stream: Stream) -> np.ndarray:
+    def __call__(self, image_file: ImageFile, stream: Stream) -> np.ndarray:
         """(size, size, 3) uint8, drawn from `stream`."""
         h, w = shorter_side_to(self.resize, image_file.shape)
         down, right = stream.uniform(2)
@@ -58,7 +59,7 @@ class RandomResizedView:
     flip: bool = True
     jitter: float = 0.0
 
-    def __call__(self, image_file, stream: Stream) -> np.ndarray:
+    def __call__(self, image_file: ImageFile, stream: Stream) -> np.ndarray:
         """(size, size, 3) uint8, drawn from `stream`."""
         height, width = image_file.shape
         box = random_box((height, width), stream.uniform((10, 4)).tolist(), self.smallest)
