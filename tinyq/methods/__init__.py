@@ -1,4 +1,4 @@
-"""Training methods: how weights reach their levels. One folder per method, one row per method in the table."""
+"""Training methods, which bring weights to their levels: one folder and one row of METHODS for each."""
 from collections.abc import Callable
 
 from tinyq.methods.backprop import Backprop

@@ -1,4 +1,4 @@
-"""Plain backprop: the float network, and the yardstick for the methods that constrain its weights."""
+"""Plain backprop: train the float network, the baseline of the methods that constrain weights."""
 from dataclasses import dataclass
 
 from tinyq.methods.base import GradientMethod
@@ -6,7 +6,7 @@ from tinyq.methods.base import GradientMethod
 
 @dataclass
 class Backprop(GradientMethod):
-    """Gradient descent on the loss of the float network; no weight is constrained, whatever is marked.
+    """Gradient descent on the loss of the float network; no weight is constrained, even if marked so.
 
     Args:
         label_smoothing: share of each label spread over all classes; in [0, 1).

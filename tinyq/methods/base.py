@@ -1,7 +1,7 @@
-"""The protocol of a training method, and the base of the methods that follow a gradient.
+"""Define the protocol of a training method, and the base class of the methods that follow a gradient.
 
-A constructor stores hyper-parameters and nothing else. `begin` makes the state, under public names: the audit and the
-tests read it, and `state` saves it.
+A constructor only stores hyper-parameters. `begin` makes the state in public attributes: the audit and the tests read
+them, and `state` saves them.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -19,7 +19,7 @@ Numbers = dict[str, float]              # ints and bools among them
 
 
 class Column(NamedTuple):
-    """A number of a method's records that progress lines show: its name, its label, its format."""
+    """A number of a method's records that progress lines show: name in the record, label, format."""
 
     name: str
     label: str
@@ -37,7 +37,7 @@ class Data(Protocol):
 
 
 class Method(Protocol):
-    """A way for the weights of a network to reach their levels. The training loop knows this and no method by name."""
+    """A training method. The training loop uses only this interface and knows no method by name."""
 
     uses_gradients: ClassVar[bool]              # a step runs forward, backward and the optimiser
     columns: ClassVar[tuple[Column, ...]]       # what progress lines show besides loss, error and learning rate
@@ -78,7 +78,7 @@ class Method(Protocol):
 
 @dataclass
 class Sums:
-    """Sums over the steps of the current epoch, from the batches as they were trained on.
+    """Sums over the steps of the current epoch, computed on the training batches before each update.
 
     loss is summed over samples, objective over steps.
     """
@@ -98,7 +98,7 @@ class Sums:
         self.steps += 1
 
     def means(self) -> Numbers:
-        """The averages: loss and accuracy over samples, objective over steps; {} before the first step."""
+        """Return the averages: loss and accuracy over samples, objective over steps; {} before the first step."""
         if not self.steps:
             return {}
         return {"train_loss": self.loss / self.samples, "train_accuracy": self.correct / self.samples,
@@ -106,7 +106,7 @@ class Sums:
 
 
 def constrained_weights(model: Module, method: str) -> list[tuple[str, Parameter]]:
-    """(dotted name, Parameter) of every weight to constrain; UsageError with a remedy if there is none."""
+    """Return (dotted name, Parameter) of every weight to constrain; UsageError if there is none."""
     found = model.constrained_parameters()
     if not found:
         raise UsageError(f"{method}: {type(model).__name__} has no weight to constrain (the first and the last layer "
@@ -125,7 +125,7 @@ def check_state(state: dict, shapes: dict[str, tuple[int, ...]]) -> None:
 
 @dataclass
 class GradientMethod:
-    """A method that follows a gradient: the bookkeeping that backprop, CBP and RPR share.
+    """Base class of methods that follow a gradient: the bookkeeping that backprop, CBP and RPR share.
 
     A subclass overrides `start` and `update`, and names its own numbers in STATE.
     State: model, optimizer, streams; sums, of the epoch; last_step, a Step.
@@ -166,11 +166,11 @@ class GradientMethod:
         return self.last_step.objective
 
     def update(self, batches: Sequence[Batch]) -> Step:
-        """Take the gradient step, with the method's own part."""
+        """Take the gradient step; a subclass adds its own part."""
         return gradient_step(self.model, self.optimizer, batches, label_smoothing=self.label_smoothing)
 
     def so_far(self) -> Numbers:
-        """The mean objective of the epoch's steps."""
+        """Return the mean objective of the epoch's steps."""
         return {"objective": self.sums.objective / max(self.sums.steps, 1)}
 
     def end_epoch(self, validation: Numbers | None = None) -> Numbers:
@@ -179,15 +179,15 @@ class GradientMethod:
         return record
 
     def finish(self) -> None:
-        """Nothing is constrained."""
+        """Do nothing: no weight is constrained."""
 
     def state(self) -> dict:
-        """The sums of the epoch and the numbers of STATE."""
+        """Return the sums of the epoch and the numbers of STATE."""
         return {**{f"sums/{f.name}": getattr(self.sums, f.name) for f in fields(Sums)},
                 **{name: getattr(self, name) for name in self.STATE}}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each entry of a `state`, for its check."""
+        """Return the shape of each entry of a `state`, for load_state to check."""
         return dict.fromkeys((*(f"sums/{f.name}" for f in fields(Sums)), *self.STATE), ())
 
     def load_state(self, state: dict) -> None:

@@ -1,4 +1,4 @@
-"""One update of the weights from the mean gradient of a list of micro-batches, stopped before a NaN spreads."""
+"""Update the weights from the mean gradient of a list of micro-batches; stop before a NaN spreads."""
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ def require_finite(value: float, name: str) -> None:
 
 
 def _losses(model, batch, label_smoothing):
-    """(objective with the auxiliary heads' shares, loss of the network's own head, its logits)."""
+    """Return (objective including the auxiliary heads, loss of the main head, its logits)."""
     logits, auxiliary = model.training_outputs(Tensor(batch.x))
     own = total = nn.cross_entropy(logits, batch.y, label_smoothing)
     for share, output in auxiliary:

@@ -1,4 +1,4 @@
-"""The least-squares scale of levels (RPR eq. 4; methods/README.md, section 2), per filter or per tensor."""
+"""Find the least-squares scale of levels (RPR eq. 4; methods/README.md, section 2), per filter or per tensor."""
 import numpy as np
 
 from tinyq import kernels
@@ -7,9 +7,10 @@ from tinyq.levels import LevelSet
 
 
 def best_scales(w: np.ndarray, level_set: LevelSet, name: str = "the weight") -> np.ndarray:
-    """argmin over s > 0 of ||w[c] - s * nearest(w[c] / s)|| for every filter c: (c_out,), in w's dtype.
+    """Return argmin over s > 0 of ||w[c] - s * nearest(w[c] / s)|| for every filter c: (c_out,), in w's dtype.
 
-    1 for a filter of zeros, or one whose best s would be 0. BadInput, by name, if w holds a NaN or an infinity.
+    The scale is 1 for a filter of zeros, or one whose best s would be 0. BadInput, by name, if w holds a NaN or an
+    infinity.
     """
     if not np.isfinite(w).all():
         raise BadInput(f"{name}: its pretrained weights are not all finite; give a trained network")
@@ -18,7 +19,7 @@ def best_scales(w: np.ndarray, level_set: LevelSet, name: str = "the weight") ->
 
 
 def best_scale(w: np.ndarray, level_set: LevelSet) -> float:
-    """The exact minimum for one filter, w (n,) float64, -> float; 0 where no s > 0 is better than s = 0.
+    """Return the exact minimum for one filter w (n,) float64; 0 if no s > 0 is better than s = 0.
 
     Between two breakpoints s = w_i / midpoint_j every weight keeps its level q_i, and ||w - s q||^2 is a parabola in s
     with its minimum ||w||^2 - A^2 / B at s = A / B, where A = <w, q> and B = <q, q>. Nearest levels minimise the error
@@ -29,7 +30,7 @@ def best_scale(w: np.ndarray, level_set: LevelSet) -> float:
     code = level_set.midpoints.searchsorted(0, side="left")
     above = level_set.midpoints.searchsorted(0, side="right")
     q = level_set.values[np.where(w > 0, above, code)]
-    a = np.cumsum(np.concatenate([[_sum(w * q)], a[order]]))       # one after the other: an order of its own
+    a = np.cumsum(np.concatenate([[_sum(w * q)], a[order]]))       # in ascending order
     b = np.cumsum(np.concatenate([[_sum(q * q)], b[order]]))
     possible = (a > 0) & (b > 0)
     gain = np.divide(a, b, out=np.zeros_like(a), where=possible) * a
@@ -38,7 +39,7 @@ def best_scale(w: np.ndarray, level_set: LevelSet) -> float:
 
 
 def _breakpoints(w, level_set):
-    """(s, change of A, change of B) for every weight and midpoint that w / s passes as s falls to 0, each flat."""
+    """Return flat arrays (s, change of A, change of B): one entry per midpoint that a w / s passes as s falls to 0."""
     points, a, b = [], [], []
     for midpoint, low, high in zip(level_set.midpoints, level_set.values, level_set.values[1:], strict=False):
         if midpoint != 0:                                   # 0 is never passed: w / s keeps its sign

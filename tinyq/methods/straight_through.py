@@ -1,4 +1,4 @@
-"""The parametrization of a weight by its nearest level, and the straight-through gradient of the latent weight."""
+"""Parametrize a weight by its nearest level, with the straight-through gradient of the latent weight."""
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,13 +11,13 @@ from tinyq.levels import LevelSet, rounded_down
 
 def per_unit_of_scale(w: np.ndarray, *, scale: np.ndarray, thresholds: np.ndarray | None = None,
                       levels: np.ndarray | None = None) -> np.ndarray:
-    """w / scale: the function whose derivative straight_through declares in place of its own, which is 0."""
+    """Return w / scale, whose derivative straight_through uses instead of its own, which is 0 almost everywhere."""
     return w / scale
 
 
 @primitive(surrogate=per_unit_of_scale)
 def straight_through(w: np.ndarray, *, scale: np.ndarray, thresholds: np.ndarray, levels: np.ndarray) -> OutputAndVJPs:
-    """The level nearest to w / scale; backwards, the derivative of w / scale.
+    """Return the level nearest to w / scale; the backward pass uses the derivative of w / scale.
 
     A layer computes y = scale * (x * q), so the gradient that reaches q is scale * W, with W the gradient with
     respect to the effective weight scale * q; w receives W itself (methods/README.md, section 0).
@@ -37,25 +37,25 @@ class LevelQuantizer:
     _constants: dict = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, latent: Tensor) -> tuple[Tensor, np.ndarray]:
-        """(levels as a Tensor of the latent's shape, scale as an array (c_out,))."""
+        """Return (levels, a Tensor of the latent's shape; scale, an array (c_out,))."""
         scale, thresholds, levels, per_filter = self._constants_for(latent.data)
         quantised = straight_through(latent, scale=scale, thresholds=thresholds, levels=levels)
         return quantised, per_filter
 
     def codes(self, latent: np.ndarray) -> np.ndarray:
-        """Indices into the ascending levels: uint8 of the shape of the array `latent`."""
+        """Return indices into the ascending levels, uint8 of the shape of the array `latent`."""
         return self.level_set.codes(latent, self._scale(latent))
 
     def normalised(self, latent: np.ndarray) -> np.ndarray:
-        """The latent in units of the scale."""
+        """Return the latent in units of the scale."""
         return latent / self._scale(latent)
 
     def effective(self, latent: np.ndarray) -> np.ndarray:
-        """The weight the layer computes with, scale * level, in the dtype of the array `latent`."""
+        """Return the weight that the layer computes with, scale * level, in the dtype of the array `latent`."""
         return self._scale(latent) * self.level_set.values.astype(latent.dtype)[self.codes(latent)]
 
     def _constants_for(self, latent):
-        """(scale to divide by, thresholds, levels, scale (c_out,)) in the latent's dtype; made once per shape."""
+        """Return (scale to divide by, thresholds, levels, scale (c_out,)) in the latent's dtype; cached by shape."""
         key = latent.dtype, latent.shape
         if key not in self._constants:
             thresholds = np.multiply.outer(np.asarray(self.scale, np.float64), self.level_set.midpoints)
@@ -65,5 +65,5 @@ class LevelQuantizer:
         return self._constants[key]
 
     def _scale(self, latent):
-        """The scale in the latent's dtype, with an axis for each of the latent's."""
+        """Return the scale in the latent's dtype, with as many axes as the latent."""
         return self.scale.astype(latent.dtype).reshape(-1, *[1] * (latent.ndim - 1))

@@ -20,8 +20,8 @@ from tinyq.methods.gradient_step import Batch, Step, gradient_step
 from tinyq.optim import Adam
 
 CLIP = 1.0                              # bound of every entry of every gradient
-FAST_FROM = 10                          # from this window parameter on it grows by as much, not by 1
-DROP_AT, DROP = 20, 0.1                 # window parameter at which every learning rate is multiplied, and the factor
+FAST_FROM = 10                          # the window parameter g grows by 1 up to this value, then by this value
+DROP_AT, DROP = 20, 0.1                 # g at which every learning rate is multiplied, and the factor
 
 
 @dataclass
@@ -96,7 +96,7 @@ class CBP(GradientMethod):
                 "cfs": self.cfs, "cfs_over_scale": self.cfs_over_scale}
 
     def constraint_failure(self) -> tuple[float, float]:
-        """(CFS, CFS / a): the mean over all constrained weights of cs with the window closed; in units of the scale."""
+        """Return (CFS, CFS / a): the mean of cs with the window closed over all constrained weights; a: the scale."""
         size, total, relative = 0, 0.0, 0.0
         for weight in self.weights:             # sum() of floats has other bits from Python 3.12 on
             failure = weight.failure_sum()
@@ -110,7 +110,7 @@ class CBP(GradientMethod):
             weight.quantise_in_place()
 
     def state(self) -> dict:
-        """The sums of the epoch, the schedule, and each weight's scale, multipliers and their moments."""
+        """Return the sums of the epoch, the schedule, and each weight's scale, multipliers and their moments."""
         state = super().state()
         for weight in self.weights:
             state[f"scale/{weight.name}"] = weight.scale.copy()
@@ -135,7 +135,7 @@ class CBP(GradientMethod):
         self.ascent = Adam([weight.multiplier for weight in self.weights], lr=self.lambda_lr)
 
     def _fire(self):
-        """Close the window by a step, raise the multipliers, and forget the sum that was compared with."""
+        """Close the window by one step, raise the multipliers, and reset the objective that the schedule compares."""
         before, step = self.g, 1 if self.g < FAST_FROM else FAST_FROM
         self.g = before + step if self.g_max is None else max(before, min(before + step, self.g_max))
         if before < DROP_AT <= self.g:
@@ -146,7 +146,7 @@ class CBP(GradientMethod):
         self.previous, self.epochs_since_fired = math.inf, 0
 
     def _raise_multipliers(self):
-        """Take one step of Adam up the sum of lambda * cs, whose gradient with respect to lambda is cs."""
+        """Take one ascending step of Adam on the sum of lambda * cs; its gradient with respect to lambda is cs."""
         for weight in self.weights:
             weight.multiplier.data.flags.writeable = True
         self.ascent.step({weight.multiplier: -weight.sawtooth(weight.parameter.data)[0] for weight in self.weights})

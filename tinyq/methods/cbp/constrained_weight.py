@@ -42,11 +42,11 @@ class ConstrainedWeight:
         return weight
 
     def set_window(self, g: float) -> None:
-        """Take the constraint function of window parameter g."""
+        """Use the constraint function of window parameter g."""
         self.sawtooth = sawtooth(self.levels, g)
 
     def set_multiplier(self, array: np.ndarray) -> None:
-        """Take new multipliers, read-only until the next are set."""
+        """Replace the multipliers; the new array becomes read-only."""
         array.flags.writeable = False
         self.multiplier.data = array
 
@@ -63,11 +63,11 @@ class ConstrainedWeight:
         return term
 
     def failure_sum(self) -> float:
-        """The sum of cs with the window closed."""
+        """Return the sum of cs with the window closed."""
         return _sum(self._closed(self.parameter.data)[0])
 
     def quantise_in_place(self) -> None:
-        """Replace the latent weight by scale * nearest level; Diverged if it holds a NaN, which has none."""
+        """Replace the latent weight by scale * nearest level; Diverged if it holds a NaN."""
         require_finite(_sum(np.abs(self.parameter.data)), f"the sum of weights in {self.name}")
         self.parameter.data[...] = self.quantizer.effective(self.parameter.data)
 
@@ -83,7 +83,7 @@ class ConstrainedWeight:
 
 
 def _mean_magnitude(name, w):
-    """mean |w| as an array () in w's dtype; BadInput unless it is above 0 and finite."""
+    """Return mean |w| as an array () in w's dtype; BadInput unless it is above 0 and finite."""
     scale = np.asarray(_sum(np.abs(w)) / w.size, w.dtype)
     if not 0 < scale < math.inf:
         raise BadInput(f"{name}: the mean magnitude of its pretrained weights is {scale}, which is no scale for "
@@ -92,5 +92,5 @@ def _mean_magnitude(name, w):
 
 
 def _sum(x):
-    """The sum of an array's entries as a float, in the fixed order of the numeric contract."""
+    """Return the sum of an array's entries as a float, in the fixed order of the numeric contract."""
     return kernels.sum(x.reshape(-1), (0,)).item()

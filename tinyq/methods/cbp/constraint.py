@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyq import kernels
 
-CLOSED = math.inf                       # the window parameter at which no weight is left unconstrained
+CLOSED = math.inf                       # window parameter at which the unconstrained window is closed
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +22,12 @@ class Sawtooth:
     fall_start: np.ndarray
 
     def __call__(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(cs(w), cs'(w)), both of w's shape and dtype."""
+        """Return (cs(w), cs'(w)), both of w's shape and dtype."""
         return kernels.constraint(w, self.levels, self.rise_end, self.fall_start)
 
 
 def sawtooth(levels: np.ndarray, g: float) -> Sawtooth:
-    """The constraint function for absolute levels (n,) and window parameter g >= 1.
+    """Make the constraint function for absolute levels (n,) and window parameter g >= 1.
 
     The window reaches (m_i - q_i) / g to either side of the midpoint m_i: from level to level at g = 1, nowhere at
     CLOSED.

@@ -1,4 +1,4 @@
-"""A model as a chain of stages, each a product followed by ReLU and pooling: what CoNNTrA evaluates incrementally."""
+"""Find the chain of stages in a model, each a product, ReLU and pooling, which CoNNTrA evaluates incrementally."""
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ TRANSPARENT = (nn.Flatten, nn.Identity, nn.Dropout)             # these change n
 
 @dataclass(frozen=True)
 class NotAChain:
-    """The answer for a network that is no chain of stages; reason: the layer at which it ceases to be one."""
+    """A network is not a chain of stages; reason: the first layer that breaks the chain, and how."""
 
     reason: str
 
@@ -42,7 +42,7 @@ class Stage:
 
     @property
     def parameters(self) -> list[tuple[str, Parameter]]:
-        """(dotted name, Parameter): weight, bias, and batch norm's."""
+        """List (dotted name, Parameter) of weight, bias and batch norm."""
         named = [(f"{self.name}.weight", self.weight), (f"{self.name}.bias", self.bias)]
         if self.norm:
             named += [(f"{self.norm_name}.weight", self.norm.weight), (f"{self.norm_name}.bias", self.norm.bias)]
@@ -50,7 +50,7 @@ class Stage:
 
     @property
     def summed(self) -> int:
-        """Number of values that an output is the sum of, in place of their mean."""
+        """Number of values in the sum that replaces a mean; 1 for a maximum."""
         return 1 if self.pooling == MAX else self.pool[0] * self.pool[1]
 
     @property
@@ -60,7 +60,7 @@ class Stage:
 
 
 class Call(NamedTuple):
-    """One call of a layer without sublayers: its dotted name, its input and output, and what else it was given."""
+    """One call of a layer without sublayers: its dotted name, input, output and further arguments."""
 
     name: str
     layer: nn.Module
@@ -71,7 +71,7 @@ class Call(NamedTuple):
 
 
 def chain_of(model: nn.Module, sample: np.ndarray) -> list[Stage] | NotAChain:
-    """The stages of a model, found by running one sample (1, ...) through it.
+    """Find the stages of a model by running one sample (1, ...) through it.
 
     NotAChain, naming the layer, unless the network is a chain of Linear, Conv2d, BatchNorm, ReLU and pooling.
     """
@@ -96,7 +96,7 @@ def chain_of(model: nn.Module, sample: np.ndarray) -> list[Stage] | NotAChain:
 
 
 def calls_of(model: nn.Module, sample: np.ndarray) -> tuple[list[Call], np.ndarray]:
-    """The calls of the layers without sublayers during one evaluation, in order; and the logits."""
+    """Return the calls of the layers without sublayers in one evaluation, in order, and the logits."""
     calls: list[Call] = []
     leaves = [(name, layer) for name, layer in model.named_modules() if not has_sublayers(layer)]
     names = {id(layer): name for name, layer in leaves}
@@ -113,7 +113,7 @@ def calls_of(model: nn.Module, sample: np.ndarray) -> tuple[list[Call], np.ndarr
 
 
 def has_sublayers(module: nn.Module) -> bool:
-    """True for a module that has modules of its own."""
+    """Return True for a module that contains modules."""
     return any(isinstance(value, nn.Module) for value in vars(module).values())
 
 
@@ -160,7 +160,7 @@ def _normalise(stage, name, layer, relu):
 
 
 def _pool(stage, name, layer, y):
-    """Put a pooling after the stage. ReLU commutes with the maximum, not with sums: these tell the two orders apart."""
+    """Put a pooling after the stage. ReLU before or after a maximum is the same; for sums the order is stored."""
     window = _window(stage, layer)
     if window is None:
         return f"{name} has windows of different sizes"
@@ -176,7 +176,7 @@ def _pool(stage, name, layer, y):
 
 
 def _window(stage, layer):
-    """The layer's window; AdaptiveAvgPool2d's if it divides its input evenly, else None."""
+    """Return the layer's window; None for an AdaptiveAvgPool2d that does not divide its input evenly."""
     if not isinstance(layer, nn.AdaptiveAvgPool2d):
         return layer.window
     size = _pair(layer.output_size)

@@ -1,4 +1,4 @@
-"""The search over a chain of layers: a candidate's change is carried forward, nothing else is computed."""
+"""Search over a chain of layers: only the change that a candidate makes is carried forward."""
 import numpy as np
 
 from tinyq import kernels
@@ -11,16 +11,16 @@ from tinyq.methods.conntra.units import integer_units
 
 
 class ChainSearch:
-    """Codes of every parameter, and the error of the network they make on samples that stay the same.
+    """Codes of every parameter, and the network's error on a fixed set of samples.
 
-    Where inputs and levels are multiples of 1/256, everything is computed in integers, without rounding. Elsewhere
-    it is float64, and what is kept is recomputed from the parameters at every `set_error`.
+    If inputs and levels are multiples of 1/256, everything is computed in integers, without rounding. Otherwise it is
+    float64, and the stored results are recomputed from the parameters at every `set_error`.
     """
 
     notice = ""
 
     def __init__(self, stages: list[Stage], level_set: LevelSet, x: np.ndarray, y: np.ndarray) -> None:
-        """Hold x (samples, ...) and y (samples,) as the kernels need them."""
+        """Store x (samples, ...) and y (samples,) in the form that the kernels need."""
         self.stages, self.level_set = stages, level_set
         self.units = integer_units(self.stages, level_set, x)
         self.held = search_of(self.stages, self.units, self.units.of(x), y)
@@ -31,11 +31,11 @@ class ChainSearch:
 
     @property
     def codes(self) -> np.ndarray:
-        """(parameters,) uint8: indices into the ascending levels."""
+        """Indices into the ascending levels, (parameters,) uint8."""
         return self.held.codes
 
     def rounded(self) -> tuple[np.ndarray, np.ndarray]:
-        """(codes, scales) of the model's present parameters."""
+        """Return (codes, scales) of the model's present parameters, rounded."""
         return round_chain(self.stages, self.level_set, self.units.inputs)
 
     def place(self, codes: np.ndarray, scales: np.ndarray) -> None:

@@ -2,11 +2,11 @@
 
 Every parameter, biases included, is put on its nearest level. Each visit then picks a parameter uniformly at random,
 tries every level, and keeps the last of those with the least error on the training set. There is no gradient. In a
-chain of layers a candidate needs no run of the network (kernels/search/visit.py); in any other network it runs the
-layers from its own on.
+chain of layers a candidate needs no run of the network (kernels/search/visit.py); in any other network it re-runs the
+layers from the changed one onwards.
 
-An epoch is one pass: as many visits as there are parameters. A step makes the share of them that its batch is of the
-training set, and reads nothing else of the batch.
+An epoch is one pass: as many visits as there are parameters. A step makes a part of the visits, in proportion to the
+size of its batch; it does not use the samples of the batch.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from tinyq.optim import Optimizer
 from tinyq.streams import Streams
 
 RATE, CROSS_ENTROPY = "rate", "cross-entropy"
-COUNTS = ("pass", "seen", "made", "visits", "moves")     # seen: samples; made: visits of this pass; visits: all
+COUNTS = ("pass", "seen", "made", "visits", "moves")     # seen, made: samples, visits of this pass
 
 
 @dataclass
@@ -65,7 +65,7 @@ class CoNNTrA:
 
     @property
     def done(self) -> bool:
-        """False: a search goes on through all epochs."""
+        """False: a search continues through all epochs."""
         return False
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class CoNNTrA:
 
     def begin(self, model: Module, optimizer: Optimizer, data: Data, streams: Streams,
               state: dict | None = None) -> None:
-        """Round the model's parameters, or continue from a state; compute everything that is kept.
+        """Round the model's parameters, or continue from a state; compute the results that the search stores.
 
         State: streams, samples (their number), search, counts, visited (the Visits of the last step).
         """
@@ -98,11 +98,11 @@ class CoNNTrA:
 
     @property
     def notice(self) -> str:
-        """The cost of a visit, where it is high."""
+        """Return a line about the cost of a visit if it is high, else ""."""
         return self.search.notice
 
     def step(self, batches: Sequence[Batch]) -> float:
-        """Make the visits that are this step's share of the pass; return the error after them."""
+        """Make this step's visits; return the error after them."""
         self._set_error()
         total, counts = len(self.search.codes), self.counts
         counts["seen"] = min(counts["seen"] + sum(len(batch.y) for batch in batches), self.samples)
@@ -113,11 +113,11 @@ class CoNNTrA:
         return self.search.mean_error()
 
     def visits_per_step(self, samples: int) -> int:
-        """Number of visits in a step on `samples` samples."""
+        """Return the number of visits in a step on `samples` samples."""
         return self.visits or len(self.search.codes) * samples // self.samples
 
     def so_far(self) -> Numbers:
-        """The error, or the cross-entropy, after the last visit, and the moves of the pass."""
+        """Return the error or cross-entropy after the last visit, and the number of moves in the pass."""
         name = "objective" if self._error_temperature() else "error"
         return {name: self.search.mean_error(), "moves": self.counts["moves"]}
 
@@ -129,10 +129,10 @@ class CoNNTrA:
         return record
 
     def finish(self) -> None:
-        """Every parameter has been on its level since `begin`."""
+        """Do nothing: every parameter has been on a level since `begin`."""
 
     def state(self) -> dict:
-        """The codes, the scales, and the place of the search in the pass."""
+        """Return the codes, the scales, and the progress of the pass."""
         return {"codes": self.search.codes.copy(), "scales": self.search.scales.copy(), **self.counts}
 
     def load_state(self, state: dict) -> None:
@@ -148,7 +148,7 @@ class CoNNTrA:
         self._set_error()
 
     def _error_temperature(self):
-        """The factor on the logits in this pass's cross-entropy; 0 where the error is the rate."""
+        """Return the factor on the logits in this pass's cross-entropy; 0 if the pass lowers the error rate."""
         surrogate = self.error == CROSS_ENTROPY or self.counts["pass"] < self.surrogate
         return self.inverse_temperature if surrogate else 0.0
 
@@ -164,7 +164,7 @@ class CoNNTrA:
         return visits
 
     def _chosen(self, samples):
-        """Indices of the samples searched on."""
+        """Return the indices of the samples that errors are computed on."""
         if self.subset > samples:
             raise UsageError(f"subset must be at most {samples}, the number of training samples, got {self.subset}")
         order = self.streams.key("conntra-subset").permutation(samples)

@@ -1,6 +1,7 @@
-"""The search over any other network: a candidate runs the layers from its own on; those before keep their outputs.
+"""Search over a network that is not a chain: a candidate re-runs the layers from the changed one onwards.
 
-For networks with shortcuts or branches, through which tinyq/kernels/search/visit.py cannot carry a change.
+The layers before keep their outputs. This serves networks with shortcuts or branches, through which
+tinyq/kernels/search/visit.py cannot carry a change.
 """
 import os
 import time
@@ -22,17 +23,17 @@ YEAR, DAY = 365.25 * 86400, 86400
 
 
 class NetworkSearch:
-    """Codes of every parameter, and the error of the network they make on samples that stay the same.
+    """Codes of every parameter, and the network's error on a fixed set of samples.
 
-    Every parameter tensor has a scale of its own, that of its least squared rounding error. Logits are float32, those
-    of the network's evaluation; layers in evaluation depend on their input alone, so one whose input has not changed
-    is not run again.
+    Every parameter tensor has its own scale, the one of least squared rounding error. Logits are float32, as in the
+    network's evaluation. A layer in evaluation depends only on its input, so a layer whose input has not changed is not
+    run again.
     """
 
     held = None
 
     def __init__(self, model: Module, level_set: LevelSet, x: np.ndarray, y: np.ndarray, reason: str) -> None:
-        """Hold x (samples, ...) and y (samples,); reason: of the network not being a chain."""
+        """Store x (samples, ...) and y (samples,). reason: why the network is not a chain."""
         self.model, self.level_set, self.labels, self.reason = model, level_set, y, reason
         self.chunks = [x[start:start + CHUNK] for start in range(0, len(x), CHUNK)]
         self.named = list(model.named_parameters())
@@ -44,7 +45,7 @@ class NetworkSearch:
         self.logits, self.first_call = np.zeros((0, 0), np.float32), dict[int, int]()
 
     def rounded(self) -> tuple[np.ndarray, np.ndarray]:
-        """(codes, scales) of the model's present parameters."""
+        """Return (codes, scales) of the model's present parameters, rounded."""
         for name, p in self.named:
             if not np.isfinite(p.data).all():
                 raise BadInput(f"{name}: its pretrained values are not all finite; give a trained network")
@@ -88,7 +89,7 @@ class NetworkSearch:
         return np.count_nonzero(self.logits.argmax(axis=1) == self.labels) / len(self.labels)
 
     def _visit(self, pick, tried):
-        """Every level in ascending order, its error into `tried`; the last of those with the least error is kept."""
+        """Try every level in ascending order and write its error into `tried`; keep the last one of least error."""
         t = int(self.starts.searchsorted(pick, side="right")) - 1
         p, k = self.named[t][1], pick - self.starts[t]
         before = kept = self.codes[pick]
@@ -113,7 +114,7 @@ class NetworkSearch:
         p.data.reshape(-1)[k] = p.parametrization.scale * self.level_set.values.astype(p.dtype)[code]
 
     def _run_all(self):
-        """Logits, every layer's outputs, and what a visit costs: self.notice."""
+        """Compute the logits and every layer's outputs, and write the cost of a visit into self.notice."""
         self.outputs = []
         own = {id(p): t for t, (_, p) in enumerate(self.named)}
         self.first_call, begun = {}, dict[int, float]()
@@ -132,13 +133,13 @@ class NetworkSearch:
         self._state_cost(share * (len(self.level_set.values) - 1))
 
     def _run_from(self, call):
-        """(logits, outputs) with the layers before this call as they are kept."""
+        """Return (logits, outputs), using the stored outputs of the layers before this call."""
         outputs = [_Run(self.model, call, kept).forward(x)[1]
                    for x, kept in zip(self.chunks, self.outputs, strict=True)]
         return np.concatenate([of_chunk[-1] for of_chunk in outputs]), outputs
 
     def _error_of(self, logits):
-        """int: the rate's numerator, or the cross-entropies, each in whole LOSS_UNITs."""
+        """Return the number of wrong classifications, or the sum of cross-entropies in LOSS_UNITs, as an int."""
         if not self.inverse_temperature:
             return int(np.count_nonzero(logits.argmax(axis=1) != self.labels))
         shifted = (logits - logits.max(axis=1, keepdims=True)) * np.float32(self.inverse_temperature)
@@ -162,14 +163,14 @@ class NetworkSearch:
 
 
 class _Run:
-    """One evaluation of a network in which the calls of its layers before the first to be run return what is kept."""
+    """One evaluation of a network in which layer calls before a given one return their stored outputs."""
 
     def __init__(self, model, first, kept):
         self.model, self.first, self.kept = model, first, kept
         self.outputs, self.calls = [], []
 
     def forward(self, x):
-        """(logits, outputs of all calls and last the logits)."""
+        """Return (logits, outputs of all calls followed by the logits)."""
         leaves = [layer for _, layer in self.model.named_modules() if not has_sublayers(layer)]
         with hooked(leaves, self._run_or_recall), evaluating(self.model), no_record():
             logits = self.model(Tensor(x)).data

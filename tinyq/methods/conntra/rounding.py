@@ -1,4 +1,4 @@
-"""Scaling before rounding (methods/README.md, section 3): every parameter at its nearest level, one scale per layer.
+"""Scale and round every parameter to its nearest level, with one scale per layer (methods/README.md, section 3).
 
 A network of products, ReLU and maxima keeps its argmax when layer l is divided by c_l > 0 and its bias by the product
 of c_1 ... c_l. So a weight is c_l * level; a bias is c_1 ... c_l * level in units of the integer network's input. Batch
@@ -15,9 +15,10 @@ from tinyq.methods.straight_through import LevelQuantizer
 
 
 def round_chain(stages: list[Stage], level_set: LevelSet, inputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """(codes (parameters,) uint8, scales (stages, 2) float64): c_l, and batch norm's scale, 0 without.
+    """Return codes (parameters,) uint8 and scales (stages, 2) float64: c_l, and batch norm's scale or 0.
 
-    Each has the least squared rounding error of its weight. inputs: units of the integer network per 1 of the input.
+    Each scale has the least squared rounding error for its weight. inputs: units of the integer network per 1 of the
+    input.
     """
     for name, p in (named for stage in stages for named in stage.parameters):
         if not np.isfinite(p.data).all():
@@ -29,13 +30,13 @@ def round_chain(stages: list[Stage], level_set: LevelSet, inputs: int) -> tuple[
 
 
 def install_quantizers(stages: list[Stage], level_set: LevelSet, inputs: int, scales: np.ndarray) -> None:
-    """Give every parameter the LevelQuantizer of its scale: layers read their weight's, tests and files all of them."""
+    """Give every parameter a LevelQuantizer with its scale; layers use that of their weight, files use all."""
     for p, scale in _scaled(stages, scales, inputs):
         p.parametrization = LevelQuantizer(level_set, np.asarray(scale, p.dtype))
 
 
 def units_of(stages: list[Stage], scales: np.ndarray) -> tuple[np.ndarray, float]:
-    """The true value of 1 in each stage's sums, (stages,), and in the logits; apart from levels' and input's units."""
+    """Return what 1 in each stage's sums (stages,) and in the logits stands for, without units of levels and input."""
     of_sums, unit = [], 1.0
     for stage, (scale, norm_scale) in zip(stages, scales.tolist(), strict=True):
         of_sums.append(unit * scale)
@@ -44,7 +45,7 @@ def units_of(stages: list[Stage], scales: np.ndarray) -> tuple[np.ndarray, float
 
 
 def show(stages: list[Stage], codes: np.ndarray) -> None:
-    """Make every parameter scale * level."""
+    """Set every parameter to scale * level."""
     start = 0
     for p in (p for stage in stages for _, p in stage.parameters):
         quantizer = p.parametrization
@@ -55,7 +56,7 @@ def show(stages: list[Stage], codes: np.ndarray) -> None:
 
 
 def _scaled(stages, scales, inputs):
-    """(Parameter, its scale) in the order of the codes."""
+    """Yield (Parameter, scale) in the order of the codes."""
     units, _ = units_of(stages, scales)
     for stage, (scale, norm_scale), unit in zip(stages, scales.tolist(), units.tolist(), strict=True):
         of_kind = [(stage.weight, scale), (stage.bias, unit / inputs)]
@@ -69,7 +70,7 @@ def _scale_of(p, level_set):
 
 
 def _norm_scale(stage, level_set):
-    """Batch norm's scale, 1 where it has no weight; 0 where there is no batch norm."""
+    """Return batch norm's scale: 1 if it has no weight, 0 if there is no batch norm."""
     if not stage.norm:
         return 0.0
     return 1.0 if stage.norm.weight is None else _scale_of(stage.norm.weight, level_set)

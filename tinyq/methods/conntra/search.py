@@ -1,4 +1,4 @@
-"""The interface of CoNNTrA's two searches: codes of all parameters, and the error of the network they make."""
+"""Define the interface of CoNNTrA's two searches: codes of all parameters, and the error of their network."""
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -9,9 +9,9 @@ from tinyq.kernels.search.tables import Search as SearchArrays
 class Visits(NamedTuple):
     """The visits of one step, one entry each.
 
-    picks: int64, parameters. codes: uint8, the level that each was left with. errors: int64, after each visit.
+    picks: int64, indices of parameters. codes: uint8, the level kept. errors: int64, the error after the visit.
     moved: bool. tried: int64 (visits, levels), the error of each level. inverse_temperature: factor on the logits
-    in the cross-entropy that the errors are; 0 if they count misclassifications.
+    if errors are cross-entropies; 0 if they count misclassifications.
     """
 
     picks: np.ndarray
@@ -23,18 +23,18 @@ class Visits(NamedTuple):
 
     @classmethod
     def zeros(cls, visits: int, levels: int) -> "Visits":
-        """Visits in number and shape alone."""
+        """Make arrays of zeros for this number of visits and levels."""
         picks, codes, errors, moved = (np.zeros(visits, dtype) for dtype in (np.int64, np.uint8, np.int64, np.bool_))
         return cls(picks, codes, errors, moved, np.zeros((visits, levels), np.int64), 0.0)
 
 
 class Search(Protocol):
-    """Codes of every parameter, and the error of the network they make on samples that stay the same."""
+    """Codes of every parameter, and the network's error on a fixed set of samples."""
 
 
     @property
     def held(self) -> SearchArrays | None:
-        """The arrays that the kernels work on, in a chain of layers; None where candidates run the network."""
+        """The arrays that the kernels work on; None if the network is not a chain of layers."""
 
     @property
     def notice(self) -> str:
@@ -53,7 +53,7 @@ class Search(Protocol):
         """(parameters,) uint8, indices into the ascending levels."""
 
     def rounded(self) -> tuple[np.ndarray, np.ndarray]:
-        """(codes, scales) of the model's present parameters."""
+        """Return (codes, scales) of the model's present parameters, rounded."""
 
     def place(self, codes: np.ndarray, scales: np.ndarray) -> None:
         """Give the model these codes and scales; `set_error` comes next."""

@@ -1,4 +1,4 @@
-"""Arrays for the search kernels, from a chain of stages and its samples; in integers wherever that is exact."""
+"""Make the arrays of the search kernels from a chain of stages and its samples, in integers if that is exact."""
 import numpy as np
 
 from tinyq.kernels.search.tables import (
@@ -28,7 +28,7 @@ NARROW_BOUND = 2**31
 
 
 def search_of(stages: list[Stage], units: Units, inputs: np.ndarray, labels: np.ndarray) -> Search:
-    """The Search over these samples, everything 0 but the input; `place` gives it its codes.
+    """Make the Search over these samples, with everything 0 except the input; `place` sets the codes.
 
     inputs: (samples, features) whole numbers or not, as units.of(x) gives them; labels: (samples,) int64.
     """
@@ -50,7 +50,7 @@ def search_of(stages: list[Stage], units: Units, inputs: np.ndarray, labels: np.
 
 
 def place(search: Search, codes: np.ndarray) -> None:
-    """Give the network these codes (parameters,); its kept results must be recomputed then."""
+    """Give the network these codes (parameters,); the caller must then recompute the stored results."""
     search.codes[:] = codes
     search.wide[:] = search.levels[codes]
     for stage, unit in zip(search.stages, search.bias_units, strict=True):
@@ -71,7 +71,7 @@ def set_norms(search: Search, stages: list[Stage], units: np.ndarray) -> None:
 
 
 def logits_of(search: Search) -> np.ndarray:
-    """The network's output for each sample: (samples, classes)."""
+    """Return the network's logits (samples, classes)."""
     stage = search.stages[-1]
     kept = search.kept_wide if stage[WIDE] else search.kept_narrow
     logits = kept[:, stage[OUTPUT]:stage[OUTPUT] + stage[C_OUT]].transpose(0, 2, 1).reshape(-1, stage[C_OUT])
@@ -79,7 +79,7 @@ def logits_of(search: Search) -> np.ndarray:
 
 
 def layout(stages: list[Stage], units: Units) -> tuple[np.ndarray, int, int]:
-    """(stage table, int32 units, float64 units): a stage is wide if its sums could leave int32."""
+    """Return (stage table, int32 units, float64 units); a stage is wide if its sums could leave int32."""
     table, held, parameters, channels = np.zeros((len(stages), COLUMNS), np.int64), [0, 0], 0, 0
     wide = not units.exact
     source = take(held, wide, int(np.prod(stages[0].source)))
@@ -104,7 +104,7 @@ def layout(stages: list[Stage], units: Units) -> tuple[np.ndarray, int, int]:
 
 
 def take(held: list[int], wide: bool, count: int) -> int:
-    """The offset of `count` more units of one kind; held counts both kinds."""
+    """Reserve `count` units of one kind and return their offset; held counts both kinds."""
     start = held[wide]
     held[wide] += count
     return start

@@ -1,4 +1,4 @@
-"""Units in which a network is computed in integers: of its inputs, its levels, and its biases stage by stage."""
+"""Choose the units in which a network is computed in integers: of inputs, levels, and each stage's bias."""
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,12 @@ EXACT_BOUND = 2**53             # below it float64 holds every integer
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """Units of one network, for its inputs and its levels.
+    """Units of one network.
 
-    inputs: units of the integer network per 1 of the input. levels: (n,) float64, the factors it multiplies by.
-    bias_units: (stages,) float64, added to a stage's sums by a bias of level 1. bounds: of each stage's sums, over all
-    inputs and assignments of levels. exact: everything is an integer below 2**53; else it is float64 in input units.
-    logits: units of the integer network per 1 of the logits, apart from the scales.
+    inputs: units of the integer network per 1 of the input. levels: (n,) float64, the factors of the products.
+    bias_units: (stages,) float64, what a bias of level 1 adds to a stage's sums. bounds: largest magnitudes of each
+    stage's sums, for any inputs and levels. exact: True if everything is an integer below 2**53; otherwise numbers are
+    float64 in units of the input. logits: units of the integer network per 1 of the logits, without the scales.
     """
 
     inputs: int
@@ -29,12 +29,12 @@ class Units:
     logits: float
 
     def of(self, x: np.ndarray) -> np.ndarray:
-        """Inputs (samples, features) in these units: float64, whole numbers if exact."""
+        """Convert inputs (samples, features) to these units: float64, whole numbers if exact."""
         return x.reshape(len(x), -1).astype(np.float64) * self.inputs
 
 
 def integer_units(stages: list[Stage], level_set: LevelSet, x: np.ndarray) -> Units:
-    """The units for a chain of stages, a LevelSet and the inputs x (samples, ...)."""
+    """Choose units for a chain of stages, a LevelSet and the inputs x (samples, ...)."""
     inputs, finest = _whole(x), _whole(level_set.values)
     if inputs and finest and not any(stage.norm for stage in stages):
         units = _units(stages, level_set.values * finest, inputs, finest, np.abs(x).max() * inputs)
@@ -54,7 +54,7 @@ def _units(stages, levels, inputs, finest, largest, exact=True):
 
 
 def _whole(x):
-    """The smallest power of two, up to FINEST, that makes every number of x whole; None if there is none."""
+    """Return the smallest power of two, up to FINEST, that makes every number of x whole; None if there is none."""
     unit = 1
     while unit <= FINEST:
         if (np.floor(x * x.dtype.type(unit)) == x * x.dtype.type(unit)).all():

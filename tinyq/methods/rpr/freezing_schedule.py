@@ -1,10 +1,10 @@
-"""RPR's schedule: the frozen fractions, how long each lasts, and the share of the learning rate in each epoch."""
+"""Schedule RPR's frozen fractions: how long each lasts, and the factor on the learning rate in each epoch."""
 from dataclasses import dataclass
 from fractions import Fraction
 
 from tinyq.errors import UsageError
 
-# The share of the learning rate in each third of a fraction's epochs.
+# Factor on the learning rate in each third of a fraction's epochs.
 FIRST, BETWEEN, LAST = (1, 1, 1), (1, 1, 0.1), (1, 0.1, 0.01)
 PUBLISHED = 112                         # epochs of the paper's GoogLeNet: 37, then 15 at each fraction, then 30 at 1
 PUBLISHED_PERIOD, PUBLISHED_FINAL = 15, 30
@@ -18,14 +18,14 @@ class FreezingSchedule:
     lengths: tuple[int, ...]
 
     def rate(self, stage: int, epoch: int) -> float:
-        """The factor on the learning rate in this epoch of this stage, both counted from 0."""
+        """Return the factor on the learning rate in an epoch of a stage, both counted from 0."""
         shares = LAST if stage == len(self.fractions) - 1 else BETWEEN if stage else FIRST
         return shares[3 * epoch // self.lengths[stage]]
 
 
 def freezing_schedule(fractions: str, epochs: int, period: int | None = None,
                       final: int | None = None) -> FreezingSchedule:
-    """The schedule over `epochs`: `final` at 1, `period` at each fraction between, the rest at the first.
+    """Divide `epochs`: `final` for fraction 1, `period` for each fraction in between, the rest for the first.
 
     fractions: text such as "0.9,0.95,1". period and final default to the published shares, 15 and 30 of 112 epochs.
     UsageError, naming the parameter, if the fractions do not ascend to 1 or the epochs do not suffice.
@@ -44,7 +44,7 @@ def freezing_schedule(fractions: str, epochs: int, period: int | None = None,
 
 
 def _parse(text):
-    """The fractions exactly as written: 0.95 is 19/20."""
+    """Parse the fractions exactly as written: 0.95 is 19/20."""
     try:
         parts = tuple(Fraction(part.strip()) for part in text.split(","))
     except (ValueError, ZeroDivisionError):

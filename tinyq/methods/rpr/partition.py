@@ -1,4 +1,4 @@
-"""RPR's random partition of a weight tensor: frozen entries at their nearest level, relaxed ones free (RPR eq. 3)."""
+"""Partition a weight tensor at random: frozen entries at their nearest level, relaxed ones free (RPR eq. 3)."""
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,7 +13,7 @@ from tinyq.streams import Stream
 
 
 def frozen_count(fraction: Fraction | float, n: int) -> int:
-    """floor(fraction * n + 1/2), exact when the fraction is a Fraction."""
+    """Return floor(fraction * n + 1/2); exact if the fraction is a Fraction."""
     return math.floor(fraction * n + Fraction(1, 2))
 
 
@@ -27,7 +27,7 @@ def relaxed_entries(stream: Stream, shape: tuple[int, ...], fraction: Fraction |
 
 @primitive
 def part_frozen(w: np.ndarray, *, relaxed: np.ndarray, levels: np.ndarray) -> OutputAndVJPs:
-    """w at the relaxed entries and `levels`, constants, at the others; all of w's shape."""
+    """Return w at the relaxed entries and the constants `levels` at the others; all have w's shape."""
     return np.where(relaxed, w, levels), (lambda g: np.where(relaxed, g, 0),)
 
 
@@ -43,28 +43,28 @@ class UnitQuantizer:
     _constants: dict = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, latent: Tensor) -> tuple[Tensor, np.ndarray]:
-        """(levels as a Tensor of the latent's shape, scale as an array (c_out,))."""
+        """Return (levels, a Tensor of the latent's shape; scale, an array (c_out,))."""
         return Tensor(self.nearest(latent.data)), self.scale
 
     def nearest(self, latent: np.ndarray) -> np.ndarray:
-        """The level nearest to each entry of the array `latent`, in its dtype."""
+        """Return the level nearest to each entry of the array `latent`, in its dtype."""
         if latent.dtype not in self._constants:
             self._constants[latent.dtype] = (rounded_down(self.level_set.midpoints, latent.dtype),
                                              self.level_set.values.astype(latent.dtype))
         return kernels.nearest_level(latent, *self._constants[latent.dtype])
 
     def normalised(self, latent: np.ndarray) -> np.ndarray:
-        """The latent in units of the scale: itself."""
+        """Return the latent, which is in units of the scale already."""
         return latent
 
     def effective(self, latent: np.ndarray) -> np.ndarray:
-        """The weight the layer computes with, scale * level."""
+        """Return the weight that the layer computes with, scale * level."""
         return self.scale.reshape(-1, *[1] * (latent.ndim - 1)) * self.nearest(latent)
 
 
 @dataclass(frozen=True, eq=False)
 class PartitionQuantizer:
-    """Parametrization for the steps of one epoch: relaxed entries as they are, frozen ones at `levels`.
+    """Parametrization for the steps of one epoch: relaxed entries unchanged, frozen ones at `levels`.
 
     A frozen latent does not move, so its level is computed once.
     """
@@ -74,5 +74,5 @@ class PartitionQuantizer:
     scale: np.ndarray
 
     def __call__(self, latent: Tensor) -> tuple[Tensor, np.ndarray]:
-        """(part_frozen as a Tensor of the latent's shape, scale as an array (c_out,))."""
+        """Return (part_frozen, a Tensor of the latent's shape; scale, an array (c_out,))."""
         return part_frozen(latent, relaxed=self.relaxed, levels=self.levels), self.scale

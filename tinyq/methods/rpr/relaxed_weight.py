@@ -46,7 +46,7 @@ class RelaxedWeight:
             self._step_quantizer = PartitionQuantizer(self.relaxed, self._quantizer.nearest(w), self.scale)
 
     def relax(self) -> None:
-        """Let the layer compute with the relaxed entries as they are."""
+        """Let the layer compute with the partition: relaxed entries unchanged, frozen ones at their levels."""
         self.parameter.parametrization = self._step_quantizer
 
     def quantise(self) -> None:

@@ -62,7 +62,7 @@ class RPR(GradientMethod):
 
     @property
     def done(self) -> bool:
-        """True when the schedule has come to its end."""
+        """True when the schedule has ended."""
         return self.stage == len(self.schedule.fractions)
 
     @property
@@ -107,7 +107,7 @@ class RPR(GradientMethod):
             weight.quantise_in_place()
 
     def state(self) -> dict:
-        """The sums of the epoch, the place in the schedule, the learning rates it starts from, and each scale."""
+        """Return the sums of the epoch, the place in the schedule, its base learning rates, and each scale."""
         return {**super().state(), "base_rates": self.base_rates.copy(),
                 **{f"scale/{weight.name}": weight.scale.copy() for weight in self.weights}}
 
