@@ -15,7 +15,7 @@ LINES = {
     "c": "pack PACKED --c OUT/c", "infer": "infer PACKED --data", "int8": "infer PACKED --data --activations int8",
     "convert": "convert RUN OUT/n.safetensors", "summary": "summary RUN", "doctor": "doctor",
     "verify": "audit verify RUN", "replay": "audit replay RUN --step 1", "check": "audit check RUN --step 1",
-    "report": "audit report RUN -o OUT/r.html --checks 0 --points 2", "show": "audit show RUN 1",
+    "report": "audit report RUN -o OUT/r.html --checks 0 --points 2", "show": "audit show RUN --step 1",
     "where": "data where", "help": "train --help", "version": "--version", "offline": "data fetch mnist --offline",
 }
 WITHOUT_KERNELS = ("where", "help", "version", "offline")       # they mind no variable of numba's

@@ -227,7 +227,7 @@ def test_a_name_from_a_file_cannot_leave_its_comment(tmp_path):
     evil = "*/ int evil; /*"
     graph["nodes"][0]["weight"]["tensor"] = evil
     tensors = {evil if name == "first" else name: tensor for name, tensor in network.tensors.items()}
-    network = dataclasses.replace(network, graph=format.graph_json.from_json(graph), tensors=tensors)
+    network = dataclasses.replace(network, graph=format.graph_json.from_json(graph, 1 << 20), tensors=tensors)
     export(lower(network, "int8"), network, tmp_path, "net")
     assert "/* 0: product  int evil  */" in (tmp_path / "net.c").read_text()
 

@@ -1,4 +1,5 @@
 """The file .tq.h5: the same bytes for the same network, and nothing it says is taken on trust."""
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from packed_networks import SHAPES, packed, samples
 from small_models import SHAPE, small
 
-from tinyq.errors import BadInput
+from tinyq.errors import BadInput, UsageError
 from tinyq.files import hdf5
 from tinyq.packed.file import format
 from tinyq.packed.file.format import golden_input
@@ -544,3 +545,49 @@ def test_a_shape_costs_no_memory_before_its_data_are_there(path, network, node):
     graph["nodes"].append(node | {"inputs": inputs})
     forge(path, network, {"graph": np.array(json.dumps(graph).encode())})
     assert opened_by_reading(path)[1] < 64 << 20
+
+
+def growing(count, widths, shapes):
+    """A graph that pads its input `count` times."""
+    nodes = [{"operation": "pad", "inputs": [i - 1], "params": {"widths": widths}, "shape": shapes(i)}
+             for i in range(count)]
+    return {"input_shape": [1, 64, 64], "nodes": nodes, "tensors": {}}
+
+
+HUGE = {
+    "a pad": growing(1, [[0, 0], [0, 8128], [0, 8128]], lambda i: [1, 8192, 8192]),
+    "many pads": growing(20, [[0, 0], [0, 512], [0, 512]], lambda i: [1, 64 + 512 * (i + 1), 64 + 512 * (i + 1)]),
+    "many values": growing(2000, [[0, 0], [0, 0], [0, 1000]], lambda i: [1, 64, 64 + 1000 * (i + 1)]),
+    "an input": {"input_shape": [3, 4096, 4096], "nodes": [], "tensors": {}},
+}
+
+
+@pytest.mark.parametrize("graph", HUGE.values(), ids=HUGE)
+def test_a_small_file_asks_for_no_large_values(path, network, graph):
+    forge(path, network, {"graph": np.array(json.dumps(graph).encode())})
+    refused(path, "than a file of this size may ask for")
+    assert opened_by_reading(path)[1] < 32 << 20
+
+
+@pytest.mark.parametrize("size", [1 << 31, 1 << 62, 1 << 70])
+@pytest.mark.parametrize("operation", ["conv", "max_pool2d", "avg_pool2d"])
+@pytest.mark.parametrize("what", ["stride", "padding", "dilation", "kernel"])
+def test_windows_far_beyond_the_plane_are_refused(path, network, operation, what, size):
+    params = {"kernel": [1, 1], "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False,
+              "count_include_pad": True} | {what: [size, size]}
+    graph = json.loads(network.payload()["graph"].item())
+    if operation == "conv":
+        graph["nodes"][0]["params"]["options"][what] = [size, size]
+        if what == "kernel":
+            graph["nodes"][0]["weight"]["shape"][2:] = [size, size]
+    else:
+        graph["nodes"][1:] = [{"operation": operation, "inputs": [0], "params": params, "shape": [6, 1, 1]}]
+    forge(path, network, {"graph": np.array(json.dumps(graph).encode())})
+    refused(path)
+
+
+def test_a_network_whose_file_could_not_be_read_is_not_written(tmp_path, network):
+    graph = dataclasses.replace(network.graph, input_shape=(3, 4096, 4096))
+    with pytest.raises(UsageError, match="cannot be packed: shape .* pack it for a smaller input"):
+        format.write(tmp_path / "a.tq.h5", dataclasses.replace(network, graph=graph))
+    assert not list(tmp_path.iterdir())

@@ -30,7 +30,7 @@ def test_a_registered_network_goes_to_json_and_back(name):
     shape = SHAPES.get(name, (3, 32, 32))
     model = constrained(models.build(name, 10, shape))
     packed = pack(model, shape, {})
-    again = from_json(json.loads(json.dumps(to_json(packed.graph))))
+    again = from_json(json.loads(json.dumps(to_json(packed.graph))), 1 << 20)
     assert again == packed.graph and again.input_shape == shape and again.nodes[-1].shape == (10,)
     assert {node.weight.name for node in again.products()} == set(packed.tensors)
     assert set(packed.tensors) <= {name.removesuffix(".weight") for name, _ in model.named_parameters()}
@@ -41,7 +41,7 @@ def test_a_registered_network_goes_to_json_and_back(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_hand_made_network_computes_the_same_bits_packed(name):
     packed, model = small(name), constrained(nn.constrain(MODELS[name](), "all"))
-    assert from_json(json.loads(json.dumps(to_json(packed.graph)))) == packed.graph
+    assert from_json(json.loads(json.dumps(to_json(packed.graph))), 1 << 20) == packed.graph
     for n in (1, 3):
         x = samples(n, SHAPE)
         assert FloatNetwork(packed)(x).tobytes() == Fused(model)(x).tobytes()

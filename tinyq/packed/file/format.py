@@ -62,8 +62,9 @@ def golden_input(graph: Graph) -> np.ndarray:
 
 
 def write(path: str | Path, packed: Packed) -> None:
-    """Save atomically; equal networks give equal bytes."""
+    """Save atomically; equal networks give equal bytes. UsageError where `read` would find the values too large."""
     datasets = packed.payload()
+    graph_json.check_sizes(packed.graph, sum(array.nbytes for array in datasets.values()))
     attributes = {"format": FORMAT, "format_major": MAJOR, "format_minor": MINOR, "required_features": ""}
     hdf5.write(path, datasets, {"/": {**attributes, "content_sha256": _content_sha256(attributes, datasets)}})
 
@@ -76,12 +77,12 @@ def read(path: str | Path) -> Packed:
         specs = file.specs()
         texts = file.read({name: _text_spec(path, name, specs) for name in ("graph", "meta")}, allow_extra=True)
         description, meta = (_json(path, name, text) for name, text in texts.items())
-        expected = _expected(path, description, specs)
+        expected = _expected(path, description, specs, len(file.image))
         datasets = texts | file.read({**{name: Spec.of(text) for name, text in texts.items()}, **expected})
     known = ("format", "format_major", "format_minor", "required_features")
     if attributes.get("content_sha256") != _content_sha256({key: attributes[key] for key in known}, datasets):
         raise BadInput(f"{path}: damaged; its contents changed after it was written (content_sha256 differs)")
-    return _packed(path, description, meta, datasets)
+    return _packed(path, graph_json.from_json(description, len(file.image)), description, meta, datasets)
 
 
 def _check_version(path, attributes):
@@ -119,10 +120,10 @@ def _no_constant(name):
     raise ValueError(name)
 
 
-def _expected(path, description, specs):
+def _expected(path, description, specs, file_bytes):
     """Return the specs of all datasets but the texts, as the graph implies them."""
     try:
-        graph = graph_json.from_json(description)
+        graph = graph_json.from_json(description, file_bytes)
         expected: dict[str, Spec] = {}
         schemes = description["tensors"]
         if set(schemes) != {node.product_weight.name for node in graph.products()}:
@@ -141,8 +142,7 @@ def _expected(path, description, specs):
     return expected | {name: Spec(shape, np.dtype(np.float32)) for name, shape in optional.items() if name in specs}
 
 
-def _packed(path, description, meta, datasets):
-    graph = graph_json.from_json(description)
+def _packed(path, graph, description, meta, datasets):
     tensors = {}
     for node in graph.products():
         name = node.product_weight.name

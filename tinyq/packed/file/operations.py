@@ -13,6 +13,7 @@ from tinyq.kernels.geometry.pooling_windows import Windows, adaptive_windows, sl
 
 Json: TypeAlias = dict[str, Any]        # parameters as a file holds them: numbers, flags, lists
 PRODUCT = "product"
+MAX_BEYOND = 64                        # elements by which windows, strides and padding may exceed twice the plane
 MAX_ALONG_AN_AXIS = 1 << 20            # of a pooled plane: index tables are made from the shapes before data is read
 
 
@@ -97,6 +98,7 @@ def _pool_size(shape, name, json):
         raise ValueError(f"pooling of shape {shape}")
     if name == "adaptive_avg_pool2d":
         return pair(json["output_size"], "output size")
+    _check_windows(shape[1:], json["kernel"], json["stride"], json["padding"], json.get("dilation", (1, 1)))
     return sliding_size(shape[1:], json["kernel"], json["stride"], json["padding"], json.get("dilation", 1),
                         json["ceil_mode"])
 
@@ -207,7 +209,17 @@ def product_shape(input_shape: tuple[int, ...], weight_shape: tuple[int, ...], o
         if len(input_shape) != 1 or len(weight_shape) != 2 or weight_shape[1] != input_shape[0]:
             raise ValueError(f"input of shape {input_shape} for a weight of shape {weight_shape}")
         return (weight_shape[0],)
+    _check_windows(input_shape[1:], weight_shape[2:], options["stride"], options["padding"], options["dilation"])
     return conv_geometry((1, *input_shape), weight_shape, **conv_options(options)).output_shape[1:]
+
+
+def _check_windows(sizes, kernels, strides, paddings, dilations):
+    """ValueError for steps and padding far beyond the plane: executors make room for them, in 32 bits."""
+    pairs = (pair(value, "a window's size") for value in (kernels, strides, paddings, dilations))
+    for size, kernel, stride, padding, dilation in zip(sizes, *pairs, strict=True):
+        if max(kernel, stride, padding, dilation) > 2 * size + MAX_BEYOND:
+            raise ValueError(f"a window of {kernel}, stride {stride}, padding {padding}, dilation {dilation} over "
+                             f"{size} elements")
 
 
 def conv_options(json: Json) -> dict:
