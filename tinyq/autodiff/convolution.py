@@ -9,9 +9,10 @@ from tinyq.kernels.geometry.conv_geometry import Pair, check_channels
 @primitive
 def conv2d(x: np.ndarray, w: np.ndarray, scale: np.ndarray | None = None, bias: np.ndarray | None = None, *,
            stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1) -> OutputAndVJPs:
-    """y = scale * (x * w) + bias: x (n, c_in, h, w), w (c_out, c_in / groups, kh, kw) -> (n, c_out, oh, ow).
+    """Return y = scale * (x * w) + bias, (n, c_out, oh, ow), of x (n, c_in, h, w) and w (c_out, c_in / groups, kh, kw).
 
-    scale and bias are (c_out,) or None; scale is a constant. The geometry takes a number or a pair (rows, columns).
+    scale and bias are (c_out,) or None; scale gets no gradient. stride, padding and dilation are numbers or pairs
+    (rows, columns).
     """
     geometry = kernels.conv_geometry(x.shape, w.shape, stride, padding, dilation, groups)
     check_channels(len(w), scale=scale, bias=bias)

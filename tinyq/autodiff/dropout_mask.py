@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al., 2014) with its mask handed in, so that no draw happens here."""
+"""Dropout (Srivastava et al., 2014) with a given mask."""
 import numpy as np
 
 from tinyq.autodiff.primitives import OutputAndVJPs, primitive
@@ -6,7 +6,7 @@ from tinyq.autodiff.primitives import OutputAndVJPs, primitive
 
 @primitive
 def dropout(x: np.ndarray, *, p: float, mask: np.ndarray) -> OutputAndVJPs:
-    """x / (1 - p) where the boolean array `mask` holds, 0 elsewhere; p is the probability of being dropped."""
+    """Return x / (1 - p) where the boolean array `mask` is True, 0 elsewhere; p: probability of a zero."""
     if mask.shape != x.shape:
         raise ValueError(f"the mask is {mask.shape}")
     zero = x.dtype.type(0)

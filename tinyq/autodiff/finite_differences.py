@@ -1,22 +1,22 @@
-"""Slopes of a function of one array by differences, and where they disagree with a gradient."""
+"""Finite differences of a function of one array, compared with its gradient."""
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-# Steps tried in turn, relative to the size of x or to 1: large ones round least, small ones stay between kinks and
-# near small x. Where none agrees, the one-sided slopes at KINK_STEP tell a kink.
+# Steps in order of trial, relative to the root mean square of x or to 1. Large steps lose least by rounding; small
+# steps cross fewer kinks. If none agrees, the one-sided slopes at KINK_STEP show a kink.
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 KINK_STEP = 1e-6
 
-# What the function's own rounding may move a weighted output by, relative to it.
+# Bound of the rounding error of the function, relative to its weighted output.
 ROUNDING = 32 * np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
 class Slope:
-    """The slope along a direction: the gradient's word for it, and the one-sided ones found by differences."""
+    """Slope along a direction: `analytic` by the gradient, `left` and `right` by one-sided differences."""
 
     analytic: float
     left: float
@@ -27,14 +27,14 @@ class Slope:
 
 def compare(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, gradient: np.ndarray, g: np.ndarray,
             direction: np.ndarray, rtol: float) -> Slope:
-    """Hold `gradient` against differences of <g, function(x)> along `direction`; all float64, -> Slope.
+    """Compare `gradient` with differences of <g, function(x)> along `direction`; all arrays are float64.
 
-    "ok": the slopes agree to rtol of the sum of the |contributions|. Otherwise the direction is halved until single
-    elements are at fault. There the function is either smooth and the gradient "wrong", or it has a "kink": its
-    one-sided slopes differ however small the step, and the gradient lies between.
+    The verdict is "ok" if the slopes agree to rtol times the sum of the |contributions|. Otherwise the direction is
+    halved down to a single element. The verdict there is "kink" if the one-sided slopes differ at every step size and
+    the gradient lies between them, else "wrong".
     """
     surroundings = _Surroundings(function, x, gradient, g, direction, rtol)
-    with np.errstate(all="ignore"):                 # a step may leave the domain: no agreement, a smaller one is tried
+    with np.errstate(all="ignore"):                 # a step outside the domain does not agree; a smaller one follows
         return surroundings.search(np.arange(x.size))
 
 
@@ -47,7 +47,7 @@ class _Surroundings:
         self.rounding = ROUNDING * math.sqrt(np.square(g * self.y).sum())
 
     def search(self, entries: np.ndarray) -> Slope:
-        """The worst Slope among the flat indices `entries`."""
+        """Return the worst Slope among the flat indices `entries`."""
         flat = np.zeros(self.x.size)
         flat[entries] = self.direction.ravel()[entries]
         v = flat.reshape(self.x.shape)
@@ -60,14 +60,14 @@ class _Surroundings:
         return self._worse_half(entries, slope)
 
     def _of_element(self, index: int, slope: Slope) -> Slope:
-        """The Slope per unit of the one element that moved."""
+        """Return the Slope per unit of the one element that moved."""
         entry = tuple(int(i) for i in np.unravel_index(index, self.x.shape))
         v = float(self.direction[entry])
         left, right = (slope.left, slope.right) if v > 0 else (slope.right, slope.left)
         return Slope(slope.analytic / v, left / v, right / v, slope.verdict, entry)
 
     def _worse_half(self, entries: np.ndarray, slope: Slope) -> Slope:
-        """The first element at fault, wrong ones before kinks; the whole if neither half shows one."""
+        """Return the first wrong element, else the first kink, else the Slope of the whole direction."""
         half = len(entries) // 2
         found = self.search(entries[:half])
         if found.verdict != "wrong":
@@ -76,7 +76,7 @@ class _Surroundings:
         return found if found.verdict != "ok" else slope
 
     def _settled(self, v: np.ndarray, analytic: float, size: float) -> Slope:
-        """The Slope along v: "ok" at the first step that agrees, else what KINK_STEP shows."""
+        """Return the Slope along v: "ok" at the first step that agrees, else the verdict at KINK_STEP."""
         tolerance = self.rtol * size + self.rounding / (STEPS[0] * self.unit)
         for step in STEPS:
             left, right, central, smooth = self._differences(v, step * self.unit, tolerance)
@@ -88,7 +88,7 @@ class _Surroundings:
         return Slope(analytic, left, right, "kink" if between and not smooth else "wrong")
 
     def _differences(self, v: np.ndarray, h: float, tolerance: float) -> tuple[float, float, float, bool]:
-        """Slopes from the left, from the right and central, of steps h and h / 2 extrapolated to 0; whether smooth."""
+        """Return the left, right and central slope, extrapolated from steps h and h / 2 to 0, and True if smooth."""
         far_left, far_right = -self._change(-h * v) / h, self._change(h * v) / h
         near_left, near_right = -self._change(-h / 2 * v) / (h / 2), self._change(h / 2 * v) / (h / 2)
         far_gap, near_gap = abs(far_right - far_left), abs(near_right - near_left)
@@ -97,6 +97,6 @@ class _Surroundings:
         return 2 * near_left - far_left, 2 * near_right - far_right, central, smooth
 
     def _change(self, step: np.ndarray) -> float:
-        """<g, function(x + step) - function(x)>, summed exactly; NaN where it is not finite."""
+        """Return <g, function(x + step) - function(x)>, summed exactly; NaN if a term is not finite."""
         terms = self.g * (self.function(self.x + step) - self.y)
         return math.fsum(terms.ravel()) if np.isfinite(terms).all() else math.nan

@@ -1,9 +1,9 @@
-"""Gradients held against differences, in float64: of one primitive, or of a whole loss.
+"""Check of gradients by finite differences in float64, for one primitive or for a whole loss.
 
 Each input gets a verdict:
   ok         the gradient is the derivative
-  kink       there is none here (relu at 0, a tie in max pooling), but the gradient lies between the one-sided slopes
-  surrogate  it is the derivative of the rule that the primitive declares in its stead, not of what was computed
+  kink       no derivative exists here (relu at 0, a tie in max pooling); the gradient lies between the one-sided slopes
+  surrogate  the gradient is the derivative of the surrogate that the primitive declares
   wrong      none of these
 """
 import math
@@ -27,8 +27,8 @@ from tinyq.streams import Stream
 class Finding:
     """Finding about the gradient of one input.
 
-    where: the input, its position or name. entry: the element the slopes belong to (the first wrong one or kink),
-    None for a random direction over all of them. analytic: the gradient's slope. left, right: the differences'.
+    where: position or name of the input. entry: first wrong element or kink, None for a random direction over all
+    elements. analytic: slope by the gradient. left, right: one-sided slopes by differences.
     """
 
     where: int | str
@@ -47,17 +47,17 @@ class Finding:
 
 
 class WrongGradient(TinyqError, AssertionError):
-    """A gradient that is not the derivative; `findings` holds every input's."""
+    """Error for a gradient that is not the derivative; `findings` has one Finding per input."""
 
     def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
-        """One line for people, and the findings."""
+        """Store the message and the findings."""
         super().__init__(message)
         self.findings = findings
 
 
 def check_vjp(op: Primitive[Any] | Callable[..., Any], *arrays: np.ndarray | None, rng: Stream, rtol: float = 1e-6,
               **params: Any) -> list[Finding]:
-    """The findings of examine_vjp; WrongGradient if one of them is "wrong".
+    """Return the findings of examine_vjp; WrongGradient if one of them is "wrong".
 
     >>> from tinyq import Streams, autodiff, check_vjp
     >>> x = Streams(0).key("x").normal((2, 3))
@@ -69,16 +69,16 @@ def check_vjp(op: Primitive[Any] | Callable[..., Any], *arrays: np.ndarray | Non
 
 def check_gradients(loss_of: Callable[[], Tensor], tensors: dict[str, Tensor] | Sequence[Tensor], *, rng: Stream,
                     rtol: float = 1e-6) -> list[Finding]:
-    """The findings of examine_gradients; WrongGradient if one of them is "wrong"."""
+    """Return the findings of examine_gradients; WrongGradient if one of them is "wrong"."""
     return _none_wrong("loss", examine_gradients(loss_of, tensors, rng=rng, rtol=rtol))
 
 
 def examine_vjp(op: Primitive[Any] | Callable[..., Any], *arrays: np.ndarray | None, rng: Stream, rtol: float = 1e-6,
                 **params: Any) -> list[Finding]:
-    """Check every vjp of a primitive, or of a bare rule, at `arrays` (float32 is widened), -> a Finding for each.
+    """Check each vjp of a primitive, or of a forward function, at `arrays` in float64; return a Finding per vjp.
 
-    The incoming gradient is random with distinct entries, drawn from the Stream rng. WrongGradient at once if the
-    rule or a vjp changes its arguments, or if a vjp gives other bits when called again; UsageError for another rng.
+    The incoming gradient is drawn from the Stream rng; its entries are distinct. WrongGradient if the forward function
+    or a vjp changes its arguments, or if a second call of a vjp gives other bits. UsageError if rng is no Stream.
     """
     _want_stream("check_vjp", rng)
     op = op if isinstance(op, Primitive) else Primitive(op)
@@ -102,11 +102,11 @@ def examine_vjp(op: Primitive[Any] | Callable[..., Any], *arrays: np.ndarray | N
 
 def examine_gradients(loss_of: Callable[[], Tensor], tensors: dict[str, Tensor] | Sequence[Tensor], *, rng: Stream,
                       rtol: float = 1e-6) -> list[Finding]:
-    """Check what backward gives float64 leaves as the gradients of loss_of(), a Tensor of any shape, -> Findings.
+    """Check the gradients of loss_of(), a Tensor of any shape, at float64 leaves; return a Finding per leaf.
 
-    tensors: {name: leaf}, or a sequence. Each is moved along one random direction. Surrogates behind the loss
-    compute their declared rule while it moves, shifted to start from what they really computed; the leaves behind
-    one are found "surrogate" instead of "ok". Leaves keep their data and .grad.
+    tensors: {name: leaf}, or a sequence of leaves. Each leaf moves along one random direction. Meanwhile a primitive
+    with a surrogate computes the surrogate plus a constant, so that its first output is unchanged; the verdict of the
+    leaves behind it is "surrogate" instead of "ok". Leaves keep their data and .grad. UsageError for other tensors.
     """
     _want_stream("check_gradients", rng)
     named = tensors if isinstance(tensors, dict) else dict(enumerate(tensors))
@@ -145,15 +145,15 @@ def _none_wrong(name, findings):
 
 
 def _incoming(rng, shape):
-    """A random incoming gradient: distinct entries, none near zero, so that none hides what its vjp does."""
+    """Draw an incoming gradient of distinct entries, none near zero: a small one would hide an error of the vjp."""
     z = rng.normal(shape)
     return np.where(z < 0, -0.1, 0.1) + z
 
 
 def _direction(rng, gradient):
-    """A random direction of length about 1 that leaves no element out: |component| >= 0.1 / sqrt(n).
+    """Draw a direction of length about 1 in which each |component| is at least 0.1 / sqrt(n).
 
-    It goes with the gradient's signs, so that the contributions to the slope do not cancel.
+    It has the signs of the gradient, so that the contributions to the slope do not cancel.
     """
     z = rng.normal(gradient.shape)
     sign = np.where(gradient == 0, np.where(z < 0, -1, 1), np.where(gradient < 0, -1, 1))
@@ -165,13 +165,13 @@ def _is_float(a):
 
 
 def _output(rule, arrays, params):
-    """The output array of a rule, or of a plain function."""
+    """Return the output array of a forward function, or of a plain function."""
     result = rule(*arrays, **params)
     return np.asarray(result[0] if isinstance(result, tuple) else result)
 
 
 def _called_again(op, vjps, gradients, g, arrays):
-    """Each vjp once more with another copy of g: the same bits, and g as it was."""
+    """Call each vjp again with a copy of g; WrongGradient unless it gives the same bits and keeps g."""
     before = g.copy()
     for i, gradient in gradients.items():
         if not np.array_equal(op.gradient(vjps[i], g, i, arrays[i]), gradient, equal_nan=True):
@@ -187,7 +187,7 @@ def _unchanged(op, arrays, before):
 
 
 def _gradients(loss, named, g):
-    """The gradients by name (zeros where none arrives); the leaves' own .grad stay as they were."""
+    """Return the gradients by name, zeros for a leaf without one; the leaves keep their .grad."""
     kept = {name: tensor.grad for name, tensor in named.items()}
     for tensor in named.values():
         tensor.grad = None
@@ -200,7 +200,7 @@ def _gradients(loss, named, g):
 
 
 def _loss_at(loss_of, tensor, restart, x):
-    """The loss as an array with the leaf at x."""
+    """Return the loss as an array, with x as the data of the leaf."""
     kept, tensor.data = tensor.data, x
     restart()
     try:
@@ -211,7 +211,7 @@ def _loss_at(loss_of, tensor, restart, x):
 
 
 def _nodes_behind(roots):
-    """The nodes and leaves behind some nodes, these included."""
+    """Return the nodes and leaves behind some nodes, these included."""
     seen, waiting = set(), list(roots)
     while waiting:
         here = waiting.pop()
@@ -222,7 +222,7 @@ def _nodes_behind(roots):
 
 
 def _surrogates_behind(loss):
-    """(the surrogate primitives behind a loss, all nodes and leaves behind one of their applications)."""
+    """Return (primitives with a surrogate behind a loss, all nodes and leaves behind their applications)."""
     behind = _nodes_behind([loss.node or loss])
     applied = [node for node in behind if isinstance(node, Node) and node.primitive.surrogate]
     return {node.primitive for node in applied}, _nodes_behind(applied)
@@ -230,10 +230,10 @@ def _surrogates_behind(loss):
 
 @contextmanager
 def _declared(primitives):
-    """Let the primitives compute their declared functions inside, each call shifted by a constant from the first pass.
+    """Replace the primitives by their surrogates inside, each call shifted by a constant.
 
-    Yields `restart`, to be called before each pass. The first pass finds how far the output of each call is from that
-    of the declared function; the calls come in the same order in every pass.
+    Yields `restart`, which must be called before each pass. The first pass sets the constant of each call to its output
+    minus the surrogate's. The order of calls must be the same in each pass.
     """
     shifts: list[np.ndarray] = []
     call = 0

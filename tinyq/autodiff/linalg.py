@@ -1,4 +1,4 @@
-"""Matrix products. Every 2-d product is one call of kernels.matmul, which fixes the order of its sums."""
+"""Matrix products; each 2-d product is one call of kernels.matmul, which fixes the order of its sums."""
 import numpy as np
 
 from tinyq import kernels
@@ -8,7 +8,7 @@ from tinyq.kernels.geometry.conv_geometry import check_channels
 
 @primitive(broadcasts=True)
 def matmul(a: np.ndarray, b: np.ndarray) -> OutputAndVJPs:
-    """a (..., m, k) @ b (..., k, n) as in NumPy: leading axes broadcast, a 1-d a is a row, a 1-d b a column."""
+    """Return a (..., m, k) @ b (..., k, n) as NumPy: leading axes broadcast; a 1-d a is a row, a 1-d b a column."""
     if not a.ndim or not b.ndim:
         raise ValueError("both need an axis")
     rows, columns = np.atleast_2d(a), b if b.ndim > 1 else b[:, None]
@@ -20,12 +20,12 @@ def matmul(a: np.ndarray, b: np.ndarray) -> OutputAndVJPs:
 
 
 def _narrowed(gradient: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
-    """Without the axis that was added to a 1-d x."""
+    """Remove the axis that was added to a 1-d x."""
     return gradient.squeeze(axis) if x.ndim == 1 else gradient
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a (..., m, k) @ b (..., k, n), both with two axes or more."""
+    """Return a (..., m, k) @ b (..., k, n), both with at least two axes."""
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(f"the last axis of the first, {a.shape[-1]}, must match the second's {b.shape[-2]}")
     if b.ndim == 2:
@@ -38,12 +38,12 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _matrix(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
-    """The matrix of x at a place of the broadcast batch."""
+    """Return the matrix of x at an index of the broadcast batch."""
     return x[tuple(0 if n == 1 else i for n, i in zip(x.shape[-3::-1], index[::-1], strict=False))[::-1]]
 
 
 def _transposed_product(a: np.ndarray, g: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The gradient at b of a @ b: a transposed @ g; one product over all rows if b served the whole batch."""
+    """Return the gradient of a @ b at b, a transposed @ g: one product over all rows if b is a single matrix."""
     if b.ndim == 2:
         return kernels.matmul(a.reshape(-1, a.shape[-1]).T, g.reshape(-1, g.shape[-1]))
     return _product(a.swapaxes(-1, -2), g)
@@ -52,7 +52,10 @@ def _transposed_product(a: np.ndarray, g: np.ndarray, b: np.ndarray) -> np.ndarr
 @primitive
 def linear(x: np.ndarray, w: np.ndarray, scale: np.ndarray | None = None,
            bias: np.ndarray | None = None) -> OutputAndVJPs:
-    """y = scale * (x @ w.T) + bias: x (n, in), w (out, in), scale and bias (out,) or None; scale is a constant."""
+    """Return y = scale * (x @ w.T) + bias, (n, out).
+
+    x: (n, in). w: (out, in). scale, bias: (out,) or None; scale gets no gradient.
+    """
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
         raise ValueError("the input must be (n, in) and the weight (out, in)")
     check_channels(len(w), scale=scale, bias=bias)

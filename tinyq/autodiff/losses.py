@@ -1,4 +1,4 @@
-"""Losses: one number, the mean over the samples."""
+"""Losses: means over the samples, each one number."""
 import numpy as np
 
 from tinyq import kernels
@@ -10,9 +10,10 @@ from tinyq.autodiff.tensors import Tensor
 
 @primitive
 def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray, *, smoothing: float = 0.0) -> OutputAndVJPs:
-    """Mean of -sum_c q_c log softmax(logits)_c: logits (n, c), labels (n,) int64.
+    """Return the mean of -sum_c q_c log softmax(logits)_c over the samples: logits (n, c), labels (n,) int64.
 
-    q is 1 at the label; with smoothing s it is 1 - s there and s / c is added everywhere (Szegedy et al., 2016).
+    The target q is 1 at the label; with smoothing s it is s / c for each class plus 1 - s at the label (Szegedy et al.,
+    2016).
     """
     if logits.ndim != 2:
         raise ValueError("the logits must be (n, classes)")
@@ -23,6 +24,6 @@ def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray, *, smoothing: 
 
 
 def mean_squared_error(x: Tensor, target: Tensor | np.ndarray) -> Tensor:
-    """Mean of (x - target)^2 over all elements."""
+    """Return the mean of (x - target)^2 over all elements."""
     difference = sub(x, target)
     return mean(mul(difference, difference))

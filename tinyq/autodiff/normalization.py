@@ -9,10 +9,10 @@ from tinyq.kernels.geometry.conv_geometry import check_channels
 @primitive(auxiliary=True)
 def batch_norm(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, *,
                eps: float) -> tuple[np.ndarray, VJPs, tuple[np.ndarray, np.ndarray]]:
-    """weight * (x - mean) / sqrt(variance + eps) + bias with the batch's own mean and (biased) variance.
+    """Return weight * (x - mean) / sqrt(variance + eps) + bias, with the mean and biased variance of the batch.
 
-    A call returns (output Tensor, mean, variance), the latter two as arrays (c,). The gradient flows through both;
-    weight and bias may be None.
+    A call returns (output Tensor, mean, variance), with mean and variance as arrays (c,). The gradient flows through
+    both. weight and bias are (c,) or None.
     """
     _check_input(x, weight=weight, bias=bias)
     y, mean, variance, inverse_std = kernels.batch_norm(x, weight, bias, eps)
@@ -23,9 +23,9 @@ def batch_norm(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None
 @primitive(auxiliary=True)
 def batch_norm_relu(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, shortcut: np.ndarray | None, *,
                     eps: float) -> tuple[np.ndarray, VJPs, tuple[np.ndarray, np.ndarray]]:
-    """relu(batch_norm(x) + shortcut) in as many passes as batch_norm alone; shortcut of x's shape, or None.
+    """Return relu(batch_norm(x) + shortcut), in as many passes as batch_norm alone.
 
-    A call returns (output Tensor, mean, variance), as batch_norm.
+    shortcut: of x's shape, or None. A call returns (output Tensor, mean, variance), as batch_norm.
     """
     _check_input(x, weight=weight, bias=bias)
     if shortcut is not None and shortcut.shape != x.shape:
@@ -39,7 +39,7 @@ def batch_norm_relu(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray |
 @primitive
 def batch_norm_inference(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray,
                          variance: np.ndarray, *, eps: float) -> OutputAndVJPs:
-    """batch_norm with a given mean and variance, which are constants: one multiply and one add for each channel."""
+    """Return batch norm with a given mean and variance (c,), which get no gradient: one affine per channel."""
     _check_input(x, weight=weight, bias=bias, mean=mean, variance=variance)
     inverse_std = 1 / np.sqrt(variance.astype(np.float64) + eps)
     scale = (inverse_std if weight is None else weight * inverse_std).astype(x.dtype)

@@ -15,7 +15,7 @@ def _four_axes(x: np.ndarray) -> tuple[int, ...]:
 @primitive
 def max_pool2d(x: np.ndarray, *, kernel: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
                ceil_mode: bool = False) -> OutputAndVJPs:
-    """The largest in each window; the first of several equal ones gets the gradient. stride None: the kernel."""
+    """Return the maximum of each window; the first of equal elements gets the gradient. stride None is the kernel."""
     stride, shape = kernel if stride is None else stride, _four_axes(x)
     y, indices = kernels.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
     return y, (lambda g: kernels.max_pool2d_grad(g, indices, shape),)
@@ -24,7 +24,7 @@ def max_pool2d(x: np.ndarray, *, kernel: Size, stride: Size | None = None, paddi
 @primitive
 def avg_pool2d(x: np.ndarray, *, kernel: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
                count_include_pad: bool = True) -> OutputAndVJPs:
-    """The mean of each window; count_include_pad says whether the padding's zeros count as elements."""
+    """Return the mean of each window; count_include_pad: the zeros of the padding count as elements."""
     stride, shape = kernel if stride is None else stride, _four_axes(x)
     geometry = (kernel, stride, padding, ceil_mode, count_include_pad)
     return kernels.avg_pool2d(x, *geometry), (lambda g: kernels.avg_pool2d_grad(g, shape, *geometry),)
@@ -32,7 +32,7 @@ def avg_pool2d(x: np.ndarray, *, kernel: Size, stride: Size | None = None, paddi
 
 @primitive
 def adaptive_avg_pool2d(x: np.ndarray, *, output_size: Size) -> OutputAndVJPs:
-    """Means over windows that cover the plane, whatever its size, output_size of them."""
+    """Return the means of output_size windows that cover the plane."""
     shape = _four_axes(x)
     return kernels.adaptive_avg_pool2d(x, output_size), (
         lambda g: kernels.adaptive_avg_pool2d_grad(g, shape, output_size),)

@@ -1,13 +1,13 @@
-"""Primitives: functions of arrays that know their gradient, and record themselves on the tape when called.
+"""Primitives: functions of arrays with their gradients, whose calls are recorded on the tape.
 
-A primitive's *forward* function takes arrays and returns its output and one *vjp* (vector-Jacobian product) per array
-input: vjp(g) is the gradient at that input when g is the gradient at the output; None where no gradient flows.
+The *forward* function of a primitive takes arrays. It returns its output and one *vjp* (vector-Jacobian product) per
+array input: vjp(g) is the gradient at that input if g is the gradient at the output. None stands for no gradient.
 
     @primitive
     def square(x):
         return x * x, (lambda g: 2 * x * g,)
 
-A vjp keeps alive whatever it names until backward has passed it, so it should name no more than it reads.
+A vjp keeps the arrays that it names in memory until backward has passed it.
 """
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Shared = TypeVar("Shared")
 
 
 class Primitive(Generic[Result]):
-    """A forward function that can be called with tensors, arrays and None, and then records itself.
+    """Forward function that takes Tensors, arrays and None, and records each call on the tape.
 
     forward: forward(*arrays, **params) -> (y, vjps), or (y, vjps, auxiliary) if `auxiliary`.
-    broadcasts: vjps may return the output's shape; the sum over stretched axes is done here for all of them.
-    surrogate: the function whose derivative the vjps claim to be, if it is not `forward`.
+    broadcasts: vjps may return the shape of the output, which is then summed over the stretched axes.
+    surrogate: function whose derivative the vjps are, if it is not `forward`.
     auxiliary: a call returns (output, *auxiliary); these carry no gradient.
     """
 
@@ -91,7 +91,7 @@ class Primitive(Generic[Result]):
         return tuple(bound), params
 
     def _unwrap(self, inputs: tuple[Any, ...]) -> tuple[list[Any], list[Any], np.dtype[Any]]:
-        """(the inputs' arrays, the node or leaf behind each that requires a gradient, their common float dtype)."""
+        """Return (arrays of the inputs, their nodes or leaves or None without a gradient, their common float dtype)."""
         arrays: list[Any] = []
         parents: list[Any] = []
         dtype = None
@@ -111,7 +111,7 @@ class Primitive(Generic[Result]):
         return arrays, parents, dtype
 
     def _apply(self, arrays: list[Any], params: dict[str, Any], inputs: tuple[Any, ...]) -> tuple[Any, Any, Any]:
-        """(y, vjps, auxiliary outputs) of the forward function, or of the one that replaces it."""
+        """Return (y, vjps, auxiliary outputs) of the forward function, or of its replacement."""
         forward, replaced = self.forward, tape.state.replaced
         if replaced:
             forward = replaced.get(self, forward)
@@ -145,10 +145,10 @@ class Primitive(Generic[Result]):
             output.node, output.requires_grad = Node(self, params, edges, output.data), True
 
     def _common_dtype(self, dtype: Any, other: np.dtype[Any], inputs: tuple[Any, ...]) -> Any:
-        """The dtype of all float inputs; those of labels, masks and indices do not count."""
+        """Return the common dtype of the float inputs; labels, masks and indices do not count."""
         if other.kind != "f":
             return dtype
-        if dtype is None or dtype == other:                 # the first test is not idle: a dtype equals None if float64
+        if dtype is None or dtype == other:                 # `is None` is needed: float64's dtype equals None
             return other
         raise UsageError(f"{self.name}: float32 and float64 do not mix; inputs: {_described(inputs)}")
 
@@ -183,9 +183,9 @@ def _declare(op: Primitive[Any]) -> Primitive[Any]:
 
 
 def once(work: Callable[[np.ndarray], Shared]) -> Callable[[np.ndarray], Shared]:
-    """Share work(g) among the vjps of one node: the first that is called computes it.
+    """Share work(g) among the vjps of one node.
 
-    The result is remembered for as long as the same array comes in.
+    The first call computes it; further calls with the same array return the same result.
     """
     kept: list[Any] = [None, None]
 
@@ -198,7 +198,7 @@ def once(work: Callable[[np.ndarray], Shared]) -> Callable[[np.ndarray], Shared]
 
 
 def shared_vjps(work: Callable[[np.ndarray], tuple[np.ndarray | None, ...]], count: int) -> tuple[VJP, ...]:
-    """Return `count` vjps of one computation: the i-th is work(g)[i], and work(g) is computed once."""
+    """Return `count` vjps of one computation: the i-th returns work(g)[i], and work(g) is computed once."""
     gradients = once(work)
     return tuple(cast(VJP, lambda g, i=i: gradients(g)[i]) for i in range(count))
 
@@ -213,5 +213,5 @@ def unbroadcast(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _described(inputs: tuple[Any, ...]) -> str:
-    """Dtypes and shapes of a call's inputs, for one line of an error."""
+    """Return the dtypes and shapes of the inputs of a call, for one line of an error."""
     return ", ".join("None" if x is None else f"{x.dtype} {x.shape}" for x in inputs)

@@ -1,4 +1,4 @@
-"""Primitives that move elements and change none."""
+"""Primitives that move elements without changing them."""
 import math
 from collections.abc import Sequence
 
@@ -19,27 +19,27 @@ def reshape(x: np.ndarray, *, shape: tuple[int, ...]) -> OutputAndVJPs:
 
 @primitive
 def flatten(x: np.ndarray, *, start: int = 1) -> OutputAndVJPs:
-    """The axes from `start` on as one."""
+    """Join the axes from `start` on into one."""
     before = x.shape
     return x.reshape(*before[:start], math.prod(before[start:])), (lambda g: g.reshape(before),)
 
 
 @primitive
 def transpose(x: np.ndarray, *, axes: tuple[int, ...] | None = None) -> OutputAndVJPs:
-    """The axes in the order `axes`, reversed for None."""
+    """Return x with its axes in the order `axes`, reversed for None."""
     back = None if axes is None else np.argsort(normalize_axis_tuple(axes, x.ndim))
     return x.transpose(axes), (lambda g: g.transpose(back),)
 
 
 @primitive(broadcasts=True)
 def broadcast_to(x: np.ndarray, *, shape: tuple[int, ...]) -> OutputAndVJPs:
-    """x stretched to `shape` by NumPy's rule, as an array of its own."""
+    """Return a copy of x broadcast to `shape` by NumPy's rule."""
     return np.broadcast_to(x, shape).copy(), (lambda g: g,)
 
 
 @primitive
 def getitem(x: np.ndarray, *, index: Index) -> OutputAndVJPs:
-    """x[index] for anything NumPy can index with; an element picked several times gets the sum of its gradients."""
+    """Return x[index] for any index of NumPy's; an element selected several times gets the sum of its gradients."""
     shape = x.shape
     each_once = _is_basic(index)
 
@@ -62,30 +62,30 @@ def _is_basic(index: Index) -> bool:
 
 @primitive
 def concatenate(*arrays: np.ndarray, axis: int = 0) -> OutputAndVJPs:
-    """Arrays joined along an axis that they have."""
+    """Join arrays along an existing axis."""
     y = np.concatenate(arrays, axis)
     ends = np.cumsum([a.shape[axis] for a in arrays])
     return y, tuple(_part(end - a.shape[axis], end, axis) for end, a in zip(ends, arrays, strict=True))
 
 
 def _part(start: int, end: int, axis: int) -> VJP:
-    """The vjp that cuts [start, end) out of g along `axis`."""
+    """Return the vjp that cuts [start, end) out of g along `axis`."""
     return lambda g: np.moveaxis(np.moveaxis(g, axis, 0)[start:end], 0, axis)
 
 
 @primitive
 def stack(*arrays: np.ndarray, axis: int = 0) -> OutputAndVJPs:
-    """Arrays of one shape joined along a new axis."""
+    """Join arrays of one shape along a new axis."""
     return np.stack(arrays, axis), tuple(_slice(i, axis) for i in range(len(arrays)))
 
 
 def _slice(i: int, axis: int) -> VJP:
-    """The vjp that takes slice i of g along `axis`."""
+    """Return the vjp that takes slice i of g along `axis`."""
     return lambda g: np.moveaxis(g, axis, 0)[i]
 
 
 @primitive
 def pad(x: np.ndarray, *, widths: Sequence[tuple[int, int]]) -> OutputAndVJPs:
-    """x with +0 around it: widths holds (before, after) for each axis."""
+    """Pad x with +0; widths: (before, after) for each axis."""
     inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
     return np.pad(x, widths), (lambda g: g[inside],)

@@ -1,6 +1,6 @@
-"""The tape: the record of what made each tensor, and the walk back through it. No operation is named here.
+"""Tape: the record of the operations that made each tensor, and the walk back through it.
 
-The gradients are plain arrays: the derivative of a derivative is absent on purpose, since no method here needs it.
+Gradients are plain arrays: second derivatives are not supported, because no method needs them.
 """
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _creation = itertools.count()
 
 
 class _State(threading.local):
-    """The tape's switches, for each thread its own: a training in one thread cannot disturb that in another."""
+    """Switches of the tape, separate for each thread, so that trainings in two threads do not interfere."""
 
-    recording: bool = True                              # whether a call of a primitive leaves a node; see no_record
+    recording: bool = True                              # True if a call of a primitive makes a node; see no_record
     tracer: Tracer | None = None                        # called after every primitive; see traced
     vjp_tracer: VJPTracer | None = None                 # called after every vjp; see traced_vjps
     replaced: dict[Primitive[Any], Callable[..., Any]] | None = None        # forward functions; see replacing
@@ -41,10 +41,10 @@ state = _State()
 
 
 class Node:
-    """One application of a primitive: enough to walk back through it, and to run its forward function again.
+    """One application of a primitive.
 
-    edges: [(position, parent, vjp)] of the inputs that require a gradient, None once passed; a parent is a Node or a
-    leaf. number: the order of creation, so a parent's is always the smaller. shape, dtype: the output's.
+    edges: [(position, parent, vjp)] of the inputs that require a gradient, None after the walk; a parent is a Node or a
+    leaf. number: rank in order of creation, larger than that of each parent. shape, dtype: those of the output.
     """
 
     __slots__ = ("primitive", "params", "edges", "shape", "dtype", "number", "__weakref__")
@@ -58,7 +58,7 @@ class Node:
 
 @contextmanager
 def no_record() -> Iterator[None]:
-    """Record nothing inside: outputs are constants. This thread only, as for all switches here."""
+    """Record nothing inside, in this thread: outputs are constants."""
     before, state.recording = state.recording, False
     try:
         yield
@@ -70,7 +70,7 @@ def no_record() -> Iterator[None]:
 def traced(callback: Tracer) -> Iterator[None]:
     """Call callback(primitive, inputs, params, output) after every primitive inside.
 
-    inputs: Tensors as the primitive got them, so that a Parameter arrives as itself; arrays and None otherwise.
+    inputs: arguments of the primitive; a Parameter or another Tensor arrives as itself, the others as arrays or None.
     """
     before, state.tracer = state.tracer, callback
     try:
@@ -94,7 +94,7 @@ def traced_vjps(callback: VJPTracer) -> Iterator[None]:
 
 @contextmanager
 def replacing(forwards: dict[Primitive[Any], Callable[..., Any]]) -> Iterator[None]:
-    """Apply other forward functions in place of these primitives' own inside."""
+    """Replace the forward functions of these primitives inside."""
     before, state.replaced = state.replaced, forwards
     try:
         yield
@@ -103,10 +103,10 @@ def replacing(forwards: dict[Primitive[Any], Callable[..., Any]]) -> Iterator[No
 
 
 def backward(tensor: Tensor, g: np.ndarray | None = None) -> None:
-    """Walk back from `tensor` through the nodes behind it, latest first; see Tensor.backward.
+    """Walk back from `tensor` through the nodes behind it, in descending order of number; see Tensor.backward.
 
-    A node is reached after everything made from it, since that has a larger number. The contributions to one
-    gradient are added in that order, so the bits depend on the graph alone. A loop, so that depth has no limit.
+    Nodes made from a node have larger numbers, so they all come before it. The contributions to a gradient are added in
+    this order, so its bits depend on the graph alone. The walk is a loop, so that the depth of the graph has no limit.
     """
     if not tensor.requires_grad:
         raise UsageError("backward: no leaf behind this tensor requires a gradient")
@@ -121,7 +121,7 @@ def backward(tensor: Tensor, g: np.ndarray | None = None) -> None:
 
 
 def _pass(node: Node, g: np.ndarray, pending: dict[Any, np.ndarray], heap: list[tuple[int, Node]]) -> None:
-    """Send g through one node; its vjps, and the arrays they hold, are freed when this returns."""
+    """Send g through one node and free its vjps with the arrays that they hold."""
     edges, node.edges = node.edges, None
     if edges is None:
         raise UsageError(f"backward: the graph behind {node.primitive.name} is freed by an earlier backward; "
@@ -131,7 +131,7 @@ def _pass(node: Node, g: np.ndarray, pending: dict[Any, np.ndarray], heap: list[
         gx = node.primitive.gradient(vjp, g, position, parent)
         leaf = type(parent) is not Node
         if leaf and (gx is g or gx.base is not None):
-            gx = gx.copy()                                  # a leaf owns its .grad: others may read this one
+            gx = gx.copy()                                  # a leaf must own its .grad; others may read this array
         if tracer:
             tracer(node, position, parent, g, gx)
         if parent in pending:
@@ -143,7 +143,7 @@ def _pass(node: Node, g: np.ndarray, pending: dict[Any, np.ndarray], heap: list[
 
 
 def _incoming(tensor: Tensor, g: np.ndarray | None) -> np.ndarray:
-    """The gradient that a walk starts with, checked, as an array of its own."""
+    """Return a checked copy of the gradient that a walk starts with."""
     if g is None:
         if tensor.size != 1:
             raise UsageError(f"backward: the tensor is {tensor.shape}; give its gradient, or reduce it to one number")

@@ -1,4 +1,4 @@
-"""Tensor: an array that knows what made it, with the operators and methods that apply primitives to it."""
+"""Tensor: an array with the node that made it, and the operators and methods that apply primitives."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from tinyq.autodiff.tape import Node
 
 Operand: TypeAlias = "Tensor | np.ndarray | np.generic | float"
-Index: TypeAlias = Any                  # whatever NumPy can index with
+Index: TypeAlias = Any                  # any index that NumPy accepts
 Axes: TypeAlias = "int | tuple[int, ...] | None"
 
 
 class Tensor:
-    """A float32 or float64 array, and the node that made it if a leaf behind it requires a gradient.
+    """Float32 or float64 array, with the node that made it if a leaf behind it requires a gradient.
 
-    data: the array. grad: None, or for a leaf the sum of the gradients of every `backward` so far. node: None for a
-    leaf or a constant. parameter: the leaf whose effective value this tensor is, if it is not that leaf itself.
+    data: the array. grad: of a leaf, the sum of the gradients of all `backward` calls, else None. node: None for a leaf
+    or a constant. parameter: the leaf whose effective value this tensor is, None for the leaf itself.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "node", "parameter", "__weakref__")
     __array_ufunc__ = None                      # array + tensor calls Tensor.__radd__, not a ufunc
-    __iter__ = None                             # else Python would index it until something fails
+    __iter__ = None                             # otherwise Python would index it until an error
 
     data: np.ndarray
     grad: np.ndarray | None
@@ -65,7 +65,7 @@ class Tensor:
         return self.data.item()
 
     def backward(self, g: np.ndarray | None = None) -> None:
-        """Add to the `.grad` of every leaf behind this tensor its gradient; free the recorded graph on the way.
+        """Add the gradient of each leaf behind this tensor to its `.grad`, and free the recorded graph.
 
         g: gradient at this tensor, of its shape and dtype; optional if the tensor has one element.
         """

@@ -1,43 +1,43 @@
-"""Layers without parameters that change no sizes, and Flatten."""
+"""Layers without parameters: activations, Identity and Flatten."""
 from tinyq.autodiff import Tensor, elementwise, shape
 from tinyq.nn.module import Module
 
 
 class Identity(Module):
-    """y = x."""
+    """Return the input: y = x."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The input itself."""
+        """Return x itself."""
         return x
 
 
 class ReLU(Module):
-    """y = max(x, 0)."""
+    """Rectified linear unit: y = max(x, 0)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape as x."""
+        """Return y, of x's shape."""
         return elementwise.relu(x)
 
 
 class Tanh(Module):
-    """y = tanh(x)."""
+    """Hyperbolic tangent: y = tanh(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape as x."""
+        """Return y, of x's shape."""
         return elementwise.tanh(x)
 
 
 class Sigmoid(Module):
-    """y = 1 / (1 + exp(-x))."""
+    """Logistic function: y = 1 / (1 + exp(-x))."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape as x."""
+        """Return y, of x's shape."""
         return elementwise.sigmoid(x)
 
 
 class Flatten(Module):
-    """(n, ...) to (n, product)."""
+    """Flatten the axes of each sample: (n, ...) to (n, product)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """One row a sample."""
+        """Return one row per sample."""
         return shape.flatten(x)

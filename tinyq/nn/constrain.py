@@ -14,7 +14,7 @@ from tinyq.nn.parameter import Parameter
 M = TypeVar("M", bound=Module)
 
 _CHOICES: dict[str, Callable[[Sequence[Parameter]], Sequence[Parameter]]] = {
-    "inner": lambda weights: weights[1:-1],     # both papers' choice: the first and the last layer stay float
+    "inner": lambda weights: weights[1:-1],     # the choice of both papers
     "all": lambda weights: weights,
     "none": lambda weights: [],
 }
@@ -23,8 +23,8 @@ _CHOICES: dict[str, Callable[[Sequence[Parameter]], Sequence[Parameter]]] = {
 def constrain(model: M, which: str = "inner", weights: Sequence[Parameter] | None = None) -> M:
     """Mark the conv and linear weights that a method constrains: "inner" (all but the first and last), "all" or "none".
 
-    First and last are by `weights`, such as computing_weights finds them; without it by order of assignment. A layer
-    made with constrained=False stays float in any case. Returns the model.
+    `weights`, such as those of computing_weights, gives the order; by default it is that of assignment. A layer made
+    with constrained=False stays float. Returns the model. UsageError for another choice.
     """
     if which not in _CHOICES:
         raise UsageError(f"--constrain {which}: no such choice; {did_you_mean(which, _CHOICES)}")
@@ -37,10 +37,10 @@ def constrain(model: M, which: str = "inner", weights: Sequence[Parameter] | Non
 
 
 def computing_weights(model: Module, input_shape: tuple[int, ...]) -> tuple[list[Parameter], Tensor]:
-    """(the conv and linear weights in the order that a sample of zeros meets them, the output Tensor).
+    """Return (conv and linear weights in the order of their first use, output Tensor), from a pass of one sample.
 
-    A weight that is used again counts once, where it was met first. The sample has `input_shape`, the pass is in
-    evaluation mode and leaves nothing behind.
+    The sample is zeros of `input_shape`. The pass is in evaluation mode and records no gradients. An unused weight is
+    left out.
     """
     weights: dict[Tensor, Parameter] = {weight: weight for weight in _layer_weights(model)}
     met: list[Parameter] = []

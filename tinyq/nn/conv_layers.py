@@ -1,4 +1,4 @@
-"""The convolution layer."""
+"""Convolution layer."""
 import math
 from collections.abc import Callable
 
@@ -15,17 +15,17 @@ from tinyq.streams import Stream
 
 
 class Conv2d(Module):
-    """Cross-correlation (n, c_in, h, w) to (n, c_out, h', w'); weight (c_out, c_in / groups, kh, kw), bias (c_out,).
+    """Cross-correlation: (n, c_in, h, w) to (n, c_out, h', w'); weight (c_out, c_in / groups, kh, kw), bias (c_out,).
 
-    kernel_size, stride, padding and dilation are ints or pairs. All zeros until `initialise(streams)` of the layer, or
-    of the model it is in, draws them: the weight by `initial_weight`, a function of init.py, the bias uniform within
-    1 / sqrt(fan_in), as torch's. With constrained=False no method constrains the weight.
+    kernel_size, stride, padding and dilation are ints or pairs. Weight and bias are zeros until `initialise(streams)`
+    draws them: the weight by `initial_weight`, a function of init.py; the bias uniformly within 1 / sqrt(fan_in), as in
+    torch. With constrained=False no method constrains the weight. UsageError unless the groups divide the channels.
     """
 
     def __init__(self, c_in: int, c_out: int, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0,
                  dilation: Pair = 1, groups: int = 1, bias: bool = True, constrained: bool = True,
                  initial_weight: InitialWeight = init.uniform_fan_in) -> None:
-        """Make zeros, float32; `initialise` draws the values."""
+        """Allocate float32 zeros; `initialise` draws the values."""
         if groups < 1 or c_in % groups or c_out % groups:
             raise UsageError(f"Conv2d: {c_in} input and {c_out} output channels do not divide into {groups} groups")
         kh, kw = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
@@ -35,19 +35,19 @@ class Conv2d(Module):
         self.bias = Parameter(np.zeros(c_out, np.float32)) if bias else None
 
     def reset(self, key: Callable[[str], Stream]) -> None:
-        """Draw weight and bias."""
+        """Draw weight and bias from the streams key("weight") and key("bias")."""
         self.weight.data[...] = self.initial_weight(key("weight"), self.weight.shape)
         if self.bias is not None:
             bound = 1 / math.sqrt(init.fan_in(self.weight.shape))
             self.bias.data[...] = init.uniform(key("bias"), self.bias.shape, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, c_in, h, w) to (n, c_out, h', w')."""
+        """Map (n, c_in, h, w) to (n, c_out, h', w')."""
         w, scale = self.weight.effective()
         return convolution.conv2d(x, w, scale, self.bias, **self.geometry)
 
     def describe(self) -> str:
-        """Sizes and whatever geometry is not the default."""
+        """Return the sizes, and the geometry where it is not the default."""
         c_out, c_in, kh, kw = self.weight.shape
         sizes = f"{c_in * self.geometry['groups']}, {c_out}, ({kh}, {kw})"
         plain = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}

@@ -1,25 +1,25 @@
-"""Dropout, its mask drawn from a stream that the training loop names by epoch and step."""
+"""Dropout, with a random stream per layer and training step."""
 from tinyq.autodiff import Tensor, dropout_mask
 from tinyq.errors import UsageError
 from tinyq.nn.module import Module
 
 
 class Dropout(Module):
-    """Training: each value is zeroed with probability p, the others divided by 1 - p. Evaluation: nothing.
+    """Dropout: in training, zero each value with probability p and divide the others by 1 - p; in evaluation, y = x.
 
-    Several forward passes within a step draw one after the other from the step's stream.
+    Forward passes of one step draw from the same stream in turn. UsageError in training before `key_step`.
     """
 
     draws = "dropout"
 
     def __init__(self, p: float = 0.5) -> None:
-        """Store the probability."""
+        """Store the probability; UsageError unless it is in [0, 1]."""
         if not 0 <= p <= 1:
             raise UsageError(f"Dropout: p is {p}; it must be in [0, 1]")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape as x."""
+        """Return y, of x's shape."""
         if not self.training or self.p == 0:
             return x
         if self.stream is None:
@@ -28,5 +28,5 @@ class Dropout(Module):
         return dropout_mask.dropout(x, p=self.p, mask=kept)
 
     def describe(self) -> str:
-        """The probability."""
+        """Return the probability."""
         return f"p={self.p}"

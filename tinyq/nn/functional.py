@@ -1,4 +1,4 @@
-"""Every primitive by its name: operations on Tensors, for a `forward` that layers do not cover."""
+"""All primitives by name: operations on Tensors, for a `forward` that needs more than layers."""
 from tinyq.autodiff.convolution import conv2d
 from tinyq.autodiff.dropout_mask import dropout
 from tinyq.autodiff.elementwise import (

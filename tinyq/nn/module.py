@@ -1,7 +1,7 @@
-"""Module: a tree of layers found by walking attributes, with torch's names for what it holds.
+"""Module: a layer or a tree of layers, with torch's names for its parts.
 
-An attribute that is a Module is a child, one that is a Parameter is trained, one that is an array is a
-buffer (saved, not trained). Nothing is registered and a subclass need not call a constructor of ours.
+The attributes of a module are its parts: a Module is a child, a Parameter is trained, an array is a buffer, which is
+saved but not trained. There is no registration and no base constructor to call.
 """
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,41 +20,41 @@ T = TypeVar("T")
 
 
 class Module:
-    """A layer or a network; a subclass assigns its parts to attributes and defines `forward`.
+    """Layer or network; a subclass assigns its parts to attributes and defines `forward`.
 
-    Its weights are zeros until `initialise(streams)`: model = Net().initialise(tinyq.Streams(seed)).
+    Weights are zeros until `initialise`: model = Net().initialise(tinyq.Streams(seed)).
     """
 
     training = True
-    draws: str | None = None            # the purpose of its random stream, for a layer that needs one each step
-    stream: Stream | None = None        # that stream, set by key_step
-    _hook: Callable[..., Tensor] | None = None          # runs in place of `forward`; see hooked
+    draws: str | None = None            # purpose of the random stream of a layer that draws at each step
+    stream: Stream | None = None        # the stream for the current step; key_step sets it
+    _hook: Callable[..., Tensor] | None = None          # replaces `forward` in a call; see hooked
 
     def forward(self, x: Tensor) -> Tensor:
-        """The layer's function, Tensor to Tensor."""
+        """Map the input Tensor to the output Tensor; a subclass defines it."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def training_outputs(self, x: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
-        """(logits, [(share, logits)]): what a training step takes its loss of.
+        """Return (logits, [(share, auxiliary logits)]); a network with auxiliary classifiers overrides it.
 
-        The list is of auxiliary classifiers, of whose losses a share is added; a network that has them says so here.
+        The training loss is that of the logits plus share * the loss of each auxiliary classifier.
         """
         return self(x), []
 
     def __call__(self, *inputs: Any, **options: Any) -> Tensor:
-        """Run `forward`, or the hook around it."""
+        """Run `forward`, or the hook of `hooked`."""
         return (self._hook or self.forward)(*inputs, **options)
 
     def reset(self, key: Callable[[str], Stream]) -> None:
-        """Set this module's own parameters and buffers to their initial values.
+        """Set the parameters and buffers of this module, without its children, to their initial values.
 
-        key(name) is the random stream of the parameter `name`.
+        key(name): random stream for the parameter `name`.
         """
 
     # ---- the tree ----
 
     def named_modules(self, prefix: str = "") -> "list[tuple[str, Module]]":
-        """(dotted name, module) for this module ("") and all below it, parents first, each once."""
+        """Return (dotted name, module) of this module ("") and all below it, parents first, each once."""
         found: list[tuple[str, Module]] = []
         seen: set[int] = set()
         pending: list[tuple[str, Module]] = [(prefix, self)]
@@ -68,19 +68,19 @@ class Module:
         return found
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """(dotted name, Parameter), in order of assignment, each once."""
+        """Return (dotted name, Parameter) in order of assignment, each once."""
         return self._named(Parameter)
 
     def named_buffers(self) -> list[tuple[str, np.ndarray]]:
-        """(dotted name, array): what is saved and not trained."""
+        """Return (dotted name, array) of the arrays that are saved but not trained."""
         return self._named(np.ndarray)
 
     def parameters(self) -> list[Parameter]:
-        """All parameters."""
+        """Return all parameters in order of assignment, each once."""
         return [p for _, p in self.named_parameters()]
 
     def constrained_parameters(self) -> list[tuple[str, Parameter]]:
-        """(dotted name, Parameter) of those that a method constrains to levels."""
+        """Return (dotted name, Parameter) of the parameters that a method constrains to levels."""
         return [(name, p) for name, p in self.named_parameters() if p.constrained]
 
     def _named(self, kind: type[T]) -> list[tuple[str, T]]:
@@ -94,17 +94,17 @@ class Module:
     # ---- modes, dtype, randomness ----
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training (or, with False, to evaluation); returns the module."""
+        """Switch to training, or with mode=False to evaluation; return the module."""
         for _, module in self.named_modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """Switch to evaluation: batch norm uses its running statistics, dropout does nothing."""
+        """Switch to evaluation; return the module. Batch norm uses its running statistics, dropout does nothing."""
         return self.train(False)
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Convert parameters and floating-point buffers, in place; returns the module."""
+        """Convert parameters and floating-point buffers in place; return the module."""
         for p in self.parameters():
             p.data, p.grad = p.data.astype(dtype), None
         for _, module in self.named_modules():
@@ -114,13 +114,13 @@ class Module:
         return self
 
     def initialise(self, streams: Streams) -> Self:
-        """Draw all initial values; each depends on the seed and its own dotted name, on nothing else."""
+        """Draw all initial values, each by the seed and its dotted name alone; return the module."""
         for prefix, module in self.named_modules():
             module.reset(partial(_initial_stream, streams, prefix))
         return self
 
     def key_step(self, streams: Streams, epoch: int, step: int) -> None:
-        """Give every layer that draws random numbers its stream for this step."""
+        """Set the stream of each layer that draws random numbers, by epoch and step."""
         for name, module in self.named_modules():
             if module.draws:
                 module.stream = streams.key(module.draws, name, epoch, step)
@@ -128,15 +128,15 @@ class Module:
     # ---- state ----
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """{dotted name: copy of the array} of every parameter and buffer."""
+        """Return {dotted name: copy of the array} of all parameters and buffers."""
         return {name: array.copy() for name, array in self._arrays().items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray], strict: bool = True,
                         source: str = "the state") -> list[str]:
-        """Copy arrays in by name; BadInput lists every difference at once, and nothing is changed then.
+        """Copy arrays in by name. If they do not fit, BadInput lists all differences and nothing is changed.
 
-        Without `strict`, missing and extra names are returned instead of refused. `source` names the file
-        in the message.
+        strict: refuse missing and extra names; otherwise return "missing NAME" and "extra NAME" for each.
+        source: name of the file in the message.
         """
         own = self._arrays()
         state = {name: np.asarray(array) for name, array in state.items()}
@@ -153,7 +153,7 @@ class Module:
         return absent
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        """Parameters and buffers by name: module by module, parameters first, as torch orders them."""
+        """Return parameters and buffers by name in torch's order: module by module, parameters first."""
         parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
         order = {name: i for i, (name, _) in enumerate(self.named_modules())}
         names = sorted([*parameters, *buffers], key=lambda name: order[name.rpartition(".")[0]])
@@ -162,11 +162,11 @@ class Module:
     # ---- display ----
 
     def describe(self) -> str:
-        """The layer's sizes, as shown in its repr."""
+        """Return the sizes and options of the layer, for its repr."""
         return ""
 
     def __repr__(self) -> str:
-        """The tree, one module a line."""
+        """Return the tree, with one line per module."""
         lines = [f"{type(self).__name__}({self.describe()})"]
         for name, value in vars(self).items():
             if isinstance(value, Module):
@@ -176,7 +176,7 @@ class Module:
 
 @contextmanager
 def evaluating(model: Module) -> Iterator[Module]:
-    """Switch to evaluation inside, and put each module's own mode back afterwards."""
+    """Switch to evaluation inside; restore the mode of each module afterwards."""
     modes = [(module, module.training) for _, module in model.named_modules()]
     try:
         yield model.eval()
@@ -189,7 +189,7 @@ def evaluating(model: Module) -> Iterator[Module]:
 def hooked(modules: Iterable[Module], hook: Callable[..., Tensor]) -> Iterator[None]:
     """Replace each call of these modules inside by hook(module, call, *inputs, **options), which returns the output.
 
-    call(*inputs, **options) computes the output as it is without the hook. Hooks nest; the latest is the outermost.
+    call(*inputs, **options) computes the output without the hook. Hooks nest; the latest is the outermost.
     """
     before = [(module, module._hook) for module in modules]
     for module, outer in before:

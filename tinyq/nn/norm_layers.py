@@ -11,18 +11,18 @@ from tinyq.streams import Stream
 
 
 class _BatchNorm(Module):
-    """y = (x - mean) / sqrt(variance + eps) * weight + bias for each channel (Ioffe and Szegedy 2015).
+    """Batch norm y = (x - mean) / sqrt(variance + eps) * weight + bias per channel (Ioffe and Szegedy 2015).
 
-    Training uses the batch's mean and biased variance, and moves the running statistics towards its mean
-    and unbiased variance: by the share `momentum`, or, with momentum None, to the average of all batches.
-    Evaluation uses the running statistics; without track_running_stats, the batch's.
+    Training normalises with the mean and biased variance of the batch. It moves the running statistics towards the
+    mean and unbiased variance by the share `momentum`; with momentum None they are the averages of all batches.
+    Evaluation normalises with the running statistics, or without track_running_stats with those of the batch.
     """
 
     ndims: tuple[int, ...]
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
                  track_running_stats: bool = True) -> None:
-        """Make the identity: weight 1, bias 0, running mean 0 and variance 1, float32."""
+        """Set the identity in float32: weight 1, bias 0, running mean 0 and variance 1."""
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
@@ -31,7 +31,7 @@ class _BatchNorm(Module):
         self.num_batches_tracked = np.zeros((), np.int64) if track_running_stats else None
 
     def reset(self, key: Callable[[str], Stream]) -> None:
-        """Back to the identity."""
+        """Set the identity: weight 1, bias 0, running mean 0 and variance 1."""
         for array, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
             if array is not None:
                 array[...] = value
@@ -40,7 +40,11 @@ class _BatchNorm(Module):
             self.bias.data[...] = 0
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None, relu: bool = False) -> Tensor:
-        """y, or relu(y + shortcut) in as few passes over memory; all of x's shape, (n, c, ...)."""
+        """Return y, or with relu=True max(y + shortcut, 0); all of x's shape, (n, c, ...).
+
+        UsageError for a shortcut without relu or an input of another shape; BadInput for one value per channel in
+        training, whose variance is undefined.
+        """
         if shortcut is not None and not relu:
             raise UsageError(f"{type(self).__name__}: a shortcut is added on the way to a ReLU; give relu=True")
         if x.ndim not in self.ndims or x.shape[1] != self.num_features:
@@ -65,7 +69,7 @@ class _BatchNorm(Module):
         return elementwise.relu(y) if relu else y
 
     def _track(self, mean: np.ndarray, unbiased_variance: np.ndarray) -> None:
-        """Move the running statistics, if there are any, towards this batch's, in place."""
+        """Move the running statistics, if there are any, towards those of the batch in place."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked[...] += 1
@@ -75,7 +79,7 @@ class _BatchNorm(Module):
             running += share * new
 
     def describe(self) -> str:
-        """Channels and options."""
+        """Return channels and options."""
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.weight is not None}, "
                 f"track_running_stats={self.running_mean is not None}")
 

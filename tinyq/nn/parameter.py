@@ -1,4 +1,4 @@
-"""Parameter: a trained tensor, and the effective weight that its layer computes with."""
+"""Parameter: a trained tensor, and the effective weight with which its layer computes."""
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -12,7 +12,7 @@ Parametrization = Callable[[Tensor], tuple[Tensor, np.ndarray | None]]
 
 @runtime_checkable
 class Quantizer(Protocol):
-    """Parametrization whose effective weight is scale * level, the level from a set."""
+    """Parametrization by levels: the effective weight is scale * level."""
 
     @property
     def level_set(self) -> LevelSet:
@@ -30,14 +30,14 @@ class Quantizer(Protocol):
 
 
 class Parameter(Tensor):
-    """A trained tensor; a method constrains it to levels by giving it a parametrization.
+    """Trained tensor; a method constrains it to levels by its parametrization.
 
-    constrained: whether a method constrains it. constrainable: whether a method may; the layer decides once.
+    constrained: True if a method constrains it. constrainable: True if a method may; its layer decides.
     parametrization: None, or a function from the latent tensor to (tensor in units of the scale, scale).
     """
 
     def __init__(self, data: np.ndarray, constrained: bool = False) -> None:
-        """Take over the float32 or float64 array; gradients are wanted."""
+        """Take over the float32 or float64 array, without a copy."""
         super().__init__(data, requires_grad=True)
         self.constrained = self.constrainable = constrained
         self.parametrization: Parametrization | None = None

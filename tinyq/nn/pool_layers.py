@@ -1,4 +1,4 @@
-"""Pooling layers; sizes are ints or pairs, and a stride of None is the kernel size, as torch's."""
+"""Pooling layers; sizes are ints or pairs, and a stride of None is the kernel size, as in torch."""
 from typing import Any
 
 from tinyq.autodiff import Tensor, pooling
@@ -7,7 +7,7 @@ from tinyq.nn.module import Module
 
 
 class MaxPool2d(Module):
-    """The largest value of each window, (n, c, h, w) to (n, c, h', w')."""
+    """Maximum of each window: (n, c, h, w) to (n, c, h', w')."""
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
                  ceil_mode: bool = False) -> None:
@@ -16,16 +16,16 @@ class MaxPool2d(Module):
                        "ceil_mode": ceil_mode}
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, c, h, w) to (n, c, h', w')."""
+        """Map (n, c, h, w) to (n, c, h', w')."""
         return pooling.max_pool2d(x, **self.window)
 
     def describe(self) -> str:
-        """The window."""
+        """Return the window."""
         return _described(self.window)
 
 
 class AvgPool2d(Module):
-    """The mean of each window, (n, c, h, w) to (n, c, h', w')."""
+    """Mean of each window: (n, c, h, w) to (n, c, h', w')."""
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
                  count_include_pad: bool = True) -> None:
@@ -34,27 +34,27 @@ class AvgPool2d(Module):
                        "count_include_pad": count_include_pad}
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, c, h, w) to (n, c, h', w')."""
+        """Map (n, c, h, w) to (n, c, h', w')."""
         return pooling.avg_pool2d(x, **self.window)
 
     def describe(self) -> str:
-        """The window."""
+        """Return the window."""
         return _described(self.window)
 
 
 class AdaptiveAvgPool2d(Module):
-    """The mean of as many windows as the output has pixels; output_size 1 is the mean of the image."""
+    """Mean of each of output_size windows that cover the image; output_size 1 is the mean of the image."""
 
     def __init__(self, output_size: Size) -> None:
-        """Store the output's size."""
+        """Store the output size."""
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, c, h, w) to (n, c, *output_size)."""
+        """Map (n, c, h, w) to (n, c, *output_size)."""
         return pooling.adaptive_avg_pool2d(x, output_size=self.output_size)
 
     def describe(self) -> str:
-        """The output's size."""
+        """Return the output size."""
         return str(self.output_size)
 
 
