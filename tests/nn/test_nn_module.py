@@ -1,3 +1,6 @@
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -199,3 +202,18 @@ def test_hooks_nest_and_the_latest_is_the_outermost():
     with hooked([layer], hook("first")), hooked([layer], hook("second")):
         layer(Tensor(np.ones(1)))
     assert order == ["second", "first"]
+
+
+def swapped(text):
+    """Lines that assign `forward` or `effective` of another object."""
+    return [node.lineno for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
+            and node.attr in ("forward", "effective") and ast.unparse(node.value) != "self"]
+
+
+def test_nobody_swaps_a_layers_function_by_hand():
+    root = Path(__file__).resolve().parents[2]
+    found = {str(path): swapped(path.read_text()) for folder in ("tinyq", "models", "data")
+             for path in (root / folder).rglob("*.py")}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+    assert swapped("layer.forward = f\na, weight.effective = b\ndel layer.forward\nself.forward = f") == [1, 2, 3]
