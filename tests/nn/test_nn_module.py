@@ -206,9 +206,9 @@ def test_hooks_nest_and_the_latest_is_the_outermost():
 
 def swapped(text):
     """Lines that assign `forward` or `effective` of another object."""
-    return [node.lineno for node in ast.walk(ast.parse(text))
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
-            and node.attr in ("forward", "effective") and ast.unparse(node.value) != "self"]
+    return sorted(node.lineno for node in ast.walk(ast.parse(text))
+                  if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
+                  and node.attr in ("forward", "effective") and ast.unparse(node.value) != "self")
 
 
 def test_nobody_swaps_a_layers_function_by_hand():
