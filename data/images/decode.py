@@ -1,12 +1,16 @@
 """Decode images from untrusted bytes: JPEG and PNG only, recognised by their first bytes, never by their name."""
 import io
+import math
 
 import numpy as np
 
+from tinyq.data.images.image_parts import count_scans
 from tinyq.errors import BadInput
 
 PIXEL_LIMIT = 50_000_000                # of the image in the file
 DECODED_LIMIT = 25_000_000              # of the decoded image, of which memory holds two copies of 4 bytes per pixel
+MAX_SCANS = 64                          # of a progressive JPEG; encoders make about ten
+SCANNED_LIMIT = 1_000_000_000           # pixels of all scans together: a scan of no data costs as much as a full one
 BAND = 256                              # rows converted at a time
 BYTE_LIMIT = 100_000_000
 SKIP = "leave it out (of a dataset: --imagefolder.bad-image skip, --imagenet.bad-image skip)"
@@ -23,11 +27,15 @@ class ImageFile:
         """Read the header. data: bytes of the file; name: its name in messages."""
         open_image = _opener(data, name)
         try:
+            scans = count_scans(data)
             self._image = open_image(io.BytesIO(data))
         except Exception as error:              # a decoder may raise anything on hostile bytes
             raise _unreadable(name, error) from error
         self.name = name
         self._check_pixel_count(PIXEL_LIMIT)
+        if scans > MAX_SCANS or scans * math.prod(self.shape) > SCANNED_LIMIT:
+            raise BadInput(f"{name!r}: {scans} scans of {self.shape[1]} x {self.shape[0]} pixels, over the limit of "
+                           f"{MAX_SCANS} scans and {SCANNED_LIMIT:,} pixels in all; save it again, or {SKIP}")
         if self._image.mode not in _MODES:
             raise BadInput(f"{name!r}: pixels of mode {self._image.mode!r}, not 8 bits per channel; "
                            f"convert it or {SKIP}")

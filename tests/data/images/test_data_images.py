@@ -1,6 +1,7 @@
 """Decoding photographs: the kinds that occur, and those that are refused."""
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tinyq.data.images import decode as images
+from tinyq.data.images import image_parts
 from tinyq.data.images.decode import ImageFile
 from tinyq.errors import BadInput
 
@@ -137,3 +139,45 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed_and_never_smaller(mode, s
 
 def test_a_png_is_always_decoded_whole():
     assert ImageFile(encoded(Image.fromarray(gradient(64, 64))), "a.png").pixels((8, 8)).shape == (64, 64, 4)
+
+
+def repeated(data, marker, count, keep=None):
+    """A JPEG whose last segment of this kind is there again and again before its end; keep: bytes of its data."""
+    start = data.rindex(marker)
+    part = data[start:-2] if keep is None else data[start:start + keep]
+    return data[:-2] + part * count + data[-2:]
+
+
+def scanned(side, count):
+    """A progressive JPEG with `count` more scans of (almost) no data."""
+    data = encoded(Image.new("L", (side, side), 128), "JPEG", progressive=True, quality=50)
+    start = data.rindex(b"\xff\xda")
+    return repeated(data, b"\xff\xda", count, 2 + int.from_bytes(data[start + 2:start + 4], "big"))
+
+
+@pytest.mark.parametrize("side, count", [(8, 100), (5000, 300), (5000, 50)])
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(side, count):
+    began = time.process_time()
+    data = scanned(side, count)
+    with pytest.raises(BadInput, match=rf"'a.jpg': \d+ scans of {side} x {side} pixels, over the limit of 64 scans"):
+        ImageFile(data, "a.jpg")
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"progressive": True, "optimize": True},
+                                     {"restart_marker_blocks": 1}])
+def test_the_scans_of_usual_jpegs_are_counted(options):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    data = encoded(Image.fromarray(noise), "JPEG", exif=b"Exif\0\0" + b"\xff\xda\0\x08" * 1000, **options)
+    assert image_parts.count_scans(data) == (10 if "progressive" in options else 1)
+    assert decode(data + b"\xff\xda\0\2" * 1000, "a.jpg").shape == (300, 400, 4)        # behind the end: a film, say
+
+
+@pytest.mark.parametrize("make", [
+    lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * 20_000 + encoded(Image.new("L", (8, 8)), "JPEG")[2:],
+    lambda: b"\xff\xd8" + b"\xff\xff\xe1\0\0" * 20_000 + encoded(Image.new("L", (8, 8)), "JPEG")[2:],
+    lambda: encoded(Image.new("L", (8, 8)))[:33] + b"\0\0\0\0IDAT\x35\xaf\x06\x1e" * 200_000
+    + encoded(Image.new("L", (8, 8)))[33:]], ids=["comments", "fill bytes", "chunks"])
+def test_an_image_of_many_empty_parts_is_refused(make):
+    with pytest.raises(BadInput, match="'a': unreadable image .*more than 10+,000 (segments|chunks)"):
+        ImageFile(make(), "a")
