@@ -1,11 +1,13 @@
 """Read the files asked for from a .tar.gz, by name and size, without unpacking it to disk."""
 import gzip
+import os
 import tarfile
 from pathlib import Path
 
 from tinyq.errors import BadInput
 
 _ELSE = 1 << 24                 # bytes that all other members and the headers may take
+_RATIO = 50                     # bytes unpacked per byte of the archive; photographs hardly shrink
 _READS_BEHIND = 100
 
 
@@ -17,7 +19,7 @@ def read_members(path: str | Path, folder: str, sizes: dict[str, int]) -> dict[s
     """
     try:
         with gzip.open(path) as file:
-            limited = _Limited(file, sum(sizes.values()) + _ELSE)
+            limited = _Limited(file, min(sum(sizes.values()), _RATIO * os.path.getsize(path)) + _ELSE)
             with tarfile.open(fileobj=limited, mode="r|") as archive:      # type: ignore[call-overload]  # it only reads
                 return _read(archive, str(path), {f"{folder}/{name}": name for name in sizes}, sizes)
     except BadInput:

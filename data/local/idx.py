@@ -1,15 +1,18 @@
 """Read IDX, the file format of MNIST: a magic number, big-endian sizes, then bytes."""
 import gzip
 import math
+import os
 import shlex
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from tinyq.errors import BadInput
 
+SMALL, MAX_RATIO = 64 << 20, 50                         # MNIST unpacks to 5 bytes for each of its .gz
 BYTE_LIMIT = 1 << 30            # largest size that a header may claim: twenty times MNIST
 
 
@@ -18,19 +21,25 @@ def find_idx(folder: str | Path, name: str) -> Path | None:
     return next((p for p in (Path(folder) / f"{name}.gz", Path(folder) / name) if p.is_file()), None)
 
 
-def read_idx(path: str | Path, dimensions: int) -> np.ndarray:
+def read_idx(path: str | Path, dimensions: int, check_shape: Callable[[tuple[int, ...]], None] | None = None
+             ) -> np.ndarray:
     """Read an IDX file (or .gz of one) with this number of dimensions as a uint8 array.
 
-    BadInput if it is another kind of file, damaged, or shorter or longer than its header says.
+    BadInput if it is another kind of file, damaged, or shorter or longer than its header says. check_shape: called with
+    the header's shape before any data is unpacked.
     """
     try:
         with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rb") as file:
-            return _read(file, str(path), dimensions)
+            shape = _read_shape(file, str(path), dimensions, os.path.getsize(path))
+            if check_shape:
+                check_shape(shape)
+            return _read_data(file, str(path), shape)
     except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{str(path)!r}: cannot be read ({error}); {_fetch_again(path)}") from error
 
 
-def _read(file, path, dimensions):
+def _read_shape(file, path, dimensions, held):
+    """Return the shape in the header; held: size of the file, which must be in proportion."""
     header = file.read(4 + 4 * dimensions)
     expected = bytes([0, 0, 8, dimensions])         # 8: unsigned bytes
     if header[:4] != expected:
@@ -39,9 +48,15 @@ def _read(file, path, dimensions):
     if len(header) < 4 + 4 * dimensions:
         raise BadInput(f"{path!r}: ends inside its header; {_fetch_again(path)}")
     shape = struct.unpack(f">{dimensions}I", header[4:])
+    size, limit = math.prod(shape), min(BYTE_LIMIT, SMALL + MAX_RATIO * held)
+    if size > limit:
+        raise BadInput(f"{path!r}: claims {size:,} bytes of data, over the limit of {limit:,} for a file of {held:,}; "
+                       "it is damaged")
+    return shape
+
+
+def _read_data(file, path, shape):
     size = math.prod(shape)
-    if size > BYTE_LIMIT:
-        raise BadInput(f"{path!r}: claims {size:,} bytes of data, over the limit of {BYTE_LIMIT:,}; it is damaged")
     data = file.read(size + 1)
     if len(data) != size:
         got = f"only {len(data):,}" if len(data) < size else "more"

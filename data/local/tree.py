@@ -10,6 +10,7 @@ from tinyq.data.images.decode import BYTE_LIMIT, SKIP
 from tinyq.errors import BadInput
 from tinyq.files.read import read_file
 
+SMALL, MAX_RATIO = 1 << 20, 50                          # of a member: images hardly shrink in a .zip
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -72,6 +73,8 @@ class ZipTree:
         self._classes: dict[str, dict[str, list[str]]] = {}
         for member in self._zip.infolist():
             self._add(member)
+        held = sum(member.compress_size for member in self._members.values())
+        _check(held <= os.path.getsize(path), f"{str(path)!r}: its members overlap; do not trust this file")
 
     def _add(self, member):
         parts = member.filename.split("/")
@@ -84,6 +87,8 @@ class ZipTree:
             return
         _check(member.filename not in self._members, f"{where} occurs twice; do not trust this file")
         _check(member.file_size <= BYTE_LIMIT, f"{where} claims {member.file_size:,} bytes for one image; remove it")
+        _check(member.file_size <= SMALL + MAX_RATIO * member.compress_size,
+               f"{where} claims {member.file_size:,} bytes, unpacked from {member.compress_size:,}; remove it")
         self._members[member.filename] = member
         self._classes.setdefault(parts[0], {}).setdefault(parts[1], []).append(member.filename)
 

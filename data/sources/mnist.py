@@ -43,12 +43,15 @@ def load_mnist(path: str | Path | None = None, *, validation: int = 5000, paddin
 
 
 def _read_pair(folder, images_name, labels_name):
-    images, labels = (read_idx(_found(folder, name), dimensions)
-                      for name, dimensions in ((images_name, 3), (labels_name, 1)))
-    if len(images) != len(labels) or not len(images):
-        raise BadInput(f"{str(Path(folder) / images_name)!r}: {len(images)} images for the {len(labels)} labels "
-                       f"of {labels_name}; the files do not belong together")
-    return images[:, None], check_labels(labels, 10, str(Path(folder) / labels_name))
+    """Read the labels, which are small, and then as many images."""
+    labels = check_labels(read_idx(_found(folder, labels_name), 1), 10, str(Path(folder) / labels_name))
+
+    def check_count(shape):
+        if shape[0] != len(labels) or not len(labels):
+            raise BadInput(f"{str(Path(folder) / images_name)!r}: {shape[0]} images for the {len(labels)} labels "
+                           f"of {labels_name}; the files do not belong together")
+
+    return read_idx(_found(folder, images_name), 3, check_count)[:, None], labels
 
 
 def _found(folder, name):

@@ -269,3 +269,25 @@ def test_a_sample_of_imagenet_is_read_with_its_labels(shared_data):
     assert bundle.num_classes == 1000 and len(bundle.test) == 200
     x, y = bundle.test.batch(np.array([0, 199]))
     assert x.shape == (2, 3, 224, 224) and y.tolist() == [0, 995]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_member_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", method) as archive:
+        archive.writestr("val/a/0.png", bytes(40_000_000))
+    with pytest.raises(BadInput, match="member 'val/a/0.png' claims 40,000,000 bytes, unpacked from "):
+        ZipTree(tmp_path / "bomb.zip")
+
+
+def test_zip_members_that_share_their_bytes_are_refused(tmp_path):
+    path = in_zip(tmp_path, {f"val/a/{i}.png": picture(0) for i in range(3)})
+    data = path.read_bytes()
+    at = data.index(b"PK\1\2")
+    each = (len(data) - 22 - at) // 3
+    entries = b"".join(data[at:at + each].replace(b"0.png", b"%d.png" % i) for i in range(10))
+    end = bytearray(data[-22:])
+    end[8:10] = end[10:12] = (10).to_bytes(2, "little")
+    end[12:16] = len(entries).to_bytes(4, "little")
+    path.write_bytes(data[:data.index(b"PK\3\4", 4)] + entries + end)
+    with pytest.raises(BadInput, match="its members overlap|not a readable zip file"):
+        ZipTree(path)

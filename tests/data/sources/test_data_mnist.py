@@ -1,6 +1,8 @@
 """MNIST from IDX files, whole and broken."""
 import gzip
+import math
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -145,3 +147,29 @@ def test_the_real_files_have_the_usual_constants(shared_data):
     mean = pixels.sum() / pixels.size / 255
     std = np.sqrt((pixels * pixels).sum() / pixels.size / 255**2 - mean * mean)
     assert round(mean, 4) == bundle.train.mean[0] and round(std, 4) == bundle.train.std[0]
+
+
+def bomb(path, shape):
+    """A .gz of an IDX file of zeros, a thousand times smaller than what it holds."""
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        file.write(struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape))
+        for _ in range(math.prod(shape) >> 20):
+            file.write(bytes(1 << 20))
+        file.write(bytes(math.prod(shape) % (1 << 20)))
+
+
+@pytest.mark.parametrize("images, labels, message", [
+    ((1 << 18, 28, 28), 1 << 18, r"train-images.*claims 205,520,896 bytes of data, over the limit of .* for a file"),
+    ((1 << 16, 28, 28), 10, r"train-images.*65536 images for the 10 labels"),
+    ((10, 28, 28), 200 << 20, r"train-labels.*claims 209,715,200 bytes of data"),
+], ids=["images", "labels that do not fit", "labels"])
+def test_a_gz_of_zeros_is_not_unpacked(tmp_path, images, labels, message):
+    write_set(tmp_path)
+    for name, shape in zip(FILES["train"], (images, (labels,)), strict=True):
+        (tmp_path / name).unlink()
+        bomb(tmp_path / f"{name}.gz", shape)
+    tracemalloc.start()
+    with pytest.raises(BadInput, match=message):
+        data.load("mnist", tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
