@@ -19,7 +19,7 @@ SHAPE, CLASSES, DAY = (3, 224, 224), 1000, 86400
 
 
 def seconds_a_visit(name, samples, visits):
-    """(seconds, parameters, whether the network is searched as a chain)."""
+    """Return (seconds, parameters, whether the network is searched as a chain)."""
     streams = Streams(0)
     model = models.build(name, CLASSES, SHAPE, "all").initialise(streams)
     stream = streams.key("bench", name)

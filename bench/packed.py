@@ -56,7 +56,7 @@ def quartiles(ratios):
 
 
 def against(times, contender, baseline):
-    """A cell: the contender's median, and its time in terms of a baseline's."""
+    """Return a cell: the contender's median, and its time in terms of a baseline's."""
     ratios = [a / b for a, b in zip(times[contender], times[baseline], strict=True)]
     return f"{ms(times[contender])}, {quartiles(ratios)}"
 
@@ -84,7 +84,7 @@ def print_head(cells):
 
 
 def table(args, folder_of):
-    """A row for each network and batch."""
+    """Return a row for each network and batch."""
     print_head(["network", *(LABELS[contender] for contender in args.contenders), "fastest baseline",
                 "weights in MiB: float32", "float activations", "int8", "peak memory in MiB, in the contenders' order"])
     for name in args.networks:
@@ -117,7 +117,7 @@ def table_of_isas(args, folder_of):
 
 
 def table_of_fc6(args, folder_of):
-    """How many times as fast as NumPy's product, with 2 threads and with 1."""
+    """Return the speed-up over NumPy's product, with 2 threads and with 1."""
     folder = folder_of(FC6)
     print_head(["fc6, batch 1", LABELS[NUMPY], *(f"{LABELS[kind]}, times as fast"
                                                  + (f" (at least {NEEDED[kind]})" if kind in NEEDED else "")

@@ -26,7 +26,7 @@ SIZE, CLASSES = 224, 1000
 
 
 def batch_of(batch):
-    """The batch that all contenders train on."""
+    """Return the batch that all contenders train on."""
     stream = Streams(0).key("bench")
     return stream.normal((batch, 3, SIZE, SIZE)).astype(np.float32), stream.integers(0, CLASSES, batch)
 

@@ -53,7 +53,7 @@ def torch_resnet20():
 
 
 def batch_of(name):
-    """The batch that both contenders train on."""
+    """Return the batch that both contenders train on."""
     batch, shape = NETWORKS[name]
     stream = Streams(0).key("bench", name)
     return stream.normal((batch, *shape)).astype(np.float32), stream.integers(0, 10, batch)

@@ -42,7 +42,7 @@ class RandomCropView:
     jitter: float = 0.0
 
     def __call__(self, image_file: ImageFile, stream: Stream) -> np.ndarray:
-        """(size, size, 3) uint8, drawn from `stream`."""
+        """Return (size, size, 3) uint8, drawn from `stream`."""
         h, w = shorter_side_to(self.resize, image_file.shape)
         down, right = stream.uniform(2)
         box = (math.floor(down * (h - self.size + 1)), math.floor(right * (w - self.size + 1)), self.size, self.size)
@@ -60,7 +60,7 @@ class RandomResizedView:
     jitter: float = 0.0
 
     def __call__(self, image_file: ImageFile, stream: Stream) -> np.ndarray:
-        """(size, size, 3) uint8, drawn from `stream`."""
+        """Return (size, size, 3) uint8, drawn from `stream`."""
         height, width = image_file.shape
         box = random_box((height, width), stream.uniform((10, 4)).tolist(), self.smallest)
         image = image_file.pixels((-(-self.size * height // box[2]), -(-self.size * width // box[3])))

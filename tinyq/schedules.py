@@ -18,7 +18,7 @@ class Schedule:
     """The base rate, unchanged; the other schedules override `rate`."""
 
     def rate(self, base: float, epoch: float) -> float:
-        """The learning rate at this (fractional) epoch."""
+        """Return the learning rate at this (fractional) epoch."""
         return base
 
     def apply(self, optimizer: Optimizer, epoch: float) -> None:
@@ -167,7 +167,7 @@ class Plateau(Schedule):
             self.bad_epochs, self.cooling = 0, self.cooldown
 
     def state(self) -> dict[str, float]:
-        """The best metric and the three counters."""
+        """Return the best metric and the three counters."""
         return {"best": self.best, "bad_epochs": self.bad_epochs, "cooling": self.cooling,
                 "reductions": self.reductions}
 

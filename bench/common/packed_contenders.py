@@ -33,7 +33,7 @@ def ternary(name):
 
 
 def samples(name, batch):
-    """The batch that all contenders compute on."""
+    """Return the batch that all contenders compute on."""
     if name == FC6:
         return np.abs(Streams(1).key("x").normal((batch, 9216))).astype(np.float32)
     return batch_of(batch)[0]

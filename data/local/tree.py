@@ -24,11 +24,11 @@ class FolderTree:
                f"{str(path)!r}: no such folder; give the one that holds train/<class>/*.jpg with --data-path")
 
     def splits(self) -> list[str]:
-        """The folders at the top."""
+        """Return the names of the top-level folders."""
         return self._folders("")
 
     def classes(self, split: str) -> dict[str, list[str]]:
-        """The image names of each class folder of a split."""
+        """Return the image names of each class folder of a split."""
         return {name: self._images(f"{split}/{name}") for name in self._folders(split)}
 
     def size(self, name: str) -> int:
@@ -93,11 +93,11 @@ class ZipTree:
         self._classes.setdefault(parts[0], {}).setdefault(parts[1], []).append(member.filename)
 
     def splits(self) -> list[str]:
-        """The folders at the top."""
+        """Return the names of the top-level folders."""
         return sorted(self._classes)
 
     def classes(self, split: str) -> dict[str, list[str]]:
-        """The image names of each class folder of a split."""
+        """Return the image names of each class folder of a split."""
         return {name: sorted(images) for name, images in sorted(self._classes[split].items())}
 
     def size(self, name: str) -> int:

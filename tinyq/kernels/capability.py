@@ -32,13 +32,13 @@ def describe() -> dict[str, str | int]:
 
 
 def instruction_set() -> str:
-    """Return the instruction set that chose the register tile, of numba's target: it may be less than the host's."""
+    """Return the instruction set that numba compiles for, which chose the register tile; the host may have more."""
     features = target_features()
     return next((name for name, _ in TILE_SHAPES if name in features), f"plain vectors of {PLAIN_SHAPE[2]}")
 
 
 def _threading_layer():
-    """Name of the layer, known once a parallel kernel has run."""
+    """Return the name of numba's threading layer, which is known after a parallel kernel has run."""
     try:
         return numba.threading_layer()
     except ValueError:

@@ -33,7 +33,7 @@ class Data(Protocol):
         """Count the samples."""
 
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(x, y) of the samples with these indices."""
+        """Return (x, y) of the samples with these indices."""
 
 
 class Method(Protocol):

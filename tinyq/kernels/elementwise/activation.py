@@ -26,7 +26,7 @@ def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def channel_affine(x: np.ndarray, scale: np.ndarray | None, shift: np.ndarray | None) -> np.ndarray:
     """x * scale[c] + shift[c], two roundings; x (n, c, ...), scale and shift (c,) float32 or None."""
-    if x.ndim == 2:                                                  # no plane to walk along: NumPy's is as good
+    if x.ndim == 2:                                                  # planes of one element: NumPy is as fast
         y = x.copy() if scale is None else np.multiply(x, scale, order="C")
         return y if shift is None else np.add(y, shift, out=y)
     channels = x.shape[1]

@@ -57,7 +57,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def exp_of(x):
     """e**x of one float32: 2**n * e**r, n the integer nearest to x / log 2.
 
-    What rounding takes from r and from 1 + r is carried along; 2**n is two factors, so that only the last
+    The rounding errors of r and of 1 + r are added back; 2**n is split into two factors, so that only the last
     multiplication rounds a subnormal result.
     """
     x = EXP_HIGH if x > EXP_HIGH else (EXP_LOW if x < EXP_LOW else x)
@@ -114,7 +114,7 @@ def tanh_of(x):
 def sigmoid_of(x):
     """Sigmoid of one float32 from z = e**-|x|, which never overflows: z / (1 + z) for x < 0, else 1 / (1 + z).
 
-    One Newton step takes back what the sum 1 + z and the quotient lost to rounding.
+    One Newton step corrects the rounding errors of the sum 1 + z and of the quotient.
     """
     z = exp_of(-abs(x))
     top = z if x < ZERO else ONE

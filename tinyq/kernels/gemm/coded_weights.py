@@ -12,7 +12,7 @@ BEHIND = 32 // 2 * LANES                # floats that decoding may write past a 
 
 
 class Coded(NamedTuple):
-    """Weights in codes, for compiled code; bits 0: the weights are floats and the other fields are unused."""
+    """Weights as codes, for compiled code. If bits is 0, the weights are floats and the other fields are unused."""
 
     bits: int
     tiles: int                          # of rows, per group

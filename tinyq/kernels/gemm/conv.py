@@ -31,7 +31,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, geometry: ConvGeometry, scale: np.ndarr
 
 
 def conv2d_input_grad(g: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """The gradient at x (n, c_in, h, w) from g, the one at y (n, c_out, oh, ow); float32."""
+    """Return the gradient with respect to x (n, c_in, h, w), float32; g: with respect to y (n, c_out, oh, ow)."""
     assert g.shape == geometry.output_shape and w.shape == geometry.w_shape, (g.shape, w.shape, geometry)
     plans = input_grad_plans(geometry)
     every_phase = len(plans) == geometry.stride[0] * geometry.stride[1]

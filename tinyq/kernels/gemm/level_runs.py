@@ -21,17 +21,17 @@ PANELS_AT_ONCE = 4                      # of coded_float_row: enough chains of a
 
 
 def can_decode() -> bool:
-    """Tell whether the target looks up lanes; where it does not, weights are kept as floats."""
+    """Return True if the target can look up lanes in a table; otherwise weights are stored as floats."""
     return LANES in _LOOK_UPS and _LOOK_UPS[LANES][0] in target_features()
 
 
 def bits_for(levels: int) -> int:
-    """Bits per code."""
+    """Return the bits per code."""
     return 2 if levels <= 4 else 4
 
 
 def run_bytes(count: int, bits: int) -> int:
-    """Bytes of a run of `count` floats in codes, in whole vectors of words."""
+    """Return the bytes of a run of `count` floats as codes, in whole vectors of words."""
     return -(-count * bits // (32 * LANES)) * 4 * LANES
 
 
@@ -56,9 +56,9 @@ def encode(runs: np.ndarray, levels: Sequence[float] | np.ndarray) -> tuple[np.n
 
 
 def _decoded(builder, words, j, bits, table):
-    """The j-th vector of floats of those whose codes are in `words`."""
+    """Return the j-th vector of floats of those whose codes are in `words`."""
     if not can_decode():
-        return table                                        # something to compile, which nobody calls
+        return table                                        # never called, but must compile
     if j:
         words = builder.lshr(words, splat(INTEGERS, j * bits))
     return call(builder, _LOOK_UPS[LANES][1], SINGLES, table, words)

@@ -205,7 +205,7 @@ def _store(sums, lanes, begin, end, top, bottom, layout, outputs):
     """Scatter outputs begin ... end - 1 of rows top ... bottom - 1 from their tiles."""
     pixels, columns, spread = layout.rows * layout.columns, layout.columns, layout.spread_x
     width = outputs.row_stride // 4
-    # Whether the outputs of a sample follow each other.
+    # True if the outputs of a sample are contiguous.
     whole = spread == layout.spread_y == 1 and columns == width
     p = begin
     while p < end:

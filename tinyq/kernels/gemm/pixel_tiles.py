@@ -49,7 +49,7 @@ def correlate_pixels(operands: Operands, plan: Plan, epilogue: Epilogue, target:
 
 
 def _split(samples, groups, panels, size, threads):
-    """(chunks of samples, parts of panels): a chunk stays in a core's cache, so that weights are read once for it."""
+    """Return (chunks of samples, parts of panels); a chunk fits a core's cache, so its weights are read once."""
     chunks = -(-samples // max(1, _RESIDENT // size))
     if samples * groups % threads == 0:
         return min(samples, -(-chunks // threads) * threads), 1

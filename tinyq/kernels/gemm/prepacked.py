@@ -29,7 +29,7 @@ _FEW = 3                                # samples up to which a register tile wo
 
 
 class PackedWeights(NamedTuple):
-    """Weights as the kernels read them: floats, or codes and an array of size 0 that has the floats' first axes.
+    """Weights packed for the kernels: floats, or codes and an empty array with the first axes of the floats.
 
     by_pixels: for a convolution by tiles of pixels, in panels as a linear layer's (see select.py).
     """
@@ -40,7 +40,7 @@ class PackedWeights(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that stay in memory."""
+        """Bytes of the packed weights in memory."""
         return self.floats.nbytes + self.coded.codes.nbytes + self.coded.table.nbytes
 
 
@@ -157,7 +157,7 @@ def _linear_tasks(x, rows, packed, coded_, epilogue_, tiles, decoded, y):
 
 @part
 def _linear_task(x, rows, packed, coded, panel, tiles, decoded):
-    """The sums of one panel's NR outputs, for all samples."""
+    """Return the sums of one panel's NR outputs, for all samples."""
     tiles[:] = 0
     k = packed.shape[1]
     a, row, b, offsets, sums, decoded_at = (                         # outside the loops: a counted reference each

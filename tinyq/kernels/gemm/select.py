@@ -1,4 +1,4 @@
-"""Which convolution runs for my layer? Three drivers compute the same bits; measured costs choose between them.
+"""Select the convolution driver of a layer: three compute the same bits, and measured costs choose between them.
 
 SAMPLES (correlate.py): walk the virtual pixels of one packed sample; best where rows of outputs are long.
 PANELS (panels.py): gather the outputs of several samples into panels; best for small images.
@@ -53,12 +53,12 @@ def select_by_rows(plan: Plan, m: int) -> Driver:
 
 
 def pixels_pay(pixels: int | None, m: int) -> bool:
-    """Tell whether PIXELS is the fastest for m outputs per group of planes of this size; None, an unknown size: no."""
+    """Return True if PIXELS is the fastest for m outputs per group of planes of this size; False for None, unknown."""
     return pixels is not None and pixels <= _MAX_PIXELS and -(-m // LANES) * LANES <= -(-m // MR) * MR * _MAX_IDLE
 
 
 def _panels_pay(plan, m):
-    """Tell whether gathering costs less than the lanes that virtual pixels waste."""
+    """Return True if gathering costs less than the lanes that virtual pixels waste."""
     pixels = plan.rows * plan.columns
     pieces = NR // LANES + (0 if plan.is_source else NR / plan.columns)
     by_panels = pixels * (m + _PIECE_COST * pieces)

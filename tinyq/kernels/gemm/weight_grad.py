@@ -27,7 +27,9 @@ class _Workspace(NamedTuple):
 
 
 def conv2d_weight_grad(g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """The gradient at w (c_out, c_in / groups, kh, kw) from g, the one at y (n, c_out, oh, ow), and x; float32.
+    """Return the gradient with respect to w (c_out, c_in / groups, kh, kw), float32.
+
+    g: gradient with respect to y (n, c_out, oh, ow); x: the input of the convolution.
 
     k runs over (n, oh, ow) within a chunk of samples in blocks of KC; chunks are added in ascending order.
     """

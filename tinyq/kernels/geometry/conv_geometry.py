@@ -50,7 +50,7 @@ def check_channels(count: int, **arrays: np.ndarray | None) -> None:
 
 
 def pair(value: object, what: str) -> tuple[int, int]:
-    """Return (v, v) for one whole number, and a pair as it is; UsageError names anything else."""
+    """Return (v, v) for a whole number v, and a pair unchanged; UsageError for anything else."""
     try:
         down, across = map(operator.index, value if isinstance(value, (tuple, list)) else (value, value))
     except (TypeError, ValueError):

@@ -122,7 +122,7 @@ class Plan:
 
     @cached_property
     def layout(self) -> Layout:
-        """The plan for compiled code."""
+        """The plan as a Layout, for compiled code."""
         return Layout(
             step_y=self.step[0], step_x=self.step[1], origin_y=self.origin[0], origin_x=self.origin[1],
             height=self.plane[0], width=self.plane[1], rows=self.rows, columns=self.columns,
@@ -133,12 +133,12 @@ class Plan:
 
     @property
     def fills_target(self) -> bool:
-        """Tell whether the outputs are all places of a plane, in order."""
+        """True if the outputs are all places of a plane, in order."""
         return self.first == (0, 0) and self.spread == (1, 1)
 
     @cached_property
     def is_source(self) -> bool:
-        """Tell whether the source itself serves as packed input."""
+        """True if the source itself serves as packed input."""
         return self.plane == self.source_size and self.origin == (0, 0) and len(self.phases) == 1
 
 

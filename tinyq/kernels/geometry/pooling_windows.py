@@ -68,7 +68,7 @@ def _axes(size, kernel, stride, padding, dilation, ceil_mode, count_include_pad)
 
 
 def _slide(length, taps, stride, padding, dilation, ceil_mode, count_padding):
-    """(first, count, divisor) of each window along one axis."""
+    """Return (first, count, divisor) of each window along one axis."""
     reach = dilation * (taps - 1) + 1
     if min(length, taps, stride, dilation) < 1 or not 0 <= padding <= reach // 2:
         raise UsageError(
@@ -89,7 +89,7 @@ def _slide(length, taps, stride, padding, dilation, ceil_mode, count_padding):
 
 
 def _divide(length, outputs):
-    """(first, count, divisor) of `outputs` windows that cover one axis."""
+    """Return (first, count, divisor) of `outputs` windows that cover one axis."""
     if min(length, outputs) < 1:
         raise UsageError(f"adaptive pooling: {length} elements cannot be pooled to {outputs}")
     o = np.arange(outputs)

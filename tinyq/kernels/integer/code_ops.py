@@ -32,7 +32,7 @@ def max_pool(x, origins, heights, widths, down, right, y):
 
 @njit(parallel=True)
 def mean(x, origins, heights, widths, down, right, multiplier, offset, shift, low, high, y):
-    """The requantised sum over each window; multiplier and offset (windows,) int64."""
+    """Return the requantised sum over each window; multiplier and offset (windows,) int64."""
     for row in prange(y.shape[0] * y.shape[1]):
         i, o = row // y.shape[1], row % y.shape[1]
         sums = np.zeros(x.shape[2], np.int64)
@@ -48,7 +48,7 @@ def mean(x, origins, heights, widths, down, right, multiplier, offset, shift, lo
 
 @njit(parallel=True)
 def add(x, added, multiplier, offset, shift, low, high, added_multiplier, added_shift, y):
-    """The requantised weighted sum of two values, flat."""
+    """Return the requantised weighted sum of two values, flat."""
     for chunk in prange(-(-y.size // _CHUNK)):
         for j in range(chunk * _CHUNK, min(y.size, (chunk + 1) * _CHUNK)):
             other = (np.int64(added[j]) * added_multiplier) << added_shift

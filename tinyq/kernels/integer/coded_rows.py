@@ -18,14 +18,14 @@ from tinyq.kernels.jit.intrinsics import emits
 from tinyq.kernels.simd.llvm import I32, I64, broadcast, load, splat, store
 
 LONGEST_EVEN_ROW = (2**31 - 1) // (255 * 0x30)      # codes: what the sums of even_row hold for sure
-_ACCUMULATORS = 8                       # vectors of sums that one row needs so that none waits for the one before
+_ACCUMULATORS = 8                       # vectors of sums per row, enough that no addition waits for the one before
 _ZERO = splat(SUMS, 0)
 
 
 def _make_coded_row(bits):
     @emits(void(*[int64] * 5), outlined_as=f"coded_row_{bits}")
     def coded_row(builder, count, packed, table, codes, sums):
-        """The sums (NR,) int32 of one row of 8-bit codes times a packed panel.
+        """Return the sums (NR,) int32 of one row of 8-bit codes times a packed panel.
 
         `count` packed vectors (see dots.decode) and the table by address; codes must be 0 from the row's end to where
         the last vector's levels end.
@@ -60,7 +60,7 @@ def even_row(builder, count, packed, step, least, codes, sums):
 
 @emits(int64(int64, int64))
 def sum_of_row(builder, length, codes):
-    """The sum of `length` 8-bit codes at an address; codes must be 0 from there to the end of a whole vector."""
+    """Return the sum of `length` 8-bit codes at an address; codes must be 0 from there to the end of a whole vector."""
     slot = cgutils.alloca_once_value(builder, _ZERO)
     ones = builder.bitcast(splat(BYTES, 1), SUMS)
     with cgutils.for_range_slice(builder, I64(0), length, I64(VECTOR_BYTES)) as (at, _):
@@ -79,7 +79,7 @@ def _shift(j):
 
 
 def _left_in_place(builder, vector, j):
-    """Code j of each byte, times 2^_shift(j)."""
+    """Return code j of each byte times 2^_shift(j)."""
     if j == 3:
         vector = builder.lshr(builder.bitcast(vector, SHORTS), splat(SHORTS, 6))
     mask = splat(BYTES, 3 << _shift(j))

@@ -42,7 +42,7 @@ TILE = void(*[int64] * 7)
 
 
 def _make_tile(name, together, add_products):
-    """The function that takes `together` rows at a time."""
+    """Return the function that takes `together` rows at a time."""
     def emit_rows(builder, *arguments):
         _emit_tile(builder, together, add_products, *arguments)
 

@@ -9,7 +9,7 @@ _CODES = ((2, 4), (4, 16))              # (bits a code, how many levels they tel
 
 
 def pack_levels(levels, groups, size):
-    """(packed uint8 (groups, panels, halves * panel bytes), table (VECTOR_BYTES,) int8, bits, steps, halves).
+    """Return (packed uint8 (groups, panels, halves * panel bytes), table (VECTOR_BYTES,) int8, bits, steps, halves).
 
     levels: (outputs, k) int8, k as rows of codes are gathered; size: bytes of an activation's code. A panel is NR
     outputs of one group, (steps, NR, 4 / size). halves: 2 where the instruction set holds a pair of products of
@@ -32,7 +32,7 @@ def pack_levels(levels, groups, size):
 
 
 def even_levels(table, bits, steps):
-    """(least level, step from one level to the next) where even_row can take them; else (0, 0)."""
+    """Return (least level, step from one level to the next) where even_row can take them; else (0, 0)."""
     levels = table[:1 << bits].astype(np.int64)
     count = max(1, int(np.argmax(levels)) + 1)                 # ascending, and 0 behind the last
     gaps = np.unique(np.diff(levels[:count]))

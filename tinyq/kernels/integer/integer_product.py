@@ -115,7 +115,7 @@ def _task(f, block, group, which, scratch):
         start, row_stride = gathered, f.row_stride
         _gather(f, first * MR, min(last * MR, pixels), group, gathered)
     if f.coded:
-        for r in range(pixels):                             # so that what lies behind the row counts nothing
+        for r in range(pixels):                             # so that bytes after the row add nothing
             row = gathered + r * row_stride
             fill_codes(row + f.group_channels, row_stride - f.group_channels, 0, 1)
             base = f.min_level * sum_of_row(f.group_channels, row) if f.level_step else 0
@@ -148,7 +148,7 @@ def _coded_row(f, panel, row, base, sums):
 
 @part
 def _levels_of(f, panel, buffer):
-    """Address of the panel's levels: decoded into `buffer`, or in place where they are stored as bytes."""
+    """Return the address of the panel's levels, decoded into `buffer` unless they are stored as bytes."""
     packed = f.codes + panel * f.panel_bytes
     if f.bits == 8 and f.size == 1:
         return packed
@@ -164,7 +164,7 @@ def _levels_of(f, panel, buffer):
 
 @part
 def _multiply(f, count, rows, row_stride, levels, sums, resume):
-    """The sums of `count` rows; single ones where most of a tile would be idle."""
+    """Compute the sums of `count` rows, row by row if most of a tile would be idle."""
     few = count * 4 <= MR
     if f.size == 1:
         if few:
@@ -179,7 +179,7 @@ def _multiply(f, count, rows, row_stride, levels, sums, resume):
 
 @part
 def _finish(f, pixel, count, group, panel, sums):
-    """Requantise and store the tile's sums: whole vectors of outputs, and of the last one what there is."""
+    """Requantise and store the tile's sums: whole vectors of outputs, then the remaining outputs."""
     first = panel * NR
     valid = min(NR, f.group_outputs - first)
     start = pixel * f.outputs + group * f.group_outputs + first
@@ -244,7 +244,7 @@ def _gather(f, begin, end, group, rows):
 
 @part
 def _gather_pixel(f, image, y, x, dense, row):
-    """Gather one pixel whose taps may lie outside the image, where the padding's code stands."""
+    """Gather one pixel; taps outside the image read the padding code."""
     size = f.size
     run = f.group_channels * size
     for ky in range(f.taps_y):

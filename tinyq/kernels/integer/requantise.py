@@ -12,7 +12,7 @@ _CODES = {"byte": I8, "short": I16, "int": I32}
 
 
 def _make_finish(kind, adds):
-    """The function for codes of a kind, and whether other codes are added."""
+    """Return the function for codes of a kind, and whether other codes are added."""
     @emits(void(*[int64] * 12), outlined_as=f"finish_{kind}{'_added' if adds else ''}")
     def finish(builder, rows, sums, multiplier, offset, shift, low, high, added, added_multiplier, added_shift, codes,
                stride):

@@ -57,7 +57,7 @@ class SealedFiles(IndexDataCacheFile):
         """Return the code kept under a key; None where it is missing, damaged or not ours."""
         try:
             return super().load(key)
-        except Exception:                       # sealed but useless: compiling again cannot be wrong
+        except Exception:                       # sealed but unusable: compile again
             return None
 
     def _load_index(self):
@@ -66,7 +66,7 @@ class SealedFiles(IndexDataCacheFile):
     def _load_data(self, name):
         path = self._data_path(name)
         if not _is_sealed(path):
-            raise FileNotFoundError(path)       # numba then takes it for a removed file
+            raise FileNotFoundError(path)       # numba then treats it as a removed file
         return super()._load_data(name)
 
     @contextmanager

@@ -62,7 +62,7 @@ def _tables(size, kernel, stride, padding, dilation, ceil_mode):
 
 
 def _planes(x):
-    """(planes, h, w) in C order."""
+    """Return (planes, h, w) in C order."""
     return np.require(x, requirements=("C", "A")).reshape(-1, *x.shape[2:])
 
 

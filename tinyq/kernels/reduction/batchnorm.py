@@ -34,7 +34,7 @@ def batch_norm_relu(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray |
 
 def batch_norm_grad(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, mean: np.ndarray,
                     inverse_std: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(gx, gweight, gbias) of `batch_norm`; g and x (n, c, ...), weight (c,) or None, mean and inverse_std (c,).
+    """Return (gx, gweight, gbias) of `batch_norm`; g and x (n, c, ...), weight (c,) or None, mean and inverse_std (c,).
 
     With m elements per channel, in float64 and rounded once: gbias = sum g,
     gweight = s = inverse_std * sum g (x - mean);
@@ -46,7 +46,7 @@ def batch_norm_grad(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, mea
 def batch_norm_relu_grad(
         g: np.ndarray, y: np.ndarray | None, affine: np.ndarray, x: np.ndarray, weight: np.ndarray | None,
         mean: np.ndarray, inverse_std: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """(gx, gweight, gbias, gshortcut) of `batch_norm_relu`: with a shortcut from its output y, else y None.
+    """Return (gx, gweight, gbias, gshortcut) of `batch_norm_relu`: with a shortcut from its output y, else y None.
 
     Without a shortcut, x and the affine tell where the ReLU is active, so that y is not read, and gshortcut is None.
     """

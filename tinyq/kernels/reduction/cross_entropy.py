@@ -12,7 +12,7 @@ from tinyq.kernels.simd.lanes import lane_sum
 
 def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray,
                           smoothing: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """(mean loss as a 0-d array, probabilities (n, c)) of logits (n, c) and labels (n,); float32.
+    """Return (mean loss as a 0-d array, probabilities (n, c)) of logits (n, c) and labels (n,); float32.
 
     Each sample: (1 - s) * (log sum - (x[label] - max)) + s * (log sum - (mean x - max)), with e = exp(x - max) and
     its sum in 32 float64 lanes; rounded to float32, summed, divided by n. BadInput for a label that is not a class.

@@ -38,7 +38,7 @@ U27, U30, U31, ZERO = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(0)
 
 
 def digest(words: np.ndarray) -> np.ndarray:
-    """The digest of uint32 words (n,), C-contiguous: (2,) uint64."""
+    """Return the digest of uint32 words (n,), C-contiguous: (2,) uint64."""
     assert words.dtype == np.uint32 and words.ndim == 1 and words.flags.c_contiguous
     return (_digest if words.size < MIN_PARALLEL_WORDS else _digest_parallel)(words)
 
@@ -97,7 +97,7 @@ def _fold(folded, size):
 
 @part
 def _mixed(z):
-    """Every bit of z spread over all 64, invertibly (the finaliser of splitmix64)."""
+    """Spread every bit of z over all 64, invertibly (the finaliser of splitmix64)."""
     z = (z ^ (z >> U30)) * FIRST
     z = (z ^ (z >> U27)) * SECOND
     return z ^ (z >> U31)
@@ -135,7 +135,7 @@ def _absorbing(context, builder, signature, args):
 
 
 def _keys_at(builder, stripe, half):
-    """The lanes' keys of one half of a stripe: k_j + stripe * step, modulo 2^32."""
+    """Return the lanes' keys of one half of a stripe: k_j + stripe * step, modulo 2^32."""
     number = builder.mul(builder.trunc(stripe, I32), I32(DIGEST_STEPS[half]))
     return builder.add(broadcast(builder, number, WORDS), ir.Constant(WORDS, digest_keys(half)))
 

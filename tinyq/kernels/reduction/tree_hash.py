@@ -39,7 +39,7 @@ QUARTERS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
 
 
 def chaining_values(words: np.ndarray) -> np.ndarray:
-    """The chaining values (128,) uint32 of uint32 words (n,), C-contiguous."""
+    """Return the chaining values (128,) uint32 of uint32 words (n,), C-contiguous."""
     assert words.dtype == np.uint32 and words.ndim == 1 and words.flags.c_contiguous
     return (_values if words.size < MIN_PARALLEL_WORDS else _values_parallel)(words)
 
@@ -64,7 +64,7 @@ def _chunks_of(words):
 
 @part
 def _level(words, level):
-    """The chaining values of all chunks of a level, in order."""
+    """Return the chaining values of all chunks of a level, in order."""
     values = np.empty(_chunks_of(words) * VALUES, np.uint32)
     for chunk in range(values.size // VALUES):
         _chunk(words, chunk, level, values)
@@ -122,7 +122,7 @@ def _absorb(builder, words, start, stripes, number, level, values, first):
 
 
 def _tweak(builder, number, level):
-    """The last four words of the state: the counter, the bytes of a block, no flag."""
+    """Return the last four words of the state: the counter, the bytes of a block, no flag."""
     counter = [broadcast(builder, half, LANES) for half in (number, level)]
     return [*counter, splat(LANES, 4 * HASH_BLOCK), splat(LANES, 0)]
 

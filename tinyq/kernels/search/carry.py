@@ -81,7 +81,7 @@ def new_scratch(search, tasks):
 
 @njit
 def of_task(scratch, task):
-    """The scratch of one task; its arrays must not outlive the whole."""
+    """Return the scratch of one task; its arrays must not outlive the whole."""
     return borrowed(Scratch(
         scratch.narrow[task], scratch.wide[task], scratch.delta_narrow[task], scratch.delta_wide[task],
         scratch.changed[task], scratch.differs[task], scratch.channels[task], scratch.written[task],
@@ -147,7 +147,7 @@ def complete(kept, new, stage, channels):
 
 @njit
 def _begin_with(search, source, kept, new, delta, change, step, scratch):
-    """The changed channel of the stage that the parameter belongs to; returns how many of its outputs differ."""
+    """Compute the changed channel of the stage that the parameter belongs to; return how many of its outputs differ."""
     stage, which = search.stages[change.stage], change.stage & 1
     scratch.channels[change.stage, 0], scratch.written[change.stage] = change.o, 1
     if not _change(source, kept, new, stage, change, step):
@@ -210,7 +210,7 @@ def _spread(search, k, n, delta, weights, tap_weights, kept, new, new_delta, scr
 
 @njit
 def _connected(sources, weights, first, tap_units, tap_weights):
-    """The changed inputs of a full connection's output, whose weights start at `first`; returns their number."""
+    """Find the changed inputs of a full connection's output, whose weights start at `first`; return their number."""
     taps = 0
     for unit in sources:
         w = weights[first + unit]

@@ -22,7 +22,7 @@ FAR = -(2**62)                          # in place of an error: all terms must b
 
 @njit
 def error_of_all(units, output, classes, labels, logit_scale, leaders, terms, reference, spare):
-    """The error of a block with these logits, units[output:output + classes], each (BLOCK,).
+    """Return the error of a block with these logits, units[output:output + classes], each (BLOCK,).
 
     labels: (BLOCK,), -1 counts as no sample. Fills in what Search keeps of the logits: leaders, terms, reference and
     the rows behind the logits. spare: (2, BLOCK) float32 to work in.
@@ -34,7 +34,7 @@ def error_of_all(units, output, classes, labels, logit_scale, leaders, terms, re
 
 @njit
 def error_of_one(units, o, kept, output, classes, labels, logit_scale, leaders, terms, reference, spare):
-    """The error of a block whose logits are the kept ones but for class o's, which is in units, or FAR.
+    """Return the error of a block whose logits are the kept ones but for class o's, which is in units, or FAR.
 
     What is kept is as error_of_all left it. Overwrites the label's logit behind those of units.
     """
@@ -88,7 +88,7 @@ def _misclassified_with(logit, o, first, second, labels, winner, runner):
 
 @njit
 def _cross_entropy(units, output, classes, labels, logit_scale, terms, reference, total):
-    """The sum of the samples' cross-entropies in units of LOSS_UNIT, each rounded to a whole one."""
+    """Return the sum of the samples' cross-entropies in units of LOSS_UNIT, each rounded to a whole one."""
     top, own = units[output + classes + FIRST], units[output + classes + OWN]
     for s in range(BLOCK):
         top[s] = own[s] = units[output, s]
@@ -139,7 +139,7 @@ def _exponentials(out, x, logit_scale, reference):
 
 @njit
 def _losses(total, own, labels, logit_scale, reference):
-    """The sum over samples of log(total 2**reference) - logit_scale own, in units of LOSS_UNIT."""
+    """Return the sum over samples of log(total 2**reference) - logit_scale own, in units of LOSS_UNIT."""
     units = np.int64(0)
     for s in range(BLOCK):
         bits = np.float32(total[s]).view(np.int32)

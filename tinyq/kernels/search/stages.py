@@ -43,7 +43,7 @@ from tinyq.kernels.search.tables import (
 
 @njit
 def affine_of(stage, o, parameters, norms):
-    """(factor, offset, gamma, beta) of channel o: it becomes (sum * factor - offset) * gamma + beta."""
+    """Return (factor, offset, gamma, beta) of channel o: it becomes (sum * factor - offset) * gamma + beta."""
     if stage[NORMED] == stage[SUMS]:
         return 1.0, 0.0, 1.0, 0.0
     factor, offset = norms[stage[CHANNEL] + o]
@@ -102,7 +102,7 @@ def fill(search, b, every_unit):
 
 @njit
 def _normalise(units, stage, o, affine):
-    """The normalised sums of channel o, where the stage has batch norm."""
+    """Return the normalised sums of channel o, where the stage has batch norm."""
     if stage[NORMED] == stage[SUMS]:
         return
     pixels = stage[OH] * stage[OW]
@@ -165,7 +165,7 @@ def _add_all(source, inputs, weights, units, stage):
 
 @njit
 def _reach(position, kernel, stride, size):
-    """The outputs [low, high) along one axis whose window covers the padded input position."""
+    """Return the outputs [low, high) along one axis whose window covers the padded input position."""
     low = max(0, (position - kernel + stride) // stride)
     return low, min(size - 1, position // stride) + 1
 

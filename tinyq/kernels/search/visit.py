@@ -109,13 +109,13 @@ def _change_of(p, stages):
 
 @njit
 def _value(search, change, code):
-    """The number that the network multiplies by, or adds, for a code of this parameter."""
+    """Return the number that the network multiplies by, or adds, for a code of this parameter."""
     return search.levels[code] * (search.bias_units[change.stage] if change.c == BIAS_OF else 1.0)
 
 
 @njit
 def _try_levels(search, change, current, errors, first, last, scratch):
-    """The error of blocks first ... last - 1 with each level: errors (levels,) int64."""
+    """Return the error of blocks first ... last - 1 with each level: errors (levels,) int64."""
     for j in range(len(errors)):
         errors[j], scratch.steps[j] = 0, _value(search, change, j) - _value(search, change, current)
     if moves_one_logit(search.stages, change.stage):
@@ -148,7 +148,7 @@ def _try_logit(search, change, errors, first, last, scratch):
 
 @njit
 def _error_in(search, b, scratch):
-    """The error of block b with the logits in the scratch."""
+    """Return the error of block b with the logits in the scratch."""
     k = len(search.stages) - 1
     if search.stages[k, WIDE]:
         complete(search.kept_wide[b], scratch.wide, search.stages[k], scratch.channels[k, :scratch.written[k]])
@@ -215,5 +215,5 @@ def _fill_parallel(every_unit, search, tasks):
 
 @njit
 def _stretch(task, tasks, blocks):
-    """The blocks of one task, [first, last)."""
+    """Return the blocks of one task, [first, last)."""
     return task * blocks // tasks, (task + 1) * blocks // tasks

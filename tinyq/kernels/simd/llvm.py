@@ -11,7 +11,7 @@ START = I64(0)
 
 
 def splat(kind: ir.VectorType, number: float) -> ir.Constant:
-    """A constant with one number in every lane."""
+    """Return a constant with one number in every lane."""
     return ir.Constant(kind, [number] * kind.count)
 
 

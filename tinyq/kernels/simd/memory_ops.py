@@ -135,13 +135,13 @@ def _affine(builder, value, scale, shift):
 
 @emits(float32(uintp, int64))
 def load_float(builder, base, index):
-    """The float32 at an address plus `index` elements, without numba's wrap-around of negative indices."""
+    """Return the float32 at an address plus `index` elements, without numba's wrap-around of negative indices."""
     return builder.load(element(builder, pointer(builder, base), index))
 
 
 @emits(int64(uintp, int64))
 def load_index(builder, base, index):
-    """The int64 at an address plus `index` elements."""
+    """Return the int64 at an address plus `index` elements."""
     return builder.load(element(builder, pointer(builder, base, I64), index))
 
 
@@ -174,7 +174,7 @@ def interleave_rows(builder, source, source_stride, target):
 
 
 def _interleaved(builder, rows):
-    """The elements of a power of two of vectors, ordered element by element: of LANES vectors, the transpose.
+    """Return the elements of a power of two of vectors, ordered element by element: of LANES vectors, the transpose.
 
     log2(rows) rounds of interleaving row i with row i + rows / 2 (perfect shuffles).
     """

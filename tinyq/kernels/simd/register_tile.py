@@ -17,10 +17,10 @@ from tinyq.kernels.simd.vectors import LANES, MR, NR, SINGLES, VECTORS, ZEROS
 # Offsets for a tile's operands: rows packed side by side (weight_panels.py), and a panel (KC, NR).
 PACKED_ROWS, PANEL = np.arange(MR), np.arange(KC) * NR
 
-# How far ahead of the weights in use others are prefetched, in elements: a block of them.
+# Distance of prefetching ahead of the weights in use, in elements: one block.
 _AHEAD = KC * MR
 
-# What a call does besides adding products; combined with |.
+# Options of a call, combined with |.
 RESUME = 1      # start from the carried partial sum instead of +0
 FLUSH = 2       # the block of k ends here: add the sum to the total instead of carrying it
 
@@ -28,7 +28,7 @@ _TILE = void(int64, uintp, uintp, int64, *[uintp] * 4, int64)
 
 
 def _make_tile(vectors):
-    """The tile function for `vectors` vectors per row (narrow outputs waste fewer lanes with one)."""
+    """Return the tile function for `vectors` vectors per row (narrow outputs waste fewer lanes with one)."""
     @emits(_TILE, outlined_as=f"tile_{MR}x{vectors}")
     def tile(builder, k, a, rows, a_step, b, offsets, carry, total, flags):
         """Add sum over i < k of outer(a[rows[:] + i * a_step], b[offsets[i] : + columns]) to a tile.
@@ -42,7 +42,7 @@ def _make_tile(vectors):
 
 
 def _make_gathering_tile(vectors, tile_rows=MR):
-    """The register tile with offsets on the other operand (an indirect-GEMM micro-kernel)."""
+    """Return the register tile with offsets on the other operand (an indirect-GEMM micro-kernel)."""
     @emits(_TILE, outlined_as=f"gathering_tile_{tile_rows}x{vectors}")
     def gathering_tile(builder, k, a, rows, b_step, b, offsets, carry, total, flags):
         """Add sum over i < k of outer(a[rows[:] + offsets[i]], b[i * b_step : + columns]) to a tile; see tile."""
@@ -80,7 +80,7 @@ def _emit_start(builder, cells, at, carry, flags):
 
 
 def _emit_steps(builder, cells, start, k, row_start, linear_step, b, offsets, gathers):
-    """The loop over k: cell -> its sum."""
+    """Return the loop over k: cell -> its sum."""
     loop, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
     entry = builder.block
     builder.branch(loop)
@@ -146,7 +146,7 @@ pixel_tile, narrow_pixel_tile = _make_gathering_tile(VECTORS, PIXELS), _make_gat
 
 @part
 def any_tile(columns, k, a, rows, a_step, b, offsets, carry, total, flags):
-    """The tile of NR or of LANES columns."""
+    """Return the tile of NR or of LANES columns."""
     if columns == NR:
         tile(k, a, rows, a_step, b, offsets, carry, total, flags)
     else:
@@ -155,7 +155,7 @@ def any_tile(columns, k, a, rows, a_step, b, offsets, carry, total, flags):
 
 @part
 def any_gathering_tile(columns, k, a, rows, b_step, b, offsets, carry, total, flags):
-    """The gathering tile of NR or of LANES columns."""
+    """Return the gathering tile of NR or of LANES columns."""
     if columns == NR:
         gathering_tile(k, a, rows, b_step, b, offsets, carry, total, flags)
     else:

@@ -93,5 +93,5 @@ class Body:
 
 
 def _comment(node: Node) -> str:
-    """A node's name without characters that could end a comment: names come from an untrusted file."""
+    """Return a node's name without characters that could end a comment: names come from an untrusted file."""
     return re.sub(r"[^\w. :-]", "", f"{node.operation} {node.weight.name if node.weight else ''}".strip())

@@ -95,7 +95,7 @@ class BatchRun:
         return q.transpose(0, 2, 1).reshape(self.n, *shape)
 
     def _view(self, value, at):
-        """A value's codes (n, places, channels) in the arena."""
+        """Return a value's codes (n, places, channels) in the arena."""
         channels, places = channels_and_places(self.program.shapes[value])
         dtype = np.dtype(np.int32) if self.program.is_wide(value) else self.program.dtype
         count = self.n * places * channels

@@ -56,11 +56,11 @@ def product_fields(op: IntegerProduct, weights: ProductWeights, x: np.ndarray, a
     few = g is None and pixels * 4 <= integer_product.MR
     coded = few and size == 1 and weights.bits < 8 and weights.halves == 1
     direct = taps == stride == (1, 1) and padding == (0, 0) and not coded
-    pitch = -(-(weights.steps + 4) * 4 // ALIGNMENT) * ALIGNMENT
-    blocks, parts, tiles = _split(pixels, weights.panels, groups, pitch, direct)
+    row_stride = -(-(weights.steps + 4) * 4 // ALIGNMENT) * ALIGNMENT
+    blocks, parts, tiles = _split(pixels, weights.panels, groups, row_stride, direct)
     scratch = (2 * integer_product.SLACK + integer_product.MR * integer_product.NR * 4
                + weights.steps * integer_product.NR * 4 * weights.halves + integer_product.SLACK * 8
-               + (0 if direct else tiles * integer_product.MR * pitch) + integer_product.SLACK)
+               + (0 if direct else tiles * integer_product.MR * row_stride) + integer_product.SLACK)
     return integer_product.Fields(
         x=x.ctypes.data, y=y.ctypes.data, added=0 if added is None else added.ctypes.data,
         samples=n, height=height, width=width, channels=channels, rows=rows, columns=columns,
@@ -72,7 +72,7 @@ def product_fields(op: IntegerProduct, weights: ProductWeights, x: np.ndarray, a
         table=weights.table.ctypes.data, min_level=weights.least, level_step=weights.step,
         multiplier=weights.multiplier.ctypes.data, offset=weights.offset.ctypes.data,
         shift=r.shift, low=r.low, high=r.high, added_multiplier=r.added_multiplier, added_shift=r.added_shift,
-        direct=int(direct), coded=int(coded), row_stride=pitch, blocks=blocks, parts=parts, scratch=0,
+        direct=int(direct), coded=int(coded), row_stride=row_stride, blocks=blocks, parts=parts, scratch=0,
         scratch_bytes=-(-scratch // ALIGNMENT) * ALIGNMENT)
 
 
@@ -87,11 +87,11 @@ def channels_and_places(shape: tuple[int, ...]) -> tuple[int, int]:
     return (shape[0], math.prod(shape[1:])) if len(shape) == 3 else (math.prod(shape), 1)
 
 
-def _split(pixels, panels, groups, pitch, direct):
+def _split(pixels, panels, groups, row_stride, direct):
     """Return (blocks of tiles, parts of panels, largest number of tiles in a block) so that all threads have work."""
     threads = code_ops.threads()
     tiles = -(-pixels // integer_product.MR)
-    most = tiles if direct else max(1, integer_product.MAX_GATHERED // (integer_product.MR * pitch))
+    most = tiles if direct else max(1, integer_product.MAX_GATHERED // (integer_product.MR * row_stride))
     blocks = -(-tiles // most)
     if threads > 1 and blocks * groups % threads:
         if tiles >= 4 * threads:

@@ -29,5 +29,5 @@ def channel_affine(x: np.ndarray, scale: np.ndarray | None, shift: np.ndarray | 
 
 
 def along_channels(values, ndim):
-    """(c,) shaped to stand against (n, c, ...)."""
+    """Return (c,) shaped to stand against (n, c, ...)."""
     return values.reshape(-1, *[1] * (ndim - 2))

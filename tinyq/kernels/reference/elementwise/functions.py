@@ -100,7 +100,7 @@ def _refined_quotient(top, z):
 
 
 def _horner(coefficients, x):
-    """The polynomial's value, one fused multiply-add per coefficient."""
+    """Return the polynomial's value, one fused multiply-add per coefficient."""
     value = coefficients[-1]
     for c in coefficients[-2::-1]:
         value = fma(value, x, c)

@@ -1,4 +1,4 @@
-"""Convolution and its gradients, plainly: loops over k in the contract's order, whole arrays of outputs at a time."""
+"""Reference of convolution and its gradients: loops over k in the contract's order, on whole arrays of outputs."""
 import numpy as np
 
 from tinyq.kernels.contract import samples_per_chunk
@@ -21,7 +21,7 @@ def conv2d(x, w, geometry, scale=None, bias=None):
 
 
 def conv2d_input_grad(g, w, geometry):
-    """The gradient at x: k is (c_out, kh, kw), each tap's products scattered to the pixels it was read from."""
+    """Return the gradient with respect to x: k is (c_out, kh, kw); products are added to the pixels they read."""
     def group(g, w):
         def factors(k):
             c, i, j = np.unravel_index(k, (w.shape[0], *w.shape[2:]))
@@ -37,7 +37,7 @@ def conv2d_input_grad(g, w, geometry):
 
 
 def conv2d_weight_grad(g, x, geometry):
-    """The gradient at w: k is (n, oh, ow) within a chunk of samples; the chunks' sums are added in ascending order."""
+    """Return the gradient with respect to w: k is (n, oh, ow) in a chunk of samples; chunks are added in order."""
     def group(g, x):
         chunk = samples_per_chunk(len(x))
         total = np.zeros((g.shape[1], geometry.products), g.dtype)
@@ -64,12 +64,12 @@ def _chunk_sum(g, x, geometry):
 
 
 def _groups(geometry, *arrays):
-    """The arrays split along the given axes, one tuple a group."""
+    """Split the arrays along the given axes; return one tuple per group."""
     return zip(*(np.split(a, geometry.groups, axis) for a, axis in arrays), strict=True)
 
 
 def _reach(i, j, geometry):
-    """For tap (i, j): which input rows and columns it reads, and for which output rows and columns."""
+    """Return the input rows and columns that tap (i, j) reads, and the output rows and columns that they serve."""
     reach = []
     for tap, size, out, s, p, d in zip((i, j), geometry.x_shape[2:], geometry.output_size, geometry.stride,
                                        geometry.padding, geometry.dilation, strict=True):
@@ -81,7 +81,7 @@ def _reach(i, j, geometry):
 
 
 def _tap(x, c, i, j, geometry):
-    """The elements that tap (i, j) reads of channel(s) c for every output: x[:, c] shifted and strided, 0 outside."""
+    """Return what tap (i, j) reads of channel(s) c for every output: x[:, c] shifted and strided, 0 outside."""
     rows, columns, oy, ox = _reach(i, j, geometry)
     plane = x[:, c]
     out = np.zeros((*plane.shape[:-2], *geometry.output_size), x.dtype)

@@ -1,4 +1,4 @@
-"""The matrix product, plainly: the definition that the register tiles are held to."""
+"""Reference of the matrix product, which defines what the register tiles compute."""
 import numpy as np
 
 from tinyq.kernels.contract import KC
@@ -12,7 +12,7 @@ def matmul(a, b):
 
 
 def sum_products(factors, indices, zero):
-    """The contract's sum over k in `indices`, ascending, of the products of the two arrays factors(k).
+    """Return the contract's sum over k in `indices`, ascending, of the products of the two arrays factors(k).
 
     `zero` gives shape and dtype. Products left out (their factor is a padding zero) leave the sum as it is, and keep
     the blocks where they were.

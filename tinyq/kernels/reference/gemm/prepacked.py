@@ -5,17 +5,17 @@ from tinyq.kernels.reference.gemm.matmul import matmul
 
 
 def pack_weights(w, groups, pixels=None):
-    """The weights as they are."""
+    """Return the weights as they are."""
     return w
 
 
 def code_weights(w, groups, levels, pixels=None):
-    """The weights as they are."""
+    """Return the weights as they are."""
     return w
 
 
 def conv2d_packed(x, packed, geometry, scale, shift, added, relu, into=None, first=0):
-    """conv2d, the addition, and the ReLU; a copy where it is to go into another array."""
+    """Compute conv2d, the addition and the ReLU; copy the result to `into` if given."""
     y = conv2d(x, packed, geometry, scale, shift)
     y = y if added is None else y + added
     y = rectified(y) if relu else y
@@ -27,12 +27,12 @@ def conv2d_packed(x, packed, geometry, scale, shift, added, relu, into=None, fir
 
 
 def pack_linear(w):
-    """The weights as they are."""
+    """Return the weights as they are."""
     return w
 
 
 def code_linear(w, levels):
-    """The weights as they are."""
+    """Return the weights as they are."""
     return w
 
 

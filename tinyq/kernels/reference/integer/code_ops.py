@@ -11,7 +11,7 @@ def max_pool(x, origins, heights, widths, down, right, y):
 
 
 def mean(x, origins, heights, widths, down, right, multiplier, offset, shift, low, high, y):
-    """The requantised sum over each window; multiplier and offset (windows,) int64."""
+    """Return the requantised sum over each window; multiplier and offset (windows,) int64."""
     sums = np.empty(y.shape, np.int64)
     for o in range(y.shape[1]):
         sums[:, o] = x[:, _window(o, origins, heights, widths, down, right)].sum(axis=1, dtype=np.int64)
@@ -19,7 +19,7 @@ def mean(x, origins, heights, widths, down, right, multiplier, offset, shift, lo
 
 
 def add(x, added, multiplier, offset, shift, low, high, added_multiplier, added_shift, y):
-    """The requantised weighted sum of two values, flat."""
+    """Return the requantised weighted sum of two values, flat."""
     y[...] = requantise(x.astype(np.int64), multiplier, offset, shift, low, high, added, added_multiplier, added_shift)
 
 
@@ -36,5 +36,5 @@ def dequantise(q, zero, scale, y):
 
 
 def _window(o, origins, heights, widths, down, right):
-    """The places that window o reads."""
+    """Return the places that window o reads."""
     return (origins[o] + np.arange(heights[o])[:, None] * down + np.arange(widths[o]) * right).reshape(-1)

@@ -53,7 +53,7 @@ def _average_grad(g, x_shape, windows):
 
 
 def taps(windows):
-    """For each tap (i, j) in row-major order: the outputs whose window has it, and where it lies in the plane."""
+    """Yield, for each tap in row-major order, the outputs whose window has it and its places in the plane."""
     origins, heights, widths = (t[:windows.outputs] for t in (windows.origins, windows.heights, windows.widths))
     for i in range(windows.taps[0]):
         for j in range(windows.taps[1]):

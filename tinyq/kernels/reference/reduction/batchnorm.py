@@ -14,7 +14,7 @@ def batch_norm(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None
 
 
 def _statistics(x, weight, bias, eps):
-    """((mean, biased variance, 1 / sqrt(variance + eps)), (scale, shift)), each (c,)."""
+    """Return ((mean, biased variance, 1 / sqrt(variance + eps)), (scale, shift)), each (c,)."""
     values = planes(x).astype(np.float64)
     count = values.shape[0] * values.shape[2]
     mean = plane_sum(values) / count
@@ -27,7 +27,7 @@ def _statistics(x, weight, bias, eps):
 
 def batch_norm_grad(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, mean: np.ndarray,
                     inverse_std: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(gx, gweight, gbias) of `batch_norm`, see the kernel's formulas."""
+    """Return (gx, gweight, gbias) of `batch_norm`, see the kernel's formulas."""
     incoming, values = planes(g).astype(np.float64), planes(x).astype(np.float64)
     count = values.shape[0] * values.shape[2]
     inverse = inverse_std.astype(np.float64)
@@ -52,7 +52,7 @@ def batch_norm_relu(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray |
 def batch_norm_relu_grad(
         g: np.ndarray, y: np.ndarray | None, affine: np.ndarray, x: np.ndarray, weight: np.ndarray | None,
         mean: np.ndarray, inverse_std: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """(gx, gweight, gbias, gshortcut or None): `relu_grad` handed to `batch_norm_grad` and to the shortcut."""
+    """Return (gx, gweight, gbias, gshortcut or None): `relu_grad` handed to `batch_norm_grad` and to the shortcut."""
     masked = relu_grad(g, channel_affine(x, *affine) if y is None else y)
     return *batch_norm_grad(masked, x, weight, mean, inverse_std), None if y is None else masked
 
@@ -64,7 +64,7 @@ def batch_norm_inference(x: np.ndarray, weight: np.ndarray | None, bias: np.ndar
 
 
 def inference_affine(weight, bias, mean, variance, eps, dtype):
-    """(scale, shift) (c,) of dtype that normalise with given statistics: computed in float64, rounded once."""
+    """Return (scale, shift) (c,) of dtype that normalise with given statistics: computed in float64, rounded once."""
     mean = mean.astype(np.float64)
     scale = _or_ones(weight, mean) * (1 / np.sqrt(variance.astype(np.float64) + float(eps)))
     shift = (0 if bias is None else bias.astype(np.float64)) - mean * scale

@@ -15,7 +15,7 @@ LOW, MASK = 0xFFFFFFFF, (1 << 64) - 1
 
 
 def digest(words: np.ndarray) -> np.ndarray:
-    """The digest of uint32 words (n,): (2,) uint64."""
+    """Return the digest of uint32 words (n,): (2,) uint64."""
     product, chain = _mixed(GOLDEN + len(words) & MASK), GOLDEN
     for start in range(0, len(words), DIGEST_CHUNK):
         of_products, of_chains = _chunk(words[start:start + DIGEST_CHUNK].astype(np.uint64))

@@ -16,7 +16,7 @@ QUARTERS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
 
 
 def chaining_values(words: np.ndarray) -> np.ndarray:
-    """The chaining values (128,) uint32 of uint32 words (n,)."""
+    """Return the chaining values (128,) uint32 of uint32 words (n,)."""
     values, level = words, 0
     while level == 0 or len(values) > 8 * HASH_LANES:
         values, level = _level(values, level), level + 1
@@ -41,7 +41,7 @@ def compress(value: np.ndarray, block: np.ndarray, counter: np.ndarray | int, fl
 
 
 def _level(words, level):
-    """The chaining values of all chunks: of the whole ones side by side, then of the last."""
+    """Return the chaining values of all chunks: of the whole ones side by side, then of the last."""
     whole = len(words) // HASH_CHUNK
     chunks = [words[:whole * HASH_CHUNK].reshape(whole, HASH_CHUNK)] if whole else []
     rest = words[whole * HASH_CHUNK:]
@@ -54,7 +54,7 @@ def _level(words, level):
 
 
 def _chunks(words, first, level):
-    """The chaining values of equally long chunks (chunks, n), of which the first is number `first`."""
+    """Return the chaining values of equally long chunks (chunks, n), of which the first is number `first`."""
     chunks = len(words)
     numbers = np.repeat(np.arange(first, first + chunks, dtype=np.uint64) * np.uint64(HASH_CHUNK // STRIPE), HASH_LANES)
     value = _start(chunks * HASH_LANES)

@@ -92,7 +92,7 @@ def _set(search, p, code):
 
 
 def _products(x, parameters, stage):
-    """(blocks, c_out, oh, ow, BLOCK): taps in ascending order of channel, then of the input's row and column."""
+    """Return (blocks, c_out, oh, ow, BLOCK): taps in ascending order of channel, then of the input's row and column."""
     c_in, c_out, kh, kw = (stage[i] for i in (C_IN, C_OUT, KH, KW))
     x = x.reshape(len(x), c_in, stage[H], stage[W], BLOCK)
     x = np.pad(x, ((0, 0), (0, 0), (stage[PAD_Y],) * 2, (stage[PAD_X],) * 2, (0, 0)))
@@ -109,7 +109,7 @@ def _products(x, parameters, stage):
 
 
 def _normalised(sums, stage, search):
-    """(sums * factor - offset) * gamma + beta of every channel, where the stage has batch norm."""
+    """Return (sums * factor - offset) * gamma + beta of every channel, where the stage has batch norm."""
     if stage[NORMED] == stage[SUMS]:
         return sums
     channels = slice(stage[CHANNEL], stage[CHANNEL] + stage[C_OUT])
@@ -122,7 +122,7 @@ def _normalised(sums, stage, search):
 
 
 def _pooled(sums, stage):
-    """(blocks, c_out, ph, pw, BLOCK): the largest or the sum of each window, not below 0 with ReLU."""
+    """Return (blocks, c_out, ph, pw, BLOCK): the largest or the sum of each window, not below 0 with ReLU."""
     combine = np.maximum if stage[POOLING] == MAX else np.add
     values = np.maximum(sums, 0) if stage[POOLING] == SUM_OF_POSITIVE else sums
     windows = []
@@ -135,7 +135,7 @@ def _pooled(sums, stage):
 
 
 def _errors(logits, labels, logit_scale):
-    """(blocks,) int64 from logits (blocks, classes, BLOCK)."""
+    """Return (blocks,) int64 from logits (blocks, classes, BLOCK)."""
     sample = labels >= 0
     if logit_scale == 0:
         return (sample & (logits.argmax(axis=1) != labels)).sum(axis=1)
