@@ -1,5 +1,6 @@
 """`python -m tinyq.data`: fetch, verify and locate the datasets that do not come with tinyq."""
 import argparse
+import functools
 import os
 import shlex
 import sys
@@ -10,6 +11,7 @@ from tinyq.data.download.fetch import DATASETS, fetch
 from tinyq.data.download.transfer import Downloader
 from tinyq.data.local.roots import data_root
 from tinyq.errors import BadInput, UsageError, exit_code_of
+from tinyq.output.terminal import say
 
 _OFFLINE = "TINYQ_OFFLINE"
 _EXAMPLE = """\
@@ -77,8 +79,8 @@ def _fetch(arguments):
     for name, dataset in _chosen(arguments).items():
         with tqdm(unit="B", unit_scale=True, disable=None, leave=False, desc=name) as bar:
             fetch(dataset, root, Downloader(progress=lambda *state, bar=bar: _show(bar, *state)),
-                  arguments.mirror, arguments.offline, say=bar.write)
-        print(f"{name}: complete and verified in {dataset.folder(root)}")
+                  arguments.mirror, arguments.offline, say=functools.partial(say, write=bar.write))
+        say(f"{name}: complete and verified in {dataset.folder(root)}")
 
 
 def _show(bar, received, total):
@@ -96,9 +98,9 @@ def _verify(arguments):
     problems = {name: dataset.problems(root) for name, dataset in chosen.items()}
     for name, found in problems.items():
         for problem in found:
-            print(f"{name}: {'missing' if problem.missing else 'WRONG'}, {problem.path}")
+            say(f"{name}: {'missing' if problem.missing else 'WRONG'}, {problem.path}")
         if not found:
-            print(f"{name}: verified, {chosen[name].folder(root)}")
+            say(f"{name}: verified, {chosen[name].folder(root)}")
     if bad := [name for name, found in problems.items() if found]:
         missing = [problem.missing for found in problems.values() for problem in found]
         option = f" --data-path {shlex.quote(arguments.data_path)}" if arguments.data_path else ""
@@ -109,7 +111,7 @@ def _verify(arguments):
 def _where(arguments):
     root = data_root(arguments.data_path)
     for name, dataset in _chosen(arguments).items():
-        print(f"{name}: {dataset.folder(root)} ({'there' if dataset.is_there(root) else 'missing'})")
+        say(f"{name}: {dataset.folder(root)} ({'there' if dataset.is_there(root) else 'missing'})")
 
 
 if __name__ == "__main__":

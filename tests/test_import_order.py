@@ -12,6 +12,7 @@ MAX_MODULES = 14                                # of a folder, without __init__.
 # Floors from the ground up. A module imports only from lower floors or from its own unit; the longest matching prefix
 # is its unit, so that a wing of a package may stand on another floor than the package itself.
 FLOORS = [
+    "tinyq.output",
     "tinyq tinyq.errors tinyq.portable",
     "tinyq.levels tinyq.streams tinyq.files tinyq.kernels.contract",
     "tinyq.kernels.jit",

@@ -4,6 +4,7 @@ import sys
 
 from tinyq import __version__
 from tinyq.errors import UsageError, did_you_mean, exit_code_of
+from tinyq.output.terminal import say
 
 COMMANDS = {
     "train": ("tinyq.train", "train a network whose weights are constrained to a few values"),
@@ -30,10 +31,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _without_command(argv):
     if argv in (["--version"], ["-V"]):
-        print(f"tinyq {__version__}")
+        say(f"tinyq {__version__}")
     elif not argv or argv[0] in ("-h", "--help", "help"):
-        print("usage: tinyq COMMAND ... [--debug] (tinyq COMMAND --help says more)\n")
-        print("\n".join(f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items()))
+        say("usage: tinyq COMMAND ... [--debug] (tinyq COMMAND --help says more)", "",
+            *(f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items()))
     else:
         raise UsageError(f"{argv[0]}: no such command; {did_you_mean(argv[0], COMMANDS)}")
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from tinyq.errors import UsageError, exit_code_of
+from tinyq.output.terminal import say
 from tinyq.run.settings.flags import Parser, naming_flags
 
 EXAMPLES = """examples:
@@ -21,14 +22,14 @@ def convert(argv: list[str]) -> None:
 
     target = Path(arguments.target).suffix.lower()
     if target in conversion.SAFETENSORS:
-        print(conversion.to_safetensors(weights_file(arguments.source), arguments.target, arguments.model))
+        say(conversion.to_safetensors(weights_file(arguments.source), arguments.target, arguments.model))
         return
     if target not in conversion.TINYQ:
         raise UsageError(f"{arguments.target}: convert writes .h5 and .safetensors")
     if arguments.model is None:
         raise UsageError("--model: name the network, for example --model resnet18")
     names = class_list(arguments.classes) if arguments.classes else None
-    print(conversion.to_tinyq(arguments.source, arguments.target, arguments.model, names, _shape(arguments)))
+    say(conversion.to_tinyq(arguments.source, arguments.target, arguments.model, names, _shape(arguments)))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,13 +1,13 @@
 """`python -m tinyq.doctor`: show versions, and what the kernels use of this machine."""
 import argparse
 import importlib.metadata
-import json
 import platform
 import sys
 import time
 
 from tinyq import __version__
-from tinyq.errors import exit_code_of, tell
+from tinyq.errors import exit_code_of
+from tinyq.output.terminal import say, say_json, tell
 from tinyq.run.settings.flags import Parser
 
 EXAMPLES = """examples:
@@ -22,7 +22,10 @@ def examine(argv: list[str]) -> None:
         _warm_up()
     found = {"tinyq": __version__, "python": platform.python_version(), "machine": platform.machine(),
              **{name: _version(name) for name in ("numpy", "h5py", "pillow", "tqdm")}, **_kernels()}
-    print(json.dumps(found, indent=2) if arguments.json else "\n".join(f"{k:<22} {v}" for k, v in found.items()))
+    if arguments.json:
+        say_json(found)
+    else:
+        say(*(f"{k:<22} {v}" for k, v in found.items()))
 
 
 def main(argv: list[str] | None = None) -> int:

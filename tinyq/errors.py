@@ -1,13 +1,13 @@
 """Define the exceptions and the exit code of each (tinyq/run/README.md, Exit codes); run commands with them."""
 import difflib
 import errno
-import functools
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
 
-MAX_SHOWN = 10_000                     # characters of a message
+from tinyq.output.terminal import forget, tell
+
 _PACKAGES = {"numba": "numba", "llvmlite": "numba", "tqdm": "tqdm", "PIL": "pillow", "h5py": "h5py"}       # by module
 
 
@@ -84,47 +84,28 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
         tell("tinyq: interrupted")
         return 130
     except BrokenPipeError:
-        _forget(sys.stdout)
+        forget(sys.stdout)
         return 141
     except MemoryError as error:
         if debug:
-            traceback.print_exception(error)
+            tell(*"".join(traceback.format_exception(error)).splitlines())
         tell("tinyq: out of memory; try a smaller --batch-size (with --accumulate, the same samples a step) or fewer "
              "--workers; --dry-run estimates what a step takes")
         return TinyqError.exit_code
     except Exception as error:
         if debug:
-            traceback.print_exception(error)
+            tell(*"".join(traceback.format_exception(error)).splitlines())
         if isinstance(error, OSError) and _is_of_output(error):
-            _forget(sys.stdout)
+            forget(sys.stdout)
             error = InputOutputError(f"standard output: {error.strerror}; some of what was printed is lost")
-        tell("tinyq: " + shown(_text(error)))
+        tell(f"tinyq: {_text(error)}")
         return _exit_code(error)
-
-
-def tell(text: str) -> None:
-    """Print a line on standard error; if that fails, as on a full disk, do nothing."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        _forget(sys.stderr)
-
-
-@functools.cache
-def tell_once(text: str) -> None:
-    """Print a line as `tell` does, once per process."""
-    tell(text)
 
 
 def _is_of_output(error: OSError) -> bool:
     """Return True if a print or the last flush failed: errors of tinyq's own files carry a file name."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
     return error.filename is None and error.errno in full
-
-
-def _forget(stream):
-    """Discard buffered output, which would fail again at exit with Python's own message and code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _text(error):
@@ -149,13 +130,6 @@ def _missing_package(error):
     """Return the package that a failed import needed, if it is one of tinyq's: devices may lack some."""
     module = error.name if isinstance(error, ModuleNotFoundError) else None
     return _PACKAGES.get((module or "").partition(".")[0])
-
-
-def shown(text: str) -> str:
-    """Return the text as one line: control characters are escaped, and long texts are cut."""
-    safe = "".join(c if c.isprintable() else " " if c == "\n" else c.encode("unicode_escape").decode()
-                    for c in text[:MAX_SHOWN])
-    return safe + (" ..." if len(text) > MAX_SHOWN else "")
 
 
 def _exit_code(error: Exception) -> int:

@@ -1,11 +1,11 @@
 """`python -m tinyq.evaluate`: measure the accuracy of a trained network on a dataset."""
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinyq.errors import exit_code_of, shown
+from tinyq.errors import exit_code_of
+from tinyq.output.terminal import say, say_json
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
 WORST = 5                               # number of worst classes printed
@@ -41,7 +41,10 @@ def evaluate(argv: list[str]) -> None:
     if predictions:
         predictions.write(arguments.predictions)
     report = _report(arguments, attributes, bundle, scores)
-    print(json.dumps(report, indent=2) if arguments.json else _text(report, path))
+    if arguments.json:
+        say_json(report)
+    else:
+        say(*_lines(report, path))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,7 +61,7 @@ def _report(arguments: argparse.Namespace, attributes: dict, bundle: "DataBundle
             "per_class": per_class, "weights_sha256": attributes["weights_sha256"]}
 
 
-def _text(report: dict, path: Path) -> str:
+def _lines(report: dict, path: Path) -> list[str]:
     wrong = report["n"] - round(report["top1"] * report["n"])
     lines = [f"{report['model']} ({path}) on {report['data']}, {report['split']} part",
              f"top-1        {report['top1']:.2%}   n = {report['n']:,}, {wrong:,} wrong"]
@@ -67,7 +70,7 @@ def _text(report: dict, path: Path) -> str:
     worst = sorted(report["per_class"].items(), key=lambda item: item[1])[:WORST]
     lines.append("worst        " + ", ".join(f"{name} {share:.2%}" for name, share in worst))
     lines.append(f"loss         {report['loss']:.4f}")
-    return "\n".join(map(shown, lines))
+    return lines
 
 
 def _parser() -> Parser:

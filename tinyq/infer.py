@@ -1,14 +1,14 @@
 """`python -m tinyq.infer`: run a packed network on images or on a dataset."""
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinyq.errors import BadInput, UsageError, exit_code_of, shown
+from tinyq.errors import BadInput, UsageError, exit_code_of
 from tinyq.kernels.jit.availability import numba_is_there
+from tinyq.output.terminal import say, say_json
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
 if TYPE_CHECKING:                       # imported where they are used, for a fast --help
@@ -36,10 +36,13 @@ def infer(argv: list[str]) -> None:
     network = _network(arguments)
     if arguments.images and not arguments.json:
         for path in arguments.images:                       # one by one: a later file may fail
-            print(shown(_line(_of_image(network, path))), flush=True)
+            say(_line(_of_image(network, path)))
         return
     report = _of_images(network, arguments.images) if arguments.images else _of_data(network, arguments)
-    print(json.dumps(report, indent=2) if arguments.json else _text(report))
+    if arguments.json:
+        say_json(report)
+    else:
+        say(_text(report))
 
 
 def main(argv: list[str] | None = None) -> int:

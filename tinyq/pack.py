@@ -1,10 +1,10 @@
 """`python -m tinyq.pack`: pack a trained network at 1 to 3 bits per weight, and write a packed network as C."""
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from tinyq.errors import UsageError, exit_code_of
+from tinyq.output.terminal import say, say_json
 from tinyq.run.settings.flags import Parser, naming_flags
 
 PACKED = ".tq.h5"
@@ -25,7 +25,10 @@ def command(argv: list[str]) -> None:
     if not arguments.c and not str(arguments.target or "").endswith(PACKED):
         raise UsageError(f"name the file to write: OUT{PACKED}")
     report = _export(arguments) if arguments.c else _pack(arguments)
-    print(json.dumps(report, indent=2) if arguments.json else _text(report))
+    if arguments.json:
+        say_json(report)
+    else:
+        say(*_lines(report))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -118,9 +121,9 @@ def _bits(text):
     return int(text)
 
 
-def _text(report):
+def _lines(report):
     width = max(map(len, report))
-    return "\n".join(f"{key.replace('_', ' '):<{width}}  {_shown(value)}" for key, value in report.items())
+    return [f"{key.replace('_', ' '):<{width}}  {_shown(value)}" for key, value in report.items()]
 
 
 def _shown(value):

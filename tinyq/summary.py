@@ -1,9 +1,9 @@
 """`python -m tinyq.summary`: list the layers of a network with their shapes, sizes and cost."""
 import argparse
-import json
 import sys
 
 from tinyq.errors import UsageError, did_you_mean, exit_code_of
+from tinyq.output.terminal import say, say_json
 from tinyq.run.settings.flags import Parser, naming_flags
 
 # (classes, input shape) of each dataset, to build an untrained network
@@ -37,7 +37,10 @@ def summarise(argv: list[str]) -> None:
         classes, shape = _shape(arguments)
         model = models.build(arguments.model, classes, shape, arguments.constrain)
         found = layer_table.layers(model, shape, levels.parse(arguments.levels))
-    print(json.dumps(layer_table.as_json(found), indent=2) if arguments.json else layer_table.as_table(found))
+    if arguments.json:
+        say_json(layer_table.as_json(found))
+    else:
+        say(*layer_table.as_table(found))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 from tinyq.errors import UsageError, exit_code_of
+from tinyq.output.terminal import say
 from tinyq.run.settings.flags import given, naming_flags, train_parser
 from tinyq.run.settings.resolve import read_toml, resolve, to_toml
 
@@ -33,14 +34,14 @@ def run_command(argv: list[str]) -> None:
         raise UsageError("--trust: goes with --resume alone; --model names your own network")
     resolved = resolve(settings, read_toml(actions["config"]) if "config" in actions else {})
     if actions.get("print_config"):
-        print(to_toml(resolved), end="")
+        say(*to_toml(resolved).removesuffix("\n").split("\n"))
         return None
     from tinyq.run import dry_run, session
     from tinyq.run.observers.progress import log
 
     log(f"recipe {resolved.config.recipe}: {dry_run.headline(resolved.config)}")
     if actions.get("dry_run"):
-        print(dry_run.plan(resolved.config))
+        say(*dry_run.plan(resolved.config))
         return None
     from tinyq.audit import observers_for
 
@@ -59,7 +60,7 @@ def _report(outcome: dict, folder: Path) -> None:
     from tinyq.run import result
     from tinyq.run.observers.progress import log
 
-    log(result.summary(outcome))
+    log(*result.summary(outcome))
     if "ledger_head" in outcome:
         log(f"ledger head {outcome['ledger_head']} (keep it elsewhere: it stands for every record)")
     log(f"written to {folder}")

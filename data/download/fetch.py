@@ -15,6 +15,7 @@ from tinyq.errors import BadInput, CannotCreate, InputOutputError
 from tinyq.files.atomic import make_folder, write_bytes, write_text
 from tinyq.files.lock import locked
 from tinyq.files.partial import PartialFile
+from tinyq.output.terminal import say
 
 SUMS = "SHA256SUMS"             # hashes of the files of a verified archive
 
@@ -120,7 +121,7 @@ DATASETS = {"mnist": Mnist(), "cifar10": Cifar10()}
 
 
 def fetch(dataset: Mnist | Cifar10, root: Path, downloader: Downloader, mirrors: Sequence[str] = (),
-          offline: bool = False, say: Callable[[str], object] = print) -> None:
+          offline: bool = False, say: Callable[[str], object] = say) -> None:
     """Download `dataset` to `root`, unless it is complete there and verified.
 
     mirrors: tried before the known ones. BadInput if something is missing with `offline`, or if every mirror sends

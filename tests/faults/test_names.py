@@ -73,7 +73,7 @@ def test_names_in_settings_and_of_classes_are_utf8(capsys, tmp_path, run):
     for part in ("train", "val"):
         (tmp_path / "d" / part / "b").rename(os.fsdecode(os.fsencode(tmp_path / "d" / part) + b"/\xff"))
     assert main([*line(tmp_path).split(), "--method", "backprop", "--output", f"{tmp_path}/r"]) == 65
-    assert "folders whose names are no UTF-8" in capsys.readouterr().err
+    assert "folders whose names are not UTF-8" in capsys.readouterr().err
 
 
 def test_predictions_for_names_that_are_no_utf8(tmp_path, run):

@@ -209,8 +209,8 @@ def test_a_network_that_is_not_finite_takes_no_checkpoint_s_place(tmp_path, monk
 def test_a_network_that_no_step_was_taken_with_is_not_shown_as_trained(whole, tmp_path):
     for number, changes in enumerate([{"epochs": 0}, {"max_steps": 14}]):
         outcome = train(tmp_path / str(number), **changes)
-        assert not outcome["method_stepped"] and "ternary (cbp, no step taken) " in result.summary(outcome)
-    assert whole[0]["method_stepped"] and "ternary (cbp) " in result.summary(whole[0])
+        assert not outcome["method_stepped"] and "ternary (cbp, no step taken) " in "\n".join(result.summary(outcome))
+    assert whole[0]["method_stepped"] and "ternary (cbp) " in "\n".join(result.summary(whole[0]))
 
 
 def test_a_constrained_network_to_start_from_is_not_called_the_float_baseline(whole, tmp_path, capsys):

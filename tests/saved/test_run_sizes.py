@@ -68,5 +68,5 @@ def test_tracing_leaves_the_model_as_it_was_and_adds_up_shared_layers():
 
 
 def test_the_table_has_a_line_for_the_float_remainder():
-    text = as_table(layers(models.build("mlp:5", 3, (4,)), (4,), TERNARY))
+    text = "\n".join(as_table(layers(models.build("mlp:5", 3, (4,)), (4,), TERNARY)))
     assert "float remainder" in text and "fc1" in text and len({len(line) for line in text.splitlines()[:1]}) == 1

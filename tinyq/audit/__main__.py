@@ -3,7 +3,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean, exit_code_of, tell
+from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean, exit_code_of
+from tinyq.output.terminal import say, say_json, tell
 from tinyq.run.settings.flags import Parser
 
 EXAMPLES = """examples:
@@ -47,15 +48,14 @@ def _verify(argv):
         if is_locked(arguments.run):
             raise Busy(f"{arguments.run}: a run is working in this folder; verify it when it has stopped") from error
         raise
-    print("\n".join(found))
-    print("verified: the run folder agrees with its ledger")
+    say(*found, "verified: the run folder agrees with its ledger")
 
 
 def _head(argv):
     arguments = _parser("head").parse(argv)
     from tinyq.audit.verification.verify import open_ledger
 
-    print(open_ledger(arguments.run)[-1].head)
+    say(open_ledger(arguments.run)[-1].head)
 
 
 def _show(argv):
@@ -77,8 +77,11 @@ def _show(argv):
     first, last = (arguments.first, arguments.last) if arguments.step is None else (arguments.step, arguments.step)
     wanted = show.Filter(arguments.record, arguments.phase, arguments.epoch, first, last)
     lines = [line for line in open_ledger(arguments.run) if wanted.wants(line.record)]
-    if lines:
-        print((show.as_json if arguments.json else show.as_table)(lines))
+    if arguments.json:
+        for line in lines:
+            say_json(line.record, indent=None)
+    elif lines:
+        say(*show.as_table(lines))
 
 
 def _replay(argv):
@@ -100,9 +103,9 @@ def _replay(argv):
     examine = (lambda captured, _: dump.write(arguments.dump, captured)) if arguments.dump else None
     done = replay(source, _steps_wanted(arguments, source.lines()), examine)
     if arguments.dump:
-        print(f"written: {arguments.dump}")
-    print(f"steps {', '.join(map(str, done.wanted[:20]))}{' ...' if len(done.wanted) > 20 else ''}")
-    print(f"replayed: {done.compared} steps, including those on the way, and {done.records} records of phases and "
+        say(f"written: {arguments.dump}")
+    say(f"steps {', '.join(map(str, done.wanted[:20]))}{' ...' if len(done.wanted) > 20 else ''}")
+    say(f"replayed: {done.compared} steps, including those on the way, and {done.records} records of phases and "
           "epochs agree with the ledger in every digest")
 
 
@@ -114,12 +117,12 @@ def _check(argv):
     arguments = parser.parse(argv)
     arguments.first = arguments.last = None
     from tinyq.audit.replay.replay import replay
-    from tinyq.audit.step.check_result import as_text, raise_faults
+    from tinyq.audit.step.check_result import as_lines, raise_faults
     from tinyq.audit.step.step_check import check
 
     def examine(captured, streams):
         found = check(captured, streams)
-        print(as_text(found), flush=True)
+        say(*as_lines(found))
         raise_faults(found, arguments.run, captured)
 
     source = _source(arguments)
@@ -145,9 +148,9 @@ def _report(argv):
     found = make_report(_source(arguments), arguments.points, arguments.checks)
     text = page(found)
     write_text(arguments.output, text)
-    print(f"written: {arguments.output}, {Path(arguments.output).stat().st_size / 1024:,.0f} KiB")
+    say(f"written: {arguments.output}, {Path(arguments.output).stat().st_size / 1024:,.0f} KiB")
     for check in found.checks:
-        print(f"{check.name}: {'passed' if check.passed else 'FAILED'}: {_in_a_line(check)}")
+        say(f"{check.name}: {'passed' if check.passed else 'FAILED'}: {_in_a_line(check)}")
     failed = [check for check in found.checks if not check.passed]
     if failed:
         raise AuditMismatch(f"{arguments.run}: {failed[0].name} failed: {_in_a_line(failed[0])}")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinyq.errors import BadInput, UsageError, did_you_mean, tell, tell_once
+from tinyq.errors import BadInput, UsageError, did_you_mean
 from tinyq.kernels import return_freed_memory
+from tinyq.output.terminal import tell, tell_once
 from tinyq.packed.file import format
 from tinyq.packed.file.format import KINDS, Packed, golden_input
 from tinyq.packed.float_network import FloatNetwork

@@ -21,8 +21,8 @@ def splits(bundle: DataBundle) -> str:
     return text if bundle.validation is not None else f"{text} (no validation split: its samples train)"
 
 
-def plan(config: Config) -> str:
-    """Describe data, phases, steps, sizes and memory; takes a few steps on smaller batches to estimate the memory."""
+def plan(config: Config) -> list[str]:
+    """Describe data, phases, steps, sizes and memory in lines; takes a few steps on smaller batches for the memory."""
     job = build(config)
     planned = levels.parse(config.levels) if config.levels else None
     layers = sizes(job.model, planned)
@@ -41,6 +41,6 @@ def plan(config: Config) -> str:
     lines.append(f"memory       {memory}" if memory else f"memory       not estimated: {config.method} stores what the "
                  "whole network computes for each of its samples")
     if not planned:
-        return "\n".join(lines)
+        return lines
     rows = [[size.name, "x".join(map(str, size.shape)), size.count] for size in constrained]
-    return "\n".join(lines) + "\n" + table(["constrained", "shape", "weights"], rows)
+    return lines + table(["constrained", "shape", "weights"], rows)

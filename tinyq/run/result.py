@@ -49,24 +49,24 @@ def histograms(model: Module) -> dict:
             for name, view in views(model).items()}
 
 
-def summary(outcome: dict) -> str:
-    """Make the table at the end of a run; it says so where the method took no step."""
+def summary(outcome: dict) -> list[str]:
+    """Make the lines of the table at the end of a run; it says so where the method took no step."""
     stepped = outcome["method_stepped"]
     name = "float" if stepped or outcome["on_levels"] is not None else "initial, no step taken"
     rows = [[name, _percent(outcome["test_accuracy_float"]), outcome["bytes_float"]]]
     count = sum(outcome["skipped"].values())
     skipped = [f"unreadable images left out: {count}"] if count else []
     if outcome["on_levels"] is None:
-        return "\n".join([table(["network", "test accuracy", "bytes"], rows), *skipped])
+        return [*table(["network", "test accuracy", "bytes"], rows), *skipped]
     name = f"{outcome['levels']} ({outcome['method']}{'' if stepped else ', no step taken'})"
     rows.append([name, _percent(outcome["test_accuracy"]), outcome["bytes_packed"]])
     share = outcome["bytes_float"] / outcome["bytes_packed"]
-    lines = [table(["network", "test accuracy", "bytes"], rows),
+    lines = [*table(["network", "test accuracy", "bytes"], rows),
              f"{outcome['on_levels']:.2%} of {outcome['constrained_weights']:,} constrained weights are exactly on "
              f"their levels; packed {share:.1f} times smaller"]
     if outcome.get("bytes_packed_file"):
         lines.append(f"model.tq.h5: {outcome['bytes_packed_file']:,} bytes with all that describes the network")
-    return "\n".join([*lines, *skipped])
+    return [*lines, *skipped]
 
 
 def _accuracy(job: Job, dataset: Dataset | None, before_batch: Callable[[], None] | None) -> float | None:

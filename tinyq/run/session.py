@@ -27,6 +27,7 @@ from tinyq.run.observers.observer import Observer, Observers
 from tinyq.run.observers.progress import Progress, log
 from tinyq.run.observers.signals import Stopped, StopRequest, stop_request
 from tinyq.run.observers.stopwatch import Stopwatch
+from tinyq.run.result import summary
 from tinyq.run.settings.config import Config
 from tinyq.run.settings.resolve import Resolved, read_toml, resolve, to_toml
 from tinyq.saved.run_folder import (
@@ -116,7 +117,8 @@ def _finished(folder: Path, position: Position) -> dict | None:
     """The result of a run that ended at this position; None if it did not, or if its network is gone."""
     try:
         ended = json.loads((folder / RESULT_FILE).read_bytes())
-    except (OSError, ValueError):
+        summary(ended)                                      # a damaged or foreign result has none
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
     whole = isinstance(ended, dict) and ended.get("steps") == position.steps and (folder / MODEL_FILE).is_file()
     return ended if whole else None

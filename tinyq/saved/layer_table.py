@@ -36,8 +36,8 @@ def layers(model: Module, input_shape: tuple[int, ...], planned: LevelSet | None
     return [_layer(step, by_module[step.name]) for step in trace(model, input_shape)]
 
 
-def as_table(found: list[Layer]) -> str:
-    """Format the summary as text."""
+def as_table(found: list[Layer]) -> list[str]:
+    """Format the summary as lines of text."""
     header = ["layer", "kind", "output", "weight", "parameters", "set", "bits", "packed bytes", "MACs"]
     rows = [[layer.name, layer.kind, _by(layer.output), _by(layer.weight), layer.parameters, layer.set, layer.bits,
              layer.bytes_packed, layer.macs] for layer in found]
@@ -52,7 +52,7 @@ def as_table(found: list[Layer]) -> str:
         f"  scales           {t['bytes_scales']:,}",
         f"  float remainder  {t['bytes_remainder']:,} (layers that stay float, biases, batch norm)",
     ]
-    return "\n".join([table(header, rows), "", *lines])
+    return [*table(header, rows), "", *lines]
 
 
 def as_json(found: list[Layer]) -> dict:

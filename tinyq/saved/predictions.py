@@ -9,6 +9,7 @@ import numpy as np
 from tinyq import kernels
 from tinyq.data import Dataset, ImageFiles
 from tinyq.files.atomic import write_text
+from tinyq.output.quoting import csv_cell
 
 SHOWN = 5                               # classes per sample
 
@@ -37,5 +38,5 @@ class Predictions:
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["sample", "label", *(f"{name}_{k + 1}" for k in range(shown)
                                              for name in ("class", "probability"))])
-        table.writerows(self.rows)
+        table.writerows([csv_cell(value) for value in row] for row in self.rows)
         write_text(path, text.getvalue())

@@ -8,7 +8,7 @@ import pytest
 from tinyq import kernels, nn, optim
 from tinyq.audit.capture.capture import Capture
 from tinyq.audit.step import vjp_slopes
-from tinyq.audit.step.check_result import as_text
+from tinyq.audit.step.check_result import as_lines
 from tinyq.audit.step.step_check import check
 from tinyq.autodiff import PRIMITIVES, tape
 from tinyq.data import Batch, Table
@@ -154,7 +154,7 @@ def test_a_kink_is_told_apart_from_a_wrong_gradient():
     positive = Batch(np.abs(batch(1).x), *batch(1)[1:])
     found = last_captured(method, model, optimizer, lambda step: positive, 1)
     assert found.faults == [] and "the loss along" in " ".join(found.kinks)
-    assert "  kinks, where the loss is not differentiable: " in as_text(found)
+    assert "  kinks, where the loss is not differentiable: " in "\n".join(as_lines(found))
 
 
 def test_a_kink_of_a_primitive_is_noted(monkeypatch):

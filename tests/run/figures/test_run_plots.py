@@ -95,5 +95,5 @@ def test_a_short_logarithmic_axis_has_figures_too():
 
 
 def test_a_table_aligns_words_left_and_numbers_right():
-    assert table(["name", "n"], [["a", 1234], ["long name", 5]]).splitlines() == [
+    assert table(["name", "n"], [["a", 1234], ["long name", 5]]) == [
         "name           n", "---------  -----", "a          1,234", "long name      5"]

@@ -6,7 +6,8 @@ from pathlib import Path
 from tinyq.audit.ledger.hash_chain import Line
 from tinyq.audit.recording.recorder import Recorder
 from tinyq.audit.verification.verify import open_ledger
-from tinyq.errors import AuditMismatch, BadInput, tell_once
+from tinyq.errors import AuditMismatch, BadInput
+from tinyq.output.terminal import tell_once
 from tinyq.run import checkpoint
 from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
@@ -50,7 +51,7 @@ class Source:
         if job.network:
             tell_once(f"tinyq: note: running {job.network.path}, SHA-256 {job.network.sha256}, " + (
                 "as on record" if job.network.sha256 == recorded.get("model_sha256") else "another than on record"))
-        recorded, found = self.lines()[0].record["data"]["sha256"], job.bundle.manifest["sha256"]
+        recorded, found = str(self.lines()[0].record["data"].get("sha256")), job.bundle.manifest["sha256"]
         if found != recorded:
             raise BadInput(f"{self.folder}: the data here (sha256 {found[:12]}) differ from the run's "
                            f"({recorded[:12]}); give the folder of the run's data with --data-path")

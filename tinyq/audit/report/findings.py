@@ -62,7 +62,7 @@ def _recorded(line):
     if line.kind == "check":
         faults = line.record["faults"]
         return Check(f"check of step {line.record['step']} while training", not faults,
-                     "\n".join(faults) or "no fault")
+                     "\n".join(map(str, faults)) or "no fault")
     if line.kind == "exception":
         return Check(f"step {line.record['step']}", False, line.record["message"])
     return None

@@ -1,12 +1,15 @@
 """Write the report as one self-contained HTML page: it loads nothing, and is readable with scripts off."""
+import base64
+import hashlib
 import math
-from html import escape
 
 from tinyq.audit.report.show import as_table
 from tinyq.audit.step.check_result import PARTS
+from tinyq.output.quoting import markup
 from tinyq.run.figures.svg import COLOURS, Axes, Picture
 
 WIDTH, HEIGHT = 1040, 240
+SHORT = 16                             # characters of a digest
 MAX_TENSORS = 64                       # rows of the tables, in a network that has more
 SERIES = (("gradient", "norm of the gradient", True), ("ratio", "norm of the update / norm of the weight", True),
           ("flips", "weights that changed their level in the step", False),
@@ -40,19 +43,25 @@ document.querySelectorAll('.cells td').forEach(function (cell) {
 });
 """
 
+# The browser runs this page's script alone, and loads nothing.
+SCRIPT_SHA256 = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+POLICY = (f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{SCRIPT_SHA256}'; "
+          "base-uri 'none'; form-action 'none'")
+
 
 def page(report) -> str:
     """Return the page's HTML."""
     records = [line for line in report.lines if line.kind != "step"]
-    body = [f"<h1>Audit of {escape(report.run)}</h1>", _summary(report), _checks(report),
+    body = [f"<h1>Audit of {markup(report.run)}</h1>", _summary(report), _checks(report),
             _cells(report), *_series(report), _occupancy(report), _parts(report), _commands(report),
             "<h2>Records other than steps</h2>",
-            f'<div class="scroll"><pre>{escape(as_table(records))}</pre></div>',
+            f'<div class="scroll"><pre>{_lines(as_table(records))}</pre></div>',
             '<p class="note">tinyq/audit/README.md says what a verified ledger proves and what it does not. '
             "The owner of a run can write a whole new chain: compare the head with a copy kept elsewhere.</p>"]
     return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f'<link rel="icon" href="data:,"><title>Audit of {escape(report.run)}</title><style>{STYLE}</style></head>'
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+            f'<link rel="icon" href="data:,"><title>Audit of {markup(report.run)}</title><style>{STYLE}</style></head>'
             f"<body>\n{chr(10).join(body)}\n<script>{SCRIPT}</script></body></html>\n")
 
 
@@ -60,18 +69,23 @@ def _summary(report):
     begin = report.lines[0].record
     settings, environment = begin["settings"], begin["environment"]
     steps = sum(line.kind == "step" for line in report.lines)
-    return (f"<p>{escape(str(settings['model']))} on {escape(str(settings['data']))}, method "
-            f"{escape(str(settings['method']))}, levels {escape(str(settings.get('levels')))}, seed "
-            f"{settings['seed']}; {steps:,} steps, {len(report.lines):,} records.<br>Head of the chain: "
-            f"<code>{report.lines[-1].head}</code><br>tinyq {escape(environment['tinyq'])}, sources "
-            f"<code>{escape(environment['source_sha256'][:16])}</code>, numeric fingerprint "
-            f"<code>{escape(environment['fingerprint'][:16])}</code></p>")
+    model, data, method, levels, seed = (markup(settings.get(name)) for name in (
+        "model", "data", "method", "levels", "seed"))
+    version, sources, fingerprint = (markup(str(environment.get(name))[:SHORT]) for name in (
+        "tinyq", "source_sha256", "fingerprint"))
+    return (f"<p>{model} on {data}, method {method}, levels {levels}, seed {seed}; {steps:,} steps, "
+            f"{len(report.lines):,} records.<br>Head of the chain: <code>{report.lines[-1].head}</code><br>tinyq "
+            f"{version}, sources <code>{sources}</code>, numeric fingerprint <code>{fingerprint}</code></p>")
+
+
+def _lines(texts):
+    return "\n".join(map(markup, texts))
 
 
 def _checks(report):
     rows = "".join(
-        f'<tr><td>{escape(c.name)}</td><td class="{"passed" if c.passed else "failed"}">'
-        f'{"passed" if c.passed else "FAILED"}</td><td>{"<br>".join(map(escape, c.details.splitlines()))}</td></tr>'
+        f'<tr><td>{markup(c.name)}</td><td class="{"passed" if c.passed else "failed"}">'
+        f'{"passed" if c.passed else "FAILED"}</td><td>{"<br>".join(map(markup, c.details.splitlines()))}</td></tr>'
         for c in report.checks)
     return ('<h2>Checks</h2><table class="checks"><thead><tr><th>check</th><th>result</th><th>details</th></tr>'
             f"</thead><tbody>{rows}</tbody></table>")
@@ -94,7 +108,7 @@ def _cells(report):
     rows = ""
     for name in names:
         cells = "".join(_cell(report, point, name, low, high) for point in report.points)
-        rows += f"<tr><th>{escape(name)}</th>{cells}</tr>"
+        rows += f"<tr><th>{markup(name)}</th>{cells}</tr>"
     return ("<h2>Update / weight, per tensor and step</h2>"
             '<p class="note">Darker means larger, on a logarithmic scale; a cell is empty where the weight was 0. The '
             "tooltip of a cell has its values and the command that replays it; a click shows the command below.</p>"
@@ -110,8 +124,8 @@ def _cell(report, point, name, low, high):
         place = (math.log10(value) - low) / max(high - low, 1e-9) if value else 0.0
         style = f' style="background:hsl(212,62%,{95 - 65 * place:.0f}%)"'
     share = "the weight was 0" if value is None else f"update / weight {value:.3g}"
-    title = f"{name}, step {point.step}\n{share}, gradient {point.gradient[name]:.3g}"
-    return f'<td{style} title="{escape(title)}\n{escape(_command(report, point))}"></td>'
+    title = [f"{name}, step {point.step}", f"{share}, gradient {point.gradient[name]:.3g}", _command(report, point)]
+    return f'<td{style} title="{_lines(title)}"></td>'
 
 
 def _command(report, point):
@@ -125,7 +139,7 @@ def _series(report):
                  if any(getattr(point, metric).get(name) is not None for point in report.points)]
         if names:
             shown = sorted(names, key=lambda name: name not in constrained)[:len(COLOURS)]
-            key = "".join(f'<span><i style="background:{c}"></i>{escape(n)}</span>'
+            key = "".join(f'<span><i style="background:{c}"></i>{markup(n)}</span>'
                           for n, c in zip(shown, COLOURS, strict=False))
             more = f" ({len(shown)} of {len(names)} tensors, constrained ones first)" if len(names) > len(shown) else ""
             picture = _picture(report, metric, shown, log)
@@ -157,7 +171,7 @@ def _occupancy(report):
         return ""
     last = constrained[-1]
     head = "".join(f"<th>{level:g}</th>" for level in report.levels)
-    rows = "".join(f"<tr><td>{escape(name)}</td>{''.join(f'<td>{share:.1%}</td>' for share in shares)}</tr>"
+    rows = "".join(f"<tr><td>{markup(name)}</td>{''.join(f'<td>{share:.1%}</td>' for share in shares)}</tr>"
                    for name, shares in list(last.occupancy.items())[:MAX_TENSORS])
     return (f'<h2>Occupancy of the levels, step {last.step}</h2><table class="parts"><tr><th>tensor</th>{head}</tr>'
             f"{rows}</table>")
@@ -170,7 +184,7 @@ def _parts(report):
     last = updated[-1]
     used = [part for part in PARTS if any(part in norms for norms in last.parts.values())]
     rows = "".join(
-        f"<tr><td>{escape(name)}</td>{''.join(f'<td>{norms[p]:.3g}</td>' if p in norms else '<td></td>' for p in used)}"
+        f"<tr><td>{markup(name)}</td>{''.join(f'<td>{norms[p]:.3g}</td>' if p in norms else '<td></td>' for p in used)}"
         "</tr>" for name, norms in list(last.parts.items())[:MAX_TENSORS])
     head = "".join(f"<th>{part}</th>" for part in used)
     return (f'<h2>Terms of the update, step {last.step}: norms</h2><p class="note">true: the gradient at the '
@@ -179,5 +193,5 @@ def _parts(report):
 
 
 def _commands(report):
-    commands = "\n".join(_command(report, point) for point in report.points)
-    return f"<h2>Commands that replay these steps</h2><pre>{escape(commands)}</pre>"
+    commands = [_command(report, point) for point in report.points]
+    return f"<h2>Commands that replay these steps</h2><pre>{_lines(commands)}</pre>"

@@ -1,9 +1,8 @@
-"""Filter the records of a ledger and print them as a table or as JSON."""
-import json
+"""Filter the records of a ledger and tabulate them."""
+import re
 from dataclasses import dataclass
 
 from tinyq.audit.ledger.hash_chain import Line
-from tinyq.errors import shown
 from tinyq.saved.text_table import table
 
 # Columns of the table, and the fields that fill each: the first one that the record has.
@@ -11,6 +10,7 @@ COLUMNS = {"record": ("record",), "step": ("step",), "phase": ("phase",), "epoch
            "objective": ("objective", "train_objective"), "loss": ("loss",), "g": ("g",), "flips": ("flips",),
            "frozen": ("fraction",), "moves": ("moves",), "weights": ("w", "weights_sha256"), "of": ("file", "message")}
 SHORT = 12                              # characters of a digest
+HEXADECIMAL = re.compile(r"-?0x[01]\.?[0-9a-f]{0,13}p[+-]\d{1,4}")       # a float, as float.hex writes it
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,14 @@ class Filter:
                     self.last is None or step <= self.last))
 
 
-def as_table(lines: list[Line]) -> str:
+def as_table(lines: list[Line]) -> list[str]:
     """Return one row per record, without empty columns."""
     rows = [["" if (value := _found(line.record, names)) is None else value for names in COLUMNS.values()]
             for line in lines]
     used = [i for i in range(len(COLUMNS)) if any(row[i] != "" for row in rows)]
     return table(["head", *(list(COLUMNS)[i] for i in used)],
-                 [[line.head[:SHORT], *(shown(str(row[i])) for i in used)]
+                 [[line.head[:SHORT], *(str(row[i]) for i in used)]
                   for line, row in zip(lines, rows, strict=True)])
-
-
-def as_json(lines: list[Line]) -> str:
-    """Return the records as they are in the file, one per line."""
-    return "\n".join(json.dumps(line.record) for line in lines)
 
 
 def _found(record, names):
@@ -55,6 +50,6 @@ def _found(record, names):
 def _text(value):
     if isinstance(value, list):
         return str(len(value))
-    if isinstance(value, str) and value.lower().removeprefix("-").startswith("0x"):
+    if isinstance(value, str) and HEXADECIMAL.fullmatch(value):
         return f"{float.fromhex(value):.6g}"
     return value[:SHORT] if isinstance(value, str) and len(value) in (32, 64) else value

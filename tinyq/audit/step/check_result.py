@@ -12,7 +12,7 @@ SHOWN_FAULTS, SHOWN_KINKS = 5, 3
 FOLDER = "audit"                        # of a run, for the arrays of steps that failed their check
 
 
-def as_text(checked: Checked) -> str:
+def as_lines(checked: Checked) -> list[str]:
     """Return counts, kinks, surrogates and faults as lines, and the norms of the update as a table."""
     counts = ", ".join(f"{number} {what}" for what, number in checked.counts.items())
     lines = [f"step {checked.step}: checked {counts}",
@@ -27,9 +27,9 @@ def as_text(checked: Checked) -> str:
         used = [part for part in PARTS if any(part in norms for norms in checked.parts.values())]
         rows = [[name, *(f"{norms[part]:.3g}" if part in norms else "" for part in used)]
                 for name, norms in checked.parts.items()]
-        lines.append(table(["norms of the update", *used], rows))
+        lines.extend(table(["norms of the update", *used], rows))
     lines.append(f"  {len(checked.faults)} faults" if checked.faults else "  no fault")
-    return "\n".join(lines)
+    return lines
 
 
 def raise_faults(checked: Checked, run: str | Path, captured: Captured) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.audit.ledger.digests import digest_of
+from tinyq.audit.ledger.digests import KINDS, digest_of
 from tinyq.audit.ledger.hash_chain import FIXED, LEDGER_FILE, Line, check_format, read
 from tinyq.audit.verification.invariants import broken
 from tinyq.errors import AuditMismatch, BadInput, TinyqError
@@ -24,7 +24,7 @@ FIELDS = {
               "w": str, "w_of": str, "metrics": dict},
     "step": {"step": int, "phase": str, "epoch": int, "batch": int, "lr": list, "ids": str, "x": str, "w": str,
              "w_of": str, "metrics": dict},
-    "epoch": {"step": int, "phase": str, "epoch": int, "measured": dict, "w": str, "metrics": dict},
+    "epoch": {"step": int, "phase": str, "epoch": int, "measured": dict, "w": str, "w_of": str, "metrics": dict},
     "file": {"step": int, "file": str, "sha256": str}, "end": {"step": int, "weights_sha256": str},
     "resume": {"step": int, "repeated": int, "head": str, "environment": dict},
     "exception": {"step": int, "message": str},
@@ -42,6 +42,8 @@ def open_ledger(run: str | Path) -> list[Line]:
         raise BadInput(f"{run}: no {LEDGER_FILE} here; give the folder of a run trained without --audit off")
     lines = read(path)
     check_format(path, lines)
+    if lines[0].record.get("audit") not in KINDS:
+        raise AuditMismatch(f"{path}: line 1: the digests are of no kind that this version of tinyq knows")
     for number, line in enumerate(lines, 1):
         fields = FIELDS.get(line.kind)
         if fields is None or number > 1 and line.kind == "begin":

@@ -2,8 +2,8 @@
 import functools
 import importlib.util
 
-from tinyq.errors import tell
 from tinyq.kernels.jit.variables import check_variables
+from tinyq.output.terminal import tell
 
 
 @functools.cache

@@ -19,8 +19,8 @@ import llvmlite
 import numba
 from numba.core.caching import IndexDataCacheFile
 
-from tinyq.errors import tell
 from tinyq.kernels.jit.target import tiles_refused
+from tinyq.output.terminal import tell
 
 SEAL = ".sha256"
 PRIVATE, OWNERS = 0o700, 0o600         # modes of the folder and of its files, whatever the umask

@@ -3,10 +3,10 @@ import numba
 from numba import config
 from numba.core import event
 
-from tinyq.errors import tell_once
 from tinyq.kernels.jit import linking
 from tinyq.kernels.jit.cache import cache_folder, sealed, usable_folder
 from tinyq.kernels.jit.threads import Kernel
+from tinyq.output.terminal import tell_once
 
 prange = numba.prange
 

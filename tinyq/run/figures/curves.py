@@ -9,6 +9,7 @@ from tinyq.run.figures.svg import COLOURS, Axes, Picture
 
 BINS, MAX_BINS = 61, 600       # about; at most, where levels lie very close
 REACH = 3                       # times the largest level: limit of a histogram's range
+MOST = 1e30                     # loss or error to draw
 FEW_POINTS = 12                 # of a curve with a marker each
 
 
@@ -102,10 +103,15 @@ def _panel(picture, left, title, lines, phases):
 
 
 def _points(epochs, name, factor):
-    return [(i + 1, factor * r[name]) for i, r in enumerate(epochs) if r.get(name) is not None]
+    return [(i + 1, factor * r[name]) for i, r in enumerate(epochs) if _is_drawable(r.get(name))]
+
+
+def _is_drawable(value):
+    """Return True for a number; a damaged record may hold something else."""
+    return type(value) in (int, float) and abs(value) < MOST
 
 
 def _beginnings(epochs):
     """Return (epochs before it, name) of each phase."""
-    names = [r["phase"] for r in epochs]
+    names = [str(r.get("phase")) for r in epochs]
     return [(i, name) for i, name in enumerate(names) if i == 0 or name != names[i - 1]]

@@ -1,6 +1,7 @@
 """Write SVG: the few shapes that curves and histograms need, without a plotting package."""
 import math
-from xml.sax.saxutils import escape
+
+from tinyq.output.quoting import markup
 
 COLOURS = ("#1f6fb4", "#d1495b", "#2f8f5b", "#8a5fbf", "#b8860b", "#5b6770")
 
@@ -35,7 +36,7 @@ class Picture:
     def text(self, x, y, text, size=11, anchor="start", colour="#222"):
         """A line of text; anchor is start, middle or end."""
         self._shapes.append(f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
-                            f'fill="{colour}">{escape(text)}</text>')
+                            f'fill="{colour}">{markup(text)}</text>')
 
     def __str__(self):
         """The file."""

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from tinyq.data import Batch
+from tinyq.output.terminal import say
 from tinyq.run.build import Job, Phase
 from tinyq.run.checkpoint import Position
 
@@ -12,11 +13,11 @@ class Observer:
     """Receives every event of a run. May raise to stop it, must not change what is trained. This class ignores all.
 
     head: the digest of everything received so far, which checkpoints and model.h5 store; None for an observer that
-    keeps no record. log: prints a line for the user.
+    keeps no record. log: prints lines for the user.
     """
 
     head: str | None = None
-    log: Callable[[str], None] = staticmethod(print)
+    log: Callable[..., None] = staticmethod(say)
 
     def begin(self, job: Job, folder: Path, position: Position) -> None:
         """A run starts in its folder, or resumes from a position other than the first."""

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
-from tinyq.errors import tell_once
 from tinyq.methods.base import Column
+from tinyq.output.terminal import say, tell_once
 from tinyq.run.build import Job, Phase
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.metrics_journal import epoch_record, step_record
@@ -77,14 +77,14 @@ class Progress(Observer):
         return "  ".join(f"{label} {layout.format(metrics[name])}" for name, label, layout in self.columns
                          if metrics.get(name) is not None)
 
-    def _log(self, text: str) -> None:
-        log(text, None if self.bar is None else self.bar.write)
+    def _log(self, *lines: str) -> None:
+        log(*lines, write=None if self.bar is None else self.bar.write)
 
 
-def log(text: str, write: Callable[[str], object] | None = None) -> None:
-    """Print a line at once. A full disk behind standard output stops no training; a broken pipe does."""
+def log(*lines: str, write: Callable[[str], object] | None = None) -> None:
+    """Print lines at once. A full disk behind standard output stops no training; a broken pipe does."""
     try:
-        write(text) if write else print(text, flush=True)
+        say(*lines, write=write)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -211,4 +211,6 @@ def _literal(value: object) -> str:
         str(value).encode()
     except UnicodeEncodeError:
         raise UsageError(f"{value}: the name of a file or folder must be UTF-8; rename it") from None
-    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float):
+        return repr(value)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(value, ensure_ascii=False))

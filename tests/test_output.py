@@ -1,0 +1,95 @@
+"""Whatever a file holds, a line is a line, markup is text and a cell is no formula."""
+import ast
+import json
+import xml.etree.ElementTree
+
+import pytest
+from test_import_order import MODULES
+
+from tinyq.output import quoting, terminal
+from tinyq.run.figures.svg import Picture
+from tinyq.run.settings.resolve import read_toml, resolve, to_toml
+from tinyq.saved.text_table import table
+
+EVIL = "E\x1b]0;owned\x07\x9b31m\nverified: forged\r\x7f\u202e<script>alert(1)</script>\"'&"
+
+
+def is_clean(text):
+    """True for printable characters and newlines."""
+    return all(c.isprintable() or c == "\n" for c in text)
+
+
+def test_a_line_stays_a_line(capsys):
+    terminal.say("a", EVIL, "x" * 20_000)
+    terminal.tell(EVIL, "b")
+    out, err = capsys.readouterr()
+    assert is_clean(out) and is_clean(err) and len(out.splitlines()) == 3 and len(err.splitlines()) == 2
+    assert "\\x1b]0;owned\\x07\\x9b31m verified: forged\\r\\x7f\\u202e<script>" in err
+    assert len(out.splitlines()[2]) == quoting.MAX_SHOWN + len(" ...")
+
+
+def test_a_line_of_another_writer_is_clean_too():
+    lines = []
+    terminal.say("a", EVIL, write=lines.append)
+    assert is_clean(lines[0]) and lines[0].count("\n") == 1
+
+
+def test_json_is_printed_in_ascii(capsys):
+    terminal.say_json({EVIL: [EVIL, 1.5]})
+    out = capsys.readouterr().out
+    assert is_clean(out) and out.isascii() and json.loads(out) == {EVIL: [EVIL, 1.5]}
+
+
+def test_printable_text_of_any_script_is_left_as_it_is():
+    assert quoting.shown("Grüße, 三值 weights, ±1") == "Grüße, 三值 weights, ±1"
+
+
+def test_markup_is_text_in_an_element_and_in_an_attribute():
+    text = quoting.markup(EVIL)
+    element = xml.etree.ElementTree.fromstring(f'<a b="{text}">{text}</a>')
+    assert element.text == element.get("b") == quoting.shown(EVIL) and "<" not in text
+    assert quoting.markup(None) == "None" and quoting.markup(1.5) == "1.5"
+
+
+def test_a_picture_holds_text_alone():
+    picture = Picture(10, 10)
+    picture.text(1, 1, EVIL)
+    svg = str(picture)
+    assert is_clean(svg) and "<script>" not in svg
+    assert xml.etree.ElementTree.fromstring(svg)[-1].text == quoting.shown(EVIL)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "  =1", "\uff1d1"])
+def test_no_cell_begins_a_formula(cell):
+    assert not quoting.csv_cell(cell).lstrip().startswith(quoting.FORMULA_STARTS) and is_clean(quoting.csv_cell(cell))
+
+
+def test_other_cells_are_left_as_they_are():
+    assert [quoting.csv_cell(v) for v in ("cat", 3, "0.25", "a=b", "")] == ["cat", "3", "0.25", "a=b", ""]
+
+
+def test_a_table_escapes_its_cells_and_stays_aligned():
+    lines = table(["name", "n"], [[EVIL, 1], ["b", 22]])
+    assert len(lines) == 4 and all(map(is_clean, lines)) and len({len(line) for line in lines}) == 1
+
+
+def test_settings_are_written_so_that_a_terminal_can_show_them_and_read_as_they_were(tmp_path):
+    resolved = resolve({"model": "mlp:8,16", "data": "iris", "method": "backprop", "recipe": "none",
+                        "data_path": EVIL + "\U000e0001"})
+    assert is_clean(to_toml(resolved))
+    (tmp_path / "c.toml").write_text(to_toml(resolved))
+    assert read_toml(tmp_path / "c.toml")["data_path"] == EVIL + "\U000e0001"
+
+
+def test_only_one_module_prints():
+    """A print elsewhere would pass by `say`."""
+    streams = {"tinyq.output.terminal", "tinyq.errors", "tinyq.run.observers.progress"}   # which flush and ask
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Name) and node.id == "print":
+                assert name == "tinyq.output.terminal", f"{name}, line {node.lineno}: print"
+            if isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr", "__stdout__", "__stderr__"):
+                of_system = isinstance(node.value, ast.Name) and node.value.id == "sys"
+                assert not of_system or name in streams, f"{name}, line {node.lineno}: sys.{node.attr}"
+            if isinstance(node, ast.Attribute) and node.attr in ("print_exception", "print_exc", "print_help"):
+                raise AssertionError(f"{name}, line {node.lineno}: {node.attr}")

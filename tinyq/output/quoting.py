@@ -1,0 +1,24 @@
+"""Quote text for a terminal (`shown`), for HTML and SVG (`markup`) and for a spreadsheet (`csv_cell`)."""
+import html
+
+MAX_SHOWN = 10_000                     # characters of a line
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")      # in full width too
+
+
+def shown(text: str) -> str:
+    """Return the text in one line of at most MAX_SHOWN characters, with escapes for what a terminal would act on."""
+    cut = text[:MAX_SHOWN]
+    safe = cut if cut.isprintable() else "".join(
+        c if c.isprintable() else " " if c == "\n" else c.encode("unicode_escape").decode() for c in cut)
+    return safe + (" ..." if len(text) > MAX_SHOWN else "")
+
+
+def markup(value: object) -> str:
+    """Return the value as text of HTML or SVG, in an element or a quoted attribute."""
+    return html.escape(shown(str(value)))
+
+
+def csv_cell(value: object) -> str:
+    """Return the value as a cell that no spreadsheet runs: a ' stands before what would begin a formula."""
+    text = shown(str(value))
+    return f"'{text}" if text.lstrip().startswith(FORMULA_STARTS) else text
