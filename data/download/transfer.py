@@ -8,10 +8,13 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 
+from tinyq.data.download.watch import Watch, watched_handlers
 from tinyq.errors import BadInput, UsageError
 from tinyq.files.partial import PartialFile
 
 CHUNK = 1 << 16
+LEAST_RATE = 1000                       # bytes per second; a mirror that sends fewer is given up
+_LENGTH = "[0-9]{1,18}"
 
 
 class Unreachable(Exception):
@@ -33,11 +36,12 @@ class Downloader:
         """
         self.schemes, self.stall, self.attempts, self.pause, self.progress = schemes, stall, attempts, pause, progress
         self._opener = urllib.request.build_opener(
-            _Redirections(schemes), urllib.request.HTTPSHandler(context=context))
+            _Redirections(schemes), *watched_handlers(context, lambda: self._watch))
+        self._watch = Watch(2 * stall, LEAST_RATE)
 
     def check_address(self, url: str) -> None:
         """Raise UsageError unless the address has an allowed scheme."""
-        if urllib.parse.urlsplit(url).scheme not in self.schemes:
+        if _scheme(url) not in self.schemes:
             raise UsageError(f"{url}: only {' or '.join(self.schemes)} addresses are used")
 
     def receive(self, url: str, partial: PartialFile, most: int) -> None:
@@ -52,8 +56,8 @@ class Downloader:
                 if self._go_on(url, partial, most):
                     return
                 reason = "the connection ended early"
-            except (OSError, http.client.HTTPException) as error:
-                reason = _reason(error)
+            except (OSError, http.client.HTTPException, ValueError) as error:   # ValueError: an address or a length
+                reason = self._watch.slow or _reason(error)
             if partial.size == before:
                 break
             time.sleep(self.pause)
@@ -61,6 +65,10 @@ class Downloader:
 
     def _go_on(self, url, partial, most):
         """Make one request; return True if the server says that the file is complete."""
+        with Watch(2 * self.stall, LEAST_RATE) as self._watch:
+            return self._request(url, partial, most)
+
+    def _request(self, url, partial, most):
         headers = {"User-Agent": "tinyq", "Accept-Encoding": "identity"}
         if partial.size:
             headers["Range"] = f"bytes={partial.size}-"
@@ -77,8 +85,11 @@ class Downloader:
                 if partial.size + len(data) > most:
                     partial.restart()
                     raise BadInput(f"sends more than the {most:,} bytes this file can have")
+                self._watch.received += len(data)
                 partial.append(data)
                 self.progress(partial.size, total)
+        if self._watch.slow:
+            raise TimeoutError(self._watch.slow)
         return total is None or partial.size == total
 
     @staticmethod
@@ -92,14 +103,22 @@ class Downloader:
 def _placed(response, partial):
     """Return the file's total length or None; empty `partial` unless the response continues exactly at its end."""
     if response.status == 206:
-        place = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        place = re.fullmatch(rf"bytes ({_LENGTH})-{_LENGTH}/({_LENGTH}|\*)", response.headers.get("Content-Range", ""))
         if place and int(place[1]) == partial.size:
             return None if place[2] == "*" else int(place[2])
         partial.restart()
         raise http.client.HTTPException("the server sent a part of the file that was not requested")
     partial.restart()
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+    return int(length) if re.fullmatch(_LENGTH, length) else None
+
+
+def _scheme(url):
+    """Return the scheme of an address, an empty text where it is no address."""
+    try:
+        return urllib.parse.urlsplit(url).scheme
+    except ValueError:
+        return ""
 
 
 def _reason(error):
@@ -117,7 +136,7 @@ class _Redirections(urllib.request.HTTPRedirectHandler):
         self._schemes = schemes
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
-        if urllib.parse.urlsplit(newurl).scheme not in self._schemes:
+        if _scheme(newurl) not in self._schemes:
             fp.close()
             raise Unreachable(f"redirects to {newurl}, which is not {' or '.join(self._schemes)}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

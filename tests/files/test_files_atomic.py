@@ -289,6 +289,30 @@ def test_where_nothing_can_be_locked_nothing_is(tmp_path, monkeypatch):
     assert not lock.is_locked(tmp_path)
 
 
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_reported_once_and_used(tmp_path, monkeypatch, capsys, reason):
+    def refuse(descriptor, operation):
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    for _ in range(2):
+        with lock.locked(tmp_path):
+            (tmp_path / "x").write_bytes(b"1")
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"{tmp_path}: this file system has no locks ({os.strerror(reason)})" in said
+
+
+def test_advice_that_the_system_does_not_take_stops_no_write(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(atomic.os, "posix_fadvise", refuse)
+    atomic.write_bytes(tmp_path / "x", b"1")
+    monkeypatch.delattr(atomic.os, "posix_fadvise")
+    atomic.write_bytes(tmp_path / "y", b"2")
+    assert ((tmp_path / "x").read_bytes(), (tmp_path / "y").read_bytes()) == (b"1", b"2")
+
+
 def test_json_of_a_journal_is_strict(tmp_path):
     with journal.Journal(tmp_path / "j") as j:
         j.append({"text": "é\n"})

@@ -137,7 +137,8 @@ def _compare(path, data):
     """Raise OSError unless the file holds these bytes; its cached pages are dropped first, so that the disk is read."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        with suppress(OSError, AttributeError):     # it is advice: some systems do not take it
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         at = 0
         while piece := os.pread(descriptor, PIECE, at):
             if piece != data[at:at + len(piece)]:

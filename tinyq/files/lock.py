@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tinyq.errors import Busy, CannotCreate
+from tinyq.errors import Busy, CannotCreate, tell_once
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK       # a foreign folder's .lock may be a link or a pipe
 
@@ -29,7 +29,10 @@ def is_locked(folder: str | Path) -> bool:
 
 @contextmanager
 def locked(folder: str | Path) -> Iterator[None]:
-    """Hold the folder's lock during a with block; Busy where another process holds it."""
+    """Hold the folder's lock during a with block; Busy where another process holds it.
+
+    A file system without locks is reported, once, and nothing is held.
+    """
     path = Path(folder) / ".lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
@@ -41,6 +44,9 @@ def locked(folder: str | Path) -> Iterator[None]:
         except BlockingIOError:
             message = f"{folder}: another run is working in this folder; wait for it or choose another output folder"
             raise Busy(message) from None
+        except OSError as error:
+            tell_once(f"tinyq: {folder}: this file system has no locks ({error.strerror}); start no second run here "
+                      "while this one works")
         yield
     finally:
         os.close(descriptor)

@@ -2,6 +2,7 @@
 import os
 import re
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from unittest import mock
@@ -12,12 +13,14 @@ class Served:
 
     files: {path: bytes}; redirects: {path: address}; `ranges`: whether it knows Range; `cut`: how many bytes of a body
     it sends before it hangs up, one number a request, then all;
+    `headers`: {name: value} of every answer; `trickle`: the part of an answer, "headers", "body" or
+    "chunk", that is sent byte by byte, one every twentieth of a second;
     `lengths`: whether it says how long a body is; `shift`: by how much it misses the start of a range.
     """
 
     def __init__(self):
         self.files, self.redirects, self.ranges, self.cut, self.lengths = {}, {}, True, [], True
-        self.shift = 0
+        self.shift, self.headers, self.trickle = 0, {}, None
         self.requests = []          # (path, Range header or None)
         self.address = None
 
@@ -48,6 +51,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         path = self.path.lstrip("/")
         self.served.requests.append((path, self.headers.get("Range")))
+        if self.served.trickle:
+            return self._trickle(self.served.trickle)
         if path in self.served.redirects:
             self.send_response(302)
             self.send_header("Location", self.served.redirects[path])
@@ -56,6 +61,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(self.served.files[path])
         else:
             self.send_error(404)
+
+    def _trickle(self, part):
+        start = b"HTTP/1.1 200 OK\r\n" + {"headers": b"X: ", "body": b"\r\n",
+                                         "chunk": b"Transfer-Encoding: chunked\r\n\r\n1;"}[part]
+        self.wfile.write(start)
+        for _ in range(400):
+            self.wfile.write(b"x")
+            time.sleep(0.05)
 
     def _send(self, content):
         start = 0
@@ -69,7 +82,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        if self.served.lengths:
+        for name, value in self.served.headers.items():
+            self.send_header(name, value)
+        if self.served.lengths and "Content-Length" not in self.served.headers:
             self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         cut = self.served.cut.pop(0) if self.served.cut else None

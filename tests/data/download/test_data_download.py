@@ -3,6 +3,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 
 import pytest
 from local_server import serving
@@ -162,3 +163,36 @@ def test_progress_is_told_of_every_piece(served, tmp_path):
     downloader = Downloader(schemes=("http",), pause=0, progress=lambda *state: told.append(state))
     receive(served, tmp_path / "part", downloader)
     assert told[-1] == (len(CONTENT), len(CONTENT)) and [received for received, _ in told] == sorted(r for r, _ in told)
+
+
+@pytest.mark.parametrize("headers", [{"Content-Length": "\u00b2"}, {"Content-Length": "9" * 5000},
+                                     {"Content-Length": "-5"}, {"Content-Length": "0x10"},
+                                     {"Content-Range": "bytes \u0661-\u0662/\u0663"}], ids=str)
+def test_a_length_that_is_no_number_is_unreachable_or_not_believed(served, tmp_path, headers):
+    served.headers = {name: value.encode().decode("latin-1") for name, value in headers.items()}
+    try:
+        assert receive(served, tmp_path / "part") == CONTENT
+    except Unreachable:
+        pass
+
+
+@pytest.mark.parametrize("target", ["http://[::bad", "http://a b/", "http://\x7f/", "http://" + "a" * 300 + "/",
+                                    "http://127.0.0.1:99999/", "http://127.0.0.1:x/"])
+def test_a_redirection_to_no_address_is_unreachable(served, tmp_path, target):
+    served.redirects["file"] = target
+    with pytest.raises(Unreachable):
+        receive(served, tmp_path / "part")
+
+
+@pytest.mark.parametrize("address", ["https://[::bad", "https:///", "[", "https://\x00"])
+def test_a_mirror_that_is_no_address_is_a_usage_error_or_unreachable(tmp_path, address):
+    with PartialFile(tmp_path / "part") as partial, pytest.raises((UsageError, Unreachable)):
+        Downloader(pause=0, stall=1).receive(address, partial, 10)
+
+
+@pytest.mark.parametrize("part", ["headers", "body", "chunk"])
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(served, tmp_path, part):
+    served.trickle, began = part, time.monotonic()
+    with pytest.raises(Unreachable, match="it sends fewer than 1,000 bytes per second"):
+        receive(served, tmp_path / "part", Downloader(schemes=("http",), attempts=2, pause=0, stall=0.5))
+    assert time.monotonic() - began < 5
