@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tinyq.errors import Busy, CannotCreate, tell_once
+from tinyq.errors import Busy, CannotCreate
+from tinyq.output.terminal import tell_once
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK       # a foreign folder's .lock may be a link or a pipe
 
