@@ -1,5 +1,7 @@
 """The report: one page with nothing behind it, right in a browser with scripts and without."""
+import base64
 import dataclasses
+import hashlib
 import re
 import shutil
 import subprocess
@@ -147,6 +149,23 @@ def test_what_a_run_is_called_is_text_and_no_markup(runs, tmp_path):
     run = shutil.copytree(runs / "backprop", tmp_path / "<script>alert(1)<")
     text = page(make_report(Source(run, {}), points=2, checks=0))
     assert "<script>alert" not in text and text.count("<script>") == 1
+
+
+def test_the_browser_runs_the_pages_own_script_alone(runs):
+    """Even where a value were to be forgotten: the policy names the SHA-256 of the script."""
+    text = page(make_report(Source(runs / "backprop", {}), points=2, checks=0))
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    script = re.search("<script>(.*)</script>", text, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_foreign_script_in_the_page_does_not_run(runs, tmp_path):
+    text = page(make_report(Source(runs / "backprop", {}), points=2, checks=0))
+    evil = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    (tmp_path / "evil.html").write_text(text.replace("<h2>Checks</h2>", evil))
+    assert "<title>Audit of" in chromium("--dump-dom", (tmp_path / "evil.html").as_uri()).stdout
 
 
 def test_steps_are_spread_evenly():

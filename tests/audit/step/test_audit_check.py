@@ -1,4 +1,6 @@
 """A step examined in float64, its arrays written out, and checks made while training."""
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -88,6 +90,19 @@ def test_the_command_ends_with_76(runs, tmp_path, monkeypatch, capsys):
         assert main(["audit", "check", str(folder), "--step", "29"]) == 76
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "step 29: the vjp of linear" in err and "rounding explains only" in err
+
+
+def test_the_arrays_of_a_fault_are_written_through_no_link(runs, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(runs["cbp"][0], tmp_path / "run")
+    shutil.rmtree(folder / "audit", ignore_errors=True)
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "audit").symlink_to(tmp_path / "elsewhere")
+    rule = linalg.linear.forward
+    with monkeypatch.context() as patch:
+        patch.setattr(linalg.linear, "forward", lambda *a, **k: biased(rule(*a, **k), a[0].dtype))
+        assert main(["audit", "check", str(folder), "--step", "29"]) == 76
+    assert "could not be saved" in (err := capsys.readouterr().err) and "audit: is a link" in err
+    assert not any((tmp_path / "elsewhere").iterdir())
 
 
 def biased(result, dtype):

@@ -126,6 +126,7 @@ REWRITTEN = {
     "an older format": (lambda r: r[0].update(format="tinyq ledger/2"),
                         "in the format tinyq ledger/2, but this version of tinyq reads tinyq ledger/3; use"),
     "no format": (lambda r: r[0].pop("format"), "does not begin with the first record of a ledger"),
+    "digests of no kind": (lambda r: r[0].update(audit="none"), "line 1: the digests are of no kind"),
     "no beginning": (lambda r: r.__delitem__(0), "does not begin with the first record of a ledger"),
     "an unknown record": (lambda r: r[5].update(record="stop"), "line 6: a record of kind 'stop' does not belong"),
     "a second beginning": (lambda r: r.insert(4, r[0]), "line 5: a record of kind 'begin' does not belong"),
@@ -220,6 +221,13 @@ def test_show_filters_and_prints_what_is_in_the_file(run, capsys):
     table = capsys.readouterr().out
     assert "flips" in table and "0x" not in table and table.count("\n") == 3
     assert main(["audit", "show", str(run), "--step", "99"]) == 0 and capsys.readouterr().out == ""
+
+
+def test_show_prints_what_is_no_number_as_it_is(run, capsys):
+    rewrite(run, lambda r: (of_step(r, 3)["metrics"].update(objective="0xzz"),
+                            of_step(r, 4)["metrics"].update(objective="0x1p+9999")))
+    assert main(["audit", "show", str(run), "--record", "step"]) == 0
+    assert "0xzz" in (out := capsys.readouterr().out) and "0x1p+9999" in out
 
 
 def test_show_counts_the_moves_of_a_sweep(tmp_path, capsys):

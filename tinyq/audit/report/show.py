@@ -1,5 +1,5 @@
 """Filter the records of a ledger and tabulate them."""
-import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tinyq.audit.ledger.hash_chain import Line
@@ -10,7 +10,6 @@ COLUMNS = {"record": ("record",), "step": ("step",), "phase": ("phase",), "epoch
            "objective": ("objective", "train_objective"), "loss": ("loss",), "g": ("g",), "flips": ("flips",),
            "frozen": ("fraction",), "moves": ("moves",), "weights": ("w", "weights_sha256"), "of": ("file", "message")}
 SHORT = 12                              # characters of a digest
-HEXADECIMAL = re.compile(r"-?0x[01]\.?[0-9a-f]{0,13}p[+-]\d{1,4}")       # a float, as float.hex writes it
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ def _found(record, names):
 def _text(value):
     if isinstance(value, list):
         return str(len(value))
-    if isinstance(value, str) and HEXADECIMAL.fullmatch(value):
-        return f"{float.fromhex(value):.6g}"
+    if isinstance(value, str) and value.lower().removeprefix("-").startswith("0x"):
+        with suppress(ValueError, OverflowError):           # a foreign ledger may hold anything
+            return f"{float.fromhex(value):.6g}"
     return value[:SHORT] if isinstance(value, str) and len(value) in (32, 64) else value

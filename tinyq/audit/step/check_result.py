@@ -5,6 +5,7 @@ from tinyq.audit.capture.capture import Captured
 from tinyq.audit.step import dump
 from tinyq.audit.step.step_check import Checked
 from tinyq.errors import AuditMismatch, CannotCreate, InputOutputError
+from tinyq.files.own_folder import check_own_folder
 from tinyq.saved.text_table import table
 
 PARTS = ("true", "surrogate", "constraint", "clip", "decay", "momentum", "step", "projection")
@@ -37,6 +38,7 @@ def raise_faults(checked: Checked, run: str | Path, captured: Captured) -> None:
     if checked.faults:
         path = Path(run) / FOLDER / f"step-{checked.step:09d}.h5"
         try:
+            check_own_folder(run)               # `check` takes the folders of others, which may hold links
             dump.write(path, captured, faults="; ".join(checked.faults))
             saved = f"; the arrays of the step are in {path}"
         except (CannotCreate, InputOutputError) as error:               # the faults are what matters
