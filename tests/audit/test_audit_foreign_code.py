@@ -5,6 +5,7 @@ import json
 import marshal
 import os
 import shutil
+import subprocess
 import sys
 import tomllib
 
@@ -210,6 +211,13 @@ def test_the_command_that_resumes_a_run_of_ones_own_network_has_the_flag(own, pl
 
     assert resume_command(own) == f"python -m tinyq.train --resume {own} --trust"
     assert resume_command(plain) == f"python -m tinyq.train --resume {plain}"
+
+
+def test_a_numpy_in_the_working_directory_does_not_run_where_python_is_told_so(tmp_path):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('a foreign numpy ran')")
+    command = [sys.executable, "-P", "-m", "tinyq", "summary", "--model", "mlp:8", "--data", "iris"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_from_python_a_foreign_network_is_refused_too(run):

@@ -56,6 +56,8 @@ class Outputs:
         for path in self.folder.parent.rglob("*"):
             if path.suffix in (".html", ".svg"):
                 check_markup(path)
+            elif path.suffix in (".c", ".h"):
+                check_text(path, path.read_text())
         return codes
 
 
