@@ -211,6 +211,16 @@ def test_the_command_that_resumes_a_run_of_ones_own_network_has_the_flag(own, pl
 
     assert resume_command(own) == f"python -m tinyq.train --resume {own} --trust"
     assert resume_command(plain) == f"python -m tinyq.train --resume {plain}"
+    assert resume_command("$(touch x)") == "python -m tinyq.train --resume '$(touch x)'"
+
+
+@pytest.mark.parametrize("recorded", [3, ["x"], None, ""])
+def test_a_record_of_another_type_trusts_nothing(capsys, run, recorded):
+    audit_runs.rewrite(run, lambda records: records[0]["settings"].update(model_sha256=recorded))
+    code, said = ended(capsys, "audit", "replay", run, "--step", 3, "--trust")
+    assert code == 65 and "net.py" in said.err and times_run() == 0
+    code, said = ended(capsys, "audit", "verify", run)
+    assert code == 76 and times_run() == 0
 
 
 def test_a_numpy_in_the_working_directory_does_not_run_where_python_is_told_so(tmp_path):

@@ -37,8 +37,10 @@ def test_a_folder_with_a_link_anywhere_is_refused(tmp_path, inside, target):
         own_folder.check_own_folder(tmp_path / "run")
 
 
-def test_the_folder_of_another_user_is_refused(tmp_path, monkeypatch):
-    give_away(tmp_path, monkeypatch)
+@pytest.mark.parametrize("inside", [".", "checkpoints"])
+def test_the_folder_of_another_user_is_refused(tmp_path, monkeypatch, inside):
+    (tmp_path / inside).mkdir(exist_ok=True)
+    give_away(tmp_path / inside, monkeypatch)
     with pytest.raises(CannotCreate, match="belongs to another user"):
         own_folder.check_own_folder(tmp_path)
 

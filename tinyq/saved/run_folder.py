@@ -1,6 +1,7 @@
 """The files of a run folder and the paths in its settings."""
 import dataclasses
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def weights_file(path: str | Path) -> Path:
 def resume_command(folder: str | Path) -> str:
     """Return the command that resumes a run; with --trust where the folder keeps a copy of the user's own network."""
     trust = " --trust" if any(Path(folder).glob("*.py")) else ""
-    return f"python -m tinyq.train --resume {folder}{trust}"
+    return f"python -m tinyq.train --resume {shlex.quote(str(folder))}{trust}"
 
 
 def network_copy(folder: str | Path, model: str) -> str:
@@ -64,7 +65,7 @@ def trusted_network(folder: str | Path, model: str, trust: bool, recorded: str |
         raise BadInput(f"{copy}: no SHA-256 of it is on record, so it cannot be trusted; start a new run")
     if file.sha256 != recorded:
         raise BadInput(f"{copy}: is not the network that the run was made with (its SHA-256 is {file.sha256[:12]}, on "
-                       f"record is {recorded[:12]}); put that file back")
+                       f"record is {str(recorded)[:12]}); put that file back")
     return file
 
 

@@ -2,6 +2,7 @@
 import base64
 import hashlib
 import math
+import shlex
 
 from tinyq.audit.report.show import as_table
 from tinyq.audit.step.check_result import PARTS
@@ -129,7 +130,7 @@ def _cell(report, point, name, low, high):
 
 
 def _command(report, point):
-    return f"python -m tinyq.audit replay {report.run} --step {point.step} --dump step-{point.step}.h5"
+    return f"python -m tinyq.audit replay {shlex.quote(report.run)} --step {point.step} --dump step-{point.step}.h5"
 
 
 def _series(report):
