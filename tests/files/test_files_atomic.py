@@ -226,11 +226,12 @@ def test_a_journal_whose_lines_were_lost_is_not_taken_for_whole(tmp_path, monkey
             j.sync()
 
 
-def test_lines_that_are_no_records_are_left_out(tmp_path):
+def test_lines_that_are_no_records_are_left_out_with_a_line(tmp_path, capsys):
     whole = b'{"record": "epoch"}\n'
     junk = [b"\0\0\0\n", b"[" * 100_000 + b"\n", b"\xff\n", b"3\n", b"[]\n", b'{"record": 3}\n', b"\n"]
     (tmp_path / "j").write_bytes(whole.join([*junk, b""]) + b'{"rec')
     assert journal.read_records(tmp_path / "j") == [{"record": "epoch"}] * len(junk)
+    assert capsys.readouterr().err == f"tinyq: {tmp_path}/j: damaged lines are left out: 7, the first is line 1\n"
 
 
 def test_a_journal_that_cannot_be_opened_cannot_be_created(tmp_path, monkeypatch):

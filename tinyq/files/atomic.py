@@ -6,11 +6,14 @@ import errno
 import os
 import re
 import secrets
+import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from tinyq.errors import CannotCreate, InputOutputError
+from tinyq.errors import CannotCreate, InputOutputError, TinyqError
+from tinyq.files.leftovers import held, remove_unless_held
 
 PIECE = 1 << 20                     # bytes read back at a time
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -31,16 +34,17 @@ def write_bytes(path: str | Path, data: Buffer) -> None:
     """
     target, view = Path(path), memoryview(data).cast("B")
     _check_target(target)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    temporary = _new_temporary(target)
     descriptor = _create(temporary, target)
     try:
-        try:
-            _write_all(descriptor, view)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        _compare(temporary, view)
-        os.replace(temporary, target)
+        with held(descriptor):
+            try:
+                _write_all(descriptor, view)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            _compare(temporary, view)
+            os.replace(temporary, target)
     except BaseException as error:
         with suppress(OSError):                     # a failed disk refuses deletions too
             os.unlink(temporary)
@@ -66,6 +70,41 @@ def remove(path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
     except OSError as error:
         raise InputOutputError(f"{path}: cannot be deleted ({error.strerror})") from error
+
+
+def write_files(folder: str | Path, texts: Mapping[str, str]) -> None:
+    """Write texts by name into a folder, which is created if missing: then with all files or not at all.
+
+    In a folder that exists each file is replaced atomically, one after the other. CannotCreate or InputOutputError
+    as from `write_text`.
+    """
+    folder = Path(folder)
+    if os.path.lexists(folder):
+        _write_each(make_folder(folder), texts)
+        return
+    make_folder(folder.parent)
+    temporary = _new_temporary(folder)
+    try:
+        os.mkdir(temporary)
+    except OSError as error:
+        raise CannotCreate(f"{folder}: cannot create this folder ({error.strerror}); choose another path") from error
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with held(descriptor):
+                _write_each(temporary, texts)
+                os.replace(temporary, folder)
+                _sync_folder(folder.parent)
+        finally:
+            os.close(descriptor)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise InputOutputError(f"{folder}: writing failed ({error.strerror}); free some space or use another "
+                                   "disk") from error
+        if isinstance(error, TinyqError):
+            raise type(error)(str(error).replace(str(temporary), str(folder))) from error
+        raise
 
 
 def temporaries(folder: str | Path) -> list[Path]:
@@ -104,6 +143,20 @@ def make_numbered_folder(parent: str | Path, name: str) -> Path:
             raise _no_folder(path, error) from error
         return path
     raise CannotCreate(f"{parent}: a million runs named {name}; give --output another folder")
+
+
+def _write_each(folder, texts):
+    for name, text in texts.items():
+        write_text(folder / name, text)
+
+
+def _new_temporary(target):
+    """Return a new name beside the target, and delete what killed processes left of the target."""
+    with suppress(OSError):                         # a folder may be writable and not be listed
+        for path in temporaries(target.parent):
+            if path.name[1:-len(".01234567.tmp")] == target.name:
+                remove_unless_held(path)
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
 
 
 def _no_folder(path, error):

@@ -6,6 +6,7 @@ from typing import Self
 
 from tinyq.errors import BadInput
 from tinyq.files.lines import Lines, read_lines
+from tinyq.output.terminal import tell
 
 
 class Journal:
@@ -49,8 +50,12 @@ class Journal:
 
 
 def read_records(path: str | Path) -> list[dict]:
-    """Return all whole records of a journal; lines cut short by a kill or damaged are left out."""
-    return [record for line in read_lines(path) if (record := _record(line)) is not None]
+    """Return all whole records of a journal; damaged lines are left out, with a line on standard error."""
+    records = [_record(line) for line in read_lines(path)]
+    damaged = [i + 1 for i, record in enumerate(records) if record is None]
+    if damaged:
+        tell(f"tinyq: {path}: damaged lines are left out: {len(damaged)}, the first is line {damaged[0]}")
+    return [record for record in records if record is not None]
 
 
 def _record(line):

@@ -4,6 +4,7 @@ import dataclasses
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from importlib import resources
@@ -250,3 +251,30 @@ def test_what_cannot_be_exported_is_said(tmp_path):
     format.write(tmp_path / "a.tq.h5", dataclasses.replace(packed("mlp:20,8"), ranges=None))
     with pytest.raises(UsageError, match="packed without calibration"):
         export_file(tmp_path / "a.tq.h5", tmp_path, "int8")
+
+
+@needs_compiler
+@pytest.mark.parametrize("old", ["net.h", "net.c", "net_selftest.c"])
+def test_files_of_two_exports_are_not_compiled_together(tmp_path, old):
+    """A kill between two files of an export into a folder that exists leaves such a mixture."""
+    one, other = (small("residual", levels) for levels in ("ternary", "binary"))
+    export(lower(one, "int8"), one, tmp_path / "old", "net")
+    export(lower(other, "int8"), other, tmp_path / "new", "net")
+    shutil.copy(tmp_path / "old" / old, tmp_path / "new" / old)
+    done = subprocess.run([GCC, "-std=c99", "net.c", "net_selftest.c", "tinyq_runtime.c"], cwd=tmp_path / "new",
+                          capture_output=True, text=True)
+    assert done.returncode and "net.h is of another export than this file; export the network again" in done.stderr
+
+
+def test_an_export_that_is_killed_leaves_all_files_or_none(tmp_path):
+    network = small("residual")
+    format.write(tmp_path / "n.tq.h5", network)
+    code = ("import os, signal, sys\nfrom tinyq.packed.c.export import export_file\nleft = int(sys.argv[3])\n"
+            "sync = os.fsync\ndef killed(descriptor):\n    global left\n    left -= 1\n    sync(descriptor)\n"
+            "    if not left: os.kill(os.getpid(), signal.SIGKILL)\nos.fsync = killed\n"
+            "export_file(sys.argv[1], sys.argv[2], 'int8')")
+    for at in (1, 5, 11, 99):
+        done = subprocess.run([sys.executable, "-c", code, tmp_path / "n.tq.h5", tmp_path / "c", str(at)])
+        if done.returncode:
+            assert at < 99 and not (tmp_path / "c").exists() and len(list(tmp_path.glob(".c.*.tmp"))) > 0
+    assert len(list((tmp_path / "c").iterdir())) == 6

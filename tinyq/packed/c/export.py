@@ -1,4 +1,5 @@
 """Export an integer program as C99 without heap or floating point: NAME.h, NAME.c, a self-test and the runtime."""
+import hashlib
 import importlib.resources
 import math
 import re
@@ -37,6 +38,8 @@ def export(program: IntegerProgram, packed: Packed, folder: str | Path, name: st
            pixels: np.ndarray | None = None) -> Sizes:
     """Write NAME.h, NAME.c, NAME_selftest.c and the runtime into a folder, which is created if missing.
 
+    The first three refuse to be compiled with those of another export, of which a kill may leave some.
+
     samples: float32 (n, ...), inputs of the self-test; by default the packed file's own (format.golden_input).
     pixels: float32 (c, 256), the network's input per 8-bit pixel and channel; NAME.c then has a table of their codes.
     UsageError if a part of the network is not in integers, or `name` is not a C identifier.
@@ -48,9 +51,8 @@ def export(program: IntegerProgram, packed: Packed, folder: str | Path, name: st
     texts = {f"{name}.h": source.header(), f"{name}.c": source.body(),
              f"{name}_selftest.c": source.self_test(golden_input(packed.graph) if samples is None else samples),
              **{file: (importlib.resources.files("tinyq.packed") / "c" / file).read_text() for file in RUNTIME}}
-    folder = atomic.make_folder(folder)
-    for file, text in texts.items():
-        atomic.write_text(folder / file, text)
+    digest = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:16]
+    atomic.write_files(folder, {file: text.replace(templates.DIGEST, f"0x{digest}u") for file, text in texts.items()})
     return source.sizes
 
 

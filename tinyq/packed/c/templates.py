@@ -1,6 +1,15 @@
 """Templates of the C files; export.py substitutes the $names."""
 from string import Template
 
+DIGEST = "@DIGEST@"                     # export.py puts a hash of all files in its place
+
+# The preprocessor compares whole numbers: NAME.h of another export is noticed.
+_SAME_EXPORT = """\
+#if ${NAME}_EXPORT != @DIGEST@
+#error "$name.h is of another export than this file; export the network again"
+#endif
+"""
+
 HEADER = Template("""\
 /* Written by tinyq: the network of $name.c in integer arithmetic ($kind activations).
 
@@ -13,6 +22,7 @@ HEADER = Template("""\
 
 #include <stdint.h>
 
+#define ${NAME}_EXPORT @DIGEST@  /* hash of all files written together */
 #define ${NAME}_INPUTS $inputs
 #define ${NAME}_INPUT_CODES_PER_UNIT $reciprocal
 #define ${NAME}_INPUT_ZERO ($input_zero)
@@ -46,6 +56,7 @@ SOURCE = Template("""\
 #include "$name.h"
 #include "tinyq_runtime.h"
 
+""" + _SAME_EXPORT + """
 $constants
 /* Values whose lifetimes do not overlap share memory. */
 $memory
@@ -61,6 +72,7 @@ SELF_TEST = Template("""\
 
 #include "$name.h"
 
+""" + _SAME_EXPORT + """
 #define SAMPLES $samples
 
 $arrays

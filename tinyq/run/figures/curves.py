@@ -16,7 +16,7 @@ FEW_POINTS = 12                 # of a curve with a marker each
 def write_all(folder: str | Path, records: list[dict], histograms: dict) -> None:
     """Write curves.svg and levels.svg into a folder, each only if it has data."""
     folder = make_folder(folder)
-    epochs = [r for r in records if r["record"] == "epoch"]
+    epochs = [r for r in records if r.get("record") == "epoch"]
     if epochs:
         write_text(folder / "curves.svg", str(curves(epochs)))
     if histograms:

@@ -1,0 +1,133 @@
+"""What killed processes left is deleted by the next write of the same file or folder, and nothing else is."""
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tinyq.errors import CannotCreate, InputOutputError
+from tinyq.files import atomic, leftovers
+
+KILLED = """
+import os, signal, sys
+from tinyq.files import atomic
+sync, os.fsync = os.fsync, lambda descriptor: os.kill(os.getpid(), getattr(signal, sys.argv[3]))
+if sys.argv[1] == "file":
+    atomic.write_bytes(sys.argv[2], b"new")
+else:
+    atomic.write_files(sys.argv[2], {"a": "1", "b": "2"})
+"""
+
+
+def start(kind, target, sign="SIGKILL"):
+    return subprocess.Popen([sys.executable, "-c", KILLED, kind, str(target), sign])
+
+
+def write(kind, target):
+    if kind == "file":
+        atomic.write_bytes(target, b"newer")
+    else:
+        atomic.write_files(target, {"a": "3", "b": "4"})
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_killed_process_left_is_deleted_by_the_next_write(tmp_path, monkeypatch, kind):
+    assert start(kind, tmp_path / "x").wait() == -signal.SIGKILL
+    left, = atomic.temporaries(tmp_path)
+    (tmp_path / ".y.01234567.tmp").touch()                              # another file's
+    (tmp_path / ".x.notours.tmp").touch()
+    monkeypatch.setattr(leftovers, "LEAST_AGE", 0)
+    write(kind, tmp_path / "x")
+    assert sorted(os.listdir(tmp_path)) == [".x.notours.tmp", ".y.01234567.tmp", "x"] and not left.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_process_is_writing_stays(tmp_path, monkeypatch, kind):
+    writing = start(kind, tmp_path / "x", "SIGSTOP")
+    try:
+        os.waitid(os.P_PID, writing.pid, os.WSTOPPED | os.WNOWAIT)
+        left, = atomic.temporaries(tmp_path)
+        monkeypatch.setattr(leftovers, "LEAST_AGE", 0)
+        write(kind, tmp_path / "x")
+        assert left.exists()
+    finally:
+        writing.kill()
+        writing.wait()
+
+
+def test_what_is_new_stays_for_its_writer_may_not_have_locked_it(tmp_path):
+    (tmp_path / ".x.01234567.tmp").touch()
+    atomic.write_bytes(tmp_path / "x", b"1")
+    assert len(atomic.temporaries(tmp_path)) == 1
+    os.utime(tmp_path / ".x.01234567.tmp", (0, time.time() - 2))
+    atomic.write_bytes(tmp_path / "x", b"1")
+    assert atomic.temporaries(tmp_path) == []
+
+
+def refuse(number):
+    def call(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+    return call
+
+
+def test_without_locks_or_lists_nothing_is_deleted_and_all_is_written(tmp_path, monkeypatch):
+    (tmp_path / ".x.01234567.tmp").touch()
+    monkeypatch.setattr(leftovers, "LEAST_AGE", -1)
+    monkeypatch.setattr(leftovers.fcntl, "flock", refuse(errno.ENOLCK))
+    write("file", tmp_path / "x")
+    monkeypatch.setattr(os, "listdir", refuse(errno.EACCES))
+    write("file", tmp_path / "x")
+    assert (tmp_path / ".x.01234567.tmp").exists() and (tmp_path / "x").read_bytes() == b"newer"
+
+
+def test_a_folder_that_exists_keeps_its_other_files(tmp_path):
+    (tmp_path / "main.c").write_text("mine")
+    write("folder", tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"main.c": "mine", "a": "3", "b": "4"}
+
+
+@pytest.mark.parametrize("call, error, says", [
+    ("mkdir", CannotCreate, "x: cannot create this folder"), ("replace", InputOutputError, "x/a: writing failed")])
+def test_a_folder_that_cannot_be_written_is_not_there(tmp_path, monkeypatch, call, error, says):
+    monkeypatch.setattr(os, call, refuse(errno.EIO))
+    with pytest.raises(error, match=says):
+        write("folder", tmp_path / "x")
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("raised", [OSError(errno.EIO, "?"), KeyboardInterrupt("x: writing failed")])
+def test_a_folder_that_cannot_get_its_name_is_not_there(tmp_path, monkeypatch, raised):
+    replace = os.replace
+
+    def refuses_folders(source, target):
+        if os.path.isdir(source):
+            raise raised
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuses_folders)
+    with pytest.raises((KeyboardInterrupt, InputOutputError), match="x: writing failed"):
+        write("folder", tmp_path / "x")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_process_with_no_more_descriptors_locks_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "dup", refuse(errno.EMFILE))
+    write("folder", tmp_path / "x")
+    assert sorted(os.listdir(tmp_path / "x")) == ["a", "b"]
+
+
+def test_a_file_of_a_folder_that_cannot_be_written_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", refuse(errno.ENOSPC))
+    with pytest.raises(InputOutputError, match="b: writing failed|a: writing failed"):
+        write("folder", tmp_path / "x")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "x").touch()
+    with pytest.raises(CannotCreate, match="x: cannot create this folder"):
+        write("folder", tmp_path / "x")
