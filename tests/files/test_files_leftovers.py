@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tinyq.errors import CannotCreate, InputOutputError
-from tinyq.files import atomic, leftovers
+from tinyq.files import atomic, lock
 
 KILLED = """
 import os, signal, sys
@@ -39,7 +39,7 @@ def test_what_a_killed_process_left_is_deleted_by_the_next_write(tmp_path, monke
     left, = atomic.temporaries(tmp_path)
     (tmp_path / ".y.01234567.tmp").touch()                              # another file's
     (tmp_path / ".x.notours.tmp").touch()
-    monkeypatch.setattr(leftovers, "LEAST_AGE", 0)
+    monkeypatch.setattr(lock, "LEAST_AGE", 0)
     write(kind, tmp_path / "x")
     assert sorted(os.listdir(tmp_path)) == [".x.notours.tmp", ".y.01234567.tmp", "x"] and not left.exists()
 
@@ -50,7 +50,7 @@ def test_what_a_process_is_writing_stays(tmp_path, monkeypatch, kind):
     try:
         os.waitid(os.P_PID, writing.pid, os.WSTOPPED | os.WNOWAIT)
         left, = atomic.temporaries(tmp_path)
-        monkeypatch.setattr(leftovers, "LEAST_AGE", 0)
+        monkeypatch.setattr(lock, "LEAST_AGE", 0)
         write(kind, tmp_path / "x")
         assert left.exists()
     finally:
@@ -75,8 +75,8 @@ def refuse(number):
 
 def test_without_locks_or_lists_nothing_is_deleted_and_all_is_written(tmp_path, monkeypatch):
     (tmp_path / ".x.01234567.tmp").touch()
-    monkeypatch.setattr(leftovers, "LEAST_AGE", -1)
-    monkeypatch.setattr(leftovers.fcntl, "flock", refuse(errno.ENOLCK))
+    monkeypatch.setattr(lock, "LEAST_AGE", -1)
+    monkeypatch.setattr(lock.fcntl, "flock", refuse(errno.ENOLCK))
     write("file", tmp_path / "x")
     monkeypatch.setattr(os, "listdir", refuse(errno.EACCES))
     write("file", tmp_path / "x")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tinyq.errors import CannotCreate, InputOutputError, TinyqError
-from tinyq.files.leftovers import held, remove_unless_held
+from tinyq.files.lock import held, remove_unless_held
 
 PIECE = 1 << 20                     # bytes read back at a time
 Buffer: TypeAlias = bytes | bytearray | memoryview
