@@ -44,7 +44,7 @@ def step_of(name, audit, threads, keep=None):
     job = SimpleNamespace(model=model, loader=SimpleNamespace(dataset=batch.y, batch_size=batch_size))
     if audit == "off":
         return lambda: method.step([batch])
-    recorder = Recorder(audit, keep or Ledger(Path(tempfile.mkdtemp()) / "ledger.jsonl", None, False).add)
+    recorder = Recorder(audit, keep or Ledger(Path(tempfile.mkdtemp()) / "ledger.jsonl", None).add)
     recorder.begin(job, ".", Position())
     recorder.begin_phase(phase, Position(), False)
 
@@ -59,7 +59,7 @@ def record_bytes(name, threads):
     """Return the length of the record of one step, in bytes."""
     records = []
     step_of(name, "digests", threads, records.append)()
-    return len(encode(records[-1], NOTHING_BEFORE).data)
+    return len(encode(records[-1], NOTHING_BEFORE))
 
 
 def main():

@@ -1,6 +1,8 @@
 """Small runs with a ledger, for the tests of the audit."""
+import hashlib
+
 from tinyq.audit import observers_for
-from tinyq.audit.ledger.hash_chain import NOTHING_BEFORE, encode, read
+from tinyq.audit.ledger.hash_chain import NOTHING_BEFORE, Line, chain, encode
 from tinyq.run import session
 from tinyq.run.settings.resolve import resolve
 
@@ -29,14 +31,37 @@ def resume(folder, **changes):
     return session.resume(folder, changes, observers_for)[0]
 
 
+def read(path):
+    """All lines of a ledger."""
+    return list(chain(path))
+
+
+def chained(records):
+    """The lines of these records, their chain made anew."""
+    lines, before, end = [], NOTHING_BEFORE, 0
+    for number, record in enumerate(records, 1):
+        record = {key: value for key, value in record.items() if key != "prev"}
+        data = encode(record, before)
+        end += len(data)
+        lines.append(Line({"prev": before, **record}, hashlib.sha256(data).hexdigest(), number, end))
+        before = lines[-1].head
+    return lines
+
+
+def write_ledger(run, records):
+    """Write these records as the run's ledger, their chain made anew; return its lines."""
+    lines = chained(records)
+    (run / "ledger.jsonl").write_bytes(b"".join(
+        encode({key: value for key, value in line.record.items() if key != "prev"}, line.record["prev"])
+        for line in lines))
+    return lines
+
+
 def rewrite(run, change):
     """change(records) what the ledger says, and make the chain anew."""
-    records, before, lines = [line.record for line in read(run / "ledger.jsonl")], NOTHING_BEFORE, []
+    records = [line.record for line in read(run / "ledger.jsonl")]
     change(records)
-    for record in records:
-        lines.append(encode({key: value for key, value in record.items() if key != "prev"}, before))
-        before = lines[-1].head
-    (run / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines))
+    write_ledger(run, records)
 
 
 def of_step(records, step):

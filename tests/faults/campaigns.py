@@ -19,7 +19,7 @@ from operations import Failing, Killing, Recording, watched
 from power import Disk
 
 from tinyq.audit import observers_for
-from tinyq.audit.ledger.hash_chain import LEDGER_FILE, beginning
+from tinyq.audit.ledger.hash_chain import LEDGER_FILE, chain
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import TinyqError, exit_code_of
 from tinyq.files.journal import Journal
@@ -256,7 +256,7 @@ def _judge(c, folder, case, known, saved, begun):
         c.failures.append(f"{case}: {saved} steps were saved, {begun} begun, found {position.steps}")
     try:
         Journal(folder / "metrics.jsonl", keep=position.records).close()
-        if position.ledger_head not in {line.head for line in beginning(folder / LEDGER_FILE)[0]}:
+        if position.ledger_head not in {line.head for line in chain(folder / LEDGER_FILE)}:
             c.failures.append(f"{case}: the ledger does not reach the checkpoint of step {position.steps}")
     except TinyqError as error:
         c.failures.append(f"{case}: {error}")

@@ -5,11 +5,17 @@ import stat
 import pytest
 
 from tinyq.errors import BadInput, CannotCreate, InputOutputError
-from tinyq.files.lines import Lines, read_lines
+from tinyq.files import lines as lines_module
+from tinyq.files.lines import Lines, lines_of
+
+
+def read_lines(path):
+    return list(lines_of(path))
 
 
 def test_what_was_added_is_there_at_once(tmp_path):
-    lines = Lines(tmp_path / "f", b"kept\n")
+    (tmp_path / "f").write_bytes(b"kept\nand more")
+    lines = Lines(tmp_path / "f", 5)
     lines.add(b"one\n")
     assert read_lines(tmp_path / "f") == [b"kept\n", b"one\n"]
     lines.add(b"two\n")
@@ -62,7 +68,8 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch, failing, says):
 
 
 def test_what_the_disk_refused_waits_and_is_written_in_order(tmp_path, monkeypatch):
-    lines, write = Lines(tmp_path / "f", b"kept\n"), os.write
+    (tmp_path / "f").write_bytes(b"kept\n")
+    lines, write = Lines(tmp_path / "f", 5), os.write
 
     def short(descriptor, data):
         return write(descriptor, data[:1]) if len(data) > 5 else full()
@@ -105,3 +112,22 @@ def test_after_two_faults_the_lines_go_to_the_file_again(tmp_path, monkeypatch):
     lines.sync()
     lines.close()
     assert read_lines(tmp_path / "f") == [b"one\n", b"two\n"]
+
+
+def test_lines_are_read_from_a_place_on_and_an_endless_one_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "f").write_bytes(b"one\ntwo\nthree\n")
+    assert list(lines_of(tmp_path / "f", 4)) == [b"two\n", b"three\n"]
+    monkeypatch.setattr(lines_module, "MAX_LINE", 4)
+    with pytest.raises(BadInput, match="a line is longer than"):
+        read_lines(tmp_path / "f")
+
+
+def test_a_file_that_cannot_be_cut_is_left_as_it_was(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(5, "Input/output error")
+
+    (tmp_path / "f").write_bytes(b"kept\nmore\n")
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(InputOutputError, match="cannot be continued"):
+        Lines(tmp_path / "f", 5)
+    assert (tmp_path / "f").read_bytes() == b"kept\nmore\n"

@@ -9,7 +9,7 @@ import pytest
 
 from tinyq import methods, pack, train
 from tinyq.__main__ import main
-from tinyq.audit.ledger.hash_chain import read
+from tinyq.audit.ledger.hash_chain import chain
 from tinyq.audit.methods import audit_of, method_table, register
 from tinyq.methods import METHODS, Backprop
 from tinyq.packed.file import format as packed_file
@@ -38,7 +38,7 @@ def added(tmp_path, monkeypatch):
 def test_an_added_method_trains_verifies_replays_and_packs(added, tmp_path, capsys):
     run = tmp_path / "run"
     assert train.main([*RUN, "--output", str(run)]) == 0
-    phase = [line.record for line in read(run / "ledger.jsonl") if line.kind == "phase"][-1]
+    phase = [line.record for line in chain(run / "ledger.jsonl") if line.kind == "phase"][-1]
     assert phase["method"] == "StraightThrough" and "conv2.weight" in phase["constrained"]
     assert main(["audit", "verify", str(run)]) == 0
     assert main(["audit", "replay", str(run), "--random", "5"]) == 0

@@ -15,14 +15,14 @@ def observers_for(config):
     return [LedgerWriter(config.audit, config.audit_every)]
 
 
-def verify_run(run: str | Path, head: str | None = None) -> list[str]:
+def verify_run(run: str | Path, head: str | None = None, trust: bool = False) -> list[str]:
     """Verify a run folder without repeating a step; return the results, one line each.
 
     head: an earlier head of the ledger, kept elsewhere. Raises AuditMismatch naming every fault.
     """
     from tinyq.audit.verification.verify import verify
 
-    return verify(run, head)
+    return verify(run, head, trust)
 
 
 def replay_run(run: str | Path, random: int, trust: bool = False) -> int:
@@ -36,4 +36,4 @@ def replay_run(run: str | Path, random: int, trust: bool = False) -> int:
     from tinyq.audit.replay.rerun import Source
 
     source = Source(Path(run), {}, trust)
-    return replay(source, random_steps(source.lines(), random)).compared
+    return replay(source, random_steps(source, random)).compared

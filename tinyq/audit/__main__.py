@@ -10,6 +10,7 @@ from tinyq.run.settings.flags import Parser
 EXAMPLES = """examples:
   python -m tinyq.audit verify runs/digits_cnn-digits-cbp-001               check the chain, the rules and every file
   python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --random 20   re-run twenty random steps
+  python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --all --final re-run all of it and measure its network
   python -m tinyq.audit check runs/digits_cnn-digits-cbp-001 --step 1000    compare a step with float64
   python -m tinyq.audit report runs/digits_cnn-digits-cbp-001 -o audit.html write one page about everything
   python -m tinyq.audit show runs/digits_cnn-digits-cbp-001 --record epoch  print the records of epochs
@@ -38,12 +39,13 @@ def _verify(argv):
     parser = _parser("verify")
     parser.add_argument("--head", metavar="SHA256",
                         help="a head that was kept elsewhere; the ledger must contain it")
+    _trust_flag(parser)
     arguments = parser.parse(argv)
     from tinyq.audit.verification.verify import verify
     from tinyq.files.lock import is_locked
 
     try:
-        found = verify(arguments.run, arguments.head)
+        found = verify(arguments.run, arguments.head, arguments.trust)
     except (AuditMismatch, BadInput) as error:
         if is_locked(arguments.run):
             raise Busy(f"{arguments.run}: a run is working in this folder; verify it when it has stopped") from error
@@ -53,15 +55,15 @@ def _verify(argv):
 
 def _head(argv):
     arguments = _parser("head").parse(argv)
-    from tinyq.audit.verification.verify import open_ledger
+    from tinyq.audit.ledger.history import read_history
 
-    say(open_ledger(arguments.run)[-1].head)
+    say(read_history(arguments.run).last.head)
 
 
 def _show(argv):
     parser = _parser("show")
     parser.add_argument("--record", metavar="KIND",
-                        help="only this kind: begin, phase, step, epoch, file, check, resume, exception or end")
+                        help="only this kind, such as step, epoch or checkpoint")
     parser.add_argument("--phase", metavar="NAME", help="only this phase")
     parser.add_argument("--epoch", type=int, metavar="N", help="only this epoch, counted from 0")
     parser.add_argument("--step", type=int, metavar="N", help="only this step")
@@ -69,14 +71,14 @@ def _show(argv):
     parser.add_argument("--to", dest="last", type=int, metavar="B", help="only steps up to B")
     parser.add_argument("--json", action="store_true", help="print whole records instead of a table")
     arguments = parser.parse(argv)
+    from tinyq.audit.ledger.records import FIELDS, records_of
     from tinyq.audit.report import show
-    from tinyq.audit.verification.verify import FIELDS, open_ledger
 
     if arguments.record is not None and arguments.record not in FIELDS:
         raise UsageError(f"--record {arguments.record}: {did_you_mean(arguments.record, FIELDS)}")
     first, last = (arguments.first, arguments.last) if arguments.step is None else (arguments.step, arguments.step)
     wanted = show.Filter(arguments.record, arguments.phase, arguments.epoch, first, last)
-    lines = [line for line in open_ledger(arguments.run) if wanted.wants(line.record)]
+    lines = [line for line in records_of(arguments.run) if wanted.wants(line.record)]
     if arguments.json:
         for line in lines:
             say_json(line.record, indent=None)
@@ -86,27 +88,51 @@ def _show(argv):
 
 def _replay(argv):
     parser = _parser("replay")
+    parser.add_argument("--all", action="store_true",
+                        help="replay every step, and compare every checkpoint on the way")
+    parser.add_argument("--final", action="store_true", help="make the finished network again and measure it again")
     parser.add_argument("--step", type=int, metavar="N", help="replay this step")
     parser.add_argument("--from", dest="first", type=int, metavar="A", help="replay the steps from A")
     parser.add_argument("--to", dest="last", type=int, metavar="B", help="replay the steps up to B")
     parser.add_argument("--random", type=int, metavar="K", help="replay K random steps")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N",
+                        help="with --all: replay N parts of the run at a time, each in a process (default: 1)")
     parser.add_argument("--dump", metavar="FILE.h5",
                         help="write every activation, gradient and update term of the step named with --step")
     _machine_flags(parser)
     arguments = parser.parse(argv)
     if arguments.dump and arguments.step is None:
         raise UsageError("--dump: name one step with --step N")
+    if arguments.jobs < 1:
+        raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
+    source = _source(arguments)
+    if arguments.all:
+        from tinyq.audit.replay.replay_all import replay_all
+
+        _print_replayed(source, replay_all(source, arguments.jobs))
+    elif not arguments.final or _names_steps(arguments):
+        _print_replayed(source, _replay_steps(source, arguments))
+    if arguments.final:
+        from tinyq.audit.replay.final import replay_final
+
+        say(*replay_final(source))
+
+
+def _replay_steps(source, arguments):
     from tinyq.audit.replay.replay import replay
     from tinyq.audit.step import dump
 
-    source = _source(arguments)
     examine = (lambda captured, _: dump.write(arguments.dump, captured)) if arguments.dump else None
-    done = replay(source, _steps_wanted(arguments, source.lines()), examine)
+    done = replay(source, _steps_wanted(arguments, source), examine)
     if arguments.dump:
         say(f"written: {arguments.dump}")
-    say(f"steps {', '.join(map(str, done.wanted[:20]))}{' ...' if len(done.wanted) > 20 else ''}")
-    say(f"replayed: {done.compared} steps, including those on the way, and {done.records} records of phases and "
-          "epochs agree with the ledger in every digest")
+    return done
+
+
+def _print_replayed(source, done):
+    say(f"replayed: {done.wanted:,} of {source.history.steps:,} steps were asked for and compared; with those on the "
+        f"way, {done.compared:,} steps, {done.records} records of phases and epochs, {done.checkpoints} checkpoints "
+        f"and {done.checks} checks agree with the ledger in every digest")
 
 
 def _check(argv):
@@ -126,7 +152,7 @@ def _check(argv):
         raise_faults(found, arguments.run, captured)
 
     source = _source(arguments)
-    replay(source, _steps_wanted(arguments, source.lines()), examine)
+    replay(source, _steps_wanted(arguments, source), examine)
 
 
 def _report(argv):
@@ -160,20 +186,24 @@ def _in_a_line(check):
     return "; ".join(check.details.splitlines())
 
 
-def _steps_wanted(arguments, lines):
-    from tinyq.audit.replay.replay import random_steps, steps_of
+def _names_steps(arguments):
+    return not {arguments.step, arguments.random, arguments.first, arguments.last} <= {None}
+
+
+def _steps_wanted(arguments, source):
+    from tinyq.audit.replay.replay import random_steps
 
     if arguments.step is not None:
         return [arguments.step]
     if arguments.random is not None:
         if arguments.random < 1:
             raise UsageError(f"--random {arguments.random}: must be at least 1")
-        return random_steps(lines, arguments.random)
+        return random_steps(source, arguments.random)
     if arguments.first is None and arguments.last is None:
-        raise UsageError("name the steps with --step N or --random K; replay also takes --from A --to B")
-    known = steps_of(lines) or [0]
-    first = known[0] if arguments.first is None else arguments.first
-    last = known[-1] if arguments.last is None else arguments.last
+        raise UsageError("name the steps with --step N or --random K; replay also takes --all, --final, and "
+                         "--from A --to B")
+    first = 1 if arguments.first is None else arguments.first
+    last = source.history.steps if arguments.last is None else arguments.last
     return list(range(first, last + 1))
 
 
@@ -184,6 +214,10 @@ def _machine_flags(parser):
                         help="where the run's data are now, if they were moved")
     parser.add_argument("--model", metavar="FILE.py:FUNCTION",
                         help="run this file as the network of the run")
+    _trust_flag(parser)
+
+
+def _trust_flag(parser):
     parser.add_argument("--trust", action="store_true", help="run the copy of its own network in the run folder, which "
                         "is code; its SHA-256 must be the recorded one")
 
@@ -195,7 +229,7 @@ def _source(arguments):
     given = {"threads": arguments.threads, "data_path": arguments.data_path, "model": arguments.model}
     source = Source(Path(arguments.run), {key: value for key, value in given.items() if value is not None},
                     arguments.trust)
-    for difference in differences(source.lines()[0].record["environment"]):
+    for difference in differences(source.history.begin.record["environment"]):
         tell(f"tinyq: note: {difference}")
     return source
 

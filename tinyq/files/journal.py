@@ -1,11 +1,12 @@
 """Append JSON records to a file, one per line, each handed to the system before the next is made."""
 import json
 import math
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
 from tinyq.errors import BadInput
-from tinyq.files.lines import Lines, read_lines
+from tinyq.files.lines import Lines, lines_of
 from tinyq.output.terminal import tell
 
 
@@ -18,11 +19,11 @@ class Journal:
         Raises BadInput where the file holds fewer than `keep` records.
         """
         self.path, self.records = Path(path), keep
-        lines = read_lines(path) if keep else []
-        if len(lines) < keep:
-            raise BadInput(f"{path}: {len(lines)} records where the checkpoint counts {keep}; "
+        sizes = [len(line) for line in islice(lines_of(path), keep)] if keep else []
+        if len(sizes) < keep:
+            raise BadInput(f"{path}: {len(sizes)} records where the checkpoint counts {keep}; "
                            "the file was changed after the run stopped")
-        self._lines = Lines(path, b"".join(lines[:keep]))
+        self._lines = Lines(path, sum(sizes))
 
     def append(self, record: dict) -> None:
         """Add one record; NaN and infinities become null, so that every line is JSON.
@@ -51,7 +52,7 @@ class Journal:
 
 def read_records(path: str | Path) -> list[dict]:
     """Return all whole records of a journal; damaged lines are left out, with a line on standard error."""
-    records = [_record(line) for line in read_lines(path)]
+    records = [_record(line) for line in lines_of(path)]
     damaged = [i + 1 for i, record in enumerate(records) if record is None]
     if damaged:
         tell(f"tinyq: {path}: damaged lines are left out: {len(damaged)}, the first is line {damaged[0]}")

@@ -1,26 +1,33 @@
 """Append lines to a file, each handed to the system before the next is made."""
 import hashlib
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from tinyq.errors import BadInput, CannotCreate, InputOutputError
 from tinyq.files.atomic import write_bytes
 
+MAX_LINE = 64 << 20                     # bytes
+PART = 1 << 20                          # bytes read at once
+
 
 class Lines:
     """An open file: added lines survive a kill, synced ones a power cut.
 
-    Bytes that the disk refuses wait in memory and are written before later ones; `read_lines` leaves out a last line
+    Bytes that the disk refuses wait in memory and are written before later ones; `lines_of` leaves out a last line
     that a kill cut short.
     """
 
-    def __init__(self, path: str | Path, keep: bytes = b""):
-        """Replace the file's contents by `keep`, whole lines, and open it."""
+    def __init__(self, path: str | Path, keep: int = 0):
+        """Open the file with its first `keep` bytes, whole lines, and drop the rest; 0 begins a new file."""
         self.path, self._waiting, self._doubtful = Path(path), bytearray(), False
-        self._size, self._hash = len(keep), hashlib.sha256(keep)
-        write_bytes(self.path, keep)
+        self._size, self._hash = keep, hashlib.sha256()
+        if not keep:
+            write_bytes(self.path, b"")
         self._open()
+        if keep:
+            self._keep(keep)
 
     @property
     def waiting(self) -> int:
@@ -58,6 +65,17 @@ class Lines:
         except OSError as error:
             raise CannotCreate(f"{self.path}: cannot be opened for writing ({error.strerror})") from error
 
+    def _keep(self, size):
+        try:
+            with open(self.path, "rb") as file:
+                while size and (part := file.read(min(size, PART))):
+                    self._hash.update(part)
+                    size -= len(part)
+            os.ftruncate(self._descriptor, self._size)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise InputOutputError(f"{self.path}: cannot be continued ({error.strerror})") from error
+
     def _write(self):
         try:
             while self._waiting:                # a write may be short: the rest of the line follows
@@ -81,10 +99,17 @@ class Lines:
         self._doubtful = False
 
 
-def read_lines(path: str | Path) -> list[bytes]:
-    """Return all whole lines of a file, newlines included; BadInput where it cannot be read."""
+def lines_of(path: str | Path, start: int = 0) -> Iterator[bytes]:
+    """Yield the whole lines of a file from byte `start` on, newlines included, one at a time.
+
+    Raises BadInput where the file cannot be read or a line is longer than MAX_LINE bytes.
+    """
     try:
-        lines = Path(path).read_bytes().split(b"\n")
+        with open(path, "rb") as file:
+            file.seek(start)
+            while (line := file.readline(MAX_LINE)).endswith(b"\n"):
+                yield line
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
-    return [line + b"\n" for line in lines[:-1]]
+    if len(line) == MAX_LINE:
+        raise BadInput(f"{path}: a line is longer than {MAX_LINE >> 20} MiB, which no run writes")

@@ -4,6 +4,7 @@ Both have the same signature (a test compares them) and, on float32, the same bi
 first used; `__init__.pyi` names the module of each for editors and type checkers.
 """
 import importlib
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -48,10 +49,26 @@ def _dispatch(family, name):
     return kernel
 
 
+@contextmanager
+def without_numba():
+    """Let NumPy references stand in for kernels that were not used before: slower, with the same bits, 60 MiB less."""
+    global _without_numba
+    before, _without_numba = _without_numba, True
+    try:
+        yield
+    finally:
+        _without_numba = before
+
+
+_without_numba = False
+
+
 def __getattr__(name):
     """Import a kernel, and numba with it, at its first use: --help needs neither."""
     for family, names in FAMILIES.items():
         if name in names:
+            if _without_numba:
+                return getattr(importlib.import_module(f"tinyq.kernels.reference.{family}"), name)
             globals()[name] = _dispatch(family, name)
             return globals()[name]
     raise AttributeError(f"module 'tinyq.kernels' has no attribute {name!r}")

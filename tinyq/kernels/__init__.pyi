@@ -1,4 +1,6 @@
 """The public functions of the kernels with their types, for editors and type checkers."""
+from contextlib import AbstractContextManager
+
 from tinyq.kernels.elementwise.activation import add, channel_affine, relu, relu_grad
 from tinyq.kernels.elementwise.discrete import constraint, nearest_level, recode
 from tinyq.kernels.elementwise.functions import exp, log, sigmoid, tanh
@@ -35,6 +37,7 @@ FAMILIES: dict[str, tuple[str, ...]]
 
 def set_threads(count: int) -> None: ...
 def verify_arithmetic() -> None: ...
+def without_numba() -> AbstractContextManager[None]: ...
 
 __all__ = [
     "ConvGeometry", "adam", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "add", "avg_pool2d", "avg_pool2d_grad",
@@ -43,5 +46,5 @@ __all__ = [
     "conv2d_input_grad", "conv2d_packed", "conv2d_weight_grad", "conv_geometry", "digest", "exp", "linear_packed",
     "log", "matmul", "max_pool2d", "max_pool2d_grad", "max_pool2d_values", "nearest_level", "pack_linear",
     "pack_weights", "recode", "recompute", "relu", "relu_grad", "return_freed_memory", "set_threads", "sgd", "sigmoid",
-    "softmax_cross_entropy", "softmax_cross_entropy_grad", "sum", "tanh", "verify_arithmetic", "visit",
+    "softmax_cross_entropy", "softmax_cross_entropy_grad", "sum", "tanh", "verify_arithmetic", "visit", "without_numba",
 ]

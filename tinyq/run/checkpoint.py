@@ -1,5 +1,6 @@
 """Checkpoints: everything that a run needs to resume bit for bit, in one file."""
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from tinyq.nn import Module
 from tinyq.run.build import Job, Phase
 
 KEPT = 3                                        # newest checkpoints to keep, besides that of the best epoch
-FORMAT = "tinyq checkpoint/2"
+FORMAT = "tinyq checkpoint/3"
 
 
 @dataclass
@@ -53,6 +54,12 @@ def states_of(model: Module, phase: Phase) -> dict[str, dict]:
             "schedule": phase.schedule.state(), "method": phase.method.state()}
 
 
+def state_sha256(position: Position, states: dict[str, dict]) -> str:
+    """SHA-256 over the place in the run and all states: everything that the next step depends on."""
+    place = np.array([position.phase, position.epoch, position.batch, position.steps], np.int64)
+    return weights_sha256({**_datasets(states), "place": place})
+
+
 def save(folder: str | Path, position: Position, states: dict[str, dict]) -> Path:
     """Write the states, {"model": {name: array or number}, ...}, atomically; the file is read back before it counts."""
     return write(path_of(folder, position.steps), position, states)
@@ -60,11 +67,9 @@ def save(folder: str | Path, position: Position, states: dict[str, dict]) -> Pat
 
 def write(path: str | Path, position: Position, states: dict[str, dict]) -> Path:
     """Write a checkpoint to this path."""
-    datasets = {f"{owner}/{name}": np.asarray(value)
-                for owner, state in states.items() for name, value in state.items()}
     text = json.dumps(dataclasses.asdict(position))
-    attributes = {"format": FORMAT, "position": text, "sha256": _sha256(text, datasets)}
-    hdf5.write(path, datasets, {"/": attributes})
+    attributes = {"format": FORMAT, "position": text, "sha256": _sha256(text, state_sha256(position, states))}
+    hdf5.write(path, _datasets(states), {"/": attributes})
     return Path(path)
 
 
@@ -99,17 +104,35 @@ def load(path: str | Path) -> tuple[Position, dict[str, dict]]:
             raise BadInput(f"{path}: not a checkpoint of this version of tinyq")
         datasets = file.read(file.specs(), finite=False)        # a plateau's best metric may start at infinity
     text = str(attributes.get("position"))
-    if _sha256(text, datasets) != attributes.get("sha256"):
+    position, states = _position(path, text), _states(datasets)
+    if _sha256(text, state_sha256(position, states)) != attributes.get("sha256"):
         raise BadInput(f"{path}: damaged (sha256 differs)")
+    return position, states
+
+
+def load_position(path: str | Path) -> Position:
+    """Load the position of one checkpoint without its states, which are not checked."""
+    with hdf5.Reader(path) as file:
+        return _position(path, str(file.attributes().get("position")))
+
+
+def _position(path, text):
     try:
-        position = _checked(Position(**json.loads(text)))
+        return _checked(Position(**json.loads(text)))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"{path}: its position is not one of this version of tinyq ({error})") from error
+
+
+def _datasets(states):
+    return {f"{owner}/{name}": np.asarray(value) for owner, state in states.items() for name, value in state.items()}
+
+
+def _states(datasets):
     states: dict[str, dict] = {"model": {}, "optimizer": {}}
     for name, array in datasets.items():
         owner, _, key = name.partition("/")
         states.setdefault(owner, {})[key] = array
-    return position, states
+    return states
 
 
 def _checked(position: Position) -> Position:
@@ -126,9 +149,9 @@ def _checked(position: Position) -> Position:
     return position
 
 
-def _sha256(position: str, datasets: dict) -> str:
-    """SHA-256 of arrays and position: a wrong epoch would do as much harm as a wrong weight."""
-    return weights_sha256({**datasets, "position": np.frombuffer(position.encode(), np.uint8)})
+def _sha256(position, state_sha256):
+    """SHA-256 of arrays and position: a wrong best epoch would do as much harm as a wrong weight."""
+    return hashlib.sha256(f"{position}\n{state_sha256}".encode()).hexdigest()
 
 
 def path_of(folder: str | Path, steps: int) -> Path:

@@ -10,6 +10,7 @@ from tinyq.files.atomic import remove, write_text
 from tinyq.files.journal import read_records
 from tinyq.files.weights import Weights
 from tinyq.packed.file import format as packed_files
+from tinyq.packed.file.format import Packed
 from tinyq.run import result
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
@@ -33,6 +34,7 @@ def finish(job: Job, folder: Path, position: Position, observers: Observer,
     weights = _save_model(job, folder, position, observers)
     outcome = result.outcome(job, position, weights, check_signals)
     outcome["bytes_packed_file"] = _save_packed(job, folder, position, weights, observers)
+    observers.measured(position, outcome)
     if observers.head:
         outcome["ledger_head"] = observers.head
     observers.sync()
@@ -41,9 +43,20 @@ def finish(job: Job, folder: Path, position: Position, observers: Observer,
     return outcome
 
 
+def finished_weights(job: Job) -> Weights:
+    """The finished network as model.h5 holds it, but for the ledger's head."""
+    return model_file.weights_of(job.model, model_file.describe(job.config, job.bundle),
+                                 model_file.probe_inputs(job.bundle))
+
+
+def finished_packed(job: Job, weights: Weights) -> Packed:
+    """The finished network as model.tq.h5 holds it; weights: of model.h5, with all its attributes."""
+    attributes = {**weights.attributes, "weights_sha256": weight_files.weights_sha256(weights.state)}
+    return pack_model(job.model, attributes, calibration_batches(job.bundle))
+
+
 def _save_model(job: Job, folder: Path, position: Position, observers: Observer) -> Weights:
-    attributes = model_file.describe(job.config, job.bundle)
-    weights = model_file.weights_of(job.model, attributes, model_file.probe_inputs(job.bundle))
+    weights = finished_weights(job)
     weights.attributes.update(observers.finish(position, weights.state))
     observers.sync()
     weight_files.write(folder / MODEL_FILE, weights)
@@ -59,9 +72,8 @@ def _save_packed(job: Job, folder: Path, position: Position, weights: Weights, o
     if not weights.levels:
         return None
     path = folder / PACKED_FILE
-    attributes = {**weights.attributes, "weights_sha256": weight_files.weights_sha256(weights.state)}
     try:
-        packed_files.write(path, pack_model(job.model, attributes, calibration_batches(job.bundle)))
+        packed_files.write(path, finished_packed(job, weights))
         observers.saved(path, position)
         return path.stat().st_size
     except (TinyqError, MemoryError, OSError) as error:

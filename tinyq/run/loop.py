@@ -29,7 +29,7 @@ class Loop:
         """
         while True:
             phase = self.job.phases[self.position.phase]
-            self._begin(phase, states)
+            self.begin(phase, states)
             self._train(phase)
             if phase is self.job.phases[-1]:
                 return
@@ -37,7 +37,7 @@ class Loop:
             self.position.to_next_phase()
             states = None
 
-    def _begin(self, phase: Phase, states: dict | None) -> None:
+    def begin(self, phase: Phase, states: dict | None) -> None:
         """Start the phase, or continue it from the states."""
         job, method_state = self.job, None
         if states is None:
@@ -100,6 +100,8 @@ class Loop:
     def _end_epoch(self, phase: Phase) -> None:
         position, epoch = self.position, phase.first_epoch + self.position.epoch
         validation, test = self._validation(phase), self._watched_test(phase)
+        if validation:                      # after both: a run that stops while it measures measures again
+            phase.schedule.observe(validation["validation_accuracy"])
         lr = phase.optimizer.groups[0]["lr"]                # before the method may change it for the next epoch
         method = phase.method.end_epoch(validation or None)
         accuracy = method.pop("train_accuracy", None)
@@ -113,7 +115,6 @@ class Loop:
         scores = self._measure(phase, self.job.bundle.validation)
         if scores is None:
             return {}
-        phase.schedule.observe(scores.accuracy)
         return {"validation_loss": scores.loss, "validation_accuracy": scores.accuracy,
                 "validation_error": 1 - scores.accuracy}
 

@@ -84,7 +84,10 @@ def resume(folder: str | Path, changes: dict,
         if "max_steps" not in changes and (ended := _finished(folder, position)):
             log("finished already; nothing is done")
             return ended, folder
-        return _run(job, folder, position, states, observers_for(job.config)), folder
+        observers = observers_for(job.config)
+        if states is not None:
+            Observers(observers).check_resume(folder, position, states)
+        return _run(job, folder, position, states, observers), folder
 
 
 def _trusted_network(folder: Path, settings: dict, trust: bool) -> UserFile | None:
@@ -139,15 +142,20 @@ def _new_folder(config: Config) -> Path:
 
 
 def _made_with(job: Job) -> dict:
-    """Everything that the bits of a run depend on: the settings that no resume may change, and the data."""
-    config = job.config
+    return made_with(job.config, job.bundle.manifest["sha256"], job.network.sha256 if job.network else None)
+
+
+def made_with(config: Config, data_sha256: str, network_sha256: str | None) -> dict:
+    """Everything that the bits of a run depend on: the settings that no resume may change, the data, the user's code.
+
+    network_sha256: of the file of the user's own network; None for one that comes with tinyq.
+    """
     moving = (*RESUMABLE, "output", "recipe", "weights", "options")     # of weights, the checkpoint has what is needed
     settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in moving}
     options = {f"{component}.{key}": value for component, values in config.options.items()
                for key, value in values.items() if key not in data.PATH_OPTIONS}
-    own = {"model_sha256": job.network.sha256} if job.network else {}
-    return {**settings, **options, "model": Path(config.model).name, **own,
-            "data_sha256": job.bundle.manifest["sha256"]}
+    own = {"model_sha256": network_sha256} if network_sha256 else {}
+    return {**settings, **options, "model": Path(config.model).name, **own, "data_sha256": data_sha256}
 
 
 def _check_same_run(folder: Path, before: dict, now: dict) -> None:

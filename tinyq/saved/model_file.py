@@ -1,5 +1,6 @@
 """Write a model as model.h5, and make a model from such a file."""
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,20 +43,30 @@ def weights_of(model: Module, attributes: dict, probe_inputs: np.ndarray) -> Wei
 
     Diverged where the weights or the logits are not finite.
     """
-    parameters, constrained = dict(model.named_parameters()), views(model)
-    scales = {name: np.full(len(parameters[name].data), view.scale, np.float32) for name, view in constrained.items()}
-    levels = {name: view.level_set.values.astype(np.float32) for name, view in constrained.items()}
+    scales, levels = scales_and_levels(model)
     state, logits = shown_state(model), logits_of(model, probe_inputs)
     check_finite({**state, "the network's output": logits})
     return Weights(state, scales, levels, {**attributes, "probe_tolerance": 0.0}, probe_inputs, logits)
 
 
+def scales_and_levels(model: Module) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The scales (C_out,) and the levels (n,) of each constrained weight, by dotted name."""
+    parameters, constrained = dict(model.named_parameters()), views(model)
+    return ({name: np.full(len(parameters[name].data), view.scale, np.float32) for name, view in constrained.items()},
+            {name: view.level_set.values.astype(np.float32) for name, view in constrained.items()})
+
+
 def describe(config: Config, bundle: DataBundle) -> dict:
     """Collect the attributes from which `load_model` builds the network."""
+    return description(config, bundle.input_shape, bundle.class_names, bundle.manifest)
+
+
+def description(config: Config, input_shape: Sequence[int], class_names: Sequence[str], manifest: dict) -> dict:
+    """The attributes of a network made for these inputs and classes; manifest: of the data."""
     return {"model": config.model, "data": config.data, "method": config.method,
             **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain, "seed": config.seed,
-            "input_shape": ",".join(map(str, bundle.input_shape)), "class_names": list(bundle.class_names),
-            "preprocessing": json.dumps(preprocessing(bundle.manifest)), "data_sha256": bundle.manifest["sha256"],
+            "input_shape": ",".join(map(str, input_shape)), "class_names": list(class_names),
+            "preprocessing": json.dumps(preprocessing(manifest)), "data_sha256": manifest["sha256"],
             "data_options": json.dumps(config.options[config.data])}
 
 

@@ -27,7 +27,7 @@ def imports_of(path):
 
 
 def test_every_method_that_constrains_has_a_file_of_its_own():
-    assert {METHODS[name].__name__ for name in NAMES} == set(method_table.AUDITS)
+    assert {METHODS[name].__name__ for name in NAMES} == set(method_table.AUDITS) - {"Backprop"}
     assert NAMES <= {path.stem for path in AUDIT_FILES}
 
 

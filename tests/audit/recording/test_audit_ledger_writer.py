@@ -5,11 +5,12 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from audit_runs import METHODS, resume, train
+from audit_runs import METHODS, read, resume, train
 
+from tinyq import kernels
+from tinyq.__main__ import main
 from tinyq.audit import head_of
 from tinyq.audit.ledger.digests import words_of
-from tinyq.audit.ledger.hash_chain import read
 from tinyq.errors import AuditMismatch
 from tinyq.packed.file import format as packed_format
 from tinyq.run import checkpoint
@@ -41,7 +42,9 @@ def test_keeping_it_changes_no_bit(run, tmp_path):
 
 def test_a_step_takes_less_than_two_kibibytes(run):
     _, folder, _ = run
-    assert all(len(line.data) < 2048 for line in read(folder / "ledger.jsonl") if line.kind == "step")
+    lines = read(folder / "ledger.jsonl")
+    sizes = [line.end - before.end for before, line in zip(lines, lines[1:], strict=False) if line.kind == "step"]
+    assert max(sizes) < 2048
 
 
 def test_the_head_is_in_the_result_the_model_and_the_checkpoints(run):
@@ -103,10 +106,10 @@ def killed(folder, tmp_path, steps):
     shutil.copy(tmp_path / "further" / "ledger.jsonl", folder / "ledger.jsonl")
     lines = read(folder / "ledger.jsonl")
     kept = next(i for i, line in enumerate(lines) if line.record.get("step") == steps and line.kind == "step")
-    (folder / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines[:kept + 1]))
+    (folder / "ledger.jsonl").write_bytes((folder / "ledger.jsonl").read_bytes()[:lines[kept].end])
     position, states, _ = checkpoint.load_newest(folder / "checkpoints")
-    at = next(i for i, line in enumerate(lines) if line.record.get("step") == 14 and line.kind == "epoch")
-    position.ledger_head = lines[at].head
+    position.ledger_head = next(line.head for line in reversed(lines)
+                                if line.record.get("step") == 14 and line.kind == "checkpoint")
     checkpoint.save(folder / "checkpoints", position, states)
 
 
@@ -114,19 +117,29 @@ def test_a_killed_run_reproduces_the_steps_after_its_checkpoint(tmp_path):
     killed(tmp_path / "run", tmp_path, 17)
     result = resume(tmp_path / "run", max_steps=1000)
     (record,) = of_kind(tmp_path / "run", "resume")
-    assert record["repeated"] == 4                                          # a phase and 3 steps
+    assert record["repeated"] == 5                                          # the float network, a phase, 3 steps
     assert len(of_kind(tmp_path / "run", "step")) == result["steps"]
 
 
-def test_a_killed_run_that_goes_on_otherwise_says_so(tmp_path):
+def test_a_killed_run_that_goes_on_otherwise_says_so(tmp_path, monkeypatch):
     killed(tmp_path / "run", tmp_path, 17)
-    folder = tmp_path / "run"
-    position, states, _ = checkpoint.load_newest(folder / "checkpoints")
-    name = next(name for name in states["model"] if name.endswith("weight"))
-    states["model"][name] = states["model"][name] * 2
-    checkpoint.save(folder / "checkpoints", position, states)
+    monkeypatch.setattr(kernels, "sgd", lambda *arguments: None)
     with pytest.raises(AuditMismatch, match="repeated, differs from its record in w"):
-        resume(folder, max_steps=1000)
+        resume(tmp_path / "run", max_steps=1000)
+
+
+@pytest.mark.parametrize("owner", ["model", "optimizer", "method"])
+def test_an_exchanged_checkpoint_is_refused_before_anything_is_written(owner, tmp_path, capsys):
+    folder = tmp_path / "run"
+    train(folder, max_steps=30)
+    position, states, _ = checkpoint.load_newest(folder / "checkpoints")
+    name = max(states[owner], key=lambda name: np.size(states[owner][name]))
+    states[owner][name] = states[owner][name] * 2 + 1
+    checkpoint.save(folder / "checkpoints", position, states)
+    before = (folder / "ledger.jsonl").read_bytes()
+    assert main(["train", "--resume", str(folder), "--max-steps", "1000"]) == 76
+    assert "is not the checkpoint on record (state_sha256)" in capsys.readouterr().err
+    assert (folder / "ledger.jsonl").read_bytes() == before
 
 
 def test_a_run_that_diverged_has_that_on_record(tmp_path):

@@ -1,24 +1,22 @@
 """A replay of steps: equal bit for bit, or the first difference is named."""
-import json
 import shutil
 
 import h5py
 import numpy as np
 import pytest
-from audit_runs import METHODS, of_step, resume, rewrite, train
+from audit_runs import METHODS, of_step, read, rewrite, train
 
 from tinyq import kernels
 from tinyq.__main__ import main
 from tinyq.audit.ledger.digests import digest_of
 from tinyq.audit.ledger.environment import differences, environment
-from tinyq.audit.ledger.hash_chain import NOTHING_BEFORE, encode, read
 from tinyq.audit.replay.replay import random_steps, replay
 from tinyq.audit.replay.rerun import Source
+from tinyq.audit.verification.verify import verify
 from tinyq.autodiff import elementwise, linalg, tape
 from tinyq.errors import AuditMismatch, BadInput, UsageError
 from tinyq.methods import CBP
-from tinyq.run import session
-from tinyq.run.settings.resolve import resolve
+from tinyq.run import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +29,9 @@ def runs(tmp_path_factory):
 def test_random_steps_are_what_they_were(method, runs):
     folder, result = runs[method]
     source = Source(folder, {"threads": 1})
-    steps = random_steps(source.lines(), 10)
+    steps = random_steps(source, 10)
     done = replay(source, steps)
-    assert done.wanted == steps and len(steps) == 10 and done.compared >= 10
+    assert done.wanted == len(steps) == 10 and done.compared >= 10
     assert replay(source, range(1, result["steps"] + 1)).compared == result["steps"]
 
 
@@ -45,14 +43,13 @@ def test_a_late_step_starts_from_the_nearest_checkpoint(runs):
 
 def changed(folder, tmp_path, step, **fields):
     """A copy of the run whose ledger, the chain made anew, says something else of one step."""
-    copy, before, lines = shutil.copytree(folder, tmp_path / "changed"), NOTHING_BEFORE, []
-    for line in read(copy / "ledger.jsonl"):
-        record = {k: v for k, v in line.record.items() if k != "prev"}
-        if record["record"] == "step" and record["step"] == step:
-            record |= {k: (v(record[k]) if callable(v) else v) for k, v in fields.items()}
-        lines.append(encode(record, before))
-        before = lines[-1].head
-    (copy / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines))
+    copy = shutil.copytree(folder, tmp_path / "changed")
+
+    def change(records):
+        record = of_step(records, step)
+        record |= {k: (v(record[k]) if callable(v) else v) for k, v in fields.items()}
+
+    rewrite(copy, change)
     return copy
 
 
@@ -195,7 +192,7 @@ def another_scale(records):
 
 
 REWRITTEN = {
-    "an epoch less": (one_epoch_less, "the ledger has a record of kind step here, the replay one of kind epoch"),
+    "an epoch less": (one_epoch_less, "step 7: the checkpoint on record is of another state .epoch, batch"),
     "an array more": (another_array, "step 12: .* differs from the ledger; everything before it agrees"),
     "the weights of an epoch": (another_weight, "step 7: some tensor differs at this epoch"),
     "all weights of an epoch": (other_weights, r"step 7: fc1.weight, .* and \d+ more differs at this epoch"),
@@ -214,28 +211,29 @@ def test_a_chain_made_anew_with_something_else_is_found(name, runs, tmp_path):
         replay(Source(copy, {}), [22], from_the_first=True)
 
 
-def test_a_checkpoint_of_another_run_is_refused(runs, tmp_path):
+def test_a_checkpoint_of_another_run_is_no_place_to_start_from(runs, tmp_path):
     copy = shutil.copytree(runs["cbp"][0], tmp_path / "run")
     train(tmp_path / "other", seed=1)
     shutil.copy(tmp_path / "other/checkpoints/step-000000028.h5", copy / "checkpoints")
-    with pytest.raises(AuditMismatch, match="was not written under this ledger"):
+    assert replay(Source(copy, {}), [30]).compared == 30 - 21                # from the checkpoint before
+    with pytest.raises(AuditMismatch, match="step-000000028.h5 is not on record"):
+        verify(copy)
+
+
+def test_a_checkpoint_with_an_honest_head_and_another_state_is_refused(runs, tmp_path):
+    copy = shutil.copytree(runs["cbp"][0], tmp_path / "run")
+    position, states = checkpoint.load(copy / "checkpoints/step-000000028.h5")
+    states["method"]["previous"] = np.float64(0)
+    checkpoint.save(copy / "checkpoints", position, states)
+    with pytest.raises(AuditMismatch, match="is not the checkpoint on record"):
         replay(Source(copy, {}), [30])
-
-
-def test_a_ledger_that_began_in_the_middle_is_replayed_from_its_first_checkpoint_on(tmp_path):
-    session.start(resolve({**METHODS["cbp"], "output": str(tmp_path / "run"), "max_steps": 17}))
-    resume(tmp_path / "run", max_steps=1000)
-    source = Source(tmp_path / "run", {})
-    assert source.lines()[0].record["step"] == 17 and replay(source, [23]).compared == 2
-    with pytest.raises(UsageError, match="step 18: there is no checkpoint before it"):
-        replay(source, [18])
 
 
 def test_other_data_are_refused(runs, tmp_path):
     copy = changed(runs["cbp"][0], tmp_path, 1)
     text = (copy / "config.toml").read_text()
     (copy / "config.toml").write_text(text.replace("split = 0", "split = 1"))
-    with pytest.raises(BadInput, match="differ from the run's"):
+    with pytest.raises(BadInput, match="are not those on record"):
         replay(Source(copy, {}), [1])
 
 
@@ -265,14 +263,7 @@ def test_other_results_of_the_kernels_are_noted():
 
 def test_a_run_of_other_sources_is_replayed_with_a_note(runs, tmp_path, capsys):
     copy = changed(runs["cbp"][0], tmp_path, 1)
-    text = (copy / "ledger.jsonl").read_text()
-    source = json.loads(text.splitlines()[0])["environment"]["source_sha256"]
-    records = [json.loads(line) for line in text.replace(source, "f" * 64, 1).splitlines()]
-    before, lines = NOTHING_BEFORE, []
-    for record in records:
-        lines.append(encode({k: v for k, v in record.items() if k != "prev"}, before))
-        before = lines[-1].head
-    (copy / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines))
+    rewrite(copy, lambda records: records[0]["environment"].update(source_sha256="f" * 64))
     assert main(["audit", "replay", str(copy), "--step", "3"]) == 0
     assert "note: tinyq's sources differ from those" in capsys.readouterr().err
 
@@ -303,7 +294,7 @@ def test_a_candidate_judged_otherwise_is_found_though_nothing_else_changed(tmp_p
         return found
 
     source = trained_with(lambda p: p.setattr(kernels, "visit", careless), tmp_path / "run", monkeypatch, "conntra")
-    first = next(line.record["step"] for line in source.lines() if line.record.get("phase") == "conntra"
-                 and line.kind == "step")
+    lines = read(source.folder / "ledger.jsonl")
+    first = next(line.record["step"] for line in lines if line.record.get("phase") == "conntra" and line.kind == "step")
     with pytest.raises(AuditMismatch, match=rf"step {first + 3}: step: visited \("):
         replay(source, [first + 5])

@@ -96,7 +96,8 @@ def test_what_was_found_while_training_is_among_the_checks(runs, tmp_path):
         train(tmp_path / "run", "backprop", lr=1e30, audit_every=1)
     report = make_report(Source(tmp_path / "run", {}), points=2, checks=0)
     found = {check.name: check for check in report.checks}
-    assert found["check of step 1 while training"].passed and not found["step 2"].passed
+    assert not found["step 2"].passed
+    assert "checks while training: 1 on record, none found a fault" in found["verify"].details
     assert "the loss" in found["step 2"].details or "not finite" in found["step 2"].details
     assert page(report).count("FAILED") == sum(not check.passed for check in report.checks)
 
@@ -183,7 +184,7 @@ def test_a_browser_shows_it_without_a_complaint(written):
     shown = chromium("--dump-dom", written.as_uri())
     assert "CONSOLE" not in shown.stderr
     rows = re.findall(r'<td class="passed">passed</td>', shown.stdout)
-    assert len(rows) == 3 and "<h2>Checks</h2>" in shown.stdout and shown.stdout.count("<svg") >= 5
+    assert len(rows) == 4 and "<h2>Checks</h2>" in shown.stdout and shown.stdout.count("<svg") >= 5
 
 
 def screenshot(page, path):

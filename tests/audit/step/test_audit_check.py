@@ -4,11 +4,10 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from audit_runs import METHODS, train
+from audit_runs import METHODS, read, train
 
 from tinyq import kernels
 from tinyq.__main__ import main
-from tinyq.audit.ledger.hash_chain import read
 from tinyq.audit.step.step_check import Checked, _within
 from tinyq.audit.verification.verify import verify
 from tinyq.autodiff import linalg

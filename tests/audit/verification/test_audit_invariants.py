@@ -2,9 +2,8 @@
 import copy
 
 import pytest
-from audit_runs import METHODS, resume, train
+from audit_runs import METHODS, chained, read, resume, train
 
-from tinyq.audit.ledger.hash_chain import NOTHING_BEFORE, encode, read
 from tinyq.audit.verification.invariants import broken
 
 
@@ -16,14 +15,6 @@ def records(tmp_path_factory):
         train(folder, method)
         found[method] = [line.record for line in read(folder / "ledger.jsonl")]
     return found
-
-
-def chained(records):
-    lines, before = [], NOTHING_BEFORE
-    for record in records:
-        lines.append(encode({k: v for k, v in record.items() if k != "prev"}, before))
-        before = lines[-1].head
-    return lines
 
 
 def steps(records, phase):

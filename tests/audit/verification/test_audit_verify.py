@@ -1,5 +1,4 @@
 """A run folder is checked against its ledger: every change in it is found."""
-import hashlib
 import json
 import runpy
 import shutil
@@ -8,11 +7,10 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from audit_runs import METHODS, of_step, resume, rewrite, train
+from audit_runs import METHODS, of_step, read, resume, rewrite, train, write_ledger
 
 from tinyq.__main__ import main
 from tinyq.audit import __main__ as audit_command
-from tinyq.audit.ledger.hash_chain import read
 from tinyq.audit.replay.replay import replay
 from tinyq.audit.replay.rerun import Source
 from tinyq.audit.verification.verify import verify
@@ -39,8 +37,9 @@ def test_a_run_agrees_with_its_ledger(method, audit, tmp_path):
     train(tmp_path / "run", method, audit)
     found = verify(tmp_path / "run")
     assert [line.partition(":")[0] for line in found] == [
-        "chain", "rules", "configuration", "files", "checkpoints", "model",
-        *([] if method == "backprop" else ["packed"]), "result"]
+        "chain", "rules", "metrics", "configuration", "files", "checkpoints",
+        *(["float network"] if method != "backprop" else []), "model", *(["packed"] if method != "backprop" else []),
+        "result", "plots", "not audited, the owner's word"]
 
 
 def test_a_run_that_was_stopped_and_resumed_is_too(tmp_path):
@@ -48,13 +47,16 @@ def test_a_run_that_was_stopped_and_resumed_is_too(tmp_path):
     verify(tmp_path / "run")
     resume(tmp_path / "run", max_steps=25)
     resume(tmp_path / "run", max_steps=1000)
-    assert "names this ledger's head" in verify(tmp_path / "run")[-1]
+    found = verify(tmp_path / "run")
+    assert "result: its figures are those on record; replay --final measures them again" in found
+    assert found[-3:-1] == ["resumed at steps 17, 25: replay --all compares the checkpoints there",
+                            "2 earlier ends of the run are on record; only the last is derived"]
 
 
 def test_a_run_saved_at_every_step_and_again_at_the_end_of_an_epoch_is_too(tmp_path):
     train(tmp_path / "run", checkpoint_minutes=1e-9)
-    files = [line.record["file"] for line in read(tmp_path / "run" / "ledger.jsonl") if line.kind == "file"]
-    assert files.count("checkpoints/step-000000035.h5") == 2
+    steps = [line.record["step"] for line in read(tmp_path / "run" / "ledger.jsonl") if line.kind == "checkpoint"]
+    assert steps.count(35) == 2
     verify(tmp_path / "run")
     assert replay(Source(tmp_path / "run", {}), [34, 35]).compared == 2
 
@@ -62,9 +64,8 @@ def test_a_run_saved_at_every_step_and_again_at_the_end_of_an_epoch_is_too(tmp_p
 def test_an_unfinished_run_is_checked_as_far_as_it_went(run):
     for name in ("model.h5", "model.tq.h5", "result.json"):
         (run / name).unlink()
-    lines = read(run / "ledger.jsonl")
-    end = next(i for i, line in enumerate(lines) if line.kind == "end")
-    (run / "ledger.jsonl").write_bytes(b"".join(line.data for line in lines[:end]))
+    records = [line.record for line in read(run / "ledger.jsonl")]
+    write_ledger(run, records[:next(i for i, record in enumerate(records) if record["record"] == "end")])
     assert "model: missing, because the run is not finished" in verify(run)
 
 
@@ -105,12 +106,11 @@ CHANGES = {
     "packed": (flip_in("model.tq.h5", 0.6), "model.tq.h5"),
     "float": (flip_in("float.h5", 0.6), "float.h5"), "another model": (swap_models, "model.h5 differs from the file"),
     "another head": (another_head, "does not name this ledger's end"),
-    "another ledger": (swap_ledgers, "differs from the file"),
-    "checkpoint": (flip_in("checkpoints/step-000000035.h5", 0.5), "step-000000035.h5 differs from the file"),
-    "stray checkpoint": (stray_checkpoint, "step-000000003.h5 is not on record"),
-    "no newest checkpoint": (lambda run: (run / "checkpoints/step-000000035.h5").unlink(), "on record, but missing"),
+    "another ledger": (swap_ledgers, "config.toml differs"),
+    "checkpoint": (flip_in("checkpoints/step-000000035.h5", 0.5), "step-000000035.h5"),
+    "stray checkpoint": (stray_checkpoint, "step-000000003.h5 is the checkpoint of step 35"),
     "no model": (lambda run: (run / "model.h5").unlink(), "model.h5 is on record, but missing"),
-    "a shortened ledger": (shortened, "names another head"), "ledger": (flip_in("ledger.jsonl", 0.5), "line "),
+    "a shortened ledger": (shortened, "the ledger has no result"), "ledger": (flip_in("ledger.jsonl", 0.5), "line "),
 }
 
 
@@ -124,7 +124,7 @@ def test_what_was_changed_is_named(name, run):
 
 REWRITTEN = {
     "an older format": (lambda r: r[0].update(format="tinyq ledger/2"),
-                        "in the format tinyq ledger/2, but this version of tinyq reads tinyq ledger/3; use"),
+                        "in the format tinyq ledger/2, but this version of tinyq reads tinyq ledger/4; use"),
     "no format": (lambda r: r[0].pop("format"), "does not begin with the first record of a ledger"),
     "digests of no kind": (lambda r: r[0].update(audit="none"), "line 1: the digests are of no kind"),
     "no beginning": (lambda r: r.__delitem__(0), "does not begin with the first record of a ledger"),
@@ -157,15 +157,14 @@ def test_a_checkpoint_of_another_place_in_the_ledger_is_found(run):
     position, states = checkpoint.load(path)
     position.ledger_head = lines[2].head
     checkpoint.save(run / "checkpoints", position, states)
-
-    def record(records):
-        for r in records:
-            if r.get("file") == f"checkpoints/{path.name}":
-                r["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-
-    rewrite(run, record)
-    with pytest.raises(AuditMismatch, match=f"{path.name} was not written at the step on record"):
+    with pytest.raises(AuditMismatch, match=f"{path.name} is not on record"):
         verify(run)
+
+
+def test_without_its_last_checkpoint_the_end_is_left_to_replay(run):
+    (run / "checkpoints/step-000000035.h5").unlink()
+    (model,) = [line for line in verify(run) if line.startswith("model:")]
+    assert "replay --final derives it (the last checkpoint is gone)" in model
 
 
 def test_what_a_resumed_run_could_not_make_again_may_be_gone(run, monkeypatch):
@@ -183,8 +182,12 @@ def test_what_a_resumed_run_could_not_make_again_may_be_gone(run, monkeypatch):
 
 
 def test_a_head_that_was_kept_elsewhere_must_be_of_this_ledger(run, capsys):
-    for line in read(run / "ledger.jsonl")[::7]:
+    lines = read(run / "ledger.jsonl")
+    for line in lines[::7]:
         assert main(["audit", "verify", str(run), "--head", line.head]) == 0
+        since = capsys.readouterr().out.splitlines()[1]
+        assert since.startswith(f"head: {line.head[:12]} is on record; ")
+        assert f"{len(lines) - line.number} records came after it" in since or line is lines[-1]
     assert main(["audit", "verify", str(run), "--head", "0" * 64]) == 76
     assert "contains no line with SHA-256 000" in capsys.readouterr().err
 

@@ -1,7 +1,8 @@
-"""Digest arrays for the ledger: 128 bits at the speed of memory, or SHA-256.
+"""Digest arrays for the ledger: 256 bits that nobody can make collide, or 128 at the speed of memory.
 
-The fast digest finds every accident, but it is not collision-proof: someone can construct two arrays with equal
-digests. `--audit sha256` uses SHA-256 instead, about fifteen times slower.
+What a replay starts from or is judged by - samples, input, weights, the state of the method - is digested so that no
+two different arrays with equal digests are known. The results of primitives and vjps, and gradients, get the fast
+digest: a replay computes them anew from the others, and they only name the first that differs.
 """
 import hashlib
 from collections.abc import Iterable
@@ -50,7 +51,23 @@ class FastDigests:
         return Digest("".join(f"{half:016x}" for half in root.tolist()), _leaves(rows[:, 1]))
 
 
-class SHA256Digests(FastDigests):
+class TreeDigests(FastDigests):
+    """Digest arrays to 256 bits each: SHA-256 over the chaining values of tinyq.kernels and the number of words."""
+
+    def add(self, array: np.ndarray | None) -> None:
+        """Add an array; None counts as an empty one."""
+        words = NO_WORDS if array is None else words_of(array)
+        values = kernels.chaining_values(words)
+        self.rows.append(hashlib.sha256(values.tobytes() + words.size.to_bytes(8, "little")).digest())
+
+    def take(self) -> Digest:
+        """Return the Digest of the arrays added since the last call."""
+        rows, self.rows = b"".join(self.rows), []
+        firsts = np.frombuffer(rows, np.uint64).reshape(-1, 4)[:, 0]
+        return Digest(hashlib.sha256(rows).hexdigest(), _leaves(firsts))
+
+
+class SHA256Digests(TreeDigests):
     """Digest arrays with SHA-256, over type, shape and little-endian bytes."""
 
     def add(self, array: np.ndarray | None) -> None:
@@ -60,15 +77,10 @@ class SHA256Digests(FastDigests):
         digest.update(array.reshape(-1).view(np.uint8).data)
         self.rows.append(digest.digest())
 
-    def take(self) -> Digest:
-        """Return the Digest of the arrays added since the last call."""
-        rows, self.rows = b"".join(self.rows), []
-        firsts = np.frombuffer(rows, np.uint64).reshape(-1, 4)[:, 0]
-        return Digest(hashlib.sha256(rows).hexdigest(), _leaves(firsts))
 
-
-# By the value of --audit.
-KINDS: dict[str, type[FastDigests]] = {"digests": FastDigests, "full": FastDigests, "sha256": SHA256Digests}
+# By the value of --audit: digests of what a replay is judged by, and of what names the first difference.
+KINDS: dict[str, type[FastDigests]] = {"digests": TreeDigests, "full": TreeDigests, "sha256": SHA256Digests}
+NAMING_KINDS: dict[str, type[FastDigests]] = {"digests": FastDigests, "full": FastDigests, "sha256": SHA256Digests}
 
 
 def digest_of(kind: str, arrays: Iterable[np.ndarray | None]) -> Digest:

@@ -5,74 +5,64 @@ The SHA-256 of the last line is the head. It depends on every line: changing, re
 """
 import hashlib
 import json
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinyq.errors import AuditMismatch
-from tinyq.files.lines import Lines, read_lines
+from tinyq.files.lines import Lines, lines_of
 
 LEDGER_FILE = "ledger.jsonl"
-FORMAT = "tinyq ledger/3"
+FORMAT = "tinyq ledger/4"
 NOTHING_BEFORE = "0" * 64
 # Kinds of records that depend on the configuration and the data alone: a replay makes the same ones.
-FIXED = ("phase", "step", "epoch")
+FIXED = ("phase", "step", "epoch", "float")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """A line of a ledger."""
 
     record: dict
-    data: bytes                         # as in the file, with the newline
-    head: str                           # SHA-256 of data
+    head: str                           # SHA-256 of the line, newline included
+    number: int                         # from 1
+    end: int                            # bytes of the ledger up to the end of this line
 
     @property
     def kind(self) -> str:
-        """The kind of the record: begin, phase, step, epoch, file, check, resume, exception or end."""
+        """The kind of the record: a key of records.FIELDS."""
         return self.record["record"]
 
 
 def head_of(run_folder: str | Path) -> str | None:
     """Return the head of a run's ledger, the SHA-256 of its last whole line; None where there is no ledger."""
     path = Path(run_folder) / LEDGER_FILE
-    lines = read_lines(path) if path.is_file() else []
-    return hashlib.sha256(lines[-1]).hexdigest() if lines else None
+    last = deque(lines_of(path), maxlen=1) if path.is_file() else ()
+    return hashlib.sha256(last[0]).hexdigest() if last else None
 
 
-def read(path: str | Path) -> list[Line]:
-    """Return the lines of a ledger.
+def chain(path: str | Path, after: Line | None = None) -> Iterator[Line]:
+    """Yield the lines of a ledger, or those after a line of it, one at a time.
 
-    Raises AuditMismatch, naming the first line that is no record or does not follow the one before it, and BadInput
-    where the file cannot be read.
+    Raises AuditMismatch at the first line that is no record or does not follow the one before it, and BadInput where
+    the file cannot be read.
     """
-    found, fault = beginning(path)
-    if fault:
-        raise AuditMismatch(fault)
-    return found
-
-
-def beginning(path: str | Path) -> tuple[list[Line], str]:
-    """Return the lines up to the first that does not follow the one before it, and the fault of that one or "".
-
-    A power cut may damage the lines after the last checkpoint. Raises BadInput where the file cannot be read.
-    """
-    found: list[Line] = []
-    before = NOTHING_BEFORE
-    for number, data in enumerate(read_lines(path), 1):
-        record = _record(data)
+    before, number, end = (after.head, after.number, after.end) if after else (NOTHING_BEFORE, 0, 0)
+    for data in lines_of(path, end):
+        record, number = _record(data), number + 1
         if record is None:
-            return found, f"{path}: line {number} is not a record of a ledger"
+            raise AuditMismatch(f"{path}: line {number} is not a record of a ledger")
         if record["prev"] != before:
-            return found, (f"{path}: line {number} does not follow line {number - 1}: a line was changed, removed or "
-                           "moved" if number > 1 else f"{path}: the first line is not line 1")
-        before = hashlib.sha256(data).hexdigest()
-        found.append(Line(record, data, before))
-    return found, ""
+            raise AuditMismatch(f"{path}: line {number} does not follow line {number - 1}: a line was changed, removed "
+                                "or moved" if number > 1 else f"{path}: the first line is not line 1")
+        before, end = hashlib.sha256(data).hexdigest(), end + len(data)
+        yield Line(record, before, number, end)
 
 
-def check_format(path: str | Path, lines: list[Line]) -> None:
+def check_format(path: str | Path, first: Line | None) -> None:
     """Raise AuditMismatch unless a ledger begins as this version of tinyq writes it."""
-    found = lines[0].record.get("format") if lines and lines[0].kind == "begin" else None
+    found = first.record.get("format") if first and first.kind == "begin" else None
     if not isinstance(found, str):
         raise AuditMismatch(f"{path}: does not begin with the first record of a ledger")
     if found != FORMAT:
@@ -80,34 +70,34 @@ def check_format(path: str | Path, lines: list[Line]) -> None:
                             "version that wrote it (its first line says which)")
 
 
-def encode(record: dict, before: str) -> Line:
+def encode(record: dict, before: str) -> bytes:
     """Return the line of a record that follows the line with SHA-256 `before`."""
-    data = (json.dumps({"prev": before, **record}, separators=(",", ":"), allow_nan=False) + "\n").encode()
-    return Line({"prev": before, **record}, data, hashlib.sha256(data).hexdigest())
+    return (json.dumps({"prev": before, **record}, separators=(",", ":"), allow_nan=False) + "\n").encode()
 
 
 class Ledger:
     """The ledger of a running job, open for appending."""
 
-    def __init__(self, path: str | Path, head: str | None, after_checkpoint: bool):
-        """Open the ledger with all lines up to `head`, the head in the checkpoint, and the records of that moment.
+    def __init__(self, path: str | Path, head: str | None):
+        """Open the ledger after the line with SHA-256 `head`, of a checkpoint; None begins it, or begins it again.
 
         Records after that, of a run that was killed, become `expected`: when their steps are repeated, the records must
         be equal. Damaged lines, as a power cut may leave them, are dropped. Raises AuditMismatch where the file does
         not contain the head or has another format.
         """
-        path = Path(path)
-        lines, self.damage = beginning(path) if path.exists() else ([], "")
-        if lines:
-            check_format(path, lines)
-        kept = self._up_to(path, lines, head) if after_checkpoint and head else 0
-        while kept < len(lines) and lines[kept].kind not in FIXED:
-            kept += 1
-        self.kept, self.old_head = lines[:kept], lines[-1].head if lines else None
-        self.expected = [line for line in lines[kept:] if line.kind in FIXED]
-        self._file = Lines(path, b"".join(line.data for line in self.kept))
-        self.path, self.records = path, kept
-        self.head = self.kept[-1].head if self.kept else NOTHING_BEFORE
+        self.path, self.damage = Path(path), ""
+        last, tail = self._read(head) if self.path.exists() else (None, [])
+        if head is not None and last is None:
+            raise AuditMismatch(self.damage or f"{path}: contains no line with SHA-256 {head}, the head in the "
+                                "checkpoint; restore the ledger of this run, or start a new run")
+        self.old_head = (tail[-1] if tail else last).head if tail or last else None
+        self.kept_files = set[str]()            # with a record since the checkpoint
+        while last and tail and tail[0].kind not in FIXED:
+            last = tail.pop(0)
+            self.kept_files.add(str(last.record.get("file")))
+        self.expected = [line.record for line in tail if line.kind in FIXED]
+        self._file = Lines(self.path, last.end if last else 0)
+        self.head = last.head if last else NOTHING_BEFORE
 
     def add(self, record: dict) -> None:
         """Append a record.
@@ -116,10 +106,10 @@ class Ledger:
         where the disk refuses it: the record is then part of the chain and is written before the next one.
         """
         if self.expected and record["record"] in FIXED:
-            self._compare(self.expected.pop(0).record, record)
-        line = encode(record, self.head)
-        self.head, self.records = line.head, self.records + 1
-        self._file.add(line.data)
+            self._compare(self.expected.pop(0), record)
+        data = encode(record, self.head)
+        self.head = hashlib.sha256(data).hexdigest()
+        self._file.add(data)
 
     @property
     def waiting(self) -> int:
@@ -134,22 +124,37 @@ class Ledger:
         """Close the file."""
         self._file.close()
 
-    def _up_to(self, path, lines, head):
-        for number, line in enumerate(lines, 1):
+    def _read(self, head):
+        """Return the line with this SHA-256, None where there is none, and the lines after it."""
+        last: Line | None = None
+        tail: list[Line] = []
+        lines = chain(self.path)
+        while (line := self._next(lines)) is not None:
+            if line.number == 1:
+                check_format(self.path, line)
             if line.head == head:
-                return number
-        raise AuditMismatch(self.damage or f"{path}: contains no line with SHA-256 {head}, the head in the checkpoint; "
-                            "restore the ledger of this run, or start a new run")
+                last = line
+            elif last or head is None:
+                tail.append(line)
+        return last, tail
+
+    def _next(self, lines):
+        """Return the next line; None at the end or where the ledger is damaged."""
+        try:
+            return next(lines, None)
+        except AuditMismatch as error:
+            self.damage = str(error)
+            return None
 
     def _compare(self, old, new):
-        differing = [key for key in {**old, **new} if key != "prev" and _plain(old.get(key)) != _plain(new.get(key))]
+        differing = [key for key in {**old, **new} if key != "prev" and plain(old.get(key)) != plain(new.get(key))]
         if differing:
             where = f"step {new['step']}" if "step" in new else new["record"]
             raise AuditMismatch(f"{self.path}: {where}, repeated, differs from its record in {', '.join(differing)}; "
                                 "python -m tinyq.audit replay names the tensor")
 
 
-def _plain(value):
+def plain(value: object) -> object:
     """Return the value as JSON reads it back: tuples become lists."""
     return json.loads(json.dumps(value))
 

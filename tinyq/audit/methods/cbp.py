@@ -85,7 +85,7 @@ class CBPRules(Rules):
         """The schedule fired if and only if it was due, and did what it does."""
         before, metrics, measured = self.now, record["metrics"], record["measured"]
         lagrangian = float.fromhex(measured["lagrangian"])
-        if self.whole and lagrangian != self.objective:
+        if lagrangian != self.objective:
             yield f"the Lagrangian is {lagrangian}, the sum over its steps {self.objective}"
         self.since += 1
         due = lagrangian >= self.previous or self.since >= self.settings["cbp.period"]

@@ -67,9 +67,9 @@ class CoNNTrARules(Rules):
             self.order = self.streams.key("conntra", metrics["pass"]).integers(0, self.total, self.total)
         picks = self.order[self.made:self.made + metrics["visits"]]
         self.made += metrics["visits"]
-        if self.whole and self.root([picks]) != metrics["picks"]:
+        if self.root([picks]) != metrics["picks"]:
             yield "the parameters visited are not those of the seed"
-        elif self.whole and any(picks[at] != parameter for at, parameter, _, _ in metrics["moves"]):
+        elif any(picks[at] != parameter for at, parameter, _, _ in metrics["moves"]):
             yield "a move is of a parameter that was not visited"
         errors = [error for *_, error in metrics["moves"]]
         if any(after > before for before, after in zip(errors, errors[1:], strict=False)):
@@ -147,4 +147,4 @@ def expected_arrays(method: State, samples: int) -> Arrays:
 
 
 AUDIT = MethodAudit(metrics=CoNNTrAMetrics, rules=CoNNTrARules, checks={"sweeps": sweeps}, arrays=arrays,
-                    expected_arrays=expected_arrays)
+                    expected_arrays=expected_arrays, begin_reads_data=True)

@@ -49,7 +49,6 @@ class Rules:
         """begin: record 0; phase: the phase's own record."""
         self.begin, self.settings, self.phase = begin, begin["settings"], phase
         self.now = phase["metrics"]             # metrics that the steps to come must agree with
-        self.whole = True                       # every step of the current epoch was seen
         self.loss, self.objective = 0.0, 0.0
         self.samples, self.correct, self.steps = 0, 0, 0
 
@@ -70,13 +69,13 @@ class Rules:
     def epoch(self, record: Record) -> Iterator[str]:
         """Violations of an epoch's record."""
         measured = record["measured"]
-        if self.whole and self.samples and self.steps:
+        if self.samples and self.steps:
             for name, value in (("loss", self.loss / self.samples), ("train_objective", self.objective / self.steps)):
                 if name in measured and measured[name] != value.hex():
                     yield f"{name} is {measured[name]}, the mean over its steps {value.hex()}"
             if "accuracy" in measured and measured["accuracy"] != (self.correct / self.samples).hex():
                 yield "the training accuracy is not that of its steps"
-        self.now, self.whole = record["metrics"], True
+        self.now = record["metrics"]
         self._reset_sums()
 
     def unchanged(self, record: Record, *names: str) -> Iterator[str]:
@@ -125,6 +124,7 @@ class MethodAudit:
     checks: {what is examined: function of a Captured that yields faults}, for `audit check`.
     arrays: function of the method, what its last step leaves for a dump besides gradients and weights.
     expected_arrays: function of (method, samples), arrays of the same shapes before any step.
+    begin_reads_data: the method's `begin` needs the training samples, even to continue from a state.
     """
 
     metrics: type[Metrics] = Metrics
@@ -133,3 +133,4 @@ class MethodAudit:
     update: UpdateTerms = UpdateTerms()
     arrays: Callable[[Any], Arrays] = no_arrays
     expected_arrays: Callable[[Any, int], Arrays] = no_arrays
+    begin_reads_data: bool = False

@@ -4,7 +4,9 @@ from tinyq.audit.methods.method_audit import MethodAudit
 from tinyq.methods import register as register_method
 
 GRADIENT_ONLY = MethodAudit()
-AUDITS: dict[str, MethodAudit] = {"CBP": cbp.AUDIT, "RPR": rpr.AUDIT, "CoNNTrA": conntra.AUDIT}    # by class name
+# By class name.
+AUDITS: dict[str, MethodAudit] = {"Backprop": GRADIENT_ONLY, "CBP": cbp.AUDIT, "RPR": rpr.AUDIT,
+                                  "CoNNTrA": conntra.AUDIT}
 
 
 def audit_of(class_name: str) -> MethodAudit:

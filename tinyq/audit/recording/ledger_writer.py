@@ -5,18 +5,20 @@ from pathlib import Path
 
 from tinyq.audit.capture.capture import Capture, Captured
 from tinyq.audit.ledger.environment import environment
-from tinyq.audit.ledger.hash_chain import FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger
+from tinyq.audit.ledger.hash_chain import FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger, chain
+from tinyq.audit.ledger.records import UNAUDITED_FIGURES
+from tinyq.audit.recording.checkpoint_record import check_state, checkpoint_record
 from tinyq.audit.recording.recorder import Recorder
 from tinyq.audit.step import dump
-from tinyq.audit.step.check_result import raise_faults
+from tinyq.audit.step.check_result import check_record, raise_faults
 from tinyq.audit.step.step_check import check
 from tinyq.data import Batch
-from tinyq.errors import CannotCreate, Diverged, InputOutputError
+from tinyq.errors import AuditMismatch, CannotCreate, Diverged, InputOutputError
 from tinyq.files.atomic import remove
 from tinyq.files.read import sha256_of
 from tinyq.optim import Optimizer
 from tinyq.run.build import Job, Phase
-from tinyq.run.checkpoint import Position
+from tinyq.run.checkpoint import Position, path_of
 from tinyq.run.observers.best_effort import BestEffort
 from tinyq.saved.run_folder import CONFIG_FILE
 
@@ -49,25 +51,28 @@ class LedgerWriter(Recorder):
         """The SHA-256 of the last record, None before the first."""
         return None if self._ledger is None else self._ledger.head
 
+    def check_resume(self, folder: Path, position: Position, states: dict[str, dict]) -> None:
+        """Raise AuditMismatch unless the checkpoint is the one on record."""
+        check_state(folder, position, states, _line_of(folder, position.ledger_head))
+
     def begin(self, job: Job, folder: str | Path, position: Position) -> None:
         """Open the ledger; for a resumed run, continue it after the record of its checkpoint."""
         super().begin(job, folder, position)
-        self._ledger = ledger = Ledger(self.folder / LEDGER_FILE, position.ledger_head, position.steps > 0)
-        old_records = len(ledger.expected)
+        self._ledger = ledger = Ledger(self.folder / LEDGER_FILE, position.ledger_head)
         if ledger.damage:
             self.log(f"tinyq: {ledger.damage}; the records after the checkpoint are made again")
         if ledger.head == NOTHING_BEFORE:
-            self._add({"record": "begin", "format": FORMAT, "audit": self.kind, "step": position.steps,
-                       "environment": environment(), "config_sha256": sha256_of(self.folder / CONFIG_FILE),
-                       "settings": position.made_with, "data": job.bundle.manifest})
+            self._add({"record": "begin", "format": FORMAT, "audit": self.kind, "environment": environment(),
+                       "config_sha256": sha256_of(self.folder / CONFIG_FILE), "settings": position.made_with,
+                       "data": job.bundle.read})
         else:
             self._record_checkpoint(position)
-            self._add({"record": "resume", "step": position.steps, "repeated": old_records, "head": ledger.old_head,
-                       "environment": environment()})
+            self._add({"record": "resume", "step": position.steps, "repeated": len(ledger.expected),
+                       "head": ledger.old_head, "environment": environment()})
 
     def begin_phase(self, phase: Phase, position: Position, resumed: bool) -> None:
-        """Record the phase unless it is resumed and already on record; announce the size of --audit full."""
-        super().begin_phase(phase, position, resumed and self.ledger.records > 1)
+        """Record the phase unless it is resumed; announce the size of --audit full."""
+        super().begin_phase(phase, position, resumed)
         if self.kind == "full":
             size, steps = dump.expected_bytes(self.job, phase) / 2**20, self._steps_left(phase, position)
             self.log(f"--audit full: {phase.name} writes about {size:,.2f} MiB per step, {size * steps:,.0f} MiB in "
@@ -97,8 +102,7 @@ class LedgerWriter(Recorder):
             self._write_arrays(lambda: dump.write(dump.step_file(self.folder, captured.step), captured))
         if self._is_checked(captured.step):
             found = check(captured, self.job.streams)
-            self._add({"record": "check", "step": captured.step, "counts": found.counts, "faults": found.faults,
-                       "surrogates": found.surrogates, "largest_error": found.largest_error})
+            self._add(check_record(found))
             raise_faults(found, self.folder, captured)
 
     def sync(self) -> None:
@@ -116,6 +120,15 @@ class LedgerWriter(Recorder):
                                    "look after this disk") from error
         self._add({"record": "file", "step": position.steps, "file": Path(path).relative_to(self.folder).as_posix(),
                    "sha256": sha256})
+
+    def checkpoint(self, position: Position, states: dict[str, dict]) -> None:
+        """Record the place and the SHA-256 of the states, before they are written."""
+        self._add(checkpoint_record(position, states))
+
+    def measured(self, position: Position, figures: dict) -> None:
+        """Record the figures of result.json but for the time that the run took."""
+        self._add({"record": "result", "step": position.steps,
+                   "figures": {key: value for key, value in figures.items() if key not in UNAUDITED_FIGURES}})
 
     def finish(self, position: Position, state: dict) -> dict:
         """Record the digest of the finished network; return the head of that record for model.h5."""
@@ -146,11 +159,17 @@ class LedgerWriter(Recorder):
         self._write(lambda: self.ledger.add(record))
 
     def _record_checkpoint(self, position):
-        """Record the checkpoint of a run that was killed after writing it and before recording it.
-
-        An older file of that name may be on record: a step that ends an epoch can be saved before the end and after it.
-        """
-        path = self.folder / "checkpoints" / f"step-{position.steps:09d}.h5"
-        known = {line.record["file"]: line.record["sha256"] for line in self.ledger.kept if line.kind == "file"}
-        if path.is_file() and known.get(path.relative_to(self.folder).as_posix()) != sha256_of(path):
+        """Record the file of a checkpoint after which the run was killed; its states are those on record."""
+        path = path_of(self.folder / "checkpoints", position.steps)
+        if path.is_file() and path.relative_to(self.folder).as_posix() not in self.ledger.kept_files:
             self.saved(path, position)
+
+
+def _line_of(folder, head):
+    """Return the line with this SHA-256; AuditMismatch where the ledger contains no such line."""
+    path = Path(folder) / LEDGER_FILE
+    found = next((line for line in chain(path) if line.head == head), None) if path.is_file() else None
+    if found is None:
+        raise AuditMismatch(f"{path}: contains no line with SHA-256 {head}, the head in the checkpoint; restore the "
+                            "ledger of this run, or start a new run")
+    return found

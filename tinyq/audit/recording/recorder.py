@@ -5,10 +5,11 @@ from pathlib import Path
 
 from tinyq.audit.capture.capture import Capture, Captured
 from tinyq.audit.capture.step_trace import Trace, is_digested, is_vjp_digested
-from tinyq.audit.ledger.digests import KINDS, digest_of
+from tinyq.audit.ledger.digests import NAMING_KINDS, digest_of
 from tinyq.audit.methods.method_table import audit_of
 from tinyq.autodiff import tape
 from tinyq.data import Batch
+from tinyq.files.weights import weights_sha256
 from tinyq.optim import Optimizer
 from tinyq.run.build import Job, Phase
 from tinyq.run.checkpoint import Position
@@ -19,8 +20,9 @@ class Recorder(Observer):
     """Make the records of a run and hand each to `keep`; the run itself is not modified."""
 
     def __init__(self, kind: str, keep: Callable[[dict], None]):
-        """kind: of digests, a key of digests.KINDS."""
-        self.kind, self.keep, self._ops, self._vjps = kind, keep, KINDS[kind](), KINDS[kind]()
+        """kind: of digests, a key of digests.KINDS; keep: receives each record."""
+        self.kind, self.keep = kind, keep
+        self._ops, self._vjps, self._gradients = (NAMING_KINDS[kind]() for _ in range(3))
         self.trace: Trace | None = None
 
     def begin(self, job: Job, folder: str | Path, position: Position) -> None:
@@ -40,6 +42,11 @@ class Recorder(Observer):
                        "buffers": {name: list(array.shape) for name, array in self.buffers.items()},
                        "constrained": [name for name, p in self.parameters.items() if p.parametrization is not None],
                        **self._weights(), "metrics": metrics})
+
+    def measured_float(self, position: Position, state: dict, test_accuracy: float | None) -> None:
+        """Record the float network that the last phase starts from."""
+        accuracy = {} if test_accuracy is None else {"test_accuracy": test_accuracy.hex()}
+        self.keep({"record": "float", "step": position.steps, "weights_sha256": weights_sha256(state), **accuracy})
 
     @contextmanager
     def step(self, phase: Phase, position: Position, batches: Sequence[Batch]) -> Iterator[None]:
@@ -75,7 +82,7 @@ class Recorder(Observer):
                 "epoch": phase.first_epoch + position.epoch, "batch": position.batch,
                 "lr": [group["lr"].hex() for group in phase.optimizer.groups],
                 **({"skipped": skipped} if skipped else {}), "ids": ids.root, "x": x.root,
-                **self._gradients(phase.method), **self._weights(), "metrics": self.metrics.step()}
+                **self._gradient_digests(phase.method), **self._weights(), "metrics": self.metrics.step()}
 
     def _note(self, primitive, inputs, params, output):
         if is_digested(primitive):
@@ -95,12 +102,13 @@ class Recorder(Observer):
         most = min(len(loader.dataset) - position.batch * loader.batch_size, len(batches) * loader.batch_size)
         return max(0, most - sum(len(batch.y) for batch in batches))
 
-    def _gradients(self, method):
+    def _gradient_digests(self, method):
         """Digest the results of primitives and vjps, and the gradients; {} for a method without gradients."""
         if not method.uses_gradients:
             return {}
-        ops, vjps = self._ops.take(), self._vjps.take()
-        g = digest_of(self.kind, [p.grad for p in self.parameters.values()])
+        for p in self.parameters.values():
+            self._gradients.add(p.grad)
+        ops, vjps, g = self._ops.take(), self._vjps.take(), self._gradients.take()
         return {"ops": ops.root, "ops_of": ops.leaves, "vjps": vjps.root, "vjps_of": vjps.leaves,
                 "g": g.root, "g_of": g.leaves}
 

@@ -47,7 +47,7 @@ def _first_call(expected, record, field, calls):
 
 def _of_values(expected, record, fields):
     """List the fields that differ; of metrics, with both values."""
-    old, new = expected["metrics"], record["metrics"]
+    old, new = expected.get("metrics", {}), record.get("metrics", {})
     yield from (key for key in fields if key != "metrics")
     for key in {**old, **new}:
         if old.get(key) != new.get(key):

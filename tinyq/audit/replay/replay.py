@@ -1,29 +1,43 @@
 """Repeat recorded steps on the real data and compare every digest; name the first difference."""
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tinyq.audit.capture.capture import Capture, Captured
-from tinyq.audit.capture.step_trace import Trace
 from tinyq.audit.ledger.hash_chain import FIXED, Line
-from tinyq.audit.recording.recorder import Recorder
-from tinyq.audit.replay.differences import describe
-from tinyq.audit.replay.rerun import Enough, Source, rerun
-from tinyq.audit.step.dump import first_difference, step_file
+from tinyq.audit.ledger.history import Checkpoint
+from tinyq.audit.ledger.records import records_of
+from tinyq.audit.replay.comparison import Comparison, Examiner
+from tinyq.audit.replay.rerun import Source, rerun
+from tinyq.audit.replay.time_left import TimeLeft
 from tinyq.errors import AuditMismatch, UsageError
-from tinyq.optim import Optimizer
-from tinyq.streams import Streams
-
-Examiner = Callable[[Captured, Streams], None]
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """The result of a replay without a difference."""
+    """The result of a replay without a difference: numbers of what was compared, all of which agreed."""
 
-    wanted: list[int]                   # the steps asked for
-    compared: int                       # number of steps whose every digest agreed, including those on the way
-    records: int                        # number of records of phases and epochs that agreed
+    wanted: int                         # steps asked for
+    compared: int                       # steps, including those on the way
+    records: int                        # records of phases, epochs and float networks
+    checkpoints: int                    # whose whole state was compared
+    checks: int                         # in float64, made again
+
+    def __add__(self, other: "Replayed") -> "Replayed":
+        """Sum two stretches."""
+        return Replayed(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+
+NOTHING = Replayed(0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Records to repeat: from a start to the last step, and to the end of the ledger if `whole`."""
+
+    start: Checkpoint | None
+    wanted: tuple[int, ...]             # steps, ascending
+    last: int
+    whole: bool                         # also compare what follows the last step: its epoch, its checkpoints
 
 
 def replay(source: Source, steps: Iterable[int], examine: Examiner | None = None,
@@ -31,94 +45,82 @@ def replay(source: Source, steps: Iterable[int], examine: Examiner | None = None
     """Repeat these steps from the nearest checkpoints and compare all records on the way.
 
     examine: called with each of these steps, captured, before it is compared. from_the_first: start at the first step
-    instead, and skip none. Raises AuditMismatch for the first difference, naming the tensor and the primitive.
+    instead, and skip none. Raises AuditMismatch for the first difference, naming the tensor and the primitive, or
+    where not every step could be compared.
     """
-    lines, starts = source.lines(), source.checkpoints()
-    starts = {min(starts): starts[min(starts)]} if from_the_first and starts else starts
-    steps = sorted(set(steps))
-    check_recorded(lines, steps)
-    compared = records = 0
-    for start, wanted in _segments(starts, steps).items():
-        comparison = _Comparison(lines[0].record["audit"], _fixed_after(lines, start), wanted, examine)
-        rerun(source, starts[start], comparison)
-        compared, records = compared + comparison.steps, records + comparison.others
-    return Replayed(steps, compared, records)
+    wanted = sorted(set(steps))
+    check_recorded(source, wanted)
+    done, stretches = NOTHING, _stretches([None] if from_the_first else source.starts, wanted, source.history.steps)
+    left = TimeLeft(sum(one.last - (one.start.step if one.start else 0) for one in stretches), "replay")
+    for stretch in stretches:
+        done += replay_stretch(source, stretch, examine, left.advance)
+    return done
 
 
-def random_steps(lines: list[Line], count: int) -> list[int]:
+def replay_stretch(source: Source, stretch: Stretch, examine: Examiner | None = None,
+                   on_step: Callable[[], None] = lambda: None) -> Replayed:
+    """Repeat one stretch; AuditMismatch for a difference, or where not all of it could be compared.
+
+    on_step: called after each step.
+    """
+    first = stretch.start.step if stretch.start else 0
+    expected = expected_records(source, stretch)
+    comparison = Comparison(source.history.begin.record["audit"], expected, set(stretch.wanted), examine, on_step)
+    if not comparison.is_done:
+        rerun(source, stretch.start, comparison)
+    if comparison.steps != stretch.last - first:
+        raise AuditMismatch(f"{source.folder}: only {comparison.steps} of the {stretch.last - first} steps after step "
+                            f"{first} were compared")
+    return Replayed(len(stretch.wanted), comparison.steps, comparison.others, comparison.checkpoints, comparison.checks)
+
+
+def stretches_of_all(source: Source) -> list[Stretch]:
+    """Cut the whole run at its checkpoints; each stretch but the last ends by comparing the state of the next start.
+
+    Together the stretches compare every record that depends on the configuration and the data.
+    """
+    starts, last = source.starts, source.history.steps
+    ends = [*(start.step for start in starts[1:] if start is not None), last]
+    return [Stretch(start, tuple(range((start.step if start else 0) + 1, end + 1)), end, True)
+            for start, end in zip(starts, ends, strict=True)]
+
+
+def random_steps(source: Source, count: int) -> list[int]:
     """Draw `count` different steps of the ledger from the system's randomness, so that nobody can predict them."""
-    known = steps_of(lines)
-    return sorted(secrets.SystemRandom().sample(known, min(count, len(known))))
+    last = source.history.steps
+    return sorted(secrets.SystemRandom().sample(range(1, last + 1), min(count, last)))
 
 
-def steps_of(lines: list[Line]) -> list[int]:
-    """Return the numbers of the steps on record."""
-    return [line.record["step"] for line in lines if line.kind == "step"]
-
-
-def check_recorded(lines: list[Line], steps: list[int]) -> None:
+def check_recorded(source: Source, steps: list[int]) -> None:
     """Raise UsageError unless every step is on record."""
-    known = steps_of(lines)
-    unknown = sorted(set(steps) - set(known))
+    last = source.history.steps
+    unknown = [step for step in steps if not 1 <= step <= last]
     if unknown or not steps:
         what = f"step {unknown[0]} is not on record" if unknown else "no step is named"
-        raise UsageError(f"{what}; " + (f"the ledger has steps {known[0]} to {known[-1]}" if known else "it has none"))
+        raise UsageError(f"{what}; " + (f"the ledger has steps 1 to {last}" if last else "it has none"))
 
 
-def _segments(starts, steps):
-    """Return {step of the nearest checkpoint before: the steps to reach from it}."""
+def _stretches(starts: list[Checkpoint | None], steps: list[int], last: int) -> list[Stretch]:
+    """Group steps by the nearest start before them; last: the last step on record."""
     found: dict[int, list[int]] = {}
     for step in steps:
-        before = [start for start in starts if start < step]
-        if not before:
-            raise UsageError(f"step {step}: there is no checkpoint before it, and the ledger does not begin at step 0")
-        found.setdefault(before[-1], []).append(step)
-    return found
+        nearest = max(i for i, start in enumerate(starts) if (start.step if start else 0) < step)
+        found.setdefault(nearest, []).append(step)
+    return [Stretch(starts[i], tuple(wanted), wanted[-1], wanted[-1] == last) for i, wanted in found.items()]
 
 
-def _fixed_after(lines, start):
-    """Return the records of phases, steps and epochs after the checkpoint of this step."""
-    if start == 0:
-        return [line.record for line in lines if line.kind in FIXED]
-    at = max(i for i, line in enumerate(lines) if line.kind == "file" and line.record["step"] == start
-             and line.record["file"].startswith("checkpoints/"))
-    return [line.record for line in lines[at:] if line.kind in FIXED]
+def expected_records(source: Source, stretch: Stretch) -> Iterator[dict]:
+    """Yield the records of a stretch: up to its last step, or to the next start's checkpoint."""
+    history = source.history
+    steps, ended = stretch.start.step if stretch.start else 0, False
+    for line in records_of(source.folder, history.first_line_after(stretch.start)):
+        if ended and _is_behind(line, stretch):
+            return
+        yield line.record
+        steps = line.record["step"] if line.kind == "step" else steps
+        ended = steps == stretch.last
 
 
-class _Comparison(Recorder):
-    """Compare each record that the repeated run makes with the one in the ledger."""
-
-    def __init__(self, kind, expected, wanted, examiner):
-        super().__init__(kind, self._compare)
-        self.expected, self.wanted, self.last, self.examiner = expected, set(wanted), wanted[-1], examiner
-        self.steps = self.others = 0
-
-    def new_trace(self, step: int, optimizer: Optimizer) -> Trace:
-        """Capture a step that is to be examined or whose arrays were kept; of others trace only the primitives."""
-        self.kept = step_file(self.folder, step)
-        whole = self._is_wanted(step) or self.kept.is_file()
-        return (Capture if whole else Trace)(self.job.model, optimizer)
-
-    def examine(self, captured: Captured) -> None:
-        """Pass a wanted step to the examiner."""
-        self.captured = captured
-        if self._is_wanted(captured.step):
-            self.examiner(captured, self.job.streams)
-
-    def _is_wanted(self, step):
-        return self.examiner is not None and step in self.wanted
-
-    def _compare(self, record):
-        expected, is_step = self.expected.pop(0), record["record"] == "step"
-        if fields := [key for key in {**expected, **record} if key != "prev" and expected.get(key) != record.get(key)]:
-            found = describe(expected, record, fields, list(self.parameters), list(self.buffers), self.trace)
-            raise AuditMismatch(f"step {record['step']}: {found}{self._first_element() if is_step else ''}")
-        self.steps += is_step
-        self.others += not is_step
-        if is_step and record["step"] >= self.last:
-            raise Enough
-
-    def _first_element(self):
-        """Name the first element that differs, where the arrays of the step were kept."""
-        element = first_difference(self.kept, self.captured) if self.kept.is_file() else ""
-        return f"; {element}" if element else ""
+def _is_behind(line: Line, stretch: Stretch) -> bool:
+    """Return True for a line after the last step that this stretch does not repeat."""
+    return line.kind in ("step", "check") or not stretch.whole and line.kind in FIXED

@@ -1,11 +1,13 @@
 """Repeat a stretch of a run, with its configuration and data, from the beginning or from a checkpoint."""
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from tinyq.audit.ledger.hash_chain import Line
+from tinyq.audit.ledger.hash_chain import plain
+from tinyq.audit.ledger.history import Checkpoint, History, read_history
+from tinyq.audit.recording.checkpoint_record import check_state
 from tinyq.audit.recording.recorder import Recorder
-from tinyq.audit.verification.verify import open_ledger
 from tinyq.errors import AuditMismatch, BadInput
 from tinyq.output.terminal import tell_once
 from tinyq.run import checkpoint
@@ -17,10 +19,10 @@ from tinyq.saved.run_folder import CONFIG_FILE, anchored, trusted_network
 
 
 class Enough(Exception):
-    """Raised by an observer to end the repetition: the last wanted step is done."""
+    """Raised by an observer to end the repetition: the last wanted record is compared."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Source:
     """A run folder to repeat.
 
@@ -32,60 +34,71 @@ class Source:
     changes: dict
     trust: bool = False
 
-    def lines(self) -> list[Line]:
-        """Read the ledger."""
-        return open_ledger(self.folder)
+    @cached_property
+    def history(self) -> History:
+        """The summary of the ledger."""
+        return read_history(self.folder)
 
     def job(self) -> Job:
         """Build the job as it was before the first step.
 
         BadInput where the data differ from the run's, or its network is code that is not trusted.
         """
-        settings, recorded = read_toml(self.folder / CONFIG_FILE), self.lines()[0].record["settings"]
+        settings, recorded = read_toml(self.folder / CONFIG_FILE), self.history.begin.record
         changes, network = self.changes, None
         if "model" not in changes:
-            model = str(settings.get("model"))
-            network = trusted_network(self.folder, model, self.trust, recorded.get("model_sha256"))
+            model, sha256 = str(settings.get("model")), recorded["settings"].get("model_sha256")
+            network = trusted_network(self.folder, model, self.trust, sha256)
             changes = {**changes, "model": model} if network else changes
         job = build(dataclasses.replace(anchored(resolve(changes, settings)).config, max_steps=None), network)
         if job.network:
-            tell_once(f"tinyq: note: running {job.network.path}, SHA-256 {job.network.sha256}, " + (
-                "as on record" if job.network.sha256 == recorded.get("model_sha256") else "another than on record"))
-        recorded, found = str(self.lines()[0].record["data"].get("sha256")), job.bundle.manifest["sha256"]
-        if found != recorded:
-            raise BadInput(f"{self.folder}: the data here (sha256 {found[:12]}) differ from the run's "
-                           f"({recorded[:12]}); give the folder of the run's data with --data-path")
+            same = job.network.sha256 == recorded["settings"].get("model_sha256")
+            tell_once(f"tinyq: note: running {job.network.path}, SHA-256 {job.network.sha256}, "
+                      + ("as on record" if same else "another than on record"))
+        self._check_data(recorded["data"], plain(job.bundle.read))
         return job
 
-    def checkpoints(self) -> dict[int, Path | None]:
-        """Return {step: file} of the recorded checkpoints that still exist, ascending; 0: None is the beginning."""
-        recorded = {line.record["file"]: line.record for line in self.lines() if line.kind == "file"}
-        begin = self.lines()[0].record["step"]
-        found: dict[int, Path | None] = {} if begin else {0: None}
-        for name, record in sorted(recorded.items()):
-            path = self.folder / name
-            if name.startswith("checkpoints/") and path.is_file():
-                found[record["step"]] = path
+    def _check_data(self, recorded, found):
+        differing = ", ".join(key for key in {**recorded, **found} if recorded.get(key) != found.get(key))
+        if differing:
+            raise BadInput(f"{self.folder}: the data here are not those on record ({differing} differ); give the "
+                           "folder of the run's data with --data-path")
+
+    @cached_property
+    def starts(self) -> list[Checkpoint | None]:
+        """The places to start from, in the order of the run: the beginning (None), and checkpoints with a file."""
+        found: list[Checkpoint | None] = [None]
+        for recorded in self.history.checkpoints.values():
+            path = self._path_of(recorded)
+            if path.is_file() and checkpoint.load_position(path).ledger_head == recorded.line.head:
+                found.append(recorded)
         return found
 
-    def states(self, path: Path | None) -> tuple[Position, dict | None]:
-        """Load (position, states) from a checkpoint; AuditMismatch if it was written under another ledger."""
-        if path is None:
+    def states(self, start: Checkpoint | None) -> tuple[Position, dict | None]:
+        """Load (position, states) of a start; AuditMismatch unless they are those on record."""
+        if start is None:
             return Position(), None
-        position, states = checkpoint.load(path)
-        if position.ledger_head not in {line.head for line in self.lines()}:
-            raise AuditMismatch(f"{path}: was not written under this ledger")
+        position, states = checkpoint.load(self._path_of(start))
+        check_state(self.folder, position, states, start.line)
         return position, states
 
+    def _path_of(self, recorded: Checkpoint) -> Path:
+        return checkpoint.path_of(self.folder / "checkpoints", recorded.step)
 
-def rerun(source: Source, start: Path | None, observer: Recorder) -> None:
-    """Train from a checkpoint's path on, or from the beginning (None), until the observer raises Enough."""
+
+def rerun(source: Source, start: Checkpoint | None, observer: Recorder) -> Position:
+    """Train from a start on until the observer raises Enough; AuditMismatch if the run ends before.
+
+    Returns the position reached; the job is the observer's.
+    """
     job = source.job()
     position, states = source.states(start)
     observer.begin(job, source.folder, position)
     try:
         Loop(job, position, observer).run(states)
     except Enough:
-        pass
+        return position
     finally:
         observer.close()
+    raise AuditMismatch(f"{source.folder}: repeated from step {start.step if start else 0}, the run ends after step "
+                        f"{position.steps}, before everything on record was compared")

@@ -1,8 +1,9 @@
 """Collect everything an audit finds: verify, a replay of all steps, checks in float64, and series of every tensor."""
 from dataclasses import dataclass
 
-from tinyq.audit.ledger.hash_chain import Line
-from tinyq.audit.replay.replay import Replayed, replay, steps_of
+from tinyq.audit.ledger.history import History
+from tinyq.audit.replay.final import replay_final
+from tinyq.audit.replay.replay import Replayed, replay
 from tinyq.audit.replay.rerun import Source
 from tinyq.audit.report.series import Point, evenly, point_of
 from tinyq.audit.step.step_check import Checked, check
@@ -26,7 +27,7 @@ class Report:
     """The contents of the page."""
 
     run: str
-    lines: list[Line]                   # of the ledger
+    history: History
     checks: list[Check]
     points: list[Point]
     levels: list[float]                 # normalised, of the last phase; [] where nothing is constrained
@@ -34,8 +35,8 @@ class Report:
 
 def make_report(source: Source, points: int = POINTS, checks: int = CHECKS) -> Report:
     """Verify the run, replay all of it, measure `points` steps and check `checks` of them in float64."""
-    lines = source.lines()
-    steps = steps_of(lines)
+    history = source.history
+    steps = list(range(1, history.steps + 1))
     measured, examined = evenly(steps, points), set(evenly(steps, checks + 1)[1:] if checks else ())
     series: list[Point] = []
     checked: list[Checked] = []
@@ -48,24 +49,17 @@ def make_report(source: Source, points: int = POINTS, checks: int = CHECKS) -> R
         if captured.step in examined:
             checked.append(check(captured, streams))
 
-    found = [_run("verify", lambda: "\n".join(verify(source.folder)))]
+    found = [_run("verify", lambda: "\n".join(verify(source.folder, trust=source.trust)))]
     if steps:
-        wanted = sorted({*measured, *examined})
-        found.append(_run("replay", lambda: _replayed(replay(source, wanted, examine, from_the_first=True))))
+        wanted = sorted({*measured, *examined, steps[-1]})
+        found.append(_run("replay", lambda: _replayed(replay(source, wanted, examine, from_the_first=True), steps[-1])))
+    if history.result is not None:
+        found.append(_run("final", lambda: "\n".join(replay_final(source))))
     found += [Check(f"check of step {one.step}", not one.faults, _checked(one)) for one in checked]
-    found += [row for line in lines if (row := _recorded(line)) is not None]
-    return Report(str(source.folder), lines, found, series, levels)
-
-
-def _recorded(line):
-    """Return the Check that a record holds: one made while training, or the failure of a step; None for others."""
-    if line.kind == "check":
-        faults = line.record["faults"]
-        return Check(f"check of step {line.record['step']} while training", not faults,
-                     "\n".join(map(str, faults)) or "no fault")
-    if line.kind == "exception":
-        return Check(f"step {line.record['step']}", False, line.record["message"])
-    return None
+    found += [Check(f"check of step {record['step']} while training", False, "\n".join(map(str, record["faults"][:5])))
+              for record in history.failed_checks]
+    found += [Check(f"step {record['step']}", False, record["message"]) for record in history.exceptions]
+    return Report(str(source.folder), history, found, series, levels)
 
 
 def _run(name, examine):
@@ -75,8 +69,11 @@ def _run(name, examine):
         return Check(name, False, str(error))
 
 
-def _replayed(done: Replayed):
-    return f"{done.compared} steps and {done.records} records of phases and epochs were replayed; every digest agrees"
+def _replayed(done: Replayed, steps: int):
+    if done.compared != steps:
+        raise AuditMismatch(f"{done.compared} of {steps} steps were compared")
+    return (f"{done.compared} of {steps} steps, {done.records} records of phases and epochs, {done.checkpoints} "
+            f"checkpoints and {done.checks} checks were replayed; every digest agrees")
 
 
 def _checked(one: Checked):

@@ -4,7 +4,6 @@ import hashlib
 import math
 import shlex
 
-from tinyq.audit.report.show import as_table
 from tinyq.audit.step.check_result import PARTS
 from tinyq.output.quoting import markup
 from tinyq.run.figures.svg import COLOURS, Axes, Picture
@@ -52,11 +51,8 @@ POLICY = (f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script
 
 def page(report) -> str:
     """Return the page's HTML."""
-    records = [line for line in report.lines if line.kind != "step"]
     body = [f"<h1>Audit of {markup(report.run)}</h1>", _summary(report), _checks(report),
             _cells(report), *_series(report), _occupancy(report), _parts(report), _commands(report),
-            "<h2>Records other than steps</h2>",
-            f'<div class="scroll"><pre>{_lines(as_table(records))}</pre></div>',
             '<p class="note">tinyq/audit/README.md says what a verified ledger proves and what it does not. '
             "The owner of a run can write a whole new chain: compare the head with a copy kept elsewhere.</p>"]
     return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -67,15 +63,14 @@ def page(report) -> str:
 
 
 def _summary(report):
-    begin = report.lines[0].record
+    begin, history = report.history.begin.record, report.history
     settings, environment = begin["settings"], begin["environment"]
-    steps = sum(line.kind == "step" for line in report.lines)
     model, data, method, levels, seed = (markup(settings.get(name)) for name in (
         "model", "data", "method", "levels", "seed"))
     version, sources, fingerprint = (markup(str(environment.get(name))[:SHORT]) for name in (
         "tinyq", "source_sha256", "fingerprint"))
-    return (f"<p>{model} on {data}, method {method}, levels {levels}, seed {seed}; {steps:,} steps, "
-            f"{len(report.lines):,} records.<br>Head of the chain: <code>{report.lines[-1].head}</code><br>tinyq "
+    return (f"<p>{model} on {data}, method {method}, levels {levels}, seed {seed}; {history.steps:,} steps, "
+            f"{history.last.number:,} records.<br>Head of the chain: <code>{history.last.head}</code><br>tinyq "
             f"{version}, sources <code>{sources}</code>, numeric fingerprint <code>{fingerprint}</code></p>")
 
 

@@ -24,7 +24,7 @@ class Filter:
 
     def wants(self, record: dict) -> bool:
         """Return whether to keep a record."""
-        step = record["step"]
+        step = record.get("step", 0)
         return all((self.kind in (None, record["record"]), self.phase in (None, record.get("phase")),
                     self.epoch in (None, record.get("epoch")), self.first is None or step >= self.first,
                     self.last is None or step <= self.last))

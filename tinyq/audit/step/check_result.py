@@ -33,6 +33,12 @@ def as_lines(checked: Checked) -> list[str]:
     return lines
 
 
+def check_record(checked: Checked) -> dict:
+    """Return the record of a check for the ledger."""
+    return {"record": "check", "step": checked.step, "counts": checked.counts, "faults": checked.faults,
+            "surrogates": checked.surrogates, "largest_error": float(checked.largest_error)}
+
+
 def raise_faults(checked: Checked, run: str | Path, captured: Captured) -> None:
     """Raise AuditMismatch if there are faults, and save all arrays of the step in the run folder."""
     if checked.faults:

@@ -1,28 +1,74 @@
-"""Rules from record to record of a ledger alone: steps follow each other, and each method's own rules hold."""
+"""Rules from record to record of a ledger alone: positions follow each other, and each method's own rules hold."""
+from collections.abc import Iterable
+
+from tinyq.audit.ledger.hash_chain import Line
 from tinyq.audit.methods.method_audit import Rules
-from tinyq.audit.methods.method_table import audit_of
+from tinyq.audit.methods.method_table import AUDITS
+from tinyq.audit.verification.chronology import Chronology
+
+MAX_FAULTS = 100                        # kept; the rest are counted
+MALFORMED = (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError)
 
 
-def broken(lines) -> list[str]:
-    """Every rule that the records of a ledger break, each with its place; [] where all hold."""
-    found: list[str] = []
-    rules: Rules | None = None
-    begin = lines[0].record
-    next_step = begin["step"] + 1
-    for number, line in enumerate(lines, 1):
-        record, faults = line.record, list[str]()
+class Invariants:
+    """Apply the rules to each line of a ledger in turn."""
+
+    def __init__(self) -> None:
+        """No line was seen."""
+        self.faults: list[str] = []
+        self.count = 0
+        self.methods: list[str] = []    # whose rules were applied, by class name
+        self._chronology: Chronology | None = None
+        self._rules: Rules | None = None
+        self._begin: dict = {}
+
+    def add(self, line: Line) -> None:
+        """Take in the next line; note every rule that it breaks, with its place."""
+        try:
+            for fault in self._examine(line):
+                self._note(line, fault)
+        except MALFORMED as error:
+            self._note(line, f"cannot be checked ({type(error).__name__}: {error})")
+
+    def finish(self) -> None:
+        """Note what only the whole ledger shows."""
+        for fault in self._chronology.at_the_end() if self._chronology else ():
+            self._add(fault)
+
+    def _examine(self, line):
+        if line.kind == "begin":
+            self._begin, self._chronology = line.record, Chronology(line.record)
+        if self._chronology is not None:
+            yield from self._chronology.faults(line)
         if line.kind == "phase":
-            rules = audit_of(record["method"]).rules(begin, record)
-            rules.whole = record["step"] == next_step - 1 and begin["step"] == 0
-        elif line.kind in ("step", "epoch") and rules is None:
-            faults = ["comes before any phase"]
-        elif line.kind == "step" and rules is not None:
-            faults = list(rules.step(record))
-            if record["step"] != next_step:
-                faults.append(f"follows step {next_step - 1}")
-            next_step = record["step"] + 1
-        elif line.kind == "epoch" and rules is not None:
-            faults = list(rules.epoch(record))
-        found += [f"line {number}, {'end of epoch, ' if line.kind == 'epoch' else ''}step {record['step']}: {what}"
-                  for what in faults]
-    return found
+            yield from self._begin_phase(line.record)
+        elif line.kind == "step" and self._rules is not None:
+            yield from self._rules.step(line.record)
+        elif line.kind == "epoch" and self._rules is not None:
+            yield from self._rules.epoch(line.record)
+
+    def _begin_phase(self, record):
+        self._rules = None
+        if record["method"] not in AUDITS:
+            yield f"the method {record['method']} is unknown here, so its rules cannot be applied"
+            return
+        self._rules = AUDITS[record["method"]].rules(self._begin, record)
+        self.methods.append(record["method"])
+
+    def _note(self, line, fault):
+        what = "end of epoch, " if line.kind == "epoch" else "" if line.kind == "step" else f"{line.kind}, "
+        self._add(f"line {line.number}, {what}step {line.record.get('step', 0)}: {fault}")
+
+    def _add(self, fault):
+        self.count += 1
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(fault)
+
+
+def broken(lines: Iterable[Line]) -> list[str]:
+    """Every rule that the records of a ledger break, each with its place; [] where all hold."""
+    invariants = Invariants()
+    for line in lines:
+        invariants.add(line)
+    invariants.finish()
+    return invariants.faults

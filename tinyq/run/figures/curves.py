@@ -14,13 +14,21 @@ FEW_POINTS = 12                 # of a curve with a marker each
 
 
 def write_all(folder: str | Path, records: list[dict], histograms: dict) -> None:
-    """Write curves.svg and levels.svg into a folder, each only if it has data."""
+    """Write the pictures into a folder."""
     folder = make_folder(folder)
+    for name, picture in pictures(records, histograms).items():
+        write_text(folder / name, picture)
+
+
+def pictures(records: list[dict], histograms: dict) -> dict[str, str]:
+    """Return {file name: SVG}: curves.svg and levels.svg, each only if it has data."""
+    found = {}
     epochs = [r for r in records if r.get("record") == "epoch"]
     if epochs:
-        write_text(folder / "curves.svg", str(curves(epochs)))
+        found["curves.svg"] = str(curves(epochs))
     if histograms:
-        write_text(folder / "levels.svg", str(level_histograms(histograms)))
+        found["levels.svg"] = str(level_histograms(histograms))
+    return found
 
 
 def curves(epochs: list[dict]) -> Picture:

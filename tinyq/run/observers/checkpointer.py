@@ -19,7 +19,7 @@ class Checkpointer(Observer):
     """
 
     def __init__(self, observers: Observer, request: StopRequest):
-        """observers: all of the run's, to sync before a checkpoint is written and to notify afterwards."""
+        """observers: all of the run's, to notify and to sync before a checkpoint is written."""
         self._observers, self._request = observers, request
 
     def begin(self, job: Job, folder: Path, position: Position) -> None:
@@ -64,12 +64,14 @@ class Checkpointer(Observer):
 
     def _write(self, phase: Phase, position: Position) -> None:
         check_finite(self._job.model.state_dict())
+        states = checkpoint.states_of(self._job.model, phase)
+        self._observers.checkpoint(position, states)
         self._observers.sync()
         position.ledger_head = self._observers.head
         position.skipped = self._job.bundle.skipped_samples()
         folder = self._folder / "checkpoints"
         try:
-            path = checkpoint.save(folder, position, checkpoint.states_of(self._job.model, phase))
+            path = checkpoint.save(folder, position, states)
         except NotSynced:                       # it is there all the same, and lasts if the power does
             self._observers.saved(checkpoint.path_of(folder, position.steps), position)
             raise

@@ -1,9 +1,10 @@
 """The float network that a run's last phase starts from: saved as float.h5 and measured."""
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
-from tinyq.data import Dataset
 from tinyq.files import weights as weight_files
+from tinyq.files.weights import Weights
 from tinyq.run.build import Job, Phase
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.best_effort import BestEffort
@@ -15,11 +16,30 @@ from tinyq.saved.measure import measure
 from tinyq.saved.run_folder import FLOAT_FILE
 
 
+def is_due(job: Job, phase: Phase) -> bool:
+    """Return True if the network before this phase is a float network that the run's result is compared with."""
+    return phase is job.phases[-1] and (len(job.phases) > 1 or bool(job.config.weights) and not job.starts_on_levels)
+
+
+def weights_of(job: Job) -> Weights:
+    """The float network as float.h5 holds it."""
+    attributes = model_file.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
+    return model_file.weights_of(job.model, attributes, model_file.probe_inputs(job.bundle))
+
+
+def test_accuracy(job: Job, before_batch: Callable[[], None] | None = None) -> float | None:
+    """The network's accuracy on the test split, None without one; before_batch: as for measure."""
+    bundle = job.bundle
+    if bundle.test is None:
+        return None
+    return measure(job.model, bundle.test, bundle.num_classes, bundle.input_shape, before_batch).accuracy
+
+
 class FloatBaseline(Observer):
     """Saves and measures the network once, before the last phase, if it is a trained float network."""
 
     def __init__(self, observers: Observer, metrics: MetricsJournal, request: StopRequest):
-        """observers: to notify of the file; metrics: takes the test accuracy; request: may stop the measurement."""
+        """observers: to notify; metrics: takes the test accuracy; request: may stop the measurement."""
         self._observers, self._metrics, self._request = observers, metrics, request
 
     def begin(self, job: Job, folder: Path, position: Position) -> None:
@@ -29,28 +49,24 @@ class FloatBaseline(Observer):
     def before_phase(self, phase: Phase, position: Position) -> None:
         """Save and measure before the last phase."""
         job = self._job
-        if phase is not job.phases[-1] or (len(job.phases) == 1 and not job.config.weights):
-            return
-        if len(job.phases) == 1 and job.starts_on_levels:
+        if is_due(job, phase):
+            self._measure(position)
+        elif job.starts_on_levels and phase is job.phases[-1]:
             self.log(f"starts from {job.config.weights}, which is constrained already: "
                      "no float network to compare with")
-            return
-        is_saved = self._save(position)
-        if job.bundle.test is not None:
-            where = f"saved as {self._folder / FLOAT_FILE}" if is_saved else "not saved"
-            self._measure(job.bundle.test, position, where)
 
-    def _save(self, position: Position) -> bool:
-        job, path = self._job, self._folder / FLOAT_FILE
-        attributes = model_file.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
-        weights = model_file.weights_of(job.model, attributes, model_file.probe_inputs(job.bundle))
+    def _measure(self, position: Position) -> None:
+        weights = weights_of(self._job)
+        accuracy = test_accuracy(self._job, lambda: self._request.check(self._folder, position.steps))
+        position.test_accuracy_float = accuracy
+        self._observers.measured_float(position, weights.state, accuracy)
+        is_saved = self._save(weights, position)
+        if accuracy is not None:
+            self._metrics.append(position, {"record": "float", "step": position.steps, "test_accuracy": accuracy})
+            where = f"saved as {self._folder / FLOAT_FILE}" if is_saved else "not saved"
+            self.log(f"float network: test error {1 - accuracy:.2%}, {where}")
+
+    def _save(self, weights: Weights, position: Position) -> bool:
+        path = self._folder / FLOAT_FILE
         return (self._attempt(lambda: weight_files.write(path, weights))
                 and self._attempt(lambda: self._observers.saved(path, position)))
-
-    def _measure(self, test: Dataset, position: Position, where: str) -> None:
-        bundle = self._job.bundle
-        scores = measure(self._job.model, test, bundle.num_classes, bundle.input_shape,
-                         before_batch=lambda: self._request.check(self._folder, position.steps))
-        position.test_accuracy_float = scores.accuracy
-        self._metrics.append(position, {"record": "float", "step": position.steps, "test_accuracy": scores.accuracy})
-        self.log(f"float network: test error {1 - scores.accuracy:.2%}, {where}")

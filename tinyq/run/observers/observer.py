@@ -50,6 +50,18 @@ class Observer:
         Called before a file is written that stores `head`.
         """
 
+    def check_resume(self, folder: Path, position: Position, states: dict[str, dict]) -> None:
+        """A checkpoint was read to resume from, before anything is written; AuditMismatch refuses it."""
+
+    def checkpoint(self, position: Position, states: dict[str, dict]) -> None:
+        """A checkpoint of these states is about to be written."""
+
+    def measured_float(self, position: Position, state: dict, test_accuracy: float | None) -> None:
+        """The float network that the last phase starts from has this state, {name: array}, and accuracy."""
+
+    def measured(self, position: Position, figures: dict) -> None:
+        """The finished network was saved and measured; figures: of result.json."""
+
     def saved(self, path: Path, position: Position) -> None:
         """A checkpoint or a weight file was written."""
 
@@ -120,6 +132,26 @@ class Observers(Observer):
         """Send the event to each observer."""
         for observer in self.observers:
             observer.sync()
+
+    def check_resume(self, folder: Path, position: Position, states: dict[str, dict]) -> None:
+        """Send the event to each observer."""
+        for observer in self.observers:
+            observer.check_resume(folder, position, states)
+
+    def checkpoint(self, position: Position, states: dict[str, dict]) -> None:
+        """Send the event to each observer."""
+        for observer in self.observers:
+            observer.checkpoint(position, states)
+
+    def measured_float(self, position: Position, state: dict, test_accuracy: float | None) -> None:
+        """Send the event to each observer."""
+        for observer in self.observers:
+            observer.measured_float(position, state, test_accuracy)
+
+    def measured(self, position: Position, figures: dict) -> None:
+        """Send the event to each observer."""
+        for observer in self.observers:
+            observer.measured(position, figures)
 
     def saved(self, path: Path, position: Position) -> None:
         """Send the event to each observer."""

@@ -1,0 +1,125 @@
+"""The history of a run as its ledger tells it: a summary, made in one pass, that does not grow with the steps."""
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tinyq.audit.ledger.hash_chain import FIXED, Line
+from tinyq.audit.ledger.records import records_of
+
+Record = dict
+MAX_NOTED = 100                         # exceptions and failed checks kept in full; the rest are counted
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The record of a checkpoint."""
+
+    line: Line
+    w: str                              # digest of the weights, in the step or epoch before
+
+    @property
+    def step(self) -> int:
+        """The steps of the run before it."""
+        return self.line.record["step"]
+
+
+@dataclass
+class History:
+    """What the records of a ledger say, but for those of single steps."""
+
+    run: Path
+    begin: Line
+    last: Line
+    counts: Counter[str] = field(default_factory=Counter)           # of records by kind
+    steps: int = 0                                                  # number of the last step
+    phases: list[Record] = field(default_factory=list)
+    floats: list[Record] = field(default_factory=list)
+    epochs: list[Record] = field(default_factory=list)
+    checkpoints: dict[str, Checkpoint] = field(default_factory=dict)        # by head, in the ledger's order
+    resumes: list[Record] = field(default_factory=list)
+    exceptions: list[Record] = field(default_factory=list)          # at most MAX_NOTED
+    failed_checks: list[Record] = field(default_factory=list)       # at most MAX_NOTED
+    files: dict[str, Record] = field(default_factory=dict)          # the last record of each
+    since_resume: set[str] = field(default_factory=set)             # files recorded since then
+    end: Line | None = None                                         # the last one
+    result: Line | None = None                                      # the last one, which belongs to it
+    at_end: Checkpoint | None = None                                # the checkpoint of the state that `end` is made of
+    superseded_ends: int = 0
+    w: str = ""                                                     # digest of the weights in the last fixed record
+    newest: Checkpoint | None = None                                # since the last fixed record
+
+    def add(self, line: Line) -> None:
+        """Take in the next line."""
+        self.last = line
+        self.counts[line.kind] += 1
+        if line.kind in FIXED:
+            self.w, self.newest = line.record.get("w", self.w), None
+        _ADD.get(line.kind, _ignore)(self, line)
+
+    def first_line_after(self, checkpoint: Checkpoint | None) -> Line:
+        """The line that the records after a checkpoint follow; None stands for the beginning."""
+        return checkpoint.line if checkpoint else self.begin
+
+
+def read_history(run: str | Path, also: Callable[[Line], None] = lambda line: None) -> History:
+    """Read a run's ledger once; also: called with each line. Errors are those of records_of."""
+    lines = records_of(run)
+    first = next(lines)
+    history = History(Path(run), first, first)
+    history.add(first)
+    also(first)
+    for line in lines:
+        history.add(line)
+        also(line)
+    return history
+
+
+def _add_step(history: History, line: Line) -> None:
+    history.steps = line.record["step"]
+
+
+def _add_checkpoint(history: History, line: Line) -> None:
+    history.newest = history.checkpoints[line.head] = Checkpoint(line, history.w)
+
+
+def _add_file(history: History, line: Line) -> None:
+    history.files[line.record["file"]] = line.record
+    history.since_resume.add(line.record["file"])
+
+
+def _add_resume(history: History, line: Line) -> None:
+    history.resumes.append(line.record)
+    history.since_resume.clear()
+
+
+def _add_exception(history: History, line: Line) -> None:
+    if len(history.exceptions) < MAX_NOTED:
+        history.exceptions.append(line.record)
+
+
+def _add_check(history: History, line: Line) -> None:
+    if line.record["faults"] and len(history.failed_checks) < MAX_NOTED:
+        history.failed_checks.append(line.record)
+
+
+def _add_end(history: History, line: Line) -> None:
+    history.superseded_ends += history.end is not None
+    history.end, history.result, history.at_end = line, None, history.newest
+
+
+def _add_result(history: History, line: Line) -> None:
+    history.result = line
+
+
+def _ignore(history: History, line: Line) -> None:
+    pass
+
+
+_ADD: dict[str, Callable[[History, Line], None]] = {
+    "phase": lambda history, line: history.phases.append(line.record),
+    "float": lambda history, line: history.floats.append(line.record),
+    "epoch": lambda history, line: history.epochs.append(line.record),
+    "step": _add_step, "checkpoint": _add_checkpoint, "file": _add_file, "resume": _add_resume,
+    "exception": _add_exception, "check": _add_check, "end": _add_end, "result": _add_result,
+}

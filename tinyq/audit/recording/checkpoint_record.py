@@ -1,0 +1,22 @@
+"""The record of a checkpoint, and whether a checkpoint is the one on record."""
+from pathlib import Path
+
+from tinyq.audit.ledger.hash_chain import Line
+from tinyq.errors import AuditMismatch
+from tinyq.run.checkpoint import Position, path_of, state_sha256
+
+
+def checkpoint_record(position: Position, states: dict[str, dict]) -> dict:
+    """Return the record of a checkpoint: its place in the run, the SHA-256 of all that the next step depends on."""
+    return {"record": "checkpoint", "step": position.steps, "phase": position.phase, "epoch": position.epoch,
+            "batch": position.batch, "state_sha256": state_sha256(position, states)}
+
+
+def check_state(folder: str | Path, position: Position, states: dict[str, dict], line: Line) -> None:
+    """Raise AuditMismatch unless this position and these states are those of the record on this line."""
+    path = path_of(Path(folder) / "checkpoints", position.steps)
+    found = checkpoint_record(position, states)
+    differing = [key for key, value in found.items() if line.record.get(key) != value]
+    if differing:
+        raise AuditMismatch(f"{path}: is not the checkpoint on record ({', '.join(differing)}); the file was exchanged "
+                            "or changed after it was written: put the original back, or start a new run")

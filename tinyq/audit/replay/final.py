@@ -1,0 +1,114 @@
+"""Make the end of a run again from its last checkpoint and the data: network, accuracies, packed file, plots."""
+import numpy as np
+
+from tinyq.audit.ledger.hash_chain import plain
+from tinyq.audit.ledger.records import UNAUDITED_FIGURES
+from tinyq.audit.replay.comparison import Comparison
+from tinyq.audit.replay.replay import Stretch, expected_records
+from tinyq.audit.replay.rerun import Source, rerun
+from tinyq.errors import AuditMismatch, UsageError
+from tinyq.files import weights as weight_files
+from tinyq.files.journal import read_records
+from tinyq.files.weights import Weights, weights_sha256
+from tinyq.packed.file import format as packed_files
+from tinyq.run import result
+from tinyq.run.build import Job
+from tinyq.run.checkpoint import Position
+from tinyq.run.figures import curves
+from tinyq.run.finish import finished_packed, finished_weights
+from tinyq.run.loop import Loop
+from tinyq.run.observers.observer import Observer
+from tinyq.saved.run_folder import METRICS_FILE, MODEL_FILE, PACKED_FILE
+
+NOT_REPEATED = (*UNAUDITED_FIGURES, "bytes_packed_file")        # verify compares the file's size
+
+
+def replay_final(source: Source) -> list[str]:
+    """Make the end again and compare it with the ledger and the files; return the results, one line each.
+
+    UsageError for a run without a result; AuditMismatch for the first difference.
+    """
+    history = source.history
+    if history.end is None or history.result is None:
+        raise UsageError(f"{source.folder}: the run is not finished, so it has no end to repeat")
+    job, position = _at_the_end(source)
+    histograms = result.histograms(job.model)
+    job.phases[-1].method.finish()
+    weights = finished_weights(job)
+    weights.attributes["ledger_head"] = history.end.head
+    if weights_sha256(weights.state) != history.end.record["weights_sha256"]:
+        raise AuditMismatch("the end on record is not what the method makes of the last checkpoint")
+    figures, packed = result.outcome(job, position, weights), _packed(source, job, weights)
+    _compare_figures(history.result.record["figures"], figures)
+    _compare_weights(source, weights)
+    _compare_plots(source, histograms)
+    accuracies = ", ".join(f"{name.replace('_', ' ')} {figures[name]:.2%}"
+                           for name in ("validation_accuracy", "test_accuracy_float", "test_accuracy")
+                           if figures[name] is not None)
+    return [f"end: the network of {MODEL_FILE} was made again, equal in every bit, attribute and probe",
+            f"accuracies: {accuracies}: measured again, equal", *packed, "plots: drawn again, equal"]
+
+
+def _at_the_end(source: Source) -> tuple[Job, Position]:
+    """Return the job and the position at the last step, the method not yet finished."""
+    history, start = source.history, source.starts[-1]
+    expected = expected_records(source, Stretch(start, (), history.steps, True))
+    comparison = Comparison(history.begin.record["audit"], expected, set(), None)
+    if comparison.is_done:
+        job, (position, states) = source.job(), source.states(start)
+        Loop(job, position, Observer()).begin(job.phases[position.phase], states)
+        return job, position
+    position = rerun(source, start, comparison)
+    return comparison.job, position
+
+
+def _compare_figures(recorded: dict, found: dict) -> None:
+    made = plain(found)
+    assert isinstance(made, dict)
+    differing = [f"{key} is {made.get(key)}, on record {recorded.get(key)}" for key in {**recorded, **made}
+                 if key not in NOT_REPEATED and recorded.get(key) != made.get(key)]
+    if differing:
+        raise AuditMismatch(f"the result on record is not what the network gives: {'; '.join(differing)}")
+
+
+def _compare_weights(source: Source, made: Weights) -> None:
+    held = weight_files.read(source.folder / MODEL_FILE)
+    for name in ("state", "scales", "levels"):
+        _compare_arrays(f"{MODEL_FILE}: {name}", getattr(held, name), getattr(made, name))
+    _compare_arrays(f"{MODEL_FILE}: probe", {"inputs": held.probe_inputs, "logits": held.probe_logits},
+                    {"inputs": made.probe_inputs, "logits": made.probe_logits})
+    differing = [key for key, value in made.attributes.items() if held.attributes.get(key) != value]
+    unknown = held.attributes.keys() - made.attributes.keys() - {"format", "weights_sha256", "layer_names"}
+    if differing or unknown:
+        raise AuditMismatch(f"{MODEL_FILE} says another {', '.join(sorted({*differing, *unknown}))} than the run")
+
+
+def _packed(source: Source, job: Job, weights: Weights) -> list[str]:
+    """Pack the network again and compare the file, where there is one."""
+    path = source.folder / PACKED_FILE
+    if not path.is_file():
+        return []
+    held, made = packed_files.read(path), finished_packed(job, weights)
+    _compare_arrays(PACKED_FILE, held.payload(), made.payload())
+    return [f"packed: {PACKED_FILE} was packed again, equal in every array and figure"]
+
+
+def _compare_plots(source: Source, histograms: dict) -> None:
+    expected = curves.pictures(read_records(source.folder / METRICS_FILE), histograms)
+    found = {path.name: path.read_text() for path in sorted((source.folder / "plots").glob("*"))}
+    differing = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
+    if differing:
+        raise AuditMismatch(f"plots: {', '.join(differing)} are not what the run draws")
+
+
+def _compare_arrays(what: str, held: dict, made: dict) -> None:
+    differing = [name for name in {**held, **made} if not _equal(held.get(name), made.get(name))]
+    if differing:
+        raise AuditMismatch(f"{what} {', '.join(differing[:3])} differ from those made again")
+
+
+def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return (a.shape, a.dtype) == (b.shape, b.dtype) and np.array_equal(a.view(np.uint8) if a.ndim else a,
+                                                                       b.view(np.uint8) if b.ndim else b)

@@ -1,0 +1,30 @@
+"""Say every ten seconds how far a long audit has come and how long it will take."""
+import time
+
+from tinyq.output.terminal import tell
+
+SECONDS = 10
+
+
+class TimeLeft:
+    """Counts steps; prints a line on standard error where nothing else was printed for SECONDS."""
+
+    def __init__(self, total: int, what: str):
+        """total: number of steps to come; what: the name of the work."""
+        self.total, self.what, self.done = total, what, 0
+        self.began = self.told = time.monotonic()
+
+    def advance(self, steps: int = 1) -> None:
+        """Count steps that are done."""
+        self.done += steps
+        now = time.monotonic()
+        if now - self.told >= SECONDS and self.done:
+            self.told = now
+            left = (now - self.began) / self.done * max(0, self.total - self.done)
+            tell(f"{self.what}: {self.done:,} of {self.total:,} steps, about {_duration(left)} left")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

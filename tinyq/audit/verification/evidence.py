@@ -1,0 +1,78 @@
+"""What the examinations of a run folder share: its history, its configuration, the state at its end."""
+from functools import cached_property
+from pathlib import Path
+
+from tinyq.audit.ledger.hash_chain import Line, plain
+from tinyq.audit.ledger.history import Checkpoint, History
+from tinyq.audit.verification.finished import Finished, finished_of
+from tinyq.errors import AuditMismatch
+from tinyq.files import weights as weight_files
+from tinyq.models import names_code
+from tinyq.run import checkpoint
+from tinyq.run.checkpoint import Position
+from tinyq.run.session import made_with
+from tinyq.run.settings.config import Config
+from tinyq.run.settings.resolve import read_toml, resolve
+from tinyq.saved.attributes import shape_of
+from tinyq.saved.run_folder import CONFIG_FILE, MODEL_FILE, anchored, trusted_network
+
+
+class Evidence:
+    """A run folder under examination."""
+
+    def __init__(self, history: History, trust: bool = False):
+        """history: of the run's ledger; trust: run the copy of the user's own network in the folder."""
+        self.history, self.run, self.trust = history, history.run, trust
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration in config.toml; a user's own network is named in it, and not run."""
+        settings = read_toml(self.run / CONFIG_FILE)
+        own = {"model": settings["model"]} if names_code(str(settings.get("model"))) else {}
+        return anchored(resolve(own, settings)).config
+
+    @property
+    def settings(self) -> dict:
+        """The settings that config.toml gives the run, as a ledger writes them."""
+        begin = self.history.begin.record
+        own = begin["settings"].get("model_sha256") if names_code(self.config.model) else None
+        found = plain(made_with(self.config, begin["data"]["sha256"], own))
+        assert isinstance(found, dict)
+        return found
+
+    @cached_property
+    def attributes(self) -> dict:
+        """The attributes of model.h5."""
+        return weight_files.read_attributes(self.run / MODEL_FILE)
+
+    @property
+    def end(self) -> Line:
+        """The record of the run's end; AuditMismatch without one."""
+        if self.history.end is None:
+            raise AuditMismatch("the ledger has no end, but the folder has files of a finished run")
+        return self.history.end
+
+    @cached_property
+    def last_state(self) -> tuple[Position, dict[str, dict]] | None:
+        """(position, states) of the checkpoint that the end was made from; None where its file is gone."""
+        at_end = self.history.at_end
+        path = None if at_end is None else self.file_of(at_end)
+        return None if path is None else checkpoint.load(path)
+
+    @cached_property
+    def finished(self) -> Finished | None:
+        """The network derived from the last state; None without one, or where it is code that is not trusted."""
+        if self.last_state is None:
+            return None
+        sha256 = self.history.begin.record["settings"].get("model_sha256")
+        if names_code(self.config.model) and not self.trust:
+            return None
+        network = trusted_network(self.run, self.config.model, self.trust, sha256)
+        classes = len(self.history.begin.record["data"]["class_names"])
+        return finished_of(self.config, network or self.config.model, classes, shape_of(self.attributes),
+                           *self.last_state)
+
+    def file_of(self, recorded: Checkpoint) -> Path | None:
+        """The file of a recorded checkpoint; None where it is gone, or another was written at that step."""
+        path = checkpoint.path_of(self.run / "checkpoints", recorded.step)
+        return path if path.is_file() and checkpoint.load_position(path).ledger_head == recorded.line.head else None

@@ -1,0 +1,45 @@
+"""Derive the finished network from the last checkpoint: what the method's `finish` makes of its state."""
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinyq import models
+from tinyq.audit.methods.method_table import audit_of
+from tinyq.models import UserFile
+from tinyq.run import result
+from tinyq.run.build import phases_of
+from tinyq.run.checkpoint import Position
+from tinyq.run.settings.config import Config
+from tinyq.saved.model_file import scales_and_levels, shown_state
+from tinyq.streams import Streams
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A finished network; histograms of its latent weights, scales, levels: None where only a replay makes them."""
+
+    state: dict[str, np.ndarray]
+    histograms: dict | None = None
+    scales: dict[str, np.ndarray] | None = None
+    levels: dict[str, np.ndarray] | None = None
+
+
+def finished_of(config: Config, network: str | UserFile, classes: int, shape: tuple[int, ...], position: Position,
+                states: dict[str, dict]) -> Finished:
+    """Return the network that the run's last phase leaves, from a checkpoint's position and states.
+
+    network: the model's name, or the user's own file. A method whose `begin` reads the data
+    keeps its weights on their levels throughout: they are the finished ones.
+    """
+    model = models.build(network, classes, shape, config.constrain)
+    model.load_state_dict(states["model"], source="the checkpoint")
+    phase = phases_of(config, model)[position.phase]
+    method: Any = phase.method
+    if audit_of(type(method).__name__).begin_reads_data:
+        return Finished(states["model"])
+    phase.optimizer.load_state(states["optimizer"])
+    method.begin(model, phase.optimizer, None, Streams(config.seed), state=states.get("method", {}))
+    histograms = result.histograms(model)
+    method.finish()
+    return Finished(shown_state(model), histograms, *scales_and_levels(model))

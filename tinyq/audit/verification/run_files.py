@@ -1,0 +1,245 @@
+"""Compare the files of a run folder with its ledger: configuration, checkpoints, networks, result and plots."""
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tinyq.audit.ledger.digests import digest_of
+from tinyq.audit.ledger.hash_chain import LEDGER_FILE, plain
+from tinyq.audit.ledger.records import UNAUDITED_FIGURES
+from tinyq.audit.recording.checkpoint_record import check_state
+from tinyq.audit.verification.evidence import Evidence
+from tinyq.audit.verification.metrics import number_of
+from tinyq.errors import AuditMismatch
+from tinyq.files import hdf5
+from tinyq.files import weights as weight_files
+from tinyq.files.journal import read_records
+from tinyq.files.read import sha256_of
+from tinyq.files.weights import weights_sha256
+from tinyq.methods import METHODS
+from tinyq.models import names_code
+from tinyq.packed.file import format as packed_format
+from tinyq.run import checkpoint
+from tinyq.run.build import BACKPROP, FLOAT_PHASE
+from tinyq.run.figures import curves
+from tinyq.saved import model_file
+from tinyq.saved.attributes import shape_of
+from tinyq.saved.run_folder import (
+    CONFIG_FILE,
+    FLOAT_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    PACKED_FILE,
+    RESULT_FILE,
+    network_copy,
+)
+
+CHECKPOINTS, NETWORKS = "checkpoints", (FLOAT_FILE, MODEL_FILE, PACKED_FILE)
+
+
+def _configuration(evidence: Evidence) -> str:
+    """config.toml is the one the run began with, and the settings and phases on record follow from it."""
+    begin, config = evidence.history.begin.record, evidence.config
+    _check(_sha256(evidence.run / CONFIG_FILE) == begin["config_sha256"],
+           f"{CONFIG_FILE} differs from the one the run began with")
+    settings = evidence.settings
+    differing = [key for key in {**settings, **begin["settings"]} if settings.get(key) != begin["settings"].get(key)]
+    _check(not differing, f"{CONFIG_FILE} and the settings on record differ in {', '.join(sorted(differing))}")
+    if names_code(config.model):                            # the user's own network, which is not run here
+        network = Path(network_copy(evidence.run, config.model).rpartition(":")[0])
+        _check(_sha256(network) == settings.get("model_sha256"),
+               f"{network.name} differs from the network that the run began with")
+    _check(begin["audit"] == config.audit, f"{CONFIG_FILE} asks for another audit than the ledger's")
+    planned = {FLOAT_PHASE: METHODS[BACKPROP]} if config.pretrain_epochs else {}
+    planned |= {config.method: METHODS[config.method]}
+    for record, (name, method) in zip(evidence.history.phases, planned.items(), strict=False):
+        _check((record["phase"], record["method"]) == (name, getattr(method, "__name__", name)),
+               f"the phase {record['phase']} by {record['method']} is not the configured {name}")
+    _check(len(evidence.history.phases) <= len(planned), "more phases are on record than the configuration has")
+    return "unchanged since the beginning; settings and phases on record follow from it"
+
+
+def _files(evidence: Evidence) -> str:
+    """Every file has the SHA-256 of its last record; one from before the last resume may be gone."""
+    recorded = {name: record["sha256"] for name, record in evidence.history.files.items()}
+    for name, sha256 in recorded.items():
+        is_checkpoint = name.startswith(f"{CHECKPOINTS}/")
+        _check(is_checkpoint or name in NETWORKS, f"{name} is on record, but no run records such a file")
+        if (evidence.run / name).is_file():
+            _check(_sha256(evidence.run / name) == sha256, f"{name} differs from the file on record")
+        else:
+            _check(is_checkpoint or name not in evidence.history.since_resume, f"{name} is on record, but missing")
+    for name in NETWORKS:
+        _check(name in recorded or not (evidence.run / name).exists(), f"{name} is not on record")
+    return ", ".join(name for name in recorded if (evidence.run / name).is_file()) or "none on record"
+
+
+def _checkpoints(evidence: Evidence) -> str:
+    """Each checkpoint names its own record and holds the place, the states and the weights recorded there."""
+    paths = sorted((evidence.run / CHECKPOINTS).glob("*"))
+    for path in paths:
+        _check(path.suffix == ".h5", f"{CHECKPOINTS}/{path.name} is no checkpoint")
+        position, states = checkpoint.load(path)
+        recorded = evidence.history.checkpoints.get(position.ledger_head or "")
+        if recorded is None:
+            raise AuditMismatch(f"{CHECKPOINTS}/{path.name} is not on record")
+        _check(path == checkpoint.path_of(evidence.run / CHECKPOINTS, recorded.step),
+               f"{CHECKPOINTS}/{path.name} is the checkpoint of step {recorded.step}")
+        check_state(evidence.run, position, states, recorded.line)
+        _check(_weights_digest(evidence, states["model"]) == recorded.w,
+               f"{CHECKPOINTS}/{path.name} has other weights than those recorded at step {recorded.step}")
+        _check_figures(evidence, path, position)
+    gone = sum(evidence.file_of(one) is None for one in evidence.history.checkpoints.values())
+    return f"{len(paths)} have the states on record" + (f"; {gone} more are on record without a file" if gone else "")
+
+
+def _check_figures(evidence, path, position):
+    """Compare the figures in a checkpoint's position with the ledger."""
+    history, name = evidence.history, f"{CHECKPOINTS}/{path.name}"
+    _check(plain(position.made_with) == history.begin.record["settings"], f"{name} was made with other settings")
+    accuracies = [number_of(record["test_accuracy"]) for record in history.floats if "test_accuracy" in record]
+    expected = accuracies[-1] if accuracies and position.phase == len(history.phases) - 1 else None
+    _check(position.test_accuracy_float == expected, f"{name} has another accuracy of the float network than on record")
+    if position.best_steps is not None or position.best_accuracy is not None:
+        measured = [number_of(record["measured"].get("validation_accuracy")) for record in history.epochs
+                    if record["step"] == position.best_steps]
+        _check(measured == [position.best_accuracy], f"{name} names a best epoch that is not on record")
+
+
+def _weights_digest(evidence, state):
+    phase = evidence.history.phases[-1]
+    names = (*phase["tensors"], *phase["buffers"])
+    return digest_of(evidence.history.begin.record["audit"], [state[name] for name in names]).root
+
+
+def _float_network(evidence: Evidence) -> str:
+    """float.h5 has the weights recorded before the last phase."""
+    if not (evidence.run / FLOAT_FILE).is_file():
+        return ""
+    _check(bool(evidence.history.floats), f"{FLOAT_FILE} is there, but no float network is on record")
+    with hdf5.Reader(evidence.run / FLOAT_FILE) as file:
+        sha256 = file.attributes().get("weights_sha256")
+    _check(sha256 == evidence.history.floats[-1]["weights_sha256"],
+           f"{FLOAT_FILE} has other weights than those recorded before the last phase")
+    return "has the weights on record"
+
+
+def _model(evidence: Evidence) -> str:
+    """model.h5 is what the method's `finish` makes of the last checkpoint, with its weights on their levels."""
+    history = evidence.history
+    if history.end is None:
+        _check(not (evidence.run / MODEL_FILE).exists(), f"{MODEL_FILE} is there, but the ledger has no end")
+        return "missing, because the run is not finished"
+    attributes, end = evidence.attributes, history.end.record
+    _check(attributes.get("ledger_head") == history.end.head, f"{MODEL_FILE} does not name this ledger's end")
+    data = history.begin.record["data"]
+    described = model_file.description(evidence.config, shape_of(attributes), data["class_names"], data)
+    for key, value in described.items():
+        _check(attributes.get(key) == value, f"{MODEL_FILE} says another {key} than the ledger and {CONFIG_FILE}")
+    phase = history.phases[-1]
+    held = weight_files.read(evidence.run / MODEL_FILE)     # builds no network: its code would have to be trusted
+    shapes = {name: list(array.shape) for name, array in held.state.items()}
+    _check(shapes == {**phase["tensors"], **phase["buffers"]}, f"{MODEL_FILE} has other tensors than the run did")
+    _check(weights_sha256(held.state) == end["weights_sha256"],
+           f"{MODEL_FILE} has other weights than those recorded at the end")
+    _check(set(held.scales) == set(phase["constrained"]), f"{MODEL_FILE} constrains other weights than the run did")
+    on_levels = sum(held.state[name].size for name in held.scales)
+    derived = _check_derived(evidence, held)
+    return (f"names this ledger's end; {on_levels:,} constrained weights equal scale * level bit for bit; {derived}")
+
+
+def _check_derived(evidence, held):
+    finished = evidence.finished
+    if finished is None:
+        why = "the last checkpoint is gone" if evidence.last_state is None else "its network is code: --trust"
+        return f"replay --final derives it ({why})"
+    _check(weights_sha256(finished.state) == evidence.end.record["weights_sha256"],
+           "the end on record is not what the method makes of the last checkpoint")
+    for what, found, derived in (("scales", held.scales, finished.scales), ("levels", held.levels, finished.levels)):
+        if derived is not None:
+            other = [name for name in derived if not np.array_equal(derived[name], found.get(name))]
+            _check(not other, f"{MODEL_FILE} has other {what} than the last checkpoint: {', '.join(other[:3])}")
+    return "it is what the method makes of the last checkpoint"
+
+
+def _packed(evidence: Evidence) -> str:
+    """The packed file names the ledger's end and decodes to the weights of model.h5; `replay --final` packs again."""
+    if not (evidence.run / PACKED_FILE).is_file():
+        return ""
+    packed = packed_format.read(evidence.run / PACKED_FILE)
+    _check(packed.meta.get("ledger_head") == evidence.end.head, f"{PACKED_FILE} does not name this ledger's end")
+    with hdf5.Reader(evidence.run / MODEL_FILE) as file:
+        specs = file.specs()
+        names = [name for name, t in packed.tensors.items() if t.levels is not None and f"{name}/weight" in specs]
+        weights = file.read({f"{name}/weight": specs[f"{name}/weight"] for name in names}, allow_extra=True)
+    other = [name for name in names if not np.array_equal(packed.tensors[name].effective(), weights[f"{name}/weight"])]
+    _check(not other, f"{PACKED_FILE} has other weights than {MODEL_FILE}: {', '.join(other)}")
+    return (f"names this ledger's end; the weights of {len(names)} layers equal those of {MODEL_FILE}; "
+            "replay --final compares the rest")
+
+
+def _result(evidence: Evidence) -> str:
+    """result.json says what the ledger says, and nothing else but the time."""
+    path, history = evidence.run / RESULT_FILE, evidence.history
+    if not path.is_file():
+        _check(history.result is None, f"{RESULT_FILE} is missing")
+        return ""
+    result = json.loads(path.read_text())
+    _check(history.result is not None, f"{RESULT_FILE} is there, but the ledger has no result")
+    assert history.result is not None
+    figures = history.result.record["figures"]
+    differing = [key for key in {**figures, **result}
+                 if key not in UNAUDITED_FIGURES and figures.get(key) != result.get(key)]
+    _check(not differing, f"{RESULT_FILE} differs from the ledger in {', '.join(sorted(differing))}")
+    _check(result.get("ledger_head") == history.result.head, f"{RESULT_FILE} names another head")
+    _check(figures.get("weights_sha256") == evidence.end.record["weights_sha256"],
+           "the result on record is of other weights than the end")
+    packed = evidence.run / PACKED_FILE
+    if packed.is_file():
+        _check(figures.get("bytes_packed_file") == packed.stat().st_size,
+               f"{PACKED_FILE} has another size than on record")
+    return "its figures are those on record; replay --final measures them again"
+
+
+def _plots(evidence: Evidence) -> str:
+    """The plots of a finished run are those that metrics.jsonl and the last checkpoint give."""
+    if evidence.history.result is None:
+        return ""
+    finished = evidence.finished
+    expected = curves.pictures(read_records(evidence.run / METRICS_FILE),
+                               {} if finished is None or finished.histograms is None else finished.histograms)
+    known = {path.name for path in (evidence.run / "plots").glob("*")}
+    unproved = known - expected.keys()
+    for name, picture in expected.items():
+        _check(name in known and (evidence.run / "plots" / name).read_text() == picture, f"plots/{name} differs")
+    if finished is not None and (finished.histograms is not None or not finished.state):
+        _check(not unproved, f"plots has {', '.join(sorted(unproved))}, which no run writes")
+    return ", ".join(sorted(expected)) + " drawn again, equal" + (
+        f"; replay --final draws {', '.join(sorted(unproved))}" if unproved else "")
+
+
+def _others(evidence: Evidence) -> str:
+    """Name what lies in the folder and is not on record."""
+    network = {Path(evidence.config.model.rpartition(":")[0]).name} if names_code(evidence.config.model) else set()
+    known = {CONFIG_FILE, LEDGER_FILE, METRICS_FILE, RESULT_FILE, ".lock", CHECKPOINTS, "plots",
+             *evidence.history.files, *network}
+    found = sorted(path.name for path in evidence.run.iterdir() if path.name not in known)
+    return f"not on record and not verified: {', '.join(found)}" if found else ""
+
+
+def _check(condition: bool, fault: str) -> None:
+    if not condition:
+        raise AuditMismatch(fault)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise AuditMismatch(f"{path.name}: cannot be read ({error.strerror})") from error
+
+
+EXAMINATIONS: dict[str, Callable[[Evidence], str]] = {
+    "configuration": _configuration, "files": _files, "checkpoints": _checkpoints, "float network": _float_network,
+    "model": _model, "packed": _packed, "result": _result, "plots": _plots, "others": _others}
