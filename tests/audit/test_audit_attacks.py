@@ -1,0 +1,216 @@
+"""Attacks by the owner of a run that once passed verify and a replay of every step: each ends in a refusal."""
+import copy
+import json
+import shutil
+
+import numpy as np
+import pytest
+from audit_runs import of_step, read, resume, rewrite, train
+from forgeries import reseal
+
+from tinyq.__main__ import main
+from tinyq.audit.ledger.hash_chain import LEDGER_FILE
+from tinyq.audit.replay.replay import random_steps, replay
+from tinyq.audit.replay.replay_all import replay_all
+from tinyq.audit.replay.rerun import Source
+from tinyq.audit.verification.verify import verify
+from tinyq.errors import AuditMismatch
+from tinyq.files import weights as weight_files
+from tinyq.files.read import sha256_of
+from tinyq.files.weights import weights_sha256
+from tinyq.run import checkpoint
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("honest") / "run"
+    train(folder, "cbp")
+    return folder
+
+
+@pytest.fixture
+def run(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "run")
+
+
+def records_of(run):
+    return [line.record for line in read(run / LEDGER_FILE)]
+
+
+def test_another_model_behind_an_honest_run(run):
+    """The head of the honest run was published; another end and another model follow it."""
+    head, records = read(run / LEDGER_FILE)[-1].head, records_of(run)
+    held, draw = weight_files.read(run / "model.h5"), np.random.default_rng(3)
+    forged = {name: (held.scales[name].reshape(-1, *[1] * (array.ndim - 1))
+                     * draw.choice(held.levels[name], array.shape)).astype(np.float32) if name in held.scales
+              else draw.standard_normal(array.shape).astype(np.float32) for name, array in held.state.items()}
+    attributes = {**held.attributes, "weights_sha256": weights_sha256(forged)}
+    weight_files.write(run / "model.h5", weight_files.Weights(forged, held.scales, held.levels, attributes))
+    (run / "model.tq.h5").unlink()
+    step, figures = records[-1]["step"], {**records[-1]["figures"], "weights_sha256": weights_sha256(forged),
+                                          "test_accuracy": 0.9999}
+    environment = records[0]["environment"]
+    records += [{"record": "resume", "step": step, "repeated": 0, "head": head, "environment": environment},
+                {"record": "end", "step": step, "weights_sha256": weights_sha256(forged)},
+                {"record": "file", "step": step, "file": "model.h5", "sha256": sha256_of(run / "model.h5")},
+                {"record": "result", "step": step, "figures": figures}]
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**result, **figures}))
+    reseal(run, records)
+    with pytest.raises(AuditMismatch, match="the end on record is not what the method makes of the last checkpoint"):
+        verify(run, head)
+
+
+@pytest.mark.parametrize("place", [{"epoch": 3, "batch": 0}, {"phase": 1, "epoch": 3, "batch": 0}])
+def test_steps_invented_behind_a_checkpoint_that_says_the_phase_is_over(run, place):
+    """A replay from such a checkpoint has nothing to do; nothing done is no agreement."""
+    records = records_of(run)
+    path = run / "checkpoints/step-000000028.h5"
+    position, states = checkpoint.load(path)
+    for name, value in place.items():
+        setattr(position, name, value)
+    checkpoint.write(path, position, states)
+    mine = next(r for r in records if r["record"] == "checkpoint" and r["step"] == 28)
+    mine |= {**place, "state_sha256": checkpoint.state_sha256(position, states)}
+    for step in range(29, 36):
+        of_step(records, step).update(w="0" * 64, ids="0" * 64)
+    reseal(run, records)
+    with pytest.raises(AuditMismatch, match="checkpoint, step 28: is of phase"):
+        verify(run)
+    source = Source(run, {})
+    for steps in ([30], [29, 35], random_steps(source, 20)):
+        with pytest.raises(AuditMismatch, match="before everything on record was compared|differs"):
+            replay(source, steps)
+    with pytest.raises(AuditMismatch):
+        replay_all(source)
+
+
+def test_momentum_edited_in_a_checkpoint_before_a_resume(tmp_path, capsys):
+    run = tmp_path / "run"
+    train(run, "backprop", max_steps=16)
+    path = checkpoint.path_of(run / "checkpoints", 16)
+    position, states = checkpoint.load(path)
+    for name in [name for name in states["optimizer"] if name.endswith("momentum") and name.startswith("params")]:
+        states["optimizer"][name] = states["optimizer"][name] - 30
+    checkpoint.write(path, position, states)
+    assert main(["train", "--resume", str(run), "--max-steps", "1000"]) == 76
+    assert "is not the checkpoint on record (state_sha256)" in capsys.readouterr().err
+    # An owner who writes a ledger that knows the edited checkpoint passes the resume, and no replay that crosses it.
+    records = records_of(run)
+    next(r for r in reversed(records) if r["record"] == "checkpoint")["state_sha256"] = checkpoint.state_sha256(
+        position, states)
+    reseal(run, records)
+    resume(run, max_steps=1000)
+    assert "resumed at steps 16: replay --all compares the checkpoints there" in verify(run)
+    with pytest.raises(AuditMismatch, match="step 16: the checkpoint on record is of another state .state_sha256"):
+        replay_all(Source(run, {}))
+
+
+def settings_of_another_run(records):
+    records[0]["settings"].update(model="resnet101", seed=12345)
+
+
+def check_with_faults(records):
+    records[0]["settings"]["audit_every"] = 1
+    at = records.index(of_step(records, 1))
+    records.insert(at, {"record": "check", "step": 1, "counts": {}, "faults": ["the vjp is wrong"], "surrogates": {},
+                        "largest_error": 0.0})
+
+
+def steps_cut_off(records):
+    at = records.index(of_step(records, 8))
+    del records[3:at]                       # after the first step
+
+
+LIES = {
+    "settings of another run": (settings_of_another_run, "settings on record differ in model, seed"),
+    "a check with faults": (check_with_faults, "checks while training found faults; at step 1: the vjp is wrong"),
+    "a method that nobody knows": (lambda r: next(x for x in r if x["record"] == "phase").update(method="Adam"),
+                                   "the method Adam is unknown here, so its rules cannot be applied"),
+    "steps cut off": (steps_cut_off, "step 8: follows step 1"),
+    "an epoch left out": (lambda r: r.remove(next(x for x in r if x["record"] == "epoch")),
+                          "within epoch|after 1 epochs"),
+    "a batch taken twice": (lambda r: of_step(r, 5).update(batch=3), "takes batch 3, but batch 4 is next"),
+    "a file that no run writes": (lambda r: r.append({"record": "file", "step": 35, "file": "../x", "sha256": "0"}),
+                                  "no run records such a file"),
+    "an unknown field": (lambda r: of_step(r, 3).update(note="all is well"), "step has the unknown field note"),
+    "a figure better than measured": (lambda r: r[-1]["figures"].update(test_accuracy=1.0),
+                                      "result.json differs from the ledger in test_accuracy"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_record_that_says_what_is_not_so_is_held_against_something(name, run):
+    change, says = LIES[name]
+    records = records_of(run)
+    change(records)
+    reseal(run, records)
+    with pytest.raises(AuditMismatch, match=says):
+        verify(run)
+
+
+def test_an_exception_on_record_is_said(run):
+    records = records_of(run)
+    at = records.index(of_step(records, 9))
+    records.insert(at, {"record": "exception", "step": 9, "message": "the loss is nan"})
+    reseal(run, records)
+    assert "exception: step 9: the loss is nan" in verify(run)
+
+
+def test_metrics_that_were_emptied_are_missed(run):
+    (run / "metrics.jsonl").write_text("")
+    with pytest.raises(AuditMismatch, match="metrics.jsonl: lacks the epoch record"):
+        verify(run)
+
+
+def test_files_that_no_record_knows_are_named(run):
+    (run / "notes.txt").write_text("accuracy 99 %")
+    assert "others: not on record and not verified: notes.txt" in verify(run)
+
+
+def test_arrays_kept_of_a_step_are_compared_though_every_digest_agrees(tmp_path):
+    """`--audit full`: a digest is no substitute for an array that is there."""
+    run = tmp_path / "run"
+    train(run, "backprop", "full", epochs=1)
+    from tinyq.audit.step.dump import step_file
+    from tinyq.files import hdf5
+    path = step_file(run, 3)
+    with hdf5.Reader(path) as file:
+        arrays, attributes = file.read(file.specs(), finite=False), file.attributes()
+    name = next(name for name in arrays if name.startswith("gradients/"))
+    arrays[name] = arrays[name] * np.float32(2)
+    hdf5.write(path, arrays, {"/": attributes})
+    with pytest.raises(AuditMismatch, match="step 3: every digest agrees, but the arrays kept of it do not"):
+        replay(Source(run, {}), [3])
+
+
+def test_a_replay_says_how_many_steps_were_asked_for_and_compared(run, capsys):
+    assert main(["audit", "replay", str(run), "--all", "--final"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("replayed: 35 of 35 steps were asked for and compared; with those on the way, 35 steps, ")
+    assert "test accuracy 86.67%: measured again, equal" in said
+
+
+@pytest.mark.slow
+def test_parts_replayed_side_by_side_compare_as_much_as_one_after_the_other(run, capsys):
+    said = []
+    for jobs in ("1", "2"):
+        assert main(["audit", "replay", str(run), "--all", "--jobs", jobs]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    rewrite(run, lambda records: of_step(records, 23).update(w="0" * 64))
+    assert main(["audit", "replay", str(run), "--all", "--jobs", "2"]) == 76
+
+
+def test_a_replayed_end_measures_the_accuracy_again(run):
+    """A figure that result.json and the ledger agree on is measured all the same."""
+    from tinyq.audit.replay.final import replay_final
+
+    records, result = copy.deepcopy(records_of(run)), json.loads((run / "result.json").read_text())
+    for figures in (records[-1]["figures"], result):
+        figures["test_accuracy"] = 1.0
+    (run / "result.json").write_text(json.dumps(result))
+    reseal(run, records)
+    verify(run)
+    with pytest.raises(AuditMismatch, match="test_accuracy is 0.86.*, on record 1.0"):
+        replay_final(Source(run, {}))
