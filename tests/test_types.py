@@ -66,7 +66,7 @@ def test_every_public_function_is_annotated():
 def test_every_kernel_that_the_stub_names_is_annotated():
     offenders = []
     for node in ast.parse(STUB.read_text()).body:
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tinyq."):
             found = lacking((ROOT / f"{node.module.replace('.', '/')}.py").read_text())
             names = {alias.name for alias in node.names}
             offenders += described(node.module, {name: bare for name, bare in found.items() if name in names})
