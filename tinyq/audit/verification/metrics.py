@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tinyq.audit.ledger.hash_chain import Line
+from tinyq.audit.verification.invariants import MALFORMED
 from tinyq.files.lines import lines_of
 from tinyq.saved.run_folder import METRICS_FILE
 
@@ -25,6 +26,12 @@ class MetricsComparison:
 
     def add(self, line: Line) -> None:
         """Compare with the next line of the ledger."""
+        try:
+            self._examine(line)
+        except MALFORMED as error:
+            self._fault(f"line {line.number} of the ledger cannot be compared with {METRICS_FILE} ({error})")
+
+    def _examine(self, line):
         record = line.record
         if line.kind == "step":
             if self._is_next("step", record["step"]):
