@@ -1,4 +1,6 @@
 """Exit codes, one line on stderr, and the nearest right name."""
+import errno
+import os
 import subprocess
 import sys
 
@@ -99,3 +101,20 @@ def test_a_log_on_a_full_disk_hides_neither_the_end_nor_its_code():
             ended = subprocess.run([sys.executable, "-m", "tinyq.train", *command.split()], stdout=full, stderr=full,
                                    timeout=300)
         assert ended.returncode == code, command
+
+
+def unloaded():
+    try:
+        raise OSError("libllvmlite.so: failed to map segment from shared object")
+    except OSError:
+        raise OSError("Could not find/load shared object file 'libllvmlite.so'") from None
+
+
+@pytest.mark.parametrize("command", [
+    raising(MemoryError()), raising(SystemError("error return without exception set")),
+    raising(ImportError("libhdf5.so: failed to map segment from shared object")),
+    raising(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))), lambda argv: unloaded()])
+def test_memory_that_runs_out_anywhere_is_one_line(capsys, command):
+    assert errors.exit_code_of(command, []) == 70
+    said = capsys.readouterr().err
+    assert said.startswith("tinyq: out of memory; ") and said.count("\n") == 1

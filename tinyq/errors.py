@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from tinyq.output.terminal import forget, tell
 
+_NO_ROOM = "failed to map segment", "annot allocate memory"
 _PACKAGES = {"numba": "numba", "llvmlite": "numba", "tqdm": "tqdm", "PIL": "pillow", "h5py": "h5py"}       # by module
 
 
@@ -86,20 +87,26 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
     except BrokenPipeError:
         forget(sys.stdout)
         return 141
-    except MemoryError as error:
-        if debug:
-            tell(*"".join(traceback.format_exception(error)).splitlines())
-        tell("tinyq: out of memory; try a smaller --batch-size (with --accumulate, the same samples a step) or fewer "
-             "--workers; --dry-run estimates what a step takes")
-        return TinyqError.exit_code
     except Exception as error:
         if debug:
             tell(*"".join(traceback.format_exception(error)).splitlines())
+        if _is_of_memory(error):
+            tell("tinyq: out of memory; try a smaller --batch-size (with --accumulate, the same samples a step) or "
+                 "fewer --workers; --dry-run estimates what a step takes")
+            return TinyqError.exit_code
         if isinstance(error, OSError) and _is_of_output(error):
             forget(sys.stdout)
             error = InputOutputError(f"standard output: {error.strerror}; some of what was printed is lost")
         tell(f"tinyq: {_text(error)}")
         return _exit_code(error)
+
+
+def _is_of_memory(error: BaseException | None) -> bool:
+    """Return True if memory ran out: Python's own, or a library's that then cannot be loaded or says nothing."""
+    if error is None or isinstance(error, TinyqError):
+        return False
+    unloaded = isinstance(error, (ImportError, OSError)) and any(text in str(error) for text in _NO_ROOM)
+    return isinstance(error, (MemoryError, SystemError)) or unloaded or _is_of_memory(error.__context__)
 
 
 def _is_of_output(error: OSError) -> bool:
