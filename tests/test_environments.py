@@ -122,3 +122,19 @@ def test_odd_surroundings_are_withstood_or_named(trained, tmp_path, name, comman
 @pytest.mark.parametrize("name", [*WRONG, *ODD])
 def test_all_commands_in_all_surroundings(trained, tmp_path, name, command):
     holds(trained, tmp_path, name, command)
+
+
+@pytest.mark.parametrize("command, code, says", [
+    ("doctor", 0, ""), ("data where", 2, "no home folder for the datasets"),
+    ("data fetch mnist --offline", 2, "no home folder for the datasets"),
+    ("infer PACKED --data", 0, "kernels cannot be kept here (this user has no home folder)")])
+def test_a_user_without_a_home(trained, tmp_path, command, code, says):
+    """As in a container with a number for a user."""
+    start = ("import pwd, sys\ndef unknown(uid): raise KeyError(uid)\npwd.getpwuid = unknown\n"
+             "from tinyq.__main__ import main\nsys.exit(main(sys.argv[1:]))")
+    kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "TINYQ_CACHE", "TINYQ_DATA",
+                                                                              "XDG_CACHE_HOME")}
+    line = command.replace("PACKED", f"{trained}/n.tq.h5").split()
+    done = subprocess.run([sys.executable, "-c", start, *line], cwd=tmp_path, env=kept, capture_output=True, text=True)
+    assert done.returncode == code and says in done.stderr and not os.listdir(tmp_path), done.stderr
+    assert "internal error" not in done.stderr and done.stderr.count("\n") <= 2

@@ -4,13 +4,16 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from tinyq.errors import BadInput
+from tinyq.errors import BadInput, UsageError
 
 
 def data_root(path: str | Path | None = None) -> Path:
     """Return the folder that holds one folder per dataset."""
     chosen = path or os.environ.get("TINYQ_DATA") or os.path.join("~", ".cache", "tinyq", "data")
-    return Path(os.path.expanduser(chosen))
+    root = Path(os.path.expanduser(chosen))
+    if root.parts[:1] == ("~",):
+        raise UsageError("this user has no home folder for the datasets; name a folder with --data-path or TINYQ_DATA")
+    return root
 
 
 def folder_with(name: str, path: str | Path | None, holds: Callable[[Path], object]) -> Path:

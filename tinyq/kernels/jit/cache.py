@@ -24,12 +24,14 @@ from tinyq.output.terminal import tell
 
 SEAL = ".sha256"
 PRIVATE, OWNERS = 0o700, 0o600         # modes of the folder and of its files, whatever the umask
+_HOME = "~"                             # what is left of it where the system knows no home folder
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_folder() -> Path:
     """Return the folder of compiled kernels, named by a hash: numba does not notice an edit in another module."""
-    base = os.environ.get("TINYQ_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyq"
+    base = os.environ.get("TINYQ_CACHE") or Path(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser(f"{_HOME}/.cache")) / "tinyq"
     forced = os.environ.get("TINYQ_ISA", "")                # isa.py: the same names with other code, or none
     variant = f"-{forced}" if forced.isalnum() and forced != "numpy" else ""
     return Path(base) / f"kernels-{_SOURCE_HASH}{variant}{'-without-tiles' if tiles_refused() else ''}"
@@ -39,6 +41,8 @@ def cache_folder() -> Path:
 def usable_folder(folder: Path) -> Path:
     """Make the folder private and return it; if that fails, report it and return a folder for this process only."""
     try:
+        if folder.parts[0] == _HOME:
+            raise OSError(None, "this user has no home folder")
         folder.mkdir(PRIVATE, parents=True, exist_ok=True)
         _make_private(folder)
         return folder
