@@ -159,7 +159,7 @@ def test_a_folder_of_a_run_serves_as_its_network(capsys, tmp_path, trained):
     ("train --levels tenary", 2, "did you mean 'ternary'"),
     ("train --config none.toml", 65, "none.toml: cannot be read"),
     ("train --resume nowhere", 65, "nowhere: no config.toml here; --resume takes the folder of a run"),
-    ("train --resume a --dry-run", 2, "--resume goes with no"),
+    ("train --resume a --dry-run", 2, "--resume cannot be combined with"),
     ("train --data mnist --data-path nowhere", 65, "python -m tinyq.data fetch mnist"),
     ("train --weights none.h5 --threads 1", 65, "none.h5: cannot be read"),
     ("train --output /proc/nothing --threads 1", 73, "/proc/nothing: cannot create this folder"),

@@ -28,7 +28,7 @@ def run_command(argv: list[str]) -> None:
     trust = actions.pop("trust", False)
     if "resume" in actions:
         if len(actions) > 1:
-            raise UsageError("--resume goes with no --config, --print-config or --dry-run")
+            raise UsageError("--resume cannot be combined with --config, --print-config or --dry-run")
         return _resume(actions["resume"], settings, trust)
     if trust:
         raise UsageError("--trust: goes with --resume alone; --model names your own network")

@@ -77,7 +77,7 @@ def test_a_tensor_is_a_view_of_its_storage(tmp_path):
     (b"\x80\x02}t.", "a mark is missing"),
     (b"\x80\x04K\x01K\x02\x93.", "a name is no text"),
     (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "wants to use os.system"),
-    (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.", "a call does not fit"),
+    (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.", "a call has unsuitable arguments"),
     (b"\x80\x02q\x00.", "its stack is empty"),
     (b"\x80\x02}(K\x01u.", "a key has no value"),
     (b"\x80\x02}]K\x01s.", "a key is no text or number"),
@@ -85,7 +85,7 @@ def test_a_tensor_is_a_view_of_its_storage(tmp_path):
     (b"\x80\x02X\x01\x00\x00\x00\xff.", "a text is not UTF-8"),
     (tensor(count=-1), "not described as it should be"),
     (tensor(count=1 << 40), "larger than the file"),
-    (tensor().replace(b"tQ", b"X\x01\x00\x00\x00vtQ"), "a storage is part of another"),
+    (tensor().replace(b"tQ", b"X\x01\x00\x00\x00vtQ"), "a storage is a view of another"),
     (tensor(count=7), "a storage has 24 bytes, not 28"),
     (tensor(shape=(2, 4)), "reaches beyond its storage"),
     (tensor(shape=(1 << 40, 3), strides=(0, 1)), "larger than the file"),
@@ -208,7 +208,7 @@ def entry(begin, end, shape=(1,), dtype="F32"):
 
 
 @pytest.mark.parametrize("header, size, reason", [
-    ({"w": entry(0, 8)}, 8, "not those of its shape"),
+    ({"w": entry(0, 8)}, 8, "has 8 bytes, but its shape and dtype need 4"),
     ({"w": entry(0, 4), "v": entry(0, 4)}, 4, "overlap"),
     ({"w": entry(4, 8)}, 8, "gaps"),
     ({"w": entry(0, 4)}, 9, "do not end with the file"),

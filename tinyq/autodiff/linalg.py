@@ -10,7 +10,7 @@ from tinyq.kernels.geometry.conv_geometry import check_channels
 def matmul(a: np.ndarray, b: np.ndarray) -> OutputAndVJPs:
     """Return a (..., m, k) @ b (..., k, n) as NumPy: leading axes broadcast; a 1-d a is a row, a 1-d b a column."""
     if not a.ndim or not b.ndim:
-        raise ValueError("both need an axis")
+        raise ValueError("both inputs need at least one axis")
     rows, columns = np.atleast_2d(a), b if b.ndim > 1 else b[:, None]
     y = _product(rows, columns)
     dropped = (-2,) * (a.ndim == 1) + (-1,) * (b.ndim == 1)              # the axes that a 1-d input does not have

@@ -118,8 +118,6 @@ class Primitive(Generic[Result]):
         try:
             made = forward(*arrays, **params)
         except (ValueError, IndexError) as error:           # NumPy's complaints about shapes and indices
-            if isinstance(error, TinyqError):
-                raise
             raise UsageError(f"{self.name}: {' '.join(str(error).split())}; inputs: {_described(inputs)}") from error
         if len(made) != 2 + self.auxiliary:
             raise TinyqError(f"{self.name}: the forward function returns {len(made)} values; "

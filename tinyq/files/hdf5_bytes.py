@@ -132,7 +132,7 @@ class Image:
     def _table(self, tree, heap):
         """Yield (name, address) of each entry of a symbol table."""
         if self.take(heap, 4) != b"HEAP":
-            raise Damaged("a group has no names")
+            raise Damaged("the table of names of a group is missing")
         size, _, start = unpack("<QQQ", self.take(heap + 8, 24))
         self.take(start, size)
         names = self._content

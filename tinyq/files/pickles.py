@@ -95,7 +95,7 @@ class Interpreter:
         try:
             self._push(function(*arguments))
         except (TypeError, ValueError, OverflowError) as error:
-            raise Unreadable(f"a call does not fit: {error}") from None
+            raise Unreadable(f"a call has unsuitable arguments: {error}") from error
 
     def _build(self):
         """Ignore attributes of an object (an OrderedDict's _metadata): objects here have none."""

@@ -25,7 +25,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     try:
         return _read(data)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: not readable as safetensors: {error}") from None
+        raise BadInput(f"{path}: not readable as safetensors: {error}") from error
 
 
 def write(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -80,8 +80,9 @@ def _span(name, entry):
     if len(offsets) != 2 or len(shape) > 8:
         raise ValueError(f"{name}: it has {len(offsets)} offsets and {len(shape)} axes")
     begin, end = offsets
-    if end - begin != math.prod(shape) * np.dtype(TYPES[entry["dtype"]]).itemsize:
-        raise ValueError(f"{name}: its bytes are not those of its shape")
+    needed = math.prod(shape) * np.dtype(TYPES[entry["dtype"]]).itemsize
+    if end - begin != needed:
+        raise ValueError(f"{name}: has {end - begin} bytes, but its shape and dtype need {needed}")
     return begin, end, name
 
 

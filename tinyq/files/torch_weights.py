@@ -164,7 +164,7 @@ def _storage(reference):
     if not isinstance(kind, _Kind) or type(key) is not str or type(count) is not int or count < 0:
         raise Unreadable("a storage is not described as it should be")
     if len(reference) == 6 and reference[5] is not None:
-        raise Unreadable("a storage is part of another")
+        raise Unreadable("a storage is a view of another one, which is not supported")
     return _Storage(key, kind.dtype, count)
 
 

@@ -27,7 +27,7 @@ def constrain(model: M, which: str = "inner", weights: Sequence[Parameter] | Non
     with constrained=False stays float. Returns the model. UsageError for another choice.
     """
     if which not in _CHOICES:
-        raise UsageError(f"--constrain {which}: no such choice; {did_you_mean(which, _CHOICES)}")
+        raise UsageError(f"constrain {which}: no such choice; {did_you_mean(which, _CHOICES)}")
     assigned = _layer_weights(model)
     for weight in assigned:
         weight.constrained = False

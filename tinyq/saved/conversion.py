@@ -34,7 +34,7 @@ def to_tinyq(source: str | Path, target: str | Path, name: str, class_names: lis
     state = _read(source)
     classes = _classes_in(state, name, input_shape, source)
     if class_names is not None and len(class_names) != classes:
-        raise UsageError(f"classes names {len(class_names)} classes, and {source} has {classes}")
+        raise UsageError(f"classes: has {len(class_names)} names, but {source} has {classes} classes")
     model = models.build(name, classes, input_shape)
     known, left_out = _fitted(state, model, models.OPTIONAL_PREFIXES.get(name, ()))
     model.load_state_dict(known, source=str(source))

@@ -87,7 +87,7 @@ def load_model(path: str | Path, name: str | None = None) -> tuple[Module, dict]
     try:
         model = models.build(name, classes, shape_of(attributes), attributes["constrain"])
     except (TinyqError, ValueError, MemoryError) as error:
-        raise BadInput(f"{path}: {error}") from None
+        raise BadInput(f"{path}: {error}") from error
     held = files.read(path, model.state_dict())
     model.load_state_dict(held.state, source=str(path))
     parameters = dict(model.named_parameters())

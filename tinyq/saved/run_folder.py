@@ -59,7 +59,7 @@ def trusted_network(folder: str | Path, model: str, trust: bool, recorded: str |
         raise BadInput(f"{folder}: its network {model} is code, which a run folder must not choose; to run the copy "
                        f"{copy}, read it and add --trust")
     if not os.path.isfile(copy.rpartition(":")[0]):
-        raise BadInput(f"{copy}: missing, and --trust runs this copy of the run's network alone")
+        raise BadInput(f"{copy}: missing; put this copy of the network back, because --trust runs no other file")
     file = UserFile.read(copy)
     if recorded is None:
         raise BadInput(f"{copy}: no SHA-256 of it is on record, so it cannot be trusted; start a new run")

@@ -116,5 +116,5 @@ def test_a_network_that_cannot_be_packed_is_refused_in_a_line(forward, says):
 
 @pytest.mark.parametrize("bits", [1, 16, 0, "8"])
 def test_other_float_layer_bits_are_refused(bits):
-    with pytest.raises(UsageError, match=f"--float-layer-bits {bits}: choose from: 8, 32"):
+    with pytest.raises(UsageError, match=f"float_layer_bits {bits}: choose from: 8, 32"):
         pack(constrained(model(not_the_last)), SHAPE, {}, float_layer_bits=bits)

@@ -31,7 +31,6 @@ class Visits(NamedTuple):
 class Search(Protocol):
     """Codes of every parameter, and the network's error on a fixed set of samples."""
 
-
     @property
     def held(self) -> SearchArrays | None:
         """The arrays that the kernels work on; None if the network is not a chain of layers."""
@@ -42,11 +41,11 @@ class Search(Protocol):
 
     @property
     def scales(self) -> np.ndarray:
-        """float64 of scales_shape."""
+        """Scales of the levels: float64, of shape `scales_shape`."""
 
     @property
     def scales_shape(self) -> tuple[int, ...]:
-        """The shape of the scales."""
+        """Shape of `scales`: one entry per weight; in a chain, a pair per layer."""
 
     @property
     def codes(self) -> np.ndarray:

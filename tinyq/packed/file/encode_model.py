@@ -18,7 +18,7 @@ def pack(model: Module, input_shape: tuple[int, ...], meta: dict, float_layer_bi
     five ternary codes per byte. UsageError if the network cannot be packed.
     """
     if float_layer_bits not in FLOAT_LAYER_BITS:
-        raise UsageError(f"--float-layer-bits {float_layer_bits}: choose from: {', '.join(map(str, FLOAT_LAYER_BITS))}")
+        raise UsageError(f"float_layer_bits {float_layer_bits}: choose from: {', '.join(map(str, FLOAT_LAYER_BITS))}")
     graph, weights, constants = record_graph(model, input_shape)
     tensors = {}
     for name, (w, scale, shift, parameter) in weights.items():
