@@ -131,3 +131,12 @@ def test_a_file_that_cannot_be_cut_is_left_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(InputOutputError, match="cannot be continued"):
         Lines(tmp_path / "f", 5)
     assert (tmp_path / "f").read_bytes() == b"kept\nmore\n"
+
+
+def test_a_file_with_another_name_is_continued_as_a_copy(tmp_path):
+    (tmp_path / "other").write_bytes(b"one\ntwo\n")
+    os.link(tmp_path / "other", tmp_path / "j")
+    opened = Lines(tmp_path / "j", keep=4)
+    opened.add(b"three\n")
+    opened.close()
+    assert (tmp_path / "j").read_bytes() == b"one\nthree\n" and (tmp_path / "other").read_bytes() == b"one\ntwo\n"

@@ -20,12 +20,19 @@ class Lines:
     """
 
     def __init__(self, path: str | Path, keep: int = 0):
-        """Open the file with its first `keep` bytes, whole lines, and drop the rest; 0 begins a new file."""
+        """Open the file with its first `keep` bytes, whole lines, and drop the rest; 0 begins a new file.
+
+        A file with another name, a hard link, is copied first: the other name keeps its contents.
+        """
         self.path, self._waiting, self._doubtful = Path(path), bytearray(), False
         self._size, self._hash = keep, hashlib.sha256()
         if not keep:
             write_bytes(self.path, b"")
         self._open()
+        if keep and os.fstat(self._descriptor).st_nlink > 1:
+            os.close(self._descriptor)
+            write_bytes(self.path, self.path.read_bytes())
+            self._open()
         if keep:
             self._keep(keep)
 
