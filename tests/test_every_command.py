@@ -38,6 +38,13 @@ def test_the_data_command_gives_the_code_of_what_it_found(capsys, tmp_path, monk
     assert capsys.readouterr().err.count("\n") == (code != 0)
 
 
+@pytest.mark.parametrize("value, code", [("yes", 2), ("2", 2), ("1", 65)])
+def test_the_variable_that_forbids_connections_is_0_or_1(capsys, tmp_path, monkeypatch, value, code):
+    monkeypatch.setenv("TINYQ_OFFLINE", value)
+    assert main(f"data fetch mnist --data-path {tmp_path}".split()) == code
+    assert code == 65 or f"TINYQ_OFFLINE={value}: must be 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_ends_well(capsys, command):
     with pytest.raises(SystemExit) as stop:

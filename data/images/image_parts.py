@@ -28,9 +28,12 @@ def _jpeg_scans(data):
 
 
 def _png_scans(data):
-    at = 8
+    at, profiles = 8, 0
     for _ in range(MAX_CHUNKS):
         if at >= len(data):
             return 1
+        profiles += data[at + 4:at + 8] == b"iCCP"
+        if profiles > 1:                                # each is unpacked; other texts have a limit in Pillow
+            raise ValueError("more than one colour profile")
         at += 12 + int.from_bytes(data[at:at + 4], "big")
     raise ValueError(f"more than {MAX_CHUNKS:,} chunks")

@@ -173,6 +173,15 @@ def test_the_scans_of_usual_jpegs_are_counted(options):
     assert decode(data + b"\xff\xda\0\2" * 1000, "a.jpg").shape == (300, 400, 4)        # behind the end: a film, say
 
 
+def test_a_png_of_many_colour_profiles_is_refused():
+    body = b"iCCPk\0\0" + zlib.compress(bytes(1_000_000), 9)
+    profile = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    data = encoded(Image.new("L", (8, 8)))
+    assert decode(data[:33] + profile + data[33:], "a").shape == (8, 8, 4)
+    with pytest.raises(BadInput, match="'a': unreadable image .*more than one colour profile"):
+        ImageFile(data[:33] + profile * 2000 + data[33:], "a")
+
+
 @pytest.mark.parametrize("make", [
     lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * 20_000 + encoded(Image.new("L", (8, 8)), "JPEG")[2:],
     lambda: b"\xff\xd8" + b"\xff\xff\xe1\0\0" * 20_000 + encoded(Image.new("L", (8, 8)), "JPEG")[2:],

@@ -24,7 +24,7 @@ from tinyq.streams import Streams
 
 FORMAT, MAJOR, MINOR = "tinyq-packed", 1, 0
 FEATURES = ()                           # supported values of required_features
-MAX_TEXT = 16 << 20                    # bytes of a JSON dataset
+MAX_TEXT = 4 << 20                     # bytes of a JSON dataset, which Python keeps in forty times as many
 KINDS = ("float32", "int16", "int8")    # of activations
 GOLDEN_RANGE = 2.0
 
