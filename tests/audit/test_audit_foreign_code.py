@@ -15,6 +15,7 @@ import pytest
 from tinyq.__main__ import main
 from tinyq.audit import replay_run
 from tinyq.errors import BadInput
+from tinyq.output.terminal import tell_once
 from tinyq.run import session
 from tinyq.train import train
 
@@ -146,11 +147,13 @@ def test_a_changed_copy_is_found_and_never_run(capsys, run, change):
 
 def test_trust_runs_the_copy_and_says_so(capsys, run):
     for command in ("audit replay RUN --from 1", "audit check RUN --step 3",
-                    "audit report RUN -o RUN.html --checks 0 --points 2", "train --resume RUN --max-steps 12"):
+                    "audit report RUN -o RUN.html --checks 0 --points 2", "audit verify RUN",
+                    "train --resume RUN --max-steps 12"):
         before = times_run()
+        tell_once.cache_clear()
         code, said = ended(capsys, *command.replace("RUN", str(run)).split(), "--trust")
         assert code == 0 and times_run() > before, said
-    assert f"running {run}/net.py, SHA-256" in said.out
+        assert f"--trust runs {run}/net.py, SHA-256" in said.err
     code, _ = ended(capsys, "audit", "verify", run)
     assert code == 0 and replay_run(run, 3, trust=True) >= 3
 

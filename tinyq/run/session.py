@@ -95,10 +95,7 @@ def _trusted_network(folder: Path, settings: dict, trust: bool) -> UserFile | No
     recorded = None
     if trust and checkpoint.any_in(folder / "checkpoints"):
         recorded = checkpoint.load_newest(folder / "checkpoints")[0].made_with.get("model_sha256")
-    network = trusted_network(folder, str(settings.get("model")), trust, recorded)
-    if network:
-        log(f"--trust: running {network.path}, SHA-256 {network.sha256}, as on record")
-    return network
+    return trusted_network(folder, str(settings.get("model")), trust, recorded)
 
 
 def _newest_position(job: Job, folder: Path) -> tuple[Position, dict | None]:

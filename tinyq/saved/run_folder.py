@@ -8,6 +8,7 @@ from typing import Any
 from tinyq import data
 from tinyq.errors import BadInput
 from tinyq.models import UserFile, names_code
+from tinyq.output.terminal import tell_once
 from tinyq.run.settings.resolve import Resolved, read_toml
 
 CONFIG_FILE, METRICS_FILE, RESULT_FILE = "config.toml", "metrics.jsonl", "result.json"
@@ -50,7 +51,8 @@ def network_copy(folder: str | Path, model: str) -> str:
 def trusted_network(folder: str | Path, model: str, trust: bool, recorded: str | None) -> UserFile | None:
     """Read the copy of the user's own network in a run folder; None where `model` comes with tinyq.
 
-    recorded: its SHA-256 when the run began. BadInput unless the copy is trusted and is the recorded one.
+    A line on standard error says that it runs. recorded: its SHA-256 when the run began. BadInput unless the copy is
+    trusted and is the recorded one.
     """
     if not names_code(model):
         return None
@@ -66,6 +68,7 @@ def trusted_network(folder: str | Path, model: str, trust: bool, recorded: str |
     if file.sha256 != recorded:
         raise BadInput(f"{copy}: is not the network that the run was made with (its SHA-256 is {file.sha256[:12]}, on "
                        f"record is {str(recorded)[:12]}); put that file back")
+    tell_once(f"tinyq: note: --trust runs {file.path}, SHA-256 {file.sha256}, as on record")
     return file
 
 

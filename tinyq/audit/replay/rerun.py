@@ -51,9 +51,9 @@ class Source:
             network = trusted_network(self.folder, model, self.trust, sha256)
             changes = {**changes, "model": model} if network else changes
         job = build(dataclasses.replace(anchored(resolve(changes, settings)).config, max_steps=None), network)
-        if job.network:
+        if job.network and "model" in self.changes:
             same = job.network.sha256 == recorded["settings"].get("model_sha256")
-            tell_once(f"tinyq: note: running {job.network.path}, SHA-256 {job.network.sha256}, "
+            tell_once(f"tinyq: note: --model runs {job.network.path}, SHA-256 {job.network.sha256}, "
                       + ("as on record" if same else "another than on record"))
         self._check_data(recorded["data"], plain(job.bundle.read))
         return job
