@@ -1,5 +1,6 @@
 """Each fault ends a command with its exit code and one line that says what, which file, and what to do."""
 import errno
+import fcntl
 import io
 import itertools
 import json
@@ -343,3 +344,15 @@ def test_configs_that_make_no_sense(capsys, tmp_path, text, code):
     (tmp_path / "c.toml").write_text(text, encoding="latin-1")
     ends(capsys, f"train --config {tmp_path}/c.toml --data iris --output {tmp_path}/r", code)
     assert not (tmp_path / "r").exists()
+
+
+def test_training_goes_on_where_there_are_no_locks_and_no_advice(capsys, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    assert main(f"train {IRIS} --output {tmp_path}/r".split()) == 0
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "r: this file system has no locks (No locks available)" in said
+    assert main(f"audit verify {tmp_path}/r".split()) == 0
