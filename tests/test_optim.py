@@ -217,10 +217,12 @@ def test_the_table_names_them_all():
     assert OPTIMIZERS == {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
-def test_the_memory_of_a_parameter_is_its_arrays_in_order():
+def test_the_memory_of_a_parameter_is_its_arrays_and_numbers_by_name():
     p = Tensor(np.ones(3, np.float32), requires_grad=True)
     optimizer = Adam([p])
-    assert optimizer.memory_of(p) == []
+    assert optimizer.memory_of(p) == {}
     optimizer.step({p: np.full(3, 2, np.float32)})
-    mean, square = optimizer.memory_of(p)
-    assert mean[0] == np.float32(2 * (1 - 0.9)) and square[0] == np.float32(4) * np.float32(1 - 0.999)
+    memory = optimizer.memory_of(p)
+    assert list(memory) == ["mean", "square", "beta1_power", "beta2_power"]
+    assert memory["mean"][0] == np.float32(2 * (1 - 0.9)) and memory["beta1_power"] == 0.9
+    assert memory["square"][0] == np.float32(4) * np.float32(1 - 0.999)

@@ -68,9 +68,9 @@ class Optimizer:
                     else:
                         self._update(p.data, g, self._memory[p], group)
 
-    def memory_of(self, p: Tensor) -> list[np.ndarray]:
-        """Return a parameter's state arrays in the order of `arrays`; [] before its first step."""
-        return [self._memory[p][key] for key in self.arrays if key in self._memory[p]]
+    def memory_of(self, p: Tensor) -> Memory:
+        """Return a parameter's state by name, arrays without a copy and numbers; {} before its first step."""
+        return dict(self._memory[p])
 
     def zero_grad(self) -> None:
         """Forget the gradients, so that the next backward pass starts from none."""

@@ -1,12 +1,19 @@
 """The ledger of a run: record every step, verify the records, replay any step bit for bit, show the results."""
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinyq.audit.ledger.hash_chain import head_of
+
+if TYPE_CHECKING:                       # both take long to import
+    from tinyq.run.observers.observer import Observer
+    from tinyq.run.settings.config import Config
 
 __all__ = ["head_of", "observers_for", "replay_run", "verify_run"]
 
 
-def observers_for(config):
+def observers_for(config: Config) -> list[Observer]:
     """Return the observers for the settings `audit` and `audit_every`; none for "off"."""
     if config.audit == "off":
         return []

@@ -335,7 +335,7 @@ def _moves_frozen(right, self, batches):
 def _moves_frozen_moments(right, self, batches):
     step = right(self, batches)
     for layer in self.weights:
-        for array in self.optimizer.memory_of(layer.parameter):
+        for array in self.optimizer.memory_of(layer.parameter).values():
             array += np.where(layer.relaxed, np.float32(0), np.float32(0.01))
     return step
 

@@ -1,1 +1,1 @@
-"""Listen to a step while it runs: which primitives and vjps it went through, and all of their arrays."""
+"""Follow a step while it runs: name its primitives and vjps, and keep their arrays."""

@@ -1,49 +1,54 @@
-"""Everything of one step: what every primitive was given and made, every vjp, and the state before and after."""
+"""Capture one step: inputs and outputs of every primitive and vjp, and the state before and after."""
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from tinyq import kernels
-from tinyq.audit.capture.step_trace import Trace, parameter_of
+from tinyq.audit.capture.step_trace import Call, Trace, parameter_of
 from tinyq.autodiff.primitives import Primitive
 from tinyq.autodiff.tape import Node
 from tinyq.autodiff.tensors import Tensor
 from tinyq.data import Batch
 from tinyq.nn import Module
+from tinyq.optim import Optimizer
 from tinyq.run.build import Phase
+from tinyq.run.checkpoint import Position
 
 
 @dataclass(frozen=True, eq=False)
 class Application:
-    """One application of a primitive. vjps: {position of the input: (g, what the vjp made of it)}."""
+    """One application of a primitive. vjps: {position of the input: (incoming gradient, gradient at the input)}."""
 
     name: str                           # such as "conv2d of conv2.weight"
-    primitive: Primitive
-    inputs: tuple
-    params: dict
+    primitive: Primitive[Any]
+    inputs: tuple[Any, ...]
+    params: dict[str, Any]
     output: np.ndarray
-    vjps: dict = field(default_factory=dict)
+    vjps: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Captured:
-    """A step, all of it. State: {dotted name: array} of parameters and buffers; memory: lists of arrays."""
+    """A whole step. before, after: {dotted name: array} of parameters and buffers."""
 
     step: int
-    epoch: int                                      # of the run, and the batch in it
-    batch: int
+    epoch: int                                      # of the run
+    batch: int                                      # in the epoch, from 0
     phase: Phase
     batches: list[Batch]
     model: Module
     applications: list[Application]
-    backpropagated: dict[str, np.ndarray]           # what the vjps brought to each parameter, before the method's part
-    handed: dict[str, np.ndarray]                   # the gradient that the optimiser was given
+    backpropagated: dict[str, np.ndarray]           # gradient of each parameter, before the method changed it
+    handed: dict[str, np.ndarray]                   # gradient of each parameter, as given to the optimiser
     before: dict[str, np.ndarray]
     after: dict[str, np.ndarray]
-    memory_before: dict[str, dict]                  # of each parameter: arrays and numbers
-    memory_after: dict[str, dict]
-    groups: dict[str, dict]                         # the hyper-parameters each parameter was updated with
-    views: dict                                     # of each parameter, as the layers saw it
+    memory_before: dict[str, dict[str, Any]]        # the optimiser's arrays and numbers of each parameter
+    memory_after: dict[str, dict[str, Any]]
+    groups: dict[str, dict[str, Any]]               # hyper-parameters of each parameter's update
+    parametrizations: dict[str, Any]                # of each parameter during the step, or None
 
     @property
     def auxiliary(self) -> bool:
@@ -52,58 +57,64 @@ class Captured:
 
 
 class Capture(Trace):
-    """Fills a Captured while its step is made; nothing that the step may still change is kept without a copy."""
+    """Fill a Captured while its step runs; copy every array that the step may still change."""
 
-    def __init__(self, model, optimizer):
-        """Copy the state."""
+    def __init__(self, model: Module, optimizer: Optimizer) -> None:
+        """Copy the state before the step."""
         super().__init__(model, optimizer)
         self.model, self.optimizer = model, optimizer
         self._parameters = dict(model.named_parameters())
         self._before, self._memory = model.state_dict(), self._memories()
-        self._views = {}
+        self._parametrizations: dict[str, Any] = {}
         self._groups = {name: {k: v for k, v in group.items() if k != "params"} for group in optimizer.groups
                         for name, p in self._parameters.items() if any(p is q for q in group["params"])}
-        self._applications, self._of_node, self._sums, self._arriving, self._latest = [], {}, {}, {}, -1
+        self._applications: list[Application] = []
+        self._of_node: dict[Node, Application] = {}
+        self._sums: dict[Tensor, np.ndarray] = {}
+        self._arriving: dict[Tensor, np.ndarray] = {}
+        self._latest = -1
 
-    def note(self, primitive, inputs, params, output):
+    def note(self, primitive: Primitive[Any], inputs: tuple[Any, ...], params: dict[str, Any], output: Tensor) -> Call:
         """Keep the application."""
-        about = super().note(primitive, inputs, params, output).about
-        self._views = self._views or {name: p.parametrization for name, p in self._parameters.items()}
+        call = super().note(primitive, inputs, params, output)
+        self._parametrizations = self._parametrizations or {
+            name: p.parametrization for name, p in self._parameters.items()}
         kept = tuple(map(self._kept, inputs))
-        name = f"{primitive.name} of {about}" if about else primitive.name
+        name = f"{primitive.name} of {call.about}" if call.about else primitive.name
         self._applications.append(Application(name, primitive, kept, params, output.data))
         if output.node is not None:
             self._of_node[output.node] = self._applications[-1]
+        return call
 
     def _kept(self, x):
-        """An input's array; the copy from before the step where it is a parameter's own, which the step changes."""
+        """Return the array of an input. For a parameter this is the copy made before the step, which changes it."""
+        if not isinstance(x, Tensor):
+            return x
         parameter = parameter_of(x)
-        if parameter in self._names and x.data is parameter.data:
-            return self._before[self._names[parameter]]
-        return x.data if isinstance(x, Tensor) else x
+        is_own = parameter in self._names and x.data is parameter.data
+        return self._before[self._names[parameter]] if is_own else x.data
 
-    def note_vjp(self, node, position, parent, g, gx):
-        """Keep the vjp, and add up what reaches a parameter in the tape's own order."""
+    def note_vjp(self, node: Node, position: int, parent: Node | Tensor, g: np.ndarray, gx: np.ndarray) -> None:
+        """Keep the vjp, and sum the gradients of each parameter in the order of the tape."""
         super().note_vjp(node, position, parent, g, gx)
-        leaf = not isinstance(parent, Node)
-        gx = gx.copy() if leaf else gx                              # a method may add to a leaf's gradient in place
+        gx = gx if isinstance(parent, Node) else gx.copy()          # a method may add to a leaf's gradient in place
         self._of_node[node].vjps[position] = g, gx
-        if node.number > self._latest:                              # another backward: each goes down in numbers
+        if node.number > self._latest:                              # numbers fall within one backward pass
             self._close_backward()
         self._latest = node.number
-        if leaf:
+        if not isinstance(parent, Node):
             self._arriving[parent] = kernels.add(self._arriving[parent], gx) if parent in self._arriving else gx
 
-    def finished(self, phase, position, batches) -> Captured:
-        """The step, which is over now."""
+    def finished(self, phase: Phase, position: Position, batches: Sequence[Batch]) -> Captured:
+        """Return the step; call this after its end."""
         self._close_backward()
-        names = {p: name for name, p in self._parameters.items()}
+        names: dict[Tensor, str] = {p: name for name, p in self._parameters.items()}
         return Captured(
-            position.steps + 1, phase.first_epoch + position.epoch, position.batch, phase, batches, self.model,
+            position.steps + 1, phase.first_epoch + position.epoch, position.batch, phase, list(batches), self.model,
             self._applications,
             {names[p]: g for p, g in self._sums.items() if p in names},
             {name: p.grad.copy() for name, p in self._parameters.items() if p.grad is not None},
-            self._before, self.model.state_dict(), self._memory, self._memories(), self._groups, self._views)
+            self._before, self.model.state_dict(), self._memory, self._memories(), self._groups, self._parametrizations)
 
     def _close_backward(self):
         for leaf, gradient in self._arriving.items():
@@ -111,11 +122,4 @@ class Capture(Trace):
         self._arriving = {}
 
     def _memories(self):
-        state = self.optimizer.state()
-        order = [p for group in self.optimizer.groups for p in group["params"]]
-        number = {p: j for j, p in enumerate(order)}
-        found = {}
-        for name, p in self._parameters.items():
-            prefix = f"params/{number.get(p)}/"
-            found[name] = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        return found
+        return {name: copy.deepcopy(self.optimizer.memory_of(p)) for name, p in self._parameters.items()}

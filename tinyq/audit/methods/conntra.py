@@ -101,7 +101,7 @@ def _parameters(captured):
     return captured.model.named_parameters()
 
 
-def choices(visits):
+def choices(visits: Any) -> Iterator[str]:
     """Each visit kept the last of the levels with the least error, and noted that error."""
     if not len(visits.picks):
         return

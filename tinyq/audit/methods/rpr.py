@@ -67,9 +67,9 @@ class RPRMetrics(Metrics):
         arrays = []
         for weight, keep in zip(self.state.weights, self._keep, strict=True):
             optimizer = self.state.optimizer
-            memory = optimizer.memory_of(weight.parameter) or [np.zeros_like(weight.parameter.data)
-                                                               for _ in optimizer.arrays]
-            arrays += [a.reshape(-1).view(np.uint32) & keep for a in (weight.parameter.data, *memory)]
+            w, memory = weight.parameter.data, optimizer.memory_of(weight.parameter)
+            remembered = [memory[key] if key in memory else np.zeros_like(w) for key in optimizer.arrays]
+            arrays += [a.reshape(-1).view(np.uint32) & keep for a in (w, *remembered)]
         return self.root(arrays)
 
 

@@ -4,7 +4,8 @@ import hashlib
 import math
 import shlex
 
-from tinyq.audit.step.check_result import PARTS
+from tinyq.audit.report.findings import Report
+from tinyq.audit.step.update_terms import TERMS
 from tinyq.output.quoting import markup
 from tinyq.run.figures.svg import COLOURS, Axes, Picture
 
@@ -49,7 +50,7 @@ POLICY = (f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script
           "base-uri 'none'; form-action 'none'")
 
 
-def page(report) -> str:
+def page(report: Report) -> str:
     """Return the page's HTML."""
     body = [f"<h1>Audit of {markup(report.run)}</h1>", _summary(report), _checks(report),
             _cells(report), *_series(report), _occupancy(report), _parts(report), _commands(report),
@@ -174,14 +175,14 @@ def _occupancy(report):
 
 
 def _parts(report):
-    updated = [point for point in report.points if point.parts]
+    updated = [point for point in report.points if point.terms]
     if not updated:
         return ""
     last = updated[-1]
-    used = [part for part in PARTS if any(part in norms for norms in last.parts.values())]
+    used = [part for part in TERMS if any(part in norms for norms in last.terms.values())]
     rows = "".join(
         f"<tr><td>{markup(name)}</td>{''.join(f'<td>{norms[p]:.3g}</td>' if p in norms else '<td></td>' for p in used)}"
-        "</tr>" for name, norms in list(last.parts.items())[:MAX_TENSORS])
+        "</tr>" for name, norms in list(last.terms.items())[:MAX_TENSORS])
     head = "".join(f"<th>{part}</th>" for part in used)
     return (f'<h2>Terms of the update, step {last.step}: norms</h2><p class="note">true: the gradient at the '
             "effective weights; surrogate: the straight-through gradient of the latent weights; step: the sum of all "

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tinyq.audit.capture.capture import Captured
-from tinyq.audit.step.update_terms import cosine, norm, parts_of
+from tinyq.audit.step.update_terms import cosine, norm, updates_of
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Point:
     cosine: dict[str, float | None] = field(default_factory=dict)   # of true and surrogate gradient
     descent: dict[str, float | None] = field(default_factory=dict)  # of the update and the negative true gradient
     occupancy: dict[str, list[float]] = field(default_factory=dict)     # share of the weights nearest to each level
-    parts: dict[str, dict[str, float]] = field(default_factory=dict)    # norms of the update's terms
+    terms: dict[str, dict[str, float]] = field(default_factory=dict)    # norms of the update's terms
 
 
 def point_of(captured: Captured) -> Point:
@@ -36,14 +36,14 @@ def point_of(captured: Captured) -> Point:
 
 
 def _of_update(point, captured):
-    for name, parts in parts_of(captured).items():
+    for name, update in updates_of(captured).items():
         point.gradient[name] = norm(captured.handed[name])
         size = norm(captured.before[name])
-        point.ratio[name] = norm(parts.named["step"]) / size if size else None
-        point.parts[name] = {part: norm(array) for part, array in parts.named.items()}
-        point.descent[name] = cosine(parts.named["true"], -parts.named["step"])
-        if "surrogate" in parts.named:
-            point.cosine[name] = cosine(parts.named["true"], parts.named["surrogate"])
+        point.ratio[name] = norm(update.terms["step"]) / size if size else None
+        point.terms[name] = {term: norm(array) for term, array in update.terms.items()}
+        point.descent[name] = cosine(update.terms["true"], -update.terms["step"])
+        if "surrogate" in update.terms:
+            point.cosine[name] = cosine(update.terms["true"], update.terms["surrogate"])
 
 
 def _of_levels(point, name, parametrization, before, after):

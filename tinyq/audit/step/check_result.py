@@ -4,11 +4,11 @@ from pathlib import Path
 from tinyq.audit.capture.capture import Captured
 from tinyq.audit.step import dump
 from tinyq.audit.step.step_check import Checked
+from tinyq.audit.step.update_terms import TERMS
 from tinyq.errors import AuditMismatch, CannotCreate, InputOutputError
 from tinyq.files.own_folder import check_own_folder
 from tinyq.saved.text_table import table
 
-PARTS = ("true", "surrogate", "constraint", "clip", "decay", "momentum", "step", "projection")
 SHOWN_FAULTS, SHOWN_KINKS = 5, 3
 FOLDER = "audit"                        # of a run, for the arrays of steps that failed their check
 
@@ -24,10 +24,10 @@ def as_lines(checked: Checked) -> list[str]:
     for name, cosine in checked.surrogates.items():
         agreement = "one of the two is 0" if cosine is None else f"cosine {cosine:.6f} with the true gradient"
         lines.append(f"  {name} gets a surrogate gradient: {agreement}")
-    if checked.parts:
-        used = [part for part in PARTS if any(part in norms for norms in checked.parts.values())]
-        rows = [[name, *(f"{norms[part]:.3g}" if part in norms else "" for part in used)]
-                for name, norms in checked.parts.items()]
+    if checked.terms:
+        used = [term for term in TERMS if any(term in norms for norms in checked.terms.values())]
+        rows = [[name, *(f"{norms[term]:.3g}" if term in norms else "" for term in used)]
+                for name, norms in checked.terms.items()]
         lines.extend(table(["norms of the update", *used], rows))
     lines.append(f"  {len(checked.faults)} faults" if checked.faults else "  no fault")
     return lines

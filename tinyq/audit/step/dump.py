@@ -1,17 +1,18 @@
-"""Every array of a captured step, as one HDF5 file."""
+"""Write every array of a captured step to one HDF5 file, and compare a step with such a file."""
 import copy
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 
-from tinyq.audit.capture.capture import Capture
+from tinyq.audit.capture.capture import Capture, Captured
 from tinyq.audit.methods.method_table import audit_of
-from tinyq.audit.step.update_terms import parts_of
+from tinyq.audit.step.update_terms import updates_of
 from tinyq.autodiff import tape
 from tinyq.data import Batch
 from tinyq.files import hdf5
 from tinyq.files.atomic import make_folder
+from tinyq.run.build import Job, Phase
 from tinyq.run.checkpoint import Position
 
 STEPS = "steps"                         # folder of the arrays that --audit full keeps
@@ -22,8 +23,8 @@ def step_file(folder: str | Path, step: int) -> Path:
     return Path(folder) / STEPS / f"step-{step:09d}.h5"
 
 
-def arrays_of(captured) -> dict[str, np.ndarray]:
-    """{path: array}: the step's input, results of primitives and vjps, gradients, update terms, the method's own."""
+def arrays_of(captured: Captured) -> dict[str, np.ndarray]:
+    """Return {path: array}: input, results of primitives and vjps, gradients, update terms, the method's own arrays."""
     method = captured.phase.method
     return {**_shared_arrays(captured), **audit_of(type(method).__name__).arrays(method)}
 
@@ -43,13 +44,13 @@ def _shared_arrays(captured):
                   for key, value in kept.items()}
     if captured.phase.method.uses_gradients:
         found |= {f"gradients/{name}": array for name, array in captured.handed.items()}
-        found |= {f"update/{part}/{name}": array for name, parts in parts_of(captured).items()
-                  for part, array in parts.named.items()}
+        found |= {f"update/{term}/{name}": array for name, update in updates_of(captured).items()
+                  for term, array in update.terms.items()}
     return found
 
 
-def first_difference(path, captured) -> str:
-    """The first element, in the order of arrays_of, that differs from a file that `write` made; "" for none."""
+def first_difference(path: str | Path, captured: Captured) -> str:
+    """Name the first element, in the order of arrays_of, that differs from a file made by `write`; "" for none."""
     with hdf5.Reader(path) as file:
         held = file.read(file.specs(), finite=False)
     for name, array in arrays_of(captured).items():
@@ -64,8 +65,8 @@ def first_difference(path, captured) -> str:
     return ""
 
 
-def expected_bytes(job, phase) -> int:
-    """Bytes that a step of this phase takes, from its second one on: those of zeros through copies of all it needs."""
+def expected_bytes(job: Job, phase: Phase) -> int:
+    """Return the size of the file of a later step of this phase, by a step on zeros with copies of model and method."""
     count = job.config.batch_size
     batch = Batch(np.zeros((count, *job.bundle.input_shape), np.float32), *np.zeros((2, count), np.int64))
     batches, method = [batch] * job.config.accumulate, phase.method
@@ -77,7 +78,7 @@ def expected_bytes(job, phase) -> int:
 
 
 def _rehearsed(job, phase, batches):
-    """The second of two steps, before which the optimiser has its memory."""
+    """Capture the second of two steps, because the optimiser has no memory before the first."""
     model, method, optimizer = copy.deepcopy((job.model, phase.method, phase.optimizer))
     model.train().key_step(job.streams, 0, 0)
     for _ in range(2):
@@ -87,8 +88,8 @@ def _rehearsed(job, phase, batches):
     return capture.finished(dataclasses.replace(phase, method=method, optimizer=optimizer), Position(), batches)
 
 
-def write(path, captured, **attributes) -> None:
-    """Save the arrays of a captured step atomically, creating the folder if needed."""
+def write(path: str | Path, captured: Captured, **attributes: str) -> None:
+    """Save the arrays of a captured step atomically; create the folder if needed."""
     arrays = arrays_of(captured)
     make_folder(Path(path).parent)
     root = {"step": captured.step, "phase": captured.phase.name, "epoch": captured.epoch, "batch": captured.batch}

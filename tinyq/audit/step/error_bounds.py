@@ -1,23 +1,26 @@
-"""Every primitive and vjp of a step computed again in float64, and how far float32 may be from it.
+"""Compute the primitives and vjps of a step in float64, with a bound on the rounding errors of float32.
 
-A primitive's row says what its rounding errors are proportional to. For a sum of k products in blocks of 256 that is
-(256 + k / 256 + 4) u times the same sum of magnitudes, with u = 2^-24 (Higham 2002, section 4.2); so a hit is a fault,
-a miscompiled kernel or a flipped bit, and never noise.
+The tables at the end name the bound of each primitive. For a sum of k products in blocks of 256 the bound is
+(256 + k / 256 + 4) u times the same sum of magnitudes, with u = 2^-24 (Higham 2002, section 4.2). A larger error is
+therefore a fault, such as a miscompiled kernel or a flipped bit, and never noise.
 """
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from tinyq.audit.capture.capture import Application
 from tinyq.autodiff import normalization
 from tinyq.kernels.contract import KC, MAX_CHUNKS
 
 UNIT, TINY = 2.0**-24, 1e-37
-FEW, MORE = 4, 64                       # roundings of an elementwise function, and of one with parts that are summed
+FEW, MORE = 4, 64                       # roundings of an elementwise function, and of one that also sums
 
-Shadow = tuple[np.ndarray, np.ndarray]          # values and bounds, float64
+ValuesAndBounds = tuple[np.ndarray, np.ndarray]         # float64, of one shape
 
 
-def forward(application) -> Shadow:
+def forward(application: Application) -> ValuesAndBounds:
     """Compute the primitive in float64 from the same inputs; return its output and a bound per element."""
     inputs, params = wide(application.inputs), application.params
     y = _output(application.primitive.forward(*inputs, **params))
@@ -25,12 +28,12 @@ def forward(application) -> Shadow:
     return y, bound(application.primitive.forward, inputs, params, y) + TINY
 
 
-def backward(application, position) -> Shadow:
+def backward(application: Application, position: int) -> ValuesAndBounds:
     """Compute the vjp in float64 from the same gradient; return its output and a bound per element."""
     inputs, g = wide(application.inputs), application.vjps[position][0].astype(np.float64)
     like = application.inputs[position]
     name, rule = application.primitive.name, application.primitive.forward
-    if name == "batch_norm_relu":                   # where it is cut was decided in float32
+    if name == "batch_norm_relu":                   # float32 decided which outputs are 0
         g = np.where(application.output > 0, g, 0)
         if position == 3:
             return g, np.full(g.shape, TINY)
@@ -41,7 +44,7 @@ def backward(application, position) -> Shadow:
     return gx, bound + TINY
 
 
-def wide(arrays):
+def wide(arrays: Iterable[Any]) -> tuple[Any, ...]:
     """Copy the arguments with each float array as float64."""
     return tuple(a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a for a in arrays)
 
@@ -76,7 +79,7 @@ def _summed_vjp(application, rule, inputs, position, g, gx):
 
 
 def _terms(k):
-    """Roundings of a sum of k products."""
+    """Count the roundings of a sum of k products."""
     return min(k, KC) + k / KC + MAX_CHUNKS + FEW
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from tinyq.audit.capture.capture import Captured
 from tinyq.audit.methods.method_table import audit_of
 from tinyq.audit.step import error_bounds, vjp_slopes
-from tinyq.audit.step.update_terms import cosine, norm, parts_of
+from tinyq.audit.step.update_terms import cosine, norm, updates_of
 from tinyq.nn import BatchNorm1d, BatchNorm2d
 from tinyq.streams import Streams
 
@@ -18,11 +18,11 @@ class Checked:
     """The result of checking a step."""
 
     step: int
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)                    # of comparisons, by kind
     faults: list[str] = field(default_factory=list)
     kinks: list[str] = field(default_factory=list)
     surrogates: dict[str, float | None] = field(default_factory=dict)       # cosine of true and surrogate gradient
-    parts: dict[str, dict[str, float]] = field(default_factory=dict)        # norms
+    terms: dict[str, dict[str, float]] = field(default_factory=dict)        # norms of the update's terms
     largest_error: float = 0.0                # the largest rounding error as a share of its bound
 
     def count(self, what: str, number: int = 1) -> None:
@@ -39,7 +39,7 @@ def check(captured: Captured, streams: Streams) -> Checked:
             _check_slopes(checked, application)
         _check_loss(checked, captured, streams)
         _check_statistics(checked, captured)
-        _check_parts(checked, captured)
+        _check_updates(checked, captured)
     for name, examine in audit_of(type(captured.phase.method).__name__).checks.items():
         checked.count(name)
         checked.faults += examine(captured)
@@ -57,7 +57,7 @@ def _check_bounds(checked, application):
 
 
 def _within(checked, found, expected, bound, what):
-    """Note a fault unless every element is within its bound of the float64 value."""
+    """Add a fault unless every element is within its bound of the float64 value."""
     if found.shape != expected.shape:
         checked.faults.append(f"{what} has shape {found.shape}, in float64 {expected.shape}")
         return
@@ -119,12 +119,12 @@ def _check_statistics(checked, captured):
                     checked.faults.append(f"{name}.running_{key} differs from its update in float64")
 
 
-def _check_parts(checked, captured):
-    for name, parts in parts_of(captured).items():
+def _check_updates(checked, captured):
+    for name, update in updates_of(captured).items():
         checked.count("updates")
-        checked.faults += [f"the update of {name}: {fault}" for fault in parts.faults]
-        checked.parts[name] = {part: norm(array) for part, array in parts.named.items()}
-        if "surrogate" in parts.named:
-            checked.surrogates[name] = cosine(parts.named["true"], parts.named["surrogate"])
+        checked.faults += [f"the update of {name}: {fault}" for fault in update.faults]
+        checked.terms[name] = {term: norm(array) for term, array in update.terms.items()}
+        if "surrogate" in update.terms:
+            checked.surrogates[name] = cosine(update.terms["true"], update.terms["surrogate"])
     missing = [name for name in captured.backpropagated if name not in captured.handed]
     checked.faults += [f"{name} got a gradient that did not reach the optimiser" for name in missing]

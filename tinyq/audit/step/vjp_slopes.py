@@ -1,6 +1,7 @@
-"""VJPs held against differences of their rule, and the whole loss against differences, in float64.
+"""Compare vjps with finite differences of their primitive, and gradients of the whole loss likewise, in float64.
 
-The float64 shadow runs the same rule, so a wrong formula would agree with itself: differences know no formula.
+The comparison with float64 in error_bounds.py uses the same formulas as float32, so it cannot find a wrong formula.
+Finite differences use none.
 """
 import copy
 import dataclasses
@@ -8,23 +9,25 @@ import dataclasses
 import numpy as np
 
 from tinyq import nn
+from tinyq.audit.capture.capture import Application, Captured
 from tinyq.audit.step.error_bounds import wide
-from tinyq.autodiff import Tensor, examine_gradients, finite_differences
+from tinyq.autodiff import Finding, Tensor, examine_gradients, finite_differences
+from tinyq.methods.base import GradientMethod
 from tinyq.streams import Streams
 
 RTOL, LOSS_RTOL = 1e-5, 1e-4
-JITTER = 1e-3                           # inputs are moved by so much of their size, off the kinks that zeros lie on
-SAMPLES, LOSS_SAMPLES = 4, 16           # of the batch; a primitive that couples samples is given all of it
+JITTER = 1e-3                           # inputs are moved by this share of their size, away from kinks at 0
+SAMPLES, LOSS_SAMPLES = 4, 16           # of the batch; a primitive that couples samples gets all of them
 BY_SAMPLE = ("conv2d", "linear", "relu", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "flatten")
-# Their vjps are those of another function on purpose, or of one whose kinks no jitter avoids.
+# Their vjps are, on purpose, those of another function, or no jitter avoids their kinks.
 NOT_DIFFERENTIABLE = ("getitem",)
 
 
-def of_primitive(application, seed: int) -> list[tuple[int, finite_differences.Slope]]:
-    """(position, Slope) of every vjp of this application, at its own inputs slightly moved."""
+def of_primitive(application: Application, seed: int) -> list[tuple[int, finite_differences.Slope]]:
+    """Compare every vjp of an application, at its own inputs slightly moved; return [(position, Slope)]."""
     stream = Streams(seed).key("slopes", application.name)
     op = application.primitive
-    arrays, params, g = _part(application)
+    arrays, params, g = _first_samples(application)
     arrays = [a if a is None or a.dtype.kind != "f" or (op.surrogate and i == 0) else _moved(a, stream)
               for i, a in enumerate(arrays)]
     vjps = op.forward(*arrays, **params)[1]
@@ -42,15 +45,16 @@ def of_primitive(application, seed: int) -> list[tuple[int, finite_differences.S
     return found
 
 
-def of_loss(captured, streams) -> list:
-    """Findings of autodiff.check for every parameter: backward against differences of the loss, surrogates declared."""
+def of_loss(captured: Captured, streams: Streams) -> list[Finding]:
+    """Compare the gradient of every parameter with differences of the loss; surrogates replace their primitives."""
     model = copy.deepcopy(captured.model)
     model.load_state_dict(captured.before)
     model.astype(np.float64).train()
     for name, parameter in model.named_parameters():
-        parameter.parametrization = _widened(captured.views.get(name))
+        parameter.parametrization = _widened(captured.parametrizations.get(name))
     x, y = (array[:LOSS_SAMPLES] for array in captured.batches[0][:2])
-    smoothing = captured.phase.method.label_smoothing
+    method = captured.phase.method
+    smoothing = method.label_smoothing if isinstance(method, GradientMethod) else 0.0
 
     def loss():
         model.key_step(streams, captured.epoch, captured.batch)
@@ -60,12 +64,12 @@ def of_loss(captured, streams) -> list:
             total = total + share * nn.cross_entropy(output, y, smoothing)
         return total
 
-    reached = {name: p for name, p in model.named_parameters() if name in captured.backpropagated}
+    reached: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if name in captured.backpropagated}
     return examine_gradients(loss, reached, rng=streams.key("audit-check", captured.step), rtol=LOSS_RTOL)
 
 
 def _widened(view):
-    """The view with its float arrays as float64."""
+    """Copy a parametrization with its float arrays as float64."""
     if view is None:
         return None
     fields = {f.name: getattr(view, f.name) for f in dataclasses.fields(view)}
@@ -73,8 +77,8 @@ def _widened(view):
                                         if isinstance(value, np.ndarray | np.floating) and value.dtype.kind == "f"})
 
 
-def _part(application):
-    """Inputs, parameters and incoming gradient in float64, of the first samples where these do not meet."""
+def _first_samples(application):
+    """Return inputs, parameters and incoming gradient in float64; of the first samples only, where possible."""
     arrays, params = list(wide(application.inputs)), application.params
     g = next(iter(application.vjps.values()))[0].astype(np.float64)
     if application.primitive.name in BY_SAMPLE:
@@ -88,7 +92,7 @@ def _moved(a, stream):
 
 
 def _direction(gradient, stream):
-    """Random, no element left out, with the gradient's signs so that contributions do not cancel."""
+    """Draw a direction without zeros that has the gradient's signs, so that contributions do not cancel."""
     z = stream.normal(gradient.shape)
     sign = np.where(gradient == 0, np.where(z < 0, -1, 1), np.where(gradient < 0, -1, 1))
     return sign * np.maximum(np.abs(z), 0.1) / np.sqrt(max(gradient.size, 1))

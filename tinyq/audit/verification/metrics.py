@@ -89,7 +89,7 @@ def _of_float(record):
     return {"record": "float", "step": record["step"], "test_accuracy": number_of(record["test_accuracy"])}
 
 
-def number_of(value):
+def number_of(value: object) -> object:
     """Return the number that a ledger writes as hexadecimal text, None for one that is not finite."""
     if not isinstance(value, str):
         return value
