@@ -2,12 +2,15 @@
 
     python bench/audit.py [--networks lenet alexnet resnet18] [--threads 2] [--pairs 15]
     python bench/audit.py --sizes               bytes per record only, no timing
+    python bench/audit.py --long                memory and time of an audit of 100,000 steps
 
 One step of plain backprop (forward, backward, SGD with momentum) in each of two processes; the ratio is of times in
 one round. A record holds digests of the input, of the results of every primitive and vjp, of gradients and weights.
 """
 import argparse
 import statistics
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +29,16 @@ from tinyq.streams import Streams
 NETWORKS = {"lenet": (64, (1, 28, 28), 10, 100), "alexnet": (16, (3, 224, 224), 1000, 2),
             "resnet18": (16, (3, 224, 224), 1000, 2)}
 AUDITS = ("off", "digests", "sha256")
+LONG_RUN = ("--model", "mlp:8", "--data", "digits", "--method", "backprop", "--recipe", "none", "--batch-size", "1",
+            "--epochs", "80", "--lr", "0.001", "--threads", "1", "--workers", "0")
+# Runs a command and prints its peak memory in KiB and its CPU time.
+MEASURED = """
+import resource, sys, tinyq.__main__
+code = tinyq.__main__.main(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_maxrss, used.ru_utime + used.ru_stime)
+sys.exit(code)
+"""
 
 
 def step_of(name, audit, threads, keep=None):
@@ -62,18 +75,42 @@ def record_bytes(name, threads):
     return len(encode(records[-1], NOTHING_BEFORE))
 
 
+def measured(*arguments):
+    """Run a tinyq command in a process of its own; return (peak memory in MiB, CPU seconds, its last line)."""
+    run = subprocess.run([sys.executable, "-c", MEASURED, *arguments], capture_output=True, text=True, check=True)
+    *lines, (peak, seconds) = *run.stdout.splitlines()[:-1], run.stdout.splitlines()[-1].split()
+    return int(peak) / 1024, float(seconds), lines[-1]
+
+
+def long_ledger():
+    """Train 100,590 steps, one sample each, and print what an audit of them takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = f"{folder}/run"
+        for line, arguments in {
+                "train": ("train", *LONG_RUN, "--output", run),
+                "verify": ("audit", "verify", run), "replay --step 50000": ("audit", "replay", run, "--step", "50000"),
+                "show --step 50000": ("audit", "show", run, "--step", "50000"),
+                "train --resume": ("train", "--resume", run, "--max-steps", "100591")}.items():
+            peak, seconds, said = measured(*arguments)
+            print(f"{line:20} peak {peak:6.0f} MiB, {seconds:6.1f} s CPU: {said[:60]}", flush=True)
+        print(f"ledger: {Path(run, 'ledger.jsonl').stat().st_size / 2**20:.0f} MiB")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS))
     parser.add_argument("--audits", nargs="*", default=["digests"], choices=AUDITS[1:])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--long", action="store_true", help="audit a run of 100,000 steps, and stop")
     parser.add_argument("--sizes", action="store_true", help="print the bytes per record and stop")
     parser.add_argument("--serve", nargs=2, metavar=("AUDIT", "NETWORK"),
                         help="run as one contender (used by this script)")
     args = parser.parse_args()
     if args.serve:
         return serve(step_of(args.serve[1], args.serve[0], args.threads))
+    if args.long:
+        return long_ledger()
     if args.sizes:
         for name in args.networks:
             print(f"{name:10} {record_bytes(name, args.threads):,} bytes per record")

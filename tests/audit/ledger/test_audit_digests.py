@@ -1,8 +1,20 @@
 """The letters beside a digest: which arrays differ, for few arrays and for many."""
+import hashlib
+
 import numpy as np
 import pytest
 
-from tinyq.audit.ledger.digests import KINDS, MANY, differing, digest_of
+from tinyq.audit.ledger.digests import (
+    KINDS,
+    MANY,
+    NAMING_KINDS,
+    FastDigests,
+    SHA256Digests,
+    TreeDigests,
+    differing,
+    digest_of,
+)
+from tinyq.kernels.reference.reduction.tree_hash import chaining_values
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -25,3 +37,19 @@ def test_where_arrays_are_left_out_or_added_the_last_is_named():
 
 def test_a_tensor_that_is_not_there_counts_as_an_empty_one():
     assert digest_of("digests", [None]) == digest_of("digests", [np.empty(0, np.float32)])
+
+
+def test_what_a_replay_is_judged_by_has_a_digest_that_nobody_can_make_collide():
+    """256 bits over BLAKE3's compression; the fast digest only names the first operation that differs."""
+    array = np.arange(5000, dtype=np.float32)
+    values = chaining_values(array.view(np.uint32))
+    leaf = hashlib.sha256(values.tobytes() + (5000).to_bytes(8, "little")).digest()
+    for kind in ("digests", "full"):
+        assert digest_of(kind, [array]).root == hashlib.sha256(leaf).hexdigest()
+        assert KINDS[kind] is TreeDigests and NAMING_KINDS[kind] is FastDigests
+    assert KINDS["sha256"] is NAMING_KINDS["sha256"] is SHA256Digests
+
+
+def test_arrays_of_one_padded_content_and_other_lengths_have_other_digests():
+    found = {digest_of("digests", [np.zeros(n, np.float32)]).root for n in range(300)}
+    assert len(found) == 300
