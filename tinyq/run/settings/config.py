@@ -90,8 +90,8 @@ class Config:
                                         "of epochs only", group=RUN, low=0)
     output: str | None = setting(None, "run folder; by default the next free number in runs/", group=RUN)
 
-    audit: str = setting("digests", "record of each step in ledger.jsonl: digests, fast ones; sha256, SHA-256; full, "
-                         "every array too; off, none", group=RECORD, choices=("digests", "sha256", "full", "off"))
+    audit: str = setting("digests", "record of each step in ledger.jsonl: digests; sha256, all of them by SHA-256, "
+                         "slower; full, every array too; off, none", group=RECORD, choices=("digests", "sha256", "full", "off"))
     audit_every: int = setting(0, "check every N-th step in float64 while training, which takes as long as hundreds of "
                                "steps; 0 for none", group=RECORD, low=0)
 
