@@ -91,7 +91,8 @@ class Config:
     output: str | None = setting(None, "run folder; by default the next free number in runs/", group=RUN)
 
     audit: str = setting("digests", "record of each step in ledger.jsonl: digests; sha256, all of them by SHA-256, "
-                         "slower; full, every array too; off, none", group=RECORD, choices=("digests", "sha256", "full", "off"))
+                         "slower; full, every array too; off, none", group=RECORD,
+                         choices=("digests", "sha256", "full", "off"))
     audit_every: int = setting(0, "check every N-th step in float64 while training, which takes as long as hundreds of "
                                "steps; 0 for none", group=RECORD, low=0)
 
