@@ -246,7 +246,7 @@ COMMANDS = {
 
 def _parser(command):
     listed = "\n  ".join(f"{name:<10}{text}" for name, (_, text) in COMMANDS.items())
-    about = COMMANDS[command][1] if command in COMMANDS else __doc__.partition(": ")[2]
+    about = COMMANDS[command][1] if command in COMMANDS else (__doc__ or "").partition(": ")[2]
     parser = Parser(prog=f"python -m tinyq.audit {command}", description=about, epilog=EXAMPLES + listed,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     if command in COMMANDS:

@@ -40,13 +40,18 @@ def computing_weights(model: Module, input_shape: tuple[int, ...]) -> tuple[list
     """Return (conv and linear weights in the order of their first use, output Tensor), from a pass of one sample.
 
     The sample is zeros of `input_shape`. The pass is in evaluation mode and records no gradients. An unused weight is
-    left out.
+    left out. UsageError for a parameter that computes and is not among the model's own.
     """
     weights: dict[Tensor, Parameter] = {weight: weight for weight in _layer_weights(model)}
-    met: list[Parameter] = []
+    own, met = set(model.parameters()), list[Parameter]()
 
     def note(primitive, inputs, params, output):
         used = [x.parameter or x for x in inputs if isinstance(x, Tensor)]
+        for x in used:
+            if isinstance(x, Parameter) and x not in own:
+                raise UsageError(f"{primitive.name} uses a parameter of shape {x.shape} that the model does not hold, "
+                                 "so it would never be trained; assign its layer to an attribute, or to a list, tuple "
+                                 "or dict that is one")
         met.extend(weights[x] for x in used if x in weights)
 
     with evaluating(model), no_record(), tape.traced(note), np.errstate(all="ignore"):      # zeros may divide by zero

@@ -2,6 +2,7 @@
 from collections.abc import Iterator
 
 from tinyq.autodiff import Tensor
+from tinyq.errors import UsageError
 from tinyq.nn.module import Module
 
 
@@ -9,8 +10,11 @@ class Sequential(Module):
     """Chain of layers, each with the output of the one before as its input; their names are "0", "1", ..."""
 
     def __init__(self, *layers: Module) -> None:
-        """Store the layers in order of execution."""
+        """Store the layers in order of execution; UsageError for one that is no Module."""
         for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                raise UsageError(f"Sequential: its layer {i} is a {type(layer).__name__}, not a Module"
+                                 + ("; write nn.Sequential(*layers)" if isinstance(layer, list | tuple) else ""))
             setattr(self, str(i), layer)
 
     def __iter__(self) -> Iterator[Module]:

@@ -1,7 +1,8 @@
 """Module: a layer or a tree of layers, with torch's names for its parts.
 
 The attributes of a module are its parts: a Module is a child, a Parameter is trained, an array is a buffer, which is
-saved but not trained. There is no registration and no base constructor to call.
+saved but not trained. Parts may also lie in lists, tuples and dicts that are attributes: `blocks.0.weight`,
+`heads.left.bias`. There is no registration and no base constructor to call.
 """
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ class Module:
             if id(module) not in seen:
                 seen.add(id(module))
                 found.append((name, module))
-                pending += reversed([(_dotted(name, child), value) for child, value in vars(module).items()
+                pending += reversed([(_dotted(name, child), value) for child, value in module._parts()
                                      if isinstance(value, Module)])
         return found
 
@@ -86,10 +87,18 @@ class Module:
     def _named(self, kind: type[T]) -> list[tuple[str, T]]:
         found: dict[int, tuple[str, T]] = {}
         for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
+            for name, value in module._parts():
                 if isinstance(value, kind):
                     found.setdefault(id(value), (_dotted(prefix, name), value))
         return list(found.values())
+
+    def _parts(self) -> Iterator[tuple[str, object]]:
+        """Yield (name, value) of each attribute, then of each entry of the lists, tuples and dicts among them."""
+        attributes = vars(self)
+        yield from attributes.items()
+        for name, value in attributes.items():
+            if isinstance(value, list | tuple | dict):
+                yield from _entries(name, value, ())
 
     # ---- modes, dtype, randomness ----
 
@@ -155,9 +164,11 @@ class Module:
     def _arrays(self) -> dict[str, np.ndarray]:
         """Return parameters and buffers by name in torch's order: module by module, parameters first."""
         parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
-        order = {name: i for i, (name, _) in enumerate(self.named_modules())}
-        names = sorted([*parameters, *buffers], key=lambda name: order[name.rpartition(".")[0]])
-        return {name: parameters[name].data if name in parameters else buffers[name] for name in names}
+        names = [_dotted(prefix, name) for prefix, module in self.named_modules()
+                 for kind in (Parameter, np.ndarray)
+                 for name, value in module._parts() if isinstance(value, kind)]
+        return {name: parameters[name].data if name in parameters else buffers[name] for name in names
+                if name in parameters or name in buffers}
 
     # ---- display ----
 
@@ -168,7 +179,7 @@ class Module:
     def __repr__(self) -> str:
         """Return the tree, with one line per module."""
         lines = [f"{type(self).__name__}({self.describe()})"]
-        for name, value in vars(self).items():
+        for name, value in self._parts():
             if isinstance(value, Module):
                 lines += [f"  {line}" for line in f"{name}: {value!r}".split("\n")]
         return "\n".join(lines)
@@ -199,6 +210,15 @@ def hooked(modules: Iterable[Module], hook: Callable[..., Tensor]) -> Iterator[N
     finally:
         for module, outer in before:
             module._hook = outer
+
+
+def _entries(name: str, value: object, inside: tuple[int, ...]) -> Iterator[tuple[str, object]]:
+    """Yield (name, value), or those of the entries of a container; inside: ids of the containers around it."""
+    if not isinstance(value, list | tuple | dict):
+        yield name, value
+    elif id(value) not in inside:                       # a container may contain itself
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _entries(f"{name}.{key}", entry, (*inside, id(value)))
 
 
 def _initial_stream(streams: Streams, prefix: str, name: str) -> Stream:
