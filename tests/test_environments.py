@@ -16,6 +16,7 @@ LINES = {
     "convert": "convert RUN OUT/n.safetensors", "summary": "summary RUN", "doctor": "doctor",
     "verify": "audit verify RUN", "replay": "audit replay RUN --step 1", "check": "audit check RUN --step 1",
     "report": "audit report RUN -o OUT/r.html --checks 0 --points 2", "show": "audit show RUN --step 1",
+    "compare": "audit compare RUN RUN",
     "where": "data where", "help": "train --help", "version": "--version", "offline": "data fetch mnist --offline",
 }
 WITHOUT_KERNELS = ("where", "help", "version", "offline")       # they mind no variable of numba's

@@ -12,6 +12,7 @@ EXAMPLES = """examples:
   python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --random 20   re-run twenty random steps
   python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --all --final re-run all of it and measure its network
   python -m tinyq.audit check runs/digits_cnn-digits-cbp-001 --step 1000    compare a step with float64
+  python -m tinyq.audit compare runs/a runs/b                               find the step at which two runs part
   python -m tinyq.audit report runs/digits_cnn-digits-cbp-001 -o audit.html write one page about everything
   python -m tinyq.audit show runs/digits_cnn-digits-cbp-001 --record epoch  print the records of epochs
   python -m tinyq.audit head runs/digits_cnn-digits-cbp-001                 print the SHA-256 of the last record
@@ -155,6 +156,24 @@ def _check(argv):
     replay(source, _steps_wanted(arguments, source), examine)
 
 
+def _compare(argv):
+    parser = _parser("compare", ("run", "A", "the folder of a run"), ("other", "B", "the folder of another run"))
+    parser.add_argument("--replay", action="store_true",
+                        help="repeat the step of A at which the runs part, and name the operation")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    _machine_flags(parser)
+    arguments = parser.parse(argv)
+    from tinyq.audit.compare.named_operation import named_operation
+    from tinyq.audit.compare.side_by_side import as_json, as_lines, compare
+
+    found = compare(arguments.run, arguments.other)
+    named = named_operation(_source(arguments), found) if arguments.replay else ""
+    if arguments.json:
+        say_json({**as_json(found), "operation": named})
+    else:
+        say(*as_lines(found), *([f"  operation: {named}"] if named else []))
+
+
 def _report(argv):
     parser = _parser("report")
     parser.add_argument("-o", "--output", default="audit.html", metavar="FILE.html",
@@ -238,19 +257,21 @@ COMMANDS = {
     "verify": (_verify, "check the chain, the rules of the method at every step, checkpoints and model"),
     "replay": (_replay, "re-run steps on the real data and compare every digest"),
     "check": (_check, "compare a step with float64 and take its update apart"),
+    "compare": (_compare, "find the first step at which two runs part, and name what differs"),
     "report": (_report, "write the checks and curves of every tensor as one HTML page"),
     "show": (_show, "print records, filtered"),
     "head": (_head, "print the SHA-256 of the last record, which depends on every record before it"),
 }
 
 
-def _parser(command):
+def _parser(command, *folders):
+    """folders: (name, metavar, help) of the command's run folders."""
     listed = "\n  ".join(f"{name:<10}{text}" for name, (_, text) in COMMANDS.items())
     about = COMMANDS[command][1] if command in COMMANDS else (__doc__ or "").partition(": ")[2]
     parser = Parser(prog=f"python -m tinyq.audit {command}", description=about, epilog=EXAMPLES + listed,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    if command in COMMANDS:
-        parser.add_argument("run", metavar="RUN", help="the folder of a run")
+    for name, metavar, text in folders or [("run", "RUN", "the folder of a run")] * (command in COMMANDS):
+        parser.add_argument(name, metavar=metavar, help=text)
     return parser
 
 

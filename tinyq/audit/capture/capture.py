@@ -41,6 +41,8 @@ class Captured:
     batches: list[Batch]
     model: Module
     applications: list[Application]
+    calls: list[Call]                               # digested primitives, in order
+    vjp_calls: list[Call]                           # digested vjps, in order
     backpropagated: dict[str, np.ndarray]           # gradient of each parameter, before the method changed it
     handed: dict[str, np.ndarray]                   # gradient of each parameter, as given to the optimiser
     before: dict[str, np.ndarray]
@@ -111,7 +113,7 @@ class Capture(Trace):
         names: dict[Tensor, str] = {p: name for name, p in self._parameters.items()}
         return Captured(
             position.steps + 1, phase.first_epoch + position.epoch, position.batch, phase, list(batches), self.model,
-            self._applications,
+            self._applications, self.calls, self.vjps,
             {names[p]: g for p, g in self._sums.items() if p in names},
             {name: p.grad.copy() for name, p in self._parameters.items() if p.grad is not None},
             self._before, self.model.state_dict(), self._memory, self._memories(), self._groups, self._parametrizations)

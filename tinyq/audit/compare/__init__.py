@@ -1,0 +1,1 @@
+"""Compare the ledgers of two runs: find the first record at which they part, and name what differs."""
