@@ -2,7 +2,7 @@
 
     python bench/conntra_photographs.py [--networks alexnet resnet18] [--samples 32] [--visits 50] [--threads 2]
 
-The samples are noise of 3x224x224 with random labels, the weights random: neither changes what a visit computes much.
+The samples are noise of 3x224x224 with random labels, the weights random: neither changes the cost of a visit much.
 """
 import argparse
 import time
@@ -46,8 +46,8 @@ def main():
     for name in args.networks:
         seconds, total, chain = seconds_a_visit(name, args.samples, args.visits)
         how = "changes carried forward" if chain else "the network from the layer on"
-        print(f"{name:10} {seconds:8.4f} s a visit ({how}), {total:,} visits a pass: {seconds * total / DAY:,.0f} days",
-              flush=True)
+        print(f"{name:10} {seconds:8.4f} s per visit ({how}), {total:,} visits per pass: "
+              f"{seconds * total / DAY:,.0f} days", flush=True)
 
 
 if __name__ == "__main__":

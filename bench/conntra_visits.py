@@ -126,7 +126,7 @@ def measure(np, name, args):
         kernels.visit(picks, method.search.held)
         ours.append((time.perf_counter() - start) / args.visits)
     ratios = [b / a for a, b in zip(ours, baselines, strict=True)]
-    print(f"{name:9} {args.error:13} tinyq {1e3 * statistics.median(ours):8.2f} ms a visit   forward passes "
+    print(f"{name:9} {args.error:13} tinyq {1e3 * statistics.median(ours):8.2f} ms per visit   forward passes "
           f"{1e3 * statistics.median(baselines):9.1f} ms   {statistics.median(ratios):7.0f} times less "
           f"({min(ratios):.0f} to {max(ratios):.0f} in {args.turns} turns)", flush=True)
 

@@ -2,16 +2,16 @@
 
     pip install torch==2.13.0 onnx onnxscript onnxruntime && pip install --no-deps torchvision==0.28.0
     python bench/packed.py [--networks resnet18 resnet50 alexnet googlenet] [--batch 1 16] [--threads 2] [--rounds 9]
-    python bench/packed.py --isas [avx2 ...]            # a row for each instruction set there is, instead
-    python bench/packed.py --fc6                        # AlexNet's largest layer alone beside NumPy, 2 threads and 1
+    python bench/packed.py --isas [avx2 ...]            # instead, a row per instruction set
+    python bench/packed.py --fc6                        # instead, AlexNet's largest layer against NumPy
 
 Prints the tables of bench/README.md. Each contender is a process of its own; they take turns, and a ratio is of times
-in one round. Peers: PyTorch float32 in both layouts, ONNX Runtime float32, and ONNX Runtime int8 (quant_pre_process,
-then static quantisation, QDQ, unsigned activations, signed weights a channel, calibrated on the batch); that every
-convolution of its became an integer one is asserted. tinyq's integers have the first and last layer in 8 bits and are
-calibrated on the same batch; "unpacked" is its float32 evaluation of the same network. Integers are compared with the
-fastest baseline, floats with ONNX Runtime float32. --isas leaves out `numpy`, NumPy alone, unless it is named: it takes
-seconds at this size.
+in one round. Baselines: PyTorch float32 in both layouts, ONNX Runtime float32, and ONNX Runtime int8
+(quant_pre_process, then static quantisation, QDQ, unsigned activations, signed weights per channel, calibrated on the
+batch); the script asserts that each of its convolutions became an integer one. tinyq's integers have the first and
+last layer in 8 bits and are calibrated on the same batch; "unpacked" is its float32 evaluation of the same network.
+Integers are compared with the fastest baseline, floats with ONNX Runtime float32. --isas leaves out `numpy`, NumPy
+alone, unless it is named: it takes seconds at this size.
 """
 import argparse
 import os
@@ -30,7 +30,7 @@ NEEDED = {"float32": 6, "int8": 15}     # required speed-up over NumPy at fc6
 
 
 def measure(name, contenders, batch, threads, args, folder):
-    """({contender: seconds of every round}, {contender: MiB at most}); a contender is NAME, or NAME@INSTRUCTION SET."""
+    """Return ({contender: seconds of every round}, {contender: peak MiB}); a contender is NAME or NAME@ISA."""
     processes = {contender: _start(contender, name, batch, threads, folder) for contender in contenders}
     rounds = interleave_all(list(processes.values()), args.rounds, FC6_REPEAT if name == FC6 else max(1, 16 // batch))
     memory = {contender: peak_memory(process.process.pid) for contender, process in processes.items()}
@@ -66,7 +66,7 @@ def fastest(times):
 
 
 def weights(folder):
-    """Cells: MiB of the weights as float32, and as float and integer kernels keep them, with how much less that is."""
+    """Return cells: MiB of the weights as float32, and as float and integer kernels keep them, with the ratios."""
     from tinyq.packed.network import PackedNetwork
 
     kept = [PackedNetwork.load(packed_file(kind, folder), kind) for kind in ("float32", "int8")]
@@ -84,7 +84,7 @@ def print_head(cells):
 
 
 def table(args, folder_of):
-    """Return a row for each network and batch."""
+    """Print a row per network and batch."""
     print_head(["network", *(LABELS[contender] for contender in args.contenders), "fastest baseline",
                 "weights in MiB: float32", "float activations", "int8", "peak memory in MiB, in the contenders' order"])
     for name in args.networks:
@@ -117,7 +117,7 @@ def table_of_isas(args, folder_of):
 
 
 def table_of_fc6(args, folder_of):
-    """Return the speed-up over NumPy's product, with 2 threads and with 1."""
+    """Print the speed-up over NumPy's product, with 2 threads and with 1."""
     folder = folder_of(FC6)
     print_head(["fc6, batch 1", LABELS[NUMPY], *(f"{LABELS[kind]}, times as fast"
                                                  + (f" (at least {NEEDED[kind]})" if kind in NEEDED else "")
@@ -136,8 +136,8 @@ def main():
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 16])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--isas", nargs="*", metavar="ISA", help="a table of instruction sets: of these, or of all")
-    parser.add_argument("--fc6", action="store_true", help="AlexNet's largest layer alone, beside NumPy")
+    parser.add_argument("--isas", nargs="*", metavar="ISA", help="compare these instruction sets, or all")
+    parser.add_argument("--fc6", action="store_true", help="compare AlexNet's largest layer with NumPy")
     parser.add_argument("--serve", nargs=4, metavar=("CONTENDER", "NETWORK", "BATCH", "FOLDER"),
                         help="run as one contender (used by this script)")
     args = parser.parse_args()

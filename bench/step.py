@@ -2,7 +2,7 @@
 
     pip install torch==2.13.0 && pip install --no-deps torchvision==0.28.0
     python bench/step.py [--networks resnet18 resnet50 googlenet alexnet] [--batch 16] [--threads 2] [--pairs 7]
-    python bench/step.py --scaling --networks resnet18              # compare one thread with all instead
+    python bench/step.py --scaling --networks resnet18              # instead, compare one thread with all
 
 All contenders have the same weights, data and threads, each a process of its own; they take turns. The ratio is of
 times in one round; GFLOP/s counts the convolutions' and linear layers' three passes; the peak is that of the register
@@ -108,8 +108,8 @@ def main():
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--scaling", action="store_true", help="compare one thread with all instead")
-    parser.add_argument("--check", action="store_true", help="compare the losses of the first steps instead")
+    parser.add_argument("--scaling", action="store_true", help="compare one thread with all, instead of with PyTorch")
+    parser.add_argument("--check", action="store_true", help="compare the losses of the first steps, instead of times")
     parser.add_argument("--serve", nargs=2, metavar=("CONTENDER", "NETWORK"),
                         help="run as one contender (used by this script)")
     args = parser.parse_args()

@@ -26,7 +26,7 @@ def infer(argv: list[str]) -> None:
     """Print the most likely classes of each image, or the accuracy on a dataset."""
     arguments = _parser().parse(argv)
     if bool(arguments.images) == (arguments.data is not None):
-        raise UsageError("give images or --data, one of the two")
+        raise UsageError("give either images or --data")
     if arguments.calibrate is not None and arguments.activations == "float32":
         raise UsageError("--calibrate is for --activations int8 and int16")
     from tinyq.saved.eval_splits import check_split
@@ -82,7 +82,7 @@ def _check_file(path: str, meta: dict, graph: "Graph") -> None:
 
     check_attributes(path, meta)
     if shape_of(meta) != graph.input_shape or (len(meta["class_names"]),) != graph.nodes[-1].shape:
-        raise BadInput(f"{path}: its network is not for the input and the classes that it names")
+        raise BadInput(f"{path}: its network does not fit the input shape and the classes that the file names")
 
 
 def _calibration(arguments: argparse.Namespace, meta: dict) -> list[np.ndarray]:

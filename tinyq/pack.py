@@ -45,7 +45,7 @@ def _refuse_idle_flags(arguments):
         idle |= given & {"data_path", "classes"}
     if idle:
         names = ", ".join(sorted("OUT" if name == "target" else f"--{name.replace('_', '-')}" for name in idle))
-        raise UsageError(f"{names}: nothing here uses it ({'exported as C' if arguments.c else 'packed'}; see --help)")
+        raise UsageError(f"{names}: has no effect when {'exporting C' if arguments.c else 'packing'}; see --help")
 
 
 def _pack(arguments):
@@ -139,7 +139,7 @@ def _parser():
     parser.add_argument("target", metavar="OUT", nargs="?", help=f"the {PACKED} file to write")
     parser.add_argument("--float-layer-bits", metavar="N", help="bits of the weights that are not constrained, the "
                         "first and the last layer's: 32 (default, as trained) or 8")
-    parser.add_argument("--trits", action="store_true", help="ternary codes five a byte, 1.6 bits a weight")
+    parser.add_argument("--trits", action="store_true", help="store five ternary codes per byte: 1.6 bits per weight")
     parser.add_argument("--calibrate", nargs="?", const="", metavar="DATA", help="also find the ranges that int8 and "
                         "int16 activations need, on the training part of the network's own data, or of DATA")
     parser.add_argument("--data-path", metavar="PATH", help="folder (or file) that holds the dataset")
@@ -147,7 +147,7 @@ def _parser():
                         help="file with one class per line, as in training on image folders")
     parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function of a network of your own")
     parser.add_argument("--c", metavar="DIR", help="write the packed network as C99 into this folder")
-    parser.add_argument("--activations", metavar="KIND", help="of the C: int8 (default) or int16")
+    parser.add_argument("--activations", metavar="KIND", help="activations of the C code: int8 (default) or int16")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

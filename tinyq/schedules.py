@@ -45,7 +45,7 @@ class Step(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse a size below one."""
+        """Raise UsageError for a size below 1."""
         _require(self.size >= 1, f"step schedule: size is {self.size}; it must be at least 1")
 
     def rate(self, base: float, epoch: float) -> float:
@@ -73,7 +73,7 @@ class Cosine(Schedule):
     minimum: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse a length of nothing."""
+        """Raise UsageError unless `epochs` is above 0."""
         _require(self.epochs > 0, f"cosine schedule: epochs is {self.epochs}; it must be above 0")
 
     def rate(self, base: float, epoch: float) -> float:
@@ -94,7 +94,7 @@ class WarmUp(Schedule):
     start: float = 1 / 3
 
     def __post_init__(self) -> None:
-        """Refuse a length of nothing."""
+        """Raise UsageError unless `epochs` is above 0."""
         _require(self.epochs > 0, f"warm-up: epochs is {self.epochs}; it must be above 0")
 
     def rate(self, base: float, epoch: float) -> float:
@@ -143,7 +143,7 @@ class Plateau(Schedule):
     reductions: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        """Refuse an unknown mode and a factor that does not reduce."""
+        """Raise UsageError for an unknown mode or a factor that does not reduce the rate."""
         modes = (self.mode, self.threshold_mode)
         _require(modes in _BETTER, f"plateau schedule: no mode {modes}; choose from {sorted(_BETTER)}")
         _require(self.factor < 1, f"plateau schedule: factor is {self.factor}; it must be below 1")

@@ -31,7 +31,7 @@ def run_command(argv: list[str]) -> None:
             raise UsageError("--resume cannot be combined with --config, --print-config or --dry-run")
         return _resume(actions["resume"], settings, trust)
     if trust:
-        raise UsageError("--trust: goes with --resume alone; --model names your own network")
+        raise UsageError("--trust works only with --resume; to train your own network, name it with --model")
     resolved = resolve(settings, read_toml(actions["config"]) if "config" in actions else {})
     if actions.get("print_config"):
         say(*to_toml(resolved).removesuffix("\n").split("\n"))

@@ -40,7 +40,7 @@ def samples(name, batch):
 
 
 def packed_file(contender, folder):
-    """Bits of the float layers: 8 for integer contenders, 32 otherwise."""
+    """Return the path of a contender's file; its float layers have 8 bits for integer contenders, else 32."""
     return Path(folder) / ("edges32.tq.h5" if contender == "float32" else "edges8.tq.h5")
 
 
@@ -142,7 +142,7 @@ def _onnx_pass(path, x, threads, integer):
 
 
 def _assert_integer(path):
-    """Check that the outputs agree; otherwise times mean nothing."""
+    """Check that every convolution became an integer one."""
     import onnx
 
     kinds = [node.op_type for node in onnx.load(path).graph.node]

@@ -48,7 +48,7 @@ class Contender:
         self.process = subprocess.Popen([sys.executable, *command], stdin=pipe, stdout=pipe, text=True, env=environment)
 
     def seconds(self, number):
-        """Ask for `count` steps in a row; return the answer, by `serve` their mean seconds."""
+        """Send a number; return the answer: from `serve`, the mean seconds of this number of steps."""
         self.process.stdin.write(f"{number}\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())

@@ -77,5 +77,5 @@ def _commands(results):
 def _machines(results):
     machines = sorted({run["machine"] for run in results.values()})
     shared = sum(run["shared_machine"] for run in results.values())
-    return (f"Machine: {'; '.join(machines)}. In {shared} of {len(results)} runs other work was running beside, so "
-            "that their seconds are too many.")
+    return (f"Machine: {'; '.join(machines)}. In {shared} of {len(results)} runs other work was running too, so "
+            "their seconds are too high.")

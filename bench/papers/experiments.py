@@ -11,7 +11,7 @@ SEEDS = (0, 1, 2)
 SPLITS = range(20)
 
 MNIST_NOTE = "Validation is the 10,000 test images, on which nothing is decided; training error is on all 60,000."
-LENET_NOTE = ("The paper's LeNet is another: its memory says 81,194 parameters, and it is not described. This is "
+LENET_NOTE = ("The paper's LeNet differs: its memory implies 81,194 parameters, and it is not described. This is "
               "LeNet-5 with 61,706.")
 SUBSET_NOTE = "CoNNTrA's error is that of a fixed subset of 6,000 of the 60,000 training images, its cross-entropy."
 

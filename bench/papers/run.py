@@ -3,8 +3,8 @@
     python bench/papers/run.py iris
     python bench/papers/run.py lenet --data-path DIR [--only "cbp-*"] [--runs runs/papers] [--threads 2]
 
-Every run is an ordinary run folder. What was interrupted is resumed, what is finished is read and not repeated; the
-files in results/ hold the runs that are finished.
+Every run is an ordinary run folder. An interrupted run is resumed; a finished one is read, not repeated. The
+files in results/ hold the finished runs.
 """
 import argparse
 import fnmatch

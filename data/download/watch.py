@@ -1,4 +1,4 @@
-"""Shut connections that bring too little: a limit per read alone lets a byte every half minute hold them for years."""
+"""Shut connections that are too slow: a limit per read alone lets a byte every half minute keep one open for years."""
 import http.client
 import socket
 import ssl

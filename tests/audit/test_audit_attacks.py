@@ -57,7 +57,7 @@ def test_another_model_behind_an_honest_run(run):
     result = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps({**result, **figures}))
     reseal(run, records)
-    with pytest.raises(AuditMismatch, match="the end on record is not what the method makes of the last checkpoint"):
+    with pytest.raises(AuditMismatch, match="the recorded end differs from what the method makes of the last checkpoint"):
         verify(run, head)
 
 
@@ -102,7 +102,7 @@ def test_momentum_edited_in_a_checkpoint_before_a_resume(tmp_path, capsys):
     reseal(run, records)
     resume(run, max_steps=1000)
     assert "resumed at steps 16: replay --all compares the checkpoints there" in verify(run)
-    with pytest.raises(AuditMismatch, match="step 16: the checkpoint on record is of another state .state_sha256"):
+    with pytest.raises(AuditMismatch, match="step 16: the recorded checkpoint holds another state .state_sha256"):
         replay_all(Source(run, {}))
 
 
@@ -124,7 +124,7 @@ def steps_cut_off(records):
 
 LIES = {
     "settings of another run": (settings_of_another_run, "settings on record differ in model, seed"),
-    "a check with faults": (check_with_faults, "checks while training found faults; at step 1: the vjp is wrong"),
+    "a check with faults": (check_with_faults, "checks during training found faults; the first, at step 1: the vjp is wrong"),
     "a method that nobody knows": (lambda r: next(x for x in r if x["record"] == "phase").update(method="Adam"),
                                    "the method Adam is unknown here, so its rules cannot be applied"),
     "steps cut off": (steps_cut_off, "step 8: follows step 1"),
@@ -180,7 +180,7 @@ def test_arrays_kept_of_a_step_are_compared_though_every_digest_agrees(tmp_path)
     name = next(name for name in arrays if name.startswith("gradients/"))
     arrays[name] = arrays[name] * np.float32(2)
     hdf5.write(path, arrays, {"/": attributes})
-    with pytest.raises(AuditMismatch, match="step 3: every digest agrees, but the arrays kept of it do not"):
+    with pytest.raises(AuditMismatch, match="step 3: every digest agrees, but its stored arrays do not"):
         replay(Source(run, {}), [3])
 
 

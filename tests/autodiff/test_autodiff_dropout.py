@@ -24,5 +24,5 @@ def test_the_ends():
 
 
 def test_a_mask_of_another_shape_is_refused():
-    with pytest.raises(UsageError, match=r"dropout: the mask is \(3,\); inputs: float64 \(2, 3\)"):
+    with pytest.raises(UsageError, match=r"dropout: the mask has shape \(3,\), not \(2, 3\); inputs: float64 \(2, 3\)"):
         dropout(np.ones((2, 3)), p=0.5, mask=MASK)

@@ -184,7 +184,7 @@ def fewer_records(run):
 
 
 @pytest.mark.parametrize("harm, code, says", [
-    (all_damaged, 65, "no checkpoint to resume from"), (another_config, 65, "not what the checkpoint was made with"),
+    (all_damaged, 65, "no checkpoint to resume from"), (another_config, 65, "differ from those of the checkpoint"),
     (no_toml, 65, "config.toml"), (fewer_records, 65, "metrics.jsonl: cannot be read")], ids=lambda h: getattr(
         h, "__name__", None))
 def test_a_run_folder_that_was_changed(capsys, tmp_path, harm, code, says):

@@ -143,7 +143,7 @@ def test_numbered_folders_count_up(tmp_path):
 def test_a_million_runs_of_one_name_are_enough(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic, "range", lambda *bounds: [1], raising=False)
     atomic.make_numbered_folder(tmp_path, "a")
-    with pytest.raises(CannotCreate, match="a million runs named a"):
+    with pytest.raises(CannotCreate, match="a million runs are named a"):
         atomic.make_numbered_folder(tmp_path, "a")
 
 
@@ -165,7 +165,7 @@ def test_a_reopened_journal_keeps_what_the_checkpoint_counted(tmp_path):
         j.append({"i": "again"})
         assert j.records == 3
     assert [r["i"] for r in journal.read_records(path)] == [0, 1, "again"]
-    with pytest.raises(BadInput, match="3 records where the checkpoint counts 5"):
+    with pytest.raises(BadInput, match="has 3 records, but the checkpoint counts 5"):
         journal.Journal(path, keep=5)
 
 
@@ -219,7 +219,7 @@ def test_a_journal_whose_lines_were_lost_is_not_taken_for_whole(tmp_path, monkey
         monkeypatch.setattr(os, "fsync", fsync)
         for lost in (b"", bytes(9)):
             (tmp_path / "j").write_bytes(lost)
-            with pytest.raises(InputOutputError, match=f"the {len(lost)} bytes on the disk are not the 9 bytes"):
+            with pytest.raises(InputOutputError, match=f"the {len(lost)} bytes on the disk differ from the 9 bytes"):
                 j.sync()
         (tmp_path / "j").unlink()
         with pytest.raises(InputOutputError, match="No such file"):

@@ -61,13 +61,13 @@ def test_a_tensor_is_a_view_of_its_storage(tmp_path):
     (pickle.dumps({"w": Hostile(eval, "1")}, 4), "wants to use"),
     (b"cos\nsystem\n(X\x02\x00\x00\x00lstR.", "wants to use os.system"),
     (b"(X\x02\x00\x00\x00lsios\nsystem\n.", "is not needed for weights"),
-    (b"\x80\x02}X\x01\x00\x00\x00w(ctorch\nFloatStorage\n)Rs.", "calls what is no function"),
+    (b"\x80\x02}X\x01\x00\x00\x00w(ctorch\nFloatStorage\n)Rs.", "calls something that is not a function"),
     (b"\x80\x02" + b"]" * 100_000, "ends too early"),
-    (b"\x80\x02h\x07.", "refers to what is not there"),
+    (b"\x80\x02h\x07.", "refers to an object that is missing"),
     (b"\x80\x02\x8a\xff" + bytes(255) + b".", "a number is too long"),
     (b"\x80\x02X\xff\xff\xff\x7fabc", "ends too early"),
     (b"\x80\x02}.", "holds no state_dict"),
-    (b"\x80\x02}X\x01\x00\x00\x00wK\x01s.", "'w' is no tensor"),
+    (b"\x80\x02}X\x01\x00\x00\x00wK\x01s.", "'w' is not a tensor"),
     (b"\x80\x02]q\x00h\x00a.", "holds no state_dict"),
     (b"", "ends too early"),
     (b"\x80\x02c" + b"x" * 300, "a name is too long"),
@@ -75,21 +75,21 @@ def test_a_tensor_is_a_view_of_its_storage(tmp_path):
     (b"\x80\x02(0.", "its stack is empty"),
     (b"\x80\x02}}a.", "a list is missing"),
     (b"\x80\x02}t.", "a mark is missing"),
-    (b"\x80\x04K\x01K\x02\x93.", "a name is no text"),
+    (b"\x80\x04K\x01K\x02\x93.", "a name is not a text"),
     (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "wants to use os.system"),
     (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.", "a call has unsuitable arguments"),
     (b"\x80\x02q\x00.", "its stack is empty"),
     (b"\x80\x02}(K\x01u.", "a key has no value"),
-    (b"\x80\x02}]K\x01s.", "a key is no text or number"),
-    (b"\x80\x02]K\x01a\x94Q.", "a reference is to no storage"),
+    (b"\x80\x02}]K\x01s.", "a key is neither a text nor a number"),
+    (b"\x80\x02]K\x01a\x94Q.", "a reference does not name a storage"),
     (b"\x80\x02X\x01\x00\x00\x00\xff.", "a text is not UTF-8"),
-    (tensor(count=-1), "not described as it should be"),
+    (tensor(count=-1), "is malformed"),
     (tensor(count=1 << 40), "larger than the file"),
     (tensor().replace(b"tQ", b"X\x01\x00\x00\x00vtQ"), "a storage is a view of another"),
     (tensor(count=7), "a storage has 24 bytes, not 28"),
     (tensor(shape=(2, 4)), "reaches beyond its storage"),
     (tensor(shape=(1 << 40, 3), strides=(0, 1)), "larger than the file"),
-    (tensor(offset=-1), "not described as it should be"),
+    (tensor(offset=-1), "is malformed"),
     (tensor(strides=(1,)), "do not fit"),
     (tensor(key="../../etc/passwd"), "is missing"),
     (tensor(kind="QInt8Storage"), "wants to use torch.QInt8Storage"),
@@ -158,10 +158,11 @@ def test_the_older_format_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("changes, reason", [
-    (dict(magic=b"\x80\x02K\x01.\x80\x02K\x01."), "does not begin as such files do"),
+    (dict(magic=b"\x80\x02K\x01.\x80\x02K\x01."), "its first bytes are not those of such a file"),
     (dict(system=LITTLE.replace(b"\x88", b"\x89")), "not little-endian"), (dict(system=b"\x80\x02]."), "little-endian"),
     (dict(keys=b"\x80\x02}."), "list of storages"), (dict(keys=b"\x80\x02]X\x01\0\0\x001a."), "list of storages"),
-    (dict(keys=b"\x80\x02]."), "storage 0 is missing"), (dict(count=7), "another size"), (dict(data=b""), "too early")])
+    (dict(keys=b"\x80\x02]."), "storage 0 is missing"), (dict(count=7), "size of storage 0 does not"),
+    (dict(data=b""), "too early")])
 def test_a_broken_file_of_the_older_format_is_refused(tmp_path, changes, reason):
     (tmp_path / "a.pth").write_bytes(legacy(**changes))
     with pytest.raises(BadInput, match=reason):
@@ -213,13 +214,13 @@ def entry(begin, end, shape=(1,), dtype="F32"):
     ({"w": entry(4, 8)}, 8, "gaps"),
     ({"w": entry(0, 4)}, 9, "do not end with the file"),
     ({"w": entry(0, 1 << 40, (1 << 38,))}, 8, "do not end with the file"),
-    ({"w": entry(0, 4, (-1,))}, 4, "no whole numbers"),
-    ({"w": entry(0, 4, dtype="F8")}, 4, "of a type"),
+    ({"w": entry(0, 4, (-1,))}, 4, "are not whole numbers"),
+    ({"w": entry(0, 4, dtype="F8")}, 4, "its dtype is not one"),
     ({"w": [1]}, 4, "not described"),
     ([1], 0, "no object"),
-    ({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 4]}}, 4, "it has 3 offsets and 1 axes"),
-    ({"w": {"dtype": "F32", "shape": [1] * 9, "data_offsets": [0, 4]}}, 4, "it has 2 offsets and 9 axes"),
-    ('{"w": 1, "w": 2}', 0, "there twice"),
+    ({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 4]}}, 4, "has 3 offsets and 1 axes"),
+    ({"w": {"dtype": "F32", "shape": [1] * 9, "data_offsets": [0, 4]}}, 4, "has 2 offsets and 9 axes"),
+    ('{"w": 1, "w": 2}', 0, "occurs twice"),
     ("[" * 100_000, 0, "not readable"),
     (b"\xff\xfe", 0, "not readable"),
 ], ids=str)
@@ -238,7 +239,7 @@ def test_safetensors_bfloat16_is_the_upper_half_of_a_float(tmp_path):
 
 
 def test_a_pickle_read_without_anything_outside_refers_to_nothing():
-    with pytest.raises(pickles.Unreadable, match="refers to what is outside"):
+    with pytest.raises(pickles.Unreadable, match="refers to an object outside the pickle"):
         pickles.Interpreter(b"\x80\x02K\x01Q.", {}).load()
     assert pickles.Interpreter(b"\x80\x02\x8a\x02\xff\xff.", {}).load() == -1
     assert pickles.Interpreter(b"\x80\x02}q\x00(K\x01K\x02u.", {}).load() == {1: 2}

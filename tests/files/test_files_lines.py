@@ -56,7 +56,7 @@ def full(*arguments):
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("failing, says", [("write", "free some space"), ("fsync", "look after this disk")])
+@pytest.mark.parametrize("failing, says", [("write", "free some space"), ("fsync", "check this disk")])
 def test_a_full_disk_is_told(tmp_path, monkeypatch, failing, says):
     lines = Lines(tmp_path / "f")
     with monkeypatch.context() as patch:
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_cut_is_left_as_it_was(tmp_path, monkeypatch):
 
     (tmp_path / "f").write_bytes(b"kept\nmore\n")
     monkeypatch.setattr(os, "ftruncate", refuse)
-    with pytest.raises(InputOutputError, match="cannot be continued"):
+    with pytest.raises(InputOutputError, match="cannot be appended to"):
         Lines(tmp_path / "f", 5)
     assert (tmp_path / "f").read_bytes() == b"kept\nmore\n"
 

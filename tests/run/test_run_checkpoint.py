@@ -44,7 +44,7 @@ def test_a_position_that_is_none_is_passed_over_even_with_its_digest(newest, tex
     datasets = {"model/w": STATES["model"]["w"]}
     digest = weights_sha256({**datasets, "position": np.frombuffer(text.encode(), np.uint8)})
     hdf5.write(newest, datasets, {"/": {"format": checkpoint.FORMAT, "position": text, "sha256": digest}})
-    assert_passed_over(newest, "its position is not one")
+    assert_passed_over(newest, "its position does not fit")
 
 
 def test_a_checkpoint_without_a_position_is_passed_over(newest):

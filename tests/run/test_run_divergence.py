@@ -87,7 +87,7 @@ def test_it_ends_in_one_line_and_with_its_code(tmp_path, capsys):
                 f"--output {tmp_path}/r".split()) == 70
     err = capsys.readouterr().err
     assert err.startswith("tinyq: backprop phase, step 2: ") and err.count("\n") == 1
-    assert "; first: " in err and f"the step is saved in {tmp_path}/r/diverged.h5" in err
+    assert "; first NaN or infinity: " in err and f"the step is saved in {tmp_path}/r/diverged.h5" in err
     assert "try a lower learning rate (--lr)" in err
 
 

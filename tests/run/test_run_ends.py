@@ -124,7 +124,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
     made, folder = session.start(resolve(settings))
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     again, _ = session.resume(folder, {})
-    assert again == json.loads(before["result.json"]) and "finished already" in capsys.readouterr().out
+    assert again == json.loads(before["result.json"]) and "already finished" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     (folder / "model.h5").unlink()
     assert session.resume(folder, {})[0]["weights_sha256"] == made["weights_sha256"]

@@ -271,7 +271,7 @@ def test_an_edited_configuration_is_not_resumed(tmp_path):
     train(tmp_path / "r", max_steps=10)
     path = tmp_path / "r" / "config.toml"
     path.write_text(path.read_text().replace("lr = 0.05", "lr = 0.5", 1))
-    with pytest.raises(BadInput, match=r"config\.toml: not what the checkpoint was made with \(.*was 0\.05, is 0\.5"):
+    with pytest.raises(BadInput, match=r"config\.toml: differ from those of the checkpoint \(.*was 0\.05, is 0\.5"):
         session.resume(tmp_path / "r", {})
 
 
@@ -283,7 +283,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 
 def test_a_folder_holds_one_run_and_one_process(whole, tmp_path):
-    with pytest.raises(CannotCreate, match="holds a run already"):
+    with pytest.raises(CannotCreate, match="contains a run already"):
         train(whole[1])
     with pytest.raises(BadInput, match=r"no config\.toml here"):
         session.resume(tmp_path, {})
@@ -306,7 +306,7 @@ def test_accumulated_batches_make_one_step(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    with pytest.raises(Diverged, match="cbp phase, step .* try a lower learning rate .--lr.; first: "):
+    with pytest.raises(Diverged, match="cbp phase, step .* try a lower learning rate .--lr.; first NaN or infinity: "):
         train(tmp_path / "r", lr=1e30, pretrain_epochs=0)
     with pytest.raises(Diverged, match="float phase, step .* try a lower learning rate .--pretrain-lr."):
         train(tmp_path / "f", pretrain_lr=1e30)

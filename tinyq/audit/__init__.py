@@ -36,8 +36,8 @@ def replay_run(run: str | Path, random: int, trust: bool = False) -> int:
     """Repeat this many random steps on the real data, bit for bit; return the number of steps compared.
 
     The steps between a checkpoint and a chosen step are repeated and compared too. trust: run the copy of a user's own
-    network in the folder, which is code. Raises AuditMismatch for the first
-    difference, naming the tensor and the operation.
+    network in the folder, which is code. Raises AuditMismatch for the first difference, naming the tensor and the
+    operation.
     """
     from tinyq.audit.replay.replay import random_steps, replay
     from tinyq.audit.replay.rerun import Source

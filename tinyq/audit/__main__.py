@@ -91,7 +91,7 @@ def _replay(argv):
     parser = _parser("replay")
     parser.add_argument("--all", action="store_true",
                         help="replay every step, and compare every checkpoint on the way")
-    parser.add_argument("--final", action="store_true", help="make the finished network again and measure it again")
+    parser.add_argument("--final", action="store_true", help="rebuild the finished network and measure it again")
     parser.add_argument("--step", type=int, metavar="N", help="replay this step")
     parser.add_argument("--from", dest="first", type=int, metavar="A", help="replay the steps from A")
     parser.add_argument("--to", dest="last", type=int, metavar="B", help="replay the steps up to B")

@@ -29,8 +29,8 @@ def write_bytes(path: str | Path, data: Buffer) -> None:
 
     Write a temporary file in the same folder, sync it, read it back, compare, and rename it over `path`; then sync the
     folder. Raises CannotCreate where the folder accepts no new file or `path` is a link, a device or the like;
-    InputOutputError where writing fails (the old file is then untouched); and NotSynced, one of these, where only
-    syncing the folder fails.
+    InputOutputError where writing fails (the old file is then untouched); and its subclass NotSynced where only syncing
+    the folder fails.
     """
     target, view = Path(path), memoryview(data).cast("B")
     _check_target(target)
@@ -56,7 +56,7 @@ def write_bytes(path: str | Path, data: Buffer) -> None:
         _sync_folder(target.parent)
     except OSError as error:
         raise NotSynced(f"{target}: written, but its folder cannot be synced ({error.strerror}), so a power cut "
-                        "may bring the old file back; look after this disk") from error
+                        "may bring the old file back; check this disk") from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -73,9 +73,9 @@ def remove(path: str | Path) -> None:
 
 
 def write_files(folder: str | Path, texts: Mapping[str, str]) -> None:
-    """Write texts by name into a folder, which is created if missing: then with all files or not at all.
+    """Write {file name: text} into a folder; a missing folder is created with all files or not at all.
 
-    In a folder that exists each file is replaced atomically, one after the other. CannotCreate or InputOutputError
+    In a folder that exists, each file is replaced atomically, one after the other. CannotCreate or InputOutputError
     as from `write_text`.
     """
     folder = Path(folder)
@@ -142,7 +142,7 @@ def make_numbered_folder(parent: str | Path, name: str) -> Path:
         except OSError as error:
             raise _no_folder(path, error) from error
         return path
-    raise CannotCreate(f"{parent}: a million runs named {name}; give --output another folder")
+    raise CannotCreate(f"{parent}: a million runs are named {name}; choose another folder")
 
 
 def _write_each(folder, texts):
@@ -166,7 +166,7 @@ def _no_folder(path, error):
 def _check_target(path):
     """Refuse a link, whose target somebody else may have chosen, and a device, which every process would lose."""
     if os.path.islink(path):
-        raise CannotCreate(f"{path}: is a link, and tinyq writes through none; delete it or name the file itself")
+        raise CannotCreate(f"{path}: is a link, which tinyq does not write through; delete it or name the file itself")
     if os.path.exists(path) and not os.path.isfile(path):
         raise CannotCreate(f"{path}: exists and is not a plain file; choose another path")
 

@@ -119,7 +119,7 @@ class Reader:
             problem = self._difference(name, specs[name], expected[name])
             given += 0 if problem else self._datasets[name][0].size
             if given > len(self.image):                     # several datasets may share bytes
-                raise BadInput(f"{self.path}: its datasets hold more than the file")
+                raise BadInput(f"{self.path}: its datasets are larger than the file")
             if problem is None:
                 try:
                     arrays[name] = self._bytes.values(*self._datasets[name])

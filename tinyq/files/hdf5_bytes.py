@@ -37,17 +37,17 @@ class Image:
     """The bytes of a file and their structure."""
 
     def __init__(self, data: bytes):
-        """Parse the superblock; Damaged where it is none."""
+        """Parse the superblock; Damaged where there is none."""
         self.data, self._content, self._work, self._read = memoryview(data), data, 0, 0
         if bytes(self.data[:8]) != SIGNATURE:
-            raise Damaged("it does not begin as HDF5 files do")
+            raise Damaged("its first bytes are not those of an HDF5 file")
         version, offsets, lengths = self.number(8, 1), self.number(13, 1), self.number(14, 1)
         if version > 1:
             raise Damaged(NEWER)
         at = 24 + 4 * version
         base, end = self.number(at), self.number(at + 16)
         if (offsets, lengths, base) != (8, 8, 0) or end > len(self.data):
-            raise Damaged("it is cut short, or laid out as no file of weights is")
+            raise Damaged("it is cut short, or its layout is not one that weight files use")
         self.root = self.number(at + 40)
 
     def begin(self) -> None:
@@ -70,14 +70,14 @@ class Image:
     def take(self, at: int, size: int) -> memoryview:
         """Return a view of `size` bytes; Damaged where they are not all within the file."""
         if at + size > len(self.data):
-            raise Damaged(f"it refers to byte {at + size} of {len(self.data)}")
+            raise Damaged(f"it refers to byte {at + size}, but has {len(self.data)} bytes")
         return self.data[at:at + size]
 
     def messages(self, address: int) -> list[Message]:
         """Return the messages in the header of the object at `address`."""
         version, count, length = struct.unpack("<BxHxxxxI", self.take(address, 12))
         if version != 1:
-            raise Damaged(NEWER if self.take(address, 4) == b"OHDR" else f"no object is at byte {address}")
+            raise Damaged(NEWER if self.take(address, 4) == b"OHDR" else f"there is no object at byte {address}")
         found: list[Message] = []
         blocks, known = [(address + 16, length)], [(address, address + 16 + length)]
         for start, length in blocks:
@@ -117,7 +117,7 @@ class Image:
         """Return a dataset's values as a new array; Damaged unless all of them are in the file."""
         kind, body = find_layout(messages)
         if stored.size > len(self.data):
-            raise Damaged("it holds more than the file")
+            raise Damaged("it is larger than the file")
         if kind == CHUNKED:
             return self._chunks(stored, body)
         if kind == COMPACT:
@@ -126,7 +126,7 @@ class Image:
             address, held = unpack("<QQ", body)
             data = memoryview(b"") if address == UNDEFINED else self.take(address, held)
         if len(data) < stored.size:
-            raise Damaged(f"holds {len(data)} bytes of {stored.size}")
+            raise Damaged(f"holds only {len(data)} of {stored.size} bytes")
         return np.frombuffer(data, stored.dtype, math.prod(stored.sizes)).reshape(stored.sizes).copy()
 
     def _table(self, tree, heap):
@@ -180,7 +180,7 @@ class Image:
             place = tuple(slice(at, at + c) for at, c in zip(corner, chunk, strict=True))
             array[place] = piece[tuple(slice(n) for n in array[place].shape)]
         if len(seen) < needed:
-            raise Damaged(f"holds {len(seen)} chunks of {needed}")
+            raise Damaged(f"holds only {len(seen)} of {needed} chunks")
         return array
 
 
@@ -188,5 +188,5 @@ def _add_apart(known, start, end):
     """Insert a range of bytes into the sorted ranges; Damaged where it overlaps one of them."""
     at = bisect.bisect(known, (start, end))
     if at and known[at - 1][1] > start or at < len(known) and known[at][0] < end or start >= end:
-        raise Damaged("a header is continued in bytes that belong to it already")
+        raise Damaged("a continuation of a header overlaps the header")
     known.insert(at, (start, end))

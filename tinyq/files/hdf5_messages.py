@@ -18,7 +18,7 @@ Message = tuple[int, int, memoryview]   # kind, flags, body
 
 
 class Damaged(ValueError):
-    """The bytes are not an HDF5 file, or a broken or unsupported one."""
+    """Error for bytes that are not an HDF5 file, or a broken or unsupported one."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Stored:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The shape of a dataset that has values."""
+        """The shape, which the caller knows not to be None."""
         assert self.shape is not None
         return self.shape
 
@@ -69,7 +69,7 @@ def attributes(messages: list[Message]) -> Iterator[tuple[str, Stored | Damaged,
 def _attribute(flags, body):
     version, own, *sizes = unpack("<BBHHH", body)
     if flags & SHARED or version not in (1, 2, 3) or version > 1 and own:
-        raise Damaged("the type or shape of an attribute is stored elsewhere")
+        raise Damaged("the type or shape of an attribute is in a shared message, which is not supported")
     steps = [size + -size % 8 for size in sizes] if version == 1 else sizes
     starts = [8 + (version == 3) + sum(steps[:i]) for i in range(4)]
     text, kind, space = (bytes(body[start:start + size]) for start, size in zip(starts, sizes, strict=False))
@@ -126,7 +126,7 @@ def _dtype(body, flags):
     if dtype is None and kind & 0x0F == _TEXT and 0 < length <= _MAX_TEXT:
         dtype = np.dtype(f"S{length}")
     if dtype is None or flags & SHARED:
-        raise Damaged("of a type that is neither a number nor a fixed-length text")
+        raise Damaged("its type is neither a number nor a fixed-length text")
     return dtype
 
 

@@ -21,7 +21,7 @@ class Journal:
         self.path, self.records = Path(path), keep
         sizes = [len(line) for line in islice(lines_of(path), keep)] if keep else []
         if len(sizes) < keep:
-            raise BadInput(f"{path}: {len(sizes)} records where the checkpoint counts {keep}; "
+            raise BadInput(f"{path}: has {len(sizes)} records, but the checkpoint counts {keep}; "
                            "the file was changed after the run stopped")
         self._lines = Lines(path, sum(sizes))
 

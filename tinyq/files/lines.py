@@ -58,7 +58,7 @@ class Lines:
             os.fsync(self._descriptor)
         except OSError as error:
             self._doubtful = True
-            raise InputOutputError(f"{self.path}: syncing failed ({error.strerror}); look after this disk") from error
+            raise InputOutputError(f"{self.path}: syncing failed ({error.strerror}); check this disk") from error
 
     def close(self) -> None:
         """Write waiting bytes if the disk accepts them, and close the file."""
@@ -81,7 +81,7 @@ class Lines:
             os.ftruncate(self._descriptor, self._size)
         except OSError as error:
             os.close(self._descriptor)
-            raise InputOutputError(f"{self.path}: cannot be continued ({error.strerror})") from error
+            raise InputOutputError(f"{self.path}: cannot be appended to ({error.strerror})") from error
 
     def _write(self):
         try:
@@ -96,7 +96,7 @@ class Lines:
     def _rewrite(self):
         data = self.path.read_bytes()
         if hashlib.sha256(data).digest() != self._hash.digest():
-            raise OSError(0, f"the {len(data)} bytes on the disk are not the {self._size} bytes written")
+            raise OSError(0, f"the {len(data)} bytes on the disk differ from the {self._size} bytes written")
         try:
             write_bytes(self.path, data)
         finally:                                # the new file exists even if its folder cannot be synced

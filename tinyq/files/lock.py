@@ -58,7 +58,7 @@ def locked(folder: str | Path) -> Iterator[None]:
 
 @contextmanager
 def held(descriptor: int) -> Iterator[None]:
-    """Hold the lock of an open file or folder during a with block, where there are locks; it may be closed within."""
+    """Hold the lock of an open file or folder during a with block, if there are locks; the block may close it."""
     copy = None
     with suppress(OSError):
         copy = os.dup(descriptor)

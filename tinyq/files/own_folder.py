@@ -13,7 +13,8 @@ def check_own_folder(folder: str | Path) -> None:
         _check_owner(parent, os.stat(parent))
         for path in (Path(parent, name) for name in sorted(folders + files)):
             if path.is_symlink():
-                raise CannotCreate(f"{path}: is a link, and a run writes through none; delete it or copy the file here")
+                raise CannotCreate(f"{path}: is a link, which a run does not write through; delete it or copy the file "
+                                   "here")
 
 
 def _check_owner(folder: str | Path, status: os.stat_result) -> None:

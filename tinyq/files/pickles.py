@@ -84,14 +84,14 @@ class Interpreter:
     def _stack_global(self):
         name, module = self._pop(), self._pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise Unreadable("a name is no text")
+            raise Unreadable("a name is not a text")
         self._global(module, name)
 
     def _reduce(self):
         arguments, function = self._pop(), self._pop()
         known = any(function is allowed for allowed in self.functions.values())
         if type(arguments) is not tuple or not known or not callable(function):
-            raise Unreadable("it calls what is no function")
+            raise Unreadable("it calls something that is not a function")
         try:
             self._push(function(*arguments))
         except (TypeError, ValueError, OverflowError) as error:
@@ -108,7 +108,7 @@ class Interpreter:
 
     def _get(self, key):
         if key not in self.memo:
-            raise Unreadable("it refers to what is not there")
+            raise Unreadable("it refers to an object that is missing")
         self._push(self.memo[key])
 
     def _set_items(self, items):
@@ -117,7 +117,7 @@ class Interpreter:
             raise Unreadable("a key has no value")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if type(key) not in (str, int, bool, float, type(None)):
-                raise Unreadable("a key is no text or number")
+                raise Unreadable("a key is neither a text nor a number")
             target[key] = value
 
     def _set_item(self):
@@ -136,7 +136,7 @@ class Interpreter:
 
     def _persistent(self):
         if self.persistent is None:
-            raise Unreadable("it refers to what is outside")
+            raise Unreadable("it refers to an object outside the pickle")
         self._push(self.persistent(self._pop()))
 
 

@@ -53,7 +53,7 @@ def _read(data):
         raise ValueError("its header is longer than the file, or than the format allows")
     header = json.loads(data[8:8 + length].decode(), object_pairs_hook=_without_repeats)
     if type(header) is not dict:
-        raise ValueError("its header is no object")
+        raise ValueError("its header is not a JSON object")
     header.pop(METADATA, None)
     body, spans = memoryview(data)[8 + length:], sorted(_span(name, entry) for name, entry in header.items())
     ends = [0, *(end for _, end, _ in spans)]
@@ -65,20 +65,20 @@ def _read(data):
 def _without_repeats(pairs):
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name occurs twice")
     return found
 
 
 def _span(name, entry):
     """Return (begin, end, name); ValueError unless dtype, shape and offsets agree."""
     if type(entry) is not dict or set(entry) != {"dtype", "shape", "data_offsets"} or entry["dtype"] not in TYPES:
-        raise ValueError(f"{name}: not described as the format says, or of a type that weights do not have")
+        raise ValueError(f"{name}: its description breaks the format, or its dtype is not one of weights")
     shape, offsets = entry["shape"], entry["data_offsets"]
     for numbers in (shape, offsets):
         if type(numbers) is not list or not all(type(n) is int and 0 <= n < 1 << 48 for n in numbers):
-            raise ValueError(f"{name}: its shape or offsets are no whole numbers")
+            raise ValueError(f"{name}: its shape or offsets are not whole numbers")
     if len(offsets) != 2 or len(shape) > 8:
-        raise ValueError(f"{name}: it has {len(offsets)} offsets and {len(shape)} axes")
+        raise ValueError(f"{name}: has {len(offsets)} offsets and {len(shape)} axes, not 2 and at most 8")
     begin, end = offsets
     needed = math.prod(shape) * np.dtype(TYPES[entry["dtype"]]).itemsize
     if end - begin != needed:

@@ -63,7 +63,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
             raise Unreadable("its tensors are larger than the file")
         return {name: _array(view, storages) for name, view in views.items()}
     except Exception as error:                  # zipfile raises anything on hostile bytes
-        raise BadInput(f"{path}: not readable as PyTorch weights: {error}") from None
+        raise BadInput(f"{path}: not readable as PyTorch weights: {error}") from error
 
 
 def _zip(data):
@@ -93,22 +93,25 @@ def _zip(data):
 
 
 def _legacy(data):
-    """As _zip for the older format: pickles of a number, a version, the system and the object, then the storages."""
+    """Return the same as _zip for the older format.
+
+    It has pickles of a number, a version, the system and the object, then the storages.
+    """
     machine = Interpreter(data, _FUNCTIONS, _storage)
     if machine.load() != LEGACY_MAGIC or machine.load() != LEGACY_PROTOCOL:
-        raise Unreadable("it does not begin as such files do")
+        raise Unreadable("its first bytes are not those of such a file")
     system = machine.load()
     if type(system) is not dict or system.get("little_endian") is not True:
         raise Unreadable("its numbers are not little-endian")
     found, keys = machine.load(), machine.load()
     by_key = {storage.key: storage for storage in _storages(found)}
     if type(keys) is not list or not all(type(key) is str and key in by_key for key in keys):
-        raise Unreadable("its list of storages is not that of its tensors")
+        raise Unreadable("its list of storages does not match its tensors")
     kept: dict[_Storage, bytes] = {}
     for key in keys:
         storage = by_key[key]
         if machine._number("q") != storage.count:
-            raise Unreadable(f"storage {key} has another size than its tensors say")
+            raise Unreadable(f"the size of storage {key} does not match its tensors")
         kept[storage] = bytes(machine._take(storage.bytes))
     return found, kept
 
@@ -121,7 +124,7 @@ def _state_dict(found):
         raise Unreadable("it holds no state_dict (save model.state_dict())")
     strange = [key for key, value in found.items() if type(key) is not str or not isinstance(value, _View)]
     if strange:
-        raise Unreadable(f"{strange[0]!r} is no tensor; save model.state_dict() alone")
+        raise Unreadable(f"{strange[0]!r} is not a tensor; save model.state_dict() alone")
     if all(name.startswith("module.") for name in found):
         return {name.removeprefix("module."): view for name, view in found.items()}
     return found
@@ -159,10 +162,10 @@ def _array(view, storages):
 def _storage(reference):
     """Return the storage of a persistent id ("storage", kind, key, place, count); the older format appends None."""
     if type(reference) is not tuple or len(reference) not in (5, 6) or reference[0] != "storage":
-        raise Unreadable("a reference is to no storage")
+        raise Unreadable("a reference does not name a storage")
     _, kind, key, _, count = reference[:5]
     if not isinstance(kind, _Kind) or type(key) is not str or type(count) is not int or count < 0:
-        raise Unreadable("a storage is not described as it should be")
+        raise Unreadable("the description of a storage is malformed")
     if len(reference) == 6 and reference[5] is not None:
         raise Unreadable("a storage is a view of another one, which is not supported")
     return _Storage(key, kind.dtype, count)
@@ -179,7 +182,7 @@ def _rebuild_tensor(storage, offset, shape, strides, requires_grad=False, hooks=
     """Return a view; Unreadable unless it lies inside its storage."""
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(type(n) is int and 0 <= n < 1 << 48 for n in numbers):
-        raise Unreadable("a tensor is not described as it should be")
+        raise Unreadable("the description of a tensor is malformed")
     if len(shape) != len(strides) or len(shape) > 8:
         raise Unreadable("a tensor's shape and strides do not fit")
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))

@@ -36,7 +36,7 @@ def ready(w: np.ndarray, options: dict[str, Any] | None, output_size: tuple[int,
 
 
 def prepare(step: Step, input_shape: tuple[int, ...] | None, first: int | None = None) -> Step:
-    """Return the step with a `run`; a prepared product keeps of its inputs (see fuse.PRODUCT) only x and the added one.
+    """Return the step with a `run`; of the inputs of a product (see fuse.PRODUCT) only x and the added array stay.
 
     For a product, the weights may be Ready or an array, and input_shape is required. first: the first channel of its
     last input, an output buffer, that a convolution writes (see join.py).

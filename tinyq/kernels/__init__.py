@@ -51,7 +51,7 @@ def _dispatch(family, name):
 
 @contextmanager
 def without_numba():
-    """Let NumPy references stand in for kernels that were not used before: slower, with the same bits, 60 MiB less."""
+    """Use NumPy references for kernels that were not used before: slower, the same bits, 60 MiB less memory."""
     global _without_numba
     before, _without_numba = _without_numba, True
     try:

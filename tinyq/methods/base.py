@@ -54,7 +54,7 @@ class Method(Protocol):
               state: dict | None = None) -> None:
         """Take over the model's constrained parameters; continue from `state` if given, else start.
 
-        The model then holds the weights of the moment `state` was taken, and the optimizer its own state.
+        With `state`, the model already holds the weights that belong to it, and the optimizer its own state.
         """
 
     def step(self, batches: Sequence[Batch]) -> float:

@@ -53,7 +53,7 @@ class _BatchNorm(Module):
             return self._infer(x, shortcut, relu)
         count = x.size // self.num_features
         if self.training and count < 2:
-            raise BadInput(f"batch norm cannot train on one value a channel (input {x.shape}): use a larger batch")
+            raise BadInput(f"batch norm cannot train on one value per channel (input {x.shape}): use a larger batch")
         if relu:
             y, mean, variance = normalization.batch_norm_relu(x, self.weight, self.bias, shortcut, eps=self.eps)
         else:

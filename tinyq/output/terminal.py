@@ -10,7 +10,7 @@ from tinyq.output.quoting import shown
 
 
 def say(*lines: str, write: Callable[[str], object] | None = None) -> None:
-    """Print each text as one line on standard output, at once; write: prints a line in its place."""
+    """Print each text as one line on standard output and flush it; write: function that prints the lines instead."""
     text = "\n".join(map(shown, lines))
     write(text) if write else print(text, flush=True)
 
@@ -21,7 +21,7 @@ def say_json(value: object, indent: int | None = 2) -> None:
 
 
 def tell(*lines: str) -> None:
-    """Print each text as one line on standard error, if it takes one: where a log's disk is full, that ends nothing."""
+    """Print each text as one line on standard error; a failure, as on a full disk, is ignored."""
     try:
         print("\n".join(map(shown, lines)), file=sys.stderr, flush=True)
     except OSError:
@@ -30,7 +30,7 @@ def tell(*lines: str) -> None:
 
 @functools.cache
 def tell_once(text: str) -> None:
-    """`tell`, the first time."""
+    """Print a text on standard error, unless it was printed before."""
     tell(text)
 
 

@@ -90,7 +90,7 @@ class PackedNetwork:
         kernels, self.executor, self._run = self.executor, "numpy", NumpyExecutor(program, self._floats.node)
         right = self._gives(golden)
         if right:
-            tell(f"tinyq: the {kernels} kernels compute wrong sums on this machine; running on NumPy instead, slower")
+            tell(f"tinyq: the {kernels} kernels compute wrong sums on this machine; NumPy is used, which is slower")
         return right
 
     def _gives(self, golden):

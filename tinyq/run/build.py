@@ -21,7 +21,7 @@ from tinyq.saved.run_folder import weights_file
 from tinyq.streams import Streams
 
 BACKPROP, FLOAT_PHASE = "backprop", "float"
-PHASE_SETTINGS = ("epochs", "opt", "lr", "weight_decay", "schedule", "warmup")      # that --pretrain- flags change
+PHASE_SETTINGS = ("epochs", "opt", "lr", "weight_decay", "schedule", "warmup")      # each has a --pretrain- flag
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +167,7 @@ def _phase(name: str, config: Config, model: Module, method: Method, first_epoch
 
 @contextmanager
 def _naming_options_of(component: str) -> Iterator[None]:
-    """Begin a UsageError that begins with a parameter of this method or dataset with the parameter's flag."""
+    """Replace a parameter of this method or dataset at the beginning of a UsageError by its flag."""
     try:
         yield
     except UsageError as error:

@@ -43,13 +43,13 @@ class Position:
 
 
 def steps_are_used_up(job: Job, position: Position) -> bool:
-    """Return True if --max-steps forbids the next step; an epoch without a step left is completed all the same."""
+    """Return True if --max-steps forbids the next step; an epoch whose steps are all done is still completed."""
     most = job.config.max_steps
     return most is not None and position.steps >= most and position.batch < len(job.loader)
 
 
 def states_of(model: Module, phase: Phase) -> dict[str, dict]:
-    """Collect what a checkpoint stores of a phase at work."""
+    """Collect the states of a running phase that a checkpoint stores."""
     return {"model": model.state_dict(), "optimizer": phase.optimizer.state(),
             "schedule": phase.schedule.state(), "method": phase.method.state()}
 
@@ -120,7 +120,7 @@ def _position(path, text):
     try:
         return _checked(Position(**json.loads(text)))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadInput(f"{path}: its position is not one of this version of tinyq ({error})") from error
+        raise BadInput(f"{path}: its position does not fit this version of tinyq ({error})") from error
 
 
 def _datasets(states):

@@ -29,7 +29,7 @@ def first_in(model: Module, batches: Sequence[Batch], step: Callable[[], object]
 
 
 class _Found(Exception):
-    """Found: the operation and the element."""
+    """Report of the operation and the element that are not finite."""
 
 
 def _judge_output(primitive, arrays, params, output):
@@ -47,4 +47,4 @@ def _first(array: np.ndarray) -> str:
     if not bad.size:
         return ""
     index = tuple(map(int, np.unravel_index(bad[0], np.shape(array))))
-    return f"at {index} of {np.shape(array)}, and at {bad.size - 1} others"
+    return f"at {index} of shape {np.shape(array)}, and at {bad.size - 1} others"

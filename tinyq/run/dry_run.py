@@ -22,7 +22,7 @@ def splits(bundle: DataBundle) -> str:
 
 
 def plan(config: Config) -> list[str]:
-    """Describe data, phases, steps, sizes and memory in lines; takes a few steps on smaller batches for the memory."""
+    """Describe data, phases, steps, sizes and memory in lines; a few steps on smaller batches estimate the memory."""
     job = build(config)
     planned = levels.parse(config.levels) if config.levels else None
     layers = sizes(job.model, planned)

@@ -28,7 +28,7 @@ def finish(job: Job, folder: Path, position: Position, observers: Observer,
 
     check_signals: called before each batch that is measured; may raise to stop here.
     """
-    model_file.check_finite(job.model.state_dict())         # histograms and methods count on it
+    model_file.check_finite(job.model.state_dict())         # histograms and methods rely on it
     histograms = result.histograms(job.model)               # before the latent weights are gone
     job.phases[-1].method.finish()
     weights = _save_model(job, folder, position, observers)
@@ -44,13 +44,13 @@ def finish(job: Job, folder: Path, position: Position, observers: Observer,
 
 
 def finished_weights(job: Job) -> Weights:
-    """The finished network as model.h5 holds it, but for the ledger's head."""
+    """Return the contents of model.h5, except the ledger's head."""
     return model_file.weights_of(job.model, model_file.describe(job.config, job.bundle),
                                  model_file.probe_inputs(job.bundle))
 
 
 def finished_packed(job: Job, weights: Weights) -> Packed:
-    """The finished network as model.tq.h5 holds it; weights: of model.h5, with all its attributes."""
+    """Return the contents of model.tq.h5; weights: of model.h5, with all its attributes."""
     attributes = {**weights.attributes, "weights_sha256": weight_files.weights_sha256(weights.state)}
     return pack_model(job.model, attributes, calibration_batches(job.bundle))
 
@@ -67,7 +67,7 @@ def _save_model(job: Job, folder: Path, position: Position, observers: Observer)
 def _save_packed(job: Job, folder: Path, position: Position, weights: Weights, observers: Observer) -> int | None:
     """Write the packed network; returns its bytes, or None for a float network and where packing fails.
 
-    A run has its result all the same, and no packed file of an earlier end stays with it.
+    The run has a result in either case. A packed file of an earlier end is then deleted.
     """
     if not weights.levels:
         return None

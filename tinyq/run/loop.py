@@ -1,4 +1,4 @@
-"""The training loop: phases of epochs of steps. Whatever records, shows, saves or stops a run observes it.
+"""The training loop: phases of epochs of steps. Observers record, show, save and stop a run.
 
 The loop knows Method (methods/base.py) and no method by name. Everything random is keyed by epoch, step and sample, so
 the position and the states of model, optimiser, schedule and method are all that a checkpoint needs.
@@ -16,7 +16,7 @@ from tinyq.saved.measure import Scores, measure
 
 
 class Loop:
-    """Trains a job from a position on."""
+    """Train a job from a position to its end."""
 
     def __init__(self, job: Job, position: Position, observers: Observer):
         """position: updated at each step; observers: receives the events, an Observers where there are several."""
@@ -94,13 +94,13 @@ class Loop:
         job.model.key_step(job.streams, epoch, position.batch)
         first = divergence.first_in(job.model, seen, lambda: phase.method.step(seen))
         flag = " (--pretrain-lr)" if phase.name == FLOAT_PHASE else " (--lr)"
-        return Diverged(f"{phase.name} phase, step {position.steps + 1}: {error}{flag}; first: {first}"
+        return Diverged(f"{phase.name} phase, step {position.steps + 1}: {error}{flag}; first NaN or infinity: {first}"
                         + (f"; {known}" if known else ""))
 
     def _end_epoch(self, phase: Phase) -> None:
         position, epoch = self.position, phase.first_epoch + self.position.epoch
         validation, test = self._validation(phase), self._watched_test(phase)
-        if validation:                      # after both: a run that stops while it measures measures again
+        if validation:                      # after both: a run stopped during one repeats both
             phase.schedule.observe(validation["validation_accuracy"])
         lr = phase.optimizer.groups[0]["lr"]                # before the method may change it for the next epoch
         method = phase.method.end_epoch(validation or None)
@@ -111,7 +111,7 @@ class Loop:
         self.observers.end_epoch(phase, epoch, position, {**training, **validation, **test, **method, "lr": lr})
 
     def _validation(self, phase: Phase) -> dict:
-        """Measure what the schedule and the method may look at."""
+        """Measure the validation split, which the schedule and the method may use."""
         scores = self._measure(phase, self.job.bundle.validation)
         if scores is None:
             return {}
@@ -119,7 +119,7 @@ class Loop:
                 "validation_error": 1 - scores.accuracy}
 
     def _watched_test(self, phase: Phase) -> dict:
-        """Measure what nothing in the run may look at, with --watch-test."""
+        """Measure the test split if `watch_test` is set; nothing in the run uses the result."""
         scores = self._measure(phase, self.job.bundle.test) if self.job.config.watch_test else None
         return {} if scores is None else {"test_error": 1 - scores.accuracy}
 

@@ -50,7 +50,7 @@ def histograms(model: Module) -> dict:
 
 
 def summary(outcome: dict) -> list[str]:
-    """Make the lines of the table at the end of a run; it says so where the method took no step."""
+    """Make the lines of the table at the end of a run; they say if the method took no step."""
     stepped = outcome["method_stepped"]
     name = "float" if stepped or outcome["on_levels"] is not None else "initial, no step taken"
     rows = [[name, _percent(outcome["test_accuracy_float"]), outcome["bytes_float"]]]

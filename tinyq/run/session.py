@@ -54,7 +54,8 @@ def start(resolved: Resolved, observers_for: ObserversFor = lambda config: ()) -
     folder = _new_folder(resolved.config)
     with locked(folder):
         if (folder / RESULT_FILE).exists() or checkpoint.any_in(folder / "checkpoints"):
-            raise CannotCreate(f"{folder}: holds a run already; go on with --resume {folder} or choose another folder")
+            raise CannotCreate(f"{folder}: contains a run already; continue it with --resume {folder}, or choose "
+                               "another folder")
         write_text(folder / CONFIG_FILE, settings)
         if job.network:
             write_bytes(folder / Path(job.network.path).name, job.network.data)
@@ -71,7 +72,7 @@ def resume(folder: str | Path, changes: dict,
     folder = Path(folder)
     for key in changes:
         if key not in RESUMABLE:
-            raise UsageError(f"--{key.replace('_', '-')}: cannot be changed by --resume, which goes on bit for bit")
+            raise UsageError(f"--{key.replace('_', '-')}: cannot be changed by --resume, which continues bit for bit")
     if not (folder / CONFIG_FILE).is_file():
         raise BadInput(f"{folder}: no {CONFIG_FILE} here; --resume takes the folder of a run")
     check_own_folder(folder)
@@ -82,7 +83,7 @@ def resume(folder: str | Path, changes: dict,
         job = build(anchored(resolve({**changes, **own}, settings)).config, network)
         position, states = _newest_position(job, folder)
         if "max_steps" not in changes and (ended := _finished(folder, position)):
-            log("finished already; nothing is done")
+            log("already finished; nothing to do")
             return ended, folder
         observers = observers_for(job.config)
         if states is not None:
@@ -99,7 +100,7 @@ def _trusted_network(folder: Path, settings: dict, trust: bool) -> UserFile | No
 
 
 def _newest_position(job: Job, folder: Path) -> tuple[Position, dict | None]:
-    """(position, states) of the newest undamaged checkpoint, or of the beginning where there is none yet."""
+    """Return (position, states) of the newest undamaged checkpoint, or of the beginning where there is none yet."""
     made_with = _made_with(job)
     if not checkpoint.any_in(folder / "checkpoints"):
         return Position(made_with=made_with), None
@@ -114,7 +115,7 @@ def _newest_position(job: Job, folder: Path) -> tuple[Position, dict | None]:
 
 
 def _finished(folder: Path, position: Position) -> dict | None:
-    """The result of a run that ended at this position; None if it did not, or if its network is gone."""
+    """Return the result of a run that ended at this position; None if it did not, or if its network is gone."""
     try:
         ended = json.loads((folder / RESULT_FILE).read_bytes())
         summary(ended)                                      # a damaged or foreign result has none
@@ -126,7 +127,7 @@ def _finished(folder: Path, position: Position) -> dict | None:
 
 def _new_folder(config: Config) -> Path:
     if config.output:
-        if Path(config.output).is_dir():                # made by whom?
+        if Path(config.output).is_dir():                # another user may have made it
             check_not_shared(config.output)
             check_own_folder(config.output)
         folder = make_folder(config.output)
@@ -143,11 +144,11 @@ def _made_with(job: Job) -> dict:
 
 
 def made_with(config: Config, data_sha256: str, network_sha256: str | None) -> dict:
-    """Everything that the bits of a run depend on: the settings that no resume may change, the data, the user's code.
+    """Return all that the bits of a run depend on: the settings that no resume may change, the data, the user's code.
 
     network_sha256: of the file of the user's own network; None for one that comes with tinyq.
     """
-    moving = (*RESUMABLE, "output", "recipe", "weights", "options")     # of weights, the checkpoint has what is needed
+    moving = (*RESUMABLE, "output", "recipe", "weights", "options")     # a checkpoint replaces `weights`
     settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in moving}
     options = {f"{component}.{key}": value for component, values in config.options.items()
                for key, value in values.items() if key not in data.PATH_OPTIONS}
@@ -159,8 +160,8 @@ def _check_same_run(folder: Path, before: dict, now: dict) -> None:
     """BadInput, with every difference, unless config.toml and the data are still those of the checkpoint."""
     changed = [f"{key} was {value}, is {now.get(key)}" for key, value in before.items() if now.get(key) != value]
     if changed:
-        raise BadInput(f"{folder / CONFIG_FILE}: not what the checkpoint was made with ({'; '.join(changed)}); put "
-                       "that back to go on bit for bit, or start a new run")
+        raise BadInput(f"{folder / CONFIG_FILE}: the settings or the data differ from those of the checkpoint "
+                       f"({'; '.join(changed)}); restore them to continue bit for bit, or start a new run")
 
 
 def _run(job: Job, folder: Path, position: Position, states: dict | None, watching: Sequence[Observer]) -> dict:
@@ -186,7 +187,7 @@ def _run(job: Job, folder: Path, position: Position, states: dict | None, watchi
 
 
 def _observers(job: Job, position: Position, request: StopRequest, watching: Sequence[Observer]) -> Observers:
-    """Everything that observes a run, in the order in which it receives events."""
+    """List everything that observes a run, in the order in which it receives events."""
     progress, metrics, observers = Progress.of(job, position), MetricsJournal(), Observers([])
     observers.observers += [
         Stopwatch(), metrics, progress, *watching,

@@ -134,7 +134,7 @@ def check_probe(path: str | Path, model: Module, held: Weights) -> None:
         return
     if (held.probe_inputs is None or held.probe_logits is None
             or np.shape(held.probe_inputs)[1:] != shape_of(held.attributes)):
-        raise BadInput(f"{path}: its stored probe is not inputs of shape {shape_of(held.attributes)} with their logits")
+        raise BadInput(f"{path}: its probe must hold inputs of shape {shape_of(held.attributes)} and their logits")
     logits = logits_of(model, held.probe_inputs)
     allowed = held.attributes.get("probe_tolerance", 0.0) * float(np.abs(held.probe_logits).max())
     if logits.shape != held.probe_logits.shape or not (np.abs(logits - held.probe_logits) <= allowed).all():

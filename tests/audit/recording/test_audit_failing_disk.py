@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_read_back_is_no_checkpoint(whole, tmp_path, monke
 
     monkeypatch.setattr(ledger_writer, "sha256_of", unreadable)
     assert train(run, **QUICK)["weights_sha256"] == whole[0]
-    assert "cannot be read (Input/output error), so it was removed; look after this disk; training continues" in \
+    assert "cannot be read (Input/output error), so it was removed; check this disk; training continues" in \
         capsys.readouterr().out
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000000014.h5"]
     proven(run)

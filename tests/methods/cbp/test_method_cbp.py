@@ -260,7 +260,7 @@ def test_levels_beyond_the_clamp_are_refused_with_the_reason():
     model = network()
     name, w = model.constrained_parameters()[0]
     w.data[...] = 0.75
-    with pytest.raises(UsageError, match=rf"times 0.75, the scale of {name}, they reach 1.5, but CBP clamps"):
+    with pytest.raises(UsageError, match=rf"multiplied by 0.75, the scale of {name}, they reach 1.5, but CBP clamps"):
         begun(model, levels=parse("-2,-1,0,1,2"))
     begun(model, levels=parse("-1.25,0,1.25"))
 

@@ -250,7 +250,7 @@ def test_a_network_that_is_no_chain_says_so_by_the_layer_and_states_its_cost(mod
     assert isinstance(answer, NotAChain) and reason in answer.reason
     if "running" not in reason:                             # in evaluation such a layer takes the statistics of a batch
         notice = begun(model, table()).notice
-        assert reason in notice and re.search("about .* s a visit over 300 samples, .* days for a pass", notice)
+        assert reason in notice and re.search("about .* s per visit over 300 samples, .* days for a pass", notice)
 
 
 def test_a_mean_of_one_value_is_no_stage():

@@ -1,8 +1,8 @@
 """Digest arrays for the ledger: 256 bits that nobody can make collide, or 128 at the speed of memory.
 
-What a replay starts from or is judged by - samples, input, weights, the state of the method - is digested so that no
-two different arrays with equal digests are known. The results of primitives and vjps, and gradients, get the fast
-digest: a replay computes them anew from the others, and they only name the first that differs.
+A replay starts from samples, input, weights and the state of the method, or is judged by them: their digest is one for
+which no two different arrays with equal digests are known. The results of primitives and vjps, and gradients, get the
+fast digest: a replay recomputes them from the others, and their digests only name the first that differs.
 """
 import hashlib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The history of a run as its ledger tells it: a summary, made in one pass, that does not grow with the steps."""
+"""Summarise the ledger of a run in one pass; the summary does not grow with the number of steps."""
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Checkpoint:
 
 @dataclass
 class History:
-    """What the records of a ledger say, but for those of single steps."""
+    """Summary of the records of a ledger, except those of single steps."""
 
     run: Path
     begin: Line
@@ -58,7 +58,7 @@ class History:
         _ADD.get(line.kind, _ignore)(self, line)
 
     def first_line_after(self, checkpoint: Checkpoint | None) -> Line:
-        """The line that the records after a checkpoint follow; None stands for the beginning."""
+        """Return the line of the checkpoint, or of record 0 for None: the records after it come next."""
         return checkpoint.line if checkpoint else self.begin
 
 

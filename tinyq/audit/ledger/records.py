@@ -1,6 +1,6 @@
-"""The kinds of records, the fields of each, and which of them an audit holds against something else.
+"""The kinds of records, the fields of each, and which of them an audit compares with something else.
 
-Every field here is recomputed by `verify` or `replay`, or listed in UNAUDITED with who vouches for it.
+Every field here is recomputed by `verify` or `replay`, or listed in UNAUDITED.
 """
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ FIELDS: dict[str, dict[str, type]] = {
 GRADIENT_FIELDS = ("ops", "ops_of", "vjps", "vjps_of", "g", "g_of")
 OPTIONAL = {"step": ("skipped", *GRADIENT_FIELDS), "float": ("test_accuracy",)}
 UNAUDITED_FIGURES = ("seconds", "ledger_head")          # of result.json: a time, and a head that is compared itself
-# What nothing is held against: the word of the run's owner.
+# Compared with nothing: an auditor has only the word of the run's owner.
 UNAUDITED = {
     "environment": "machine and versions of begin and resume (a replay here gives the same bits or it does not)",
     "seconds": "durations, in result.json, metrics.jsonl and checkpoints",

@@ -17,7 +17,7 @@ CLIP, BOUND, FAST_FROM = 1.0, 1.0, 10
 
 
 class Weight(QuantisedWeight, Protocol):
-    """Public state of a weight under CBP: also levels in weight units, multipliers, constraint function."""
+    """Public state of a weight under CBP; adds levels in weight units, multipliers and the constraint function."""
 
     levels: np.ndarray
     multiplier: Tensor
@@ -46,11 +46,11 @@ class CBPMetrics(Metrics):
                          weight.parameter.dtype) for weight in method.weights])
 
     def step(self) -> Record:
-        """The shared metrics; g; the multipliers' digest; level changes."""
+        """Return the shared metrics, g, the multipliers' digest and the level changes."""
         return {**super().step(), "g": self.state.g, "lambda": self._multipliers(), "flips": self.changes.count()}
 
     def epoch(self) -> Record:
-        """g, the multipliers' digest and sum, the scales, and the epochs since the schedule fired."""
+        """Return g, the multipliers' digest and sum, the scales, and the epochs since the schedule fired."""
         total = 0.0
         for weight in self.state.weights:
             total += kernels.sum(weight.multiplier.data.reshape(-1), (0,)).item()
@@ -66,7 +66,7 @@ class CBPRules(Rules):
     """Multipliers change only where the schedule fires and never fall; g grows by its rule, and only then."""
 
     def __init__(self, begin: Record, phase: Record) -> None:
-        """The schedule has not fired yet."""
+        """Start with a schedule that has not fired yet."""
         super().__init__(begin, phase)
         self.previous, self.since = math.inf, 0
 

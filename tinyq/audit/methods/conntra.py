@@ -28,10 +28,10 @@ class State(Protocol):
 
 
 class CoNNTrAMetrics(Metrics):
-    """The visits: which, the error of every level tried, what was chosen; the moves one by one."""
+    """Metrics of the visits: parameters picked, error of every level tried, level chosen, and every move."""
 
     def step(self) -> Record:
-        """The error left; digests of the picks, and of all that the visits tried and chose; every move.
+        """Return the last error, digests of the picks and of all that the visits tried and chose, and every move.
 
         A move is [visit, parameter, code, error].
         """
@@ -59,7 +59,7 @@ class CoNNTrARules(Rules):
         self.current_pass, self.made, self.order = None, 0, np.zeros(0, np.int64)
 
     def step(self, record: Record) -> Iterator[str]:
-        """Violations of a step's visits: which, in what order, and what they did to the error."""
+        """Return the violations of a step's visits: their parameters, their order, and their effect on the error."""
         yield from super().step(record)
         metrics = record["metrics"]
         if self.current_pass != metrics["pass"]:
@@ -114,7 +114,7 @@ def choices(visits: Any) -> Iterator[str]:
 
 
 def _repeated(search, visits):
-    """Algorithm 2 to the letter at the last visit: the network is run as a whole for every level."""
+    """Repeat the last visit by Algorithm 2 to the letter: run the whole network for every level."""
     held = type(search.held)(*(np.array(a) if isinstance(a, np.ndarray) else a for a in search.held))
     every = np.arange(max(held.kept_narrow.shape[1], held.kept_wide.shape[1]))
     error = literal.recompute(every, held)

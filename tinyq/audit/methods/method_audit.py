@@ -31,7 +31,7 @@ class Metrics:
                 "samples": last.samples}
 
     def epoch(self) -> Record:
-        """Metrics of the state that the next epoch begins with, or the first one."""
+        """Return the metrics of the state in which the next epoch, or the first one, begins."""
         return {}
 
     def root(self, arrays: list[np.ndarray]) -> str:

@@ -1,4 +1,4 @@
-"""The table of methods that the audit knows more of than their gradient, and how to add one."""
+"""List the methods that the audit checks beyond their gradient, and add one."""
 from tinyq.audit.methods import cbp, conntra, rpr
 from tinyq.audit.methods.method_audit import MethodAudit
 from tinyq.methods import register as register_method
@@ -10,7 +10,7 @@ AUDITS: dict[str, MethodAudit] = {"Backprop": GRADIENT_ONLY, "CBP": cbp.AUDIT, "
 
 
 def audit_of(class_name: str) -> MethodAudit:
-    """The row of a method's class, as ledgers name it; plain backprop's for a class without one."""
+    """Return the row of a method's class, by its name in ledgers; a class without a row gets plain backprop's."""
     return AUDITS.get(class_name, GRADIENT_ONLY)
 
 

@@ -15,7 +15,7 @@ from tinyq.streams import Streams
 
 
 class Weight(QuantisedWeight, Protocol):
-    """Public state of a weight under RPR: also which entries are relaxed."""
+    """Public state of a weight under RPR; adds the entries that are relaxed."""
 
     relaxed: np.ndarray
 
@@ -37,7 +37,7 @@ class State(Protocol):
 
 
 class RPRMetrics(Metrics):
-    """The frozen fraction and which entries they are; that these and their moments stay as they are; level changes."""
+    """Metrics of RPR: the frozen fraction, digests of the frozen entries and of their moments, level changes."""
 
     def __init__(self, method: State, kind: str) -> None:
         """Level changes are counted at midpoints in units of the scale."""
@@ -47,11 +47,11 @@ class RPRMetrics(Metrics):
             rounded_down(weight.level_set.midpoints, weight.parameter.dtype) for weight in method.weights])
 
     def step(self) -> Record:
-        """The shared metrics; digests of the partition and of everything frozen; level changes."""
+        """Return the shared metrics, digests of the partition and of everything frozen, and the level changes."""
         return {**super().step(), "mask": self._mask, "frozen": self._frozen(), "flips": self.changes.count()}
 
     def epoch(self) -> Record:
-        """The fraction, the count of frozen entries, and digests of the partition, of what is frozen, of the scales."""
+        """Return the fraction, the counts of frozen entries, and digests of partition, frozen entries and scales."""
         scales = self.root([weight.scale for weight in self.state.weights])
         if self.state.done:
             return {"scales": scales}

@@ -97,7 +97,7 @@ class LedgerWriter(Recorder):
         return Capture(self.job.model, optimizer) if wanted else None
 
     def examine(self, captured: Captured) -> None:
-        """Keep the step's arrays, and check it; AuditMismatch, with its arrays left behind, where a fault is found."""
+        """Keep the step's arrays, and check it; AuditMismatch for a fault, after which its arrays stay on the disk."""
         if self.kind == "full":
             self._write_arrays(lambda: dump.write(dump.step_file(self.folder, captured.step), captured))
         if self._is_checked(captured.step):
@@ -117,7 +117,7 @@ class LedgerWriter(Recorder):
             with suppress(InputOutputError):
                 remove(path)
             raise InputOutputError(f"{path}: written, but it cannot be read ({error.strerror}), so it was removed; "
-                                   "look after this disk") from error
+                                   "check this disk") from error
         self._add({"record": "file", "step": position.steps, "file": Path(path).relative_to(self.folder).as_posix(),
                    "sha256": sha256})
 
@@ -126,7 +126,7 @@ class LedgerWriter(Recorder):
         self._add(checkpoint_record(position, states))
 
     def measured(self, position: Position, figures: dict) -> None:
-        """Record the figures of result.json but for the time that the run took."""
+        """Record the figures of result.json, except the run's duration."""
         self._add({"record": "result", "step": position.steps,
                    "figures": {key: value for key, value in figures.items() if key not in UNAUDITED_FIGURES}})
 

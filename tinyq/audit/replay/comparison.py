@@ -52,7 +52,7 @@ class Comparison(Recorder):
             self.measured_float(position, float_baseline.weights_of(self.job).state, accuracy)
 
     def new_trace(self, step: int, optimizer: Optimizer) -> Trace:
-        """Capture a step that is examined, checked or kept whole; of others trace only the primitives."""
+        """Capture a step that is examined, checked or kept whole; trace only the primitives of other steps."""
         self.kept = step_file(self.folder, step)
         whole = self._is_wanted(step) or self._is_next("check") or self.kept.is_file()
         return (Capture if whole else Trace)(self.job.model, optimizer)
@@ -83,15 +83,15 @@ class Comparison(Recorder):
         while self._is_next("checkpoint"):
             found, expected = checkpoint_record(position, checkpoint.states_of(self.job.model, phase)), self._take()
             if differing := _differing(expected, found):
-                raise AuditMismatch(f"step {position.steps}: the checkpoint on record is of another state "
-                                    f"({', '.join(differing)} differ), while everything before it agrees")
+                raise AuditMismatch(f"step {position.steps}: the recorded checkpoint holds another state "
+                                    f"({', '.join(differing)} differ), although everything before it agrees")
             self.checkpoints += 1
         self._stop_at_the_end()
 
     def _compare_check(self, found):
         expected = self._take()
         if differing := [key for key in _differing(expected, found) if not _nearly_equal(expected, found, key)]:
-            raise AuditMismatch(f"step {expected['step']}: its check on record differs in {', '.join(differing)}")
+            raise AuditMismatch(f"step {expected['step']}: its recorded check differs in {', '.join(differing)}")
         self.checks += 1
 
     def _compare(self, record):
@@ -101,7 +101,7 @@ class Comparison(Recorder):
             raise AuditMismatch(f"step {record['step']}: {found}" + (f"; {self.kept_difference}" if is_step
                                                                      and self.kept_difference else ""))
         if is_step and self.kept_difference:
-            raise AuditMismatch(f"step {record['step']}: every digest agrees, but the arrays kept of it do not: "
+            raise AuditMismatch(f"step {record['step']}: every digest agrees, but its stored arrays do not: "
                                 f"{self.kept_difference}")
         self.steps += is_step
         self.others += not is_step
@@ -130,7 +130,7 @@ def _differing(expected, found):
 
 
 def _nearly_equal(expected, found, key):
-    """Float64 sums of a check are NumPy's, whose order depends on the machine: compare its cosines and errors so."""
+    """Compare cosines and errors of a check with a tolerance: NumPy's float64 sums depend on the machine."""
     if key == "largest_error":
         return abs(expected[key] - found[key]) <= CHECK_TOLERANCE * max(abs(expected[key]), abs(found[key]))
     if key == "surrogates":

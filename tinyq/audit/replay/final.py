@@ -1,4 +1,4 @@
-"""Make the end of a run again from its last checkpoint and the data: network, accuracies, packed file, plots."""
+"""Repeat the end of a run from its last checkpoint and the data: network, accuracies, packed file, plots."""
 import numpy as np
 
 from tinyq.audit.ledger.hash_chain import plain
@@ -24,7 +24,7 @@ NOT_REPEATED = (*UNAUDITED_FIGURES, "bytes_packed_file")        # verify compare
 
 
 def replay_final(source: Source) -> list[str]:
-    """Make the end again and compare it with the ledger and the files; return the results, one line each.
+    """Repeat the end and compare it with the ledger and the files; return the results, one line each.
 
     UsageError for a run without a result; AuditMismatch for the first difference.
     """
@@ -37,7 +37,7 @@ def replay_final(source: Source) -> list[str]:
     weights = finished_weights(job)
     weights.attributes["ledger_head"] = history.end.head
     if weights_sha256(weights.state) != history.end.record["weights_sha256"]:
-        raise AuditMismatch("the end on record is not what the method makes of the last checkpoint")
+        raise AuditMismatch("the recorded end differs from what the method makes of the last checkpoint")
     figures, packed = result.outcome(job, position, weights), _packed(source, job, weights)
     _compare_figures(history.result.record["figures"], figures)
     _compare_weights(source, weights)
@@ -68,7 +68,7 @@ def _compare_figures(recorded: dict, found: dict) -> None:
     differing = [f"{key} is {made.get(key)}, on record {recorded.get(key)}" for key in {**recorded, **made}
                  if key not in NOT_REPEATED and recorded.get(key) != made.get(key)]
     if differing:
-        raise AuditMismatch(f"the result on record is not what the network gives: {'; '.join(differing)}")
+        raise AuditMismatch(f"the recorded result differs from that of the network: {'; '.join(differing)}")
 
 
 def _compare_weights(source: Source, made: Weights) -> None:
@@ -80,7 +80,7 @@ def _compare_weights(source: Source, made: Weights) -> None:
     differing = [key for key, value in made.attributes.items() if held.attributes.get(key) != value]
     unknown = held.attributes.keys() - made.attributes.keys() - {"format", "weights_sha256", "layer_names"}
     if differing or unknown:
-        raise AuditMismatch(f"{MODEL_FILE} says another {', '.join(sorted({*differing, *unknown}))} than the run")
+        raise AuditMismatch(f"{MODEL_FILE}: {', '.join(sorted({*differing, *unknown}))} differ from the run")
 
 
 def _packed(source: Source, job: Job, weights: Weights) -> list[str]:
@@ -98,7 +98,7 @@ def _compare_plots(source: Source, histograms: dict) -> None:
     found = {path.name: path.read_text() for path in sorted((source.folder / "plots").glob("*"))}
     differing = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
     if differing:
-        raise AuditMismatch(f"plots: {', '.join(differing)} are not what the run draws")
+        raise AuditMismatch(f"plots: {', '.join(differing)} differ from those that the run draws")
 
 
 def _compare_arrays(what: str, held: dict, made: dict) -> None:

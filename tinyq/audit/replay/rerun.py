@@ -36,7 +36,7 @@ class Source:
 
     @cached_property
     def history(self) -> History:
-        """The summary of the ledger."""
+        """Summary of the ledger."""
         return read_history(self.folder)
 
     def job(self) -> Job:

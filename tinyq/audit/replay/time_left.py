@@ -7,7 +7,7 @@ SECONDS = 10
 
 
 class TimeLeft:
-    """Counts steps; prints a line on standard error where nothing else was printed for SECONDS."""
+    """Count steps; print a line on standard error where nothing else was printed for SECONDS."""
 
     def __init__(self, total: int, what: str):
         """total: number of steps to come; what: the name of the work."""

@@ -26,7 +26,7 @@ class Chronology:
             "exception": self._exception, "end": self._end, "file": self._same_step, "result": self._result}
 
     def faults(self, line: Line) -> Iterator[str]:
-        """Yield what does not follow, then move on."""
+        """Yield the faults of the next record, then move on."""
         record = line.record
         yield from self._rules[line.kind](record)
         if line.kind in FIXED:
@@ -36,7 +36,7 @@ class Chronology:
             self.since.add(line.kind)
 
     def at_the_end(self) -> Iterator[str]:
-        """Yield what only the whole ledger shows."""
+        """Yield the faults that only the whole ledger shows."""
         if self.gap and not self.skips:
             yield self.gap
 

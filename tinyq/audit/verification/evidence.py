@@ -1,4 +1,4 @@
-"""What the examinations of a run folder share: its history, its configuration, the state at its end."""
+"""State shared by the examinations of a run folder: its history, its configuration, the network at its end."""
 from functools import cached_property
 from pathlib import Path
 

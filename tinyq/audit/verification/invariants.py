@@ -14,7 +14,7 @@ class Invariants:
     """Apply the rules to each line of a ledger in turn."""
 
     def __init__(self) -> None:
-        """No line was seen."""
+        """Start before the first line."""
         self.faults: list[str] = []
         self.count = 0
         self.methods: list[str] = []    # whose rules were applied, by class name
@@ -31,7 +31,7 @@ class Invariants:
             self._note(line, f"cannot be checked ({type(error).__name__}: {error})")
 
     def finish(self) -> None:
-        """Note what only the whole ledger shows."""
+        """Note the faults that only the whole ledger shows."""
         for fault in self._chronology.at_the_end() if self._chronology else ():
             self._add(fault)
 

@@ -66,7 +66,7 @@ class MetricsComparison:
 
 
 def _records(path: Path) -> Iterator[dict]:
-    """Yield the records; a line that is none as {}."""
+    """Yield the records; {} stands for a line that is not one."""
     for line in lines_of(path):
         try:
             record = json.loads(line)

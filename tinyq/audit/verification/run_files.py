@@ -126,7 +126,7 @@ def _float_network(evidence: Evidence) -> str:
 
 
 def _model(evidence: Evidence) -> str:
-    """model.h5 is what the method's `finish` makes of the last checkpoint, with its weights on their levels."""
+    """model.h5 holds the network that `finish` makes of the last checkpoint, with its weights on their levels."""
     history = evidence.history
     if history.end is None:
         _check(not (evidence.run / MODEL_FILE).exists(), f"{MODEL_FILE} is there, but the ledger has no end")

@@ -93,8 +93,8 @@ def _checks(history: History) -> str:
     """A check on record that found a fault is a fault of the run."""
     if history.failed_checks:
         first = history.failed_checks[0]
-        raise AuditMismatch(f"{len(history.failed_checks)} checks while training found faults; at step "
-                            f"{first['step']}: {first['faults'][0]}")
+        raise AuditMismatch(f"{len(history.failed_checks)} checks during training found faults; the first, at "
+                            f"step {first['step']}: {first['faults'][0]}")
     count = history.counts["check"]
     return f"{count} on record, none found a fault; replay repeats them" if count else ""
 
@@ -106,7 +106,7 @@ def _metrics(metrics: MetricsComparison) -> str:
 
 
 def _notes(history: History) -> list[str]:
-    """Say what the records tell of the run that no rule forbids."""
+    """Return remarks on the run that break no rule."""
     notes = [f"exception: step {record['step']}: {record['message']}" for record in history.exceptions]
     if history.resumes:
         steps = ", ".join(str(record["step"]) for record in history.resumes[:20])

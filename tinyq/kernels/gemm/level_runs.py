@@ -1,4 +1,4 @@
-"""Float weights that stay packed: runs of float32 of at most 8 values as codes of 2 or 4 bits, decoded where used.
+"""Keep float weights packed: runs of float32 with at most 8 different values, as codes of 2 or 4 bits, decoded at use.
 
 A vector of 32-bit words holds the codes of 32 / bits vectors of floats. Word l holds the codes of lane l, the first
 vector's code in its lowest bits, so that one shift and one table look-up per lane decode a vector of floats.
@@ -67,7 +67,7 @@ def _decoded(builder, words, j, bits, table):
 def _make_decode(bits):
     @emits(void(uintp, int64, uintp, uintp))
     def decode_floats(builder, codes, count, table, target):
-        """The first `count` floats of a run, and up to what whole vectors of words hold behind them, by address."""
+        """Decode the first `count` floats of a run, by address; the rest of its last vector of words is written too."""
         codes, table, target = pointer(builder, codes, I32), pointer(builder, table), pointer(builder, target)
         levels, many = load(builder, table, START, SINGLES), 32 // bits
         with cgutils.for_range_slice(builder, I64(0), count, I64(many * LANES)) as (at, _):

@@ -104,7 +104,7 @@ def _store(sums, t, column, width, out):
 
 @part
 def _pack(b, b_row, b_column, count, width, panel):
-    """panel (count, NR) = the matrix (count, width) at address b with these strides; beyond width anything."""
+    """panel (count, NR) = the matrix (count, width) at address b with these strides; other columns are undefined."""
     rows, columns = count - count % LANES, width - width % LANES
     if b_row == 1:                                                   # columns lie in memory: transpose blocks of them
         for j in range(0, columns, LANES):

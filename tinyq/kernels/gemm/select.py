@@ -2,8 +2,8 @@
 
 SAMPLES (correlate.py): walk the virtual pixels of one packed sample; best where rows of outputs are long.
 PANELS (panels.py): gather the outputs of several samples into panels; best for small images.
-PIXELS (pixel_tiles.py): tiles of pixels by outputs side by side; best for small planes of many outputs. Its weights
-are packed otherwise (weight_panels.pack_panels), so that packed weights are for this driver or for the other two.
+PIXELS (pixel_tiles.py): tiles of pixels by outputs side by side; best for small planes of many outputs. It packs
+weights differently (weight_panels.pack_panels): packed weights fit either this driver or the other two.
 """
 from collections.abc import Callable
 from enum import Enum
@@ -73,7 +73,7 @@ def convolve(driver: Driver, operands: Operands, plan: Plan, epilogue: Epilogue,
     """Write the outputs that the plan names to target (n, channels, ., .), contiguous.
 
     Where the plan names all places of target, `added` and the ReLU of the epilogue may be used. coded: the weights in
-    codes; then of operands.weights only the first three axes count.
+    codes; only the first three axes of operands.weights are read then.
     """
     if len(operands.source):
         _RUN[driver](operands, plan, epilogue, target, coded)

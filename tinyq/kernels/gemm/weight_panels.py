@@ -14,7 +14,7 @@ _MIN_PARALLEL_SIZE = 1 << 16
 class WeightRows(NamedTuple):
     """Offsets of each output's weights: the k-th of row r of group g is at start(g) + r * row_step + taps[k].
 
-    A row is an output channel, for an input gradient an input channel; start(g) is g * w.size // groups.
+    A row is an output channel, or for an input gradient an input channel; start(g) is g * w.size // groups.
     """
 
     groups: int
@@ -26,8 +26,8 @@ class WeightRows(NamedTuple):
 def pack_rows(w: np.ndarray, rows: WeightRows, block_starts: np.ndarray) -> np.ndarray:
     """Pack weights into tiles of MR rows; return (groups, tiles, k, MR) float32, rows beyond m undefined.
 
-    In memory a group has one block of k after the other, and in each tile after tile, as they are read: the k of tile t
-    begin at (start * tiles + t * count) * MR for a block of `count` that begins at k = start.
+    The order in memory is that of reading: blocks of k within a group, tiles within a block. The k of tile t begin at
+    (start * tiles + t * count) * MR for a block of `count` that begins at k = start.
     """
     packed = np.empty((rows.groups, -(-rows.m // MR), len(rows.taps), MR), np.float32)
     pack = _pack_parallel if packed.size >= _MIN_PARALLEL_SIZE else _pack

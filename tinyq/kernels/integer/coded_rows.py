@@ -1,4 +1,4 @@
-"""One row of 8-bit codes times packed levels decoded in registers: it takes the time that reading these takes."""
+"""One row of 8-bit codes times packed levels, decoded in registers as fast as they are read."""
 import functools
 
 from numba.core import cgutils
@@ -46,8 +46,8 @@ coded_row_2, coded_row_4 = _make_coded_row(2), _make_coded_row(4)
 def even_row(builder, count, packed, step, least, codes, sums):
     """coded_row_2 with evenly spaced levels: code c stands for the level c * step plus a constant.
 
-    least: that constant times sum_of_row(codes). Sums are of codes themselves, three of four not even shifted into
-    place before they are multiplied; for rows of up to LONGEST_EVEN_ROW codes.
+    least: that constant times sum_of_row(codes). The codes themselves are multiplied, three
+    of four without being shifted into place first. Rows have at most LONGEST_EVEN_ROW codes.
     """
     slots = _sums_in_turn(builder, count, packed, codes, 4, functools.partial(_left_in_place, builder))
     step, least = (broadcast(builder, builder.trunc(a, I32), SUMS) for a in (step, least))

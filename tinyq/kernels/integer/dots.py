@@ -120,8 +120,8 @@ def _make_decode(bits):
     def decode(builder, packed, count, table, levels, short):
         """Decode `count` packed vectors to levels: 8 / bits vectors of int8 each, or twice as many of int16 if `short`.
 
-        packed, table (of a vector's bytes, the same 16 levels again and again) and levels are addresses. Of 8 bits the
-        codes are the levels.
+        packed, table (of a vector's bytes, the same 16 levels again and again) and levels are addresses. With 8 bits
+        the codes are the levels.
         """
         look_up, many = load(builder, table, I64(0), BYTES), 8 // bits
         is_short = builder.icmp_signed("!=", short, I64(0))

@@ -42,7 +42,7 @@ def even_levels(table, bits, steps):
 
 
 def _coded(vectors):
-    """Codes of as few bits as there are levels, 8 / bits vectors in the bits of one; the levels that they stand for."""
+    """Return (codes of as few bits as the levels need, 8 / bits vectors packed into one; their levels; bits)."""
     values = np.unique(vectors)
     bits = next((bits for bits, many in _CODES if len(values) <= many), 8)
     table = np.zeros(VECTOR_BYTES, np.int8)

@@ -11,6 +11,6 @@ def numba_is_there() -> bool:
     """Look for numba without importing it; report once if it is missing. UsageError for variables it cannot use."""
     check_variables()
     if importlib.util.find_spec("numba") is None:
-        tell("tinyq: numba is not installed; NumPy computes, much slower")
+        tell("tinyq: numba is not installed; NumPy is used instead, which is much slower")
         return False
     return True

@@ -35,9 +35,9 @@ def emits(signature: Signature, outlined_as: str | None = None) -> Callable:
 
 
 def outlined(module: ir.Module, name: str, arguments: int, emit: Callable) -> ir.Function:
-    """Return the module's function tinyq_`name` of int64 arguments; emit(builder, *arguments) makes it at first.
+    """Return the module's function tinyq_`name` of int64 arguments; its body is emit(builder, *arguments).
 
-    Inlined where they are called, LLVM gave the sums of these functions too few registers.
+    When these functions were inlined, LLVM gave their sums too few registers.
     """
     name = f"tinyq_{name}"
     if name in module.globals:

@@ -27,7 +27,7 @@ class _LinkedLibrary(JITCodeLibrary):
 
     @property
     def codegen(self):
-        """Stand in for the code generator, which gives code its environment; a part must not format a message."""
+        """Stand in for the code generator, whose set_env parts do not need, because they format no message."""
         return self
 
     def set_env(self, name, environment):

@@ -42,7 +42,7 @@ def check_variables() -> None:
     if layer not in LAYERS:
         raise UsageError(f"{LAYER}={layer}: {did_you_mean(layer, LAYERS)}")
     if os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0"):
-        raise UsageError("NUMBA_DISABLE_JIT: the kernels exist compiled only; unset it")
+        raise UsageError("NUMBA_DISABLE_JIT: the kernels run only when compiled; unset it")
     if os.environ.get("NUMBA_CACHE_LOCATOR_CLASSES"):
         raise UsageError("NUMBA_CACHE_LOCATOR_CLASSES: the kernels have a folder of their own, which TINYQ_CACHE "
                          "chooses; unset it")

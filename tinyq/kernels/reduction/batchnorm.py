@@ -46,7 +46,7 @@ def batch_norm_grad(g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, mea
 def batch_norm_relu_grad(
         g: np.ndarray, y: np.ndarray | None, affine: np.ndarray, x: np.ndarray, weight: np.ndarray | None,
         mean: np.ndarray, inverse_std: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return (gx, gweight, gbias, gshortcut) of `batch_norm_relu`: with a shortcut from its output y, else y None.
+    """Return (gx, gweight, gbias, gshortcut) of `batch_norm_relu`; y: its output with a shortcut, None without.
 
     Without a shortcut, x and the affine tell where the ReLU is active, so that y is not read, and gshortcut is None.
     """
@@ -84,7 +84,7 @@ def _normalise(x, weight, bias, shortcut, relu, eps):
 
 
 def _gradients(g, x, weight, mean, inverse_std, y, affine, masked):
-    """y and masked flat with a ReLU and a shortcut, affine with a ReLU alone; the others NOTHING and NO_AFFINE."""
+    """Run the gradient kernel; y and masked: NOTHING without a shortcut; affine: NO_AFFINE except for a ReLU alone."""
     assert g.shape == x.shape
     n, c = x.shape[:2]
     weight = np.ones(c, np.float32) if weight is None else flat(weight)
@@ -196,7 +196,7 @@ def _gradient_span(g, x, gx, mean, a, b, d):
 
 @part
 def _gradient_in_place(x, gx, mean, a, b, d):
-    """_gradient_span where gx holds g: a loop of its own, as arrays that overlap keep the compiler from vectors."""
+    """_gradient_span where gx holds g: a separate loop, because overlapping arrays keep the compiler from vectors."""
     for i in range(gx.size):
         gx[i] = gx[i] * a + ((x[i] - mean) * b + d)
 

@@ -1,7 +1,7 @@
 """A 128-bit digest of any array at the speed of memory; a change of one word always changes it.
 
-It is no cryptographic hash: two arrays with one digest are easy to construct. All of it is integer arithmetic modulo a
-power of two in a fixed order, so its bits depend neither on the machine nor on the number of threads.
+It is not a cryptographic hash: two arrays with equal digests are easy to construct. All of it is integer arithmetic
+modulo a power of two in a fixed order, so its bits depend neither on the machine nor on the number of threads.
 
 The array is read as 32-bit words in chunks of DIGEST_CHUNK. In a chunk 16 lanes take stripes of 32 words: lane j takes
 word x at j and word y at 16 + j of stripe s, padded with 0 at the end of the array.

@@ -1,6 +1,7 @@
-"""Chaining values that stand for any array: BLAKE3's compression function in a tree of 16 lanes.
+"""Reduce an array of any length to 128 chaining values, by BLAKE3's compression function in a tree of 16 lanes.
 
-Nobody knows two arrays of one length with equal chaining values. Hash them with the number of words (SHA-256, say).
+No two arrays of equal length with equal chaining values are known. SHA-256 of the
+chaining values and the number of words, for example, makes a digest for arrays of any length.
 
 The array is read as 32-bit words in chunks of HASH_CHUNK. In a chunk 16 lanes run side by side: a stripe is 256 words,
 of which lane j compresses the words j, 16 + j, 32 + j, ... as one block of 16, padded with 0 at the end of the array.

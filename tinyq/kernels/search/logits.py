@@ -18,7 +18,7 @@ def try_logit(stage, change, steps, errors, source, kept, block_errors, labels, 
     """Add to errors (levels,) the errors of blocks first ... last - 1 if the parameter changes by steps (levels,).
 
     source, kept: (blocks, units, BLOCK) of the stage's input and of the logits; held: leaders, terms and references of
-    Search; spare: units, leaders, terms, reference and spare of Scratch. 0 is the step of the level that it has.
+    Search; spare: units, leaders, terms, reference and spare of Scratch. The step of its present level is 0.
     """
     output, classes, logit = stage[OUTPUT], stage[C_OUT], stage[OUTPUT] + change.o
     leaders, terms, references = held

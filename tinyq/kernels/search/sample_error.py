@@ -34,9 +34,10 @@ def error_of_all(units, output, classes, labels, logit_scale, leaders, terms, re
 
 @njit
 def error_of_one(units, o, kept, output, classes, labels, logit_scale, leaders, terms, reference, spare):
-    """Return the error of a block whose logits are the kept ones but for class o's, which is in units, or FAR.
+    """Return the error of a block whose logits are the kept ones, except that of class o, which is in units.
 
-    What is kept is as error_of_all left it. Overwrites the label's logit behind those of units.
+    FAR if the changed logit is too far from the others for the stored terms: then use error_of_all. The kept values
+    are as error_of_all left them. Overwrites the label's logit behind those of units.
     """
     logit = units[output + o]
     if logit_scale == 0:

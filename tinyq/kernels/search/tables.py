@@ -26,15 +26,15 @@ class Search(NamedTuple):
     """A network, its samples and every intermediate value; a search changes the arrays in place.
 
     stages: (stages, COLUMNS) int64. bias_units: (stages,) float64, what a bias of level 1 adds to the sums.
-    norms: (channels, 2) float64 of the stages with batch norm: a sum is multiplied by the first, the second is taken
-    from it, and then come gamma and beta.
+    norms: (channels, 2) float64, (factor, offset) in the stages with batch norm: a sum becomes
+    (sum * factor - offset) * gamma + beta.
     levels: (n,) float64 ascending, as the network multiplies by them. codes: (parameters,) uint8, indices into them.
     narrow, wide: (parameters,) int32 and float64, what the codes stand for. kept_narrow, kept_wide: (blocks, units,
     BLOCK) int32 and float64, one of which holds a stage. labels: (blocks, BLOCK) int32, -1 where there is no sample.
     block_errors: (blocks,) int64, misclassified samples, or cross-entropy in units of LOSS_UNIT. logit_scale: (1,)
-    float64, what turns a logit of these units into one of the softmax; 0: the misclassified are counted.
+    float64, the factor from a logit in these units to one of the softmax; 0 counts the misclassified samples.
 
-    Of each sample's logits, so that a change of one of them need not look at the others: leaders (blocks, 2, BLOCK)
+    Stored for each sample, so that a change of one logit need not read the others: leaders (blocks, 2, BLOCK)
     int32, the classes of FIRST and SECOND, while the misclassified are counted; terms (blocks, classes, BLOCK) float32
     and references (blocks, BLOCK) float64 (sample_error.py) while it is the cross-entropy.
     """

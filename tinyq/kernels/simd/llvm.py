@@ -26,7 +26,7 @@ def element(builder: ir.IRBuilder, base: ir.Value, index: ir.Value) -> ir.Value:
 
 
 def load(builder: ir.IRBuilder, base: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
-    """Load a value of a kind: behind a pointer at the alignment of its float32, behind an address at any."""
+    """Load a value of a kind: from a pointer with the alignment of float32, from an address with any."""
     value = builder.load(_place(builder, base, index, kind))
     value.align = _alignment(base)
     return value

@@ -74,20 +74,20 @@ class ConstrainedWeight:
     def _check_levels(self):
         """Raise UsageError if a level lies beyond the clamp, or if two of them round to the same number."""
         largest, scale = float(np.abs(self.levels).max()), float(self.scale)
-        times = f"levels {self.level_set.name}: times {scale:.4g}, the scale of {self.name},"
+        times = f"levels {self.level_set.name}: multiplied by {scale:.4g}, the scale of {self.name},"
         if largest > BOUND:
             raise UsageError(f"{times} they reach {largest:.4g}, but CBP clamps weights to [-{BOUND:g}, {BOUND:g}]; "
                              f"give levels of magnitude up to {BOUND / scale:.4g}")
         if not np.array_equal(self.level_set.codes(self.levels, self.scale), np.arange(len(self.levels))):
-            raise UsageError(f"{times} two of them are the same {self.levels.dtype}; give levels further apart")
+            raise UsageError(f"{times} two of them are equal in {self.levels.dtype}; give levels further apart")
 
 
 def _mean_magnitude(name, w):
     """Return mean |w| as an array () in w's dtype; BadInput unless it is above 0 and finite."""
     scale = np.asarray(_sum(np.abs(w)) / w.size, w.dtype)
     if not 0 < scale < math.inf:
-        raise BadInput(f"{name}: the mean magnitude of its pretrained weights is {scale}, which is no scale for "
-                       "levels; start from a trained network")
+        raise BadInput(f"{name}: the mean magnitude of its pretrained weights is {scale}, but a scale must be "
+                       "above 0 and finite; start from a trained network")
     return scale
 
 

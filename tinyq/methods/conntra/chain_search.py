@@ -39,7 +39,7 @@ class ChainSearch:
         return round_chain(self.stages, self.level_set, self.units.inputs)
 
     def place(self, codes: np.ndarray, scales: np.ndarray) -> None:
-        """Give the model these codes and scales; `set_error` comes next."""
+        """Give the model these codes and scales; call `set_error` afterwards."""
         self.scales = scales
         place(self.held, codes)
         set_norms(self.held, self.stages, units_of(self.stages, scales)[0])

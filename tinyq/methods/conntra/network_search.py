@@ -54,7 +54,7 @@ class NetworkSearch:
         return np.concatenate([self.level_set.codes(w, s) for w, s in zip(flat, scales, strict=True)]), scales
 
     def place(self, codes: np.ndarray, scales: np.ndarray) -> None:
-        """Give the model these codes and scales; `set_error` comes next."""
+        """Give the model these codes and scales; call `set_error` afterwards."""
         self.scales, self.codes[:] = scales, codes
         for (_, p), scale, start in zip(self.named, scales, self.starts, strict=True):
             p.parametrization = LevelQuantizer(self.level_set, np.asarray(scale, p.dtype))
@@ -150,16 +150,16 @@ class NetworkSearch:
     def _state_cost(self, seconds):
         total = seconds * len(self.codes)
         length = f"{total / YEAR:,.1f} years" if total > YEAR else f"{total / DAY:,.1f} days"
-        self.notice = (f"conntra: {self.reason}, so a candidate runs the network from its layer on: about "
-                       f"{seconds:.2g} s a visit over {len(self.labels):,} samples, {length} for a pass of "
-                       f"{len(self.codes):,} visits; the setting visits limits those of a step")
+        self.notice = (f"conntra: {self.reason}, so each candidate re-runs the network from its layer on: about "
+                       f"{seconds:.2g} s per visit over {len(self.labels):,} samples, {length} for a pass of "
+                       f"{len(self.codes):,} visits; the setting visits limits the visits per step")
 
     def _check_memory(self, outputs):
         needed = 2 * len(self.chunks) * sum(array.nbytes for array in outputs)
         held = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if needed > held // 2:
             raise UsageError(f"subset must be smaller: the layers' outputs for {len(self.labels):,} samples take "
-                             f"{needed >> 20:,} MiB of {held >> 20:,}")
+                             f"{needed >> 20:,} MiB, more than half of the {held >> 20:,} MiB of memory")
 
 
 class _Run:

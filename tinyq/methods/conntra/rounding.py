@@ -36,7 +36,7 @@ def install_quantizers(stages: list[Stage], level_set: LevelSet, inputs: int, sc
 
 
 def units_of(stages: list[Stage], scales: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return what 1 in each stage's sums (stages,) and in the logits stands for, without units of levels and input."""
+    """Return (scale of each stage's sums (stages,), scale of the logits), without the units of levels and input."""
     of_sums, unit = [], 1.0
     for stage, (scale, norm_scale) in zip(stages, scales.tolist(), strict=True):
         of_sums.append(unit * scale)

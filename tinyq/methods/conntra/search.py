@@ -55,7 +55,7 @@ class Search(Protocol):
         """Return (codes, scales) of the model's present parameters, rounded."""
 
     def place(self, codes: np.ndarray, scales: np.ndarray) -> None:
-        """Give the model these codes and scales; `set_error` comes next."""
+        """Give the model these codes and scales; call `set_error` afterwards."""
 
     def set_error(self, inverse_temperature: float) -> None:
         """Count wrong classifications (0), or the cross-entropy of the logits times `inverse_temperature`."""

@@ -69,5 +69,5 @@ def _check_distinct(name, level_set, scale):
     """Raise UsageError if a scale makes two levels round to the same number."""
     levels = scale[:, None] * level_set.values.astype(scale.dtype)
     if not (level_set.codes(levels, scale[:, None]) == np.arange(levels.shape[1])).all():
-        raise UsageError(f"levels {level_set.name}: times a scale of {name} two of them are the same "
+        raise UsageError(f"levels {level_set.name}: multiplied by a scale of {name}, two of them are equal in "
                          f"{levels.dtype}; give levels further apart")

@@ -38,7 +38,7 @@ def export(program: IntegerProgram, packed: Packed, folder: str | Path, name: st
            pixels: np.ndarray | None = None) -> Sizes:
     """Write NAME.h, NAME.c, NAME_selftest.c and the runtime into a folder, which is created if missing.
 
-    The first three refuse to be compiled with those of another export, of which a kill may leave some.
+    The first three compile only together: an interrupted export may leave files of two exports side by side.
 
     samples: float32 (n, ...), inputs of the self-test; by default the packed file's own (format.golden_input).
     pixels: float32 (c, 256), the network's input per 8-bit pixel and channel; NAME.c then has a table of their codes.

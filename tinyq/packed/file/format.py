@@ -127,7 +127,7 @@ def _expected(path, description, specs, file_bytes):
         expected: dict[str, Spec] = {}
         schemes = description["tensors"]
         if set(schemes) != {node.product_weight.name for node in graph.products()}:
-            raise ValueError("its tensors are not those of its graph")
+            raise ValueError("its tensors do not match its graph")
         for node in graph.products():
             entry = schemes[node.product_weight.name]
             arrays = expected_arrays(entry["scheme"], node.product_weight.shape, entry["levels"])

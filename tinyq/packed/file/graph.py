@@ -30,7 +30,7 @@ class Constant:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """The shape as a sample's operand: without a batch axis of 1."""
+        """Shape per sample: `shape` without its first axis, if that is a batch axis of 1."""
         return self.shape[1:] if len(self.shape) > 1 and self.shape[0] == 1 else self.shape
 
 

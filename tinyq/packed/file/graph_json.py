@@ -37,7 +37,7 @@ def from_json(json: Json, file_bytes: int) -> Graph:
         limit = _most_numbers(shape, file_bytes)
         known = {-1: shape}
         if not 0 < len(json["nodes"]) <= MAX_NODES:
-            raise ValueError(f"{len(json['nodes'])} nodes")
+            raise ValueError(f"it has {len(json['nodes'])} nodes, not 1 to {MAX_NODES}")
         for number, entry in enumerate(json["nodes"]):
             nodes.append(_node(entry, known, number, limit))
             known[number] = nodes[-1].shape
@@ -117,7 +117,7 @@ def _check_inputs(operation: Operation, inputs, number):
     """Raise ValueError unless the operation takes this number and these kinds of inputs."""
     values = [isinstance(a, int) for a in inputs]
     if operation.inputs not in (None, len(inputs)) or not any(values):
-        raise ValueError(f"node {number} has {len(inputs)} inputs")
+        raise ValueError(f"node {number} has an unsuitable number of inputs, {len(inputs)}")
     if any(a is None and i not in operation.optional for i, a in enumerate(inputs)):
         raise ValueError(f"node {number} lacks an input")
     if not operation.constants and not all(values):
@@ -130,7 +130,7 @@ def _input(a, number, limit):
     if isinstance(a, dict):
         return Constant(str(a["constant"]), _check_shape(a["shape"], limit))
     if not isinstance(a, int) or isinstance(a, bool) or not -1 <= a < number:
-        raise ValueError(f"node {number} reads {a!r}")
+        raise ValueError(f"node {number} reads {a!r}, which is not an earlier value")
     return a
 
 
@@ -140,7 +140,7 @@ def _check_shape(sizes, limit):
     count = 1
     for size in shape:
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"shape {list(shape)}")
+            raise ValueError(f"shape {list(shape)} is not of positive whole numbers")
         count *= size
     if len(shape) > MAX_AXES:
         raise ValueError(f"shape {list(shape)} has more than {MAX_AXES} axes")

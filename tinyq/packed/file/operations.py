@@ -84,7 +84,7 @@ def _pool_params(*flags):
 def pool_geometry(shape: tuple[int, ...], name: str, json: Json) -> Windows:
     """Return the pooling_windows.Windows of a pooling operation on a sample of this shape."""
     if len(shape) != 3:
-        raise ValueError(f"pooling of shape {shape}")
+        raise ValueError(f"pooling does not fit shape {shape}")
     if name == "adaptive_avg_pool2d":
         return adaptive_windows(shape[1:], tuple(json["output_size"]))
     dilation = tuple(json.get("dilation", (1, 1)))
@@ -95,7 +95,7 @@ def pool_geometry(shape: tuple[int, ...], name: str, json: Json) -> Windows:
 def _pool_size(shape, name, json):
     """Return the (oh, ow) of pool_geometry without allocating its windows."""
     if len(shape) != 3 or max(shape[1:]) > MAX_ALONG_AN_AXIS:
-        raise ValueError(f"pooling of shape {shape}")
+        raise ValueError(f"pooling does not fit shape {shape}")
     if name == "adaptive_avg_pool2d":
         return pair(json["output_size"], "output size")
     _check_windows(shape[1:], json["kernel"], json["stride"], json["padding"], json.get("dilation", (1, 1)))
@@ -138,7 +138,7 @@ def _concatenated(shapes, json):
 def _getitem_json(params, shape):
     index = params["index"] if isinstance(params["index"], tuple) else (params["index"],)
     if not all(isinstance(part, slice) for part in index) or index[:1] not in ((), (slice(None),)):
-        raise ValueError(f"index {index}")
+        raise ValueError(f"index {index} is not of slices that keep the batch axis whole")
     return {"index": [[part.start, part.stop, part.step] for part in index[1:]]}
 
 
@@ -150,7 +150,7 @@ def slices(json: Json) -> tuple[slice, ...]:
 def _indexed(shapes, json):
     parts = slices(json)
     if len(parts) > len(shapes[0]):
-        raise ValueError(f"{len(parts)} slices of shape {shapes[0]}")
+        raise ValueError(f"{len(parts)} slices do not fit shape {shapes[0]}")
     sizes = [len(range(*part.indices(size))) for part, size in zip(parts, shapes[0], strict=False)]
     if 0 in sizes:
         raise ValueError(f"slices of shape {shapes[0]} are empty")
@@ -160,7 +160,7 @@ def _indexed(shapes, json):
 def _pad_json(params, shape):
     widths = [[int(before), int(after)] for before, after in params["widths"]]
     if widths[0] != [0, 0]:
-        raise ValueError("padding along the batch axis")
+        raise ValueError("it pads the batch axis")
     return {"widths": widths[1:]}
 
 
@@ -174,7 +174,7 @@ def _padded(shapes, json):
 def _normalised(shapes, json):
     """Output shape of batch norm: its extra inputs are per-channel vectors (c,); optional ones may be missing."""
     if any(tuple(s) not in ((), shapes[0][:1]) for s in shapes[1:]):
-        raise ValueError(f"batch norm of shape {shapes[0]} with statistics of shapes {shapes[1:]}")
+        raise ValueError(f"batch norm of shape {shapes[0]} has statistics of shapes {shapes[1:]}")
     return shapes[0]
 
 
@@ -207,7 +207,7 @@ def product_shape(input_shape: tuple[int, ...], weight_shape: tuple[int, ...], o
     """Output shape of a convolution with these options, or of a linear layer if `options` is None."""
     if options is None:
         if len(input_shape) != 1 or len(weight_shape) != 2 or weight_shape[1] != input_shape[0]:
-            raise ValueError(f"input of shape {input_shape} for a weight of shape {weight_shape}")
+            raise ValueError(f"an input of shape {input_shape} does not fit a weight of shape {weight_shape}")
         return (weight_shape[0],)
     _check_windows(input_shape[1:], weight_shape[2:], options["stride"], options["padding"], options["dilation"])
     return conv_geometry((1, *input_shape), weight_shape, **conv_options(options)).output_shape[1:]
@@ -218,8 +218,8 @@ def _check_windows(sizes, kernels, strides, paddings, dilations):
     pairs = (pair(value, "a window's size") for value in (kernels, strides, paddings, dilations))
     for size, kernel, stride, padding, dilation in zip(sizes, *pairs, strict=True):
         if max(kernel, stride, padding, dilation) > 2 * size + MAX_BEYOND:
-            raise ValueError(f"a window of {kernel}, stride {stride}, padding {padding}, dilation {dilation} over "
-                             f"{size} elements")
+            raise ValueError(f"a window of {kernel}, stride {stride}, padding {padding}, dilation {dilation} is "
+                             f"too large for {size} elements")
 
 
 def conv_options(json: Json) -> dict:

@@ -7,10 +7,10 @@ import numpy as np
 from tinyq.files.atomic import make_folder, write_text
 from tinyq.run.figures.svg import COLOURS, Axes, Picture
 
-BINS, MAX_BINS = 61, 600       # about; at most, where levels lie very close
+BINS, MAX_BINS = 61, 600       # usual number; limit where levels lie very close
 REACH = 3                       # times the largest level: limit of a histogram's range
-MOST = 1e30                     # loss or error to draw
-FEW_POINTS = 12                 # of a curve with a marker each
+MOST = 1e30                     # largest loss or error that is drawn
+FEW_POINTS = 12                 # up to this many points of a curve get a marker each
 
 
 def write_all(folder: str | Path, records: list[dict], histograms: dict) -> None:
@@ -32,7 +32,7 @@ def pictures(records: list[dict], histograms: dict) -> dict[str, str]:
 
 
 def curves(epochs: list[dict]) -> Picture:
-    """Plot loss and error over the epochs of all phases; a dashed line and a name mark where each begins."""
+    """Plot loss and error over the epochs of all phases; a dashed line and a name mark the beginning of each."""
     picture = Picture(900, 350)
     panels = [("loss", ["loss", "validation_loss"], 1.0),
               ("error, %", ["error", "validation_error", "test_error"], 100.0)]

@@ -5,7 +5,7 @@ from tinyq.errors import CannotCreate, InputOutputError
 
 
 class BestEffort:
-    """Calls functions that write to disk; logs a failure once, until a write succeeds or the reason changes."""
+    """Call functions that write to disk; log a failure once, until a write succeeds or the reason changes."""
 
     def __init__(self, log: Callable[[str], None], meanwhile: str = "training continues, and older checkpoints stay"):
         """log: prints a line; meanwhile: the end of that line."""

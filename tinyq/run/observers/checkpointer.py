@@ -1,4 +1,4 @@
-"""Checkpoints while a run trains, and its end in good order when a signal asks for it."""
+"""Save checkpoints while a run trains; on a signal, save one and stop the run."""
 import time
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from tinyq.saved.model_file import check_finite
 
 
 class Checkpointer(Observer):
-    """Saves at the end of each epoch, every `checkpoint_minutes`, when the run's steps are used up and on a signal.
+    """Save at the end of each epoch, every `checkpoint_minutes`, when the run's steps are used up and on a signal.
 
-    Stands behind all other observers: a checkpoint refers to what they have recorded.
+    Comes after all other observers: a checkpoint refers to what they have recorded.
     """
 
     def __init__(self, observers: Observer, request: StopRequest):
@@ -23,7 +23,7 @@ class Checkpointer(Observer):
         self._observers, self._request = observers, request
 
     def begin(self, job: Job, folder: Path, position: Position) -> None:
-        """Start the minutes to the first checkpoint."""
+        """Start the time to the first checkpoint."""
         self._job, self._folder, self._attempt = job, folder, BestEffort(self.log)
         self._saved_at = time.monotonic()
 
@@ -72,7 +72,7 @@ class Checkpointer(Observer):
         folder = self._folder / "checkpoints"
         try:
             path = checkpoint.save(folder, position, states)
-        except NotSynced:                       # it is there all the same, and lasts if the power does
+        except NotSynced:                       # the file exists, and lasts unless the power fails
             self._observers.saved(checkpoint.path_of(folder, position.steps), position)
             raise
         self._observers.saved(path, position)

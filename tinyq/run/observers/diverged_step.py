@@ -13,7 +13,7 @@ STEP_FILE = "diverged.h5"
 
 
 class DivergedStep(Observer):
-    """Saves the state before the step and its batches as a checkpoint that `checkpoint.load` reads.
+    """Save the state before the step and its batches as a checkpoint that `checkpoint.load` reads.
 
     Batch i is "batch": {"i/x", "i/y", "i/indices"}. The running statistics of batch norm, which a training step does
     not read, have seen the step already.

@@ -22,13 +22,13 @@ def is_due(job: Job, phase: Phase) -> bool:
 
 
 def weights_of(job: Job) -> Weights:
-    """The float network as float.h5 holds it."""
+    """Return the contents of float.h5."""
     attributes = model_file.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
     return model_file.weights_of(job.model, attributes, model_file.probe_inputs(job.bundle))
 
 
 def test_accuracy(job: Job, before_batch: Callable[[], None] | None = None) -> float | None:
-    """The network's accuracy on the test split, None without one; before_batch: as for measure."""
+    """Return the network's accuracy on the test split, None without one; before_batch: as for measure."""
     bundle = job.bundle
     if bundle.test is None:
         return None
@@ -36,7 +36,7 @@ def test_accuracy(job: Job, before_batch: Callable[[], None] | None = None) -> f
 
 
 class FloatBaseline(Observer):
-    """Saves and measures the network once, before the last phase, if it is a trained float network."""
+    """Save and measure the network once, before the last phase, if it is a trained float network."""
 
     def __init__(self, observers: Observer, metrics: MetricsJournal, request: StopRequest):
         """observers: to notify; metrics: takes the test accuracy; request: may stop the measurement."""

@@ -1,4 +1,4 @@
-"""The metrics of a run on disk: metrics.jsonl, one record per epoch and, with --print-freq, per so many steps."""
+"""The metrics of a run on disk: metrics.jsonl, one record per epoch, and with --print-freq N one per N steps."""
 from pathlib import Path
 
 from tinyq.files.journal import Journal
@@ -10,13 +10,13 @@ from tinyq.saved.run_folder import METRICS_FILE
 
 
 def step_record(phase: Phase, position: Position, objective: float) -> dict:
-    """The record of the step that was just counted."""
+    """Return the record of the step that was just counted."""
     metrics = {"objective": objective, "lr": phase.optimizer.groups[0]["lr"]}
     return _record("step", phase, phase.first_epoch + position.epoch, position, metrics)
 
 
 def epoch_record(phase: Phase, epoch: int, position: Position, metrics: dict) -> dict:
-    """The record of an epoch of the run that is over."""
+    """Return the record of a finished epoch."""
     return _record("epoch", phase, epoch, position, metrics)
 
 
@@ -26,7 +26,7 @@ def _record(kind: str, phase: Phase, epoch: int, position: Position, metrics: di
 
 
 class MetricsJournal(Observer):
-    """Appends the records to metrics.jsonl; a disk that refuses them does not stop the run."""
+    """Append the records to metrics.jsonl; a disk that refuses them does not stop the run."""
 
     def begin(self, job: Job, folder: Path, position: Position) -> None:
         """Open the journal behind the records that the position counts."""
@@ -49,7 +49,7 @@ class MetricsJournal(Observer):
         position.records = self._journal.records
 
     def sync(self) -> None:
-        """Make all records survive a power cut, so that a checkpoint never counts more of them than are left."""
+        """Make all records survive a power cut, so that a checkpoint never counts records that are lost."""
         if self._open:
             self._journal.sync()
 

@@ -1,4 +1,4 @@
-"""The events of a run, and who receives them."""
+"""Define the events of a run and their receivers."""
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -10,7 +10,9 @@ from tinyq.run.checkpoint import Position
 
 
 class Observer:
-    """Receives every event of a run. May raise to stop it, must not change what is trained. This class ignores all.
+    """Receiver of every event of a run; it may raise to stop the run, and must not change what is trained.
+
+    This base class ignores all events.
 
     head: the digest of everything received so far, which checkpoints and model.h5 store; None for an observer that
     keeps no record. log: prints lines for the user.
@@ -51,7 +53,7 @@ class Observer:
         """
 
     def check_resume(self, folder: Path, position: Position, states: dict[str, dict]) -> None:
-        """A checkpoint was read to resume from, before anything is written; AuditMismatch refuses it."""
+        """A run is about to resume from this checkpoint, and nothing is written yet; AuditMismatch refuses it."""
 
     def checkpoint(self, position: Position, states: dict[str, dict]) -> None:
         """A checkpoint of these states is about to be written."""
@@ -70,11 +72,11 @@ class Observer:
         return {}
 
     def close(self) -> None:
-        """The run has ended, well or not."""
+        """The run has ended, with or without an error."""
 
 
 class Observers(Observer):
-    """Passes each event to several observers, in their order."""
+    """Pass each event to several observers, in their order."""
 
     def __init__(self, observers: Iterable[Observer]):
         """Store the observers; more may be appended to `observers` before the run begins."""

@@ -18,11 +18,11 @@ COLUMNS = (Column("objective", "objective", "{:.4f}"), Column("loss", "loss", "{
 
 
 class Progress(Observer):
-    """Shows steps and epochs as they end; `bar` is None where lines go to standard output."""
+    """Show steps and epochs as they end; `bar` is None where lines go to standard output."""
 
     def __init__(self, total_epochs: int, steps_per_epoch: int, steps_done: int = 0, print_freq: int = 0,
                  terminal: bool | None = None) -> None:
-        """print_freq: also print every so many steps (0: none); terminal: None to ask standard error."""
+        """print_freq: print every N-th step too, 0 for none. terminal: True to draw a bar; None asks standard error."""
         self.total_epochs, self.print_freq = total_epochs, print_freq
         terminal = sys.stderr.isatty() if terminal is None else terminal
         total = total_epochs * steps_per_epoch
@@ -32,7 +32,7 @@ class Progress(Observer):
 
     @classmethod
     def of(cls, job: Job, position: Position) -> "Progress":
-        """The progress of a job that continues at this position."""
+        """Make the progress of a job that continues at this position."""
         steps_per_epoch = -(-len(job.loader) // job.config.accumulate)
         return cls(sum(phase.epochs for phase in job.phases), steps_per_epoch, position.steps, job.config.print_freq)
 
@@ -82,7 +82,7 @@ class Progress(Observer):
 
 
 def log(*lines: str, write: Callable[[str], object] | None = None) -> None:
-    """Print lines at once. A full disk behind standard output stops no training; a broken pipe does."""
+    """Print lines and flush. A full disk behind standard output does not stop training; a broken pipe does."""
     try:
         say(*lines, write=write)
     except BrokenPipeError:

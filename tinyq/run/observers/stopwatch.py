@@ -8,7 +8,7 @@ from tinyq.run.observers.observer import Observer
 
 
 class Stopwatch(Observer):
-    """Counts `position.seconds`; stands before the observers that store or show them."""
+    """Count `position.seconds`; comes before the observers that store or show them."""
 
     def begin(self, job: Job, folder: Path, position: Position) -> None:
         """Start the clock."""

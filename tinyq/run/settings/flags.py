@@ -137,7 +137,7 @@ def threads_of(arguments: argparse.Namespace) -> int | None:
 
 
 def _add_actions(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--config", metavar="FILE.toml", help="read settings from a file; flags beat it")
+    group.add_argument("--config", metavar="FILE.toml", help="read settings from a file; flags override it")
     group.add_argument("--resume", metavar="RUN", help="resume an interrupted run bit for bit with its own settings; "
                        "only --max-steps, --threads, --workers, --print-freq, --checkpoint-minutes and --data-path "
                        "may be given again")

@@ -1,4 +1,4 @@
-"""Recipes: named settings, each what a configuration file would hold. The first that agrees is the default."""
+"""Recipes: named settings, as a configuration file would hold them. The first that agrees is the default."""
 
 # The float networks. A constrained run trains them first, under the --pretrain- names.
 _DIGITS = dict(model="digits_cnn", data="digits", batch_size=32, opt="sgd", momentum=0.9,

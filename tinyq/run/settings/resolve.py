@@ -29,10 +29,10 @@ class Resolved:
 
 
 def resolve(flags: dict, file: dict | None = None) -> Resolved:
-    """Put flat settings ("batch_size", "cbp.period") over those of a recipe and the defaults.
+    """Combine flat settings ("batch_size", "cbp.period") with a recipe and the defaults.
 
     UsageError for an unknown name or an invalid value, with the nearest valid one. BadInput where the file names a
-    network that is code, and the flags do not: a file chooses no code.
+    network that is code, and the flags do not: a file must not choose which code runs.
     """
     file = file or {}
     settings: dict = {}
@@ -61,7 +61,7 @@ def read_toml(path: str | Path) -> dict:
     try:
         text = read_file(path, MAX_TOML_BYTES).decode()
         if _DEEP_KEY.search(_TEXTS.sub("_", text)):     # tomllib's memory grows with the square of a key's depth
-            raise BadInput(f"{path}: a key of more than three parts; settings are written as key = value or, below "
+            raise BadInput(f"{path}: a key has more than three parts; settings are written as key = value or, below "
                            "[component], as key = value")
         tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -106,7 +106,7 @@ def _first_that_agrees(given: dict) -> str:
 
 
 def _pretraining(settings: dict, origins: dict) -> None:
-    """No pretraining with --weights or --method backprop, unless it is asked for."""
+    """Set pretraining to 0 epochs with --weights or --method backprop, unless it is asked for."""
     if origins.get("pretrain_epochs") not in ("file", "flag"):
         for holds, reason in ((settings.get("weights"), "--weights"),
                               (settings["method"] == "backprop", "--method backprop")):
@@ -115,7 +115,7 @@ def _pretraining(settings: dict, origins: dict) -> None:
 
 
 def _levels(settings: dict, origins: dict) -> None:
-    """Backprop has no levels, whatever a recipe names."""
+    """Unset the levels for backprop, even if a recipe names some."""
     if settings["method"] == "backprop":
         if origins.get("levels") in ("file", "flag"):
             raise UsageError(f"{_shown('levels', origins['levels'])}: has no effect with --method backprop")
@@ -156,7 +156,7 @@ def _choices(key: str) -> str:
 
 
 def _component_options(settings: dict, origins: dict) -> dict[str, dict]:
-    """All options of the method and of the dataset; UsageError for another's, unless the recipe brought them."""
+    """Return all options of the method and the dataset; UsageError for others, unless the recipe has them."""
     chosen = settings["method"], settings["data"]
     for key in (k for k in settings if "." in k):
         if key.partition(".")[0] not in chosen and not origins[key].startswith("recipe"):
