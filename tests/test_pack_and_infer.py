@@ -173,9 +173,9 @@ def test_packing_asks_for_the_instruction_set_before_it_writes(run, tmp_path):
     ("infer {packed} --data --split tset", 2, "test"),
     ("infer {packed} --data --threads none", 2, "--threads none"),
     ("infer {packed} --data --calibrate", 2, "--calibrate is for --activations int8 and int16"),
-    ("pack {packed} out.tq.h5 --c {folder}/c", 2, "OUT: has no effect when exporting C"),
+    ("pack {packed} out.tq.h5 --c {folder}/c", 2, "OUT: no effect when exporting C"),
     ("pack {packed} --c {folder}/c --float-layer-bits 8 --trits", 2,
-     "--float-layer-bits, --trits: has no effect when exporting C"),
+     "--float-layer-bits, --trits: no effect when exporting C"),
     ("pack {run} {folder}/out.tq.h5 --activations int16", 2, "--activations: nothing"),
     ("pack {run} {folder}/out.tq.h5 --data-path nowhere", 2, "--data-path: nothing"),
 ])

@@ -45,7 +45,7 @@ def _refuse_idle_flags(arguments):
         idle |= given & {"data_path", "classes"}
     if idle:
         names = ", ".join(sorted("OUT" if name == "target" else f"--{name.replace('_', '-')}" for name in idle))
-        raise UsageError(f"{names}: has no effect when {'exporting C' if arguments.c else 'packing'}; see --help")
+        raise UsageError(f"{names}: no effect when {'exporting C' if arguments.c else 'packing'}; see --help")
 
 
 def _pack(arguments):

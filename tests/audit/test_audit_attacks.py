@@ -57,7 +57,7 @@ def test_another_model_behind_an_honest_run(run):
     result = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps({**result, **figures}))
     reseal(run, records)
-    with pytest.raises(AuditMismatch, match="the recorded end differs from what the method makes of the last checkpoint"):
+    with pytest.raises(AuditMismatch, match="the recorded end differs from what the method makes"):
         verify(run, head)
 
 
@@ -124,7 +124,7 @@ def steps_cut_off(records):
 
 LIES = {
     "settings of another run": (settings_of_another_run, "settings on record differ in model, seed"),
-    "a check with faults": (check_with_faults, "checks during training found faults; the first, at step 1: the vjp is wrong"),
+    "a check with faults": (check_with_faults, "found faults; the first, at step 1: the vjp is wrong"),
     "a method that nobody knows": (lambda r: next(x for x in r if x["record"] == "phase").update(method="Adam"),
                                    "the method Adam is unknown here, so its rules cannot be applied"),
     "steps cut off": (steps_cut_off, "step 8: follows step 1"),

@@ -216,7 +216,7 @@ def entry(begin, end, shape=(1,), dtype="F32"):
     ({"w": entry(0, 1 << 40, (1 << 38,))}, 8, "do not end with the file"),
     ({"w": entry(0, 4, (-1,))}, 4, "are not whole numbers"),
     ({"w": entry(0, 4, dtype="F8")}, 4, "its dtype is not one"),
-    ({"w": [1]}, 4, "not described"),
+    ({"w": [1]}, 4, "its description breaks the format"),
     ([1], 0, "no object"),
     ({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 4]}}, 4, "has 3 offsets and 1 axes"),
     ({"w": {"dtype": "F32", "shape": [1] * 9, "data_offsets": [0, 4]}}, 4, "has 2 offsets and 9 axes"),

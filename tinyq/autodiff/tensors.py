@@ -191,5 +191,5 @@ def _like(value: Operand, x: Tensor) -> Tensor | np.ndarray | np.generic:
 
 
 def _sizes(arguments: tuple[Any, ...]) -> Any:
-    """Accept f(2, 3) and f((2, 3)) alike."""
+    """Return the sizes in the arguments of f(2, 3) or f((2, 3))."""
     return arguments[0] if len(arguments) == 1 and not isinstance(arguments[0], int) else arguments

@@ -50,7 +50,7 @@ class History:
     newest: Checkpoint | None = None                                # since the last fixed record
 
     def add(self, line: Line) -> None:
-        """Take in the next line."""
+        """Add the next line to the summary."""
         self.last = line
         self.counts[line.kind] += 1
         if line.kind in FIXED:

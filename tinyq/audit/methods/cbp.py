@@ -35,7 +35,7 @@ class State(Protocol):
 
 
 class CBPMetrics(Metrics):
-    """g, the multipliers (a digest per step, their sum per epoch), the scales, level changes."""
+    """Metrics of CBP: g, the multipliers (a digest per step, their sum per epoch), the scales, level changes."""
 
     def __init__(self, method: State, kind: str) -> None:
         """Level changes are counted at midpoints in weight units."""

@@ -30,7 +30,7 @@ def replay_final(source: Source) -> list[str]:
     """
     history = source.history
     if history.end is None or history.result is None:
-        raise UsageError(f"{source.folder}: the run is not finished, so it has no end to repeat")
+        raise UsageError(f"{source.folder}: the run is not finished; --final needs a finished one")
     job, position = _at_the_end(source)
     histograms = result.histograms(job.model)
     job.phases[-1].method.finish()

@@ -17,7 +17,7 @@ from tinyq.kernels.simd.vectors import LANES, MR, NR
 
 
 class _Workspace(NamedTuple):
-    """Buffers of each thread, or of one."""
+    """Buffers of all threads, along a first axis, or of one thread."""
 
     samples: np.ndarray             # the packed sample
     tiles: np.ndarray               # sums (tiles of rows and one of slack for store_run, MR, NR)

@@ -26,7 +26,7 @@ _MAX_TILES = 16                # per task: their panels use a block of weights w
 
 
 class _Workspace(NamedTuple):
-    """Buffers of each thread, or of one."""
+    """Buffers of all threads, along a first axis, or of one thread."""
 
     inputs: np.ndarray              # the packed samples
     panels: np.ndarray              # one panel, with slack for a last piece

@@ -25,7 +25,7 @@ _RESIDENT = 1 << 17             # elements of packed samples that stay in a seco
 
 
 class _Workspace(NamedTuple):
-    """Buffers of each thread, or of one."""
+    """Buffers of all threads, along a first axis, or of one thread."""
 
     inputs: np.ndarray              # the packed samples
     decoded: np.ndarray             # a block of weights that are in codes

@@ -19,7 +19,7 @@ _RESIDENT = 1 << 19             # elements of the samples that are packed togeth
 
 
 class _Workspace(NamedTuple):
-    """Buffers of each thread, or of one."""
+    """Buffers of all threads, along a first axis, or of one thread."""
 
     samples: np.ndarray             # packed inputs of some samples
     gradients: np.ndarray           # their gradients, channels last: (channel tiles, pixels, columns)

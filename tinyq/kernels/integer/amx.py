@@ -13,7 +13,7 @@ def configure(builder):
 
 
 def release(builder):
-    """Give the registers back, so that a switch of threads need not keep them."""
+    """Release the registers, so that a thread switch need not save them."""
     call(builder, "llvm.x86.tilerelease", VOID)
 
 

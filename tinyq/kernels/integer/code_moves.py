@@ -17,7 +17,7 @@ def copy_bytes(builder, source, target, count):
 
 @emits(void(*[int64] * 8), outlined_as="copy_runs")
 def copy_runs(builder, pixels, source, step, runs, run_step, count, target, stride):
-    """copy_bytes of `runs` runs of `count` bytes for each of some pixels.
+    """Copy `runs` runs of `count` bytes for each of `pixels` pixels, as copy_bytes does.
 
     Run r of pixel p is at source + p * step + r * run_step, and goes to target + p * stride + r * count.
     """

@@ -87,9 +87,10 @@ def _left_in_place(builder, vector, j):
 
 
 def _sums_in_turn(builder, count, packed, codes, many, level_of):
-    """_ACCUMULATORS slots of sums of products, level_of(packed vector, j) for each of its `many` vectors of levels.
+    """Sum the products of codes and levels in _ACCUMULATORS slots; return the slots.
 
-    Slot i has those of every j that is i modulo `many`, and so of the panel's vector i modulo VECTORS.
+    A packed vector holds `many` vectors of levels; level_of(packed vector, j) is the j-th. It goes to a slot i with
+    i % many = j, so a slot belongs to vector i % VECTORS of the panel.
     """
     together = _ACCUMULATORS // many
     slots = [cgutils.alloca_once_value(builder, _ZERO) for _ in range(_ACCUMULATORS)]

@@ -1,6 +1,6 @@
 """Check the environment variables that numba and the kernels read, before they read them.
 
-numba ignores some wrong values, raises for others long after a run has begun, and ends the process for a few.
+numba ignores some wrong values, raises for others long after a run has begun, and for a few ends the process.
 """
 import importlib.util
 import os

@@ -1,7 +1,7 @@
 """The maxima of WINDOWS pooling windows at once, as a function that numba code can call.
 
 The plane is packed as for a convolution (conv_plan.py): tap k of virtual pixel q is at offsets[k] + q, so that a tap of
-neighbouring windows is one vector. The padding is minus infinity, which beats nothing.
+neighbouring windows is one vector. The padding is minus infinity, which never wins.
 """
 import numpy as np
 from numba.core import cgutils

@@ -49,7 +49,7 @@ def error_of_one(units, o, kept, output, classes, labels, logit_scale, leaders, 
 
 @njit
 def _misclassified(units, output, classes, labels, leaders):
-    """Samples whose label is not the class of the largest logit; the lower class wins a tie."""
+    """Count the samples whose label is not the class of the largest logit; the lower class wins a tie."""
     first, second = units[output + classes + FIRST], units[output + classes + SECOND]
     winner, runner = leaders[0], leaders[1]
     for s in range(BLOCK):

@@ -17,8 +17,8 @@ from tinyq.methods.straight_through import LevelQuantizer
 def round_chain(stages: list[Stage], level_set: LevelSet, inputs: int) -> tuple[np.ndarray, np.ndarray]:
     """Return codes (parameters,) uint8 and scales (stages, 2) float64: c_l, and batch norm's scale or 0.
 
-    Each scale has the least squared rounding error for its weight. inputs: units of the integer network per 1 of the
-    input.
+    Each scale has the least squared rounding error for its weight. inputs: number of the integer network that
+    stands for an input of 1.
     """
     for name, p in (named for stage in stages for named in stage.parameters):
         if not np.isfinite(p.data).all():

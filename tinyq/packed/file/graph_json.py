@@ -68,7 +68,7 @@ def _most_numbers(input_shape, file_bytes):
 def _check_total(nodes, limit):
     total = sum(math.prod(node.shape) for node in nodes)
     if total > MAX_LARGE_VALUES * limit:
-        raise ValueError(f"{total:,} numbers per sample are more than a file of this size may ask for")
+        raise ValueError(f"{total:,} numbers per sample are too many for a file of this size")
 
 
 def _check_names(graph):
@@ -140,10 +140,10 @@ def _check_shape(sizes, limit):
     count = 1
     for size in shape:
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"shape {list(shape)} is not of positive whole numbers")
+            raise ValueError(f"shape {list(shape)} has a size that is not a positive whole number")
         count *= size
     if len(shape) > MAX_AXES:
         raise ValueError(f"shape {list(shape)} has more than {MAX_AXES} axes")
     if count > limit:
-        raise ValueError(f"shape {list(shape)} is larger than a file of this size may ask for")
+        raise ValueError(f"shape {list(shape)} is too large for a file of this size")
     return shape

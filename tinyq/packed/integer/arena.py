@@ -21,7 +21,7 @@ class Lifetime:
         return self.first <= other.last and other.first <= self.last
 
     def joined(self, other: "Lifetime") -> "Lifetime":
-        """Return the lifetime of a place that two values take."""
+        """Return the lifetime of a place that two values share."""
         return Lifetime(min(self.first, other.first), max(self.last, other.last))
 
 

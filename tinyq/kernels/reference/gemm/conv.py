@@ -64,7 +64,7 @@ def _chunk_sum(g, x, geometry):
 
 
 def _groups(geometry, *arrays):
-    """Split the arrays along the given axes; return one tuple per group."""
+    """Split arrays, each given as (array, axis), into groups along their axes; return one tuple per group."""
     return zip(*(np.split(a, geometry.groups, axis) for a, axis in arrays), strict=True)
 
 

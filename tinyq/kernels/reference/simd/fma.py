@@ -21,7 +21,7 @@ def fma(a, b, c):
 
 
 def _round_to_odd(total, error):
-    """Return the float64 with an odd last bit on the lost part's side of `total`, where something was lost."""
+    """Round total + error to odd: where error is not 0, set the last bit of `total` by a step towards the exact sum."""
     bits = np.ascontiguousarray(total).view(np.int64).reshape(np.shape(total))
     inexact = (error != 0) & np.isfinite(total) & (bits & 1 == 0)
     away = np.where((error > 0) == (total > 0), 1, -1)               # towards larger or smaller magnitude
