@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _shape(arguments: argparse.Namespace) -> tuple[int, tuple[int, ...]]:
-    """Return (classes, input shape): those given, or those of the dataset named or of a recipe for this model."""
+    """Return (classes, input shape) as given, else of the named dataset, else of a recipe for this model."""
     from tinyq.models import REGISTRY, names_code
     from tinyq.run.settings.recipes import RECIPES
 

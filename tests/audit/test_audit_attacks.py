@@ -180,7 +180,7 @@ def test_arrays_kept_of_a_step_are_compared_though_every_digest_agrees(tmp_path)
     name = next(name for name in arrays if name.startswith("gradients/"))
     arrays[name] = arrays[name] * np.float32(2)
     hdf5.write(path, arrays, {"/": attributes})
-    with pytest.raises(AuditMismatch, match="step 3: every digest agrees, but its stored arrays do not"):
+    with pytest.raises(AuditMismatch, match="step 3: every digest agrees, but the stored arrays do not"):
         replay(Source(run, {}), [3])
 
 

@@ -103,9 +103,10 @@ def test_a_file_that_is_not_what_it_seems_is_refused(tmp_path, corpus):
 @pytest.mark.parametrize("name, says", [
     ("soft_link", "w is a link; files with links are not read"), ("external_link", "links to other files"),
     ("external_storage", "w keeps its data in another file"), ("virtual", "w keeps its data in another file"),
-    ("gzip", "w is compressed or filtered"), ("half_written", "w holds only 1 of 2 chunks"),
-    ("contiguous_never_written", "w holds only 0 of 16 bytes"), ("big_endian", "w is >f4 (4,) instead of float32 (4,)"),
-    ("texts", "w is (its type is neither a number nor a fixed-length text)"),
+    ("gzip", "w is compressed or filtered"), ("half_written", "w is damaged (holds only 1 of 2 chunks)"),
+    ("contiguous_never_written", "w is damaged (holds only 0 of 16 bytes)"),
+    ("big_endian", "w is >f4 (4,) instead of float32 (4,)"),
+    ("texts", "w is damaged or unsupported (its type is neither a number nor a fixed-length text)"),
     ("fixed_texts", "w is |S4 (4,) instead of float32 (4,)"), ("named_type", "w is neither a group nor a dataset"),
     ("no_shape", "w is a dataset without a shape"), ("newest_form", "a newer form of HDF5 than tinyq reads"),
     ("not_a_number", "w holds nan at index 2"), ("two_axes", "w is float32 (2, 2) instead of float32 (4,)")])
@@ -212,7 +213,7 @@ def test_a_dataset_that_claims_more_than_the_file_is_refused(tmp_path):
     with h5py.File(tmp_path / "f.h5", "w") as file:
         file.create_dataset("w", (1 << 40,), "f4", chunks=(1 << 20,))
     with hdf5.Reader(tmp_path / "f.h5") as file:
-        with pytest.raises(BadInput, match="its datasets hold more than the file"):
+        with pytest.raises(BadInput, match="its datasets are larger than the file"):
             file.read(file.specs())
         stored, messages = file._datasets["w"]
         with pytest.raises(hdf5.Damaged, match="it is larger than the file"):
@@ -242,7 +243,7 @@ def test_datasets_that_share_their_bytes_cannot_make_more_of_a_file_than_it_is(t
         file["w"] = np.ones(1 << 18, "f4")
         for i in range(500):
             file[f"w{i}"] = file["w"]
-    with hdf5.Reader(tmp_path / "f.h5") as file, pytest.raises(BadInput, match="hold more than the file"):
+    with hdf5.Reader(tmp_path / "f.h5") as file, pytest.raises(BadInput, match="are larger than the file"):
         file.read(file.specs())
 
 

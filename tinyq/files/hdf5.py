@@ -125,7 +125,7 @@ class Reader:
                     arrays[name] = self._bytes.values(*self._datasets[name])
                     problem = _first_not_finite(arrays[name]) if finite else None
                 except Damaged as error:
-                    problem = str(error)
+                    problem = f"is damaged ({error})"
             if problem is not None:
                 problems.append(f"{name} {problem}")
         if problems:
@@ -178,7 +178,7 @@ class Reader:
         return address
 
     def _dataset(self, path, messages):
-        with self._damage_reported(f"{path} is"):
+        with self._damage_reported(f"{path} is damaged or unsupported"):
             stored = hdf5_messages.describe(messages)
         if stored is None:
             raise BadInput(f"{self.path}: {path} is neither a group nor a dataset")

@@ -78,7 +78,7 @@ def _span(name, entry):
         if type(numbers) is not list or not all(type(n) is int and 0 <= n < 1 << 48 for n in numbers):
             raise ValueError(f"{name}: its shape or offsets are not whole numbers")
     if len(offsets) != 2 or len(shape) > 8:
-        raise ValueError(f"{name}: has {len(offsets)} offsets and {len(shape)} axes, not 2 and at most 8")
+        raise ValueError(f"{name}: has {len(offsets)} offsets (must be 2) and {len(shape)} axes (at most 8)")
     begin, end = offsets
     needed = math.prod(shape) * np.dtype(TYPES[entry["dtype"]]).itemsize
     if end - begin != needed:

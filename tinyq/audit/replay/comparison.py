@@ -31,7 +31,7 @@ class Comparison(Recorder):
 
     def __init__(self, kind: str, expected: Iterable[dict], wanted: set[int], examiner: Examiner | None,
                  on_step: Callable[[], None] = lambda: None):
-        """kind: of digests; expected: records, of which others than COMPARED are ignored; wanted: steps to examine."""
+        """kind: of digests. expected: records; only the kinds in COMPARED are compared. wanted: steps to examine."""
         super().__init__(kind, self._compare)
         self._expected: Iterator[dict] = (record for record in expected if record["record"] in COMPARED)
         self._next: dict | None = next(self._expected, None)
@@ -101,7 +101,7 @@ class Comparison(Recorder):
             raise AuditMismatch(f"step {record['step']}: {found}" + (f"; {self.kept_difference}" if is_step
                                                                      and self.kept_difference else ""))
         if is_step and self.kept_difference:
-            raise AuditMismatch(f"step {record['step']}: every digest agrees, but its stored arrays do not: "
+            raise AuditMismatch(f"step {record['step']}: every digest agrees, but the stored arrays do not: "
                                 f"{self.kept_difference}")
         self.steps += is_step
         self.others += not is_step

@@ -104,7 +104,7 @@ def _compare_plots(source: Source, histograms: dict) -> None:
 def _compare_arrays(what: str, held: dict, made: dict) -> None:
     differing = [name for name in {**held, **made} if not _equal(held.get(name), made.get(name))]
     if differing:
-        raise AuditMismatch(f"{what} {', '.join(differing[:3])} differ from those made again")
+        raise AuditMismatch(f"{what} {', '.join(differing[:3])} differ from the repeated ones")
 
 
 def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:

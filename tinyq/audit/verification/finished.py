@@ -17,7 +17,7 @@ from tinyq.streams import Streams
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A finished network; histograms of its latent weights, scales, levels: None where only a replay makes them."""
+    """Finished network, histograms of latent weights, scales, levels; None for what only a replay can make."""
 
     state: dict[str, np.ndarray]
     histograms: dict | None = None

@@ -155,7 +155,7 @@ def _check_derived(evidence, held):
         why = "the last checkpoint is gone" if evidence.last_state is None else "its network is code: --trust"
         return f"replay --final derives it ({why})"
     _check(weights_sha256(finished.state) == evidence.end.record["weights_sha256"],
-           "the end on record is not what the method makes of the last checkpoint")
+           "the recorded end differs from what the method makes of the last checkpoint")
     for what, found, derived in (("scales", held.scales, finished.scales), ("levels", held.levels, finished.levels)):
         if derived is not None:
             other = [name for name in derived if not np.array_equal(derived[name], found.get(name))]

@@ -128,8 +128,8 @@ def linear_packed(x: np.ndarray, packed: PackedWeights, scale: np.ndarray, shift
                   relu: bool) -> np.ndarray:
     """scale * (x @ w.T) + shift, and its ReLU if `relu`; x (n, in), scale and shift (out,).
 
-    A register tile is some samples by NR outputs. One sample wastes its other rows, but reading the weights takes the
-    time then, and they come in one stream. For few samples codes are decoded in registers.
+    A register tile is several samples by NR outputs. With one sample its other rows are idle, but then the time is
+    that of reading the weights, in one stream. For few samples codes are decoded in registers.
     """
     n, k = x.shape
     y, threads = np.empty((n, len(scale)), np.float32), numba.get_num_threads()

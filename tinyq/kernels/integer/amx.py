@@ -23,7 +23,7 @@ def zero(builder, register):
 
 
 def load(builder, register, address, stride):
-    """16 rows of 64 bytes from an address (integer) on, `stride` bytes apart."""
+    """Load 16 rows of 64 bytes from an address (integer) on, `stride` bytes apart."""
     call(builder, "llvm.x86.tileloadd64", VOID, I8(register), pointer(builder, address, I8), stride)
 
 

@@ -10,7 +10,7 @@ from tinyq.kernels.simd.llvm import I8, I64, load, store
 
 @emits(void(int64, int64, int64))
 def copy_bytes(builder, source, target, count):
-    """Copy `count` bytes in whole vectors: up to a vector after both ends is read and overwritten."""
+    """Copy `count` bytes in whole vectors: up to a vector past the end is read, and overwritten in the target."""
     with cgutils.for_range_slice(builder, I64(0), count, I64(VECTOR_BYTES)) as (at, _):
         store(builder, load(builder, source, at, BYTES), target, at)
 

@@ -15,7 +15,7 @@ EXACT_BOUND = 2**53             # below it float64 holds every integer
 class Units:
     """Units of one network.
 
-    inputs: number of the integer network that stands for an input of 1. levels: (n,) float64, the factors of the products.
+    inputs: number of the integer network that stands for an input of 1. levels: (n,) float64, factors of the products.
     bias_units: (stages,) float64, what a bias of level 1 adds to a stage's sums. bounds: largest magnitudes of each
     stage's sums, for any inputs and levels. exact: True if everything is an integer below 2**53; otherwise numbers are
     float64 in units of the input. logits: number that stands for a logit of 1, without the scales.
