@@ -176,7 +176,7 @@ def test_packing_asks_for_the_instruction_set_before_it_writes(run, tmp_path):
     ("pack {packed} out.tq.h5 --c {folder}/c", 2, "OUT: no effect when exporting C"),
     ("pack {packed} --c {folder}/c --float-layer-bits 8 --trits", 2,
      "--float-layer-bits, --trits: no effect when exporting C"),
-    ("pack {run} {folder}/out.tq.h5 --activations int16", 2, "--activations: nothing"),
+    ("pack {run} {folder}/out.tq.h5 --activations int16", 2, "--activations: no effect when packing"),
     ("pack {run} {folder}/out.tq.h5 --data-path nowhere", 2, "--data-path: nothing"),
 ])
 def test_a_mistake_is_one_line_and_its_code(capsys, run, tmp_path, line, code, text):
