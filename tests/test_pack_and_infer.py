@@ -177,7 +177,7 @@ def test_packing_asks_for_the_instruction_set_before_it_writes(run, tmp_path):
     ("pack {packed} --c {folder}/c --float-layer-bits 8 --trits", 2,
      "--float-layer-bits, --trits: no effect when exporting C"),
     ("pack {run} {folder}/out.tq.h5 --activations int16", 2, "--activations: no effect when packing"),
-    ("pack {run} {folder}/out.tq.h5 --data-path nowhere", 2, "--data-path: nothing"),
+    ("pack {run} {folder}/out.tq.h5 --data-path nowhere", 2, "--data-path: no effect when packing"),
 ])
 def test_a_mistake_is_one_line_and_its_code(capsys, run, tmp_path, line, code, text):
     found, err = failed(capsys, line.format(run=run, packed=run / "model.tq.h5", folder=tmp_path))
