@@ -50,7 +50,7 @@ def test_a_position_that_is_none_is_passed_over_even_with_its_digest(newest, tex
 def test_a_checkpoint_without_a_position_is_passed_over(newest):
     with h5py.File(newest, "a") as file:
         del file.attrs["position"]
-    assert_passed_over(newest, "damaged")
+    assert_passed_over(newest, "its position does not fit")
 
 
 def test_the_position_is_readable_json(newest):

@@ -194,7 +194,7 @@ def _result(evidence: Evidence) -> str:
     _check(not differing, f"{RESULT_FILE} differs from the ledger in {', '.join(sorted(differing))}")
     _check(result.get("ledger_head") == history.result.head, f"{RESULT_FILE} names another head")
     _check(figures.get("weights_sha256") == evidence.end.record["weights_sha256"],
-           "the result on record is of other weights than the end")
+           "the recorded result is of other weights than the recorded end")
     packed = evidence.run / PACKED_FILE
     if packed.is_file():
         _check(figures.get("bytes_packed_file") == packed.stat().st_size,
