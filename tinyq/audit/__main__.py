@@ -189,16 +189,22 @@ def _report(argv):
     from tinyq.audit.report.findings import make_report
     from tinyq.audit.report.html_page import page
     from tinyq.files.atomic import write_text
+    from tinyq.files.lock import is_locked
 
-    found = make_report(_source(arguments), arguments.points, arguments.checks)
-    text = page(found)
-    write_text(arguments.output, text)
-    say(f"written: {arguments.output}, {Path(arguments.output).stat().st_size / 1024:,.0f} KiB")
+    if is_locked(arguments.run):
+        raise Busy(f"{arguments.run}: a run is working in this folder; make its report when it has stopped")
+    found = make_report(_run_folder(arguments), arguments.points, arguments.checks)
+    if found.history is not None:
+        _tell_differences(found.history)
+    write_text(arguments.output, page(found))
+    say(f"written: {arguments.output}, {Path(arguments.output).stat().st_size / 1024:,.0f} KiB",
+        *(f"{check.name}: {check.outcome}: {_in_a_line(check)}" for check in found.checks))
     for check in found.checks:
-        say(f"{check.name}: {'passed' if check.passed else 'FAILED'}: {_in_a_line(check)}")
-    failed = [check for check in found.checks if not check.passed]
-    if failed:
-        raise AuditMismatch(f"{arguments.run}: {failed[0].name} failed: {_in_a_line(failed[0])}")
+        if check.outcome == "FAILED":
+            raise AuditMismatch(f"{arguments.run}: {check.name} failed: {_in_a_line(check)}")
+    for check in found.checks:
+        if check.error is not None:
+            raise check.error
 
 
 def _in_a_line(check):
@@ -242,15 +248,24 @@ def _trust_flag(parser):
 
 
 def _source(arguments):
-    from tinyq.audit.ledger.environment import differences
+    source = _run_folder(arguments)
+    _tell_differences(source.history)
+    return source
+
+
+def _run_folder(arguments):
     from tinyq.audit.replay.rerun import Source
 
     given = {"threads": arguments.threads, "data_path": arguments.data_path, "model": arguments.model}
-    source = Source(Path(arguments.run), {key: value for key, value in given.items() if value is not None},
-                    arguments.trust)
-    for difference in differences(source.history.begin.record["environment"]):
+    return Source(Path(arguments.run), {key: value for key, value in given.items() if value is not None},
+                  arguments.trust)
+
+
+def _tell_differences(history):
+    from tinyq.audit.ledger.environment import differences
+
+    for difference in differences(history.begin.record["environment"]):
         tell(f"tinyq: note: {difference}")
-    return source
 
 
 COMMANDS = {

@@ -2,6 +2,8 @@
 import base64
 import dataclasses
 import hashlib
+import html
+import json
 import re
 import shutil
 import subprocess
@@ -13,13 +15,16 @@ from audit_runs import METHODS, rewrite, train
 from PIL import Image
 
 from tinyq.__main__ import main
+from tinyq.audit.replay.replay import Replayed
 from tinyq.audit.replay.rerun import Source
 from tinyq.audit.report import findings as report_module
 from tinyq.audit.report.findings import make_report
 from tinyq.audit.report.html_page import page
+from tinyq.audit.report.numbers import number_or_none
 from tinyq.audit.report.series import evenly
 from tinyq.audit.step.step_check import Checked
-from tinyq.errors import Diverged
+from tinyq.errors import BadInput, Diverged
+from tinyq.files.lock import locked
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -48,7 +53,8 @@ class Reader(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        self.fetched += [value for name, value in attributes if name in ("src", "href", "action") and value != "data:,"]
+        self.fetched += [value for name, value in attributes if name in ("src", "href", "action")
+                         and value != "data:," and not value.startswith("#")]
         if tag not in ("meta", "link", "br"):
             self.open.append(tag)
 
@@ -77,9 +83,178 @@ def test_the_series_are_those_of_every_tensor(written):
     text = written.read_text()
     for name in ("fc1.weight", "fc2.weight", "fc3.bias"):
         assert text.count(name) > 10
-    for title in ("Norm of the gradient", "Norm of the update / norm of the weight", "Mean distance", "Occupancy",
+    for title in ("Norm of the gradient", "One tensor at a time", "Mean distance", "Occupancy",
+                  "Norm of the update / norm of the weight",
                   "Cosine of true and surrogate", "Terms of the update", "changed their level"):
         assert title in text
+
+
+def test_the_table_of_contents_leads_to_every_section(written):
+    text = written.read_text()
+    assert re.findall('<li><a href="#([^"]*)"', text) == re.findall('<section id="([^"]*)"', text) != []
+
+
+def test_every_tensor_can_be_chosen_and_has_its_curves_without_a_script_too(written):
+    text = written.read_text()
+    names = [f"fc{i}.{kind}" for i in (1, 2, 3) for kind in ("bias", "weight")]
+    options = re.findall("<option>([^<]*)</option>", text)
+    assert sorted(options) == names
+    assert re.findall("<summary>([^<]*)</summary>", text) == options
+    for one in re.findall('<details class="tensor">.*?</details>', text, re.DOTALL):
+        assert one.count("<polyline") >= 2
+
+
+def test_the_top_says_what_held_and_when_and_where_it_was_found(written, runs):
+    text = written.read_text()
+    assert re.search(r'<p class="verdict passed">Held: no check found a fault.*measured again', text)
+    assert re.search(r"This page was made on \d{4}-\d\d-\d\d at \d\d:\d\d UTC; the audit took ", text)
+    assert "Training took" in text and "by the owner&#x27;s word" in text.replace("'", "&#x27;")
+    assert "<th>on record</th><th>here</th>" in text and "differs" not in text
+    figures = json.loads((runs / "cbp" / "result.json").read_text())
+    for name in ("validation_accuracy", "test_accuracy_float", "test_accuracy"):
+        assert f"<td>{figures[name]:.2%}</td>" in text
+    assert "Measured again from the network and the data" in text
+
+
+def test_another_machine_and_accuracies_that_were_not_measured_again_are_said(runs):
+    report = make_report(Source(runs / "cbp", {}), points=2, checks=0)
+    other = dataclasses.replace(report, here={**report.here, "machine": "another"},
+                                checks=[check for check in report.checks if check.name != "final"])
+    text = page(other)
+    assert "<td>x86_64</td><td>another</td><td>differs</td>" in text.replace("aarch64", "x86_64")
+    assert "They were NOT measured again" in text
+
+
+def test_the_curves_mark_where_a_phase_begins(written):
+    curves = re.search('<section id="curves">.*?</section>', written.read_text(), re.DOTALL)[0]
+    assert curves.count("stroke-dasharray") == 4 and curves.count(">cbp</text>") == 2
+    assert curves.count("<polyline") == 4                   # loss and accuracy, of training and validation
+
+
+def test_the_heat_map_has_a_scale(written):
+    scale = re.search('<p class="scale"><span>([^<]*)</span>(.*)<span>([^<]*)</span></p>', written.read_text())
+    assert float(scale[1]) < float(scale[3]) and scale[2].count("<i ") == 7
+
+
+def broken(runs, folder, number):
+    """A copy of a run whose ledger was changed at this line, from 1."""
+    run = shutil.copytree(runs / "cbp", folder / "run")
+    lines = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
+    lines[number - 1] = lines[number - 1].replace(":", ": ", 2)
+    (run / "ledger.jsonl").write_text("".join(lines))
+    return run
+
+
+def test_a_broken_chain_has_a_page_that_names_the_place_and_shows_what_comes_before(runs, tmp_path, capsys):
+    run = broken(runs, tmp_path, 20)
+    assert main(["audit", "report", str(run), "-o", str(tmp_path / "a.html"), "--checks", "0", "--points", "4"]) == 76
+    assert "line 21 does not follow line 20" in capsys.readouterr().err
+    text = (tmp_path / "a.html").read_text()
+    verdict = re.search('<p class="verdict failed">.*?</p>', text)[0]
+    for words in ("Did not hold", "line 21 does not follow line 20", "the 20 lines before that place"):
+        assert words in verdict
+    assert "replay of the steps before the break" in text and "Norm of the gradient" in text and "<polyline" in text
+    assert "Head of the last line that can be read" in text and "Accuracies" not in text
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\n", b'{"prev":"0"}\n', b'{"prev":"1","record":"begin"}\n'])
+def test_a_ledger_of_which_no_line_can_be_read_has_a_page_too(content, runs, tmp_path, capsys):
+    run = shutil.copytree(runs / "cbp", tmp_path / "run")
+    (run / "ledger.jsonl").write_bytes(content)
+    assert main(["audit", "report", str(run), "-o", str(tmp_path / "a.html")]) == 76
+    text = (tmp_path / "a.html").read_text()
+    assert "Did not hold" in text and "No line of the ledger can be read." in text and "<svg" not in text
+    assert "ledger.jsonl" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_ledger_has_no_page(tmp_path, capsys):
+    assert main(["audit", "report", str(tmp_path), "-o", str(tmp_path / "a.html")]) == 65
+    assert "no ledger.jsonl here" in capsys.readouterr().err and not (tmp_path / "a.html").exists()
+
+
+def test_what_could_not_be_done_is_no_agreement(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(report_module, "replay", raising(BadInput("the data are not here; give --data-path")))
+    arguments = ["audit", "report", str(runs / "cbp"), "-o", str(tmp_path / "a.html"), "--checks", "0"]
+    assert main(arguments) == 65
+    text = (tmp_path / "a.html").read_text()
+    assert "Not decided. Could not be done: replay: the data are not here" in text and ">not done</td>" in text
+    assert "replay: not done: the data" in capsys.readouterr().out
+
+
+def test_a_foreign_record_that_cannot_be_compared_is_a_fault_and_no_internal_error(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(report_module, "replay", raising(KeyError("ops_of")))
+    arguments = ["audit", "report", str(runs / "cbp"), "-o", str(tmp_path / "a.html"), "--checks", "0"]
+    assert main(arguments) == 76
+    assert "replay failed: cannot be compared (KeyError: 'ops_of')" in capsys.readouterr().err
+
+
+def test_steps_that_were_not_compared_are_a_fault(runs, monkeypatch):
+    monkeypatch.setattr(report_module, "replay", lambda *rest, **named: Replayed(2, 2, 0, 0, 0))
+    report = make_report(Source(runs / "cbp", {}), points=2, checks=0)
+    found = {check.name: check for check in report.checks}
+    assert found["replay"].outcome == "FAILED" and "2 of " in found["replay"].details
+
+
+def test_the_report_of_a_working_run_is_refused(runs, tmp_path, capsys):
+    run = shutil.copytree(runs / "cbp", tmp_path / "run")
+    with locked(run):
+        assert main(["audit", "report", str(run), "-o", str(tmp_path / "a.html")]) == 75
+    assert "a run is working in this folder" in capsys.readouterr().err and not (tmp_path / "a.html").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"seconds": "<b>"}', '{"seconds": 1e999}', "[" * 9999])
+def test_a_foreign_result_has_no_duration(text, runs, tmp_path):
+    run = shutil.copytree(runs / "cbp", tmp_path / "run")
+    (run / "result.json").write_text(text)
+    found = page(dataclasses.replace(make_report(Source(run, {}), points=2, checks=0)))
+    assert "Training took" not in found and "Did not hold" in found
+
+
+@pytest.mark.parametrize("value", ["0x1.8p+200", "<b>", "0xzz", [], {}, None, True, 1e31, "nan", "0x1p99999"])
+def test_what_is_no_number_is_not_drawn(value):
+    assert number_or_none(value) is None
+
+
+def test_foreign_epochs_are_drawn_as_far_as_they_are_numbers(runs, tmp_path):
+    run = shutil.copytree(runs / "cbp", tmp_path / "run")
+
+    def change(records):
+        for record in records:
+            if record["record"] == "epoch":
+                record["measured"] = {"loss": "<script>", "accuracy": "0x1p-1"}
+            if record["record"] == "begin":
+                record["environment"] = {"packages": "<script>", "tinyq": ["<b>"]}
+
+    rewrite(run, change)
+    text = page(make_report(Source(run, {}), points=2, checks=0))
+    assert "0 throughout" in text and "<b>" not in text and text.count("<script>") == 1
+
+
+def test_of_a_run_of_many_epochs_some_are_drawn(runs):
+    report = make_report(Source(runs / "backprop", {}), points=2, checks=0)
+    report.history.epochs[:] = [{"epoch": i, "measured": {"loss": "0x1p-1"}} for i in range(5000)]
+    curve = re.search('<polyline points="([^"]*)"', page(report))[1]
+    assert len(curve.split()) == 500
+
+
+@pytest.mark.parametrize("seconds, words", [(3.2, "3 s"), (600, "10 min"), (9000, "2.5 h")])
+def test_a_duration_is_short(seconds, words, runs):
+    report = make_report(Source(runs / "backprop", {}), points=2, checks=0)
+    assert f"the audit took {words}." in page(dataclasses.replace(report, seconds=seconds))
+
+
+def test_of_many_tensors_the_heat_map_shows_the_first_and_says_so(runs):
+    report = make_report(Source(runs / "cbp", {}), points=2, checks=0)
+    many = {f"a{i}": 1.0 for i in range(70)}
+    points = [dataclasses.replace(point, gradient=many, ratio=many) for point in report.points]
+    assert "The first 64 of 70 tensors are shown" in page(dataclasses.replace(report, points=points))
+
+
+def raising(error):
+    """A function that raises this error."""
+    def raise_it(*rest, **named):
+        raise error
+    return raise_it
 
 
 def test_a_failed_check_is_shown_and_ends_the_command_with_76(runs, tmp_path, capsys):
@@ -128,7 +303,7 @@ def test_of_many_tensors_the_constrained_ones_are_shown(runs):
         figure: {**{f"a{i}": 1.0 for i in range(9)}, **getattr(point, figure)} for figure in ("gradient", "ratio")})
         for point in report.points]
     text = page(dataclasses.replace(report, points=renamed))
-    key = re.search(r"Norm of the gradient</h2>.*?<p class=\"key\">(.*?)</p>", text, re.DOTALL)[1]
+    key = re.search(r"Norm of the gradient</h3>.*?<p class=\"key\">(.*?)</p>", text, re.DOTALL)[1]
     assert re.findall(r"</i>([^<]+)<", key) == ["fc2.weight", "a0", "a1", "a2", "a3", "a4"]
     assert "(6 of 15 tensors, constrained ones first)" in key
 
@@ -183,7 +358,7 @@ def chromium(*flags):
 def test_a_browser_shows_it_without_a_complaint(written):
     shown = chromium("--dump-dom", written.as_uri())
     assert "CONSOLE" not in shown.stderr
-    rows = re.findall(r'<td class="passed">passed</td>', shown.stdout)
+    rows = re.findall(r'<td class="result passed">passed</td>', shown.stdout)
     assert len(rows) == 4 and "<h2>Checks</h2>" in shown.stdout and shown.stdout.count("<svg") >= 5
 
 
@@ -207,6 +382,25 @@ def test_it_looks_the_same_with_scripts_off(written, tmp_path):
                          'height="1500" style="border:0"></iframe>')
         pictures.append(screenshot(frame, path))
     assert np.array_equal(*pictures) and (pictures[0] < 100).mean() > 0.01          # and there is something to see
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_is_no_wider_than_a_screen(width, written, tmp_path):
+    path = tmp_path / "phone.html"
+    page = html.escape(written.read_text())
+    path.write_text(f'<body><iframe width="{width}" height="844" style="border:0" srcdoc="{page}">'
+                    "</iframe><script>onload = function () { document.title = 'wide: ' + "
+                    "document.querySelector('iframe').contentDocument.documentElement.scrollWidth; };</script>")
+    assert f"<title>wide: {width}</title>" in chromium("--dump-dom", "--hide-scrollbars", "--window-size=1400,900",
+                                                         path.as_uri()).stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_the_script_shows_the_chosen_tensor_alone(written):
+    shown = chromium("--dump-dom", written.as_uri()).stdout
+    assert re.findall('<details class="tensor"([^>]*)>', shown) == [' open=""'] + [' hidden=""'] * 5
+    assert '<p class="choose">' in shown
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

@@ -8,7 +8,7 @@ from tinyq.audit.ledger.history import Checkpoint
 from tinyq.audit.ledger.records import records_of
 from tinyq.audit.replay.comparison import Comparison, Examiner
 from tinyq.audit.replay.rerun import Source, rerun
-from tinyq.audit.replay.time_left import TimeLeft
+from tinyq.audit.time_left import TimeLeft
 from tinyq.errors import AuditMismatch, UsageError
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from tinyq.audit.replay.replay import NOTHING, Replayed, replay_stretch, stretches_of_all
 from tinyq.audit.replay.rerun import Source
-from tinyq.audit.replay.time_left import TimeLeft
+from tinyq.audit.time_left import TimeLeft
 
 
 def replay_all(source: Source, jobs: int = 1) -> Replayed:

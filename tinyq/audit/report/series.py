@@ -1,4 +1,5 @@
 """Measure every tensor at a step of a replay: norms, cosines, flips and occupancy of the levels."""
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,7 +55,7 @@ def _of_levels(point, name, parametrization, before, after):
     point.occupancy[name] = (np.bincount(codes.reshape(-1), minlength=len(levels.values)) / codes.size).tolist()
 
 
-def evenly(steps: list[int], count: int) -> list[int]:
+def evenly(steps: Sequence[int], count: int) -> list[int]:
     """Choose at most `count` of the steps, evenly spread, including the first and the last."""
     if len(steps) <= count:
         return list(steps)

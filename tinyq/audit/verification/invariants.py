@@ -7,7 +7,7 @@ from tinyq.audit.methods.method_table import AUDITS
 from tinyq.audit.verification.chronology import Chronology
 
 MAX_FAULTS = 100                        # kept; the rest are counted
-MALFORMED = (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError)
+MALFORMED = (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError, RecursionError)
 
 
 class Invariants:

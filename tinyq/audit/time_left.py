@@ -7,21 +7,21 @@ SECONDS = 10
 
 
 class TimeLeft:
-    """Count steps; print a line on standard error where nothing else was printed for SECONDS."""
+    """Count pieces of work; print a line on standard error where none was printed for SECONDS."""
 
-    def __init__(self, total: int, what: str):
-        """total: number of steps to come; what: the name of the work."""
-        self.total, self.what, self.done = total, what, 0
+    def __init__(self, total: int, what: str, pieces: str = "steps"):
+        """total: number of pieces to come; what: the name of the work; pieces: their name."""
+        self.total, self.what, self.pieces, self.done = total, what, pieces, 0
         self.began = self.told = time.monotonic()
 
-    def advance(self, steps: int = 1) -> None:
-        """Count steps that are done."""
-        self.done += steps
+    def advance(self, number: int = 1) -> None:
+        """Count pieces that are done."""
+        self.done += number
         now = time.monotonic()
         if now - self.told >= SECONDS and self.done:
             self.told = now
             left = (now - self.began) / self.done * max(0, self.total - self.done)
-            tell(f"{self.what}: {self.done:,} of {self.total:,} steps, about {_duration(left)} left")
+            tell(f"{self.what}: {self.done:,} of {self.total:,} {self.pieces}, about {_duration(left)} left")
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,17 @@
+"""Numbers from a foreign ledger, which may hold anything."""
+import math
+
+from tinyq.audit.verification.metrics import number_of
+
+LARGEST = 1e30                          # to draw
+
+
+def number_or_none(value: object) -> float | None:
+    """Return the number that a ledger holds, plain or as hexadecimal text; None for anything else, or out of range."""
+    try:
+        number: object = number_of(value)
+    except (ValueError, OverflowError):
+        return None
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return None
+    return float(number) if math.isfinite(number) and abs(number) < LARGEST else None
