@@ -210,7 +210,7 @@ def test_a_foreign_result_has_no_duration(text, runs, tmp_path):
     assert "Training took" not in found and "Did not hold" in found
 
 
-@pytest.mark.parametrize("value", ["0x1.8p+200", "<b>", "0xzz", [], {}, None, True, 1e31, "nan", "0x1p99999"])
+@pytest.mark.parametrize("value", ["0x1.8p+200", "<b>", "0xzz", [], {}, None, True, 1e31, "nan", "0x1p99999", 10**400])
 def test_what_is_no_number_is_not_drawn(value):
     assert number_or_none(value) is None
 
