@@ -46,10 +46,10 @@ def spoiled(monkeypatch):
 
 
 @pytest.mark.parametrize("name, forward, says", [
-    ("conv2d", True, r"first: the output of conv2d at \(0, 0, 0, 5\) of \(64, "),
-    ("relu", True, "first: the output of relu at "), ("relu", False, "first: the gradient at input 0 of relu at "),
-    ("linear", False, "first: the gradient at input 0 of linear at "),
-    ("softmax_cross_entropy", False, "first: the gradient at input 0 of softmax_cross_entropy at ")])
+    ("conv2d", True, r"infinity: the output of conv2d at \(0, 0, 0, 5\) of shape \(64, "),
+    ("relu", True, "infinity: the output of relu at "), ("relu", False, "infinity: the gradient at input 0 of relu at "),
+    ("linear", False, "infinity: the gradient at input 0 of linear at "),
+    ("softmax_cross_entropy", False, "infinity: the gradient at input 0 of softmax_cross_entropy at ")])
 def test_the_operation_that_made_a_nan_is_named_before_anything_is_updated(tmp_path, spoiled, name, forward, says):
     if name not in primitives.PRIMITIVES:
         pytest.skip(f"{name} is called otherwise")
@@ -97,7 +97,7 @@ def test_a_full_disk_keeps_no_step_and_names_the_operation_all_the_same(tmp_path
 
     spoiled("relu", True)
     monkeypatch.setattr(checkpoint, "write", full)
-    with pytest.raises(Diverged, match="first: the output of relu.*; the step could not be saved: .* no room$"):
+    with pytest.raises(Diverged, match="infinity: the output of relu.*; the step could not be saved: .* no room$"):
         train(tmp_path / "r")
 
 
@@ -113,8 +113,8 @@ class Still:
 
 def test_inputs_and_weights_are_looked_at_before_operations():
     good, bad = (Batch(np.array([[1.0, x]]), None, None) for x in (2.0, np.inf))
-    assert divergence.first_in(Still([1.0]), [good, bad], None) == "batch 1 at (0, 1) of (1, 2), and at 0 others"
-    assert divergence.first_in(Still([1.0, np.nan]), [good], None) == "w at (1,) of (2,), and at 0 others"
+    assert divergence.first_in(Still([1.0]), [good, bad], None) == "batch 1 at (0, 1) of shape (1, 2), and at 0 others"
+    assert divergence.first_in(Still([1.0, np.nan]), [good], None) == "w at (1,) of shape (2,), and at 0 others"
     assert divergence.first_in(Still([1.0]), [good], lambda: None) == "the sum over all"
 
     def diverge():
