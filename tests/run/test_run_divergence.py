@@ -47,7 +47,8 @@ def spoiled(monkeypatch):
 
 @pytest.mark.parametrize("name, forward, says", [
     ("conv2d", True, r"infinity: the output of conv2d at \(0, 0, 0, 5\) of shape \(64, "),
-    ("relu", True, "infinity: the output of relu at "), ("relu", False, "infinity: the gradient at input 0 of relu at "),
+    ("relu", True, "infinity: the output of relu at "),
+    ("relu", False, "infinity: the gradient at input 0 of relu at "),
     ("linear", False, "infinity: the gradient at input 0 of linear at "),
     ("softmax_cross_entropy", False, "infinity: the gradient at input 0 of softmax_cross_entropy at ")])
 def test_the_operation_that_made_a_nan_is_named_before_anything_is_updated(tmp_path, spoiled, name, forward, says):
