@@ -17,6 +17,7 @@ LINES = {
     "verify": "audit verify RUN", "replay": "audit replay RUN --step 1", "check": "audit check RUN --step 1",
     "report": "audit report RUN -o OUT/r.html --checks 0 --points 2", "show": "audit show RUN --step 1",
     "compare": "audit compare RUN RUN",
+    "explain": "audit explain RUN --step 1 --weight fc1.bias[0]",
     "where": "data where", "help": "train --help", "version": "--version", "offline": "data fetch mnist --offline",
 }
 WITHOUT_KERNELS = ("where", "help", "version", "offline")       # they mind no variable of numba's

@@ -12,6 +12,7 @@ EXAMPLES = """examples:
   python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --random 20   re-run twenty random steps
   python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --all --final re-run all of it and measure its network
   python -m tinyq.audit check runs/digits_cnn-digits-cbp-001 --step 1000    compare a step with float64
+  python -m tinyq.audit explain runs/a --step 700 --weight conv2.weight[0,0,0,0]  take one gradient apart
   python -m tinyq.audit compare runs/a runs/b                               find the step at which two runs part
   python -m tinyq.audit report runs/digits_cnn-digits-cbp-001 -o audit.html write one page about everything
   python -m tinyq.audit show runs/digits_cnn-digits-cbp-001 --record epoch  print the records of epochs
@@ -174,6 +175,22 @@ def _compare(argv):
         say(*as_lines(found), *([f"  operation: {named}"] if named else []))
 
 
+def _explain(argv):
+    parser = _parser("explain")
+    parser.add_argument("--step", type=int, required=True, metavar="N", help="explain this step")
+    parser.add_argument("--weight", required=True, metavar="NAME[I,J]", help="one weight, such as fc1.weight[0,3]")
+    _machine_flags(parser)
+    arguments = parser.parse(argv)
+    from tinyq.audit.explain.explanation import explain
+    from tinyq.audit.explain.one_weight import weight_of
+    from tinyq.audit.replay.replay import check_recorded, replay
+
+    source = _source(arguments)
+    check_recorded(source, [arguments.step])
+    weight = weight_of(arguments.weight, source.history.phases)
+    replay(source, [arguments.step], lambda captured, _: say(*explain(captured, weight)))
+
+
 def _report(argv):
     parser = _parser("report")
     parser.add_argument("-o", "--output", default="audit.html", metavar="FILE.html",
@@ -273,6 +290,7 @@ COMMANDS = {
     "replay": (_replay, "re-run steps on the real data and compare every digest"),
     "check": (_check, "compare a step with float64 and take its update apart"),
     "compare": (_compare, "find the first step at which two runs part, and name what differs"),
+    "explain": (_explain, "take the gradient and the update of one weight apart"),
     "report": (_report, "write the checks and curves of every tensor as one HTML page"),
     "show": (_show, "print records, filtered"),
     "head": (_head, "print the SHA-256 of the last record, which depends on every record before it"),

@@ -139,6 +139,20 @@ def arrays(method: State) -> Arrays:
             "visits/inverse_temperature": np.asarray(method.visited.inverse_temperature)}
 
 
+def explain(captured: Captured, name: str, index: tuple[int, ...]) -> list[str]:
+    """Describe the visits of one parameter in a step: the error of each level, and the level that was kept."""
+    visits, number = _state(captured).visited, 0
+    for other, p in _parameters(captured):
+        if other == name:
+            number += int(np.ravel_multi_index(index, p.shape))
+            break
+        number += p.size
+    lines = [f"  visit {k} of {len(visits.picks)}: errors of the levels {visits.tried[k].tolist()}; level number "
+             f"{visits.codes[k]} is kept, with error {visits.errors[k]} ({'moved' if visits.moved[k] else 'unchanged'})"
+             for k in np.flatnonzero(visits.picks == number)]
+    return lines or [f"  not among the {len(visits.picks)} parameters visited in this step"]
+
+
 def expected_arrays(method: State, samples: int) -> Arrays:
     """Arrays in the shapes of a step's visits on this many samples."""
     visits, levels = method.visits_per_step(samples), len(method.levels.values)
@@ -147,4 +161,4 @@ def expected_arrays(method: State, samples: int) -> Arrays:
 
 
 AUDIT = MethodAudit(metrics=CoNNTrAMetrics, rules=CoNNTrARules, checks={"sweeps": sweeps}, arrays=arrays,
-                    expected_arrays=expected_arrays, begin_reads_data=True)
+                    expected_arrays=expected_arrays, explain=explain, begin_reads_data=True)

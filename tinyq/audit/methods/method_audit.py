@@ -117,6 +117,11 @@ def no_arrays(method: Any, samples: int = 0) -> Arrays:
     return {}
 
 
+def no_lines(captured: Captured, name: str, index: tuple[int, ...]) -> list[str]:
+    """Say nothing of a weight of a method whose steps have no gradient."""
+    return []
+
+
 @dataclass(frozen=True)
 class MethodAudit:
     """All that the audit does for one training method.
@@ -124,6 +129,7 @@ class MethodAudit:
     checks: {what is examined: function of a Captured that yields faults}, for `audit check`.
     arrays: function of the method, what its last step leaves for a dump besides gradients and weights.
     expected_arrays: function of (method, samples), arrays of the same shapes before any step.
+    explain: function of (Captured, name, index), lines about one weight, for methods without gradients.
     begin_reads_data: the method's `begin` needs the training samples, even to continue from a state.
     """
 
@@ -133,4 +139,5 @@ class MethodAudit:
     update: UpdateTerms = UpdateTerms()
     arrays: Callable[[Any], Arrays] = no_arrays
     expected_arrays: Callable[[Any, int], Arrays] = no_arrays
+    explain: Callable[[Captured, str, tuple[int, ...]], list[str]] = no_lines
     begin_reads_data: bool = False
