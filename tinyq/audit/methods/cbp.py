@@ -38,7 +38,7 @@ class CBPMetrics(Metrics):
     """Metrics of CBP: g, the multipliers (a digest per step, their sum per epoch), the scales, level changes."""
 
     def __init__(self, method: State, kind: str) -> None:
-        """Level changes are counted at midpoints in weight units."""
+        """Count level changes at midpoints in weight units."""
         super().__init__(method, kind)
         self.state = method
         self.changes = LevelChanges(method.weights, [
@@ -71,7 +71,7 @@ class CBPRules(Rules):
         self.previous, self.since = math.inf, 0
 
     def step(self, record: Record) -> Iterator[str]:
-        """Multipliers and g are those of the epoch's beginning; the constraint term is not negative."""
+        """Check that multipliers and g are those of the epoch's beginning, and the constraint term is not negative."""
         yield from super().step(record)
         yield from self.unchanged(record, "g", "lambda")
         metrics = record["metrics"]
@@ -82,7 +82,7 @@ class CBPRules(Rules):
             yield f"{metrics['flips']} of {count} constrained weights changed their level"
 
     def epoch(self, record: Record) -> Iterator[str]:
-        """The schedule fired if and only if it was due, and did what it does."""
+        """Check that the schedule fired if and only if it was due, and changed g and multipliers by its rules."""
         before, metrics, measured = self.now, record["metrics"], record["measured"]
         lagrangian = float.fromhex(measured["lagrangian"])
         if lagrangian != self.objective:
@@ -129,7 +129,7 @@ class CBPUpdate(UpdateTerms):
 
 
 def quantised_weights(captured: Captured) -> Iterator[str]:
-    """Every constrained weight was quantised to its nearest level."""
+    """Check that every constrained weight was quantised to its nearest level."""
     for application in captured.applications:
         weight = _weight(captured, application.name.partition("straight_through of ")[2])
         if weight is not None:
@@ -142,7 +142,7 @@ def quantised_weights(captured: Captured) -> Iterator[str]:
 
 
 def _ties(weight):
-    """A weight halfway between two levels goes to the lower one."""
+    """Check that a weight halfway between two levels goes to the lower one."""
     level_set, quantizer = weight.level_set, type(weight.quantizer)(weight.level_set, np.ones_like(weight.scale))
     ties = np.tile(level_set.midpoints.astype(np.float32), (1, 1))
     exact = ties.astype(np.float64) == level_set.midpoints
@@ -152,7 +152,7 @@ def _ties(weight):
 
 
 def constraint_functions(captured: Captured) -> Iterator[str]:
-    """cs and its slope agree with their definition in float64, at the window that g says; so does the objective."""
+    """Check cs, its slope and the objective against their definitions in float64, with the window of this g."""
     method, penalty = _state(captured), 0.0
     for weight in method.weights:
         before, q, u = captured.before[weight.name], weight.levels.astype(np.float64), 1 - 1 / method.g

@@ -1,6 +1,7 @@
 """CoNNTrA in the audit: its metrics and rules, and its visits repeated by methods/README.md, section 3."""
 import math
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -79,7 +80,7 @@ class CoNNTrARules(Rules):
 
 
 def sweeps(captured: Captured) -> Iterator[str]:
-    """Each visit chose as Algorithm 2 does, left every parameter on a level, and noted the network's error."""
+    """Check that each visit chose as Algorithm 2, left each parameter on a level, and noted the network's error."""
     method = _state(captured)
     visits, search = method.visited, method.search
     if (np.diff(visits.errors) > 0).any():
@@ -102,7 +103,7 @@ def _parameters(captured):
 
 
 def choices(visits: Any) -> Iterator[str]:
-    """Each visit kept the last of the levels with the least error, and noted that error."""
+    """Check that each visit kept the last of the levels with the least error, and noted that error."""
     if not len(visits.picks):
         return
     last_least = visits.tried.shape[1] - 1 - visits.tried[:, ::-1].argmin(1)
@@ -141,12 +142,9 @@ def arrays(method: State) -> Arrays:
 
 def explain(captured: Captured, name: str, index: tuple[int, ...]) -> list[str]:
     """Describe the visits of one parameter in a step: the error of each level, and the level that was kept."""
-    visits, number = _state(captured).visited, 0
-    for other, p in _parameters(captured):
-        if other == name:
-            number += int(np.ravel_multi_index(index, p.shape))
-            break
-        number += p.size
+    visits = _state(captured).visited
+    before = takewhile(lambda named: named[0] != name, _parameters(captured))
+    number = sum(p.size for _, p in before) + int(np.ravel_multi_index(index, captured.before[name].shape))
     lines = [f"  visit {k} of {len(visits.picks)}: errors of the levels {visits.tried[k].tolist()}; level number "
              f"{visits.codes[k]} is kept, with error {visits.errors[k]} ({'moved' if visits.moved[k] else 'unchanged'})"
              for k in np.flatnonzero(visits.picks == number)]

@@ -40,7 +40,7 @@ class RPRMetrics(Metrics):
     """Metrics of RPR: the frozen fraction, digests of the frozen entries and of their moments, level changes."""
 
     def __init__(self, method: State, kind: str) -> None:
-        """Level changes are counted at midpoints in units of the scale."""
+        """Count level changes at midpoints in units of the scale."""
         super().__init__(method, kind)
         self.state = method
         self.changes = LevelChanges(method.weights, [
@@ -83,14 +83,14 @@ class RPRRules(Rules):
         self.first = list(self._partition(phase["metrics"]))
 
     def step(self, record: Record) -> Iterator[str]:
-        """Partition and frozen entries, moments included, are those of the epoch's beginning, bit for bit."""
+        """Check that partition, frozen entries and their moments are those of the epoch's beginning, bit for bit."""
         yield from self.first
         self.first = []
         yield from super().step(record)
         yield from self.unchanged(record, "mask", "frozen")
 
     def epoch(self, record: Record) -> Iterator[str]:
-        """The next partition is the one of its seed and epoch."""
+        """Check that the next partition is the one of its seed and epoch."""
         before, metrics = self.now, record["metrics"]
         self.epochs += 1
         yield from self.unchanged(record, "scales")
@@ -119,7 +119,7 @@ class RPRRules(Rules):
 
 
 class RPRUpdate(UpdateTerms):
-    """The optimiser moves relaxed entries only."""
+    """Update of the relaxed entries only."""
 
     def movable(self, captured: Captured, name: str) -> np.ndarray | None:
         """The relaxed entries of a constrained weight."""
@@ -127,7 +127,7 @@ class RPRUpdate(UpdateTerms):
 
 
 def partitions(captured: Captured) -> Iterator[str]:
-    """The count of frozen entries is exact, they are on their levels, and nothing of them moves, moments included."""
+    """Check that the count of frozen entries is exact, and that they are on their levels and keep their bits."""
     method = _state(captured)
     for weight in method.weights:
         name, frozen = weight.name, ~weight.relaxed
@@ -144,7 +144,7 @@ def partitions(captured: Captured) -> Iterator[str]:
 
 
 def _effective(captured, weight, frozen):
-    """Frozen entries took part at their level, relaxed ones as they are."""
+    """Check that the layer computed with the level of frozen entries and the latent of relaxed ones."""
     w, name = captured.before[weight.name], weight.name
     expected = np.where(frozen, nearest(w, 1.0, weight.level_set), w.astype(np.float64))
     for application in captured.applications:

@@ -19,14 +19,14 @@ class QuantisedWeight(Protocol):
 
 
 def nearest(w: np.ndarray, scale: np.ndarray | float, level_set: LevelSet) -> np.ndarray:
-    """The level nearest to w / scale, ties to the lower one, by distances in float64: no threshold, no kernel."""
+    """Return the level nearest to w / scale, ties to the lower one, by distances in float64, without thresholds."""
     x = w.astype(np.float64) / np.asarray(scale, np.float64)
     distances = np.abs(x[..., None] - level_set.values)
     return level_set.values[distances.argmin(-1)]           # the first of several equal ones is the lower
 
 
 def is_near_a_midpoint(w: np.ndarray, scale: np.ndarray | float, level_set: LevelSet) -> np.ndarray:
-    """True where rounding may decide which level is nearest."""
+    """Return True where rounding may decide which level is nearest."""
     x = w.astype(np.float64) / np.asarray(scale, np.float64)
     return (np.abs(x[..., None] - level_set.midpoints) < 1e-6).any(-1)
 
@@ -41,6 +41,6 @@ class LevelChanges:
         self.count()
 
     def count(self) -> int:
-        """The number of changes over all weights."""
+        """Return the number of changes over all weights, and begin the next count."""
         return sum(int(kernels.recode(weight.parameter.data, thresholds, codes))
                    for weight, thresholds, codes in zip(self.weights, self.thresholds, self.codes, strict=True))
