@@ -101,12 +101,13 @@ def examine_vjp(op: Primitive[Any] | Callable[..., Any], *arrays: np.ndarray | N
 
 
 def examine_gradients(loss_of: Callable[[], Tensor], tensors: dict[str, Tensor] | Sequence[Tensor], *, rng: Stream,
-                      rtol: float = 1e-6) -> list[Finding]:
+                      rtol: float = 1e-6, on_tensor: Callable[[], None] = lambda: None) -> list[Finding]:
     """Check the gradients of loss_of(), a Tensor of any shape, at float64 leaves; return a Finding per leaf.
 
     tensors: {name: leaf}, or a sequence of leaves. Each leaf moves along one random direction. Meanwhile a primitive
     with a surrogate computes the surrogate plus a constant, so that its first output is unchanged; the verdict of the
-    leaves behind it is "surrogate" instead of "ok". Leaves keep their data and .grad. UsageError for other tensors.
+    leaves behind it is "surrogate" instead of "ok". Leaves keep their data and .grad. on_tensor: called after each
+    leaf. UsageError for other tensors.
     """
     _want_stream("check_gradients", rng)
     named = tensors if isinstance(tensors, dict) else dict(enumerate(tensors))
@@ -123,6 +124,7 @@ def examine_gradients(loss_of: Callable[[], Tensor], tensors: dict[str, Tensor] 
             value = partial(_loss_at, loss_of, tensor, restart)
             slope = compare(value, tensor.data, gradients[name], g, _direction(rng, gradients[name]), rtol)
             found.append(_finding(name, tensor in through, slope))
+            on_tensor()
     return found
 
 

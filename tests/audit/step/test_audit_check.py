@@ -8,6 +8,7 @@ from audit_runs import METHODS, read, train
 
 from tinyq import kernels
 from tinyq.__main__ import main
+from tinyq.audit import time_left
 from tinyq.audit.step.step_check import Checked, _within
 from tinyq.audit.verification.verify import verify
 from tinyq.autodiff import linalg
@@ -24,6 +25,16 @@ def runs(tmp_path_factory):
 def test_a_step_of_each_method_passes(method, step, runs, capsys):
     assert main(["audit", "check", str(runs[method][0]), "--step", str(step)]) == 0
     assert "no fault" in capsys.readouterr().out
+
+
+def test_a_check_says_how_far_its_operations_and_the_whole_loss_have_come(runs, capsys, monkeypatch):
+    monkeypatch.setattr(time_left, "SECONDS", 0)
+    assert main(["audit", "check", str(runs["backprop"][0]), "--step", "1"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    for what, pieces in (("check of step 1", "operations"), ("check of step 1, whole loss", "tensors")):
+        lines = [line for line in said if line.startswith(f"{what}: ")]
+        number = len(lines)
+        assert lines[-1] == f"{what}: {number} of {number} {pieces}, about 0 s left" and number > 1
 
 
 def test_an_array_of_another_shape_is_a_fault():

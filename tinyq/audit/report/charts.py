@@ -9,7 +9,7 @@ from tinyq.output.quoting import markup
 from tinyq.run.figures.svg import COLOURS, Axes, Picture
 
 WIDTH, HEIGHT = 520, 250
-LEFT, TOP, RIGHT, BOTTOM = 62, 26, 14, 44
+LEFT, TOP, RIGHT, BOTTOM = 62, 26, 24, 46
 MOST_EPOCHS = 500                       # drawn, evenly spread
 FEW_POINTS = 40                         # of a curve with a dot each
 # (field of a Point, title, whether the scale is logarithmic)

@@ -13,7 +13,7 @@ from tinyq.saved.run_folder import RESULT_FILE
 SHORT = 16                              # characters of a digest
 RESULT_BYTES = 1 << 20
 CLASSES = {"passed": "passed", "FAILED": "failed", "not done": "undone"}
-HELD = {"verify": "Every file agrees with the ledger, and every record with the rules of the method",
+HELD = {"verify": "Every file on record agrees with the ledger, and every record with the rules of the method",
         "replay": "A replay of every step gave every digest on record",
         "final": "The finished network was made again, and its accuracies were measured again"}
 ACCURACIES = (("validation_accuracy", "validation, constrained network"),
@@ -29,8 +29,8 @@ def verdict(report: Report) -> str:
     held = ". ".join(HELD[check.name] for check in report.checks if check.name in HELD)
     number = sum(check.name not in HELD for check in report.checks)
     finished = report.history is not None and report.history.result is not None
-    return _verdict("passed", "Held: no check found a fault", f"{held}. {number} checks of a step in float64 found no "
-                    f"fault.{'' if finished else ' The run is not finished: it has no accuracy to measure again.'}")
+    return _verdict("passed", "Held: no check found a fault", f"{held}. Steps checked in float64 without a fault: "
+                    f"{number}.{'' if finished else ' The run is not finished: it has no accuracy to measure again.'}")
 
 
 def outline(report: Report) -> str:

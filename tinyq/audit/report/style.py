@@ -16,13 +16,14 @@ nav ul { padding: 0; margin: .8rem 0; display: flex; flex-wrap: wrap; gap: .3rem
 a { color: #1f5fa0 }
 table { border-collapse: collapse } td, th { padding: .25rem .6rem; text-align: left; vertical-align: top }
 .checks td, .checks th, .parts td, .parts th { border-bottom: 1px solid #e4e8ee }
-.checks td:last-child, .words td, code { overflow-wrap: anywhere } .words td:first-child { overflow-wrap: normal }
+.checks td:last-child, .words td, code { overflow-wrap: anywhere }
+.words td:first-child, .words td:last-child { overflow-wrap: normal }
 .numbers td, .numbers th { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .numbers td:first-child, .numbers th:first-child { text-align: left }
 .cells td { padding: 0; min-width: 20px; height: 18px; border: 1px solid #fff; cursor: pointer }
 .cells th { font-weight: 400; font-size: 12px; padding: 0 .5rem 0 0; white-space: nowrap }
 .cells th[colspan] { max-width: 0; padding: 0; overflow-wrap: normal }
-.scale i { display: inline-block; width: 44px; height: 14px } .scale span { margin: 0 .5rem }
+.scale { display: flex; align-items: center } .scale i { flex: 0 1 44px; height: 14px } .scale span { margin: 0 .5rem }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 1.2rem 1.6rem }
 figure { margin: 0; min-width: 0 } svg { display: block; width: 100%; height: auto }
 .scroll { overflow-x: auto } code, pre { font: 13px ui-monospace, monospace; background: #f3f5f8 }
@@ -41,7 +42,7 @@ summary { cursor: pointer; padding: .2rem 0 } select { font: inherit; max-width:
   section, figure, tr, .verdict { break-inside: avoid } h2, h3 { break-after: avoid }
   .scroll { overflow: visible } .cells { width: 100%; table-layout: fixed }
   .cells td { min-width: 0; height: 10px } .cells th { font-size: 7pt } .cells th[scope] { width: 28% }
-  .charts { grid-template-columns: 1fr 1fr } pre { white-space: pre-wrap; font-size: 8pt }
+  .charts { grid-template-columns: 1fr 1fr } svg text { font-size: 14px } pre { white-space: pre-wrap; font-size: 8pt }
   .cells td, .scale i, .key i, .verdict { print-color-adjust: exact; -webkit-print-color-adjust: exact }
 }
 """

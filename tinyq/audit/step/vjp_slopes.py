@@ -11,6 +11,7 @@ import numpy as np
 from tinyq import nn
 from tinyq.audit.capture.capture import Application, Captured
 from tinyq.audit.step.error_bounds import wide
+from tinyq.audit.time_left import TimeLeft
 from tinyq.autodiff import Finding, Tensor, examine_gradients, finite_differences
 from tinyq.methods.base import GradientMethod
 from tinyq.streams import Streams
@@ -65,7 +66,9 @@ def of_loss(captured: Captured, streams: Streams) -> list[Finding]:
         return total
 
     reached: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if name in captured.backpropagated}
-    return examine_gradients(loss, reached, rng=streams.key("audit-check", captured.step), rtol=LOSS_RTOL)
+    left = TimeLeft(len(reached), f"check of step {captured.step}, whole loss", "tensors")
+    return examine_gradients(loss, reached, rng=streams.key("audit-check", captured.step), rtol=LOSS_RTOL,
+                             on_tensor=left.advance)
 
 
 def _widened(view):
