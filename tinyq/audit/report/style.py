@@ -23,7 +23,8 @@ table { border-collapse: collapse } td, th { padding: .25rem .6rem; text-align: 
 .cells td { padding: 0; min-width: 20px; height: 18px; border: 1px solid #fff; cursor: pointer }
 .cells th { font-weight: 400; font-size: 12px; padding: 0 .5rem 0 0; white-space: nowrap }
 .cells th[colspan] { max-width: 0; padding: 0; overflow-wrap: normal }
-.scale { display: flex; align-items: center } .scale i { flex: 0 1 44px; height: 14px } .scale span { margin: 0 .5rem }
+.scale { display: flex; align-items: center } .scale i { flex: 0 1 44px; height: 14px }
+.scale span { margin: 0 .5rem; white-space: nowrap }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 1.2rem 1.6rem }
 figure { margin: 0; min-width: 0 } svg { display: block; width: 100%; height: auto }
 .scroll { overflow-x: auto } code, pre { font: 13px ui-monospace, monospace; background: #f3f5f8 }
