@@ -90,7 +90,7 @@ def test_two_runs_in_one_folder(capsys, run):
             assert "another run is working in this folder; wait for it or choose another" in ends(capsys, line, 75)
         assert operations.below(run) == before
         assert main(f"audit verify {run}".split()) == 0         # whole, although the run might go on
-        (run / "checkpoints" / "step-000000001.h5").unlink()    # as a run does that is saving the next one
+        (run / "model.h5").unlink()                             # as a run does that saves it again
         assert "a run is working in this folder" in ends(capsys, f"audit verify {run}", 75)
     finally:
         holder.kill()
@@ -218,7 +218,8 @@ def test_a_checkpoint_whose_seal_fits_and_whose_contents_do_not(capsys, tmp_path
     line = IRIS.replace("mlp:8", "mlp:8,8").replace("backprop", method)
     if method == "cbp":
         line += " --pretrain-epochs 1"
-    assert main(f"train {line} --schedule plateau --output {tmp_path}/r --max-steps 2".split()) == 0
+    # A ledger would refuse any other checkpoint than the one on record (76).
+    assert main(f"train {line} --schedule plateau --audit off --output {tmp_path}/r --max-steps 2".split()) == 0
     position, held, _ = checkpoint.load_newest(tmp_path / "r" / "checkpoints")
     change(position, held)
     for path in (tmp_path / "r" / "checkpoints").iterdir():

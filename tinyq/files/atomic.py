@@ -64,6 +64,13 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
+def check_writable(folder: str | Path) -> None:
+    """Raise CannotCreate or InputOutputError unless the folder accepts new files, as checkpoints will be."""
+    probe = Path(folder) / ".writable"
+    write_bytes(probe, b"")
+    remove(probe)
+
+
 def remove(path: str | Path) -> None:
     """Delete a file, if it exists; InputOutputError where the folder does not allow it."""
     try:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from tinyq import data
 from tinyq.errors import BadInput, CannotCreate, InputOutputError, UsageError
-from tinyq.files.atomic import make_folder, make_numbered_folder, remove, temporaries, write_bytes, write_text
+from tinyq.files.atomic import (
+    check_writable,
+    make_folder,
+    make_numbered_folder,
+    remove,
+    temporaries,
+    write_bytes,
+    write_text,
+)
 from tinyq.files.journal import read_records
 from tinyq.files.lock import locked
 from tinyq.files.own_folder import check_not_shared, check_own_folder
@@ -167,6 +175,7 @@ def _check_same_run(folder: Path, before: dict, now: dict) -> None:
 def _run(job: Job, folder: Path, position: Position, states: dict | None, watching: Sequence[Observer]) -> dict:
     """Train from a position on and write everything that the run folder is to hold; returns the result."""
     _remove_temporaries(folder, make_folder(folder / "checkpoints"), folder / "plots")
+    check_writable(folder)                              # before the ledger and the metrics go back to the checkpoint
     with stop_request() as request:
         observers = _observers(job, position, request, watching)
         _log_beginning(job, observers.log)
