@@ -66,9 +66,9 @@ class LedgerWriter(Recorder):
                        "config_sha256": sha256_of(self.folder / CONFIG_FILE), "settings": position.made_with,
                        "data": job.bundle.read})
         else:
-            self._record_checkpoint(position)
             self._add({"record": "resume", "step": position.steps, "repeated": len(ledger.expected),
                        "head": ledger.old_head, "environment": environment()})
+            self._record_checkpoint(position)
 
     def begin_phase(self, phase: Phase, position: Position, resumed: bool) -> None:
         """Record the phase unless it is resumed; announce the size of --audit full."""
