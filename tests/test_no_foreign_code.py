@@ -7,12 +7,14 @@ from test_import_order import imports_of, modules
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "subprocess", "dill", "cloudpickle", "torch"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_METHODS = {("os", "system"), ("os", "popen"), ("np", "load"), ("np", "fromfile"), ("np", "save")}
+PROBES_NUMBA = "tinyq.kernels.jit.variables"    # runs a fixed program: wrong variables abort what imports numba
 USERS_OWN = "tinyq.models.user"                 # runs the file that --model names
 
 
 @pytest.mark.parametrize("name, path", list(modules()), ids=lambda v: v if isinstance(v, str) else "")
 def test_data_is_never_run(name, path):
-    assert not FORBIDDEN_MODULES & {imported.split(".")[0] for imported in imports_of(path)}
+    forbidden = FORBIDDEN_MODULES - ({"subprocess"} if name == PROBES_NUMBA else set())
+    assert not forbidden & {imported.split(".")[0] for imported in imports_of(path)}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in FORBIDDEN_CALLS, f"{name}, line {node.lineno}: {node.func.id}"

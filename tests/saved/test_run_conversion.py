@@ -102,4 +102,4 @@ def test_class_names_come_from_a_file_and_must_be_as_many(tmp_path, capsys):
     assert convert(tmp_path, state_of("cifar_resnet18"), *flags) == 0
     assert model_file.load_model(tmp_path / "out.h5")[1]["class_names"] == list("abcde")
     assert convert(tmp_path, state_of("cifar_resnet18", 4), *flags) == 2
-    assert "names 5 classes" in capsys.readouterr().err
+    assert "has 5 names" in capsys.readouterr().err

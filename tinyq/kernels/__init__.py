@@ -91,5 +91,5 @@ def verify_arithmetic() -> None:
     arithmetic.verify_arithmetic()
 
 
-__all__ = ["ConvGeometry", "conv_geometry", "return_freed_memory", "set_threads", "verify_arithmetic",
+__all__ = ["ConvGeometry", "conv_geometry", "return_freed_memory", "set_threads", "verify_arithmetic", "without_numba",
            *(n for names in FAMILIES.values() for n in names)]

@@ -34,6 +34,7 @@ UNAUDITED_FIGURES = ("seconds", "ledger_head")          # of result.json: a time
 UNAUDITED = {
     "environment": "machine and versions of begin and resume (a replay here gives the same bits or it does not)",
     "seconds": "durations, in result.json, metrics.jsonl and checkpoints",
+    "bookkeeping": "`records` and `skipped` of checkpoints, which no replay uses; names for viewers in model.h5",
     "interruptions": "how often a run was killed: `repeated` and `head` of resume, the message of exception",
     "settings without effect on any bit": "threads, workers, print_freq, checkpoint_minutes, max_steps, data_path, "
                                           "output and recipe in config.toml",

@@ -1,11 +1,11 @@
 """Write the report as one self-contained HTML page: it loads nothing, and is readable with scripts off."""
 from tinyq.audit.report.charts import epoch_curves, series, tensor_by_tensor
 from tinyq.audit.report.findings import Report
+from tinyq.audit.report.headline import accuracies, checks, machines, outline, verdict
 from tinyq.audit.report.heat_map import commands, heat_map
-from tinyq.audit.report.overview import accuracies, checks, machines, outline, verdict
+from tinyq.audit.report.page_tables import occupancy, update_terms
 from tinyq.audit.report.sections import Section
 from tinyq.audit.report.style import POLICY, SCRIPT, STYLE
-from tinyq.audit.report.tables import occupancy, update_terms
 from tinyq.output.quoting import markup
 
 
