@@ -117,7 +117,7 @@ class Forger:
         result = json.loads((run / "result.json").read_text())
         path, value = draw.choice([leaf for leaf in leaves_of(result) if leaf[0] != ("ledger_head",)])
         put(result, path, other(value, draw))
-        (run / "result.json").write_text(json.dumps(result))
+        (run / "result.json").write_text(json.dumps(result, indent=2) + "\n")
         records = copy.deepcopy(self.records)
         if draw.random() < 0.5:
             figures = next(r for r in reversed(records) if r["record"] == "result")["figures"]
@@ -196,7 +196,7 @@ class Forger:
         if kind == "end":
             result = json.loads((run / "result.json").read_text())
             result["weights_sha256"] = weights_sha256(state)
-            (run / "result.json").write_text(json.dumps(result))
+            (run / "result.json").write_text(json.dumps(result, indent=2) + "\n")
         reseal(run, records)
         return f"{name}: {what}"
 
@@ -264,7 +264,7 @@ def reseal(run, records, forged=None):
             _name_end(run, before)
         if record["record"] == "result":
             result = json.loads((run / "result.json").read_text())
-            (run / "result.json").write_text(json.dumps({**result, "ledger_head": before}))
+            (run / "result.json").write_text(json.dumps({**result, "ledger_head": before}, indent=2) + "\n")
     (run / "ledger.jsonl").write_bytes(b"".join(lines))
 
 

@@ -3,6 +3,7 @@ import copy
 import json
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 from audit_runs import of_step, read, resume, rewrite, train
@@ -10,6 +11,7 @@ from forgeries import reseal
 
 from tinyq.__main__ import main
 from tinyq.audit.ledger.hash_chain import LEDGER_FILE
+from tinyq.audit.ledger.records import GRADIENT_FIELDS
 from tinyq.audit.replay.replay import random_steps, replay
 from tinyq.audit.replay.replay_all import replay_all
 from tinyq.audit.replay.rerun import Source
@@ -55,7 +57,7 @@ def test_another_model_behind_an_honest_run(run):
                 {"record": "file", "step": step, "file": "model.h5", "sha256": sha256_of(run / "model.h5")},
                 {"record": "result", "step": step, "figures": figures}]
     result = json.loads((run / "result.json").read_text())
-    (run / "result.json").write_text(json.dumps({**result, **figures}))
+    (run / "result.json").write_text(json.dumps({**result, **figures}, indent=2) + "\n")
     reseal(run, records)
     with pytest.raises(AuditMismatch, match="the recorded end differs from what the method makes"):
         verify(run, head)
@@ -134,6 +136,9 @@ LIES = {
     "a file that no run writes": (lambda r: r.append({"record": "file", "step": 35, "file": "../x", "sha256": "0"}),
                                   "no run records such a file"),
     "an unknown field": (lambda r: of_step(r, 3).update(note="all is well"), "step has the unknown field note"),
+    "two results": (lambda r: r.insert(len(r) - 1, copy.deepcopy(r[-1])), "does not follow an end of its own"),
+    "an end before the end": (lambda r: r.insert(r.index(of_step(r, 22)), {
+        "record": "end", "step": 21, "weights_sha256": "0" * 64}), "follows the end of the run without a resume"),
     "a figure better than measured": (lambda r: r[-1]["figures"].update(test_accuracy=1.0),
                                       "result.json differs from the ledger in test_accuracy"),
 }
@@ -209,8 +214,84 @@ def test_a_replayed_end_measures_the_accuracy_again(run):
     records, result = copy.deepcopy(records_of(run)), json.loads((run / "result.json").read_text())
     for figures in (records[-1]["figures"], result):
         figures["test_accuracy"] = 1.0
-    (run / "result.json").write_text(json.dumps(result))
+    (run / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     reseal(run, records)
     verify(run)
     with pytest.raises(AuditMismatch, match="test_accuracy is 0.86.*, on record 1.0"):
         replay_final(Source(run, {}))
+
+
+def another_class_order(run):
+    with h5py.File(run / "float.h5", "a") as file:
+        file.attrs["class_names"] = np.array([b"virginica", b"setosa", b"versicolor"])
+
+
+def another_float_weight(run):
+    with h5py.File(run / "float.h5", "a") as file:
+        file["fc1/weight"][...] = file["fc1/weight"][()] * 2
+
+
+def figure_twice(run):
+    text = (run / "result.json").read_text()
+    (run / "result.json").write_text(text.replace('"test_accuracy":', '"test_accuracy": 1.0,\n  "test_accuracy":'))
+
+
+FILES = {another_class_order: "float.h5 says another class_names", another_float_weight: "float.h5: damaged",
+         figure_twice: "result.json is not written as tinyq writes it"}
+
+
+@pytest.mark.parametrize("change", FILES, ids=lambda change: change.__name__)
+def test_a_file_that_says_what_is_not_so(change, run):
+    records = records_of(run)
+    reseal(run, records)
+    change(run)
+    if change is not figure_twice:
+        next(r for r in records if r.get("file") == "float.h5")["sha256"] = sha256_of(run / "float.h5")
+        reseal(run, records)
+    with pytest.raises(AuditMismatch, match=FILES[change]):
+        verify(run)
+
+
+@pytest.mark.parametrize("spelling", [(b'"record":"begin"', b'"record":"begin","record":"begin"'), (b"\n", b"\r\n"),
+                                      (b'"seed":0', b'"seed":NaN')])
+def test_a_line_has_one_spelling(spelling, run):
+    first, *rest = (run / LEDGER_FILE).read_bytes().splitlines(keepends=True)
+    (run / LEDGER_FILE).write_bytes(b"".join([first.replace(*spelling), *rest]))
+    with pytest.raises(AuditMismatch, match="line 1 is not written as tinyq writes its record"):
+        verify(run)
+
+
+def other_float_accuracy(records):
+    next(r for r in records if r["record"] == "float")["test_accuracy"] = "0x1p+0"
+
+
+def without_gradients(records):
+    record = of_step(records, 9)
+    for name in GRADIENT_FIELDS:
+        record.pop(name)
+
+
+def huge_step(records):
+    of_step(records, 35)["step"] = 10 ** 18
+
+
+@pytest.mark.parametrize("change", [other_float_accuracy, without_gradients, huge_step], ids=lambda c: c.__name__)
+def test_a_replay_of_a_strange_record_is_a_mismatch_and_no_internal_error(change, run, capsys):
+    rewrite(run, change)
+    assert main(["audit", "replay", str(run), "--all"]) == 76
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_plots_that_are_no_text_are_a_mismatch(run, capsys):
+    (run / "plots" / "curves.svg").write_bytes(b"\xff\xfe")
+    (run / "plots" / "folder").mkdir()
+    assert main(["audit", "replay", str(run), "--final"]) == 76
+    assert "differ from those that the run draws" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line, says", [
+    ("verify RUN --head 0123", "must be 64 hexadecimal digits"),
+    ("replay RUN --all --step 3", "--all and --step: name the steps in one way")])
+def test_a_command_line_that_cannot_be_meant(line, says, run, capsys):
+    assert main(["audit", *line.replace("RUN", str(run)).split()]) == 2
+    assert says in capsys.readouterr().err

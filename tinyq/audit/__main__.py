@@ -46,8 +46,11 @@ def _verify(argv):
     from tinyq.audit.verification.verify import verify
     from tinyq.files.lock import is_locked
 
+    head = arguments.head and arguments.head.lower()
+    if head and (len(head) != 64 or not set(head) <= set("0123456789abcdef")):
+        raise UsageError(f"--head {arguments.head}: must be 64 hexadecimal digits, as training prints them at its end")
     try:
-        found = verify(arguments.run, arguments.head, arguments.trust)
+        found = verify(arguments.run, head, arguments.trust)
     except (AuditMismatch, BadInput) as error:
         if is_locked(arguments.run):
             raise Busy(f"{arguments.run}: a run is working in this folder; verify it when it has stopped") from error
@@ -105,6 +108,11 @@ def _replay(argv):
     arguments = parser.parse(argv)
     if arguments.dump and arguments.step is None:
         raise UsageError("--dump: name one step with --step N")
+    given = [name for name, value in {
+        "--all": arguments.all or None, "--step": arguments.step, "--random": arguments.random,
+        "--from/--to": arguments.first if arguments.last is None else arguments.last}.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)}: name the steps in one way")
     if arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
     source = _source(arguments)

@@ -56,6 +56,8 @@ def chain(path: str | Path, after: Line | None = None) -> Iterator[Line]:
         if record["prev"] != before:
             raise AuditMismatch(f"{path}: line {number} does not follow line {number - 1}: a line was changed, removed "
                                 "or moved" if number > 1 else f"{path}: the first line is not line 1")
+        if not _is_as_written(record, before, data):
+            raise AuditMismatch(f"{path}: line {number} is not written as tinyq writes its record")
         before, end = hashlib.sha256(data).hexdigest(), end + len(data)
         yield Line(record, before, number, end)
 
@@ -152,6 +154,14 @@ class Ledger:
             where = f"step {new['step']}" if "step" in new else new["record"]
             raise AuditMismatch(f"{self.path}: {where}, repeated, differs from its record in {', '.join(differing)}; "
                                 "python -m tinyq.audit replay names the tensor")
+
+
+def _is_as_written(record, before, data):
+    """Return True if the line is the record's only spelling: another reader cannot read it otherwise."""
+    try:
+        return encode({key: value for key, value in record.items() if key != "prev"}, before) == data
+    except ValueError:                          # a number that is not finite
+        return False
 
 
 def plain(value: object) -> object:

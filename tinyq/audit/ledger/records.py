@@ -54,7 +54,7 @@ def records_of(run: str | Path, after: Line | None = None) -> Iterator[Line]:
     for line in chain(path, after):
         if line.number == 1:
             check_format(path, line)
-        if line.number == 1 and line.record.get("audit") not in KINDS:
+        if line.number == 1 and str(line.record.get("audit")) not in KINDS:
             raise AuditMismatch(f"{path}: line 1: the digests are of no kind that this version of tinyq knows")
         if fault := _malformed(line):
             raise AuditMismatch(f"{path}: line {line.number}: {fault}")

@@ -95,8 +95,9 @@ def _packed(source: Source, job: Job, weights: Weights) -> list[str]:
 
 def _compare_plots(source: Source, histograms: dict) -> None:
     expected = curves.pictures(read_records(source.folder / METRICS_FILE), histograms)
-    found = {path.name: path.read_text() for path in sorted((source.folder / "plots").glob("*"))}
-    differing = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
+    made = {name: picture.encode() for name, picture in expected.items()}
+    found = {path.name: path.read_bytes() if path.is_file() else b"" for path in (source.folder / "plots").glob("*")}
+    differing = [name for name in {**made, **found} if made.get(name) != found.get(name)]
     if differing:
         raise AuditMismatch(f"plots: {', '.join(differing)} differ from those that the run draws")
 

@@ -36,8 +36,12 @@ class Source:
 
     @cached_property
     def history(self) -> History:
-        """Summary of the ledger."""
-        return read_history(self.folder)
+        """Summary of the ledger; AuditMismatch where its steps are not numbered from 1 on."""
+        history = read_history(self.folder)
+        if history.steps != history.counts["step"]:
+            raise AuditMismatch(f"{self.folder}: the ledger has {history.counts['step']} steps, and the last is number "
+                                f"{str(history.steps)[:20]}")
+        return history
 
     def job(self) -> Job:
         """Build the job as it was before the first step.

@@ -20,6 +20,7 @@ class Chronology:
         self.checked = 0                                # the last step with a check on record
         self.gap = ""                                   # the first step that left batches out
         self.skips = False                              # some image could not be read
+        self.ended = False                              # an end is on record, and no resume since
         self._rules: dict[str, Callable[[Record], Iterator[str]]] = {
             "begin": lambda record: iter(()), "phase": self._phase, "step": self._step, "epoch": self._epoch,
             "float": self._same_step, "checkpoint": self._checkpoint, "resume": self._resume, "check": self._check,
@@ -28,12 +29,15 @@ class Chronology:
     def faults(self, line: Line) -> Iterator[str]:
         """Yield the faults of the next record, then move on."""
         record = line.record
+        if self.ended and line.kind not in ("resume", "file", "result", "exception"):
+            yield "follows the end of the run without a resume"
         yield from self._rules[line.kind](record)
+        self.ended = line.kind == "end" or self.ended and line.kind != "resume"
         if line.kind in FIXED:
             self.last_fixed = line.kind
             self.since.clear()
         else:
-            self.since.add(line.kind)
+            self.since = self.since & {"checkpoint"} if line.kind == "resume" else self.since | {line.kind}
 
     def at_the_end(self) -> Iterator[str]:
         """Yield the faults that only the whole ledger shows."""
@@ -108,8 +112,8 @@ class Chronology:
 
     def _result(self, record: Record) -> Iterator[str]:
         yield from self._same_step(record)
-        if "end" not in self.since:
-            yield "does not follow an end"
+        if "end" not in self.since or "result" in self.since:
+            yield "does not follow an end of its own"
         skipped = record["figures"].get("skipped")
         self.skips |= bool(skipped) and any(skipped.values())
 

@@ -1,4 +1,5 @@
 """Compare the files of a run folder with its ledger: configuration, checkpoints, networks, result and plots."""
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -118,10 +119,11 @@ def _float_network(evidence: Evidence) -> str:
     if not (evidence.run / FLOAT_FILE).is_file():
         return ""
     _check(bool(evidence.history.floats), f"{FLOAT_FILE} is there, but no float network is on record")
-    with hdf5.Reader(evidence.run / FLOAT_FILE) as file:
-        sha256 = file.attributes().get("weights_sha256")
-    _check(sha256 == evidence.history.floats[-1]["weights_sha256"],
+    held = weight_files.read(evidence.run / FLOAT_FILE)
+    _check(weights_sha256(held.state) == evidence.history.floats[-1]["weights_sha256"],
            f"{FLOAT_FILE} has other weights than those recorded before the last phase")
+    config = dataclasses.replace(evidence.config, method=BACKPROP, levels=None)
+    _check_description(evidence, FLOAT_FILE, held.attributes, config)
     return "has the weights on record"
 
 
@@ -133,10 +135,7 @@ def _model(evidence: Evidence) -> str:
         return "missing, because the run is not finished"
     attributes, end = evidence.attributes, history.end.record
     _check(attributes.get("ledger_head") == history.end.head, f"{MODEL_FILE} does not name this ledger's end")
-    data = history.begin.record["data"]
-    described = model_file.description(evidence.config, shape_of(attributes), data["class_names"], data)
-    for key, value in described.items():
-        _check(attributes.get(key) == value, f"{MODEL_FILE} says another {key} than the ledger and {CONFIG_FILE}")
+    _check_description(evidence, MODEL_FILE, attributes, evidence.config)
     phase = history.phases[-1]
     held = weight_files.read(evidence.run / MODEL_FILE)     # builds no network: its code would have to be trusted
     shapes = {name: list(array.shape) for name, array in held.state.items()}
@@ -147,6 +146,14 @@ def _model(evidence: Evidence) -> str:
     on_levels = sum(held.state[name].size for name in held.scales)
     derived = _check_derived(evidence, held)
     return (f"names this ledger's end; {on_levels:,} constrained weights equal scale * level bit for bit; {derived}")
+
+
+def _check_description(evidence, name, attributes, config):
+    """Check the attributes that follow from the configuration and the data on record."""
+    data = evidence.history.begin.record["data"]
+    described = model_file.description(config, shape_of(attributes), data["class_names"], data)
+    for key, value in described.items():
+        _check(attributes.get(key) == value, f"{name} says another {key} than the ledger and {CONFIG_FILE}")
 
 
 def _check_derived(evidence, held):
@@ -186,6 +193,7 @@ def _result(evidence: Evidence) -> str:
         _check(history.result is None, f"{RESULT_FILE} is missing")
         return ""
     result = json.loads(path.read_text())
+    _check(path.read_text() == json.dumps(result, indent=2) + "\n", f"{RESULT_FILE} is not written as tinyq writes it")
     _check(history.result is not None, f"{RESULT_FILE} is there, but the ledger has no result")
     assert history.result is not None
     figures = history.result.record["figures"]

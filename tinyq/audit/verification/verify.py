@@ -55,7 +55,7 @@ def _results(examinations: dict[str, Callable[[], str]]) -> tuple[list[str], lis
             found += [f"{what}: {result}"] if result else []
         except AuditMismatch as error:
             faults.append(str(error))
-        except (TinyqError, *MALFORMED) as error:
+        except (TinyqError, OSError, *MALFORMED) as error:
             faults.append(f"{what}: cannot be checked ({type(error).__name__}: {error})")
     return found, faults
 
