@@ -6,12 +6,13 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from audit_runs import of_step, read, resume, rewrite, train
+from audit_runs import of_step, read, resume, rewrite, train, write_ledger
 from forgeries import reseal
 
 from tinyq.__main__ import main
 from tinyq.audit.ledger.hash_chain import LEDGER_FILE
 from tinyq.audit.ledger.records import GRADIENT_FIELDS
+from tinyq.audit.replay import replay_all as replay_all_module
 from tinyq.audit.replay.replay import random_steps, replay
 from tinyq.audit.replay.replay_all import replay_all
 from tinyq.audit.replay.rerun import Source
@@ -136,6 +137,20 @@ LIES = {
     "a file that no run writes": (lambda r: r.append({"record": "file", "step": 35, "file": "../x", "sha256": "0"}),
                                   "no run records such a file"),
     "an unknown field": (lambda r: of_step(r, 3).update(note="all is well"), "step has the unknown field note"),
+    "batches left out": (lambda r: [of_step(r, step).update(batch=of_step(r, step)["batch"] + 1) for step in (5, 6, 7)],
+                         "step 5 leaves out the batches from 4 on"),
+    "a checkpoint at another batch": (lambda r: next(x for x in r if x["record"] == "checkpoint").update(batch=3),
+                                      "is at batch 3, after batch -1"),
+    "a resume from nowhere": (lambda r: r.insert(r.index(of_step(r, 4)), {
+        "record": "resume", "step": 3, "repeated": -1, "head": "", "environment": {}}),
+        "resumes where no checkpoint is on record"),
+    "a check that nobody asked for": (lambda r: r.insert(r.index(of_step(r, 4)), {
+        "record": "check", "step": 4, "counts": {}, "faults": [], "surrogates": {}, "largest_error": 0.0}),
+        "is a check of step 4; the next step is 4, audit_every is 0"),
+    "an exception of another step": (lambda r: r.insert(r.index(of_step(r, 4)), {
+        "record": "exception", "step": 9, "message": ""}), "exception, step 9: follows step 3"),
+    "an end before the beginning": (lambda r: r.insert(1, {"record": "end", "step": 0, "weights_sha256": ""}),
+                                    "ends a run without a phase"),
     "two results": (lambda r: r.insert(len(r) - 1, copy.deepcopy(r[-1])), "does not follow an end of its own"),
     "an end before the end": (lambda r: r.insert(r.index(of_step(r, 22)), {
         "record": "end", "step": 21, "weights_sha256": "0" * 64}), "follows the end of the run without a resume"),
@@ -196,14 +211,14 @@ def test_a_replay_says_how_many_steps_were_asked_for_and_compared(run, capsys):
     assert "test accuracy 86.67%: measured again, equal" in said
 
 
-@pytest.mark.slow
 def test_parts_replayed_side_by_side_compare_as_much_as_one_after_the_other(run, capsys):
     said = []
     for jobs in ("1", "2"):
         assert main(["audit", "replay", str(run), "--all", "--jobs", jobs]) == 0
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
-    rewrite(run, lambda records: of_step(records, 23).update(w="0" * 64))
+    assert replay_all_module._replay_part(run, {}, False, 2).compared == 7
+    rewrite(run, lambda records: of_step(records, 3).update(w="0" * 64))
     assert main(["audit", "replay", str(run), "--all", "--jobs", "2"]) == 76
 
 
@@ -295,3 +310,94 @@ def test_plots_that_are_no_text_are_a_mismatch(run, capsys):
 def test_a_command_line_that_cannot_be_meant(line, says, run, capsys):
     assert main(["audit", *line.replace("RUN", str(run)).split()]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line, says", [
+    ("--all --jobs 0", "--jobs 0: must be at least 1"), ("--final", "is not finished; --final needs a finished one")])
+def test_what_an_unfinished_run_or_no_job_cannot_do(line, says, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(run, "backprop", epochs=1)
+    write_ledger(run, [record for record in records_of(run) if record["record"] not in ("end", "result")])
+    assert main(["audit", "replay", str(run), *line.split()]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_steps_and_the_end_in_one_command(run, capsys):
+    assert main(["audit", "replay", str(run), "--final", "--from", "33"]) == 0
+    assert "measured again, equal" in capsys.readouterr().out
+
+
+def test_a_kept_check_that_says_otherwise_is_a_mismatch(tmp_path):
+    run = tmp_path / "run"
+    train(run, "backprop", audit_every=7, epochs=1)
+    rewrite(run, lambda r: next(x for x in r if x["record"] == "check").update(largest_error=0.9))
+    with pytest.raises(AuditMismatch, match="step 7: its recorded check differs|largest_error"):
+        replay_all(Source(run, {}))
+
+
+def test_another_kind_of_record_is_named(run):
+    def change(records):
+        records.insert(records.index(of_step(records, 5)), {
+            "record": "epoch", "phase": "float", "epoch": 0, "step": 4, "measured": {}, "w": "", "w_of": "",
+            "metrics": {}})
+
+    rewrite(run, change)
+    with pytest.raises(AuditMismatch, match="the ledger has a record of kind epoch here, the replay one of kind step"):
+        replay(Source(run, {}), [6])
+
+
+def test_a_killed_run_whose_checkpoint_file_is_not_on_record_goes_on(tmp_path):
+    run = tmp_path / "run"
+    train(run, "backprop", max_steps=9)
+    records = records_of(run)
+    at = max(i for i, r in enumerate(records) if r["record"] == "checkpoint")
+    write_ledger(run, records[:at + 1])
+    resume(run, max_steps=1000)
+    verify(run)
+
+
+def test_a_checkpoint_of_no_line_is_refused(tmp_path):
+    run = tmp_path / "run"
+    train(run, "backprop", max_steps=9)
+    path = checkpoint.path_of(run / "checkpoints", 9)
+    position, states = checkpoint.load(path)
+    position.ledger_head = "0" * 64
+    checkpoint.write(path, position, states)
+    with pytest.raises(AuditMismatch, match="contains no line with SHA-256 0000"):
+        resume(run, max_steps=1000)
+
+
+def test_metrics_that_are_no_json_are_a_difference(run):
+    (run / "metrics.jsonl").write_text("{\n" + (run / "metrics.jsonl").read_text())
+    with pytest.raises(AuditMismatch, match="metrics.jsonl: lacks the epoch record"):
+        verify(run)
+
+
+def test_printed_steps_are_compared_too(tmp_path):
+    run = tmp_path / "run"
+    train(run, "backprop", print_freq=3, epochs=1)
+    verify(run)
+    text = (run / "metrics.jsonl").read_text()
+    (run / "metrics.jsonl").write_text(text.replace('"objective": ', '"objective": 1', 1))
+    with pytest.raises(AuditMismatch, match="metrics.jsonl: differs from line .* in objective"):
+        verify(run)
+
+
+FINAL = {
+    "weights_sha256": (lambda r, held: [x.update(weights_sha256="0" * 64) for x in r if x["record"] == "end"],
+                       "the recorded end differs from what the method makes"),
+    "attributes": (lambda r, held: held.attributes.update(note="good"), "model.h5: note differ from the run"),
+    "probe": (lambda r, held: held.probe_logits.fill(0), "model.h5: probe logits differ"),
+}
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_the_end_made_again_differs(name, run):
+    change, says = FINAL[name]
+    records, held = records_of(run), weight_files.read(run / "model.h5")
+    change(records, held)
+    weight_files.write(run / "model.h5", held)
+    reseal(run, records)
+    from tinyq.audit.replay.final import replay_final
+    with pytest.raises(AuditMismatch, match=says):
+        replay_final(Source(run, {}))
