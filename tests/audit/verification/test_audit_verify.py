@@ -66,7 +66,13 @@ def test_an_unfinished_run_is_checked_as_far_as_it_went(run):
         (run / name).unlink()
     records = [line.record for line in read(run / "ledger.jsonl")]
     write_ledger(run, records[:next(i for i, record in enumerate(records) if record["record"] == "end")])
-    assert "model: missing, because the run is not finished" in verify(run)
+    found = verify(run)
+    assert "model: missing, because the run is not finished" in found
+
+
+def test_a_run_that_ended_early_is_said_to_have(tmp_path):
+    train(tmp_path / "run", max_steps=20)
+    assert "2 of the 5 configured epochs are on record" in verify(tmp_path / "run")
 
 
 def flip_in(name, at):

@@ -43,7 +43,7 @@ def verify(run: str | Path, head: str | None = None, trust: bool = False) -> lis
     if faults:
         raise AuditMismatch(f"{run}: " + "; ".join(faults))
     return [f"chain: {history.last.number} records, {history.steps} steps, head {history.last.head}", *found,
-            *_notes(history), f"not audited, the owner's word: {', '.join(UNAUDITED)}"]
+            *_notes(history, evidence), f"not audited, the owner's word: {', '.join(UNAUDITED)}"]
 
 
 def _results(examinations: dict[str, Callable[[], str]]) -> tuple[list[str], list[str]]:
@@ -105,12 +105,15 @@ def _metrics(metrics: MetricsComparison) -> str:
     return f"the {metrics.compared} records of metrics.jsonl agree with the ledger"
 
 
-def _notes(history: History) -> list[str]:
+def _notes(history: History, evidence: Evidence) -> list[str]:
     """Return remarks on the run that break no rule."""
+    planned, done = evidence.config.pretrain_epochs + evidence.config.epochs, len(history.epochs)
     notes = [f"exception: step {record['step']}: {record['message']}" for record in history.exceptions]
     if history.resumes:
         steps = ", ".join(str(record["step"]) for record in history.resumes[:20])
         notes.append(f"resumed at steps {steps}: replay --all compares the checkpoints there")
     if history.superseded_ends:
         notes.append(f"{history.superseded_ends} earlier ends of the run are on record; only the last is derived")
+    if done < planned:
+        notes.append(f"{done} of the {planned} configured epochs are on record")
     return notes
