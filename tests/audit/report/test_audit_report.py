@@ -140,7 +140,7 @@ def broken(runs, folder, number):
     """A copy of a run whose ledger was changed at this line, from 1."""
     run = shutil.copytree(runs / "cbp", folder / "run")
     lines = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
-    lines[number - 1] = lines[number - 1].replace(":", ": ", 2)
+    lines[number - 1] = lines[number - 1].replace('"w":"', '"w":"0') if number > 1 else "{" + lines[0]
     (run / "ledger.jsonl").write_text("".join(lines))
     return run
 
