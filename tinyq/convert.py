@@ -16,7 +16,7 @@ EXAMPLES = """examples:
 def convert(argv: list[str]) -> None:
     """Convert in the direction that the file names imply, and print one line."""
     arguments = _parser().parse(argv)
-    from tinyq.data.sources.imagefolder import class_list
+    from tinyq.data.local.class_names import class_lines
     from tinyq.saved import conversion
     from tinyq.saved.run_folder import weights_file
 
@@ -28,7 +28,7 @@ def convert(argv: list[str]) -> None:
         raise UsageError(f"{arguments.target}: convert writes .h5 and .safetensors")
     if arguments.model is None:
         raise UsageError("--model: name the network, for example --model resnet18")
-    names = class_list(arguments.classes) if arguments.classes else None
+    names = class_lines(arguments.classes) if arguments.classes else None
     say(conversion.to_tinyq(arguments.source, arguments.target, arguments.model, names, _shape(arguments)))
 
 

@@ -31,6 +31,10 @@ class FolderTree:
         """Return the image names of each class folder of a split."""
         return {name: self._images(f"{split}/{name}") for name in self._folders(split)}
 
+    def folders(self, split: str) -> list[str]:
+        """Return the names of the class folders of a split."""
+        return self._folders(split)
+
     def size(self, name: str) -> int:
         """Return the size of a file in bytes; BadInput if it does not exist, as for a broken link."""
         try:
@@ -99,6 +103,10 @@ class ZipTree:
     def classes(self, split: str) -> dict[str, list[str]]:
         """Return the image names of each class folder of a split."""
         return {name: sorted(images) for name, images in sorted(self._classes[split].items())}
+
+    def folders(self, split: str) -> list[str]:
+        """Return the names of the class folders of a split."""
+        return sorted(self._classes[split])
 
     def size(self, name: str) -> int:
         """Return the unpacked size of a file in bytes."""

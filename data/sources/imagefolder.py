@@ -6,14 +6,13 @@ import numpy as np
 
 from tinyq.data.bundle import DataBundle, make_bundle
 from tinyq.data.datasets import ImageFiles
+from tinyq.data.local.class_names import class_lines, named_as_folders
 from tinyq.data.local.roots import data_root
 from tinyq.data.local.tree import labelled_images, open_tree
 from tinyq.data.splits import classes_in_turn, hold_out_last
 from tinyq.data.views import CentreView, RandomCropView, RandomResizedView
 from tinyq.errors import BadInput, UsageError, did_you_mean
-from tinyq.files.read import read_file
 
-LONGEST_LIST = 1 << 24                  # bytes of a file of class names
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)        # of ImageNet's training images, as in every recipe
 RANDOM_VIEWS = {
     "resized": lambda size, resize, flip, jitter: RandomResizedView(size, flip=flip, jitter=jitter),
@@ -30,7 +29,8 @@ def load_imagefolder(path: str | Path | None = None, *, classes: str | None = No
 
     Args:
         path: folder or .zip file of the images.
-        classes: file with one class per line, which fixes the labels where some classes have no folder.
+        classes: file with one class per line, which fixes the labels where some classes have no folder: the line, or
+            else its first word, is the folder's name.
         validation: number of training images held out for validation, the last ones of each class; by default 5 %,
             or val/ if test/ exists too; 0 trains on all.
         size: side of the square that the network sees, in pixels.
@@ -47,7 +47,7 @@ def load_imagefolder(path: str | Path | None = None, *, classes: str | None = No
     if not 0 < size <= resize:
         raise UsageError(f"size {size} with resize {resize}: the square must lie inside the resized image")
     tree = open_tree(data_root(path))
-    class_names, parts = _parts(tree, class_list(classes) if classes else None, validation)
+    class_names, parts = _parts(tree, _class_names(tree, classes) if classes else None, validation)
     view, varied = CentreView(size, resize), RANDOM_VIEWS[random_view](size, resize, flip, jitter)
     splits = {name: ImageFiles(tree, names, labels, MEAN, STD, view, varied, bad_image == "skip")
               for name, (names, labels) in parts.items()}
@@ -71,6 +71,12 @@ def _parts(tree, class_names, validation):
     return class_names, parts
 
 
+def _class_names(tree, path):
+    """Return the names in a file of classes, each as its folder is called in any split."""
+    folders = {name for split in tree.splits() for name in tree.folders(split)}
+    return named_as_folders(class_lines(path), folders, path)
+
+
 def _validated(train, own, validation, what):
     """Return the training part and, if there is one, the validation part: val/ or the last images of each class."""
     names, labels = train
@@ -85,18 +91,6 @@ def _validated(train, own, validation, what):
     pair = hold_out_last(len(order), held_out, what)
     parts = {name: np.sort(order[part]) for name, part in zip(("train", "validation"), pair, strict=True)}
     return {name: ([names[k] for k in part], labels[part]) for name, part in parts.items() if len(part)}
-
-
-def class_list(path: str | Path) -> list[str]:
-    """Read the first word of each line of a file of class names; BadInput if it cannot be read or repeats a name."""
-    try:
-        names = [line.split()[0] for line in read_file(path, LONGEST_LIST).decode().splitlines()
-                 if line.strip()]
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{str(path)!r}: cannot be read as a list of classes ({error})") from error
-    if not names or len(set(names)) != len(names):
-        raise BadInput(f"{str(path)!r}: must name at least one class, and each of them once")
-    return names
 
 
 def check_choice(option: str, value: object, choices: Collection[str]) -> None:

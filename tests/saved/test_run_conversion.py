@@ -97,9 +97,9 @@ def test_mistakes(tmp_path, monkeypatch, capsys, flags, code, reason):
 
 
 def test_class_names_come_from_a_file_and_must_be_as_many(tmp_path, capsys):
-    (tmp_path / "names.txt").write_text("a cat\nb dog\nc\nd\ne\n")
+    (tmp_path / "names.txt").write_text("\ufeffa cat\nb dog\nc\nd\ne\n")
     flags = "cifar_resnet18", "--classes", str(tmp_path / "names.txt")
     assert convert(tmp_path, state_of("cifar_resnet18"), *flags) == 0
-    assert model_file.load_model(tmp_path / "out.h5")[1]["class_names"] == list("abcde")
+    assert model_file.load_model(tmp_path / "out.h5")[1]["class_names"] == ["a cat", "b dog", "c", "d", "e"]
     assert convert(tmp_path, state_of("cifar_resnet18", 4), *flags) == 2
     assert "has 5 names" in capsys.readouterr().err

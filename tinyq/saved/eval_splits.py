@@ -1,4 +1,5 @@
 """Load data for a saved network: a split of the data it was trained on, or of other data of the same shape."""
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from tinyq.errors import BadInput, UsageError, did_you_mean
 from tinyq.saved.attributes import data_options, shape_of
 from tinyq.saved.run_folder import data_paths_beside
 
+WNID = re.compile(r"n\d{8}\b")
 SPLITS = ("test", "validation", "train")
 CALIBRATION_SAMPLES, CALIBRATION_NUMBERS = 512, 1 << 23     # limits: samples, and numbers in them
 
@@ -35,14 +37,26 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
     if bundle.input_shape != shape_of(attributes) or bundle.num_classes != len(attributes["class_names"]):
         raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
                        f"but {name} has {bundle.input_shape} and {bundle.num_classes}; choose other data")
-    numbered = attributes["class_names"] == list(map(str, range(bundle.num_classes)))   # no class names given
-    if own and not numbered and list(bundle.class_names) != attributes["class_names"]:
+    if own and not same_classes(attributes["class_names"], bundle):
         raise BadInput(f"{path}: made for other classes than those of {name} here; "
                        "give its file of classes or its folder")
     dataset = getattr(bundle, part)
     if dataset is None:
         raise UsageError(f"split {part}: {name} has no such split with the settings of this network")
     return dataset, bundle
+
+
+def same_classes(names: list[str], bundle: DataBundle) -> bool:
+    """Return whether names are the data's, or begin with them ("n01440764 tench"), or say nothing against them.
+
+    Numbers say nothing; nor do names in words where classes are wnids, as in ImageNet, whose order is fixed.
+    """
+    if names == list(map(str, range(bundle.num_classes))):
+        return True
+    if bundle.name == "imagenet" and not any(WNID.match(name) for name in names):
+        return True
+    return all(own in (name, name.split()[0] if name.split() else "")
+               for own, name in zip(bundle.class_names, names, strict=True))
 
 
 def calibration_batches(bundle: DataBundle) -> list[np.ndarray]:

@@ -99,7 +99,7 @@ def test_a_list_of_classes_fixes_the_labels(tmp_path):
     with pytest.raises(BadInput, match="unknown classes: 'n3'"):
         data.load("imagefolder", where, classes=str(tmp_path / "classes.txt"), **SMALL)
     (tmp_path / "classes.txt").write_text("n1\nn1\n")
-    with pytest.raises(BadInput, match="each of them once"):
+    with pytest.raises(BadInput, match="two lines name the class folder .n1."):
         data.load("imagefolder", where, classes=str(tmp_path / "classes.txt"), **SMALL)
 
 
