@@ -184,13 +184,54 @@ def test_a_mistake_is_one_line_and_its_code(capsys, run, tmp_path, line, code, t
     assert found == code and text in err
 
 
-def test_an_image_that_is_none_ends_the_row_but_not_what_came_before(capsys, run, tmp_path):
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
-    (tmp_path / "none.png").write_bytes(b"no image")
-    command = f"infer {run / 'model.tq.h5'} {tmp_path / 'black.png'} {tmp_path / 'none.png'} {tmp_path / 'black.png'}"
-    assert tinyq(command.split()) == 65
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with four pictures, one of them broken, three other files and a hidden one."""
+    folder = tmp_path / "pictures"
+    (folder / "b" / "c").mkdir(parents=True)
+    deep = (np.arange(64, dtype=np.uint16) * 1024 + 255).reshape(8, 8)
+    Image.fromarray(deep).save(folder / "b" / "deep.png")
+    Image.fromarray((deep >> 8).astype(np.uint8)).save(folder / "b" / "c" / "grey.PNG")
+    Image.fromarray(np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, 2)).save(folder / "colour.png")
+    (folder / "a.jpg").write_bytes(b"no image")
+    for name in ("notes.txt", "b/list.csv", "b/c/x.npz", ".hidden.png"):
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def test_of_several_pictures_those_that_cannot_be_read_are_named_and_the_others_shown(capsys, run, pictures):
+    paths = [pictures / "colour.png", pictures / "a.jpg", pictures / "b/deep.png"]
+    assert tinyq(["infer", str(run / "model.tq.h5"), *map(str, paths)]) == 65       # before: ended at the second
     out, err = capsys.readouterr()
-    assert out.count("black.png: ") == 1 and out.count("\n") == 1 and err.count("\n") == 1 and "none.png" in err
+    assert [line.partition(": ")[0] for line in out.splitlines()] == [str(paths[0]), str(paths[2])]
+    named, summed = err.splitlines()
+    assert "a.jpg" in named and summed == "tinyq: 1 of 3 pictures could not be read; the lines above name them"
+
+
+def test_a_folder_is_walked_in_order_and_what_was_passed_over_is_counted(capsys, run, pictures):
+    assert tinyq(["infer", str(run / "model.tq.h5"), str(pictures)]) == 65      # before: "is not a plain file"
+    out, err = capsys.readouterr()
+    names = [line.partition(": ")[0].removeprefix(f"{pictures}/") for line in out.splitlines()]
+    assert names == ["b/c/grey.PNG", "b/deep.png", "colour.png"]
+    assert len({line.partition(": ")[2] for line in out.splitlines()}) == 1         # 8 bits, 16 bits, RGB: one image
+    assert err.splitlines()[0] == f"{pictures}: 4 pictures; 3 other files passed over"
+    assert "1 of 4 pictures could not be read" in err.splitlines()[-1]
+    (pictures / "a.jpg").unlink()
+    report = printed(capsys, f"infer {run / 'model.tq.h5'} {pictures} --json")
+    assert [image["image"] for image in report["images"]] == [f"{pictures}/{name}" for name in names]
+
+
+def test_the_report_in_json_holds_the_reason_for_each_picture_that_is_left_out(capsys, run, pictures):
+    assert tinyq(["infer", str(run / "model.tq.h5"), str(pictures), "--json"]) == 65
+    images = json.loads(capsys.readouterr().out)["images"]
+    assert ["classes" in image for image in images] == [False, True, True, True]
+    assert "neither a JPEG nor a PNG" in images[0]["error"]
+
+
+def test_a_folder_without_pictures_is_refused(capsys, run, tmp_path):
+    (tmp_path / "notes.txt").write_text("none")
+    code, err = failed(capsys, f"infer {run / 'model.tq.h5'} {tmp_path}")
+    assert code == 65 and "no pictures in this folder or below it, but 1 other files" in err
 
 
 def test_trits_are_for_ternary_weights(capsys, run, tmp_path):
@@ -218,7 +259,7 @@ def test_a_file_that_does_not_say_how_images_are_prepared_is_refused(capsys, run
     packed = format.read(run / "model.tq.h5")
     format.write(tmp_path / "other.tq.h5", dataclasses.replace(packed, meta=packed.meta | meta))
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
-    code, err = failed(capsys, f"infer {tmp_path / 'other.tq.h5'} {tmp_path / 'black.png'}")
+    code, err = failed(capsys, f"infer {tmp_path / 'other.tq.h5'} {tmp_path / 'black.png'} {tmp_path / 'black.png'}")
     assert code == 65 and ("preprocessing" in err or "input_shape" in err)
 
 

@@ -1,5 +1,6 @@
 """`python -m tinyq.infer`: run a packed network on images or on a dataset."""
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import numpy as np
 
 from tinyq.errors import BadInput, UsageError, exit_code_of
 from tinyq.kernels.jit.availability import numba_is_there
-from tinyq.output.terminal import say, say_json
+from tinyq.output.terminal import say, say_json, tell
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
 if TYPE_CHECKING:                       # imported where they are used, for a fast --help
@@ -19,6 +20,7 @@ SHOWN, BATCH = 5, 100
 EXAMPLES = """examples:
   python -m tinyq.infer digits.tq.h5 --data digits --activations int8
   python -m tinyq.infer resnet18.tq.h5 cat.jpg dog.png
+  python -m tinyq.infer resnet18.tq.h5 photographs/
   python -m tinyq.infer lenet.tq.h5 --data mnist --data-path DIR --activations int16 --calibrate"""
 
 
@@ -34,11 +36,10 @@ def infer(argv: list[str]) -> None:
     check_split(arguments.split)
     _use_threads(threads_of(arguments))
     network = _network(arguments)
-    if arguments.images and not arguments.json:
-        for path in arguments.images:                       # one by one: a later file may fail
-            say(_line(_of_image(network, path)))
+    if arguments.images:
+        _show_images(network, _pictures(arguments.images), arguments.json)
         return
-    report = _of_images(network, arguments.images) if arguments.images else _of_data(network, arguments)
+    report = _of_data(network, arguments)
     if arguments.json:
         say_json(report)
     else:
@@ -106,9 +107,40 @@ def _of_data(network: "PackedNetwork", arguments: argparse.Namespace) -> dict:
             "kernels": network.executor, "n": seen, "correct": right, "top1": right / seen}
 
 
-def _of_images(network: "PackedNetwork", paths: list[str]) -> dict:
-    return {"activations": network.activations, "kernels": network.executor,
-            "images": [_of_image(network, path) for path in paths]}
+def _pictures(paths: list[str]) -> list[str]:
+    """Return the paths, with the pictures in and below a folder in its place; a line says what was passed over."""
+    from tinyq.data.local.pictures import pictures_in
+
+    found: list[str] = []
+    for path in paths:
+        pictures, others = pictures_in(path) if os.path.isdir(path) else ([path], 0)
+        if others:
+            tell(f"{path}: {len(pictures)} pictures; {others} other files passed over")
+        found += pictures
+    return found
+
+
+def _show_images(network: "PackedNetwork", paths: list[str], as_json: bool) -> None:
+    """Print the classes of each picture; of several, name those that cannot be read and go on with the others."""
+    from tinyq.saved.image_input import Unprepared
+
+    reports: list[dict] = []
+    for path in paths:
+        try:
+            reports.append(_of_image(network, path))
+        except BadInput as error:
+            if len(paths) == 1 or isinstance(error, Unprepared):
+                raise
+            tell(f"tinyq: {error}")
+            reports.append({"image": path, "error": str(error)})
+            continue
+        if not as_json:
+            say(_line(reports[-1]))
+    if as_json:
+        say_json({"activations": network.activations, "kernels": network.executor, "images": reports})
+    unread = sum("error" in report for report in reports)
+    if unread:
+        raise BadInput(f"{unread} of {len(paths)} pictures could not be read; the lines above name them")
 
 
 def _of_image(network: "PackedNetwork", path: str) -> dict:
@@ -136,7 +168,7 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.infer", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="MODEL.tq.h5", help="a packed network (python -m tinyq.pack makes one)")
-    parser.add_argument("images", metavar="IMAGE", nargs="*", help="JPEG or PNG files")
+    parser.add_argument("images", metavar="IMAGE", nargs="*", help="JPEG or PNG files, or folders of them")
     parser.add_argument("--data", nargs="?", const="", metavar="NAME",
                         help="dataset to run on instead of images (default: the one the network was trained on)")
     parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")

@@ -15,6 +15,7 @@ BAND = 256                              # rows converted at a time
 BYTE_LIMIT = 100_000_000
 SKIP = "leave it out (of a dataset: --imagefolder.bad-image skip, --imagenet.bad-image skip)"
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
+_DEEP = ("I;16", "I;16L", "I;16B", "I")     # 16 bits of grey; "I" is what older Pillows make of them
 
 
 class ImageFile:
@@ -36,8 +37,8 @@ class ImageFile:
         if scans > MAX_SCANS or scans * math.prod(self.shape) > SCANNED_LIMIT:
             raise BadInput(f"{name!r}: {scans} scans of {self.shape[1]} x {self.shape[0]} pixels, over the limit of "
                            f"{MAX_SCANS} scans and {SCANNED_LIMIT:,} pixels in all; save it again, or {SKIP}")
-        if self._image.mode not in _MODES:
-            raise BadInput(f"{name!r}: pixels of mode {self._image.mode!r}, not 8 bits per channel; "
+        if self._image.mode not in _MODES + _DEEP:
+            raise BadInput(f"{name!r}: pixels of mode {self._image.mode!r}, not 8 or 16 bits per channel; "
                            f"convert it or {SKIP}")
 
     @property
@@ -48,6 +49,7 @@ class ImageFile:
     def pixels(self, smallest: tuple[int, int] | None = None) -> np.ndarray:
         """Decode to (H, W, 4) uint8: red, green, blue and an unused byte. Grey, palette and CMYK images become RGB.
 
+        Of 16 bits per channel the upper 8 are kept, in grey images as in coloured ones.
         smallest: least (height, width) needed. A JPEG of at least twice that size is decoded at 1/2, 1/4 or 1/8, which
         is faster. Call this once. BadInput if the image is damaged.
         """
@@ -85,6 +87,9 @@ def _pixels(image):
     pixels = np.empty((height, width, 4), np.uint8)
     for top in range(0, height, BAND):          # by bands: a conversion copies what it converts
         band = image.crop((0, top, width, min(top + BAND, height)))
+        if band.mode in _DEEP:
+            pixels[top:top + BAND] = (np.asarray(band) >> 8)[..., None]
+            continue
         if band.mode == "P":
             band = band.convert("RGBA")         # a palette with transparency warns on its way to RGB
         if band.mode != "RGB":

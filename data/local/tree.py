@@ -54,7 +54,7 @@ class FolderTree:
         return sorted(entry.name for entry in self._entries(below) if entry.is_dir() and not entry.name.startswith("."))
 
     def _images(self, below):
-        return sorted(f"{below}/{entry.name}" for entry in self._entries(below) if _is_image(entry.name))
+        return sorted(f"{below}/{entry.name}" for entry in self._entries(below) if is_image_name(entry.name))
 
     def _entries(self, below):
         try:
@@ -85,7 +85,7 @@ class ZipTree:
         where = f"{str(self.path)!r}: member {member.filename!r}"
         safe = "\\" not in member.filename and not any(part in ("..", ".") for part in parts) and parts[0] != ""
         _check(safe, f"{where} would lie outside the archive; do not trust this file")
-        if member.is_dir() or len(parts) != 3 or not _is_image(parts[2]) or parts[0].startswith("."):
+        if member.is_dir() or len(parts) != 3 or not is_image_name(parts[2]) or parts[0].startswith("."):
             if member.is_dir() and len(parts) == 3:             # "train/cat/": an empty class is still a class
                 self._classes.setdefault(parts[0], {}).setdefault(parts[1], [])
             return
@@ -147,7 +147,8 @@ def labelled_images(tree: FolderTree | ZipTree, split: str, class_names: Sequenc
     return class_names, [image for images in classes.values() for image in images], np.array(labels, np.int64)
 
 
-def _is_image(name):
+def is_image_name(name: str) -> bool:
+    """Return whether a file's name is that of a picture which is not hidden."""
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 

@@ -13,11 +13,15 @@ MAX_RESIZED = 1 << 14                                  # pixels along a side
 LUMA = np.array([299, 587, 114], np.int64)              # thousandths of red, green, blue in grey (ITU-R BT.601)
 
 
+class Unprepared(BadInput):
+    """The network's file does not say how any image is prepared."""
+
+
 def read_image(path: Path, attributes: dict) -> np.ndarray:
     """Read (c, h, w) float32: the shorter side resized, the central square cut out, normalised as the attributes say.
 
-    For a network with one channel the image becomes grey. BadInput if the file is not an image, or the attributes do
-    not describe the preparation; UsageError if the network does not take images.
+    For a network with one channel the image becomes grey. BadInput if the file is not an image, Unprepared if the
+    attributes do not describe the preparation; UsageError if the network does not take images.
     """
     from tinyq.data.images.decode import BYTE_LIMIT, ImageFile
     from tinyq.data.transforms import normalise
@@ -43,6 +47,6 @@ def _preparation(attributes: dict, shape: tuple[int, ...]) -> tuple[int, list[fl
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         right = False
     if not right:
-        raise BadInput("the network's file does not say how images are prepared (its `preprocessing`: a mean and a std "
-                       "above 0 for each channel); pack or convert it again")
+        raise Unprepared("the network's file does not say how images are prepared (its `preprocessing`: a mean and a "
+                         "std above 0 for each channel); pack or convert it again")
     return resize, mean, std

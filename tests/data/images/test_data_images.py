@@ -77,9 +77,37 @@ def test_bombs_are_refused_by_their_header(size):
         decode(png_claiming(*size), "a.png")
 
 
-def test_sixteen_bit_images_are_refused_rather_than_clipped():
-    with pytest.raises(BadInput, match="not 8 bits per channel"):
-        decode(png_claiming(4, 4, depth=16, colour=0), "a.png")
+def png_of(rows, width, height, depth, colour, *chunks):
+    """A PNG of packed rows, each behind its filter's byte."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts)
+
+
+def deep_png(values, colour, *chunks):
+    """A PNG of 16 bits per channel. values: (h, w, channels); colour: 0 grey, 2 RGB, 4 grey and alpha, 6 RGBA."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return png_of(rows, values.shape[1], values.shape[0], 16, colour, *chunks)
+
+
+@pytest.mark.parametrize("colour, channels", [(0, 1), (4, 2), (2, 3), (6, 4)])
+def test_of_sixteen_bits_the_upper_eight_are_kept_in_grey_as_in_colour(colour, channels):
+    grey = np.arange(600 * 3).reshape(600, 3) * 36 % 65536          # more rows than one band
+    got = decode(deep_png(np.repeat(grey[..., None], channels, 2), colour), "a.png")
+    np.testing.assert_array_equal(got[..., :3], np.repeat((grey >> 8)[..., None], 3, 2))
+
+
+def test_a_grey_picture_of_sixteen_bits_may_name_a_transparent_value():
+    grey = np.array([[[0], [0xff00]]])
+    assert decode(deep_png(grey, 0, (b"tRNS", b"\0\0")), "a.png")[..., 0].tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize("depth, packed", [(1, b"\x40"), (2, b"\x1b"), (4, bytes.fromhex("0123456789abcdef"))])
+def test_a_grey_picture_of_few_bits_reaches_from_black_to_white(depth, packed):
+    top = (1 << depth) - 1
+    got = decode(png_of(b"\0" + packed, top + 1, 1, depth, 0), "a.png")
+    assert got[0, :, 1].tolist() == [255 * value // top for value in range(top + 1)]
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])

@@ -1,0 +1,29 @@
+"""List the pictures in a folder and all its sub-folders."""
+import os
+from pathlib import Path
+
+from tinyq.data.local.tree import is_image_name
+from tinyq.errors import BadInput
+
+
+def pictures_in(folder: str | Path) -> tuple[list[str], int]:
+    """Return (paths of the pictures in order, number of other files), by their suffixes; hidden ones are not looked at.
+
+    Links to folders are not followed. BadInput where a folder cannot be listed, or none holds a picture.
+    """
+    found: list[str] = []
+    others = 0
+    for below, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        shown = [name for name in names if not name.startswith(".")]
+        pictures = [os.path.join(below, name) for name in shown if is_image_name(name)]
+        found += pictures
+        others += len(shown) - len(pictures)
+    if not found:
+        raise BadInput(f"{str(folder)!r}: no pictures in this folder or below it, but {others} other files; "
+                       "name a folder of JPEG or PNG files")
+    return sorted(found), others
+
+
+def _refuse(error):
+    raise BadInput(f"{error.filename!r}: cannot be listed ({error.strerror})") from error
