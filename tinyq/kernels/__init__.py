@@ -10,9 +10,11 @@ import numpy as np
 
 from tinyq.kernels.geometry.conv_geometry import ConvGeometry, conv_geometry
 from tinyq.kernels.jit.availability import numba_is_there
+from tinyq.kernels.jit.cores import limit_threads
 from tinyq.kernels.jit.process import keep_freed_memory, let_waiting_threads_sleep, return_freed_memory
 
-# Before anything can load numba's threads.
+# Before anything can load numba and its threads.
+limit_threads()
 let_waiting_threads_sleep()
 keep_freed_memory()
 

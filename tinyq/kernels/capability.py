@@ -1,12 +1,11 @@
 """Describe what the kernels found on this machine and chose for it."""
-import os
-
 import llvmlite
 import numba
 from numba.core.registry import cpu_target
 
 from tinyq.kernels.jit import isa
 from tinyq.kernels.jit.cache import cache_folder
+from tinyq.kernels.jit.cores import usable_cores
 from tinyq.kernels.jit.target import target_features
 from tinyq.kernels.simd.vectors import LANES, MR, NR, PLAIN_SHAPE, TILE_SHAPES
 
@@ -23,7 +22,7 @@ def describe() -> dict[str, str | int]:
         "instruction set": instruction_set(),
         "integer kernels": f"{isa.ISA.name if isa.ISA else isa.NUMPY}; there are {', '.join(isa.available())}",
         "register tile": f"{MR} x {NR} float32, {LANES} lanes per vector",
-        "cores for this process": len(os.sched_getaffinity(0)),
+        "cores for this process": usable_cores(),
         "threads": numba.get_num_threads(),
         "threading layer": _threading_layer(),
         "cache": str(folder),

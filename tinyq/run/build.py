@@ -1,7 +1,6 @@
 """Build a job from a configuration: data, model, and the phases of training with their methods and optimisers."""
 import dataclasses
 import inspect
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from tinyq import data, kernels, levels, models, schedules
 from tinyq.data import DataBundle, Dataset, Loader
 from tinyq.errors import BadInput, UsageError
+from tinyq.kernels.jit.cores import allow_threads
 from tinyq.kernels.jit.variables import MAX_THREADS
 from tinyq.methods import METHODS
 from tinyq.methods.base import Method
@@ -149,8 +149,7 @@ def use_threads(threads: int | None) -> None:
 
 
 def _set_threads(threads: int) -> None:
-    if threads > len(os.sched_getaffinity(0)):
-        os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))        # the maximum, which numba reads when imported
+    allow_threads(threads)
     try:
         kernels.set_threads(threads)
     except ValueError as error:

@@ -1,12 +1,12 @@
 """Replay a whole run, cut at its checkpoints, several parts at a time."""
 import dataclasses
 import multiprocessing
-import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from tinyq.audit.replay.replay import NOTHING, Replayed, replay_stretch, stretches_of_all
 from tinyq.audit.replay.rerun import Source
 from tinyq.audit.time_left import TimeLeft
+from tinyq.kernels.jit.cores import usable_cores
 
 
 def replay_all(source: Source, jobs: int = 1) -> Replayed:
@@ -20,7 +20,7 @@ def replay_all(source: Source, jobs: int = 1) -> Replayed:
         for stretch in stretches:
             done += replay_stretch(source, stretch, on_step=left.advance)
         return done
-    threads = source.changes.get("threads") or max(1, len(os.sched_getaffinity(0)) // jobs)
+    threads = source.changes.get("threads") or max(1, usable_cores() // jobs)
     mine = dataclasses.replace(source, changes={**source.changes, "threads": threads})
     # Not forked: a fork inherits the kernels' threads, which do not run in it.
     with ProcessPoolExecutor(min(jobs, len(stretches)), multiprocessing.get_context("spawn")) as pool:
