@@ -168,7 +168,7 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.infer", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="MODEL.tq.h5", help="a packed network (python -m tinyq.pack makes one)")
-    parser.add_argument("images", metavar="IMAGE", nargs="*", help="JPEG or PNG files, or folders of them")
+    parser.add_argument("images", metavar="IMAGE", nargs="*", help="image files, or folders of them")
     parser.add_argument("--data", nargs="?", const="", metavar="NAME",
                         help="dataset to run on instead of images (default: the one the network was trained on)")
     parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")

@@ -1,9 +1,10 @@
-"""Decode images from untrusted bytes: JPEG and PNG only, recognised by their first bytes, never by their name."""
+"""Decode images from untrusted bytes: JPEG and PNG by their first bytes; WebP, BMP, TIFF and GIF by their name too."""
 import io
 import math
 
 import numpy as np
 
+from tinyq.data.images.formats import SUFFIXES, decoder_of, format_of, webp_size
 from tinyq.data.images.image_parts import count_scans
 from tinyq.errors import BadInput
 
@@ -21,23 +22,31 @@ _DEEP = ("I;16", "I;16L", "I;16B", "I")     # 16 bits of grey; "I" is what older
 class ImageFile:
     """An image file whose header has been read and whose size is checked before any pixel is decoded.
 
-    BadInput, with `name`, unless it is a JPEG or PNG image of at most PIXEL_LIMIT pixels.
+    BadInput, with `name`, unless it is a JPEG or PNG image, or a WebP, BMP, TIFF or GIF image (the first frame of
+    several) named so, of at most PIXEL_LIMIT pixels.
     """
 
     def __init__(self, data: bytes, name: str):
         """Read the header. data: bytes of the file; name: its name in messages."""
-        open_image = _opener(data, name)
+        self.name = name
+        form = format_of(data)
+        if form is None or not name.lower().endswith(SUFFIXES[form]) and form not in ("JPEG", "PNG"):
+            found = f" but {form}; end its name with {SUFFIXES[form][0]}," if form else ";"
+            raise BadInput(f"{name!r}: neither a JPEG nor a PNG image{found} remove it or {SKIP}")
         try:
-            scans = count_scans(data)
-            self._image = open_image(io.BytesIO(data))
+            if form == "WebP":                  # its decoder takes memory for all pixels as soon as it opens the file
+                self._check_pixel_count(webp_size(data), PIXEL_LIMIT)
+            scans = count_scans(data) if form in ("JPEG", "PNG") else 1
+            self._image = decoder_of(form)(io.BytesIO(data))
+        except BadInput:
+            raise
         except Exception as error:              # a decoder may raise anything on hostile bytes
             raise _unreadable(name, error) from error
-        self.name = name
-        self._check_pixel_count(PIXEL_LIMIT)
+        self._check_pixel_count(self._image.size, PIXEL_LIMIT)
         if scans > MAX_SCANS or scans * math.prod(self.shape) > SCANNED_LIMIT:
             raise BadInput(f"{name!r}: {scans} scans of {self.shape[1]} x {self.shape[0]} pixels, over the limit of "
                            f"{MAX_SCANS} scans and {SCANNED_LIMIT:,} pixels in all; save it again, or {SKIP}")
-        if self._image.mode not in _MODES + _DEEP:
+        if self._image.mode not in _MODES + _DEEP or self._image.mode == "I" and form != "PNG":     # 32 bits
             raise BadInput(f"{name!r}: pixels of mode {self._image.mode!r}, not 8 or 16 bits per channel; "
                            f"convert it or {SKIP}")
 
@@ -56,29 +65,18 @@ class ImageFile:
         try:
             if smallest is not None:
                 self._image.draft(self._image.mode, smallest[::-1])
-            self._check_pixel_count(DECODED_LIMIT)
+            self._check_pixel_count(self._image.size, DECODED_LIMIT)
             return _pixels(self._image)
         except BadInput:
             raise
         except Exception as error:
             raise _unreadable(self.name, error) from error
 
-    def _check_pixel_count(self, most):
-        width, height = self._image.size
+    def _check_pixel_count(self, size, most):
+        width, height = size
         if not 0 < width * height <= most:
             raise BadInput(f"{self.name!r}: an image of {width} x {height} pixels, over the limit of {most:,}; "
                            f"make it smaller, remove it, or {SKIP}")
-
-
-def _opener(data, name):
-    """Return the decoder for these bytes. Image.open would try more formats and warn at its own pixel limit."""
-    from PIL import JpegImagePlugin, PngImagePlugin  # here, so that the embedded data work without Pillow
-
-    if data[:3] == b"\xff\xd8\xff":
-        return JpegImagePlugin.JpegImageFile
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return PngImagePlugin.PngImageFile
-    raise BadInput(f"{name!r}: neither a JPEG nor a PNG image; remove it or {SKIP}")
 
 
 def _pixels(image):

@@ -2,7 +2,7 @@
 import os
 from pathlib import Path
 
-from tinyq.data.local.tree import is_image_name
+from tinyq.data.local.filters import is_hidden, is_image
 from tinyq.errors import BadInput
 
 
@@ -16,7 +16,7 @@ def pictures_in(folder: str | Path) -> tuple[list[str], int]:
     for below, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         shown = [name for name in names if not name.startswith(".")]
-        pictures = [os.path.join(below, name) for name in shown if is_image_name(name)]
+        pictures = [os.path.join(below, name) for name in shown if is_image(name) and not is_hidden(name)]
         found += pictures
         others += len(shown) - len(pictures)
     if not found:

@@ -7,6 +7,7 @@ from tinyq.data.bundle import DataBundle, make_bundle
 from tinyq.data.datasets import ImageArray
 from tinyq.data.images.decode import ImageFile
 from tinyq.data.local.archive import read_members
+from tinyq.data.local.filters import folder_of_each_part
 from tinyq.data.local.roots import folder_with
 from tinyq.data.local.tree import labelled_images, open_tree
 from tinyq.data.splits import check_labels, classes_in_turn, hold_out_last
@@ -35,14 +36,15 @@ def load_cifar10(path: str | Path | None = None, *, validation: int = 5000, padd
     """
     where = _locate(path)
     read = _read_tree if where.suffix.lower() == ".zip" or (where / "train").is_dir() else _read_binary
-    train, test, order = read(where)
+    train, test, order, passed_over = read(where)
     training, validating = hold_out_last(len(order), validation, "cifar10")
     arrays = {"train": tuple(a[np.sort(order[training])] for a in train), "test": test}
     if validation:
         arrays["validation"] = tuple(a[np.sort(order[validating])] for a in train)
     splits = {name: ImageArray(images, labels, MEAN, STD, 255, padding, flip)
               for name, (images, labels) in arrays.items()}
-    return make_bundle("cifar10", splits, (3, 32, 32), CLASSES, mean=list(MEAN), std=list(STD))
+    return make_bundle("cifar10", splits, (3, 32, 32), CLASSES, mean=list(MEAN), std=list(STD),
+                       passed_over=passed_over)
 
 
 def _locate(path):
@@ -67,7 +69,7 @@ def _read_binary(where):
     else:
         contents = read_members(where, FOLDER, dict.fromkeys(TRAIN_FILES + TEST_FILES, IMAGES_PER_FILE * RECORD))
     train, test = (_records(contents, names, where) for names in (TRAIN_FILES, TEST_FILES))
-    return train, test, np.arange(len(train[1]))
+    return train, test, np.arange(len(train[1])), {}
 
 
 def _file(path):
@@ -89,8 +91,9 @@ def _records(contents, names, where):
 
 def _read_tree(where):
     tree = open_tree(where)
+    folder_of_each_part(where, tree.splits(), ("train", "test"))
     train, test = (_decoded(tree, split) for split in ("train", "test"))
-    return train, test, classes_in_turn(train[1])
+    return train, test, classes_in_turn(train[1]), tree.passed_over()
 
 
 def _decoded(tree, split):

@@ -7,6 +7,7 @@ import numpy as np
 from tinyq.data.bundle import DataBundle, make_bundle
 from tinyq.data.datasets import ImageFiles
 from tinyq.data.local.class_names import class_lines, named_as_folders
+from tinyq.data.local.filters import PARTS, folder_of_each_part, quoted
 from tinyq.data.local.roots import data_root
 from tinyq.data.local.tree import labelled_images, open_tree
 from tinyq.data.splits import classes_in_turn, hold_out_last
@@ -25,7 +26,8 @@ def load_imagefolder(path: str | Path | None = None, *, classes: str | None = No
                      jitter: float = 0.0, bad_image: str = "fail") -> DataBundle:
     """Read images in class folders or a .zip of them: train/<class>/ and, for testing, test/<class>/ or val/<class>/.
 
-    If both test/ and val/ exist, val/ is for validation. BadInput for missing or damaged files.
+    If both test/ and val/ exist, val/ is for validation. valid/ and validation/ are val/. Images in sub-folders of a
+    class belong to it. BadInput for missing or damaged files, and for a top folder of another name.
 
     Args:
         path: folder or .zip file of the images.
@@ -47,34 +49,38 @@ def load_imagefolder(path: str | Path | None = None, *, classes: str | None = No
     if not 0 < size <= resize:
         raise UsageError(f"size {size} with resize {resize}: the square must lie inside the resized image")
     tree = open_tree(data_root(path))
-    class_names, parts = _parts(tree, _class_names(tree, classes) if classes else None, validation)
+    class_names, parts = _parts(tree, classes, validation)
     view, varied = CentreView(size, resize), RANDOM_VIEWS[random_view](size, resize, flip, jitter)
     splits = {name: ImageFiles(tree, names, labels, MEAN, STD, view, varied, bad_image == "skip")
               for name, (names, labels) in parts.items()}
     return make_bundle("imagefolder", splits, (3, size, size), class_names, mean=list(MEAN), std=list(STD),
-                       size=size, resize=resize, sha256_of="file names, sizes and labels")
+                       size=size, resize=resize, sha256_of="file names, sizes and labels",
+                       passed_over=tree.passed_over())
 
 
-def _parts(tree, class_names, validation):
-    """Return class names and {split: (image names, labels)}."""
-    folders, partial = set(tree.splits()), class_names is not None
-    test = next((name for name in ("test", "val") if name in folders), None)
-    if test is None:
-        raise BadInput(f"{str(tree.path)!r}: neither val/ nor test/ here; "
+def _parts(tree, classes, validation):
+    """Return class names and {split: (image names, labels)}. classes: file of class names, or None."""
+    tops = tree.splits()
+    if not {"test", "val"} & {PARTS.get(name) for name in tops}:
+        raise BadInput(f"{str(tree.path)!r}: neither val/ nor test/ here{f', but {quoted(tops)}' if tops else ''}; "
                        "images belong in train/<class>/ and val/<class>/ or test/<class>/")
-    parts = {}
-    if "train" in folders:
-        class_names, *train = labelled_images(tree, "train", class_names, partial)
-        own = labelled_images(tree, "val", class_names, partial)[1:] if test == "test" and "val" in folders else None
-        parts = _validated(train, own, validation, str(tree.path))
-    class_names, *parts["test"] = labelled_images(tree, test, class_names, partial)
+    folders = folder_of_each_part(tree.path, tops)
+    class_names, partial, read = _class_names(tree, folders, classes) if classes else None, bool(classes), {}
+    for part, folder in sorted(folders.items(), key=lambda item: item[0] != "train"):
+        class_names, *read[part] = labelled_images(tree, folder, class_names, partial)
+    own = read.pop("val", None) if "test" in read else None
+    parts = {"test": read["test"] if "test" in read else read["val"]}
+    if "train" in read:
+        parts |= _validated(read["train"], own, validation, str(tree.path))
+    elif own:
+        parts["validation"] = own
     return class_names, parts
 
 
-def _class_names(tree, path):
-    """Return the names in a file of classes, each as its folder is called in any split."""
-    folders = {name for split in tree.splits() for name in tree.folders(split)}
-    return named_as_folders(class_lines(path), folders, path)
+def _class_names(tree, folders, path):
+    """Return the names in a file of classes, each as its folder is called in any part."""
+    found = {name for folder in folders.values() for name in tree.folders(folder)}
+    return named_as_folders(class_lines(path), found, path)
 
 
 def _validated(train, own, validation, what):

@@ -1,6 +1,8 @@
 """Plan of a run: what a configuration would do."""
 from tinyq import levels
 from tinyq.data import DataBundle
+from tinyq.data.local.filters import described
+from tinyq.output.quoting import shown
 from tinyq.run.build import BACKPROP, build
 from tinyq.run.settings.config import Config
 from tinyq.run.step_memory import memory_of
@@ -15,10 +17,12 @@ def headline(config: Config) -> str:
 
 
 def splits(bundle: DataBundle) -> str:
-    """List the number of samples of each split."""
+    """List the number of samples of each split, and of the files that were passed over."""
     parts = {name: getattr(bundle, name) for name in ("train", "validation", "test")}
     text = ", ".join(f"{name} {len(part):,}" for name, part in parts.items() if part is not None)
-    return text if bundle.validation is not None else f"{text} (no validation split: its samples train)"
+    text += "" if bundle.validation is not None else " (no validation split: its samples train)"
+    passed_over = bundle.read.get("passed_over")
+    return f"{text}; passed over: {shown(described(passed_over))}" if passed_over else text
 
 
 def plan(config: Config) -> list[str]:

@@ -63,7 +63,8 @@ class Source:
         return job
 
     def _check_data(self, recorded, found):
-        differing = ", ".join(key for key in {**recorded, **found} if recorded.get(key) != found.get(key))
+        differing = ", ".join(key for key in {**recorded, **found}
+                              if recorded.get(key) != found.get(key) and key != "passed_over")   # files of no sample
         if differing:
             raise BadInput(f"{self.folder}: the data here are not those on record ({differing} differ); give the "
                            "folder of the run's data with --data-path")
