@@ -84,7 +84,7 @@ class FolderTree:
             name = f"{below}/{entry.name}"
             if is_hidden(entry.name):
                 counts[HIDDEN] += 1
-            elif entry.is_dir():
+            elif entry.is_dir() and not is_image(entry.name):   # a folder named as an image is refused when it is read
                 real = os.path.realpath(entry.path)
                 if real in above:
                     counts[LOOPING] += 1
