@@ -21,7 +21,7 @@ def pictures_in(folder: str | Path) -> tuple[list[str], int]:
         others += len(shown) - len(pictures)
     if not found:
         raise BadInput(f"{str(folder)!r}: no pictures in this folder or below it, but {others} other files; "
-                       "name a folder of JPEG or PNG files")
+                       "name a folder of image files")
     return sorted(found), others
 
 
