@@ -20,7 +20,10 @@ class Batch(NamedTuple):
 
 
 class Loader:
-    """Iterate over a split in batches: `for batch in loader.epoch(3)`; len() is the number of batches."""
+    """Iterate over a split in batches: `for batch in loader.epoch(3)`; len() is the number of batches.
+
+    A last batch of one sample is joined to the batch before it, because batch norm cannot train on one sample.
+    """
 
     def __init__(self, dataset: Dataset, batch_size: int, streams: Streams | None = None, shuffle: bool = False,
                  augment: bool = False, workers: int = 0):
@@ -31,26 +34,40 @@ class Loader:
 
     def __len__(self):
         """Number of batches per epoch."""
-        return -(-len(self.dataset) // self.batch_size)
+        whole, left = divmod(len(self.dataset), self.batch_size)
+        return whole + (left > 1 or left == 1 and not whole)
+
+    @property
+    def smallest(self) -> int:
+        """Number of samples in the smallest batch, 0 for an empty split."""
+        return self.samples(len(self) - 1) if len(self) else 0
+
+    def samples(self, start: int, count: int = 1) -> int:
+        """Return the number of samples in `count` batches from number `start` on, unreadable ones included."""
+        end = (start + count) * self.batch_size if start + count < len(self) else len(self.dataset)
+        return end - start * self.batch_size
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from number `start` on (a resumed run has done those before).
 
-        A batch whose images were all skipped is yielded empty, so that batches can be counted. An error of the dataset
-        is raised at the batch it belongs to. The threads end with the iterator, even after an error.
+        A batch of which unreadable images leave one sample or none is yielded empty, so that batches can be counted.
+        An error of the dataset is raised at the batch it belongs to. The threads end with the iterator, even after an
+        error.
         """
         n = len(self.dataset)
         order = np.arange(n)
         if self.shuffle and self.streams is not None:
             order = self.streams.key("shuffle", epoch).permutation(n)
         draws = Draws(self.streams, epoch) if self.augment and self.streams is not None else None
-        parts = (order[k * self.batch_size:(k + 1) * self.batch_size] for k in range(start, len(self)))
+        parts = (order[k * self.batch_size:][:self.samples(k)] for k in range(start, len(self)))
         return (self._prepared_ahead if self.workers else map)(lambda indices: self._batch(indices, draws), parts)
 
     def _batch(self, indices, draws):
         x, y = self.dataset.batch(indices, draws)
         if len(y) < len(indices):
             indices = indices[~np.isin(indices, list(self.dataset.skipped))]
+            if len(y) == 1:
+                x, y, indices = x[:0], y[:0], indices[:0]
         return Batch(x, y, indices)
 
     def _prepared_ahead(self, prepare, parts):

@@ -16,6 +16,7 @@ from tinyq.autodiff import Tensor
 from tinyq.errors import TinyqError, UsageError
 from tinyq.files.read import read_file
 from tinyq.models.input_checks import Shape
+from tinyq.models.neighbours import check_imports
 
 MAX_SOURCE_BYTES = 1 << 24
 
@@ -64,6 +65,8 @@ def user_model(file: UserFile, num_classes: int, input_shape: Shape) -> tuple[nn
     UsageError, with the line in the user's file where there is one, for anything that goes wrong.
     """
     name, path, function = file.name, file.path, file.function
+    with _naming(name):
+        check_imports(file.data, path)
     module = _imported(file)
     if not hasattr(module, function):
         raise UsageError(f"model {name}: {path} defines no {function}")
@@ -100,6 +103,15 @@ def _imported(file: UserFile) -> ModuleType:
     with _errors_with_line(file.name, file.path):
         spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Begin a UsageError with the model's name."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"model {name}: {error}") from error
 
 
 @contextmanager

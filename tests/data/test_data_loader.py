@@ -54,10 +54,13 @@ def test_an_epoch_goes_on_where_it_was_left(start, workers):
     assert bits(loader.epoch(2, start)) == bits(loader.epoch(2))[start:]
 
 
-@pytest.mark.parametrize("n, batch_size, expected", [(50, 8, [8] * 6 + [2]), (48, 8, [8] * 6), (3, 8, [3])])
+@pytest.mark.parametrize("n, batch_size, expected", [(50, 8, [8] * 6 + [2]), (48, 8, [8] * 6), (3, 8, [3]),
+                                                     (49, 8, [8] * 5 + [9]), (3, 2, [3]), (1, 8, [1]), (3, 1, [1] * 3)])
 def test_lengths_of_batches(n, batch_size, expected):
     loader = data.Loader(images(n), batch_size)
     assert [len(b.y) for b in loader.epoch()] == expected and len(loader) == len(expected)
+    assert loader.smallest == min(expected[-1:]) and loader.samples(0, len(expected)) == n
+    assert [loader.samples(k) for k in range(len(expected))] == expected
 
 
 def test_a_sample_is_augmented_by_its_index_not_by_its_place_in_a_batch():
@@ -65,6 +68,16 @@ def test_a_sample_is_augmented_by_its_index_not_by_its_place_in_a_batch():
     x, _ = dataset.batch(np.arange(50), draws)
     some = np.array([30, 2, 30])
     np.testing.assert_array_equal(dataset.batch(some, draws)[0], x[some])
+
+
+def test_a_batch_of_which_skipped_images_leave_one_is_passed_over():
+    class Skipping(Slow):
+        def batch(self, indices, draws=None):
+            self.skipped[6] = "broken"
+            left = np.setdiff1d(indices, [6])
+            return np.zeros((len(left), 1), np.float32), self.labels[left]
+
+    assert [b.indices.tolist() for b in data.Loader(Skipping(), 2).epoch()] == [[0, 1], [2, 3], [4, 5], [], [8, 9]]
 
 
 class Slow:

@@ -118,3 +118,25 @@ def test_a_users_file_that_cannot_be_imported_is_named(tmp_path, text, says):
     (tmp_path / "nets.py").write_text(text)
     with pytest.raises(UsageError, match=says):
         models.build(f"{tmp_path}/nets.py:f", 3, (4,))
+
+
+@pytest.mark.parametrize(("text", "name", "line"), [
+    ("\nfrom layers import block\n", "layers", 2), ("from .layers import block\n", "layers", 1),
+    ("from . import layers\n", "layers", 1), ("def f(n, s):\n    import parts.one\n", "parts", 2)])
+def test_a_module_beside_a_users_file_is_refused_wherever_it_is_found_from(tmp_path, monkeypatch, text, name, line):
+    (tmp_path / "nets.py").write_text(text)
+    (tmp_path / "layers.py").write_text("raise RuntimeError('was run')\n")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "__init__.py").touch()
+    for folders in ([], [str(tmp_path)]):
+        for folder in folders:
+            monkeypatch.syspath_prepend(folder)             # as python -m does for the working folder
+        with pytest.raises(UsageError, match=rf"nets.py:{line} imports {name}, which lies beside it, .* put the code"):
+            models.build(f"{tmp_path}/nets.py:f", 3, (4,))
+
+
+def test_a_file_beside_does_not_hide_an_installed_module(tmp_path):
+    (tmp_path / "numpy.py").touch()
+    (tmp_path / "nets.py").write_text("import numpy, json\nfrom tinyq import nn\n"
+                                      "def f(n, shape): return nn.Linear(*shape, n)\n")
+    assert isinstance(models.build(f"{tmp_path}/nets.py:f", 3, (4,)), nn.Linear)

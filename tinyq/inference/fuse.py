@@ -78,6 +78,8 @@ def _absorb(product, own, step, shapes):
         return False
     if step.name == "batch_norm_inference" and product.added is None and step.inputs[0] == own:
         return _normalise(product, step)
+    if step.name in _SCALED and product.added is None and _scale(product, own, step, shapes):
+        return True
     if step.name == "add" and product.added is None:
         return _add(product, own, step, shapes)
     product.relu = step.name == "relu"
@@ -93,6 +95,35 @@ def _normalise(product, step):
     product.scale = product.scale * factor
     product.shift = (product.shift - mean) * factor + (0 if bias is None else bias)
     return True
+
+
+def _scale(product, own, step, shapes):
+    """Fuse a number, or one per channel, that is added to the product or that it is multiplied by."""
+    constants = [a for a in step.inputs if type(a) is not Value]
+    if len(step.inputs) != 1 + len(constants) or tuple(step.shape) != tuple(shapes[own]):
+        return False
+    channels = [_per_channel(a, shapes[own]) for a in constants]
+    if any(a is None or not np.isfinite(a).all() for a in channels):
+        return False
+    first = type(step.inputs[0]) is Value
+    if step.name == "div" and (not first or not channels[0].all()):
+        return False
+    factor, shift = _SCALED[step.name](first, *channels)
+    product.scale, product.shift = product.scale * factor, product.shift * factor + shift
+    return True
+
+
+# {operation: function of (True if the product comes first, constant), which returns (factor, shift)}
+_SCALED = {"add": lambda first, a: (1.0, a), "sub": lambda first, a: (1.0, -a) if first else (-1.0, a),
+           "mul": lambda first, a: (a, 0.0), "div": lambda first, a: (1 / a, 0.0), "neg": lambda first: (-1.0, 0.0)}
+
+
+def _per_channel(constant, shape):
+    """Return a constant as float64 (channels,) or (1,) for values of this shape (n, c, ...), None if it varies more."""
+    if constant is None or constant.ndim > len(shape):
+        return None
+    wide = constant.reshape((1,) * (len(shape) - constant.ndim) + constant.shape).astype(np.float64)
+    return wide.reshape(-1) if wide.size == wide.shape[1] else None
 
 
 def _add(product, own, step, shapes):

@@ -15,6 +15,7 @@ from tinyq.methods.base import Method
 from tinyq.models import UserFile
 from tinyq.nn import Module
 from tinyq.optim import OPTIMIZERS, Optimizer, groups_by_decay
+from tinyq.run.readiness import check_smallest_batch, obstacle_to_packing
 from tinyq.run.settings.config import Config, known_keys, options_of
 from tinyq.saved.model_file import load_weights
 from tinyq.saved.run_folder import weights_file
@@ -49,6 +50,7 @@ class Job:
     starts_on_levels: bool          # --weights names a network that is constrained already
     reinitialised: list[str]        # its parameters that do not fit, made for another number of classes
     network: UserFile | None        # the user's own network
+    unpackable: str                 # why a packed file cannot hold the user's own network; "" if it can
 
     @property
     def training_data(self) -> Dataset:
@@ -80,9 +82,11 @@ def build(config: Config, network: UserFile | None = None) -> Job:
     starts_on_levels, reinitialised = (load_weights(weights_file(config.weights), model) if config.weights
                                        else (False, []))
     loader = Loader(bundle.train, config.batch_size, streams, shuffle=True, augment=True, workers=config.workers)
+    check_smallest_batch(model, bundle.input_shape, loader.smallest, config.batch_size)
     phases = phases_of(config, model)
+    unpackable = obstacle_to_packing(model, bundle.input_shape) if network and config.method != BACKPROP else ""
     kernels.return_freed_memory()                           # initialising took more memory than the weights need
-    return Job(config, bundle, model, loader, streams, phases, starts_on_levels, reinitialised, network)
+    return Job(config, bundle, model, loader, streams, phases, starts_on_levels, reinitialised, network, unpackable)
 
 
 def load_data(config: Config) -> DataBundle:

@@ -7,6 +7,7 @@ from tinyq.run.build import BACKPROP, build
 from tinyq.run.settings.config import Config
 from tinyq.run.step_memory import memory_of
 from tinyq.saved.layer_sizes import sizes
+from tinyq.saved.run_folder import PACKED_FILE
 from tinyq.saved.text_table import table
 
 
@@ -23,6 +24,11 @@ def splits(bundle: DataBundle) -> str:
     text += "" if bundle.validation is not None else " (no validation split: its samples train)"
     passed_over = bundle.read.get("passed_over")
     return f"{text}; passed over: {shown(described(passed_over))}" if passed_over else text
+
+
+def not_packed(reason: str) -> str:
+    """Say before training that the run will have no packed file."""
+    return f"{reason}; the run trains and evaluates it, without a {PACKED_FILE}"
 
 
 def plan(config: Config) -> list[str]:
@@ -44,6 +50,7 @@ def plan(config: Config) -> list[str]:
     memory = memory_of(job)
     lines.append(f"memory       {memory}" if memory else f"memory       not estimated: {config.method} stores what the "
                  "whole network computes for each of its samples")
+    lines += [f"packed file  {not_packed(job.unpackable)}"] if job.unpackable else []
     if not planned:
         return lines
     rows = [[size.name, "x".join(map(str, size.shape)), size.count] for size in constrained]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tinyq.errors import InputOutputError, TinyqError
+from tinyq.errors import CannotCreate, InputOutputError, TinyqError
 from tinyq.files import weights as weight_files
 from tinyq.files.atomic import remove, write_text
 from tinyq.files.journal import read_records
@@ -19,7 +19,7 @@ from tinyq.run.observers.observer import Observer
 from tinyq.saved import model_file
 from tinyq.saved.eval_splits import calibration_batches
 from tinyq.saved.packing import pack_model
-from tinyq.saved.run_folder import METRICS_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE
+from tinyq.saved.run_folder import METRICS_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE, pack_command
 
 
 def finish(job: Job, folder: Path, position: Position, observers: Observer,
@@ -78,7 +78,9 @@ def _save_packed(job: Job, folder: Path, position: Position, weights: Weights, o
         return path.stat().st_size
     except (TinyqError, MemoryError, OSError) as error:
         reason = "out of memory" if isinstance(error, MemoryError) else error
-        observers.log(f"tinyq: no {PACKED_FILE}: {reason}; python -m tinyq.pack {folder} OUT.tq.h5 makes one")
+        passing = isinstance(error, CannotCreate | InputOutputError | MemoryError | OSError)
+        remedy = f"; then make one with: {pack_command(folder)}" if passing else ""     # packing would fail again
+        observers.log(f"tinyq: no {PACKED_FILE}: {reason}{remedy}")
         with suppress(InputOutputError):
             remove(path)
         return None

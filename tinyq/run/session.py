@@ -23,7 +23,7 @@ from tinyq.models import UserFile
 from tinyq.run import checkpoint
 from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
-from tinyq.run.dry_run import splits
+from tinyq.run.dry_run import not_packed, splits
 from tinyq.run.figures import curves
 from tinyq.run.finish import finish
 from tinyq.run.loop import Loop
@@ -210,6 +210,8 @@ def _log_beginning(job: Job, log: Callable[[str], None]) -> None:
     log(f"data: {splits(job.bundle)}")
     if job.reinitialised:
         log(f"{job.config.weights} is for another number of classes: {' and '.join(job.reinitialised)} re-initialised")
+    if job.unpackable:
+        log(f"tinyq: {not_packed(job.unpackable)}")
 
 
 def _remove_temporaries(*folders: Path) -> None:

@@ -59,7 +59,7 @@ def memory_of(job: Job) -> Memory | None:
     phase.method.begin(job.model, phase.optimizer, job.training_data, job.streams)
     job.model.train()
     job.model.key_step(job.streams, 0, 0)
-    small = [max(1, config.batch_size // parts) for parts in (4, 2)]
+    small = [max(2, config.batch_size // 4), max(3, config.batch_size // 2)]     # batch norm cannot train on one
     for samples in small:                                   # loads the kernels, makes the optimiser's state
         _trace(job, phase, samples)
     phase.optimizer.zero_grad()
@@ -98,8 +98,7 @@ def _batch(job: Job, samples: int) -> Batch:
 
 def _extrapolated(low: np.ndarray, high: np.ndarray, few: int, more: int, samples: int) -> tuple[int, int]:
     """Return (bytes in use, workspace) at the point of a step on `samples` samples that needs the most memory."""
-    if more > few:
-        high = high + (high - low) / (more - few) * (samples - more)
+    high = high + (high - low) / (more - few) * (samples - more)
     used, most = high.T
     before = np.concatenate([[0.0], used[:-1]])             # in use when the work towards a point began
     k = most.argmax()

@@ -43,6 +43,13 @@ def resume_command(folder: str | Path) -> str:
     return f"python -m tinyq.train --resume {shlex.quote(str(folder))}{trust}"
 
 
+def pack_command(folder: str | Path) -> str:
+    """Return the command that packs a finished run beside its model.h5."""
+    model = str(read_toml(Path(folder) / CONFIG_FILE)["model"])
+    own = ["--model", network_copy(folder, model)] if names_code(model) else []
+    return shlex.join(["python", "-m", "tinyq.pack", str(folder), str(Path(folder) / PACKED_FILE), *own])
+
+
 def network_copy(folder: str | Path, model: str) -> str:
     """Name the copy of a user's own network in a run folder: "path/to/net.py:function" is RUN/net.py:function."""
     return str(Path(folder) / Path(model).name)

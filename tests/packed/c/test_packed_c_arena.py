@@ -35,8 +35,8 @@ def test_buffers_never_alive_together_share_a_place():
 
 def test_a_value_lives_from_its_first_part_to_its_last_reader_and_the_result_to_the_end():
     part = slice(0, 1)
-    operations = [Clip(-1, 0, 0), Move(0, 1, (part,), (part,), None), Move(-1, 1, (part,), (part,), None),
-                  Add(1, 2, 0, None), Clip(2, 3, 0)]
+    operations = [Clip(-1, 0, 0, 9), Move(0, 1, (part,), (part,), None), Move(-1, 1, (part,), (part,), None),
+                  Add(1, 2, 0, None), Clip(2, 3, 0, 9)]
     lives = lifetimes(operations, result=2)
     assert lives == {-1: Lifetime(0, 2), 0: Lifetime(0, 3), 1: Lifetime(1, 3), 2: Lifetime(3, 5), 3: Lifetime(4, 4)}
 
@@ -44,7 +44,7 @@ def test_a_value_lives_from_its_first_part_to_its_last_reader_and_the_result_to_
 def planned(network):
     program = lower(network, "int8")
     start = find_entry(program, network)
-    outside = {start.quantise.y} | ({program.result} if program.is_wide(program.result) else set())
+    outside = {start.quantise.y} | ({program.end} if program.is_wide(program.end) else set())
     return place(start.behind, program, outside), program
 
 
@@ -63,4 +63,4 @@ def test_the_input_and_a_wide_result_are_not_in_the_block():
         if name not in WITH_FLOATS_INSIDE:
             network = small(name)
             block, program = planned(network)
-            assert -1 not in block.offsets and (program.result in block.offsets) != program.is_wide(program.result)
+            assert -1 not in block.offsets and (program.end in block.offsets) != program.is_wide(program.end)

@@ -8,7 +8,6 @@ from small_models import MODELS, SHAPE, Model, small
 
 from tinyq import models, nn
 from tinyq.autodiff import Tensor
-from tinyq.autodiff.elementwise import exp
 from tinyq.autodiff.shape import getitem, pad, reshape, transpose
 from tinyq.errors import UsageError
 from tinyq.inference import Fused
@@ -59,8 +58,14 @@ def model(forward, **layers):
     return Model(forward, first=Conv2d(3, 4, 3), last=Linear(196, 4), **layers)
 
 
-def with_exp(m, x):
-    return m.last(nn.Flatten()(exp(m.first(x))))
+def with_where(m, x):
+    x = m.first(x)
+    return m.last(nn.Flatten()(nn.functional.where(np.array(True), x, x)))
+
+
+def a_mean_of_the_batch(m, x):
+    x = m.first(x)
+    return m.last(nn.Flatten()(x - x.mean((0, 2, 3), keepdims=True)))
 
 
 def with_transpose(m, x):
@@ -98,7 +103,8 @@ def a_constant(m, x):
 
 
 @pytest.mark.parametrize("forward, says", [
-    (with_exp, "computes exp, which a packed file cannot hold"),
+    (with_where, "computes where, which a packed file cannot hold"),
+    (a_mean_of_the_batch, "cannot hold this mean of the network .it reduces the batch axis"),
     (with_transpose, "computes transpose, which a packed file cannot hold"),
     (of_the_batch_s_size, "for different batch sizes"),
     (the_batch_joined, "size of the batch|batch sizes|cannot hold"),

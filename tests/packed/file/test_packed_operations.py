@@ -43,7 +43,7 @@ def assert_gives(kind, operations, x, expected, out=None):
     dtype, quant = CODES[kind]
     start = Quantise(-1, -1, 1 / quant.scale, quant)
     program = IntegerProgram(kind, np.dtype(dtype), (start, *operations), {-1: x.shape[1:], 0: expected.shape[1:]},
-                      {-1: quant, 0: out or quant}, 1)
+                      {-1: quant, 0: out or quant}, 1, 1)
     floats = (x.astype(np.float32) - quant.zero) * np.float32(quant.scale)
     codes = NumpyExecutor(program, None).codes(floats)
     assert np.array_equal(codes[-1], x) and codes[0].dtype == dtype
@@ -66,10 +66,10 @@ def requantised(totals, multiplier, offset, shift, quant):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_clip_raises_what_is_below_its_code(kind):
+def test_clip_limits_codes_at_both_ends(kind):
     x, quant = codes_of(kind), CODES[kind][1]
-    for low in (quant.zero, quant.low, quant.high):
-        assert_gives(kind, [Clip(-1, 0, low)], x, np.maximum(x, x.dtype.type(low)))
+    for low, high in ((quant.zero, quant.high), (quant.low, quant.zero), (quant.low, quant.high)):
+        assert_gives(kind, [Clip(-1, 0, low, high)], x, np.clip(x, low, high))
 
 
 # Arguments of sliding_windows for planes of 7 x 6 elements.

@@ -55,7 +55,7 @@ def one_product(kind, shape, weights, geometry, added, wide):
     op = IntegerProduct(-1, 0, added, weights, 1.0, geometry, quant.zero, requant(rows, quant, 5, added is not None))
     result = 0 if wide else 1
     return IntegerProgram(kind, np.dtype(dtype), (Quantise(-1, -1, 2.0, quant), op), {-1: shape[1:], 0: out},
-                   {-1: quant, 0: quant}, result), op
+                   {-1: quant, 0: quant}, result, result), op
 
 
 def products(kind, weights):

@@ -4,6 +4,7 @@ from packed_networks import constrained, packed_model
 
 from tinyq import nn
 from tinyq.autodiff import Tensor
+from tinyq.autodiff.elementwise import clip
 from tinyq.autodiff.shape import concatenate, getitem, pad, reshape
 from tinyq.nn import Conv2d, Linear
 
@@ -93,6 +94,31 @@ def prepared(m, x):
     return m.last(nn.Flatten()(nn.ReLU()(m.first(x))))
 
 
+def relu6(m, x):
+    """Limits at both ends, some of which no activation reaches."""
+    x = clip(clip(m.first(x), low=0.0, high=0.5), low=-1.0)
+    return m.last(nn.Flatten()(clip(m.second(x) + x, low=-0.25, high=0.25)))
+
+
+def averaged(m, x):
+    """Planes averaged to numbers, with and without their axes."""
+    x = m.first(x)
+    return m.last(x.mean((2, 3)) + nn.Flatten()(x.mean((-1, -2), keepdims=True)))
+
+
+def scaled(m, x):
+    """Numbers that products take in, and others that stand alone."""
+    x = nn.ReLU()(m.first(x * 2 - 1) / 0.5 - 0.1)
+    x = 0.25 - (nn.MaxPool2d(2)(-x * 0.75) / 3 + 1)
+    return m.last(x.reshape(x.shape[0], -1)) / 0.7
+
+
+def softmax(m, x):
+    z = m.last(nn.functional.flatten(nn.ReLU()(m.first(x)), start=-3))
+    z = nn.functional.exp(z - z.max(1, keepdims=True))
+    return z / z.sum(1, keepdims=True)
+
+
 def with_n(model, n):
     model.n = n
     return model
@@ -118,6 +144,10 @@ MODELS = {
                                     groups=3), nn.BatchNorm2d(9), nn.Flatten(), Linear(9 * 5 * 8, 4)),
     "far_padding": lambda: nn.Sequential(Conv2d(3, 4, (2, 1), (3, 4), (5, 7)), nn.Flatten(), Linear(4 * 6 * 6, 4)),
     "prepared": lambda: Model(prepared, first=Conv2d(3, 4, 3), last=Linear(4 * 49, 4)),
+    "relu6": lambda: Model(relu6, first=Conv2d(3, 4, 3), second=Conv2d(4, 4, 3, padding=1), last=Linear(4 * 49, 4)),
+    "averaged": lambda: Model(averaged, first=Conv2d(3, 7, 3), last=Linear(7, 4)),
+    "scaled": lambda: Model(scaled, first=Conv2d(3, 4, 2), last=Linear(4 * 16, 4)),
+    "softmax": lambda: Model(softmax, first=Conv2d(3, 4, 3), last=Linear(4 * 49, 4)),
     "island": lambda: Model(island, first=Conv2d(3, 4, 3), last=Linear(4 * 49, 4)),
 }
 SHAPE = (3, 9, 9)

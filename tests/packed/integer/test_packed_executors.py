@@ -69,7 +69,7 @@ def test_the_largest_sums_are_exact(kind, code, weight):
     one = Requant(np.full(40, 2, np.int32), np.zeros(40, np.int64), 1, -2**31, 2**31 - 1)
     op = IntegerProduct(-1, 0, None, weights, 1.0, None, quant.zero, one)
     program = IntegerProgram(kind, np.dtype(dtype), (Quantise(-1, -1, 1.0, quant), op), {-1: (k,), 0: (40,)},
-                      {-1: quant, 0: quant}, 0)
+                      {-1: quant, 0: quant}, 0, 0)
     compiled = CompiledExecutor(program, None)
     for n in (1, 15):
         run = compiled.run(np.full((n, k), code - quant.zero, np.float32))

@@ -117,7 +117,7 @@ def one_product(kind, rows, geometry, quant):
     y_shape = geometry.output_shape[1:] if geometry else (len(rows),)
     quants = {-1: quant, 0: Quant(1.0, 0, -MAX_SUM, MAX_SUM)}
     start = Quantise(-1, -1, 1.0, quant)
-    return IntegerProgram(kind, dtype, (start, op), {-1: x_shape, 0: y_shape}, quants, 0), whole.astype(int)
+    return IntegerProgram(kind, dtype, (start, op), {-1: x_shape, 0: y_shape}, quants, 0, 0), whole.astype(int)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -98,8 +98,7 @@ class Recorder(Observer):
 
     def _skipped(self, position, batches):
         """Count the samples of these batches that could not be read."""
-        loader = self.job.loader
-        most = min(len(loader.dataset) - position.batch * loader.batch_size, len(batches) * loader.batch_size)
+        most = self.job.loader.samples(position.batch, self.job.config.accumulate)
         return max(0, most - sum(len(batch.y) for batch in batches))
 
     def _gradient_digests(self, method):

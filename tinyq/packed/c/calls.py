@@ -34,8 +34,8 @@ class Body:
         for i, op in enumerate(operations):
             self.calls.append(f"/* {i}: {_comment(nodes[op.y])} */")
             self._translate(op, f"op_{i}")
-        if not program.is_wide(program.result):
-            self._call("widen", place(program.result), "output", self._count(program.result))
+        if not program.is_wide(program.end):
+            self._call("widen", place(program.end), "output", self._count(program.end))
 
     def _translate(self, op: CodeOperation, name: str):
         x, y = self.place(op.x), self.place(op.y)
@@ -50,7 +50,7 @@ class Body:
             case Add():
                 self._call("add", self._requant(op.requant, name), x, self.place(op.added), y, self._count(op.y))
             case Clip():
-                self._call("clip", op.low, x, y, self._count(op.y))
+                self._call("clip", op.low, op.high, x, y, self._count(op.y))
             case Move():
                 self._move(op, name)
             case Reshape():

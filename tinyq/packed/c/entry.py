@@ -12,7 +12,8 @@ from tinyq.packed.integer.numpy_executor import NumpyExecutor
 from tinyq.packed.integer.program import CodeOperation, Dequantise, Float, IntegerProgram, Quantise
 
 # Operations that keep the order of the elements and compute each from itself and its channel's constants.
-ELEMENTWISE = ("add", "sub", "mul", "relu", "tanh", "sigmoid", "batch_norm_inference", "flatten", "reshape")
+ELEMENTWISE = ("add", "sub", "mul", "div", "maximum", "relu", "clip", "tanh", "sigmoid", "exp", "log", "neg", "abs",
+               "sqrt", "power", "batch_norm_inference", "flatten", "reshape")
 PIXELS = 256
 
 
@@ -25,25 +26,29 @@ class Entry:
     """Operations before and after the first codes.
 
     quantise: makes the first codes. before: names of the float operations before it. behind: operations after it, all
-    on codes.
+    on codes. after: names of the float operations at the end, such as a softmax, which C leaves to its caller.
     """
 
     quantise: Quantise
     before: tuple[str, ...]
     behind: tuple[CodeOperation, ...]
+    after: tuple[str, ...]
 
 
 def find_entry(program: IntegerProgram, packed: Packed) -> Entry:
     """Split the program at its first codes.
 
-    UsageError if it computes in floats except elementwise at its beginning; FloatLayers, a UsageError, if some of its
-    layers with weights compute in floats.
+    UsageError if it computes in floats except elementwise at its beginning and without weights at its end; FloatLayers,
+    a UsageError, if some of its layers with weights compute in floats.
     """
     nodes = packed.graph.nodes
-    first, floats = {-1}, []
+    first, floats, after = {-1}, [], []
     for op in program.operations:
         if isinstance(op, Float):
-            first.add(op.y) if _is_elementwise(nodes[op.y], first, packed.graph) else floats.append(nodes[op.y])
+            if _is_elementwise(nodes[op.y], first, packed.graph):
+                first.add(op.y)
+            else:
+                (after if op.y > program.end and not nodes[op.y].weight else floats).append(nodes[op.y])
     starts = [op for op in program.operations if isinstance(op, Quantise) and op.x in first]
     if floats or not starts:
         names = dict.fromkeys(node.weight.name if node.weight else node.operation for node in floats or nodes)
@@ -51,9 +56,9 @@ def find_entry(program: IntegerProgram, packed: Packed) -> Entry:
             f"C export needs an all-integer network, and this one computes {', '.join(names)} in floats")
     if len(starts) > 1:
         raise UsageError("C export needs one quantised input, and this network quantises its input in several ways")
-    before = tuple(nodes[op.y].operation for op in program.operations if isinstance(op, Float))
+    before = tuple(nodes[op.y].operation for op in program.operations if isinstance(op, Float) and op.y in first)
     behind = tuple(op for op in program.operations if not isinstance(op, Float | Quantise | Dequantise))
-    return Entry(starts[0], before, behind)
+    return Entry(starts[0], before, behind, tuple(node.operation for node in after))
 
 
 def _is_elementwise(node, first, graph):
@@ -67,9 +72,9 @@ def _is_elementwise(node, first, graph):
 
 def expected_codes(program: IntegerProgram, packed: Packed, entry: Entry,
                    samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (codes of the input, codes of the result int32), a row per float32 sample (n, ...)."""
+    """Return (codes of the input, codes of the last value int32), a row per float32 sample (n, ...)."""
     codes = _executor(program, packed).codes(np.asarray(samples, np.float32))
-    first, last = (codes[value].reshape(len(samples), -1) for value in (entry.quantise.y, program.result))
+    first, last = (codes[value].reshape(len(samples), -1) for value in (entry.quantise.y, program.end))
     return first, last.astype(np.int32)
 
 

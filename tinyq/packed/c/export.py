@@ -79,7 +79,7 @@ class _Source:
         self.entry = find_entry(program, packed)
         self.pixels = None if pixels is None else pixel_codes(program, packed, self.entry, pixels)
         outside = {self.entry.quantise.y: "input"}
-        outside |= {program.result: "output"} if program.is_wide(program.result) else {}
+        outside |= {program.end: "output"} if program.is_wide(program.end) else {}
         self.memory = place(self.entry.behind, program, outside)
         self.parts = Body(program, self.entry.behind, packed.graph.nodes, lambda value: (
             f"arena + {self.memory.offsets[value]}" if value in self.memory.offsets else outside.get(value, "input")))
@@ -92,15 +92,17 @@ class _Source:
 
     def header(self):
         """Return NAME.h."""
-        start, result = self.entry.quantise, self.program.quants[self.program.result]
+        start, result = self.entry.quantise, self.program.quants[self.program.end]
         shape = self.packed.graph.input_shape
         before = f", after its {', '.join(self.entry.before)}," if self.entry.before else ""
+        meaning = (templates.BEFORE_FLOATS.substitute(after=", ".join(self.entry.after)) if self.entry.after
+                   else templates.LARGEST)
         table = "" if self.pixels is None else templates.PIXEL_TABLE.substitute(self.names, channels=len(self.pixels))
         return templates.HEADER.substitute(
             self.names, kind=self.program.kind, inputs=math.prod(shape), input_shape=" x ".join(map(str, shape)),
-            before=before, reciprocal=_float(start.reciprocal), input_zero=start.quant.zero,
+            before=before, meaning=meaning, reciprocal=_float(start.reciprocal), input_zero=start.quant.zero,
             input_low=start.quant.low, input_high=start.quant.high,
-            outputs=math.prod(self.program.shapes[self.program.result]), output_scale=_float(result.scale),
+            outputs=math.prod(self.program.shapes[self.program.end]), output_scale=_float(result.scale),
             output_zero=result.zero, flash=self.sizes.flash, arena=self.sizes.arena, pixel_table=table)
 
     def body(self):

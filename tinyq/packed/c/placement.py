@@ -8,7 +8,7 @@ from tinyq.packed.integer.program import CodeOperation, IntegerProgram, Reshape
 
 def place(operations: Sequence[CodeOperation], program: IntegerProgram, outside: Collection[int]) -> Arena:
     """Place the values of operations on codes; outside: values in other memory, the input and perhaps the result."""
-    alive = lifetimes(operations, program.result)
+    alive = lifetimes(operations, program.end)
     home: dict[int, int] = {}                       # of values that share a place, the first
     lives: dict[int, Lifetime] = {}                 # of each place
     for i, op in enumerate(operations):

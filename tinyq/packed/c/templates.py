@@ -10,13 +10,18 @@ _SAME_EXPORT = """\
 #endif
 """
 
+LARGEST = """The largest code is
+   the largest logit, so finding the class needs no floating point."""
+
+BEFORE_FLOATS = Template("""They are
+   the values before the network's last operations ($after), which are in floats and left to you.""")
+
 HEADER = Template("""\
 /* Written by tinyq: the network of $name.c in integer arithmetic ($kind activations).
 
    Input: $inputs codes ($input_shape, last axis fastest), one per value of the network's input$before
        code = clamp(round_half_even(value * ${NAME}_INPUT_CODES_PER_UNIT) + ${NAME}_INPUT_ZERO, $input_low, $input_high)
-   Output: $outputs codes; a code stands for (code - ${NAME}_OUTPUT_ZERO) * ${NAME}_OUTPUT_SCALE. The largest code is
-   the largest logit, so finding the class needs no floating point. */
+   Output: $outputs codes; a code stands for (code - ${NAME}_OUTPUT_ZERO) * ${NAME}_OUTPUT_SCALE. $meaning */
 #ifndef ${NAME}_H
 #define ${NAME}_H
 

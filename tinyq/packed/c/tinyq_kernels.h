@@ -105,10 +105,10 @@ void NAMED(tinyq_add)(const tinyq_requant *requant, const CODE *x, const CODE *a
         y[i] = (CODE)requantised(requant, 0, x[i], added[i]);
 }
 
-void NAMED(tinyq_clip)(int32_t low, const CODE *x, CODE *y, int32_t count)
+void NAMED(tinyq_clip)(int32_t low, int32_t high, const CODE *x, CODE *y, int32_t count)
 {
     for (int32_t i = 0; i < count; i++)
-        y[i] = x[i] < low ? (CODE)low : x[i];
+        y[i] = x[i] < low ? (CODE)low : x[i] > high ? (CODE)high : x[i];
 }
 
 void NAMED(tinyq_fill)(int32_t code, CODE *y, int32_t count)

@@ -102,9 +102,9 @@ void tinyq_mean_i16(const tinyq_windows *op, const tinyq_requant *requant, const
 void tinyq_add_u8(const tinyq_requant *requant, const uint8_t *x, const uint8_t *added, uint8_t *y, int32_t count);
 void tinyq_add_i16(const tinyq_requant *requant, const int16_t *x, const int16_t *added, int16_t *y, int32_t count);
 
-/* Raise codes below low to low; y may be x. */
-void tinyq_clip_u8(int32_t low, const uint8_t *x, uint8_t *y, int32_t count);
-void tinyq_clip_i16(int32_t low, const int16_t *x, int16_t *y, int32_t count);
+/* Raise codes below low to low, and lower those above high to high; y may be x. */
+void tinyq_clip_u8(int32_t low, int32_t high, const uint8_t *x, uint8_t *y, int32_t count);
+void tinyq_clip_i16(int32_t low, int32_t high, const int16_t *x, int16_t *y, int32_t count);
 
 void tinyq_fill_u8(int32_t code, uint8_t *y, int32_t count);
 void tinyq_fill_i16(int32_t code, int16_t *y, int32_t count);

@@ -121,17 +121,19 @@ class _Builder:
         return Node(PRODUCT, inputs, params, tuple(step.shape[1:]), weight)
 
     def _other(self, step):
-        if step.name not in OPERATIONS:
-            raise UsageError(f"the network computes {step.name}, which a packed file cannot hold")
+        name = "reshape" if step.name == "flatten" and step.params.get("start", 1) != 1 else step.name
+        if name not in OPERATIONS:
+            raise UsageError(f"the network computes {name}, which a packed file cannot hold")
         inputs = tuple(map(self._input, step.inputs))
         try:
-            params = OPERATIONS[step.name].to_json(step.params, step.shape)
-            shape = OPERATIONS[step.name].shape([self._shape(a) for a in inputs if a is not None], params)
+            params = OPERATIONS[name].to_json(step.params, step.shape)
+            OPERATIONS[name].from_json(params)
+            shape = OPERATIONS[name].shape([self._shape(a) for a in inputs if a is not None], params)
         except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise UsageError(f"a packed file cannot hold this {step.name} of the network ({error})") from error
+            raise UsageError(f"a packed file cannot hold this {name} of the network ({error})") from error
         if tuple(shape) != tuple(step.shape[1:]):
-            raise UsageError(f"the network's {step.name} depends on the size of the batch")
-        return Node(step.name, inputs, params, tuple(shape))
+            raise UsageError(f"the network's {name} depends on the size of the batch")
+        return Node(name, inputs, params, tuple(shape))
 
     def _input(self, a):
         if a is None:

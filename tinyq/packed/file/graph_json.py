@@ -94,7 +94,7 @@ def _node(entry, known, number, limit):
         shape = OPERATIONS[name].shape(shapes, params)
         # Broadcasting a value with fewer axes would align its batch axis with a feature axis.
         fewer = any(isinstance(a, int) and len(s) < len(shape) for a, s in zip(inputs, shapes, strict=False))
-        if name in ("add", "sub", "mul") and fewer:
+        if OPERATIONS[name].inputs == 2 and fewer:
             raise ValueError(f"node {number} broadcasts a value that is not a constant")
     else:
         raise ValueError(f"node {number}: no operation is named {name!r}")

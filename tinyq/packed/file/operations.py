@@ -10,6 +10,14 @@ from typing import Any, TypeAlias
 
 from tinyq.kernels.geometry.conv_geometry import conv_geometry, pair
 from tinyq.kernels.geometry.pooling_windows import Windows, adaptive_windows, sliding_size, sliding_windows
+from tinyq.packed.file.reducing import (
+    clip_json,
+    clip_params,
+    power_params,
+    reduced_shape,
+    reduction_json,
+    reduction_params,
+)
 
 Json: TypeAlias = dict[str, Any]        # parameters as a file holds them: numbers, flags, lists
 PRODUCT = "product"
@@ -21,7 +29,8 @@ MAX_ALONG_AN_AXIS = 1 << 20            # of a pooled plane: index tables are mad
 class Operation:
     """Conversions of an operation's parameters, and what inputs it takes.
 
-    to_json(params, x_shape) converts a recorded step's params; from_json(json) converts them back.
+    to_json(params, y_shape) converts a recorded step's params, y_shape with the batch axis; from_json(json) converts
+    them back.
     shape(shapes, json) is the output's shape. from_json and shape raise ValueError, TypeError, KeyError, IndexError
     or a TinyqError if inputs and parameters do not fit. inputs: their number, None for any. optional: positions of
     inputs that may be None. constants: True if inputs may be arrays of the file.
@@ -112,7 +121,7 @@ def _flat(shapes, json):
 
 
 def _reshape_json(params, shape):
-    return {"shape": [int(size) for size in params["shape"][1:]]}
+    return {"shape": [int(size) for size in shape[1:]]}
 
 
 def _reshaped(shapes, json):
@@ -184,9 +193,14 @@ def _nothing(json):
 
 _PLAIN = Operation(_as_they_are(), _nothing, _unchanged)
 _BINARY = Operation(_as_they_are(), _nothing, _broadcast, inputs=2, constants=True)
+_REDUCTION = Operation(reduction_json, reduction_params, reduced_shape)
 
 OPERATIONS = {
-    "relu": _PLAIN, "tanh": _PLAIN, "sigmoid": _PLAIN, "add": _BINARY, "sub": _BINARY, "mul": _BINARY,
+    **dict.fromkeys(("relu", "tanh", "sigmoid", "exp", "log", "neg", "abs", "sqrt"), _PLAIN),
+    **dict.fromkeys(("add", "sub", "mul", "div", "maximum"), _BINARY),
+    **dict.fromkeys(("sum", "mean", "max"), _REDUCTION),
+    "clip": Operation(clip_json, clip_params, _unchanged),
+    "power": Operation(_as_they_are("exponent"), power_params, _unchanged),
     "batch_norm_inference": Operation(_as_they_are("eps"), lambda json: {"eps": float(json["eps"])}, _normalised,
                                       inputs=5, optional=(1, 2), constants=True),
     "max_pool2d": Operation(_max_pool_json, _pool_params("ceil_mode"), _pool_shape("max_pool2d")),

@@ -131,8 +131,9 @@ class BatchRun:
             case Add():
                 return self._add(op)
             case Clip():
-                x, y, low = self.codes[op.x], self.codes[op.y], self.program.dtype.type(op.low)
-                return lambda: np.maximum(x, low, out=y)
+                x, y = self.codes[op.x], self.codes[op.y]
+                low, high = map(self.program.dtype.type, (op.low, op.high))
+                return lambda: np.clip(x, low, high, out=y)
             case Reshape():
                 return self._reshape(op)
             case Move():

@@ -1,11 +1,15 @@
 """Lower a packed network and the ranges of its activations to an integer program."""
+from collections import Counter
+
 import numpy as np
 
 from tinyq.errors import UsageError
 from tinyq.kernels.geometry.conv_geometry import conv_geometry
+from tinyq.kernels.geometry.pooling_windows import adaptive_windows
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import Constant, Node
 from tinyq.packed.file.operations import conv_options, pool_geometry, slices
+from tinyq.packed.file.reducing import clip_params
 from tinyq.packed.file.tensor import BYTES, FLOAT, MAX_BYTE, EncodedTensor
 from tinyq.packed.integer.program import (
     Add,
@@ -26,7 +30,7 @@ from tinyq.packed.integer.program import (
 from tinyq.packed.integer.scales import INTEGER_KINDS, choose_quants, compute_requant, group_tied
 
 # Integer operations that pass codes on unchanged: their inputs and output share one scale.
-TYING = ("relu", "max_pool2d", "flatten", "reshape", "concatenate", "getitem", "pad")
+TYING = ("relu", "clip", "max_pool2d", "flatten", "reshape", "concatenate", "getitem", "pad")
 POOLING = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d")
 
 
@@ -50,6 +54,7 @@ class _Lowering:
         self.packed, self.graph, self.kind = packed, packed.graph, INTEGER_KINDS[kind]
         self.result = len(self.graph.nodes) - 1
         self.integer = self._integer_nodes()
+        self.end = self._end()
         self.operations: list[IntegerOperation] = []
         self.in_codes: set[int] = set()             # values available as codes so far
         self.in_floats = {-1}                       # values available as floats so far
@@ -71,7 +76,7 @@ class _Lowering:
                 self.in_floats.add(number)
         shapes = {number: self.graph.shape_of(number) for number in range(-1, len(self.graph.nodes))}
         return IntegerProgram(self.kind.name, np.dtype(self.kind.dtype), tuple(self.operations), shapes, self.quants,
-                              self.result)
+                              self.result, self.end)
 
     def _provide_codes(self, value: int):
         if value not in self.in_codes:
@@ -103,15 +108,52 @@ class _Lowering:
 
     def _runs_on_codes(self, node: Node) -> bool:
         values_only = not any(isinstance(a, Constant) for a in node.inputs)
+        if self._affine(node) is not None:
+            return True
         match node.operation:
             case "add":
                 return values_only and len({self.graph.shape_of(a) for a in node.inputs}) == 1
+            case "mean":
+                return self._is_over_planes(node)
             case "concatenate":
                 return values_only and node.params["axis"] == 0
             case "getitem":
                 return all(part.step is None or part.step > 0 for part in slices(node.params))
             case operation:
                 return operation in TYING or operation in POOLING
+
+    def _is_over_planes(self, node: Node) -> bool:
+        return len(self.graph.shape_of(node.inputs[0])) == 3 and node.params["axes"] == [1, 2]
+
+    def _affine(self, node: Node) -> tuple[int, float, float] | None:
+        """Return (value, factor, shift) of a node that is factor * value + shift with two numbers, else None."""
+        constants = [a for a in node.inputs if isinstance(a, Constant)]
+        values = [a for a in node.inputs if isinstance(a, int)]
+        if node.operation == "neg":
+            return values[0], -1.0, 0.0
+        if len(values) != 1 or len(constants) != 1 or self.graph.shape_of(values[0]) != node.shape:
+            return None
+        array = self.packed.constants[constants[0].name]
+        if array.size != 1 or not np.isfinite(array).all():
+            return None
+        number, first = float(array.item()), node.inputs[0] == values[0]
+        match node.operation:
+            case "add":
+                return values[0], 1.0, number
+            case "sub":
+                return values[0], 1.0 if first else -1.0, -number if first else number
+            case "mul":
+                return values[0], number, 0.0
+            case "div" if first and number:
+                return values[0], 1 / number, 0.0
+        return None
+
+    def _end(self) -> int:
+        """Return the last integer node where all that follows reads it alone, else the result."""
+        last = max(self.integer, default=self.result)
+        following = self.graph.nodes[last + 1:]
+        read = {a for node in following for a in node.inputs if isinstance(a, int) and a <= last}
+        return last if read <= {last} else self.result
 
     def _unit(self, node: Node) -> float | None:
         """Return the largest power of two that all levels are whole multiples of; None for float weights."""
@@ -138,11 +180,20 @@ class _Lowering:
         ties = [(a, number) for number in sorted(self.integer) if nodes[number].operation in TYING
                 for a in nodes[number].inputs]
         coded = set(self.integer) | {a for number in self.integer for a in nodes[number].inputs if isinstance(a, int)}
-        last = nodes[self.result]
-        wide = self.result in self.integer and last.weight and len(last.inputs) == 1
+        last = nodes[self.end]
+        wide = self.end in self.integer and last.weight and len(last.inputs) == 1
+        return choose_quants(self.kind, self._ranges(), group_tied(coded, ties), self._readers,
+                             self.end if wide else None)
+
+    def _ranges(self) -> np.ndarray:
+        """Return the calibrated ranges; what only a clip reads needs no codes outside the clip's range."""
         assert self.packed.ranges is not None
-        return choose_quants(self.kind, self.packed.ranges, group_tied(coded, ties), self._readers,
-                             self.result if wide else None)
+        ranges, nodes = self.packed.ranges.copy(), self.graph.nodes
+        readers = Counter(a for node in nodes for a in node.inputs if isinstance(a, int))
+        for number, node in reversed(list(enumerate(nodes))):
+            if node.operation == "clip" and readers[node.inputs[0]] == 1:
+                ranges[:, node.inputs[0] + 1] = ranges[:, number + 1]
+        return ranges
 
     def _readers(self, value: int) -> list[tuple[str, int]]:
         """Return, per integer product that reads the value, (name, largest sum of the magnitudes of a row's levels)."""
@@ -162,17 +213,21 @@ class _Lowering:
     # -- the operations of one node -----------------------------------------------------------------------------------
 
     def _integer_operations(self, number: int, node: Node) -> list[IntegerOperation]:
-        x = node.inputs[0]
+        x, affine = node.inputs[0], self._affine(node)
+        if affine is not None:
+            return [self._scaled(number, *affine)]
         match node.operation:
             case "product":
                 return [self._product(number, node)]
             case "add":
                 return [self._add(number, node)]
             case "relu":
-                return [Clip(x, number, self.quants[number].zero)]
+                return [Clip(x, number, self.quants[number].zero, self.quants[number].high)]
+            case "clip":
+                return [self._clip(number, node)]
             case "max_pool2d":
                 return [MaxPool(x, number, pool_geometry(self.graph.shape_of(x), node.operation, node.params))]
-            case "avg_pool2d" | "adaptive_avg_pool2d":
+            case "avg_pool2d" | "adaptive_avg_pool2d" | "mean":
                 return [self._mean(number, node)]
             case "flatten" | "reshape":
                 return [Reshape(x, number)]
@@ -202,7 +257,9 @@ class _Lowering:
     def _mean(self, number, node):
         x = node.inputs[0]
         quant = self.quants[x]
-        windows = pool_geometry(self.graph.shape_of(x), node.operation, node.params)
+        shape = self.graph.shape_of(x)
+        windows = (adaptive_windows(shape[1:], 1) if node.operation == "mean" else
+                   pool_geometry(shape, node.operation, node.params))
         counts = windows.heights.astype(np.int64) * windows.widths
         requant = self._requant(number, quant.scale / windows.divisors.astype(np.float64), np.zeros(len(counts)),
                                 counts * max(abs(quant.low), abs(quant.high)), counts * quant.zero)
@@ -214,6 +271,20 @@ class _Lowering:
         requant = self._requant(number, [quant.scale], [0.0], [max(abs(quant.low), abs(quant.high))], [quant.zero],
                                 added=added)
         return Add(x, number, added, requant)
+
+    def _scaled(self, number, x, factor, shift):
+        """Return factor * x + shift, as a sum with x itself of weight 0."""
+        quant = self.quants[x]
+        requant = self._requant(number, [quant.scale * factor], [shift], [max(abs(quant.low), abs(quant.high))],
+                                [quant.zero])
+        return Add(x, number, x, requant)
+
+    def _clip(self, number, node):
+        """Limit codes to those nearest to the limits; the code of 0 is exact."""
+        quant, limits = self.quants[number], clip_params(node.params)
+        low, high = (int(np.clip(np.rint(limit / quant.scale) + quant.zero, quant.low, quant.high))
+                     for limit in (limits["low"], limits["high"]))
+        return Clip(node.inputs[0], number, low, high)
 
     def _concatenate(self, number, node):
         moves, start = [], 0

@@ -81,7 +81,7 @@ class NumpyExecutor:
             case Add():
                 return _added(op.requant, codes[op.x], codes[op.added])
             case Clip():
-                return np.maximum(codes[op.x], self.program.dtype.type(op.low))
+                return np.clip(codes[op.x], *map(self.program.dtype.type, (op.low, op.high)))
             case Reshape():
                 return codes[op.x].reshape(-1, *self.program.shapes[op.y])
             case Move():
@@ -111,7 +111,7 @@ class NumpyExecutor:
         y = np.empty((*x.shape[:2], *w.output_size), self.program.dtype)
         code_ops.mean(_by_place(x), w.origins, w.heights, w.widths, *w.step, r.multiplier, r.offset, r.shift, r.low,
                       r.high, _by_place(y))
-        return y
+        return y.reshape(-1, *self.program.shapes[op.y])
 
     def _moved(self, op: Move, x, y):
         if y is None:                               # the first part of its output

@@ -117,7 +117,10 @@ class Mean(_OnCodes):
 
 @dataclass(frozen=True)
 class Add(_OnCodes):
-    """Requantise the weighted sum of two values; requant.multiplier is the weight of x."""
+    """Requantise the weighted sum of two values; requant.multiplier is the weight of x.
+
+    A value times a number, plus a number, is the sum with itself of weight 0.
+    """
 
     x: int
     y: int
@@ -137,11 +140,12 @@ class Add(_OnCodes):
 
 @dataclass(frozen=True)
 class Clip(_OnCodes):
-    """Raise codes below `low` to it."""
+    """Raise codes below `low` to it, and lower those above `high`."""
 
     x: int
     y: int
     low: int
+    high: int
 
     @property
     def overwritable(self) -> tuple[int, ...]:
@@ -247,10 +251,11 @@ class IntegerProgram:
     shapes: dict[int, tuple[int, ...]]
     quants: dict[int, Quant]
     result: int
+    end: int                    # the last value with codes: the result, or what only floats at the end are made of
 
     def is_wide(self, value: int) -> bool:
         """Return whether a value's codes are int32: those of a last product that adds nothing."""
-        return value == self.result and any(
+        return value == self.end and any(
             isinstance(op, IntegerProduct) and op.y == value and op.added is None for op in self.operations)
 
     @property
