@@ -29,7 +29,8 @@ def convert(argv: list[str]) -> None:
     if arguments.model is None:
         raise UsageError("--model: name the network, for example --model resnet18")
     names = class_lines(arguments.classes) if arguments.classes else None
-    say(conversion.to_tinyq(arguments.source, arguments.target, arguments.model, names, _shape(arguments)))
+    say(conversion.to_tinyq(arguments.source, arguments.target, arguments.model, names, _shape(arguments),
+                            arguments.key))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,10 +48,12 @@ def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.convert", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", metavar="IN", help=".pth, .pt, .bin, .safetensors or .h5 file; "
-                        "or a run folder or model.h5 of tinyq")
+    parser.add_argument("source", metavar="IN", help="weights of PyTorch, safetensors or HDF5, with any "
+                        "suffix; or a run folder or model.h5 of tinyq")
     parser.add_argument("target", metavar="OUT", help="OUT.h5; or OUT.safetensors from a file of tinyq")
     parser.add_argument("--model", metavar="NAME", help="network that the weights belong to")
+    parser.add_argument("--key", metavar="KEY", help="key of the weights, such as model_ema, in a file that holds "
+                        "several (default: the only ones that fit, or the plain ones before their averages)")
     parser.add_argument("--classes", metavar="FILE", help="file with one class per line "
                         "(by default classes are numbered)")
     parser.add_argument("--input-shape", default="3,224,224", metavar="C,H,W",

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tinyq.errors import BadInput
-from tinyq.files import hdf5, safetensors, torch_weights
+from tinyq.files import hdf5, safetensors
+from tinyq.files.foreign import torch_weights
 from tinyq.files.read import read_file, sha256_of
 
 
@@ -34,7 +35,7 @@ def test_what_is_too_large_is_not_read(tmp_path):
         read_file(tmp_path / "f")
 
 
-@pytest.mark.parametrize("read", [hdf5.Reader, safetensors.read, torch_weights.read])
+@pytest.mark.parametrize("read", [hdf5.Reader, safetensors.read, torch_weights.load])
 def test_what_is_no_plain_file_is_refused_without_waiting_for_it(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero", tmp_path):

@@ -80,17 +80,26 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, capsys, value):
     assert "not finite: bn1.running_mean" in capsys.readouterr().err
 
 
+def test_weights_that_overflow_are_the_fault_of_their_file(tmp_path, capsys):
+    state = state_of("cifar_resnet18")
+    state["fc.weight"] += np.float32(3e38)
+    assert convert(tmp_path, state) == 65           # before: a remedy for training
+    assert "in.safetensors: the network's outputs for random inputs are not finite" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flags, code, reason", [
     (["in.safetensors", "out.npz"], 2, "convert writes .h5 and .safetensors"),
     (["in.safetensors", "out.h5"], 2, "--model: name the network"),
-    (["in.npz", "out.h5", "--model", "resnet18"], 2, "convert reads .pth"),
+    (["in.npz", "out.h5", "--model", "resnet18"], 65, "in.npz: cannot be read"),
+    (["text.pth", "out.h5", "--model", "resnet18"], 65, "text.pth: is a text that begins with 'Not Found'"),
     (["in.safetensors", "out.h5", "--model", "resnet19"], 2, "did you mean 'resnet18'"),
-    (["in.safetensors", "out.h5", "--model", "resnet18"], 65, "has no fc.weight, the last layer of resnet18"),
+    (["in.safetensors", "out.h5", "--model", "resnet18"], 65, "has 0 of the network's 122 names"),
     (["in.safetensors", "out.h5", "--model", "resnet18", "--input-shape", "3,x"], 2, "whole numbers"),
 ])
 def test_mistakes(tmp_path, monkeypatch, capsys, flags, code, reason):
     monkeypatch.chdir(tmp_path)
     safetensors.write("in.safetensors", {"w": np.zeros(3, np.float32)})
+    (tmp_path / "text.pth").write_text("Not Found")
     assert main(flags) == code
     err = capsys.readouterr().err
     assert reason in err and err.count("\n") == 1

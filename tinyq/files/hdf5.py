@@ -71,9 +71,12 @@ def encode(datasets: Datasets, attributes: Attributes) -> bytes:
 class Reader:
     """An HDF5 file read without libhdf5: `with Reader(path) as file: file.attributes(); file.read(expected)`."""
 
-    def __init__(self, path: str | Path):
-        """Read the whole file; BadInput where it is missing, too large or not HDF5."""
-        self.path = Path(path)
+    def __init__(self, path: str | Path, foreign: bool = False):
+        """Read the whole file; BadInput where it is missing, too large or not HDF5.
+
+        foreign: pass over datasets that are no numbers, which another program may keep beside its weights.
+        """
+        self.path, self._foreign = Path(path), foreign
         self.image = read_file(path)
         try:
             self._bytes = Image(self.image)
@@ -88,14 +91,15 @@ class Reader:
         """Do nothing: no file is open."""
 
     def attributes(self, group: str = "/") -> dict:
-        """Return a group's attributes: texts, lists of texts, numbers; BadInput for any other type."""
+        """Return a group's attributes: texts of fixed length, lists of them, numbers; others are passed over."""
         with self._damage_reported():
             self._bytes.begin()
             found: dict = {}
             for name, stored, data in hdf5_messages.attributes(self._find(group) or []):
                 if name in found:
                     raise Damaged("an attribute appears twice")
-                found[name] = self._attribute(name, stored, data)
+                if isinstance(stored, Stored) and _is_short(stored):
+                    found[name] = self._attribute(name, stored, data)
             return found
 
     def specs(self) -> dict[str, Spec]:
@@ -158,8 +162,8 @@ class Reader:
                 messages = self._bytes.messages(self._followed(path, address))
                 if self._bytes.is_group(messages):
                     pending.append((path, depth + 1, messages))
-                else:
-                    found[path] = self._dataset(path, messages), messages
+                elif (stored := self._dataset(path, messages)) is not None:
+                    found[path] = stored, messages
         return found
 
     def _find(self, path):
@@ -178,6 +182,15 @@ class Reader:
         return address
 
     def _dataset(self, path, messages):
+        """Return type and shape of a dataset; in a foreign file None where it is none of numbers."""
+        try:
+            return self._described(path, messages)
+        except BadInput:
+            if self._foreign:
+                return None
+            raise
+
+    def _described(self, path, messages):
         with self._damage_reported(f"{path} is damaged or unsupported"):
             stored = hdf5_messages.describe(messages)
         if stored is None:
@@ -192,9 +205,6 @@ class Reader:
         return hdf5_messages.find_obstacle(self._datasets[name][1])
 
     def _attribute(self, name, stored, data):
-        short = isinstance(stored, Stored) and stored.shape is not None and len(stored.shape) <= 1
-        if not short or stored.size > MAX_ATTRIBUTE_BYTES or stored.dtype.kind not in "Siuf":
-            raise BadInput(f"{self.path}: attribute {name} is neither a short text nor a number")
         if len(data) < stored.size:
             raise BadInput(f"{self.path}: attribute {name} is damaged")
         value = np.frombuffer(data, stored.dtype, math.prod(stored.sizes)).reshape(stored.sizes)
@@ -202,6 +212,12 @@ class Reader:
             texts = [text.decode("utf-8", "replace") for text in np.atleast_1d(value).tolist()]
             return texts if stored.shape else texts[0]
         return value.tolist()
+
+
+def _is_short(stored):
+    """Return whether an attribute is a text, a list of texts or numbers, of no more than MAX_ATTRIBUTE_BYTES."""
+    return (stored.shape is not None and len(stored.shape) <= 1 and stored.size <= MAX_ATTRIBUTE_BYTES
+            and stored.dtype.kind in "Siuf")
 
 
 def _stored(value):

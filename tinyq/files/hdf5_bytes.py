@@ -33,20 +33,32 @@ MAX_READ = 2                           # bytes of structure and names that one r
 MAX_LEVELS, MAX_NAME = 8, 4096
 
 
+def find_signature(data: bytes) -> int | None:
+    """Return where an HDF5 file begins: at 0, or behind a user block of 512 bytes, 1024, 2048 ...; None if nowhere."""
+    at = 0
+    while at < len(data):
+        if data.startswith(SIGNATURE, at):
+            return at
+        at = max(512, 2 * at)
+    return None
+
+
 class Image:
     """The bytes of a file and their structure."""
 
     def __init__(self, data: bytes):
         """Parse the superblock; Damaged where there is none."""
-        self.data, self._content, self._work, self._read = memoryview(data), data, 0, 0
-        if bytes(self.data[:8]) != SIGNATURE:
+        start = find_signature(data)
+        if start is None:
             raise Damaged("its first bytes are not those of an HDF5 file")
+        content = data[start:]                                  # without a user block; addresses count from there
+        self.data, self._content, self._work, self._read = memoryview(content), content, 0, 0
         version, offsets, lengths = self.number(8, 1), self.number(13, 1), self.number(14, 1)
         if version > 1:
             raise Damaged(NEWER)
         at = 24 + 4 * version
         base, end = self.number(at), self.number(at + 16)
-        if (offsets, lengths, base) != (8, 8, 0) or end > len(self.data):
+        if (offsets, lengths, base) != (8, 8, start) or end > len(data):
             raise Damaged("it is cut short, or its layout is not one that weight files use")
         self.root = self.number(at + 40)
 

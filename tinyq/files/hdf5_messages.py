@@ -68,14 +68,14 @@ def attributes(messages: list[Message]) -> Iterator[tuple[str, Stored | Damaged,
 
 def _attribute(flags, body):
     version, own, *sizes = unpack("<BBHHH", body)
-    if flags & SHARED or version not in (1, 2, 3) or version > 1 and own:
-        raise Damaged("the type or shape of an attribute is in a shared message, which is not supported")
+    if flags & SHARED or version not in (1, 2, 3):
+        return "", Damaged("the attribute is in a shared message, which is not supported"), b""
     steps = [size + -size % 8 for size in sizes] if version == 1 else sizes
     starts = [8 + (version == 3) + sum(steps[:i]) for i in range(4)]
     text, kind, space = (bytes(body[start:start + size]) for start, size in zip(starts, sizes, strict=False))
     name = decode_text(text.partition(b"\0")[0])
     try:
-        stored = Stored(_dtype(kind, 0), _shape(space))
+        stored = Stored(_dtype(kind, SHARED if version > 1 and own else 0), _shape(space))
     except Damaged as reason:
         return name, reason, b""
     return name, stored, body[starts[3]:]

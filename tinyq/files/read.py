@@ -15,14 +15,16 @@ def read_file(path: str | Path, max_bytes: int = MAX_BYTES) -> bytes:
     BadInput where it is missing, unreadable, larger than max_bytes, not a regular file (a pipe would never end), or
     changing.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            return _read(descriptor, path, max_bytes)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+    return _opened(path, lambda descriptor: _read(descriptor, path, max_bytes))
+
+
+def read_start(path: str | Path, count: int) -> bytes:
+    """Return the first `count` bytes of a regular file, fewer where it is shorter; BadInput as read_file."""
+    def read(descriptor):
+        _check_plain(os.fstat(descriptor), path)
+        return os.read(descriptor, count)
+
+    return _opened(path, read)
 
 
 def sha256_of(path: str | Path) -> str:
@@ -31,10 +33,26 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _opened(path, read):
+    """Return what `read` makes of an open file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            return read(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _check_plain(status, path):
+    if not stat.S_ISREG(status.st_mode):
+        raise BadInput(f"{path}: is not a plain file")
+
+
 def _read(descriptor, path, max_bytes):
     before = os.fstat(descriptor)
-    if not stat.S_ISREG(before.st_mode):
-        raise BadInput(f"{path}: is not a plain file")
+    _check_plain(before, path)
     if before.st_size > max_bytes:
         raise BadInput(f"{path}: {before.st_size} bytes, more than the limit of {max_bytes}")
     pieces, left = [], before.st_size + 1           # one more byte, to detect growth

@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 
 from tinyq import models
-from tinyq.errors import BadInput, UsageError
-from tinyq.files import hdf5, safetensors, torch_weights
+from tinyq.errors import BadInput, Diverged, UsageError
+from tinyq.files import safetensors
 from tinyq.files import weights as files
+from tinyq.files.foreign.opening import Arrays
 from tinyq.files.read import sha256_of
 from tinyq.nn import Linear, Module
+from tinyq.saved.foreign.choice import weights_for
+from tinyq.saved.foreign.names import COUNTER
 from tinyq.saved.model_file import load_model, shown_state, weights_of
 from tinyq.streams import Streams
 
-Arrays = dict[str, np.ndarray]
-
-TORCH, SAFETENSORS, TINYQ = (".pth", ".pt", ".bin"), (".safetensors",), (".h5", ".hdf5")
-COUNTER = "num_batches_tracked"         # missing in old files; nothing uses it
+SAFETENSORS, TINYQ = (".safetensors",), (".h5", ".hdf5")
 PROBES = 2
 IMAGENET = 1000, (3, 224, 224)          # classes and input shape by which ImageNet is recognised
 
@@ -25,14 +25,16 @@ PREPROCESSING = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "r
 
 
 def to_tinyq(source: str | Path, target: str | Path, name: str, class_names: list[str] | None = None,
-             input_shape: tuple[int, ...] = (3, 224, 224)) -> str:
+             input_shape: tuple[int, ...] = (3, 224, 224), key: str | None = None) -> str:
     """Write the weights in `source` as the model.h5 of network `name`; returns a line that describes the file.
 
-    class_names: one per output of the file's last layer, or None to number them. BadInput, with every missing, extra,
+    class_names: one per output of the file's last layer, or None to number them. key: of the weights to take in a file
+    that holds several. BadInput, with every missing, extra,
     misshapen or mistyped name, and for values that are not finite.
     """
-    state = _read(source)
-    classes = _classes_in(state, name, input_shape, source)
+    smallest = models.build(name, 2, input_shape)
+    state, remarks = weights_for(source, smallest.state_dict(), key, input_shape[0])
+    classes = _classes_in(state, smallest, name, source)
     if class_names is not None and len(class_names) != classes:
         raise UsageError(f"classes: has {len(class_names)} names, but {source} has {classes} classes")
     model = models.build(name, classes, input_shape)
@@ -47,10 +49,10 @@ def to_tinyq(source: str | Path, target: str | Path, name: str, class_names: lis
         "preprocessing": json.dumps(PREPROCESSING), "data_options": json.dumps(options),
         "source": Path(source).name, "source_sha256": sha256_of(source)}
     probes = Streams(0).key("probe").normal((PROBES, *input_shape)).astype(np.float32)
-    files.write(target, weights_of(model.eval(), attributes, probes))
+    files.write(target, _weights(model.eval(), attributes, probes, source))
     count = sum(p.size for p in model.parameters())
     return f"{target}: {name}, {classes} classes, {count:,} parameters" + (
-        f"; left out: {', '.join(left_out)}" if left_out else "")
+        f"; left out: {', '.join(left_out)}" if left_out else "") + "".join(f"; {remark}" for remark in remarks)
 
 
 def to_safetensors(source: str | Path, target: str | Path, name: str | None = None) -> str:
@@ -61,29 +63,8 @@ def to_safetensors(source: str | Path, target: str | Path, name: str | None = No
     return f"{target}: {attributes['model']}, {len(state)} arrays, as the network computes with them"
 
 
-def _read_hdf5(source: str | Path) -> Arrays:
-    """Read the arrays of another program's HDF5 file; "layer1/0/conv1/weight" becomes layer1.0.conv1.weight."""
-    with hdf5.Reader(source) as file:
-        if "weights_sha256" in file.attributes():
-            raise UsageError(f"{source}: is tinyq's own format already; convert writes it only as .safetensors")
-        arrays = file.read(file.specs(), finite=False)
-    return {path.replace("/", "."): array for path, array in arrays.items()}
-
-
-READERS = {**dict.fromkeys(TORCH, torch_weights.read), **dict.fromkeys(SAFETENSORS, safetensors.read),
-           **dict.fromkeys(TINYQ, _read_hdf5)}
-
-
-def _read(source: str | Path) -> Arrays:
-    reader = READERS.get(Path(source).suffix.lower())
-    if reader is None:
-        raise UsageError(f"{source}: convert reads {', '.join(READERS)}")
-    return reader(source)
-
-
-def _classes_in(state: Arrays, name: str, input_shape: tuple[int, ...], source: str | Path) -> int:
+def _classes_in(state: Arrays, model: Module, name: str, source: str | Path) -> int:
     """Number of outputs of the file's last layer, found by the name of this network's last layer."""
-    model = models.build(name, 2, input_shape)
     last = [f"{prefix}.weight" for prefix, layer in model.named_modules() if isinstance(layer, Linear)][-1]
     if last not in state or state[last].ndim != 2:
         raise BadInput(f"{source}: it has no {last}, the last layer of {name}; name the model that it belongs to")
@@ -96,6 +77,14 @@ def _fitted(state: Arrays, model: Module, optional: tuple[str, ...]) -> tuple[Ar
     known = {name: array for name, array in state.items() if not name.startswith(optional)}
     counters = {name: array for name, array in own.items() if name.endswith(COUNTER) and name not in known}
     return known | counters, [name for name in state if name not in known]
+
+
+def _weights(model: Module, attributes: dict, probes: np.ndarray, source: str | Path) -> files.Weights:
+    try:
+        return weights_of(model, attributes, probes)
+    except Diverged:
+        raise BadInput(f"{source}: the network's outputs for random inputs are not finite; the file is damaged, or its "
+                       "training diverged") from None
 
 
 def _check_finite(state: Arrays, source: str | Path) -> None:

@@ -1,0 +1,1 @@
+"""Find a network's weights in other programs' files, whatever they are called there."""
