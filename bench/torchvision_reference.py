@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyq import data, models, nn
 from tinyq.autodiff import Tensor
-from tinyq.files import torch_weights
+from tinyq.files.foreign import opening
 from tinyq.saved.measure import logits_of
 
 NETWORKS = "alexnet,resnet18,resnet34,resnet50,googlenet"
@@ -23,7 +23,7 @@ BATCH = 25
 
 def network(name, folder):
     """Network with the file's weights; dropout is off, so that a training step is deterministic."""
-    state = torch_weights.read(folder / f"{name}.pth")
+    state = opening.open_weights(folder / f"{name}.pth").read("")
     model = models.build(name, 1000, (3, 224, 224))
     model.load_state_dict(state, source=f"{name}.pth")
     for _, module in model.named_modules():

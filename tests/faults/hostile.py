@@ -15,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-for folder in ("files", "packed/integer"):
+for folder in ("files", "files/foreign", "packed/integer"):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / folder))
 import hostile_hdf5  # noqa: E402
 
 from tinyq.data.images.decode import ImageFile  # noqa: E402
 from tinyq.errors import BadInput  # noqa: E402
-from tinyq.files import hdf5, safetensors, torch_weights  # noqa: E402
+from tinyq.files import hdf5, safetensors  # noqa: E402
 from tinyq.files import weights as weight_files  # noqa: E402
+from tinyq.files.foreign import opening  # noqa: E402
 
 INTERESTING = [0, 1, 0x7F, 0x80, 0xFF]
 WORDS = [0, 1, 2, 0xFFFF, 0xFFFFFFFF, 1 << 31, 1 << 32, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
@@ -84,10 +85,17 @@ def _read_hdf5(path):
 
 
 def _pth_files(folder):
-    """Both formats, written by hand as torch would: no torch is needed."""
-    from test_files_foreign import VALUES, legacy, saved_as_torch_would, tensor
+    """The three formats, written by hand as torch would: no torch is needed."""
+    from test_files_foreign import VALUES, legacy, saved_as_torch_would, tarred, tensor
 
-    return [saved_as_torch_would(folder / "a", tensor(), [("0", VALUES.tobytes())]).read_bytes(), legacy()]
+    return [saved_as_torch_would(folder / "a", tensor(), [("0", VALUES.tobytes())]).read_bytes(), legacy(),
+            tarred(folder / "b").read_bytes()]
+
+
+def _read_foreign(path):
+    file = opening.open_weights(path)
+    for key in file.keys:
+        file.read(key)
 
 
 def _safetensors_files(folder):
@@ -144,7 +152,7 @@ def _read_image(path):
     ImageFile(path.read_bytes(), path.name).pixels()
 
 
-KINDS = {"hdf5": (_hdf5_files, _read_hdf5), "pth": (_pth_files, torch_weights.read),
+KINDS = {"hdf5": (_hdf5_files, _read_hdf5), "pth": (_pth_files, _read_foreign),
          "safetensors": (_safetensors_files, safetensors.read), "packed": (_packed_files, _read_packed),
          "images": (_image_files, _read_image)}
 

@@ -225,9 +225,11 @@ def test_a_tensor_with_attributes_of_its_own_is_read_and_that_of_an_unknown_func
     own = b"ctorch._tensor\n_rebuild_from_type_v2\n(" + call.replace(b"\n(", b"\nctorch\nTensor\n(", 1) + b"}tR"
     path = saved_as_torch_would(tmp_path / "a.pth", b"\x80\x02}X\x01\0\0\0w" + own + b"s.", [("0", VALUES.tobytes())])
     assert foreign_read(path)["w"].shape == (2, 3)
-    saved_as_torch_would(path, b"\x80\x02}X\x01\0\0\0w" + own.replace(b"_rebuild_tensor_v2", b"_unknown") + b"s.")
-    with pytest.raises(BadInput, match="'w' .an object of torch.Tensor"):
-        foreign_read(path)
+    unknown, bare = own.replace(b"_rebuild_tensor_v2", b"_unknown"), b"ctorch._tensor\n_rebuild_from_type_v2\n(NN]NtR"
+    for other in (unknown, bare):
+        saved_as_torch_would(path, b"\x80\x02}X\x01\0\0\0w" + other + b"s.")
+        with pytest.raises(BadInput, match="'w' .an object of torch.Tensor"):
+            foreign_read(path)
 
 
 def test_a_tensor_whose_storage_is_inert_is_inert(tmp_path):
