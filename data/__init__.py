@@ -8,6 +8,8 @@ from tinyq.data.bundle import DataBundle
 from tinyq.data.datasets import Dataset, ImageArray, ImageFiles, Table
 from tinyq.data.draws import Draws
 from tinyq.data.loader import Batch, Loader
+from tinyq.data.preparations import OPTIONS as PREPARATION_OPTIONS
+from tinyq.data.preparations import preparation_of
 from tinyq.data.sources.cifar10 import load_cifar10
 from tinyq.data.sources.embedded import load_digits, load_iris
 from tinyq.data.sources.imagefolder import load_imagefolder
@@ -20,8 +22,9 @@ READERS: dict[str, Callable[..., DataBundle]] = {
     "imagefolder": load_imagefolder, "imagenet": load_imagenet}
 PATH_OPTIONS = ("classes",)            # options that name a file of the user's
 
-__all__ = ["PATH_OPTIONS", "READERS", "Batch", "DataBundle", "Dataset", "Draws", "ImageArray", "ImageFiles", "Loader",
-           "Table", "load", "options_of"]
+__all__ = ["PATH_OPTIONS", "PREPARATION_OPTIONS", "READERS", "Batch", "DataBundle", "Dataset", "Draws", "ImageArray",
+           "ImageFiles", "Loader", "Table", "load", "options_of", "preparation_of"]
+
 
 
 def options_of(name: str) -> dict[str, object]:

@@ -1,12 +1,14 @@
 """Bundle a dataset for a run: its splits, the input shape and classes, and a description of the data read."""
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinyq.data.datasets import Dataset
+from tinyq.data.datasets import Dataset, ImageFiles
 from tinyq.errors import UsageError
+from tinyq.inputs.preparation import Preparation, from_facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +22,19 @@ class DataBundle:
     input_shape: tuple[int, ...]            # of one sample: (C, H, W) or (features,)
     class_names: tuple[str, ...]
     read: dict                              # description of the data read: JSON values, no paths
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How the samples become input; None where the data do not say."""
+        return from_facts(self.read)
+
+    def prepared(self, preparation: Preparation, input_shape: tuple[int, ...]) -> "DataBundle":
+        """Return the same samples, prepared for evaluation as another network's were; input_shape: that network's."""
+        parts = {name: part and part.prepared(preparation, input_shape)
+                 for name, part in (("train", self.train), ("validation", self.validation), ("test", self.test))}
+        photographs = isinstance(self.test or self.validation or self.train, ImageFiles)
+        shape = (3, *input_shape[1:]) if photographs else self.input_shape
+        return dataclasses.replace(self, **parts, input_shape=shape)
 
     @property
     def num_classes(self) -> int:

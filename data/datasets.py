@@ -1,6 +1,6 @@
 """Give the samples of a dataset by index, as float32 inputs and int64 labels."""
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -8,8 +8,10 @@ import numpy as np
 from tinyq.data.digest import digest_of_arrays, digest_of_listing
 from tinyq.data.draws import Draws
 from tinyq.data.images.decode import ImageFile
-from tinyq.data.transforms import normalise, random_crop_flip
+from tinyq.data.transforms import random_crop_flip
+from tinyq.data.views import CentreView
 from tinyq.errors import BadInput
+from tinyq.inputs.preparation import Preparation, normalise
 
 Indices: TypeAlias = np.ndarray | Sequence[int]
 
@@ -42,6 +44,10 @@ class Dataset(Protocol):
         """SHA-256 of the samples and labels."""
         ...
 
+    def prepared(self, preparation: Preparation, input_shape: tuple[int, ...]) -> "Dataset":
+        """Return the same samples with another preparation, for evaluation."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -50,6 +56,7 @@ class Table:
     features: np.ndarray        # (samples, features) float32
     labels: np.ndarray
     skipped: dict[int, str] = field(default_factory=dict)
+    values: np.ndarray | None = None        # the features before they were normalised, if they are known
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -62,6 +69,10 @@ class Table:
     def digest(self) -> str:
         """See Dataset.digest."""
         return digest_of_arrays(samples=self.features, labels=self.labels)
+
+    def prepared(self, preparation: Preparation, input_shape: tuple[int, ...]) -> "Table":
+        """See Dataset.prepared."""
+        return self if self.values is None else replace(self, features=preparation.of_features(self.values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +90,7 @@ class ImageArray:
     padding: int = 0
     flip: bool = False
     skipped: dict[int, str] = field(default_factory=dict)
+    brightest: int = 255        # largest value of a pixel
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -95,6 +107,11 @@ class ImageArray:
         """See Dataset.digest."""
         return digest_of_arrays(samples=self.images, labels=self.labels)
 
+    def prepared(self, preparation: Preparation, input_shape: tuple[int, ...]) -> "ImageArray":
+        """See Dataset.prepared."""
+        return replace(self, images=preparation.levels(self.images, self.brightest), brightest=preparation.brightest,
+                       mean=preparation.mean, std=preparation.std, top=preparation.divisor)
+
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
@@ -107,8 +124,7 @@ class ImageFiles:
     tree: Any                   # FolderTree or ZipTree: read(name) -> bytes
     names: list[str]
     labels: np.ndarray
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preparation: Preparation
     view: Any                   # for evaluation: ImageFile -> (size, size, 3) uint8
     random_view: Any            # for training: takes the sample's stream too
     skip_bad: bool = False
@@ -124,11 +140,16 @@ class ImageFiles:
         kept = np.array([i for i in views if views[i] is not None], np.int64)
         size = self.view.size
         images = np.array([views[i] for i in kept.tolist()], np.uint8).reshape(len(kept), size, size, 3)
-        return normalise(images.transpose(0, 3, 1, 2), self.mean, self.std), self.labels[kept]
+        return self.preparation.of_pixels(images.transpose(0, 3, 1, 2)), self.labels[kept]
 
     def digest(self) -> str:
         """SHA-256 of names, sizes and labels, because reading every image would take too long."""
         return digest_of_listing(self.names, map(self._size, self.names), self.labels.tolist())
+
+    def prepared(self, preparation: Preparation, input_shape: tuple[int, ...]) -> "ImageFiles":
+        """See Dataset.prepared."""
+        size = input_shape[1]
+        return replace(self, preparation=preparation, view=CentreView(size, preparation.resized(size)))
 
     def _size(self, name):
         try:
@@ -141,7 +162,7 @@ class ImageFiles:
     def _view_of(self, index, draws):
         name = self.names[index]
         try:
-            image = ImageFile(self.tree.read(name), name)
+            image = ImageFile(self.tree.read(name), name, self.preparation.exif)
             return self.view(image) if draws is None else self.random_view(image, draws.stream(index))
         except BadInput as error:
             self._skip(index, error)

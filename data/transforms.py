@@ -1,21 +1,10 @@
 """Convert batches of 8-bit images to float32 input with elementwise arithmetic only (kernels/README.md says why)."""
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tinyq.data.draws import below
+from tinyq.inputs.preparation import normalise
 
-
-def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike, top: int = 255) -> np.ndarray:
-    """Return (image / top - mean) / std, float32, with the operations of torchvision's ToTensor and Normalize.
-
-    images (N, C, H, W) uint8, at most `top`; mean and std: one number per channel.
-    """
-    mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (mean, std))
-    x = images.astype(np.float32, order="C")
-    x /= np.float32(top)
-    x -= mean
-    x /= std
-    return x
+__all__ = ["normalise", "random_crop_flip"]
 
 
 def random_crop_flip(images: np.ndarray, words: np.ndarray, padding: int = 0, flip: bool = False) -> np.ndarray:

@@ -14,7 +14,7 @@ MAX_MODULES = 14                                # of a folder, without __init__.
 FLOORS = [
     "tinyq.output",
     "tinyq tinyq.errors tinyq.portable",
-    "tinyq.levels tinyq.streams tinyq.files tinyq.kernels.contract",
+    "tinyq.levels tinyq.streams tinyq.inputs tinyq.files tinyq.kernels.contract",
     "tinyq.kernels.jit",
     "tinyq.kernels.simd",
     "tinyq.kernels.geometry",

@@ -3,12 +3,9 @@ import argparse
 import sys
 
 from tinyq.errors import UsageError, did_you_mean, exit_code_of
+from tinyq.inputs.shapes import SHAPES
 from tinyq.output.terminal import say, say_json
 from tinyq.run.settings.flags import Parser, naming_flags
-
-# (classes, input shape) of each dataset, to build an untrained network
-SHAPES = {"iris": (3, (4,)), "digits": (10, (1, 8, 8)), "mnist": (10, (1, 28, 28)), "cifar10": (10, (3, 32, 32)),
-          "imagefolder": (1000, (3, 224, 224)), "imagenet": (1000, (3, 224, 224))}
 
 EXAMPLES = """examples:
   python -m tinyq.summary --model lenet --levels binary

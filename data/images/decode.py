@@ -6,6 +6,7 @@ import numpy as np
 
 from tinyq.data.images.formats import SUFFIXES, decoder_of, format_of, webp_size
 from tinyq.data.images.image_parts import count_scans
+from tinyq.data.images.orientation import TURNS, orientation_of
 from tinyq.errors import BadInput
 
 PIXEL_LIMIT = 50_000_000                # of the image in the file
@@ -26,8 +27,8 @@ class ImageFile:
     several) named so, of at most PIXEL_LIMIT pixels.
     """
 
-    def __init__(self, data: bytes, name: str):
-        """Read the header. data: bytes of the file; name: its name in messages."""
+    def __init__(self, data: bytes, name: str, exif: str = "ignore"):
+        """Read the header. data: bytes of the file; name: its name in messages; exif: "ignore" or "apply"."""
         self.name = name
         form = format_of(data)
         if form is None or not name.lower().endswith(SUFFIXES[form]) and form not in ("JPEG", "PNG"):
@@ -42,6 +43,8 @@ class ImageFile:
             raise
         except Exception as error:              # a decoder may raise anything on hostile bytes
             raise _unreadable(name, error) from error
+        self.orientation = orientation_of(self._image.info.get("exif"))
+        self._turn = TURNS[self.orientation if exif == "apply" else 1]
         self._check_pixel_count(self._image.size, PIXEL_LIMIT)
         if scans > MAX_SCANS or scans * math.prod(self.shape) > SCANNED_LIMIT:
             raise BadInput(f"{name!r}: {scans} scans of {self.shape[1]} x {self.shape[0]} pixels, over the limit of "
@@ -52,8 +55,8 @@ class ImageFile:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Size (height, width) of the whole image."""
-        return self._image.size[::-1]
+        """Size (height, width) of the whole image, as `pixels` returns it."""
+        return self._turn.shape(self._image.size[::-1])
 
     def pixels(self, smallest: tuple[int, int] | None = None) -> np.ndarray:
         """Decode to (H, W, 4) uint8: red, green, blue and an unused byte. Grey, palette and CMYK images become RGB.
@@ -64,9 +67,9 @@ class ImageFile:
         """
         try:
             if smallest is not None:
-                self._image.draft(self._image.mode, smallest[::-1])
+                self._image.draft(self._image.mode, self._turn.shape(smallest)[::-1])
             self._check_pixel_count(self._image.size, DECODED_LIMIT)
-            return _pixels(self._image)
+            return np.ascontiguousarray(self._turn.image(_pixels(self._image)))
         except BadInput:
             raise
         except Exception as error:

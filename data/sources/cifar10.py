@@ -13,9 +13,10 @@ from tinyq.data.local.tree import labelled_images, open_tree
 from tinyq.data.splits import check_labels, classes_in_turn, hold_out_last
 from tinyq.errors import BadInput
 from tinyq.files.read import read_file
+from tinyq.inputs.preparation import Preparation
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)      # of the 50,000 training images
+PREPARATION = Preparation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))      # of the 50,000 training images
 ARCHIVE, FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
 TRAIN_FILES, TEST_FILES = tuple(f"data_batch_{k}.bin" for k in range(1, 6)), ("test_batch.bin",)
 IMAGES_PER_FILE, RECORD = 10_000, 1 + 3 * 32 * 32                     # a label, then red, green and blue planes
@@ -41,9 +42,9 @@ def load_cifar10(path: str | Path | None = None, *, validation: int = 5000, padd
     arrays = {"train": tuple(a[np.sort(order[training])] for a in train), "test": test}
     if validation:
         arrays["validation"] = tuple(a[np.sort(order[validating])] for a in train)
-    splits = {name: ImageArray(images, labels, MEAN, STD, 255, padding, flip)
+    splits = {name: ImageArray(images, labels, PREPARATION.mean, PREPARATION.std, 255, padding, flip)
               for name, (images, labels) in arrays.items()}
-    return make_bundle("cifar10", splits, (3, 32, 32), CLASSES, mean=list(MEAN), std=list(STD),
+    return make_bundle("cifar10", splits, (3, 32, 32), CLASSES, **PREPARATION.facts(),
                        passed_over=passed_over)
 
 

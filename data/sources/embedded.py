@@ -7,6 +7,7 @@ import numpy as np
 from tinyq.data.bundle import DataBundle, make_bundle
 from tinyq.data.datasets import ImageArray, Table
 from tinyq.data.splits import check_labels, keyed_parts
+from tinyq.inputs.preparation import Preparation
 
 _FOLDER = Path(__file__).parent.parent
 IRIS_TEST, DIGITS_TEST = 30, 360
@@ -27,10 +28,10 @@ def load_iris(*, split: int = 0, validation: int = 15, whole: bool = False) -> D
     labels = check_labels(rows[:, 4], len(class_names), "iris.csv")
     parts = keyed_parts("iris", split, len(labels), IRIS_TEST, validation)
     mean, std = (np.zeros(4), np.full(4, 16.0)) if whole else _mean_and_deviation(tenths[parts["train"]])
-    features = ((tenths - mean) / std).astype(np.float32)
-    splits = {name: Table(features[part], labels[part]) for name, part in parts.items()}
-    return make_bundle("iris", splits, (4,), class_names, split=split,
-                       mean=(mean / 10).tolist(), std=(std / 10).tolist())
+    how = Preparation(tuple(mean.tolist()), tuple(std.tolist()), divisor=1)                     # of millimetres
+    splits = {name: Table(how.of_features(tenths[part]), labels[part], values=tenths[part])
+              for name, part in parts.items()}
+    return make_bundle("iris", splits, (4,), class_names, split=split, **how.facts())
 
 
 def load_digits(*, split: int = 0, validation: int = 180, padding: int = 0, flip: bool = False,
@@ -48,11 +49,16 @@ def load_digits(*, split: int = 0, validation: int = 180, padding: int = 0, flip
         rows = np.loadtxt(file, delimiter=",", dtype=np.int64)
     images, labels = rows[:, :64].astype(np.uint8).reshape(-1, 1, 8, 8), check_labels(rows[:, 64], 10, "digits.csv.gz")
     parts = keyed_parts("digits", split, len(labels), DIGITS_TEST, validation)
+    how = digits_preparation(whole=whole)
+    splits = {name: ImageArray(images[part], labels[part], how.mean, how.std, how.divisor, padding, flip,
+                               brightest=how.brightest) for name, part in parts.items()}
+    return make_bundle("digits", splits, (1, 8, 8), map(str, range(10)), split=split, **how.facts())
+
+
+def digits_preparation(*, whole: bool = False) -> Preparation:
+    """Return how the digits' 17 grey levels become input."""
     mean, std = ((0.0,), (1.0,)) if whole else (DIGITS_MEAN, DIGITS_STD)
-    splits = {name: ImageArray(images[part], labels[part], mean, std, 16, padding, flip)
-              for name, part in parts.items()}
-    return make_bundle("digits", splits, (1, 8, 8), map(str, range(10)), split=split,
-                       mean=list(mean), std=list(std))
+    return Preparation(mean, std, divisor=16, brightest=16)
 
 
 def _mean_and_deviation(table):

@@ -13,6 +13,7 @@ from tinyq.data.local.tree import labelled_images, open_tree
 from tinyq.data.splits import classes_in_turn, hold_out_last
 from tinyq.data.views import CentreView, RandomCropView, RandomResizedView
 from tinyq.errors import BadInput, UsageError, did_you_mean
+from tinyq.inputs.preparation import EXIF, Preparation
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)        # of ImageNet's training images, as in every recipe
 RANDOM_VIEWS = {
@@ -23,7 +24,7 @@ RANDOM_VIEWS = {
 
 def load_imagefolder(path: str | Path | None = None, *, classes: str | None = None, validation: int | None = None,
                      size: int = 224, resize: int | None = None, random_view: str = "resized", flip: bool = True,
-                     jitter: float = 0.0, bad_image: str = "fail") -> DataBundle:
+                     jitter: float = 0.0, exif: str = "ignore", bad_image: str = "fail") -> DataBundle:
     """Read images in class folders or a .zip of them: train/<class>/ and, for testing, test/<class>/ or val/<class>/.
 
     If both test/ and val/ exist, val/ is for validation. valid/ and validation/ are val/. Images in sub-folders of a
@@ -41,21 +42,30 @@ def load_imagefolder(path: str | Path | None = None, *, classes: str | None = No
             of the resized image.
         flip: mirror half of the training images.
         jitter: strength of random changes of brightness, contrast and saturation; 0 for none.
+        exif: EXIF orientation of photographs: "ignore" takes the pixels as stored, as torchvision does; "apply" turns
+            the images upright.
         bad_image: what an unreadable image does: "fail" stops the run, "skip" leaves the image out.
     """
     check_choice("random_view", random_view, RANDOM_VIEWS)
     check_choice("bad_image", bad_image, ("fail", "skip"))
+    how = preparation(size=size, resize=resize, exif=exif)
+    tree = open_tree(data_root(path))
+    class_names, parts = _parts(tree, classes, validation)
+    varied = RANDOM_VIEWS[random_view](size, how.resized(size), flip, jitter)
+    view = CentreView(size, how.resized(size))
+    splits = {name: ImageFiles(tree, names, labels, how, view, varied, bad_image == "skip")
+              for name, (names, labels) in parts.items()}
+    return make_bundle("imagefolder", splits, (3, size, size), class_names, **how.facts(), size=size,
+                       sha256_of="file names, sizes and labels", passed_over=tree.passed_over())
+
+
+def preparation(*, size: int = 224, resize: int | None = None, exif: str = "ignore") -> Preparation:
+    """Return how photographs become input: the shorter side `resize` pixels long, by default 8/7 of `size`."""
+    check_choice("exif", exif, EXIF)
     resize = resize or -(-size * 8 // 7)
     if not 0 < size <= resize:
         raise UsageError(f"size {size} with resize {resize}: the square must lie inside the resized image")
-    tree = open_tree(data_root(path))
-    class_names, parts = _parts(tree, classes, validation)
-    view, varied = CentreView(size, resize), RANDOM_VIEWS[random_view](size, resize, flip, jitter)
-    splits = {name: ImageFiles(tree, names, labels, MEAN, STD, view, varied, bad_image == "skip")
-              for name, (names, labels) in parts.items()}
-    return make_bundle("imagefolder", splits, (3, size, size), class_names, mean=list(MEAN), std=list(STD),
-                       size=size, resize=resize, sha256_of="file names, sizes and labels",
-                       passed_over=tree.passed_over())
+    return Preparation(MEAN, STD, resize=resize, exif=exif)
 
 
 def _parts(tree, classes, validation):

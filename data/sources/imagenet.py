@@ -16,7 +16,8 @@ RANDOM_VIEWS = {                    # for training; both evaluate on the central
 
 
 def load_imagenet(path: str | Path | None = None, *, classes: str | None = None, preprocessing: str = "torchvision",
-                  validation: int | None = None, bad_image: str = "fail") -> DataBundle:
+                  validation: int | None = None, resize: int = 256, exif: str = "ignore",
+                  bad_image: str = "fail") -> DataBundle:
     """Read ImageNet: train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, labelled 0 to 999 in the order of the wnids.
 
     val/ is the test split. BadInput unless the classes are ImageNet's 1,000 in their order.
@@ -28,11 +29,15 @@ def load_imagenet(path: str | Path | None = None, *, classes: str | None = None,
             pixels out of the image resized to 256, as RPR's authors do.
         validation: number of training images held out for validation, the last ones of each class; by default 5 %;
             0 trains on all.
+        resize: length of the shorter side before the middle 224 pixels are cut out for evaluation: 256, or 232 as for
+            torchvision's second weights.
+        exif: EXIF orientation of photographs: "ignore" takes the pixels as stored, as torchvision does; "apply" turns
+            the images upright.
         bad_image: what an unreadable image does: "fail" stops the run, "skip" leaves the image out.
     """
     check_choice("preprocessing", preprocessing, RANDOM_VIEWS)
-    bundle = load_imagefolder(path, classes=classes, validation=validation, bad_image=bad_image, size=224, resize=256,
-                              random_view=RANDOM_VIEWS[preprocessing])
+    bundle = load_imagefolder(path, classes=classes, validation=validation, bad_image=bad_image, size=224,
+                              resize=resize, exif=exif, random_view=RANDOM_VIEWS[preprocessing])
     _check_classes(bundle.class_names, classes)
     return dataclasses.replace(bundle, name="imagenet", read={**bundle.read, "name": "imagenet"})
 

@@ -7,6 +7,7 @@ from tinyq.data.local.idx import find_idx, read_idx
 from tinyq.data.local.roots import folder_with
 from tinyq.data.splits import check_labels, hold_out_last
 from tinyq.errors import BadInput
+from tinyq.inputs.preparation import Preparation
 
 FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
          "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}
@@ -35,11 +36,15 @@ def load_mnist(path: str | Path | None = None, *, validation: int = 5000, paddin
     arrays = {"train": (images[training], labels[training]), "test": test}
     if validation:
         arrays["validation"] = images[validating], labels[validating]
-    mean, std, top = ((0.0,), (1.0,), 256) if whole else (MEAN, STD, 255)
-    splits = {name: ImageArray(pixels, digits, mean, std, top, padding, flip)
+    how = preparation(whole=whole)
+    splits = {name: ImageArray(pixels, digits, how.mean, how.std, how.divisor, padding, flip)
               for name, (pixels, digits) in arrays.items()}
-    return make_bundle("mnist", splits, images.shape[1:], map(str, range(10)), mean=list(mean),
-                       std=[256 / 255] if whole else list(std))
+    return make_bundle("mnist", splits, images.shape[1:], map(str, range(10)), **how.facts())
+
+
+def preparation(*, whole: bool = False) -> Preparation:
+    """Return how MNIST's pixels become input."""
+    return Preparation((0.0,), (1.0,), 256) if whole else Preparation(MEAN, STD)
 
 
 def _read_pair(folder, images_name, labels_name):

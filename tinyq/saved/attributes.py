@@ -6,9 +6,10 @@ from pathlib import Path
 
 from tinyq import data, models
 from tinyq.errors import BadInput, UsageError
+from tinyq.inputs.preparation import Preparation, parse
 from tinyq.run.settings import config
 
-TEXTS = ("model", "data", "method", "constrain")
+TEXTS = ("model", "method", "constrain")
 
 
 def check_attributes(path: str | Path, attributes: dict) -> None:
@@ -24,7 +25,7 @@ def check_attributes(path: str | Path, attributes: dict) -> None:
         faults.append("input_shape is no shape such as 1,28,28")
     if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
         faults.append("probe_tolerance is no number from 0 up")
-    if not faults:
+    if not faults and "data" in attributes:             # a converted network may not say which data it is for
         faults = _data_faults(attributes)
     if faults:
         raise BadInput(f"{path}: its attributes do not say which model this is: {'; '.join(faults)}")
@@ -45,14 +46,34 @@ def network_of(path: str | Path, attributes: dict) -> str:
 
 
 def data_options(attributes: dict) -> dict:
-    """Return the options that the data were read with, except paths, which are never taken from a file."""
+    """Return the options that the data were read with, except paths, which are never taken from a file.
+
+    How samples become input is no option here: preparation_of tells it.
+    """
     options = json.loads(attributes["data_options"])
-    return {key: value for key, value in options.items() if key not in data.PATH_OPTIONS}
+    return {key: value for key, value in without_preparation(options).items() if key not in data.PATH_OPTIONS}
+
+
+def without_preparation(options: dict) -> dict:
+    """Return the options of a dataset's reader that do not say how samples become input."""
+    return {key: value for key, value in options.items() if key not in data.PREPARATION_OPTIONS}
+
+
+def preparation_of(path: str | Path, attributes: dict) -> Preparation | None:
+    """Return how samples become input of the network; None where its file does not say. BadInput for wrong values."""
+    text = attributes.get("preprocessing")
+    if text is None:
+        return None
+    try:
+        return parse(text, shape_of(attributes))
+    except ValueError as error:
+        raise BadInput(f"{path}: its attribute preprocessing does not say how samples become input: {error}; pack or "
+                       "convert it again") from error
 
 
 def _data_faults(attributes: dict) -> list[str]:
     name = attributes["data"]
-    if name not in data.READERS:
+    if not isinstance(name, str) or name not in data.READERS:
         return [f"no data is named {name!r}"]
     try:
         options = data_options(attributes)

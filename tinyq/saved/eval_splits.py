@@ -7,7 +7,8 @@ import numpy as np
 from tinyq import data
 from tinyq.data import DataBundle, Dataset
 from tinyq.errors import BadInput, UsageError, did_you_mean
-from tinyq.saved.attributes import data_options, shape_of
+from tinyq.inputs.preparation import Preparation
+from tinyq.saved.attributes import data_options, preparation_of, shape_of
 from tinyq.saved.run_folder import data_paths_beside
 
 WNID = re.compile(r"n\d{8}\b")
@@ -29,11 +30,14 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
     BadInput if the data do not fit the network, UsageError if they have no such split.
     """
     check_split(part)
-    name = name or attributes["data"]
-    own = name == attributes["data"]
+    name = name or attributes.get("data")
+    if name is None:
+        raise UsageError(f"data: {path} does not say which data it is for; name some, such as mnist")
+    own = name == attributes.get("data")
     options = {**data_options(attributes), **data_paths_beside(path, name)} if own else {}
     given = {"path": data_path, "classes": classes}
     bundle = data.load(name, **options | {option: value for option, value in given.items() if value})
+    bundle = _prepared(bundle, preparation_of(path, attributes), shape_of(attributes))
     if bundle.input_shape != shape_of(attributes) or bundle.num_classes != len(attributes["class_names"]):
         raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
                        f"but {name} has {bundle.input_shape} and {bundle.num_classes}; choose other data")
@@ -44,6 +48,13 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
     if dataset is None:
         raise UsageError(f"split {part}: {name} has no such split with the settings of this network")
     return dataset, bundle
+
+
+def _prepared(bundle: DataBundle, preparation: Preparation | None, input_shape: tuple[int, ...]) -> DataBundle:
+    """Prepare the data as the network's file says, if it does and they have as many channels or features."""
+    fits = (preparation and bundle.preparation and len(input_shape) == len(bundle.input_shape)
+            and input_shape[0] == bundle.input_shape[0])
+    return bundle.prepared(preparation, input_shape) if preparation and fits else bundle
 
 
 def same_classes(names: list[str], bundle: DataBundle) -> bool:

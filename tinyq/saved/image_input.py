@@ -1,15 +1,19 @@
 """Prepare one image file as input of a network."""
-import json
-import math
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinyq.errors import BadInput, UsageError
 from tinyq.files.read import read_file
-from tinyq.saved.attributes import shape_of
+from tinyq.inputs.preparation import Preparation
+from tinyq.saved.attributes import preparation_of, shape_of
 
-MAX_RESIZED = 1 << 14                                  # pixels along a side
+if TYPE_CHECKING:
+    from tinyq.data.images.decode import ImageFile
+
 LUMA = np.array([299, 587, 114], np.int64)              # thousandths of red, green, blue in grey (ITU-R BT.601)
 
 
@@ -17,36 +21,48 @@ class Unprepared(BadInput):
     """The network's file does not say how any image is prepared."""
 
 
-def read_image(path: Path, attributes: dict) -> np.ndarray:
-    """Read (c, h, w) float32: the shorter side resized, the central square cut out, normalised as the attributes say.
+def read_image(path: Path, attributes: dict, exif: str | None = None,
+               on_tag: Callable[[Path, int], None] = lambda path, orientation: None) -> np.ndarray:
+    """Read (c, h, w) float32, prepared as the data that the network is for: resized, its middle cut out, normalised.
 
-    For a network with one channel the image becomes grey. BadInput if the file is not an image, Unprepared if the
-    attributes do not describe the preparation; UsageError if the network does not take images.
+    For a network with one channel the image becomes grey. exif: "ignore" or "apply" instead of what the attributes
+    say of EXIF orientations; on_tag(path, orientation) is called for an image whose orientation is ignored and is not
+    upright. BadInput if the file is not an image, Unprepared if the attributes do not describe the preparation;
+    UsageError if the network does not take images, or not images of this size.
     """
     from tinyq.data.images.decode import BYTE_LIMIT, ImageFile
-    from tinyq.data.transforms import normalise
-    from tinyq.data.views import CentreView
 
     shape = shape_of(attributes)
-    if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
+    if len(shape) != 3 or shape[0] not in (1, 3):
         raise UsageError(f"{path}: the network takes inputs of shape {shape}, not images")
-    resize, mean, std = _preparation(attributes, shape)
-    pixels = CentreView(shape[1], resize)(ImageFile(read_file(path, BYTE_LIMIT), str(path)))
+    preparation = dataclasses.replace(_preparation(attributes), **{"exif": exif} if exif else {})
+    image_file = ImageFile(read_file(path, BYTE_LIMIT), str(path), preparation.exif)
+    if preparation.exif == "ignore" and image_file.orientation != 1:
+        on_tag(path, image_file.orientation)
+    pixels = _view(image_file, shape[1:], preparation)
     if shape[0] == 1:
         pixels = ((pixels.astype(np.int64) * LUMA).sum(axis=2, keepdims=True) // 1000).astype(np.uint8)
-    return normalise(pixels.transpose(2, 0, 1)[None], mean, std)[0]
+    return preparation.of_pixels(pixels.transpose(2, 0, 1)[None])[0]
 
 
-def _preparation(attributes: dict, shape: tuple[int, ...]) -> tuple[int, list[float], list[float]]:
-    """Return (side to resize to, mean, std) from the attribute `preprocessing`."""
+def _view(image_file: "ImageFile", plane: tuple[int, ...], preparation: Preparation) -> np.ndarray:
+    """Return (h, w, 3) uint8 of a network's plane (h, w)."""
+    from tinyq.data.views import CentreView
+
+    if plane[0] == plane[1]:
+        return CentreView(plane[0], preparation.resized(plane[0]))(image_file)
+    if image_file.shape != plane:
+        raise UsageError(f"{image_file.name}: {image_file.shape[1]} x {image_file.shape[0]} pixels, where the network "
+                         f"takes {plane[1]} x {plane[0]}; resize it")
+    return image_file.pixels()[..., :3]
+
+
+def _preparation(attributes: dict) -> Preparation:
     try:
-        how = json.loads(attributes["preprocessing"])
-        resize, mean, std = how.get("resize", shape[1]), how["mean"], how["std"]
-        right = (type(resize) is int and shape[1] <= resize <= MAX_RESIZED and len(mean) == len(std) == shape[0]
-                 and all(map(math.isfinite, [*mean, *std])) and min(std) > 0)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-        right = False
-    if not right:
-        raise Unprepared("the network's file does not say how images are prepared (its `preprocessing`: a mean and a "
-                         "std above 0 for each channel); pack or convert it again")
-    return resize, mean, std
+        preparation = preparation_of("the network's file", attributes)
+    except BadInput as error:
+        raise Unprepared(str(error)) from error
+    if preparation is None:
+        raise Unprepared("the network's file does not say how images are prepared: convert its weights again with "
+                         "--data NAME, such as --data mnist, and pack it again")
+    return preparation

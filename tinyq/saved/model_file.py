@@ -10,11 +10,12 @@ from tinyq.data import DataBundle
 from tinyq.errors import BadInput, Diverged, TinyqError
 from tinyq.files import weights as files
 from tinyq.files.weights import Weights
+from tinyq.inputs.preparation import from_facts
 from tinyq.levels import LevelSet
 from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.nn import Module, Quantizer, quantizer_of
 from tinyq.run.settings.config import Config
-from tinyq.saved.attributes import check_attributes, network_of, shape_of
+from tinyq.saved.attributes import check_attributes, network_of, shape_of, without_preparation
 from tinyq.saved.measure import logits_of
 
 PROBES = 4
@@ -66,13 +67,14 @@ def description(config: Config, input_shape: Sequence[int], class_names: Sequenc
     return {"model": config.model, "data": config.data, "method": config.method,
             **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain, "seed": config.seed,
             "input_shape": ",".join(map(str, input_shape)), "class_names": list(class_names),
-            "preprocessing": json.dumps(preprocessing(manifest)), "data_sha256": manifest["sha256"],
-            "data_options": json.dumps(config.options[config.data])}
+            **preprocessing(manifest), "data_sha256": manifest["sha256"],
+            "data_options": json.dumps(without_preparation(config.options[config.data]))}
 
 
 def preprocessing(manifest: dict) -> dict:
-    """Return the part of the manifest that describes how pixels become input."""
-    return {key: value for key, value in manifest.items() if key not in ("name", "splits", "class_names", "sha256")}
+    """Return the attribute that says how samples become input, of the manifest of data that say so."""
+    preparation = from_facts(manifest)
+    return {"preprocessing": json.dumps(preparation.facts())} if preparation else {}
 
 
 def load_model(path: str | Path, name: str | None = None) -> tuple[Module, dict]:

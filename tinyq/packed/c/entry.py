@@ -1,10 +1,10 @@
 """Find where the exported C begins: after float operations that compute each input element on its own."""
-import json
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyq.errors import UsageError
+from tinyq.inputs.preparation import parse
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import Constant
 from tinyq.packed.float_network import FloatNetwork
@@ -80,16 +80,16 @@ def expected_codes(program: IntegerProgram, packed: Packed, entry: Entry,
 
 def pixel_values(packed: Packed) -> np.ndarray | None:
     """Return (c, 256) float32, the network's input per 8-bit pixel and channel; None where meta does not tell."""
+    shape = packed.graph.input_shape
+    if len(shape) != 3:
+        return None
     try:
-        preprocessing = json.loads(packed.meta["preprocessing"])
-        mean, std = (np.array(preprocessing[name], np.float32) for name in ("mean", "std"))
-    except (KeyError, TypeError, ValueError, RecursionError):
+        preparation = parse(packed.meta["preprocessing"], shape)
+    except (KeyError, ValueError):
         return None
-    channels = packed.graph.input_shape[0]
-    if len(packed.graph.input_shape) != 3 or mean.shape != (channels,) or std.shape != (channels,):
-        return None
-    with np.errstate(all="ignore"):                 # the operations of tinyq.data.transforms.normalise, in its order
-        values = (np.arange(PIXELS, dtype=np.float32) / np.float32(255) - mean[:, None]) / std[:, None]
+    pixels = np.arange(PIXELS, dtype=np.uint8)
+    with np.errstate(all="ignore"):
+        values = preparation.of_pixels(np.broadcast_to(pixels, (1, shape[0], 1, PIXELS)))[0, :, 0]
     return values if np.isfinite(values).all() else None
 
 

@@ -1,0 +1,1 @@
+"""State how raw samples become the input of a network."""

@@ -1,0 +1,109 @@
+"""How raw samples become input: the one fact that training, evaluation, packed files and C code share.
+
+A run's manifest and a network's file hold it; whoever prepares an input computes with it.
+"""
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+EXIF = ("ignore", "apply")
+MAX_RESIZED = 1 << 14                   # pixels along a side
+MAX_DIVISOR = 1 << 16
+WHITE = 255                             # largest value of an 8-bit pixel
+
+
+def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike, top: int = WHITE) -> np.ndarray:
+    """Return (image / top - mean) / std, float32, with the operations of torchvision's ToTensor and Normalize.
+
+    images (N, C, H, W) uint8; mean and std: one number per channel.
+    """
+    mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (mean, std))
+    x = images.astype(np.float32, order="C")
+    x /= np.float32(top)
+    x -= mean
+    x /= std
+    return x
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Turn a raw sample into input: (value / divisor - mean) / std, per channel of an image or per feature."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    divisor: int = WHITE
+    brightest: int = WHITE              # largest raw value: images have `brightest` + 1 grey levels
+    resize: int | None = None           # of photographs: length of the shorter side before the middle is cut out
+    exif: str = "ignore"                # of photographs: whether their EXIF orientation is applied
+
+    def of_pixels(self, images: np.ndarray, brightest: int = WHITE) -> np.ndarray:
+        """Return the input for images (N, C, H, W) uint8 whose values reach to `brightest`: float32 of their shape."""
+        return normalise(self.levels(images, brightest), self.mean, self.std, self.divisor)
+
+    def levels(self, images: np.ndarray, brightest: int = WHITE) -> np.ndarray:
+        """Scale uint8 values of 0 to `brightest` to this preparation's 0 to self.brightest, rounded to the nearest."""
+        if brightest == self.brightest:
+            return images
+        return ((images.astype(np.int32) * self.brightest + brightest // 2) // brightest).astype(np.uint8)
+
+    def of_features(self, values: np.ndarray) -> np.ndarray:
+        """Return the input for rows of measurements (N, features): float32, computed in float64."""
+        return ((values / self.divisor - np.array(self.mean)) / np.array(self.std)).astype(np.float32)
+
+    def resized(self, size: int) -> int:
+        """Return the length of the shorter side of a photograph of which the middle `size` pixels are cut out."""
+        return size if self.resize is None else self.resize
+
+    def facts(self) -> dict:
+        """Return the fields as JSON values, without those that have their usual value."""
+        usual = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value
+                for name, value in dataclasses.asdict(self).items() if value != usual[name]}
+
+    def shown(self) -> str:
+        """Return the fields as text for a message."""
+        parts = [f"mean {_numbers(self.mean)}, std {_numbers(self.std)} of value / {self.divisor}"]
+        parts += [f"{self.brightest + 1} grey levels"] if self.brightest != WHITE else []
+        parts += [f"shorter side {self.resize}"] if self.resize is not None else []
+        return ", ".join(parts + (["EXIF orientation applied"] if self.exif == "apply" else []))
+
+
+def from_facts(facts: Mapping) -> Preparation | None:
+    """Return the preparation whose facts() a manifest holds among others; None where it holds none."""
+    if "mean" not in facts or "std" not in facts:
+        return None
+    known = [field.name for field in dataclasses.fields(Preparation)]
+    found = {name: facts[name] for name in known if name in facts}
+    return Preparation(**found | {name: tuple(found[name]) for name in ("mean", "std")})
+
+
+def parse(text: str, input_shape: tuple[int, ...]) -> Preparation:
+    """Read the JSON of Preparation.facts() from a file; ValueError unless it fits inputs of this shape."""
+    try:
+        found = from_facts(json.loads(text))
+        if found is not None and _is_right(found, input_shape):
+            return found
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        pass
+    raise ValueError("no mean and std above 0 for each channel, with whole sizes")
+
+
+def _is_right(found: Preparation, input_shape: tuple[int, ...]) -> bool:
+    numbers = [*found.mean, *found.std]
+    least = max(input_shape[1:], default=1)
+    return (len(found.mean) == len(found.std) == input_shape[0]
+            and all(type(number) in (int, float) and math.isfinite(np.float32(number)) for number in numbers)
+            and min(map(np.float32, found.std)) > 0
+            and type(found.divisor) is int and 0 < found.divisor <= MAX_DIVISOR
+            and type(found.brightest) is int and 0 < found.brightest <= WHITE
+            and (found.resize is None or type(found.resize) is int and least <= found.resize <= MAX_RESIZED)
+            and found.exif in EXIF)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values)
