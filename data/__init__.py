@@ -9,7 +9,7 @@ from tinyq.data.datasets import Dataset, ImageArray, ImageFiles, Table
 from tinyq.data.draws import Draws
 from tinyq.data.loader import Batch, Loader
 from tinyq.data.preparations import OPTIONS as PREPARATION_OPTIONS
-from tinyq.data.preparations import preparation_of
+from tinyq.data.preparations import class_names_of, preparation_of
 from tinyq.data.sources.cifar10 import load_cifar10
 from tinyq.data.sources.embedded import load_digits, load_iris
 from tinyq.data.sources.imagefolder import load_imagefolder
@@ -23,7 +23,7 @@ READERS: dict[str, Callable[..., DataBundle]] = {
 PATH_OPTIONS = ("classes",)            # options that name a file of the user's
 
 __all__ = ["PATH_OPTIONS", "PREPARATION_OPTIONS", "READERS", "Batch", "DataBundle", "Dataset", "Draws", "ImageArray",
-           "ImageFiles", "Loader", "Table", "load", "options_of", "preparation_of"]
+           "ImageFiles", "Loader", "Table", "class_names_of", "load", "options_of", "preparation_of"]
 
 
 

@@ -7,16 +7,26 @@ from tinyq.inputs.preparation import Preparation
 OPTIONS = ("size", "resize", "whole", "exif")           # options of readers that are part of the preparation
 
 
+def class_names_of(name: str) -> tuple[str, ...] | None:
+    """Return the classes that a dataset always has, where they are more than numbers."""
+    match name:
+        case "iris":
+            return embedded.load_iris().class_names
+        case "cifar10":
+            return cifar10.CLASSES
+    return None
+
+
 def preparation_of(name: str, input_shape: tuple[int, ...], **options: Any) -> Preparation | None:
     """Return how dataset `name` would prepare inputs of this shape with these options; None for an unknown dataset.
 
-    UsageError for an option that the dataset does not have, or with a wrong value.
+    options: of the reader, those of OPTIONS, and for iris its split. UsageError for a wrong value.
     """
     match name:
         case "iris":
             return embedded.load_iris(**options).preparation
         case "digits":
-            return embedded.digits_preparation(**options)
+            return embedded.digits_preparation(whole=options.get("whole", False))
         case "mnist":
             return mnist.preparation(**options)
         case "cifar10":

@@ -2,14 +2,20 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinyq.errors import UsageError, exit_code_of
+from tinyq.inputs.shapes import SHAPES
 from tinyq.output.terminal import say
 from tinyq.run.settings.flags import Parser, naming_flags
+
+if TYPE_CHECKING:                       # imported where it is used, for a fast --help
+    from tinyq.saved.converted_inputs import Inputs
 
 EXAMPLES = """examples:
   python -m tinyq.convert resnet18.pth resnet18.h5 --model resnet18
   python -m tinyq.convert resnet18.pth resnet18.h5 --model resnet18 --classes imagenet_classes.txt
+  python -m tinyq.convert lenet.pth lenet.h5 --model lenet --data mnist
   python -m tinyq.convert runs/resnet18-imagenet-cbp-001 resnet18-ternary.safetensors"""
 
 
@@ -29,7 +35,7 @@ def convert(argv: list[str]) -> None:
     if arguments.model is None:
         raise UsageError("--model: name the network, for example --model resnet18")
     names = class_lines(arguments.classes) if arguments.classes else None
-    say(conversion.to_tinyq(arguments.source, arguments.target, arguments.model, names, _shape(arguments),
+    say(conversion.to_tinyq(arguments.source, arguments.target, arguments.model, names, _inputs(arguments),
                             arguments.key))
 
 
@@ -45,6 +51,20 @@ def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
         raise UsageError("--input-shape takes whole numbers, such as 3,224,224") from None
 
 
+def _inputs(arguments: argparse.Namespace) -> "Inputs":
+    """Return what the flags say of the network's inputs."""
+    from tinyq.saved.converted_inputs import Inputs
+
+    shape = _shape(arguments) if arguments.input_shape else None
+    try:
+        resize = int(arguments.resize) if arguments.resize else None
+        mean, std = (tuple(map(float, text.split(","))) if text else None for text in (arguments.mean, arguments.std))
+    except ValueError:
+        raise UsageError("--resize takes a whole number, --mean and --std one number per channel, such as 0.5,0.5,0.5"
+                         ) from None
+    return Inputs(arguments.data, shape, mean, std, resize)
+
+
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.convert", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -56,8 +76,15 @@ def _parser() -> Parser:
                         "several (default: the only ones that fit, or the plain ones before their averages)")
     parser.add_argument("--classes", metavar="FILE", help="file with one class per line "
                         "(by default classes are numbered)")
-    parser.add_argument("--input-shape", default="3,224,224", metavar="C,H,W",
-                        help="shape of one image (default: 3,224,224)")
+    parser.add_argument("--input-shape", metavar="C,H,W",
+                        help="shape of one input (default: that of --data, or 3,224,224)")
+    parser.add_argument("--data", metavar="NAME", help=f"data that the network is for: {', '.join(SHAPES)}; their "
+                        "mean, std and classes go into the file (default: photographs, with ImageNet's mean and std, "
+                        "for square colour images; otherwise none)")
+    parser.add_argument("--resize", metavar="N", help="length of a photograph's shorter side before its middle is cut "
+                        "out (default: 8/7 of the input's, 256 for 224; torchvision's second weights have 232)")
+    parser.add_argument("--mean", metavar="X,X,X", help="mean per channel of pixels / 255, instead of the data's")
+    parser.add_argument("--std", metavar="X,X,X", help="standard deviation per channel, likewise")
     return parser
 
 

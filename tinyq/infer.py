@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinyq.errors import BadInput, UsageError, exit_code_of
+from tinyq.errors import BadInput, UsageError, did_you_mean, exit_code_of
+from tinyq.inputs.preparation import EXIF
 from tinyq.kernels.jit.availability import numba_is_there
 from tinyq.output.terminal import say, say_json, tell
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
@@ -29,6 +30,10 @@ def infer(argv: list[str]) -> None:
     arguments = _parser().parse(argv)
     if bool(arguments.images) == (arguments.data is not None):
         raise UsageError("give either images or --data")
+    if arguments.exif not in (None, *EXIF):
+        raise UsageError(f"--exif {arguments.exif}: {did_you_mean(arguments.exif, EXIF)}")
+    if arguments.exif and not arguments.images:
+        raise UsageError("--exif is for images; data are prepared as in training")
     if arguments.calibrate is not None and arguments.activations == "float32":
         raise UsageError("--calibrate is for --activations int8 and int16")
     from tinyq.saved.eval_splits import check_split
@@ -37,7 +42,7 @@ def infer(argv: list[str]) -> None:
     _use_threads(threads_of(arguments))
     network = _network(arguments)
     if arguments.images:
-        _show_images(network, _pictures(arguments.images), arguments.json)
+        _show_images(network, _pictures(arguments.images), arguments.json, arguments.exif)
         return
     report = _of_data(network, arguments)
     if arguments.json:
@@ -89,7 +94,10 @@ def _check_file(path: str, meta: dict, graph: "Graph") -> None:
 def _calibration(arguments: argparse.Namespace, meta: dict) -> list[np.ndarray]:
     from tinyq.saved.eval_splits import calibration_batches, split_for
 
-    name = arguments.calibrate or arguments.data or None
+    name = arguments.calibrate or arguments.data or meta.get("data")
+    if name is None:
+        raise UsageError(f"--calibrate: {arguments.network} does not say which data it is for; name some, such as "
+                         "--calibrate mnist")
     return calibration_batches(
         split_for(arguments.network, meta, "train", name, arguments.data_path, arguments.classes)[1])
 
@@ -120,14 +128,14 @@ def _pictures(paths: list[str]) -> list[str]:
     return found
 
 
-def _show_images(network: "PackedNetwork", paths: list[str], as_json: bool) -> None:
+def _show_images(network: "PackedNetwork", paths: list[str], as_json: bool, exif: str | None) -> None:
     """Print the classes of each picture; of several, name those that cannot be read and go on with the others."""
     from tinyq.saved.image_input import Unprepared
 
     reports: list[dict] = []
     for path in paths:
         try:
-            reports.append(_of_image(network, path))
+            reports.append(_of_image(network, path, exif))
         except BadInput as error:
             if len(paths) == 1 or isinstance(error, Unprepared):
                 raise
@@ -143,16 +151,20 @@ def _show_images(network: "PackedNetwork", paths: list[str], as_json: bool) -> N
         raise BadInput(f"{unread} of {len(paths)} pictures could not be read; the lines above name them")
 
 
-def _of_image(network: "PackedNetwork", path: str) -> dict:
+def _of_image(network: "PackedNetwork", path: str, exif: str | None) -> dict:
     from tinyq.saved.image_input import read_image
 
     meta = network.meta
-    logits = network(read_image(Path(path), meta)[None])[0]
+    logits = network(read_image(Path(path), meta, exif, _say_ignored)[None])[0]
     shares = np.exp((logits - logits.max()).astype(np.float64))
     shares /= shares.sum()
     order = np.argsort(-logits, kind="stable")[:SHOWN]
     return {"image": str(path), "classes": [
         {"class": meta["class_names"][i], "probability": float(shares[i])} for i in order.tolist()]}
+
+
+def _say_ignored(path: Path, orientation: int) -> None:
+    tell(f"{path}: its EXIF orientation {orientation} is ignored, as torchvision does; --exif apply turns it upright")
 
 
 def _line(image: dict) -> str:
@@ -179,6 +191,8 @@ def _parser() -> Parser:
                         "the trained network), int8 or int16 (the same bits on every processor)")
     parser.add_argument("--calibrate", nargs="?", const="", metavar="DATA", help="find the ranges for int8 and int16 "
                         "now, on the training part of the network's own data, or of DATA")
+    parser.add_argument("--exif", metavar="HOW", help="EXIF orientation of photographs: ignore, as torchvision does, "
+                        "or apply, which turns them upright (default: as in training)")
     parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

@@ -61,7 +61,10 @@ def _pack(arguments):
     model, attributes = load_model(source, arguments.model)
     batches = None
     if arguments.calibrate is not None:
-        name = arguments.calibrate or None
+        name = arguments.calibrate or attributes.get("data")
+        if name is None:
+            raise UsageError(f"--calibrate: {source} does not say which data it is for; name some, such as --calibrate "
+                             "mnist")
         batches = calibration_batches(
             split_for(source, attributes, "train", name, arguments.data_path, arguments.classes)[1])
     packed = pack_model(model, attributes, batches, _bits(arguments.float_layer_bits or "32"), arguments.trits)

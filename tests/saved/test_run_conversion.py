@@ -30,7 +30,7 @@ def test_weights_go_there_and_back_to_the_bit(tmp_path, capsys):
     assert "cifar_resnet18, 5 classes, 11,1" in capsys.readouterr().out
     model, attributes = model_file.load_model(tmp_path / "out.h5")
     assert attributes["class_names"] == list("01234") and shape_of(attributes) == (3, 32, 32)
-    assert json.loads(attributes["preprocessing"])["resize"] == 256 and len(attributes["source_sha256"]) == 64
+    assert json.loads(attributes["preprocessing"])["resize"] == 37 and len(attributes["source_sha256"]) == 64
     assert main([str(tmp_path / "out.h5"), str(tmp_path / "back.safetensors")]) == 0
     assert (tmp_path / "back.safetensors").read_bytes() == (tmp_path / "in.safetensors").read_bytes()
 

@@ -17,6 +17,7 @@ from tinyq.nn import Module
 from tinyq.optim import OPTIMIZERS, Optimizer, groups_by_decay
 from tinyq.run.readiness import check_smallest_batch, obstacle_to_packing
 from tinyq.run.settings.config import Config, known_keys, options_of
+from tinyq.run.weights_preparation import check_same_preparation
 from tinyq.saved.model_file import load_weights
 from tinyq.saved.run_folder import weights_file
 from tinyq.streams import Streams
@@ -79,14 +80,21 @@ def build(config: Config, network: UserFile | None = None) -> Job:
         raise UsageError(f"--method {config.method}: {config.model} has no weight to constrain (the first and the last "
                          "layer stay float); add --constrain all to constrain those too")
     model.initialise(streams)
-    starts_on_levels, reinitialised = (load_weights(weights_file(config.weights), model) if config.weights
-                                       else (False, []))
+    starts_on_levels, reinitialised = _start_from_weights(config, model, bundle) if config.weights else (False, [])
     loader = Loader(bundle.train, config.batch_size, streams, shuffle=True, augment=True, workers=config.workers)
     check_smallest_batch(model, bundle.input_shape, loader.smallest, config.batch_size)
     phases = phases_of(config, model)
     unpackable = obstacle_to_packing(model, bundle.input_shape) if network and config.method != BACKPROP else ""
     kernels.return_freed_memory()                           # initialising took more memory than the weights need
     return Job(config, bundle, model, loader, streams, phases, starts_on_levels, reinitialised, network, unpackable)
+
+
+def _start_from_weights(config: Config, model: Module, bundle: DataBundle) -> tuple[bool, list[str]]:
+    """Load the weights of the configuration; UsageError where their inputs were prepared otherwise."""
+    path = weights_file(config.weights or "")
+    if config.weights_preparation == "same":
+        check_same_preparation(path, config, bundle)
+    return load_weights(path, model)
 
 
 def load_data(config: Config) -> DataBundle:

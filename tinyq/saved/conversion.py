@@ -1,5 +1,4 @@
 """Convert weight files of other programs to and from model.h5."""
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from tinyq.files import weights as files
 from tinyq.files.foreign.opening import Arrays
 from tinyq.files.read import sha256_of
 from tinyq.nn import Linear, Module
+from tinyq.saved.converted_inputs import Inputs, described
 from tinyq.saved.foreign.choice import weights_for
 from tinyq.saved.foreign.names import COUNTER
 from tinyq.saved.model_file import load_model, shown_state, weights_of
@@ -18,20 +18,18 @@ from tinyq.streams import Streams
 
 SAFETENSORS, TINYQ = (".safetensors",), (".h5", ".hdf5")
 PROBES = 2
-IMAGENET = 1000, (3, 224, 224)          # classes and input shape by which ImageNet is recognised
-
-# for torchvision's weights: the central square of the resized image, with ImageNet's mean and deviation
-PREPROCESSING = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "resize": 256, "size": 224}
 
 
 def to_tinyq(source: str | Path, target: str | Path, name: str, class_names: list[str] | None = None,
-             input_shape: tuple[int, ...] = (3, 224, 224), key: str | None = None) -> str:
+             inputs: Inputs | None = None, key: str | None = None) -> str:
     """Write the weights in `source` as the model.h5 of network `name`; returns a line that describes the file.
 
-    class_names: one per output of the file's last layer, or None to number them. key: of the weights to take in a file
-    that holds several. BadInput, with every missing, extra,
-    misshapen or mistyped name, and for values that are not finite.
+    class_names: one per output of the file's last layer; None: the data's, or numbers. inputs: what is known of the
+    network's inputs. key: of the weights to take in a file that holds several. UsageError where the inputs do not fit
+    the network. BadInput, with every missing, extra, misshapen or mistyped name, and for values that are not finite.
     """
+    inputs = inputs or Inputs()
+    input_shape = inputs.input_shape()
     smallest = models.build(name, 2, input_shape)
     state, remarks = weights_for(source, smallest.state_dict(), key, input_shape[0])
     classes = _classes_in(state, smallest, name, source)
@@ -41,18 +39,16 @@ def to_tinyq(source: str | Path, target: str | Path, name: str, class_names: lis
     known, left_out = _fitted(state, model, models.OPTIONAL_PREFIXES.get(name, ()))
     model.load_state_dict(known, source=str(source))
     _check_finite(known, source)
-    usual = (classes, input_shape) == IMAGENET
-    data, options = ("imagenet", {}) if usual else ("imagefolder", {"size": input_shape[1]})
     attributes = {
-        "model": name, "data": data, "method": "backprop", "constrain": "inner",
-        "input_shape": ",".join(map(str, input_shape)), "class_names": class_names or list(map(str, range(classes))),
-        "preprocessing": json.dumps(PREPROCESSING), "data_options": json.dumps(options),
+        "model": name, "method": "backprop", "constrain": "inner", "input_shape": ",".join(map(str, input_shape)),
+        **inputs.attributes(name, classes), **({"class_names": class_names} if class_names else {}),
         "source": Path(source).name, "source_sha256": sha256_of(source)}
     probes = Streams(0).key("probe").normal((PROBES, *input_shape)).astype(np.float32)
     files.write(target, _weights(model.eval(), attributes, probes, source))
     count = sum(p.size for p in model.parameters())
     return f"{target}: {name}, {classes} classes, {count:,} parameters" + (
-        f"; left out: {', '.join(left_out)}" if left_out else "") + "".join(f"; {remark}" for remark in remarks)
+        f"; left out: {', '.join(left_out)}" if left_out else "") + "".join(
+        f"; {remark}" for remark in [*remarks, described(attributes)])
 
 
 def to_safetensors(source: str | Path, target: str | Path, name: str | None = None) -> str:

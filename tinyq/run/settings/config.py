@@ -44,6 +44,9 @@ class Config:
 
     weights: str | None = setting(None, "run folder, model.h5 or float.h5 to start from; sets --pretrain-epochs to 0 "
                                   "unless that is given too", group=FLOAT)
+    weights_preparation: str = setting("same", "same: an error where --weights was trained on inputs prepared in "
+                                       "another way than those of --data; any: train on", group=FLOAT,
+                                       choices=("same", "any"))
     pretrain_epochs: int = setting(10, "epochs of float training before the method starts", group=FLOAT, low=0)
     pretrain_opt: str | None = setting(None, "optimiser of the float training; by default --opt", group=FLOAT)
     pretrain_lr: float | None = setting(None, "learning rate of the float training; by default --lr", group=FLOAT,
