@@ -30,11 +30,11 @@ class DataBundle:
 
     def prepared(self, preparation: Preparation, input_shape: tuple[int, ...]) -> "DataBundle":
         """Return the same samples, prepared for evaluation as another network's were; input_shape: that network's."""
-        parts = {name: part and part.prepared(preparation, input_shape)
-                 for name, part in (("train", self.train), ("validation", self.validation), ("test", self.test))}
+        train, validation, test = (part and part.prepared(preparation, input_shape)
+                                   for part in (self.train, self.validation, self.test))
         photographs = isinstance(self.test or self.validation or self.train, ImageFiles)
         shape = (3, *input_shape[1:]) if photographs else self.input_shape
-        return dataclasses.replace(self, **parts, input_shape=shape)
+        return dataclasses.replace(self, train=train, validation=validation, test=test, input_shape=shape)
 
     @property
     def num_classes(self) -> int:

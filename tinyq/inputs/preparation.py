@@ -98,7 +98,7 @@ def _is_right(found: Preparation, input_shape: tuple[int, ...]) -> bool:
     least = max(input_shape[1:], default=1)
     return (len(found.mean) == len(found.std) == input_shape[0]
             and all(type(number) in (int, float) and math.isfinite(np.float32(number)) for number in numbers)
-            and min(map(np.float32, found.std)) > 0
+            and all(np.float32(number) > 0 for number in found.std)
             and type(found.divisor) is int and 0 < found.divisor <= MAX_DIVISOR
             and type(found.brightest) is int and 0 < found.brightest <= WHITE
             and (found.resize is None or type(found.resize) is int and least <= found.resize <= MAX_RESIZED)

@@ -54,7 +54,8 @@ def _flags_for(there: Preparation, config: Config, shape: tuple[int, ...], same_
 
 def _changes(there: Preparation, same_size: bool) -> Iterator[Options]:
     """Yield changes of a reader's options that may give the preparation, the smallest first."""
-    yield from ({"whole": whole} for whole in (True, False))
+    yield {"whole": True}
+    yield {"whole": False}
     sizes: list[Options] = [{}, {"resize": there.resize}] if same_size and there.resize else [{}]
     for size in sizes:
         yield from ({**size, **exif} for exif in ({}, *({"exif": how} for how in EXIF)))

@@ -35,7 +35,8 @@ def read_image(path: Path, attributes: dict, exif: str | None = None,
     shape = shape_of(attributes)
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise UsageError(f"{path}: the network takes inputs of shape {shape}, not images")
-    preparation = dataclasses.replace(_preparation(attributes), **{"exif": exif} if exif else {})
+    preparation = _preparation(attributes)
+    preparation = dataclasses.replace(preparation, exif=exif or preparation.exif)
     image_file = ImageFile(read_file(path, BYTE_LIMIT), str(path), preparation.exif)
     if preparation.exif == "ignore" and image_file.orientation != 1:
         on_tag(path, image_file.orientation)
