@@ -1,7 +1,8 @@
 """Experiments as data: runs of `python -m tinyq.train`, and the papers' claims.
 
-The claims are those of Date et al. 2020 (CoNNTrA): training and validation error in percent, kilobytes, seconds. CBP
-and RPR publish nothing on MNIST.
+The claims are those of Date et al. 2020 (CoNNTrA): training and validation error in percent, kilobytes, seconds; its
+validation error is an error on images that nothing is trained or decided on, which is called test error here. CBP and
+RPR publish nothing on MNIST.
 """
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ METHODS = ("cbp", "rpr", "conntra")
 SEEDS = (0, 1, 2)
 SPLITS = range(20)
 
-MNIST_NOTE = "Validation is the 10,000 test images, on which nothing is decided; training error is on all 60,000."
+MNIST_NOTE = ("Test error is on the 10,000 test images, on which nothing is decided (the paper calls it validation "
+              "error); training error is on all 60,000.")
 LENET_NOTE = ("The paper's LeNet differs: its memory implies 81,194 parameters, and it is not described. This is "
               "LeNet-5 with 61,706.")
 SUBSET_NOTE = "CoNNTrA's error is that of a fixed subset of 6,000 of the 60,000 training images, its cross-entropy."

@@ -1,4 +1,4 @@
-"""Draw an experiment: training and validation error over training (the CoNNTrA paper's figures 2, 3 and 5)."""
+"""Draw an experiment: training and test error over training (the CoNNTrA paper's figures 2, 3 and 5)."""
 import statistics
 
 from card import values_of
@@ -8,7 +8,7 @@ from tinyq.run.figures.svg import COLOURS, Axes, Picture
 
 WIDTH, HEIGHT, GAP = 250, 200, 70
 LIGHT = ("#c9dced", "#f4d0d5", "#cfe6d9")
-SHARES = (("training", 1), ("validation", 2))
+SHARES = (("training", 1), ("test", 2))
 
 
 def figure(experiment, results):
@@ -51,7 +51,7 @@ def comparison_figure(results):
         picture.text(axes.x(i + 0.5), 288, levels, 11, "middle")
     for i, method in enumerate(METHODS):
         picture.text(60 + 70 * i, 38, method, colour=COLOURS[i])
-    picture.text(60, 20, "LeNet on MNIST, validation error, %: each seed and the mean")
+    picture.text(60, 20, "LeNet on MNIST, test error, %: each seed and the mean")
     return str(picture)
 
 

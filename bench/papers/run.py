@@ -25,7 +25,7 @@ from figure import comparison_figure, figure  # noqa: E402
 from tinyq.files.atomic import make_folder, write_text  # noqa: E402
 
 BUSY = 0.5                              # load average above which other work disturbs the timing
-SHARES = {"training_error": "train", "validation_error": "test"}
+SHARES = {"training_error": "train", "validation_error": "test"}       # in the words of the paper
 
 
 def arguments():
@@ -64,7 +64,7 @@ def train(run, args):
 
 
 def errors(path):
-    """Training and validation error of a weight file in percent, over all samples of both parts."""
+    """Training and test error of a weight file in percent, over all samples of both parts."""
     reports = {name: json.loads(tinyq("evaluate", path, "--split", part, "--json", capture=True))
                for name, part in SHARES.items()}
     return {name: round(100 * (1 - report["top1"]), 2) for name, report in reports.items()}

@@ -4,8 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 PAPERS = ROOT / "bench" / "papers"
+RESULTS = PAPERS / "results"
+README = (ROOT / "README.md").read_text()
 
 
 def papers(*flags):
@@ -30,11 +34,36 @@ def test_a_dataset_that_must_be_given_is_asked_for():
     assert run.returncode == 2 and "give --data-path, the folder of mnist" in run.stderr
 
 
-def test_the_readme_holds_the_table_of_the_results():
+@pytest.fixture
+def scripts(monkeypatch):
+    """The modules card, experiments and figure of bench/papers."""
+    monkeypatch.syspath_prepend(str(PAPERS))
+    import card
+    import experiments
+    import figure
+
+    return card, experiments.EXPERIMENTS, figure
+
+
+@pytest.mark.parametrize("name", ["iris", "lenet", "logistic"])
+def test_cards_and_figures_are_made_of_the_results_and_call_the_test_images_so(scripts, name):
+    card, experiments, figure = scripts
+    results = json.loads((RESULTS / f"{name}.json").read_text())
+    made = {f"{name}.md": card.card(name, experiments[name], results),
+            f"{name}.svg": figure.figure(experiments[name], results)}
+    if name == "lenet":
+        made["lenet-comparison.svg"] = figure.comparison_figure(results)
+        assert card.comparison(results) in README, "put the table of results/lenet.json into README.md"
+    for file, text in made.items():
+        assert (RESULTS / file).read_text() == text, f"make results/{file} again"
+        told = text.replace("(the paper calls it validation error)", "")
+        assert "test" in told and "validation" not in told.lower(), file
+
+
+def test_the_error_of_the_readme_is_measured_on_the_test_split():
     sys.path.insert(0, str(PAPERS))
     try:
-        from card import comparison
+        from run import SHARES
     finally:
         sys.path.remove(str(PAPERS))
-    results = json.loads((PAPERS / "results" / "lenet.json").read_text())
-    assert comparison(results) in (ROOT / "README.md").read_text(), "put the table of results/lenet.md into README.md"
+    assert "LeNet on MNIST, test error in %" in README and SHARES["validation_error"] == "test"
