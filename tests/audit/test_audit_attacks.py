@@ -1,21 +1,24 @@
 """Attacks by the owner of a run that once passed verify and a replay of every step: each ends in a refusal."""
 import copy
+import dataclasses
 import json
 import shutil
 
 import h5py
 import numpy as np
 import pytest
-from audit_runs import of_step, read, resume, rewrite, train, write_ledger
+from audit_runs import chained, of_step, read, resume, rewrite, train, write_ledger
 from forgeries import reseal
 
 from tinyq.__main__ import main
 from tinyq.audit.ledger.hash_chain import LEDGER_FILE
+from tinyq.audit.ledger.history import MAX_NOTED
 from tinyq.audit.ledger.records import GRADIENT_FIELDS
 from tinyq.audit.replay import replay_all as replay_all_module
-from tinyq.audit.replay.replay import random_steps, replay
+from tinyq.audit.replay.replay import Stretch, random_steps, replay, replay_stretch
 from tinyq.audit.replay.replay_all import replay_all
 from tinyq.audit.replay.rerun import Source
+from tinyq.audit.verification.invariants import MAX_FAULTS, broken
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import AuditMismatch
 from tinyq.files import weights as weight_files
@@ -218,7 +221,9 @@ def test_parts_replayed_side_by_side_compare_as_much_as_one_after_the_other(run,
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
     assert replay_all_module._replay_part(run, {}, False, 2).compared == 7
-    rewrite(run, lambda records: of_step(records, 3).update(w="0" * 64))
+    records = records_of(run)
+    of_step(records, 3).update(w="0" * 64)
+    reseal(run, records)
     assert main(["audit", "replay", str(run), "--all", "--jobs", "2"]) == 76
 
 
@@ -401,3 +406,46 @@ def test_the_end_made_again_differs(name, run):
     from tinyq.audit.replay.final import replay_final
     with pytest.raises(AuditMismatch, match=says):
         replay_final(Source(run, {}))
+
+
+def test_more_faults_and_exceptions_than_anyone_reads_are_counted(run):
+    def exceptions(records):
+        at = records.index(of_step(records, 9))
+        records[at:at] = [{"record": "exception", "step": 9, "message": "again"}] * (MAX_NOTED + 1)
+
+    records = records_of(run)
+    exceptions(records)
+    reseal(run, records)
+    assert verify(run).count("exception: step 9: again") == MAX_NOTED
+    for record in records:
+        if record["record"] == "step":
+            record.update(step=-1, phase="x", epoch=99, batch=99)
+    assert len(broken(chained(records))) == MAX_FAULTS
+
+
+def test_a_phase_does_not_begin_within_an_epoch(run):
+    records = records_of(run)
+    records.remove([record for record in records if record["record"] == "epoch"][1])
+    assert any("the phase begins within an epoch" in fault for fault in broken(chained(records)))
+
+
+def test_the_end_is_made_again_without_the_last_checkpoint(run):
+    from tinyq.audit.replay.final import replay_final
+
+    (run / "checkpoints/step-000000035.h5").unlink()
+    assert replay_final(Source(run, {}))[0].startswith("end: ")
+
+
+def test_an_array_that_one_of_two_networks_lacks_differs(run):
+    from tinyq.audit.replay.final import replay_final
+
+    held = weight_files.read(run / "model.h5")
+    weight_files.write(run / "model.h5", dataclasses.replace(held, probe_inputs=None, probe_logits=None))
+    reseal(run, records_of(run))
+    with pytest.raises(AuditMismatch, match="model.h5: probe inputs, logits differ"):
+        replay_final(Source(run, {}))
+
+
+def test_a_stretch_that_the_ledger_does_not_reach_is_no_agreement(run):
+    with pytest.raises(AuditMismatch, match="only 35 of the 36 steps after step 0 were compared"):
+        replay_stretch(Source(run, {}), Stretch(None, (36,), 36, True))

@@ -12,7 +12,7 @@ EXAMPLES = """examples:
   python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --random 20   re-run twenty random steps
   python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --all --final re-run all of it and measure its network
   python -m tinyq.audit check runs/digits_cnn-digits-cbp-001 --step 1000    compare a step with float64
-  python -m tinyq.audit explain runs/a --step 700 --weight conv2.weight[0,0,0,0]  take one gradient apart
+  python -m tinyq.audit explain runs/a --step 700 --weight 'conv2.weight[0,0,0,0]' take one gradient apart
   python -m tinyq.audit compare runs/a runs/b                               find the step at which two runs part
   python -m tinyq.audit report runs/digits_cnn-digits-cbp-001 -o audit.html write one page about everything
   python -m tinyq.audit show runs/digits_cnn-digits-cbp-001 --record epoch  print the records of epochs
@@ -120,7 +120,7 @@ def _replay(argv):
         from tinyq.audit.replay.replay_all import replay_all
 
         _print_replayed(source, replay_all(source, arguments.jobs))
-    elif not arguments.final or _names_steps(arguments):
+    elif given or not arguments.final:
         _print_replayed(source, _replay_steps(source, arguments))
     if arguments.final:
         from tinyq.audit.replay.final import replay_final
@@ -234,10 +234,6 @@ def _report(argv):
 
 def _in_a_line(check):
     return "; ".join(check.details.splitlines())
-
-
-def _names_steps(arguments):
-    return not {arguments.step, arguments.random, arguments.first, arguments.last} <= {None}
 
 
 def _steps_wanted(arguments, source):

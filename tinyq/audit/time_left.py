@@ -21,10 +21,11 @@ class TimeLeft:
         if now - self.told >= SECONDS and self.done:
             self.told = now
             left = (now - self.began) / self.done * max(0, self.total - self.done)
-            tell(f"{self.what}: {self.done:,} of {self.total:,} {self.pieces}, about {_duration(left)} left")
+            tell(f"{self.what}: {self.done:,} of {self.total:,} {self.pieces}, about {duration(left)} left")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a number of seconds in the unit that reads best."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -3,13 +3,19 @@ from pathlib import Path
 
 from tinyq.audit.ledger.hash_chain import Line
 from tinyq.errors import AuditMismatch
-from tinyq.run.checkpoint import Position, path_of, state_sha256
+from tinyq.run.checkpoint import Position, load_position, path_of, state_sha256
 
 
 def checkpoint_record(position: Position, states: dict[str, dict]) -> dict:
     """Return the record of a checkpoint: its place in the run, the SHA-256 of all that the next step depends on."""
     return {"record": "checkpoint", "step": position.steps, "phase": position.phase, "epoch": position.epoch,
             "batch": position.batch, "state_sha256": state_sha256(position, states)}
+
+
+def file_of(folder: str | Path, line: Line) -> Path | None:
+    """Return the file of the checkpoint recorded on this line; None where it is gone, or another has its name."""
+    path = path_of(Path(folder) / "checkpoints", line.record["step"])
+    return path if path.is_file() and load_position(path).ledger_head == line.head else None
 
 
 def check_state(folder: str | Path, position: Position, states: dict[str, dict], line: Line) -> None:

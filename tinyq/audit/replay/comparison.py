@@ -109,8 +109,7 @@ class Comparison(Recorder):
             self._stop_at_the_end()
 
     def _take(self):
-        if self.is_done:
-            raise Enough
+        assert self._next is not None           # Enough was raised with the last one
         record, self._next = self._next, next(self._expected, None)
         return record
 

@@ -9,6 +9,7 @@ from tinyq.audit.replay.rerun import Source, rerun
 from tinyq.errors import AuditMismatch, UsageError
 from tinyq.files import weights as weight_files
 from tinyq.files.journal import read_records
+from tinyq.files.read import read_file
 from tinyq.files.weights import Weights, weights_sha256
 from tinyq.packed.file import format as packed_files
 from tinyq.run import result
@@ -96,7 +97,7 @@ def _packed(source: Source, job: Job, weights: Weights) -> list[str]:
 def _compare_plots(source: Source, histograms: dict) -> None:
     expected = curves.pictures(read_records(source.folder / METRICS_FILE), histograms)
     made = {name: picture.encode() for name, picture in expected.items()}
-    found = {path.name: path.read_bytes() if path.is_file() else b"" for path in (source.folder / "plots").glob("*")}
+    found = {path.name: read_file(path) if path.is_file() else b"" for path in (source.folder / "plots").glob("*")}
     differing = [name for name in {**made, **found} if made.get(name) != found.get(name)]
     if differing:
         raise AuditMismatch(f"plots: {', '.join(differing)} differ from those that the run draws")

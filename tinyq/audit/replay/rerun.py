@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tinyq.audit.ledger.hash_chain import plain
 from tinyq.audit.ledger.history import Checkpoint, History, read_history
-from tinyq.audit.recording.checkpoint_record import check_state
+from tinyq.audit.recording.checkpoint_record import check_state, file_of
 from tinyq.audit.recording.recorder import Recorder
 from tinyq.errors import AuditMismatch, BadInput
 from tinyq.output.terminal import tell_once
@@ -72,23 +72,16 @@ class Source:
     @cached_property
     def starts(self) -> list[Checkpoint | None]:
         """The places to start from, in the order of the run: the beginning (None), and checkpoints with a file."""
-        found: list[Checkpoint | None] = [None]
-        for recorded in self.history.checkpoints.values():
-            path = self._path_of(recorded)
-            if path.is_file() and checkpoint.load_position(path).ledger_head == recorded.line.head:
-                found.append(recorded)
-        return found
+        return [None, *(recorded for recorded in self.history.checkpoints.values()
+                        if file_of(self.folder, recorded.line) is not None)]
 
     def states(self, start: Checkpoint | None) -> tuple[Position, dict | None]:
         """Load (position, states) of a start; AuditMismatch unless they are those on record."""
         if start is None:
             return Position(), None
-        position, states = checkpoint.load(self._path_of(start))
+        position, states = checkpoint.load(checkpoint.path_of(self.folder / "checkpoints", start.step))
         check_state(self.folder, position, states, start.line)
         return position, states
-
-    def _path_of(self, recorded: Checkpoint) -> Path:
-        return checkpoint.path_of(self.folder / "checkpoints", recorded.step)
 
 
 def rerun(source: Source, start: Checkpoint | None, observer: Recorder) -> Position:

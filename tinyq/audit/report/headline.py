@@ -5,6 +5,7 @@ from tinyq.audit.ledger.history import History
 from tinyq.audit.report.findings import Check, Report
 from tinyq.audit.report.numbers import number_or_none
 from tinyq.audit.report.sections import html_table, quoted_lines
+from tinyq.audit.time_left import duration
 from tinyq.errors import TinyqError
 from tinyq.files.read import read_file
 from tinyq.output.quoting import markup
@@ -35,7 +36,7 @@ def verdict(report: Report) -> str:
 
 def outline(report: Report) -> str:
     """Describe the run and the making of the page."""
-    made = f"This page was made on {report.made:%Y-%m-%d at %H:%M} UTC; the audit took {_duration(report.seconds)}."
+    made = f"This page was made on {report.made:%Y-%m-%d at %H:%M} UTC; the audit took {duration(report.seconds)}."
     history = report.history
     if history is None:
         return f"<p>{made}</p>"
@@ -43,7 +44,7 @@ def outline(report: Report) -> str:
     model, data, method, levels, seed = (markup(settings.get(name)) for name in (
         "model", "data", "method", "levels", "seed"))
     seconds = _training_seconds(history)
-    trained = "" if seconds is None else (f"Training took {markup(_duration(seconds))}, by the owner's word: nothing "
+    trained = "" if seconds is None else (f"Training took {markup(duration(seconds))}, by the owner's word: nothing "
                                           "is held against it. ")
     head = "Head of the chain" if report.is_whole else "Head of the last line that can be read"
     return (f"<p>{model} on {data}, method {method}, levels {levels}, seed {seed}; {history.steps:,} steps, "
@@ -111,12 +112,6 @@ def _training_seconds(history: History) -> float | None:
     except (TinyqError, ValueError, RecursionError):
         return None
     return number_or_none(result.get("seconds")) if isinstance(result, dict) else None
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _in_words(value: object) -> str:

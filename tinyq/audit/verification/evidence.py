@@ -1,9 +1,9 @@
 """State shared by the examinations of a run folder: its history, its configuration, the network at its end."""
 from functools import cached_property
-from pathlib import Path
 
 from tinyq.audit.ledger.hash_chain import Line, plain
-from tinyq.audit.ledger.history import Checkpoint, History
+from tinyq.audit.ledger.history import History
+from tinyq.audit.recording.checkpoint_record import file_of
 from tinyq.audit.verification.finished import Finished, finished_of
 from tinyq.errors import AuditMismatch
 from tinyq.files import weights as weight_files
@@ -56,7 +56,7 @@ class Evidence:
     def last_state(self) -> tuple[Position, dict[str, dict]] | None:
         """(position, states) of the checkpoint that the end was made from; None where its file is gone."""
         at_end = self.history.at_end
-        path = None if at_end is None else self.file_of(at_end)
+        path = None if at_end is None else file_of(self.run, at_end.line)
         return None if path is None else checkpoint.load(path)
 
     @cached_property
@@ -71,8 +71,3 @@ class Evidence:
         classes = len(self.history.begin.record["data"]["class_names"])
         return finished_of(self.config, network or self.config.model, classes, shape_of(self.attributes),
                            *self.last_state)
-
-    def file_of(self, recorded: Checkpoint) -> Path | None:
-        """The file of a recorded checkpoint; None where it is gone, or another was written at that step."""
-        path = checkpoint.path_of(self.run / "checkpoints", recorded.step)
-        return path if path.is_file() and checkpoint.load_position(path).ledger_head == recorded.line.head else None

@@ -32,14 +32,15 @@ class Invariants:
 
     def finish(self) -> None:
         """Note the faults that only the whole ledger shows."""
-        for fault in self._chronology.at_the_end() if self._chronology else ():
+        assert self._chronology is not None     # a ledger has a first line
+        for fault in self._chronology.at_the_end():
             self._add(fault)
 
     def _examine(self, line):
         if line.kind == "begin":
             self._begin, self._chronology = line.record, Chronology(line.record)
-        if self._chronology is not None:
-            yield from self._chronology.faults(line)
+        assert self._chronology is not None     # of the first line, begin
+        yield from self._chronology.faults(line)
         if line.kind == "phase":
             yield from self._begin_phase(line.record)
         elif line.kind == "step" and self._rules is not None:

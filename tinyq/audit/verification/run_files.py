@@ -9,14 +9,14 @@ import numpy as np
 from tinyq.audit.ledger.digests import digest_of
 from tinyq.audit.ledger.hash_chain import LEDGER_FILE, plain
 from tinyq.audit.ledger.records import UNAUDITED_FIGURES
-from tinyq.audit.recording.checkpoint_record import check_state
+from tinyq.audit.recording.checkpoint_record import check_state, file_of
 from tinyq.audit.verification.evidence import Evidence
 from tinyq.audit.verification.metrics import number_of
 from tinyq.errors import AuditMismatch
 from tinyq.files import hdf5
 from tinyq.files import weights as weight_files
 from tinyq.files.journal import read_records
-from tinyq.files.read import sha256_of
+from tinyq.files.read import read_file, sha256_of
 from tinyq.files.weights import weights_sha256
 from tinyq.methods import METHODS
 from tinyq.models import names_code
@@ -36,6 +36,7 @@ from tinyq.saved.run_folder import (
     network_copy,
 )
 
+MAX_TEXT = 64 << 20                     # bytes of result.json or a plot
 CHECKPOINTS, NETWORKS = "checkpoints", (FLOAT_FILE, MODEL_FILE, PACKED_FILE)
 
 
@@ -91,7 +92,7 @@ def _checkpoints(evidence: Evidence) -> str:
         _check(_weights_digest(evidence, states["model"]) == recorded.w,
                f"{CHECKPOINTS}/{path.name} has other weights than those recorded at step {recorded.step}")
         _check_figures(evidence, path, position)
-    gone = sum(evidence.file_of(one) is None for one in evidence.history.checkpoints.values())
+    gone = sum(file_of(evidence.run, one.line) is None for one in evidence.history.checkpoints.values())
     return f"{len(paths)} have the states on record" + (f"; {gone} more are on record without a file" if gone else "")
 
 
@@ -192,8 +193,9 @@ def _result(evidence: Evidence) -> str:
     if not path.is_file():
         _check(history.result is None, f"{RESULT_FILE} is missing")
         return ""
-    result = json.loads(path.read_text())
-    _check(path.read_text() == json.dumps(result, indent=2) + "\n", f"{RESULT_FILE} is not written as tinyq writes it")
+    data = read_file(path, MAX_TEXT)
+    result = json.loads(data)
+    _check(data == (json.dumps(result, indent=2) + "\n").encode(), f"{RESULT_FILE} is not written as tinyq writes it")
     _check(history.result is not None, f"{RESULT_FILE} is there, but the ledger has no result")
     assert history.result is not None
     figures = history.result.record["figures"]
@@ -220,7 +222,8 @@ def _plots(evidence: Evidence) -> str:
     known = {path.name for path in (evidence.run / "plots").glob("*")}
     unproved = known - expected.keys()
     for name, picture in expected.items():
-        _check(name in known and (evidence.run / "plots" / name).read_text() == picture, f"plots/{name} differs")
+        found = read_file(evidence.run / "plots" / name, MAX_TEXT) if name in known else b""
+        _check(found == picture.encode(), f"plots/{name} differs")
     if finished is not None and (finished.histograms is not None or not finished.state):
         _check(not unproved, f"plots has {', '.join(sorted(unproved))}, which no run writes")
     return ", ".join(sorted(expected)) + " drawn again, equal" + (
