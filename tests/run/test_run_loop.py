@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import time
 
@@ -16,6 +17,7 @@ from tinyq.run.observers import float_baseline
 from tinyq.run.observers.signals import Stopped, stop_request
 from tinyq.run.settings.resolve import resolve
 from tinyq.saved.measure import measure
+from tinyq.saved.model_file import load_model
 
 TINY = {"model": "mlp:8,16", "data": "iris", "method": "cbp", "recipe": "none", "batch_size": 16, "lr": 0.05,
         "pretrain_epochs": 2, "epochs": 3, "cbp.lambda_lr": 0.05, "cbp.period": 1, "threads": 1, "workers": 0}
@@ -207,10 +209,24 @@ def test_a_network_that_is_not_finite_takes_no_checkpoint_s_place(tmp_path, monk
 
 
 def test_a_network_that_no_step_was_taken_with_is_not_shown_as_trained(whole, tmp_path):
-    for number, changes in enumerate([{"epochs": 0}, {"max_steps": 14}]):
-        outcome = train(tmp_path / str(number), **changes)
-        assert not outcome["method_stepped"] and "ternary (cbp, no step taken) " in "\n".join(result.summary(outcome))
+    outcome = train(tmp_path / "0", epochs=0)
+    assert not outcome["method_stepped"] and "ternary (cbp, no step taken) " in "\n".join(result.summary(outcome))
     assert whole[0]["method_stepped"] and "ternary (cbp) " in "\n".join(result.summary(whole[0]))
+
+
+@pytest.mark.parametrize("steps", [0, 3, 7, 14])
+def test_a_run_that_ends_before_its_last_phase_leaves_a_float_network_and_says_how_to_continue(whole, steps, tmp_path,
+                                                                                               capsys):
+    outcome = train(tmp_path / "r", max_steps=steps)
+    command = capsys.readouterr().out.rpartition("to continue: python -m ")[2].split("\n")[0]
+    assert outcome["on_levels"] is None and outcome["bytes_packed_file"] is None and outcome["steps"] == steps
+    assert not (tmp_path / "r" / "model.tq.h5").exists() and not (tmp_path / "r" / "float.h5").exists()
+    _, attributes = load_model(tmp_path / "r" / "model.h5")
+    assert attributes["method"] == "backprop" and "levels" not in attributes
+    train_command, resume, folder, flag, most = shlex.split(command)
+    assert (train_command, resume, flag) == ("tinyq.train", "--resume", "--max-steps")
+    session.resume(folder, {"max_steps": most})
+    assert json.loads((tmp_path / "r" / "result.json").read_text())["weights_sha256"] == whole[0]["weights_sha256"]
 
 
 def test_a_constrained_network_to_start_from_is_not_called_the_float_baseline(whole, tmp_path, capsys):

@@ -105,6 +105,11 @@ def load_data(config: Config) -> DataBundle:
         return data.load(config.data, config.data_path, **options, **config.options[config.data])
 
 
+def config_after(config: Config, phase: str) -> Config:
+    """Return the configuration that describes a network which this phase was the last to train."""
+    return dataclasses.replace(config, method=BACKPROP, levels=None) if phase == FLOAT_PHASE else config
+
+
 def phases_of(config: Config, model: Module) -> list[Phase]:
     """Make the phases: backprop first, if there are epochs for it, then the configured method."""
     found = []

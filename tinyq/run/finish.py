@@ -12,14 +12,14 @@ from tinyq.files.weights import Weights
 from tinyq.packed.file import format as packed_files
 from tinyq.packed.file.format import Packed
 from tinyq.run import result
-from tinyq.run.build import Job
+from tinyq.run.build import Job, config_after
 from tinyq.run.checkpoint import Position
 from tinyq.run.figures import curves
 from tinyq.run.observers.observer import Observer
 from tinyq.saved import model_file
 from tinyq.saved.eval_splits import calibration_batches
 from tinyq.saved.packing import pack_model
-from tinyq.saved.run_folder import METRICS_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE, pack_command
+from tinyq.saved.run_folder import METRICS_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE, pack_command, resume_command
 
 
 def finish(job: Job, folder: Path, position: Position, observers: Observer,
@@ -30,7 +30,11 @@ def finish(job: Job, folder: Path, position: Position, observers: Observer,
     """
     model_file.check_finite(job.model.state_dict())         # histograms and methods rely on it
     histograms = result.histograms(job.model)               # before the latent weights are gone
-    job.phases[-1].method.finish()
+    phase = job.phases[position.phase]
+    phase.method.finish()
+    if phase is not job.phases[-1]:
+        observers.log(f"tinyq: note: --max-steps ended the run before its {job.phases[-1].name} phase: its network is "
+                      f"float; to continue: {resume_command(folder)} --max-steps {_planned_steps(job)}")
     weights = _save_model(job, folder, position, observers)
     outcome = result.outcome(job, position, weights, check_signals)
     outcome["bytes_packed_file"] = _save_packed(job, folder, position, weights, observers)
@@ -43,9 +47,14 @@ def finish(job: Job, folder: Path, position: Position, observers: Observer,
     return outcome
 
 
-def finished_weights(job: Job) -> Weights:
-    """Return the contents of model.h5, except the ledger's head."""
-    return model_file.weights_of(job.model, model_file.describe(job.config, job.bundle),
+def _planned_steps(job: Job) -> int:
+    return sum(phase.epochs for phase in job.phases) * -(-len(job.loader) // job.config.accumulate)
+
+
+def finished_weights(job: Job, position: Position) -> Weights:
+    """Return the contents of model.h5, except the ledger's head; position: where training ended."""
+    config = config_after(job.config, job.phases[position.phase].name)
+    return model_file.weights_of(job.model, model_file.describe(config, job.bundle),
                                  model_file.probe_inputs(job.bundle))
 
 
@@ -56,7 +65,7 @@ def finished_packed(job: Job, weights: Weights) -> Packed:
 
 
 def _save_model(job: Job, folder: Path, position: Position, observers: Observer) -> Weights:
-    weights = finished_weights(job)
+    weights = finished_weights(job, position)
     weights.attributes.update(observers.finish(position, weights.state))
     observers.sync()
     weight_files.write(folder / MODEL_FILE, weights)

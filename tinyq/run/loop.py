@@ -25,13 +25,14 @@ class Loop:
     def run(self, states: dict | None = None) -> None:
         """Train through all phases; states: of a checkpoint, for the phase it was taken in.
 
-        The last phase's method is left unfinished, so that its latent weights can still be read.
+        A run whose steps are used up before the last phase ends within the phase it is in. The method of the phase
+        reached is left unfinished, so that its latent weights can still be read.
         """
         while True:
             phase = self.job.phases[self.position.phase]
             self.begin(phase, states)
             self._train(phase)
-            if phase is self.job.phases[-1]:
+            if phase is self.job.phases[-1] or steps_are_used_up(self.job, self.position):
                 return
             phase.method.finish()
             self.position.to_next_phase()

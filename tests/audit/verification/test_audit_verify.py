@@ -11,6 +11,7 @@ from audit_runs import METHODS, of_step, read, resume, rewrite, train, write_led
 
 from tinyq.__main__ import main
 from tinyq.audit import __main__ as audit_command
+from tinyq.audit.replay.final import replay_final
 from tinyq.audit.replay.replay import replay
 from tinyq.audit.replay.rerun import Source
 from tinyq.audit.verification.verify import verify
@@ -51,6 +52,18 @@ def test_a_run_that_was_stopped_and_resumed_is_too(tmp_path):
     assert "result: its figures are those on record; replay --final measures them again" in found
     assert found[-3:-1] == ["resumed at steps 17, 25: replay --all compares the checkpoints there",
                             "2 earlier ends of the run are on record; only the last is derived"]
+
+
+@pytest.mark.parametrize("steps", [0, 3, 14])
+def test_a_run_that_ends_before_its_last_phase_is_too_and_can_be_continued(steps, tmp_path):
+    train(tmp_path / "run", max_steps=steps)
+    assert "model: names this ledger's end; 0 constrained weights" in "\n".join(verify(tmp_path / "run"))
+    if steps:
+        assert replay(Source(tmp_path / "run", {}), range(1, steps + 1)).compared == steps
+    assert len(replay_final(Source(tmp_path / "run", {}))) == 3
+    resume(tmp_path / "run", max_steps=1000)
+    verify(tmp_path / "run")
+    assert replay(Source(tmp_path / "run", {}), range(1, 36)).compared == 35
 
 
 def test_a_run_saved_at_every_step_and_again_at_the_end_of_an_epoch_is_too(tmp_path):

@@ -34,8 +34,8 @@ def replay_final(source: Source) -> list[str]:
         raise UsageError(f"{source.folder}: the run is not finished; --final needs a finished one")
     job, position = _at_the_end(source)
     histograms = result.histograms(job.model)
-    job.phases[-1].method.finish()
-    weights = finished_weights(job)
+    job.phases[position.phase].method.finish()
+    weights = finished_weights(job, position)
     weights.attributes["ledger_head"] = history.end.head
     if weights_sha256(weights.state) != history.end.record["weights_sha256"]:
         raise AuditMismatch("the recorded end differs from what the method makes of the last checkpoint")

@@ -1,5 +1,4 @@
 """Compare the files of a run folder with its ledger: configuration, checkpoints, networks, result and plots."""
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from tinyq.methods import METHODS
 from tinyq.models import names_code
 from tinyq.packed.file import format as packed_format
 from tinyq.run import checkpoint
-from tinyq.run.build import BACKPROP, FLOAT_PHASE
+from tinyq.run.build import BACKPROP, FLOAT_PHASE, config_after
 from tinyq.run.figures import curves
 from tinyq.saved import model_file
 from tinyq.saved.attributes import shape_of
@@ -123,8 +122,7 @@ def _float_network(evidence: Evidence) -> str:
     held = weight_files.read(evidence.run / FLOAT_FILE)
     _check(weights_sha256(held.state) == evidence.history.floats[-1]["weights_sha256"],
            f"{FLOAT_FILE} has other weights than those recorded before the last phase")
-    config = dataclasses.replace(evidence.config, method=BACKPROP, levels=None)
-    _check_description(evidence, FLOAT_FILE, held.attributes, config)
+    _check_description(evidence, FLOAT_FILE, held.attributes, config_after(evidence.config, FLOAT_PHASE))
     return "has the weights on record"
 
 
@@ -136,8 +134,8 @@ def _model(evidence: Evidence) -> str:
         return "missing, because the run is not finished"
     attributes, end = evidence.attributes, history.end.record
     _check(attributes.get("ledger_head") == history.end.head, f"{MODEL_FILE} does not name this ledger's end")
-    _check_description(evidence, MODEL_FILE, attributes, evidence.config)
     phase = history.phases[-1]
+    _check_description(evidence, MODEL_FILE, attributes, config_after(evidence.config, phase["phase"]))
     held = weight_files.read(evidence.run / MODEL_FILE)     # builds no network: its code would have to be trusted
     shapes = {name: list(array.shape) for name, array in held.state.items()}
     _check(shapes == {**phase["tensors"], **phase["buffers"]}, f"{MODEL_FILE} has other tensors than the run did")

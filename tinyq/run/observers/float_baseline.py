@@ -1,11 +1,10 @@
 """The float network that a run's last phase starts from: saved as float.h5 and measured."""
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 from tinyq.files import weights as weight_files
 from tinyq.files.weights import Weights
-from tinyq.run.build import Job, Phase
+from tinyq.run.build import FLOAT_PHASE, Job, Phase, config_after
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.best_effort import BestEffort
 from tinyq.run.observers.metrics_journal import MetricsJournal
@@ -23,7 +22,7 @@ def is_due(job: Job, phase: Phase) -> bool:
 
 def weights_of(job: Job) -> Weights:
     """Return the contents of float.h5."""
-    attributes = model_file.describe(dataclasses.replace(job.config, method="backprop", levels=None), job.bundle)
+    attributes = model_file.describe(config_after(job.config, FLOAT_PHASE), job.bundle)
     return model_file.weights_of(job.model, attributes, model_file.probe_inputs(job.bundle))
 
 
