@@ -16,6 +16,7 @@ from tinyq.audit.replay.replay_all import replay_all
 from tinyq.audit.replay.rerun import Source
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import TinyqError
+from tinyq.files import weights as weight_files
 from tinyq.files.read import sha256_of
 from tinyq.files.weights import weights_sha256
 from tinyq.packed.file import format as packed_format
@@ -25,6 +26,7 @@ from tinyq.run.settings.resolve import read_toml
 # What the page names as the owner's word: (file or kind of record, part of the path).
 UNAUDITED = {("begin", "environment"), ("resume", "environment"), ("exception", "message"), ("result.json", "seconds"),
              ("metrics.jsonl", "seconds"), *(("checkpoint file", name) for name in ("seconds", "records", "skipped")),
+             ("begin", "print_freq"), ("resume", "print_freq"),
              *(("config.toml", name) for name in ("threads", "workers", "print_freq", "checkpoint_minutes", "max_steps",
                                                   "data_path", "output", "recipe"))}
 
@@ -58,7 +60,11 @@ def put(value, path, new):
 
 
 def other(value, draw):
-    """Another value of the same type, near the old one as often as far from it."""
+    """Another value: near the old one or far from it, or one that Python takes as equal, such as True for 1."""
+    twins = [twin for twin in ((bool, int, float)[i](value) for i in range(3) if isinstance(value, int | float))
+             if twin == value and type(twin) is not type(value)]
+    if twins and draw.random() < 0.3:
+        return draw.choice(twins)
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -84,7 +90,8 @@ class Forger:
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(self.original, run)
         kind = draw.choice([self.record, self.record, self.config, self.result, self.metrics, self.checkpoint,
-                            self.model, self.float, self.packed, self.plot])
+                            self.model, self.float, self.packed, self.plot, self.records_moved, self.keys, self.lines,
+                            self.layout, self.file_removed])
         try:
             return run, kind(run, draw)
         except TinyqError:                      # a file that no reader takes: another one
@@ -187,6 +194,7 @@ class Forger:
                      if not n.startswith("probe/") and not n.endswith(("_scale", "_levels"))}
             if what != "weights_sha256":
                 file.attrs["weights_sha256"] = np.bytes_(weights_sha256(state).encode())
+        weight_files.write(run / name, weight_files.read(run / name))
         records = copy.deepcopy(self.records)
         for record in records:
             if record["record"] == kind:
@@ -218,6 +226,91 @@ class Forger:
         packed_format.write(run / "model.tq.h5", packed)
         reseal(run, copy.deepcopy(self.records))
         return f"model.tq.h5: {what}"
+
+    def records_moved(self, run, draw):
+        """Remove a record, write one twice, or exchange it with the next."""
+        records = copy.deepcopy(self.records)
+        number = draw.randrange(1, len(records) - 1)
+        kind, way = records[number]["record"], draw.choice(["remove", "double", "exchange"])
+        if way == "remove":
+            del records[number]
+        elif way == "double":
+            records.insert(number, copy.deepcopy(records[number]))
+        else:
+            records[number:number + 2] = records[number:number + 2][::-1]
+        reseal(run, records)
+        same = way != "remove" and records[number]["record"] == records[number + 1]["record"] == "exception"
+        return None if same else f"{way} record {number} ({kind})"
+
+    def keys(self, run, draw):
+        """Remove a key of result.json, or add one, in the file, on record, or both."""
+        result, records = json.loads((run / "result.json").read_text()), copy.deepcopy(self.records)
+        figures = next(r for r in reversed(records) if r["record"] == "result")["figures"]
+        key = draw.choice([key for key in result if key != "ledger_head"])
+        places = draw.choice([[result], [figures], [result, figures]])
+        remove, added = draw.random() < 0.5, draw.choice(["seconds", "note"])
+        for place in places:
+            if remove:
+                place.pop(key, None)
+            else:
+                place[added] = draw.choice([None, 1])
+        unchanged = remove and key == "seconds" and places == [figures]
+        if unchanged or not remove and added == "seconds" and places == [result]:
+            return None
+        (run / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+        reseal(run, records)
+        return f"result: {'removed ' + key if remove else 'added'} in {len(places)}"
+
+    def lines(self, run, draw):
+        """Change which lines metrics.jsonl has, or how one is spelled."""
+        lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+        number = draw.randrange(len(lines))
+        way = draw.choice(["removed", "doubled", "cut", "a key twice", "spaced"])
+        if way == "removed":
+            del lines[number]
+        elif way == "doubled":
+            lines.insert(number, lines[number])
+        elif way == "cut":
+            lines.append(lines[number][:-3])
+        elif way == "a key twice":
+            lines[number] = '{"step": 0, ' + lines[number][1:]
+        else:
+            lines[number] = lines[number].replace(": ", ":", 1)
+        (run / "metrics.jsonl").write_text("".join(lines))
+        return f"metrics.jsonl: line {number + 1} {way}"
+
+    def layout(self, run, draw):
+        """Put something into an HDF5 file that belongs to no dataset: an attribute, or bytes behind the end."""
+        path = draw.choice([run / "model.h5", run / "float.h5", run / "model.tq.h5",
+                            *sorted((run / "checkpoints").glob("*.h5"))])
+        names, records = [], copy.deepcopy(self.records)
+        if draw.random() < 0.3:
+            path.write_bytes(path.read_bytes() + b"more")
+        else:
+            with h5py.File(path, "a") as file:
+                file.visit(names.append)
+                file[draw.choice(names)].attrs["accuracy"] = 0.99
+        if path.name == "model.tq.h5":
+            self._put_figure(run, records, "bytes_packed_file", path.stat().st_size)
+        reseal(run, records)
+        return f"{path.name}: layout"
+
+    def file_removed(self, run, draw):
+        """Remove a file of the finished run and its record."""
+        name = draw.choice(["model.h5", "model.tq.h5", "result.json", "metrics.jsonl", "config.toml",
+                            "plots/levels.svg"])
+        (run / name).unlink()
+        records = [r for r in copy.deepcopy(self.records) if r.get("file") != name]
+        if name == "model.h5" or name == "result.json":
+            return f"{name} removed"
+        reseal(run, records)
+        return f"{name} removed"
+
+    def _put_figure(self, run, records, name, value):
+        result = json.loads((run / "result.json").read_text())
+        result[name] = value
+        (run / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+        next(r for r in reversed(records) if r["record"] == "result")["figures"][name] = value
 
     def plot(self, run, draw):
         path = draw.choice(sorted((run / "plots").glob("*.svg")))
@@ -257,9 +350,7 @@ def reseal(run, records, forged=None):
         if record["record"] == "checkpoint":
             path = checkpoint.path_of(run / "checkpoints", record["step"])
             if path.is_file() and last[path.name] == number:
-                position, states = checkpoint.load(path)
-                position.ledger_head = before
-                checkpoint.write(path, position, states)
+                _name_record(path, before)
         if record["record"] == "end":
             _name_end(run, before)
         if record["record"] == "result":
@@ -268,9 +359,20 @@ def reseal(run, records, forged=None):
     (run / "ledger.jsonl").write_bytes(b"".join(lines))
 
 
+def _name_record(path, head):
+    """Put the head of its record into a checkpoint; every other byte of the file stays."""
+    position, states = checkpoint.load(path)
+    old = json.dumps(dataclasses.asdict(position))
+    position.ledger_head = head
+    new, state = json.dumps(dataclasses.asdict(position)), checkpoint.state_sha256(position, states)
+    sha256 = [hashlib.sha256(f"{text}\n{state}".encode()).hexdigest() for text in (old, new)]
+    data = path.read_bytes().replace(old.encode(), new.encode()).replace(sha256[0].encode(), sha256[1].encode())
+    path.write_bytes(data)
+
+
 def _name_end(run, head):
-    with h5py.File(run / "model.h5", "a") as file:
-        file.attrs["ledger_head"] = np.bytes_(head.encode())
+    old = weight_files.read_attributes(run / "model.h5")["ledger_head"]
+    (run / "model.h5").write_bytes((run / "model.h5").read_bytes().replace(old.encode(), head.encode()))
     if (run / "model.tq.h5").exists():
         packed = packed_format.read(run / "model.tq.h5")
         packed_format.write(run / "model.tq.h5", dataclasses.replace(packed, meta={**packed.meta, "ledger_head": head}))

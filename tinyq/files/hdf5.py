@@ -146,9 +146,10 @@ class Reader:
 
     @cached_property
     def _datasets(self) -> dict[str, tuple[Stored, list]]:
-        """Return {path: (description, messages of its header)} of all datasets."""
+        """Return {path: (description, messages of its header)} of all datasets, in the order in which they lie."""
         self._bytes.begin()
         found: dict[str, tuple[Stored, list]] = {}
+        places: dict[str, int] = {}
         pending, objects = [("", 0, self._bytes.messages(self._bytes.root))], 0
         while pending:
             group, depth, messages = pending.pop()
@@ -159,12 +160,13 @@ class Reader:
             for name, address in links.items():
                 path = f"{group}/{name}" if group else name
                 self._bytes.spend(len(path))
-                messages = self._bytes.messages(self._followed(path, address))
+                places[path] = self._followed(path, address)
+                messages = self._bytes.messages(places[path])
                 if self._bytes.is_group(messages):
                     pending.append((path, depth + 1, messages))
                 elif (stored := self._dataset(path, messages)) is not None:
                     found[path] = stored, messages
-        return found
+        return {path: found[path] for path in sorted(found, key=places.__getitem__)}
 
     def _find(self, path):
         """Return the header of the group at a path; None where there is none."""

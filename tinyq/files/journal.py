@@ -31,7 +31,7 @@ class Journal:
         Raises InputOutputError where the disk is full; the record is kept in memory and written before the next.
         """
         self.records += 1
-        self._lines.add((json.dumps(_finite(record), allow_nan=False) + "\n").encode())
+        self._lines.add(encode(record))
 
     def sync(self) -> None:
         """Sync all records so far to the disk; InputOutputError where that fails."""
@@ -48,6 +48,11 @@ class Journal:
     def __exit__(self, *exception: object) -> None:
         """Close the file."""
         self.close()
+
+
+def encode(record: dict) -> bytes:
+    """Return the line of a record; NaN and infinities become null."""
+    return (json.dumps(_finite(record), allow_nan=False) + "\n").encode()
 
 
 def read_records(path: str | Path) -> list[dict]:

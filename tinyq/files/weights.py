@@ -13,6 +13,7 @@ import numpy as np
 
 from tinyq.errors import BadInput
 from tinyq.files import hdf5
+from tinyq.files.atomic import write_bytes
 
 FORMAT = "tinyq/1"
 PROBE = "probe"
@@ -44,6 +45,11 @@ def weights_sha256(state: Mapping[str, np.ndarray]) -> str:
 
 def write(path: str | Path, weights: Weights) -> None:
     """Save atomically; adds the attributes format and weights_sha256."""
+    write_bytes(path, encode(weights))
+
+
+def encode(weights: Weights) -> bytes:
+    """Return the bytes of the file that `write` saves; equal weights give equal bytes."""
     datasets = {_path(name): array for name, array in weights.state.items()}
     for name, scale in weights.scales.items():
         datasets[_path(name) + "_scale"] = scale
@@ -54,7 +60,7 @@ def write(path: str | Path, weights: Weights) -> None:
     if weights.probe_inputs is not None:
         assert weights.probe_logits is not None
         datasets |= {f"{PROBE}/inputs": weights.probe_inputs, f"{PROBE}/logits": weights.probe_logits}
-    hdf5.write(path, datasets, attributes)
+    return hdf5.encode(datasets, attributes)
 
 
 def read_attributes(path: str | Path) -> dict:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinyq.errors import BadInput
 from tinyq.files import hdf5
-from tinyq.files.atomic import remove
+from tinyq.files.atomic import remove, write_bytes
 from tinyq.files.weights import weights_sha256
 from tinyq.nn import Module
 from tinyq.run.build import Job, Phase
@@ -67,10 +67,15 @@ def save(folder: str | Path, position: Position, states: dict[str, dict]) -> Pat
 
 def write(path: str | Path, position: Position, states: dict[str, dict]) -> Path:
     """Write a checkpoint to this path."""
+    write_bytes(path, encode(position, states))
+    return Path(path)
+
+
+def encode(position: Position, states: dict[str, dict]) -> bytes:
+    """Return the bytes of a checkpoint's file; equal positions and states give equal bytes."""
     text = json.dumps(dataclasses.asdict(position))
     attributes = {"format": FORMAT, "position": text, "sha256": _sha256(text, state_sha256(position, states))}
-    hdf5.write(path, _datasets(states), {"/": attributes})
-    return Path(path)
+    return hdf5.encode(_datasets(states), {"/": attributes})
 
 
 def remove_old(folder: str | Path, position: Position) -> None:

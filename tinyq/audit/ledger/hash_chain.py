@@ -6,7 +6,7 @@ The SHA-256 of the last line is the head. It depends on every line: changing, re
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,8 +149,7 @@ class Ledger:
             return None
 
     def _compare(self, old, new):
-        differing = [key for key in {**old, **new} if key != "prev" and plain(old.get(key)) != plain(new.get(key))]
-        if differing:
+        if differing := [key for key in differing_keys(old, new) if key != "prev"]:
             where = f"step {new['step']}" if "step" in new else new["record"]
             raise AuditMismatch(f"{self.path}: {where}, repeated, differs from its record in {', '.join(differing)}; "
                                 "python -m tinyq.audit replay names the tensor")
@@ -162,6 +161,12 @@ def _is_as_written(record, before, data):
         return encode({key: value for key, value in record.items() if key != "prev"}, before) == data
     except ValueError:                          # a number that is not finite
         return False
+
+
+def differing_keys(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
+    """Return the keys that only one of them has, or whose values JSON writes otherwise: true is not 1, nor 1 1.0."""
+    return [key for key in {**one, **other}
+            if (key in one) != (key in other) or json.dumps(one[key]) != json.dumps(other[key])]
 
 
 def plain(value: object) -> object:

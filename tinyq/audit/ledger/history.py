@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinyq.audit.ledger.hash_chain import FIXED, Line
-from tinyq.audit.ledger.records import records_of
+from tinyq.audit.ledger.records import checkpoint_file, number_of, records_of
 
 Record = dict
+Best = tuple[int, float] | None         # steps and validation accuracy at the end of an epoch
 MAX_NOTED = 100                         # exceptions and failed checks kept in full; the rest are counted
 
 
@@ -17,6 +18,7 @@ class Checkpoint:
 
     line: Line
     w: str                              # digest of the weights, in the step or epoch before
+    best: Best                          # of its phase so far
 
     @property
     def step(self) -> int:
@@ -48,6 +50,8 @@ class History:
     superseded_ends: int = 0
     w: str = ""                                                     # digest of the weights in the last fixed record
     newest: Checkpoint | None = None                                # since the last fixed record
+    best: Best = None                                               # of the phase, as a checkpoint on the disk names it
+    best_now: Best = None                                           # as the next checkpoint names it
 
     def add(self, line: Line) -> None:
         """Add the next line to the summary."""
@@ -75,21 +79,36 @@ def read_history(run: str | Path, also: Callable[[Line], None] = lambda line: No
     return history
 
 
+def _add_phase(history: History, line: Line) -> None:
+    history.phases.append(line.record)
+    history.best = history.best_now = None
+
+
 def _add_step(history: History, line: Line) -> None:
-    history.steps = line.record["step"]
+    history.steps, history.best_now = line.record["step"], history.best
+
+
+def _add_epoch(history: History, line: Line) -> None:
+    history.epochs.append(line.record)
+    accuracy = number_of(line.record["measured"].get("validation_accuracy"))
+    is_best = isinstance(accuracy, float) and (history.best is None or accuracy > history.best[1])
+    history.best_now = (line.record["step"], accuracy) if is_best else history.best
 
 
 def _add_checkpoint(history: History, line: Line) -> None:
-    history.newest = history.checkpoints[line.head] = Checkpoint(line, history.w)
+    history.newest = history.checkpoints[line.head] = Checkpoint(line, history.w, history.best_now)
 
 
 def _add_file(history: History, line: Line) -> None:
     history.files[line.record["file"]] = line.record
+    if history.newest and line.record["file"] == checkpoint_file(history.newest.step):
+        history.best = history.best_now = history.newest.best
     history.since_resume.add(line.record["file"])
 
 
 def _add_resume(history: History, line: Line) -> None:
     history.resumes.append(line.record)
+    history.best = history.best_now = history.newest.best if history.newest else history.best
     history.since_resume.clear()
 
 
@@ -117,9 +136,8 @@ def _ignore(history: History, line: Line) -> None:
 
 
 _ADD: dict[str, Callable[[History, Line], None]] = {
-    "phase": lambda history, line: history.phases.append(line.record),
     "float": lambda history, line: history.floats.append(line.record),
-    "epoch": lambda history, line: history.epochs.append(line.record),
-    "step": _add_step, "checkpoint": _add_checkpoint, "file": _add_file, "resume": _add_resume,
+    "phase": _add_phase, "step": _add_step, "epoch": _add_epoch,
+    "checkpoint": _add_checkpoint, "file": _add_file, "resume": _add_resume,
     "exception": _add_exception, "check": _add_check, "end": _add_end, "result": _add_result,
 }

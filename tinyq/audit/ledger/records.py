@@ -2,16 +2,19 @@
 
 Every field here is recomputed by `verify` or `replay`, or listed in UNAUDITED.
 """
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from tinyq.audit.ledger.digests import KINDS
 from tinyq.audit.ledger.hash_chain import LEDGER_FILE, Line, chain, check_format
 from tinyq.errors import AuditMismatch, BadInput
+from tinyq.run.checkpoint import path_of
 
 # kind -> {field: type}; fields of OPTIONAL may be missing.
 FIELDS: dict[str, dict[str, type]] = {
-    "begin": {"format": str, "audit": str, "environment": dict, "config_sha256": str, "settings": dict, "data": dict},
+    "begin": {"format": str, "audit": str, "environment": dict, "config_sha256": str, "settings": dict, "data": dict,
+              "print_freq": int},
     "phase": {"step": int, "phase": str, "epoch": int, "method": str, "optimizer": str, "tensors": dict,
               "buffers": dict, "constrained": list, "w": str, "w_of": str, "metrics": dict},
     "step": {"step": int, "phase": str, "epoch": int, "batch": int, "lr": list, "skipped": int, "ids": str, "x": str,
@@ -20,7 +23,7 @@ FIELDS: dict[str, dict[str, type]] = {
     "epoch": {"step": int, "phase": str, "epoch": int, "measured": dict, "w": str, "w_of": str, "metrics": dict},
     "float": {"step": int, "weights_sha256": str, "test_accuracy": str},
     "checkpoint": {"step": int, "phase": int, "epoch": int, "batch": int, "state_sha256": str},
-    "resume": {"step": int, "repeated": int, "head": str, "environment": dict},
+    "resume": {"step": int, "repeated": int, "head": str, "environment": dict, "print_freq": int},
     "check": {"step": int, "counts": dict, "faults": list, "surrogates": dict, "largest_error": float},
     "exception": {"step": int, "message": str},
     "end": {"step": int, "weights_sha256": str},
@@ -35,6 +38,8 @@ UNAUDITED = {
     "environment": "machine and versions of begin and resume (a replay here gives the same bits or it does not)",
     "seconds": "durations, in result.json, metrics.jsonl and checkpoints",
     "bookkeeping": "`records` and `skipped` of checkpoints, which no replay uses; names for viewers in model.h5",
+    "deleted checkpoints": "the SHA-256 of checkpoint files that are gone; replay compares their states",
+    "--weights": "the name of the file that a run starts from; its weights are those of the first phase",
     "interruptions": "how often a run was killed: `repeated` and `head` of resume, the message of exception",
     "settings without effect on any bit": "threads, workers, print_freq, checkpoint_minutes, max_steps, data_path, "
                                           "output and recipe in config.toml",
@@ -61,6 +66,22 @@ def records_of(run: str | Path, after: Line | None = None) -> Iterator[Line]:
         yield line
     if line is None and after is None:
         check_format(path, None)
+
+
+def checkpoint_file(steps: int) -> str:
+    """Return the name in a ledger of the file of a checkpoint."""
+    return path_of("checkpoints", steps).as_posix()
+
+
+def number_of(value: object) -> object:
+    """Return the number that a ledger writes as hexadecimal text, None for one that is not finite."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float.fromhex(value)
+    except (ValueError, OverflowError):
+        return value
+    return number if math.isfinite(number) else None
 
 
 def _malformed(line: Line) -> str:

@@ -1,7 +1,7 @@
 """The record of a checkpoint, and whether a checkpoint is the one on record."""
 from pathlib import Path
 
-from tinyq.audit.ledger.hash_chain import Line
+from tinyq.audit.ledger.hash_chain import Line, differing_keys
 from tinyq.errors import AuditMismatch
 from tinyq.run.checkpoint import Position, load_position, path_of, state_sha256
 
@@ -21,8 +21,7 @@ def file_of(folder: str | Path, line: Line) -> Path | None:
 def check_state(folder: str | Path, position: Position, states: dict[str, dict], line: Line) -> None:
     """Raise AuditMismatch unless this position and these states are those of the record on this line."""
     path = path_of(Path(folder) / "checkpoints", position.steps)
-    found = checkpoint_record(position, states)
-    differing = [key for key, value in found.items() if line.record.get(key) != value]
+    differing = [key for key in differing_keys(line.record, checkpoint_record(position, states)) if key != "prev"]
     if differing:
         raise AuditMismatch(f"{path}: is not the checkpoint on record ({', '.join(differing)}); the file was exchanged "
                             "or changed after it was written: put the original back, or start a new run")

@@ -64,10 +64,10 @@ class LedgerWriter(Recorder):
         if ledger.head == NOTHING_BEFORE:
             self._add({"record": "begin", "format": FORMAT, "audit": self.kind, "environment": environment(),
                        "config_sha256": sha256_of(self.folder / CONFIG_FILE), "settings": position.made_with,
-                       "data": job.bundle.read})
+                       "data": job.bundle.read, "print_freq": job.config.print_freq})
         else:
             self._add({"record": "resume", "step": position.steps, "repeated": len(ledger.expected),
-                       "head": ledger.old_head, "environment": environment()})
+                       "head": ledger.old_head, "environment": environment(), "print_freq": job.config.print_freq})
             self._record_checkpoint(position)
 
     def begin_phase(self, phase: Phase, position: Position, resumed: bool) -> None:

@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tinyq.audit.capture.capture import Capture, Captured
 from tinyq.audit.capture.step_trace import Trace
-from tinyq.audit.ledger.hash_chain import FIXED
+from tinyq.audit.ledger.hash_chain import FIXED, differing_keys
 from tinyq.audit.recording.checkpoint_record import checkpoint_record
 from tinyq.audit.recording.recorder import Recorder
 from tinyq.audit.replay.differences import describe
@@ -125,7 +125,7 @@ class Comparison(Recorder):
 
 
 def _differing(expected, found):
-    return [key for key in {**expected, **found} if key != "prev" and expected.get(key) != found.get(key)]
+    return [key for key in differing_keys(expected, found) if key != "prev"]
 
 
 def _nearly_equal(expected, found, key):

@@ -1,11 +1,15 @@
 """Repeat the end of a run from its last checkpoint and the data: network, accuracies, packed file, plots."""
+import dataclasses
+
 import numpy as np
 
-from tinyq.audit.ledger.hash_chain import plain
+from tinyq import models
+from tinyq.audit.ledger.hash_chain import differing_keys, plain
 from tinyq.audit.ledger.records import UNAUDITED_FIGURES
 from tinyq.audit.replay.comparison import Comparison
 from tinyq.audit.replay.replay import Stretch, expected_records
 from tinyq.audit.replay.rerun import Source, rerun
+from tinyq.audit.verification.spelling import check_spelling
 from tinyq.errors import AuditMismatch, UsageError
 from tinyq.files import weights as weight_files
 from tinyq.files.journal import read_records
@@ -18,8 +22,9 @@ from tinyq.run.checkpoint import Position
 from tinyq.run.figures import curves
 from tinyq.run.finish import finished_packed, finished_weights
 from tinyq.run.loop import Loop
+from tinyq.run.observers import float_baseline
 from tinyq.run.observers.observer import Observer
-from tinyq.saved.run_folder import METRICS_FILE, MODEL_FILE, PACKED_FILE
+from tinyq.saved.run_folder import FLOAT_FILE, METRICS_FILE, MODEL_FILE, PACKED_FILE
 
 NOT_REPEATED = (*UNAUDITED_FIGURES, "bytes_packed_file")        # verify compares the file's size
 
@@ -41,13 +46,14 @@ def replay_final(source: Source) -> list[str]:
         raise AuditMismatch("the recorded end differs from what the method makes of the last checkpoint")
     figures, packed = result.outcome(job, position, weights), _packed(source, job, weights)
     _compare_figures(history.result.record["figures"], figures)
-    _compare_weights(source, weights)
+    _compare_weights(source, MODEL_FILE, weights)
+    floats = _float(source, job)
     _compare_plots(source, histograms)
     accuracies = ", ".join(f"{name.replace('_', ' ')} {figures[name]:.2%}"
                            for name in ("validation_accuracy", "test_accuracy_float", "test_accuracy")
                            if figures[name] is not None)
     return [f"end: the network of {MODEL_FILE} was made again, equal in every bit, attribute and probe",
-            f"accuracies: {accuracies}: measured again, equal", *packed, "plots: drawn again, equal"]
+            f"accuracies: {accuracies}: measured again, equal", *floats, *packed, "plots: drawn again, equal"]
 
 
 def _at_the_end(source: Source) -> tuple[Job, Position]:
@@ -66,31 +72,47 @@ def _at_the_end(source: Source) -> tuple[Job, Position]:
 def _compare_figures(recorded: dict, found: dict) -> None:
     made = plain(found)
     assert isinstance(made, dict)
-    differing = [f"{key} is {made.get(key)}, on record {recorded.get(key)}" for key in {**recorded, **made}
-                 if key not in NOT_REPEATED and recorded.get(key) != made.get(key)]
+    differing = [f"{key} is {made.get(key)}, on record {recorded.get(key)}" for key in differing_keys(recorded, made)
+                 if key not in NOT_REPEATED]
     if differing:
         raise AuditMismatch(f"the recorded result differs from that of the network: {'; '.join(differing)}")
 
 
-def _compare_weights(source: Source, made: Weights) -> None:
-    held = weight_files.read(source.folder / MODEL_FILE)
+def _float(source: Source, job: Job) -> list[str]:
+    """Make float.h5 again from its own weights, where there is one; they must be those on record."""
+    if not (source.folder / FLOAT_FILE).is_file() or not source.history.floats:
+        return []
+    state = weight_files.read(source.folder / FLOAT_FILE).state
+    if weights_sha256(state) != source.history.floats[-1]["weights_sha256"]:
+        raise AuditMismatch(f"{FLOAT_FILE} has other weights than those recorded before the last phase")
+    model = models.build(job.network or job.config.model, job.bundle.num_classes, job.bundle.input_shape,
+                         job.config.constrain)
+    model.load_state_dict(state, source=FLOAT_FILE)
+    _compare_weights(source, FLOAT_FILE, float_baseline.weights_of(dataclasses.replace(job, model=model)))
+    return [f"float network: {FLOAT_FILE} was made again from its weights, equal in every attribute and probe"]
+
+
+def _compare_weights(source: Source, file: str, made: Weights) -> None:
+    held = weight_files.read(source.folder / file)
     for name in ("state", "scales", "levels"):
-        _compare_arrays(f"{MODEL_FILE}: {name}", getattr(held, name), getattr(made, name))
-    _compare_arrays(f"{MODEL_FILE}: probe", {"inputs": held.probe_inputs, "logits": held.probe_logits},
+        _compare_arrays(f"{file}: {name}", getattr(held, name), getattr(made, name))
+    _compare_arrays(f"{file}: probe", {"inputs": held.probe_inputs, "logits": held.probe_logits},
                     {"inputs": made.probe_inputs, "logits": made.probe_logits})
-    differing = [key for key, value in made.attributes.items() if held.attributes.get(key) != value]
-    unknown = held.attributes.keys() - made.attributes.keys() - {"format", "weights_sha256", "layer_names"}
-    if differing or unknown:
-        raise AuditMismatch(f"{MODEL_FILE}: {', '.join(sorted({*differing, *unknown}))} differ from the run")
+    added = ("format", "weights_sha256", "layer_names")         # by the writer
+    differing = [key for key in differing_keys(held.attributes, made.attributes) if key not in added]
+    if differing:
+        raise AuditMismatch(f"{file}: {', '.join(sorted(differing))} differ from the run")
+    check_spelling(source.folder / file, weight_files.encode(made))
 
 
 def _packed(source: Source, job: Job, weights: Weights) -> list[str]:
     """Pack the network again and compare the file, where there is one."""
     path = source.folder / PACKED_FILE
     if not path.is_file():
-        return []
+        return [f"packed: there is no {PACKED_FILE}"] if weights.levels else []
     held, made = packed_files.read(path), finished_packed(job, weights)
     _compare_arrays(PACKED_FILE, held.payload(), made.payload())
+    check_spelling(path, packed_files.encode(made))
     return [f"packed: {PACKED_FILE} was packed again, equal in every array and figure"]
 
 

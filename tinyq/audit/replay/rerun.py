@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tinyq.audit.ledger.hash_chain import plain
+from tinyq.audit.ledger.hash_chain import differing_keys, plain
 from tinyq.audit.ledger.history import Checkpoint, History, read_history
 from tinyq.audit.recording.checkpoint_record import check_state, file_of
 from tinyq.audit.recording.recorder import Recorder
@@ -63,8 +63,7 @@ class Source:
         return job
 
     def _check_data(self, recorded, found):
-        differing = ", ".join(key for key in {**recorded, **found}
-                              if recorded.get(key) != found.get(key) and key != "passed_over")   # files of no sample
+        differing = ", ".join(key for key in differing_keys(recorded, found) if key != "passed_over")  # of no sample
         if differing:
             raise BadInput(f"{self.folder}: the data here are not those on record ({differing} differ); give the "
                            "folder of the run's data with --data-path")

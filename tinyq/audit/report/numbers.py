@@ -1,5 +1,5 @@
 """Numbers from a foreign ledger, which may hold anything."""
-from tinyq.audit.verification.metrics import number_of
+from tinyq.audit.ledger.records import number_of
 
 LARGEST = 1e30                          # to draw
 

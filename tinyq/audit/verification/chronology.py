@@ -2,8 +2,11 @@
 from collections.abc import Callable, Iterator
 
 from tinyq.audit.ledger.hash_chain import FIXED, Line
+from tinyq.audit.ledger.records import checkpoint_file
+from tinyq.saved.run_folder import FLOAT_FILE, MODEL_FILE, PACKED_FILE
 
 Record = dict
+FINISHED = (MODEL_FILE, PACKED_FILE)                # written after the end
 
 
 class Chronology:
@@ -24,7 +27,7 @@ class Chronology:
         self._rules: dict[str, Callable[[Record], Iterator[str]]] = {
             "begin": lambda record: iter(()), "phase": self._phase, "step": self._step, "epoch": self._epoch,
             "float": self._same_step, "checkpoint": self._checkpoint, "resume": self._resume, "check": self._check,
-            "exception": self._exception, "end": self._end, "file": self._same_step, "result": self._result}
+            "exception": self._exception, "end": self._end, "file": self._file, "result": self._result}
 
     def faults(self, line: Line) -> Iterator[str]:
         """Yield the faults of the next record, then move on."""
@@ -109,6 +112,16 @@ class Chronology:
         yield from self._same_step(record)
         if not self.phase:
             yield "ends a run without a phase"
+
+    def _file(self, record: Record) -> Iterator[str]:
+        yield from self._same_step(record)
+        name = record["file"]
+        if name == checkpoint_file(record["step"]):
+            follows = "checkpoint" in self.since
+        else:
+            follows = self.last_fixed == "float" if name == FLOAT_FILE else "end" in self.since and name in FINISHED
+        if not follows:
+            yield f"records {name}, which no run writes there"
 
     def _result(self, record: Record) -> Iterator[str]:
         yield from self._same_step(record)

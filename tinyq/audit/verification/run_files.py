@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from tinyq.audit.ledger.digests import digest_of
-from tinyq.audit.ledger.hash_chain import LEDGER_FILE, plain
-from tinyq.audit.ledger.records import UNAUDITED_FIGURES
+from tinyq.audit.ledger.hash_chain import LEDGER_FILE, differing_keys
+from tinyq.audit.ledger.records import UNAUDITED_FIGURES, number_of
 from tinyq.audit.recording.checkpoint_record import check_state, file_of
+from tinyq.audit.step.dump import STEPS, step_file
 from tinyq.audit.verification.evidence import Evidence
-from tinyq.audit.verification.metrics import number_of
+from tinyq.audit.verification.spelling import check_spelling
 from tinyq.errors import AuditMismatch
 from tinyq.files import hdf5
 from tinyq.files import weights as weight_files
@@ -45,12 +46,13 @@ def _configuration(evidence: Evidence) -> str:
     _check(_sha256(evidence.run / CONFIG_FILE) == begin["config_sha256"],
            f"{CONFIG_FILE} differs from the one the run began with")
     settings = evidence.settings
-    differing = [key for key in {**settings, **begin["settings"]} if settings.get(key) != begin["settings"].get(key)]
+    differing = differing_keys(settings, begin["settings"])
     _check(not differing, f"{CONFIG_FILE} and the settings on record differ in {', '.join(sorted(differing))}")
     if names_code(config.model):                            # the user's own network, which is not run here
         network = Path(network_copy(evidence.run, config.model).rpartition(":")[0])
         _check(_sha256(network) == settings.get("model_sha256"),
                f"{network.name} differs from the network that the run began with")
+    _check(begin["print_freq"] == config.print_freq, f"{CONFIG_FILE} asks for another print_freq than on record")
     _check(begin["audit"] == config.audit, f"{CONFIG_FILE} asks for another audit than the ledger's")
     planned = {FLOAT_PHASE: METHODS[BACKPROP]} if config.pretrain_epochs else {}
     planned |= {config.method: METHODS[config.method]}
@@ -88,24 +90,26 @@ def _checkpoints(evidence: Evidence) -> str:
         _check(path == checkpoint.path_of(evidence.run / CHECKPOINTS, recorded.step),
                f"{CHECKPOINTS}/{path.name} is the checkpoint of step {recorded.step}")
         check_state(evidence.run, position, states, recorded.line)
+        check_spelling(path, checkpoint.encode(position, states))
         _check(_weights_digest(evidence, states["model"]) == recorded.w,
                f"{CHECKPOINTS}/{path.name} has other weights than those recorded at step {recorded.step}")
-        _check_figures(evidence, path, position)
+        _check_figures(evidence, recorded, path, position)
     gone = sum(file_of(evidence.run, one.line) is None for one in evidence.history.checkpoints.values())
     return f"{len(paths)} have the states on record" + (f"; {gone} more are on record without a file" if gone else "")
 
 
-def _check_figures(evidence, path, position):
+def _check_figures(evidence, recorded, path, position):
     """Compare the figures in a checkpoint's position with the ledger."""
     history, name = evidence.history, f"{CHECKPOINTS}/{path.name}"
-    _check(plain(position.made_with) == history.begin.record["settings"], f"{name} was made with other settings")
+    _check(not differing_keys(position.made_with, history.begin.record["settings"]),
+           f"{name} was made with other settings")
     accuracies = [number_of(record["test_accuracy"]) for record in history.floats if "test_accuracy" in record]
     expected = accuracies[-1] if accuracies and position.phase == len(history.phases) - 1 else None
-    _check(position.test_accuracy_float == expected, f"{name} has another accuracy of the float network than on record")
-    if position.best_steps is not None or position.best_accuracy is not None:
-        measured = [number_of(record["measured"].get("validation_accuracy")) for record in history.epochs
-                    if record["step"] == position.best_steps]
-        _check(measured == [position.best_accuracy], f"{name} names a best epoch that is not on record")
+    _check(json.dumps(position.test_accuracy_float) == json.dumps(expected),
+           f"{name} has another accuracy of the float network than on record")
+    named = {"steps": position.best_steps, "accuracy": position.best_accuracy}
+    best = dict(zip(named, recorded.best or (None, None), strict=True))
+    _check(not differing_keys(named, best), f"{name} names another best epoch than the ledger")
 
 
 def _weights_digest(evidence, state):
@@ -120,6 +124,7 @@ def _float_network(evidence: Evidence) -> str:
         return ""
     _check(bool(evidence.history.floats), f"{FLOAT_FILE} is there, but no float network is on record")
     held = weight_files.read(evidence.run / FLOAT_FILE)
+    check_spelling(evidence.run / FLOAT_FILE, weight_files.encode(held))
     _check(weights_sha256(held.state) == evidence.history.floats[-1]["weights_sha256"],
            f"{FLOAT_FILE} has other weights than those recorded before the last phase")
     _check_description(evidence, FLOAT_FILE, held.attributes, config_after(evidence.config, FLOAT_PHASE))
@@ -137,6 +142,7 @@ def _model(evidence: Evidence) -> str:
     phase = history.phases[-1]
     _check_description(evidence, MODEL_FILE, attributes, config_after(evidence.config, phase["phase"]))
     held = weight_files.read(evidence.run / MODEL_FILE)     # builds no network: its code would have to be trusted
+    check_spelling(evidence.run / MODEL_FILE, weight_files.encode(held))
     shapes = {name: list(array.shape) for name, array in held.state.items()}
     _check(shapes == {**phase["tensors"], **phase["buffers"]}, f"{MODEL_FILE} has other tensors than the run did")
     _check(weights_sha256(held.state) == end["weights_sha256"],
@@ -151,8 +157,8 @@ def _check_description(evidence, name, attributes, config):
     """Check the attributes that follow from the configuration and the data on record."""
     data = evidence.history.begin.record["data"]
     described = model_file.description(config, shape_of(attributes), data["class_names"], data)
-    for key, value in described.items():
-        _check(attributes.get(key) == value, f"{name} says another {key} than the ledger and {CONFIG_FILE}")
+    differing = [key for key in differing_keys(described, attributes) if key in described]
+    _check(not differing, f"{name} says another {', '.join(differing)} than the ledger and {CONFIG_FILE}")
 
 
 def _check_derived(evidence, held):
@@ -174,6 +180,7 @@ def _packed(evidence: Evidence) -> str:
     if not (evidence.run / PACKED_FILE).is_file():
         return ""
     packed = packed_format.read(evidence.run / PACKED_FILE)
+    check_spelling(evidence.run / PACKED_FILE, packed_format.encode(packed))
     _check(packed.meta.get("ledger_head") == evidence.end.head, f"{PACKED_FILE} does not name this ledger's end")
     with hdf5.Reader(evidence.run / MODEL_FILE) as file:
         specs = file.specs()
@@ -197,16 +204,14 @@ def _result(evidence: Evidence) -> str:
     _check(history.result is not None, f"{RESULT_FILE} is there, but the ledger has no result")
     assert history.result is not None
     figures = history.result.record["figures"]
-    differing = [key for key in {**figures, **result}
-                 if key not in UNAUDITED_FIGURES and figures.get(key) != result.get(key)]
-    _check(not differing, f"{RESULT_FILE} differs from the ledger in {', '.join(sorted(differing))}")
+    differing = sorted(set(differing_keys(figures, result)) ^ set(UNAUDITED_FIGURES))
+    _check(not differing, f"{RESULT_FILE} differs from the ledger in {', '.join(differing)}")
     _check(result.get("ledger_head") == history.result.head, f"{RESULT_FILE} names another head")
     _check(figures.get("weights_sha256") == evidence.end.record["weights_sha256"],
            "the recorded result is of other weights than the recorded end")
     packed = evidence.run / PACKED_FILE
-    if packed.is_file():
-        _check(figures.get("bytes_packed_file") == packed.stat().st_size,
-               f"{PACKED_FILE} has another size than on record")
+    _check(figures.get("bytes_packed_file") == (packed.stat().st_size if packed.is_file() else None),
+           f"{PACKED_FILE} has another size than on record")
     return "its figures are those on record; replay --final measures them again"
 
 
@@ -220,12 +225,21 @@ def _plots(evidence: Evidence) -> str:
     known = {path.name for path in (evidence.run / "plots").glob("*")}
     unproved = known - expected.keys()
     for name, picture in expected.items():
-        found = read_file(evidence.run / "plots" / name, MAX_TEXT) if name in known else b""
-        _check(found == picture.encode(), f"plots/{name} differs")
+        _check(name in known, f"plots/{name} is missing")
+        _check(read_file(evidence.run / "plots" / name, MAX_TEXT) == picture.encode(), f"plots/{name} differs")
     if finished is not None and (finished.histograms is not None or not finished.state):
         _check(not unproved, f"plots has {', '.join(sorted(unproved))}, which no run writes")
     return ", ".join(sorted(expected)) + " drawn again, equal" + (
         f"; replay --final draws {', '.join(sorted(unproved))}" if unproved else "")
+
+
+def _arrays(evidence: Evidence) -> str:
+    """Count the steps whose arrays are in the folder, as `--audit full` keeps them."""
+    steps = evidence.history.steps
+    if evidence.config.audit != "full":
+        return ""
+    kept = sum(step_file(evidence.run, step).is_file() for step in range(1, steps + 1))
+    return f"{kept} of {steps} steps have theirs in {STEPS}; replay compares them"
 
 
 def _others(evidence: Evidence) -> str:
@@ -251,4 +265,5 @@ def _sha256(path: Path) -> str:
 
 EXAMINATIONS: dict[str, Callable[[Evidence], str]] = {
     "configuration": _configuration, "files": _files, "checkpoints": _checkpoints, "float network": _float_network,
-    "model": _model, "packed": _packed, "result": _result, "plots": _plots, "others": _others}
+    "model": _model, "packed": _packed, "result": _result, "plots": _plots,
+    "arrays": _arrays, "others": _others}

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinyq.errors import BadInput
 from tinyq.files import hdf5
+from tinyq.files.atomic import write_bytes
 from tinyq.files.hdf5 import Spec
 from tinyq.files.weights import weights_sha256
 from tinyq.packed.file import graph_json
@@ -62,11 +63,19 @@ def golden_input(graph: Graph) -> np.ndarray:
 
 
 def write(path: str | Path, packed: Packed) -> None:
-    """Save atomically; equal networks give equal bytes. UsageError where `read` would find the values too large."""
+    """Save atomically. UsageError where `read` would find the values too large."""
+    write_bytes(path, encode(packed))
+
+
+def encode(packed: Packed) -> bytes:
+    """Return the bytes of the file that `write` saves; equal networks give equal bytes.
+
+    UsageError where `read` would find the values too large.
+    """
     datasets = packed.payload()
     graph_json.check_sizes(packed.graph, sum(array.nbytes for array in datasets.values()))
     attributes = {"format": FORMAT, "format_major": MAJOR, "format_minor": MINOR, "required_features": ""}
-    hdf5.write(path, datasets, {"/": {**attributes, "content_sha256": _content_sha256(attributes, datasets)}})
+    return hdf5.encode(datasets, {"/": {**attributes, "content_sha256": _content_sha256(attributes, datasets)}})
 
 
 def read(path: str | Path) -> Packed:

@@ -56,9 +56,10 @@ class Checkpointer(Observer):
         best = position.best_steps, position.best_accuracy
         if accuracy is not None and accuracy > (-1 if best[1] is None else best[1]):
             position.best_steps, position.best_accuracy = position.steps, accuracy
+        self._is_recorded = False
         if self._attempt(lambda: self._write(phase, position)):
             self._attempt(lambda: checkpoint.remove_old(self._folder / "checkpoints", position))
-        else:
+        elif not self._is_recorded:
             position.best_steps, position.best_accuracy = best
         self._saved_at = time.monotonic()
 
@@ -73,6 +74,10 @@ class Checkpointer(Observer):
         try:
             path = checkpoint.save(folder, position, states)
         except NotSynced:                       # the file exists, and lasts unless the power fails
-            self._observers.saved(checkpoint.path_of(folder, position.steps), position)
+            self._record(checkpoint.path_of(folder, position.steps), position)
             raise
+        self._record(path, position)
+
+    def _record(self, path: Path, position: Position) -> None:
         self._observers.saved(path, position)
+        self._is_recorded = True
