@@ -12,14 +12,16 @@ from audit_runs import chained, of_step, read, resume, rewrite, train, write_led
 from forgeries import reseal
 
 from tinyq.__main__ import main
-from tinyq.audit.ledger.hash_chain import LEDGER_FILE
+from tinyq.audit.ledger.hash_chain import LEDGER_FILE, Line
 from tinyq.audit.ledger.history import MAX_NOTED
 from tinyq.audit.ledger.records import GRADIENT_FIELDS
 from tinyq.audit.replay import replay_all as replay_all_module
+from tinyq.audit.replay.final import replay_final
 from tinyq.audit.replay.replay import Stretch, random_steps, replay, replay_stretch
 from tinyq.audit.replay.replay_all import replay_all
 from tinyq.audit.replay.rerun import Source
 from tinyq.audit.verification.invariants import MAX_FAULTS, broken
+from tinyq.audit.verification.metrics import MetricsComparison
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import AuditMismatch
 from tinyq.files import weights as weight_files
@@ -212,8 +214,9 @@ def test_arrays_kept_of_a_step_are_compared_though_every_digest_agrees(tmp_path)
 def test_a_replay_says_how_many_steps_were_asked_for_and_compared(run, capsys):
     assert main(["audit", "replay", str(run), "--all", "--final"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("replayed: 35 of 35 steps were asked for and compared; with those on the way, 35 steps, ")
-    assert "test accuracy 86.67%: measured again, equal" in said
+    assert said.startswith("steps: 35 of 35 were asked for and compared, every digest equal\non the way: 35 steps, ")
+    assert said.endswith("replayed: everything that was asked for agrees with the ledger\n")
+    assert "float network: float.h5 was made again" in said and "test accuracy 86.67%: measured again, equal" in said
 
 
 def test_parts_replayed_side_by_side_compare_as_much_as_one_after_the_other(run, capsys):
@@ -388,6 +391,57 @@ def test_printed_steps_are_compared_too(tmp_path):
     (run / "metrics.jsonl").write_text(re.sub(r'"objective": [^,]*', '"objective": 0.5', text, count=1))
     with pytest.raises(AuditMismatch, match="metrics.jsonl: differs from line .* in objective"):
         verify(run)
+
+
+def test_metrics_that_are_gone_end_within_a_line_or_lack_a_printed_step_are_differences(tmp_path):
+    run = tmp_path / "run"
+    train(run, "backprop", print_freq=3, epochs=1)
+    text = (run / "metrics.jsonl").read_text()
+    for changed, fault in ((text[:-9], "lacks the epoch record"), (text + "{", "ends within a line"),
+                           (text.partition("\n")[2], "lacks the step record of line 5"), (None, "is missing")):
+        (run / "metrics.jsonl").unlink() if changed is None else (run / "metrics.jsonl").write_text(changed)
+        with pytest.raises(AuditMismatch, match=f"metrics.jsonl: {fault}"):
+            verify(run)
+
+
+def test_a_killed_run_may_lack_the_record_of_its_last_step_only(run):
+    (run / "metrics.jsonl").unlink()
+    comparison = MetricsComparison(run)
+    comparison.finish(False)
+    assert comparison.faults == ["metrics.jsonl: is missing"]
+    (run / "metrics.jsonl").write_text("")
+    for steps, faults in ((1, 0), (2, 1)):
+        comparison = MetricsComparison(run)
+        comparison.add(Line({"record": "begin", "print_freq": 1}, "", 1, 0))
+        for step in range(steps):
+            comparison.add(Line({"record": "step", "step": step + 1}, "", step + 2, 0))
+        comparison.finish(False)
+        assert len(comparison.faults) == faults
+
+
+def test_the_best_epoch_of_a_checkpoint_is_the_best_on_record(run):
+    path = sorted((run / "checkpoints").glob("*.h5"))[-1]
+    position, states = checkpoint.load(path)
+    position.best_steps, position.best_accuracy = 21, next(
+        line.record["measured"]["validation_accuracy"] for line in read(run / "ledger.jsonl")
+        if line.kind == "epoch" and line.record["step"] == 21)
+    position.best_accuracy = float.fromhex(position.best_accuracy)
+    checkpoint.write(path, position, states)
+    with pytest.raises(AuditMismatch, match=f"{path.name} names another best epoch than the ledger"):
+        verify(run)
+
+
+def test_a_run_without_its_packed_file_says_so(run):
+    (run / "model.tq.h5").unlink()
+    assert "packed: there is no model.tq.h5" in replay_final(Source(run, {}))
+
+
+def test_kept_arrays_that_are_gone_are_counted(tmp_path):
+    run = tmp_path / "run"
+    train(run, "backprop", "full", max_steps=4)
+    assert "arrays: 4 of 4 steps have theirs in steps; replay compares them" in verify(run)
+    shutil.rmtree(run / "steps")
+    assert "arrays: 0 of 4 steps have theirs in steps; replay compares them" in verify(run)
 
 
 FINAL = {

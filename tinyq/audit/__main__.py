@@ -4,22 +4,21 @@ import sys
 from pathlib import Path
 
 from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean, exit_code_of
+from tinyq.files.atomic import check_target
 from tinyq.output.terminal import say, say_json, tell
 from tinyq.run.settings.flags import Parser
 
-EXAMPLES = """examples:
-  python -m tinyq.audit verify runs/digits_cnn-digits-cbp-001               check the chain, the rules and every file
-  python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --random 20   re-run twenty random steps
-  python -m tinyq.audit replay runs/digits_cnn-digits-cbp-001 --all --final re-run all of it and measure its network
-  python -m tinyq.audit check runs/digits_cnn-digits-cbp-001 --step 1000    compare a step with float64
-  python -m tinyq.audit explain runs/a --step 700 --weight 'conv2.weight[0,0,0,0]' take one gradient apart
-  python -m tinyq.audit compare runs/a runs/b                               find the step at which two runs part
-  python -m tinyq.audit report runs/digits_cnn-digits-cbp-001 -o audit.html write one page about everything
-  python -m tinyq.audit show runs/digits_cnn-digits-cbp-001 --record epoch  print the records of epochs
-  python -m tinyq.audit head runs/digits_cnn-digits-cbp-001                 print the SHA-256 of the last record
-
-commands:
-  """
+# Arguments, and what they do.
+EXAMPLES = {
+    "verify runs/a": "check the chain, the rules and every file",
+    "replay runs/a --random 20": "re-run twenty random steps",
+    "replay runs/a --all --final": "re-run all of it and measure its network",
+    "check runs/a --step 1000": "compare a step with float64",
+    "explain runs/a --step 700 --weight 'conv2.weight[0,0,0,0]'": "take one gradient apart",
+    "compare runs/a runs/b": "find the step at which two runs part",
+    "report runs/a -o audit.html": "write one page about everything",
+    "show runs/a --record epoch": "print the records of epochs",
+    "head runs/a": "print the SHA-256 of the last record"}
 
 
 def audit(argv: list[str]) -> None:
@@ -83,12 +82,16 @@ def _show(argv):
         raise UsageError(f"--record {arguments.record}: {did_you_mean(arguments.record, FIELDS)}")
     first, last = (arguments.first, arguments.last) if arguments.step is None else (arguments.step, arguments.step)
     wanted = show.Filter(arguments.record, arguments.phase, arguments.epoch, first, last)
-    lines = [line for line in records_of(arguments.run) if wanted.wants(line.record)]
+    found, broken = show.find(records_of(arguments.run), wanted)
     if arguments.json:
-        for line in lines:
+        for line in found:
             say_json(line.record, indent=None)
-    elif lines:
-        say(*show.as_table(lines))
+    elif found:
+        say(*show.as_table(found))
+    if broken:
+        raise broken
+    if not found:
+        raise UsageError(f"{arguments.run}: no record is of {wanted}; show without these flags prints them all")
 
 
 def _replay(argv):
@@ -115,6 +118,8 @@ def _replay(argv):
         raise UsageError(f"{' and '.join(given)}: name the steps in one way")
     if arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
+    if arguments.dump:
+        check_target(arguments.dump)
     source = _source(arguments)
     if arguments.all:
         from tinyq.audit.replay.replay_all import replay_all
@@ -126,6 +131,7 @@ def _replay(argv):
         from tinyq.audit.replay.final import replay_final
 
         say(*replay_final(source))
+    say("replayed: everything that was asked for agrees with the ledger")
 
 
 def _replay_steps(source, arguments):
@@ -140,9 +146,8 @@ def _replay_steps(source, arguments):
 
 
 def _print_replayed(source, done):
-    say(f"replayed: {done.wanted:,} of {source.history.steps:,} steps were asked for and compared; with those on the "
-        f"way, {done.compared:,} steps, {done.records} records of phases and epochs, {done.checkpoints} checkpoints "
-        f"and {done.checks} checks agree with the ledger in every digest")
+    say(f"steps: {done.wanted:,} of {source.history.steps:,} were asked for and compared, every digest equal",
+        f"on the way: {done.summary}, all equal")
 
 
 def _check(argv):
@@ -218,6 +223,7 @@ def _report(argv):
 
     if is_locked(arguments.run):
         raise Busy(f"{arguments.run}: a run is working in this folder; make its report when it has stopped")
+    check_target(arguments.output)
     found = make_report(_run_folder(arguments), arguments.points, arguments.checks)
     if found.history is not None:
         _tell_differences(found.history)
@@ -303,13 +309,21 @@ COMMANDS = {
 
 def _parser(command, *folders):
     """folders: (name, metavar, help) of the command's run folders."""
-    listed = "\n  ".join(f"{name:<10}{text}" for name, (_, text) in COMMANDS.items())
-    about = COMMANDS[command][1] if command in COMMANDS else (__doc__ or "").partition(": ")[2]
-    parser = Parser(prog=f"python -m tinyq.audit {command}", description=about, epilog=EXAMPLES + listed,
+    is_one = command in COMMANDS
+    about = COMMANDS[command][1] if is_one else (__doc__ or "").partition(": ")[2]
+    parser = Parser(prog=f"python -m tinyq.audit {command}", description=about, epilog=_examples(command, is_one),
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, metavar, text in folders or [("run", "RUN", "the folder of a run")] * (command in COMMANDS):
         parser.add_argument(name, metavar=metavar, help=text)
     return parser
+
+
+def _examples(command, is_one):
+    """List the examples of one command, or of all with the commands."""
+    shown = [f"python -m tinyq.audit {example:<30} {text}" for example, text in EXAMPLES.items()
+             if not is_one or example.split()[0] == command]
+    listed = [] if is_one else ["", "commands:", *(f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items())]
+    return "\n".join(["examples:", *(f"  {line}" for line in shown), *listed])
 
 
 if __name__ == "__main__":

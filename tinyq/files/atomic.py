@@ -71,6 +71,15 @@ def check_writable(folder: str | Path) -> None:
     remove(probe)
 
 
+def check_target(path: str | Path) -> None:
+    """Raise what `write_bytes` would, before the work whose result is to be written there."""
+    target = Path(path)
+    _check_target(target)
+    temporary = _new_temporary(target)
+    os.close(_create(temporary, target))
+    remove(temporary)
+
+
 def remove(path: str | Path) -> None:
     """Delete a file, if it exists; InputOutputError where the folder does not allow it."""
     try:

@@ -56,12 +56,12 @@ def write(path: str | Path, datasets: Datasets, attributes: Attributes) -> None:
 
 
 def encode(datasets: Datasets, attributes: Attributes) -> bytes:
-    """Return the bytes of the HDF5 file that `write` saves."""
+    """Return the bytes of the HDF5 file that `write` saves; the order of datasets and groups does not matter."""
     name = f"memory of thread {threading.get_ident()}"          # HDF5 refuses to open one name twice at a time
     with h5py.File(name, "w", driver="core", backing_store=False, libver=("earliest", "latest")) as file:
-        for dataset, array in datasets.items():
+        for dataset, array in sorted(datasets.items()):
             file.create_dataset(dataset, data=array)
-        for group, values in attributes.items():
+        for group, values in sorted(attributes.items()):
             for name, value in values.items():
                 file[group].attrs.create(name, _stored(value))
         file.flush()
@@ -146,10 +146,9 @@ class Reader:
 
     @cached_property
     def _datasets(self) -> dict[str, tuple[Stored, list]]:
-        """Return {path: (description, messages of its header)} of all datasets, in the order in which they lie."""
+        """Return {path: (description, messages of its header)} of all datasets, in the order of their paths."""
         self._bytes.begin()
         found: dict[str, tuple[Stored, list]] = {}
-        places: dict[str, int] = {}
         pending, objects = [("", 0, self._bytes.messages(self._bytes.root))], 0
         while pending:
             group, depth, messages = pending.pop()
@@ -160,13 +159,12 @@ class Reader:
             for name, address in links.items():
                 path = f"{group}/{name}" if group else name
                 self._bytes.spend(len(path))
-                places[path] = self._followed(path, address)
-                messages = self._bytes.messages(places[path])
+                messages = self._bytes.messages(self._followed(path, address))
                 if self._bytes.is_group(messages):
                     pending.append((path, depth + 1, messages))
                 elif (stored := self._dataset(path, messages)) is not None:
                     found[path] = stored, messages
-        return {path: found[path] for path in sorted(found, key=places.__getitem__)}
+        return dict(sorted(found.items()))
 
     def _find(self, path):
         """Return the header of the group at a path; None where there is none."""

@@ -56,7 +56,9 @@ def encode(weights: Weights) -> bytes:
         datasets[_path(name) + "_levels"] = weights.levels[name]
     root = {"format": FORMAT, "weights_sha256": weights_sha256(weights.state), **weights.attributes}
     attributes = {"/": root, **_viewer_attributes(datasets)}
-    root["layer_names"] = [group for group in attributes if group != "/"]
+    layers = [group for group in attributes if group != "/"]
+    if sorted(root.get("layer_names", ())) != sorted(layers):           # read from a file, they keep the model's order
+        root["layer_names"] = layers
     if weights.probe_inputs is not None:
         assert weights.probe_logits is not None
         datasets |= {f"{PROBE}/inputs": weights.probe_inputs, f"{PROBE}/logits": weights.probe_logits}
@@ -160,4 +162,6 @@ def _viewer_attributes(datasets):
         group, _, _ = path.rpartition("/")
         if group:
             groups.setdefault(group, {"weight_names": []})["weight_names"].append(path)
+    for names in groups.values():
+        names["weight_names"].sort()
     return groups

@@ -127,8 +127,8 @@ def test_few_terms_are_all_listed_and_a_sum_that_is_not_taken_apart_says_so():
     captured = captured_step("backprop", "plain")
     text = "\n".join(explain(captured, OneWeight("shift", (1,), (6,))))
     assert "this primitive is not taken apart into terms" in text
-    small = [line for line in explain(captured, OneWeight("fc2.bias", (1,), (3,))) if "smaller terms" in line]
-    assert small == ["  and 1 smaller terms"] * 2
+    small = [line for line in explain(captured, OneWeight("fc2.bias", (1,), (3,))) if "smaller term" in line]
+    assert small == ["  and 1 smaller term"] * 2
     captured.batches[:] = [Batch(b.x[:3], b.y[:3], b.indices[:3]) for b in captured.batches]
     for a in captured.applications:
         a.vjps.update({p: (g[:3], gx) for p, (g, gx) in a.vjps.items() if a.name == "linear of fc2.weight"})

@@ -11,6 +11,7 @@ from tinyq.audit.ledger.hash_chain import FIXED, Line
 from tinyq.audit.ledger.records import UNAUDITED_FIGURES, records_of
 from tinyq.audit.methods.method_audit import Record
 from tinyq.errors import BadInput
+from tinyq.output.counting import counted
 
 
 @dataclass
@@ -76,7 +77,7 @@ def as_lines(found: TwoRuns) -> list[str]:
     """Return the result as lines; the last one says whether the runs are equal."""
     lines = [f"{what}: {text}" for what, texts in (("settings", found.settings), ("data", found.data),
                                                    ("environment", found.environment)) for text in texts]
-    counts = ", ".join(f"{number:,} {kind} records" for kind, number in found.counts.items()) or "none"
+    counts = ", ".join(counted(number, f"{kind} record") for kind, number in found.counts.items()) or "none"
     lines.append(f"equal: {counts}")
     if found.equal:
         return [*lines, *found.notes, "the runs are equal: every digest and every metric agrees"]

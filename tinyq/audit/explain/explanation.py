@@ -8,6 +8,7 @@ from tinyq.audit.explain.update_lines import update_of
 from tinyq.audit.methods.method_table import audit_of
 from tinyq.errors import AuditMismatch
 from tinyq.nn.parameter import Quantizer
+from tinyq.output.counting import counted
 from tinyq.saved.text_table import table
 
 LARGEST = 5                             # terms of a sum that are listed
@@ -30,8 +31,11 @@ def explain(captured: Captured, weight: OneWeight) -> list[str]:
     if weight.name in captured.handed:
         update = update_of(captured, weight)
         after = _exact(captured.after[weight.name][weight.index]).strip()
-        lines += ["update in float32", *_aligned(update.lines), "  recombined: " + (
-            "equal to the weight after the step, bit for bit" if update.exact else f"NOT the weight after it, {after}")]
+        settings = ", ".join(f"{name} {value}" for name, value in update.settings)
+        recombined = ("equal to the weight after the step, bit for bit" if update.exact
+                      else f"NOT the weight after it, {after}")
+        lines += [f"update in float32, {type(captured.phase.optimizer).__name__}: {settings}", *_aligned(update.lines),
+                  f"  recombined: {recombined}"]
     else:
         lines.append("  no gradient reaches it in this step: it is not updated")
     return lines + _levels(captured, weight)
@@ -59,15 +63,19 @@ def _largest(found):
     places = [np.unravel_index(i, terms.shape) for i in order]
     if terms.ndim == 1:
         rows = [[str(found.samples[at[0]]), f"{terms[at]:.9g}"] for at in places]
-        yield from _indented(table(["sample", "term"], rows))
+        yield from _largest_of(table(["sample", "term"], rows), terms.size)
     else:
         rows = [[str(found.samples[at[0]]), str(tuple(map(int, at[1:]))), f"{terms[at]:.9g}"] for at in places]
-        yield from _indented(table(["sample", "place", "term"], rows))
+        yield from _largest_of(table(["sample", "place", "term"], rows), terms.size)
         samples = np.argsort(-np.abs(by_sample), kind="stable")[:LARGEST]
         yield from _indented(table(["sample", "sum over places"],
                                    [[str(found.samples[i]), f"{by_sample[i]:.9g}"] for i in samples]))
-    if terms.size > LARGEST:
-        yield f"  and {terms.size - LARGEST:,} smaller terms"
+
+
+def _largest_of(lines, count):
+    yield from _indented(lines)
+    if count > LARGEST:
+        yield f"  and {counted(count - LARGEST, 'smaller term')}"
 
 
 def _levels(captured, weight):

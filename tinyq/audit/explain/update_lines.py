@@ -17,13 +17,20 @@ MEANINGS = {
     "denominator": "sqrt of the corrected second moment + eps", "change": "change"}
 
 
+# Hyper-parameters of an optimiser's group that are shown before the update.
+SHOWN = {"lr": "learning rate", "momentum": "momentum", "weight_decay": "weight decay", "betas": "betas", "eps": "eps",
+         "nesterov": "nesterov"}
+
+
 @dataclass(frozen=True)
 class OneUpdate:
     """The update of one weight.
 
-    lines: (name, value) in the order of computing. exact: they lead to the weight after the step, bit for bit.
+    settings: (name, value) of the optimiser's group. lines: (name, value) in the order of computing. exact: they lead
+    to the weight after the step, bit for bit.
     """
 
+    settings: list[tuple[str, object]]
     lines: list[tuple[str, np.float32]]
     exact: bool
 
@@ -48,4 +55,5 @@ def update_of(captured: Captured, weight: OneWeight) -> OneUpdate:
     lines += [("before", w[index]), ("before - change", stepped[index]),
               *((term, array[index]) for term, array in terms.items()), ("after", after[index])]
     exact = after[index].tobytes() == captured.after[name][index].tobytes()
-    return OneUpdate(lines, exact and handed[index].tobytes() == captured.handed[name][index].tobytes())
+    settings = [(text, captured.groups[name][key]) for key, text in SHOWN.items() if key in captured.groups[name]]
+    return OneUpdate(settings, lines, exact and handed[index].tobytes() == captured.handed[name][index].tobytes())

@@ -53,6 +53,8 @@ def records_of(run: str | Path, after: Line | None = None) -> Iterator[Line]:
     chain is broken or a record is malformed.
     """
     path = Path(run) / LEDGER_FILE
+    if not Path(run).exists():
+        raise BadInput(f"{run}: no such folder; give the folder of a run, such as one in runs/")
     if not path.is_file():
         raise BadInput(f"{run}: no {LEDGER_FILE} here; give the folder of a run trained without --audit off")
     line = None

@@ -10,6 +10,7 @@ from tinyq.audit.replay.comparison import Comparison, Examiner
 from tinyq.audit.replay.rerun import Source, rerun
 from tinyq.audit.time_left import TimeLeft
 from tinyq.errors import AuditMismatch, UsageError
+from tinyq.output.counting import counted
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class Replayed:
     def __add__(self, other: "Replayed") -> "Replayed":
         """Sum two stretches."""
         return Replayed(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    @property
+    def summary(self) -> str:
+        """What was compared, in words."""
+        return (f"{counted(self.compared, 'step')}, {counted(self.records, 'record')} of phases and epochs, "
+                f"{counted(self.checkpoints, 'checkpoint')}, {counted(self.checks, 'check')}")
 
 
 NOTHING = Replayed(0, 0, 0, 0, 0)

@@ -16,6 +16,7 @@ from tinyq.audit.verification.invariants import MALFORMED
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import AuditMismatch, TinyqError
 from tinyq.models import names_code
+from tinyq.output.counting import counted
 from tinyq.saved.run_folder import trusted_network
 
 POINTS, CHECKS = 32, 2
@@ -114,8 +115,7 @@ def _run(name: str, examine: Callable[[], str]) -> Check:
 def _replayed(done: Replayed, steps: range) -> str:
     if done.compared != len(steps):
         raise AuditMismatch(f"{done.compared} of {len(steps)} steps were compared")
-    return (f"{done.compared:,} of {len(steps):,} steps, {done.records} records of phases and epochs, "
-            f"{done.checkpoints} checkpoints and {done.checks} checks were replayed; every digest agrees")
+    return f"all of the {counted(len(steps), 'step')}; {done.summary} were replayed, and every digest agrees"
 
 
 def _checked(one: Checked) -> str:

@@ -1,8 +1,10 @@
 """Filter the records of a ledger and tabulate them."""
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from tinyq.audit.ledger.hash_chain import Line
+from tinyq.errors import AuditMismatch
 from tinyq.saved.text_table import table
 
 # Columns of the table, and the fields that fill each: the first one that the record has.
@@ -28,6 +30,23 @@ class Filter:
         return all((self.kind in (None, record["record"]), self.phase in (None, record.get("phase")),
                     self.epoch in (None, record.get("epoch")), self.first is None or step >= self.first,
                     self.last is None or step <= self.last))
+
+
+    def __str__(self) -> str:
+        """Name what is asked for, such as "kind step, phase cbp"."""
+        asked = {"kind": self.kind, "phase": self.phase, "epoch": self.epoch, "steps from": self.first,
+                 "steps up to": self.last}
+        return ", ".join(f"{name} {value}" for name, value in asked.items() if value is not None)
+
+
+def find(lines: Iterator[Line], wanted: Filter) -> tuple[list[Line], AuditMismatch | None]:
+    """Return the lines with the wanted records, up to a break of the chain, and the break."""
+    found: list[Line] = []
+    try:
+        found.extend(line for line in lines if wanted.wants(line.record))
+    except AuditMismatch as error:
+        return found, error
+    return found, None
 
 
 def as_table(lines: list[Line]) -> list[str]:

@@ -13,6 +13,7 @@ from tinyq.audit.verification.invariants import MALFORMED, Invariants
 from tinyq.audit.verification.metrics import MetricsComparison
 from tinyq.audit.verification.run_files import EXAMINATIONS
 from tinyq.errors import AuditMismatch, TinyqError
+from tinyq.output.counting import counted
 
 MAX_SHOWN = 3                           # faults of one kind in a message
 
@@ -42,8 +43,9 @@ def verify(run: str | Path, head: str | None = None, trust: bool = False) -> lis
         found, faults = _results(examinations)
     if faults:
         raise AuditMismatch(f"{run}: " + "; ".join(faults))
-    return [f"chain: {history.last.number} records, {history.steps} steps, head {history.last.head}", *found,
-            *_notes(history, evidence), f"not audited, the owner's word: {', '.join(UNAUDITED)}"]
+    return [f"chain: {counted(history.last.number, 'record')}, {counted(history.steps, 'step')}, head "
+            f"{history.last.head}", *found, *_notes(history, evidence),
+            f"not audited, the owner's word: {', '.join(UNAUDITED)}"]
 
 
 def _results(examinations: dict[str, Callable[[], str]]) -> tuple[list[str], list[str]]:
@@ -78,8 +80,8 @@ class _SinceHead:
             raise AuditMismatch(f"{run / LEDGER_FILE}: contains no line with SHA-256 {self.head}; it is another "
                                 "ledger, or was rewritten")
         kinds = ", ".join(f"{number} {kind}" for kind, number in self.since.items())
-        return f"{self.head[:12]} is on record; " + (f"{self.since.total()} records came after it: {kinds}" if kinds
-                                                     else "no record came after it")
+        after = f"{counted(self.since.total(), 'record')} came" if kinds else "no record came"
+        return f"{self.head[:12]} is on record; {after} after it{kinds and f': {kinds}'}"
 
 
 def _rules(invariants: Invariants) -> str:
@@ -102,7 +104,7 @@ def _checks(history: History) -> str:
 def _metrics(metrics: MetricsComparison) -> str:
     if metrics.faults:
         raise AuditMismatch("; ".join(metrics.faults))
-    return f"the {metrics.compared} records of metrics.jsonl agree with the ledger"
+    return f"{counted(metrics.compared, 'record')} of metrics.jsonl agree with the ledger"
 
 
 def _notes(history: History, evidence: Evidence) -> list[str]:
