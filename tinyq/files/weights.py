@@ -163,5 +163,11 @@ def _viewer_attributes(datasets):
         if group:
             groups.setdefault(group, {"weight_names": []})["weight_names"].append(path)
     for names in groups.values():
-        names["weight_names"].sort()
+        names["weight_names"].sort(key=_place_in_layer)
     return groups
+
+
+def _place_in_layer(path):
+    """Order a layer's arrays: weight, then bias and buffers, then scales, then levels."""
+    leaf = path.rpartition("/")[2]
+    return 2 * leaf.endswith("_levels") + leaf.endswith("_scale"), leaf != "weight", leaf
