@@ -23,7 +23,7 @@ from tinyq.audit.replay.rerun import Source
 from tinyq.audit.verification.invariants import MAX_FAULTS, broken
 from tinyq.audit.verification.metrics import MetricsComparison
 from tinyq.audit.verification.verify import verify
-from tinyq.errors import AuditMismatch
+from tinyq.errors import AuditMismatch, BadInput
 from tinyq.files import weights as weight_files
 from tinyq.files.read import sha256_of
 from tinyq.files.weights import weights_sha256
@@ -429,6 +429,32 @@ def test_the_best_epoch_of_a_checkpoint_is_the_best_on_record(run):
     checkpoint.write(path, position, states)
     with pytest.raises(AuditMismatch, match=f"{path.name} names another best epoch than the ledger"):
         verify(run)
+
+
+def test_a_float_network_of_other_weights_is_found_by_a_replay_of_the_end(run):
+    held = weight_files.read(run / "float.h5")
+    held.state["fc1.bias"][0] += 1
+    held.attributes.pop("weights_sha256")
+    weight_files.write(run / "float.h5", held)
+    with pytest.raises(AuditMismatch, match="float.h5 has other weights than those recorded"):
+        replay_final(Source(run, {}))
+
+
+def test_a_step_without_the_figures_of_its_metrics_record_cannot_be_compared(run):
+    (run / "metrics.jsonl").write_text('{"record": "step", "step": 1}\n')
+    comparison = MetricsComparison(run)
+    comparison.add(Line({"record": "step", "step": 1, "phase": "float", "epoch": 0, "metrics": {}, "lr": []}, "", 4, 0))
+    assert "line 4 of the ledger cannot be compared with metrics.jsonl" in comparison.faults[0]
+
+
+def test_a_resume_that_metrics_refuse_leaves_the_ledger_alone(tmp_path):
+    run = tmp_path / "run"
+    train(run, "backprop", max_steps=9)
+    before = (run / "ledger.jsonl").read_bytes()
+    (run / "metrics.jsonl").write_text("")
+    with pytest.raises(BadInput, match="metrics.jsonl: has 0 records, but the checkpoint counts 1"):
+        resume(run, max_steps=12)
+    assert (run / "ledger.jsonl").read_bytes() == before
 
 
 def test_a_run_without_its_packed_file_says_so(run):

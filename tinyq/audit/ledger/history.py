@@ -91,8 +91,9 @@ def _add_step(history: History, line: Line) -> None:
 def _add_epoch(history: History, line: Line) -> None:
     history.epochs.append(line.record)
     accuracy = number_of(line.record["measured"].get("validation_accuracy"))
-    is_best = isinstance(accuracy, float) and (history.best is None or accuracy > history.best[1])
-    history.best_now = (line.record["step"], accuracy) if is_best else history.best
+    history.best_now = history.best
+    if isinstance(accuracy, float) and (history.best is None or accuracy > history.best[1]):
+        history.best_now = line.record["step"], accuracy
 
 
 def _add_checkpoint(history: History, line: Line) -> None:
