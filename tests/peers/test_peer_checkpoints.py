@@ -14,7 +14,7 @@ import pytest
 from tinyq import models
 from tinyq.convert import main
 from tinyq.errors import BadInput, TinyqError
-from tinyq.saved.foreign.choice import weights_for
+from tinyq.saved.foreign.choice import open_foreign, weights_for
 from tinyq.saved.measure import logits_of
 from tinyq.saved.model_file import load_model
 from tinyq.streams import Streams
@@ -212,7 +212,7 @@ def test_there_are_forty_forms():
 
 @pytest.mark.parametrize("name", CONVERTED)
 def test_a_checkpoint_becomes_the_weights_that_torch_saved(tmp_path, name):
-    state, remarks = weights_for(saved(tmp_path / name, CONVERTED[name]), STATE, None, 3)
+    state, remarks = weights_for(open_foreign(saved(tmp_path / name, CONVERTED[name])), STATE, None, 3)
     for key, value in SD.items():
         np.testing.assert_array_equal(state[key], rounded_as(name, value), key)
     assert state.keys() == SD.keys() and bool(remarks) == ("average.pth" in name or name.startswith("timm"))
@@ -222,13 +222,13 @@ def test_a_checkpoint_becomes_the_weights_that_torch_saved(tmp_path, name):
 def test_what_cannot_be_converted_is_said_to_be_what_it_is(tmp_path, name):
     content, reason = REFUSED[name]
     with pytest.raises(TinyqError, match=reason):
-        weights_for(saved(tmp_path / name, content), STATE, None, 3)
+        weights_for(open_foreign(saved(tmp_path / name, content)), STATE, None, 3)
 
 
 @pytest.mark.parametrize("key, change", [("state_dict", 0.0), ("state_dict_ema", 1.0)])
 def test_a_key_chooses_among_several(tmp_path, key, change):
     path = saved(tmp_path / "a", CONVERTED["timm.pth.tar"])
-    state, remarks = weights_for(path, STATE, key, 3)
+    state, remarks = weights_for(open_foreign(path), STATE, key, 3)
     np.testing.assert_array_equal(state["fc.bias"], SD["fc.bias"].numpy() + np.float32(change))
     other = {"state_dict": "state_dict_ema", "state_dict_ema": "state_dict"}[key]
     assert remarks == [f"the weights under {key!r}, not '{other}'"]
@@ -239,18 +239,18 @@ def test_a_script_is_refused_and_its_remedy_works(tmp_path):
         warnings.simplefilter("ignore")                 # deprecated, but in many files
         torch.jit.save(torch.jit.script(torch.nn.Linear(4, 3)), tmp_path / "script.pt")
     with pytest.raises(BadInput, match=r"TorchScript archive.*torch.save.torch.jit.load.FILE..state_dict.., ...."):
-        weights_for(tmp_path / "script.pt", STATE, None, 3)
+        weights_for(open_foreign(tmp_path / "script.pt"), STATE, None, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.save(torch.jit.load(tmp_path / "script.pt").state_dict(), tmp_path / "weights.pt")
     own = {"weight": np.zeros((3, 4), np.float32), "bias": np.zeros(3, np.float32)}
-    assert weights_for(tmp_path / "weights.pt", own, None, 4)[0].keys() == own.keys()
+    assert weights_for(open_foreign(tmp_path / "weights.pt"), own, None, 4)[0].keys() == own.keys()
 
 
 def test_a_pickled_state_dict_of_arrays_is_read(tmp_path):
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model": {name: value.numpy() for name, value in SD.items()},
                                                    "__author__": "someone"}, 2))
-    assert weights_for(tmp_path / "a.pkl", STATE, None, 3)[0].keys() == SD.keys()
+    assert weights_for(open_foreign(tmp_path / "a.pkl"), STATE, None, 3)[0].keys() == SD.keys()
 
 
 @pytest.mark.parametrize("name", ["imagenet, on several.pth.tar", "half.pth", "bfloat16.pth"])

@@ -11,7 +11,7 @@ from tinyq.files.foreign.opening import Arrays
 from tinyq.files.read import sha256_of
 from tinyq.nn import Linear, Module
 from tinyq.saved.converted_inputs import Inputs, described
-from tinyq.saved.foreign.choice import weights_for
+from tinyq.saved.foreign.choice import open_foreign, weights_for
 from tinyq.saved.foreign.names import COUNTER
 from tinyq.saved.model_file import load_model, shown_state, weights_of
 from tinyq.streams import Streams
@@ -28,10 +28,10 @@ def to_tinyq(source: str | Path, target: str | Path, name: str, class_names: lis
     network's inputs. key: of the weights to take in a file that holds several. UsageError where the inputs do not fit
     the network. BadInput, with every missing, extra, misshapen or mistyped name, and for values that are not finite.
     """
-    inputs = inputs or Inputs()
+    file, inputs = open_foreign(source), inputs or Inputs()
     input_shape = inputs.input_shape()
     smallest = models.build(name, 2, input_shape)
-    state, remarks = weights_for(source, smallest.state_dict(), key, input_shape[0])
+    state, remarks = weights_for(file, smallest.state_dict(), key, input_shape[0])
     classes = _classes_in(state, smallest, name, source)
     if class_names is not None and len(class_names) != classes:
         raise UsageError(f"classes: has {len(class_names)} names, but {source} has {classes} classes")

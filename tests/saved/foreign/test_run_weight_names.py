@@ -8,7 +8,7 @@ from tinyq import models
 from tinyq.errors import BadInput, UsageError
 from tinyq.files import hdf5, safetensors
 from tinyq.saved.foreign import names as weight_names
-from tinyq.saved.foreign.choice import weights_for
+from tinyq.saved.foreign.choice import open_foreign, weights_for
 
 
 def small(name, size=32, channels=3):
@@ -50,7 +50,7 @@ FORMS = {
 @pytest.mark.parametrize("own, named", FORMS.values(), ids=FORMS)
 def test_names_of_other_programs_are_found_again(tmp_path, own, named):
     safetensors.write(tmp_path / "a", {named(name): array for name, array in own.items()})
-    state, remarks = weights_for(tmp_path / "a", own, None, 3)
+    state, remarks = weights_for(open_foreign(tmp_path / "a"), own, None, 3)
     assert state.keys() == own.keys() and not remarks
     for name, array in own.items():
         np.testing.assert_array_equal(state[name], array)
@@ -59,14 +59,14 @@ def test_names_of_other_programs_are_found_again(tmp_path, own, named):
 def test_counters_of_a_wrapper_are_left_out_and_those_of_batch_norm_may_be_missing(tmp_path):
     held = {f"module.{name}": array for name, array in RESNET.items() if not name.endswith("num_batches_tracked")}
     safetensors.write(tmp_path / "a", held | {"n_averaged": np.array(5)})
-    state, _ = weights_for(tmp_path / "a", RESNET, None, 3)
+    state, _ = weights_for(open_foreign(tmp_path / "a"), RESNET, None, 3)
     assert state.keys() == {name for name in RESNET if not name.endswith("num_batches_tracked")}
 
 
 def test_a_network_whose_own_names_begin_alike_keeps_them(tmp_path):
     own = {f"model.module.{k}.weight": np.full((1, 1), k, np.float32) for k in range(3)}
     safetensors.write(tmp_path / "a", own)
-    assert weights_for(tmp_path / "a", own, None, 3)[0].keys() == own.keys()
+    assert weights_for(open_foreign(tmp_path / "a"), own, None, 3)[0].keys() == own.keys()
 
 
 def test_two_names_that_would_become_one_are_kept_apart():
@@ -80,7 +80,7 @@ def test_two_names_that_would_become_one_are_kept_apart():
 def test_the_weights_of_another_network_are_named(tmp_path, held, reason):
     safetensors.write(tmp_path / "a", {name: np.float32([value]) for name, value in held.items()})
     with pytest.raises(BadInput, match=reason):
-        weights_for(tmp_path / "a", RESNET, None, 3)
+        weights_for(open_foreign(tmp_path / "a"), RESNET, None, 3)
 
 
 KERAS_LEAVES = {"weight": "kernel", "running_mean": "moving_mean", "running_var": "moving_variance", "bias": "bias"}
@@ -102,7 +102,7 @@ def in_keras(name, array, style):
 @pytest.mark.parametrize("style", ["keras 2", "model", "plain", "nested"])
 def test_weights_of_keras_are_turned_into_the_order_of_the_network(tmp_path, style):
     hdf5.write(tmp_path / "a", dict(in_keras(name, array, style) for name, array in TINY.items()), {})
-    state, _ = weights_for(tmp_path / "a", TINY, None, 3)
+    state, _ = weights_for(open_foreign(tmp_path / "a"), TINY, None, 3)
     assert state.keys() == TINY.keys()
     for name, array in TINY.items():
         np.testing.assert_array_equal(state[name], array)
@@ -112,13 +112,13 @@ def test_a_flattened_plane_of_keras_is_refused(tmp_path):
     own = {"conv1.weight": TINY["conv1.weight"], "fc.weight": np.zeros((3, 8), np.float32)}
     hdf5.write(tmp_path / "a", dict(in_keras(name, array, "plain") for name, array in own.items()), {})
     with pytest.raises(BadInput, match="fc.weight reads a flattened plane, which Keras flattens in another order"):
-        weights_for(tmp_path / "a", own, None, 3)
+        weights_for(open_foreign(tmp_path / "a"), own, None, 3)
     grey = {"fc.weight": np.zeros((3, 8), np.float32)}          # one channel: both orders are one
     hdf5.write(tmp_path / "a", dict(in_keras(name, array, "plain") for name, array in grey.items()), {})
-    assert weights_for(tmp_path / "a", grey, None, 1)[0]["fc.weight"].shape == (3, 8)
+    assert weights_for(open_foreign(tmp_path / "a"), grey, None, 1)[0]["fc.weight"].shape == (3, 8)
 
 
 def test_a_key_of_a_file_that_is_one_set_is_refused(tmp_path):
     safetensors.write(tmp_path / "a", TINY)
     with pytest.raises(UsageError, match="key 'ema': no weights under it in .*; the file is one set of weights"):
-        weights_for(tmp_path / "a", TINY, "ema", 3)
+        weights_for(open_foreign(tmp_path / "a"), TINY, "ema", 3)

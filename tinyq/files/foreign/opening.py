@@ -18,6 +18,7 @@ TINYQ = "tinyq"                         # kind of a file that needs no conversio
 class Foreign:
     """A file of weights: its kind, and the names in each of its sets of weights, by key."""
 
+    path: str | Path
     kind: str
     names: Mapping[str, list[str]]
     read: Callable[[str], Arrays]       # the arrays of a key's set, by name
@@ -46,19 +47,19 @@ def _torch(path):
             raise BadInput(f"{path}: not readable as PyTorch weights: {error}") from error
 
     sets = reported(weight_sets, saved.content)
-    return Foreign(kinds.TORCH, {key: list(found) for key, found in sets.items()},
+    return Foreign(path, kinds.TORCH, {key: list(found) for key, found in sets.items()},
                    lambda key: reported(saved.arrays, sets[key]))
 
 
 def _safetensors(path):
     arrays = safetensors.read(path)
-    return Foreign(kinds.SAFETENSORS, {"": list(arrays)}, lambda key: arrays)
+    return Foreign(path, kinds.SAFETENSORS, {"": list(arrays)}, lambda key: arrays)
 
 
 def _hdf5(path):
     file = hdf5.Reader(path, foreign=True)
     if "weights_sha256" in file.attributes():
-        return Foreign(TINYQ, {"": []}, lambda key: {})
+        return Foreign(path, TINYQ, {"": []}, lambda key: {})
     specs = {name: spec for name, spec in file.specs().items() if spec.dtype.kind in "biuf"}
     sets: dict[str, dict[str, str]] = {}
     for name in specs:
@@ -72,7 +73,7 @@ def _hdf5(path):
         held = file.read({name: specs[name] for name in sets[key].values()}, allow_extra=True, finite=False)
         return {name: _usual(held[path]) for name, path in sets[key].items()}
 
-    return Foreign(kinds.HDF5, {key: list(found) for key, found in sets.items()}, read)
+    return Foreign(path, kinds.HDF5, {key: list(found) for key, found in sets.items()}, read)
 
 
 _KERAS_GROUPS = "model_weights", "optimizer_weights"       # of a whole model that Keras 2 saved

@@ -14,42 +14,47 @@ SHOWN = 4                               # names in a message
 _AVERAGE = re.compile(r"(^|[._-])(ema|swa|avg|averaged?|shadow)([._-]|$)", re.IGNORECASE)
 
 
-def weights_for(source: str | Path, own: Mapping[str, np.ndarray], key: str | None, channels: int
+def open_foreign(source: str | Path) -> Foreign:
+    """Open another program's file; BadInput where it holds no weights, UsageError where it is tinyq's own."""
+    file = opening.open_weights(source)
+    if file.kind == opening.TINYQ:
+        raise UsageError(f"{source}: is tinyq's own format already; convert writes it only as .safetensors")
+    return file
+
+
+def weights_for(file: Foreign, own: Mapping[str, np.ndarray], key: str | None, channels: int
                 ) -> tuple[Arrays, list[str]]:
     """Return ({name in the network: array}, remarks) of a file's weights for the network with the state_dict `own`.
 
     key: of the set to take where a file holds several; by default the one that has the network's names, and the plain
     weights before their averages. channels: of the input. Names that the network lacks are kept as they are.
-    BadInput for a file without weights; UsageError where several sets fit, or for an unknown key.
+    BadInput for the weights of another network; UsageError where several sets fit, or for an unknown key.
     """
-    file = opening.open_weights(source)
-    if file.kind == opening.TINYQ:
-        raise UsageError(f"{source}: is tinyq's own format already; convert writes it only as .safetensors")
     renamings = {each: weight_names.renaming(names, own) for each, names in file.names.items()}
-    key, others = _chosen(file, key, [each for each in file.keys if weight_names.fits(renamings[each], own)], source)
+    key, others = _chosen(file, key, [each for each in file.keys if weight_names.fits(renamings[each], own)])
     renamed = renamings[key]
     count = weight_names.covered(renamed, own)
     if 2 * count < len(own):
-        raise BadInput(f"{source}: has {count} of the network's {len(own)} names ({_some(own)}); its own are "
+        raise BadInput(f"{file.path}: has {count} of the network's {len(own)} names ({_some(own)}); its own are "
                        f"{_some(file.names[key])}; name the model that it belongs to")
     state = {renamed[name]: array for name, array in file.read(key).items() if not _is_counter(name, array, own)}
     if weight_names.is_keras(file.names[key]):
-        state = weight_names.from_keras(state, own, str(source), channels)
+        state = weight_names.from_keras(state, own, str(file.path), channels)
     return state, [f"the weights under {key!r}, not {others}"] if others else []
 
 
-def _chosen(file: Foreign, key: str | None, fitting: list[str], source: str | Path) -> tuple[str, str]:
+def _chosen(file: Foreign, key: str | None, fitting: list[str]) -> tuple[str, str]:
     """Return (key of the set to take, the others in words)."""
     keys = file.keys
     if key is not None:
         if key not in keys:
             choice = did_you_mean(key, keys) if keys != [""] else "the file is one set of weights: leave it out"
-            raise UsageError(f"key {key!r}: no weights under it in {source}; {choice}")
+            raise UsageError(f"key {key!r}: no weights under it in {file.path}; {choice}")
         return key, _listed([each for each in keys if each != key])
     fitting = fitting or keys
     plain = [each for each in fitting if not _AVERAGE.search(each)] or fitting
     if len(plain) > 1:
-        raise UsageError(f"key: {source} holds several sets of weights; choose from: {', '.join(plain)}")
+        raise UsageError(f"key: {file.path} holds several sets of weights; choose from: {', '.join(plain)}")
     return plain[0], _listed([each for each in keys if each != plain[0]])
 
 
