@@ -138,10 +138,15 @@ def _read_packed(path):
 def _image_files(folder):
     from PIL import Image
 
+    from tinyq.data.images.formats import decoder_of
+
+    decoder_of("PNG")                                   # imports Pillow's decoders, which is no deed of a hostile file
     files = []
     pixels = numbers().integers(0, 256, (40, 60, 3), np.uint8)
     for mode, form, options in (("RGB", "JPEG", {}), ("RGB", "JPEG", {"progressive": True}), ("CMYK", "JPEG", {}),
-                                ("L", "PNG", {}), ("RGBA", "PNG", {}), ("P", "PNG", {}), ("RGB", "PNG", {})):
+                                ("L", "PNG", {}), ("RGBA", "PNG", {}), ("P", "PNG", {}), ("RGB", "PNG", {}),
+                                ("I;16", "PNG", {}), ("RGB", "WEBP", {}), ("RGB", "BMP", {}), ("RGB", "TIFF", {}),
+                                ("P", "GIF", {})):
         file = io.BytesIO()
         Image.fromarray(pixels).convert(mode).save(file, form, **options)
         files.append(file.getvalue())
@@ -149,7 +154,10 @@ def _image_files(folder):
 
 
 def _read_image(path):
-    ImageFile(path.read_bytes(), path.name).pixels()
+    from tinyq.data.images.formats import SUFFIXES, format_of
+
+    data = path.read_bytes()                            # under the name that its format needs
+    ImageFile(data, path.name + SUFFIXES.get(format_of(data), ("",))[0]).pixels()
 
 
 KINDS = {"hdf5": (_hdf5_files, _read_hdf5), "pth": (_pth_files, _read_foreign),
