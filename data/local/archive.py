@@ -1,7 +1,9 @@
 """Read the files asked for from a .tar.gz, by name and size, without unpacking it to disk."""
+import contextlib
 import gzip
 import os
 import tarfile
+from collections.abc import Collection
 from pathlib import Path
 
 from tinyq.errors import BadInput
@@ -11,32 +13,47 @@ _RATIO = 50                     # bytes unpacked per byte of the archive; photog
 _READS_BEHIND = 100
 
 
-def read_members(path: str | Path, folder: str, sizes: dict[str, int]) -> dict[str, bytes]:
+def read_members(path: str | Path, folder: str, sizes: dict[str, int], exact: bool = True) -> dict[str, bytes]:
     """Return {name: contents} of the members `folder`/name for the names in `sizes`.
 
-    Other members are ignored. BadInput if a member asked for is missing, occurs twice, is a link or has another size,
-    or if the archive is damaged or unpacks to far more than these files.
+    exact: each must have its size; else no more. Other members are ignored. BadInput if a member asked for is missing,
+    occurs twice, is a link or has another size, or if the archive is damaged or unpacks to far more than these files.
     """
+    with _opened(path, sum(sizes.values())) as archive:
+        return _read(archive, str(path), {f"{folder}/{name}": name for name in sizes}, sizes, exact)
+
+
+def top_folder(path: str | Path, choices: Collection[str], size: int) -> str | None:
+    """Return the first of these folders that an archive of `size` unpacked bytes holds; None if it holds none."""
+    with _opened(path, size) as archive:
+        names = (member.name.removeprefix("./").partition("/")[0] for member in archive)
+        return next((name for name in names if name in choices), None)
+
+
+@contextlib.contextmanager
+def _opened(path, size):
+    """Open an archive that unpacks to little more than `size` bytes; report any damage as BadInput."""
     try:
         with gzip.open(path) as file:
-            limited = _Limited(file, min(sum(sizes.values()), _RATIO * os.path.getsize(path)) + _ELSE)
+            limited = _Limited(file, min(size, _RATIO * os.path.getsize(path)) + _ELSE)
             with tarfile.open(fileobj=limited, mode="r|") as archive:      # type: ignore[call-overload]  # it only reads
-                return _read(archive, str(path), {f"{folder}/{name}": name for name in sizes}, sizes)
+                yield archive
     except BadInput:
         raise
     except Exception as error:                  # gzip and tarfile may raise anything on hostile bytes
         raise BadInput(f"{str(path)!r}: not a complete .tar.gz file ({error}); fetch it again") from error
 
 
-def _read(archive, path, wanted, sizes):
+def _read(archive, path, wanted, sizes, exact):
     contents = {}
     for member in archive:
         name = wanted.get(member.name.removeprefix("./"))
         if name is None:
             continue
-        if not member.isreg() or member.size != sizes[name] or name in contents:
+        fits = member.size == sizes[name] if exact else member.size <= sizes[name]
+        if not member.isreg() or member.issparse() or not fits or name in contents:
             raise BadInput(f"{path!r}: member {member.name!r} must occur once, as a plain file of "
-                           f"{sizes[name]:,} bytes; fetch the archive again")
+                           f"{'' if exact else 'at most '}{sizes[name]:,} bytes; fetch the archive again")
         contents[name] = archive.extractfile(member).read()
     missing = sorted(set(sizes) - set(contents))
     if missing:

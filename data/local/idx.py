@@ -17,25 +17,36 @@ BYTE_LIMIT = 1 << 30            # largest size that a header may claim: twenty t
 
 
 def find_idx(folder: str | Path, name: str) -> Path | None:
-    """Return the path of `name`.gz or `name` in a folder, or None."""
-    return next((p for p in (Path(folder) / f"{name}.gz", Path(folder) / name) if p.is_file()), None)
+    """Return the path of a file in a folder, or None: `name`.gz or `name`, or as it is called elsewhere.
+
+    Elsewhere "train-images-idx3-ubyte" is called "train-images.idx3-ubyte", or lies in a folder of its own name.
+    """
+    dotted = name.replace("-idx", ".idx")
+    names = (f"{name}.gz", name, f"{dotted}.gz", dotted, f"{name}/{name}", f"{dotted}/{dotted}", f"{dotted}/{name}")
+    return next((path for path in (Path(folder) / each for each in names) if path.is_file()), None)
 
 
 def read_idx(path: str | Path, dimensions: int, check_shape: Callable[[tuple[int, ...]], None] | None = None
              ) -> np.ndarray:
-    """Read an IDX file (or .gz of one) with this number of dimensions as a uint8 array.
+    """Read an IDX file (or .gz of one, whatever its name) with this number of dimensions as a uint8 array.
 
     BadInput if it is another kind of file, damaged, or shorter or longer than its header says. check_shape: called with
     the header's shape before any data is unpacked.
     """
     try:
-        with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rb") as file:
+        with (gzip.open if _is_gzip(path) else open)(path, "rb") as file:
             shape = _read_shape(file, str(path), dimensions, os.path.getsize(path))
             if check_shape:
                 check_shape(shape)
             return _read_data(file, str(path), shape)
     except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{str(path)!r}: cannot be read ({error}); {_fetch_again(path)}") from error
+
+
+def _is_gzip(path):
+    """Return whether a file begins as a .gz does: browsers unpack some and keep the name."""
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _read_shape(file, path, dimensions, held):

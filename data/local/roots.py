@@ -1,7 +1,7 @@
 """Find a dataset's folder: --data-path, or TINYQ_DATA, or ~/.cache/tinyq/data."""
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tinyq.errors import BadInput, UsageError
@@ -16,12 +16,18 @@ def data_root(path: str | Path | None = None) -> Path:
     return root
 
 
-def folder_with(name: str, path: str | Path | None, holds: Callable[[Path], object]) -> Path:
-    """Return the data root or its folder `name`, the first that `holds` the dataset; BadInput if neither does."""
+def folder_with(name: str, path: str | Path | None, holds: Callable[[Path], object], looked_for: str,
+                below: Sequence[str] = ()) -> Path:
+    """Return the data root or one of its folders, `name` or those `below`, the first that `holds` the dataset.
+
+    BadInput, with what was looked for, if none does.
+    """
     root = data_root(path)
     option = f" --data-path {shlex.quote(str(path))}" if path else ""
-    for folder in (root, root / name):
+    folders = (name, *below)
+    for folder in (root, *(root / each for each in folders)):
         if holds(folder):
             return folder
-    raise BadInput(f"{str(root)!r}: no {name} files in this folder or its folder {name!r}; give their folder with "
-                   f"--data-path, or fetch them: python -m tinyq.data fetch {name}{option}")
+    raise BadInput(f"{str(root)!r}: no {name} files in this folder or its folder {' or '.join(map(repr, folders))}; "
+                   f"looked for {looked_for}; give their folder with --data-path, or fetch them: "
+                   f"python -m tinyq.data fetch {name}{option}")

@@ -2,6 +2,7 @@
 import gzip
 import io
 import os
+import pickle
 import tarfile
 
 import numpy as np
@@ -217,3 +218,74 @@ def test_the_jpeg_version_has_the_usual_constants(shared_data):
     assert np.bincount(bundle.validation.labels).tolist() == [500] * 10
     pixels = np.concatenate([bundle.train.images, bundle.validation.images])
     assert np.allclose(pixels.mean((0, 2, 3)) / 255, bundle.train.mean, atol=2e-4)
+
+
+def pickled(contents, labels=list, key=str, protocol=2, **changes):
+    """The files of the Python version with the images of those of the binary one."""
+    files = {}
+    for name, content in contents.items():
+        rows = np.frombuffer(content, np.uint8).reshape(-1, cifar10.RECORD)
+        batch = {"batch_label": "batch", "labels": labels(rows[:, 0].tolist()), "data": rows[:, 1:].copy(),
+                 "filenames": [f"{k}.png" for k in range(len(rows))]} | changes
+        files[name.removesuffix(".bin")] = pickle.dumps({key(name): value for name, value in batch.items()}, protocol)
+    return files
+
+
+def of_python(contents):
+    for name, content in {"batches.meta": b"", **contents}.items():
+        yield f"{cifar10.PYTHON_FOLDERS[0]}/{name}", content
+
+
+@pytest.mark.parametrize("protocol, key", [(0, str), (2, str), (4, str), (2, str.encode)])
+def test_the_python_version_is_the_same_data(tmp_path, protocol, key):
+    contents, _ = records()
+    ours = data.load("cifar10", write_files(tmp_path / "ours", contents), validation=30).manifest
+    files = pickled(contents, key=key, protocol=protocol)
+    write_files(tmp_path / "a" / cifar10.PYTHON_FOLDERS[0], files)
+    write_files(tmp_path / "b" / cifar10.PYTHON_FOLDERS[1], files)
+    (tmp_path / "c").mkdir()
+    packed = tar_gz(tmp_path / "c" / cifar10.PYTHON_ARCHIVES[1], of_python(files))
+    for path in (tmp_path / "a", tmp_path / "a" / cifar10.PYTHON_FOLDERS[0], tmp_path / "b", tmp_path / "c", packed):
+        assert data.load("cifar10", path, validation=30).manifest == ours
+
+
+class Hostile:
+    """Its pickle calls a function when it is loaded."""
+
+    def __reduce__(self):
+        return print, ("run",)
+
+
+@pytest.mark.parametrize("changes", [
+    {"labels": tuple}, {"labels": lambda labels: labels[:-1]}, {"labels": lambda labels: [300, *labels[1:]]},
+    {"data": np.zeros((20, 3072))}, {"data": np.zeros((20, 3000), np.uint8)}, {"data": Hostile()}, {"data": None}])
+def test_other_pickles_are_refused_and_nothing_is_run(tmp_path, capfd, changes):
+    files = pickled(records()[0], **changes)
+    with pytest.raises(BadInput, match="data_batch_1': not a batch of 20 images of CIFAR-10's Python version"):
+        data.load("cifar10", write_files(tmp_path, files))
+    assert capfd.readouterr().out == ""
+
+
+def test_broken_or_missing_pickles_are_named(tmp_path):
+    files = pickled(records()[0])
+    write_files(tmp_path, files | {"data_batch_3": files["data_batch_3"][:99]})
+    with pytest.raises(BadInput, match="data_batch_3': not readable as a batch .*: it ends too early"):
+        data.load("cifar10", tmp_path)
+    (tmp_path / "data_batch_3").write_bytes(pickle.dumps([1], 2))
+    with pytest.raises(BadInput, match="data_batch_3': not a batch"):
+        data.load("cifar10", tmp_path)
+    (tmp_path / "data_batch_3").unlink()
+    with pytest.raises(BadInput, match="data_batch_3: cannot be read .*; restore it"):
+        data.load("cifar10", tmp_path)
+    files.pop("test_batch")
+    with pytest.raises(BadInput, match="lacks test_batch"):
+        data.load("cifar10", tar_gz(tmp_path / "x.tar.gz", of_python(files)))
+    big = files | {"test_batch": bytes(cifar10.PICKLE_BYTES + 20 * cifar10.RECORD + 1)}
+    with pytest.raises(BadInput, match="as a plain file of at most"):
+        data.load("cifar10", tar_gz(tmp_path / "x.tar.gz", of_python(big)))
+
+
+def test_the_names_that_are_looked_for_are_listed(tmp_path):
+    with pytest.raises(BadInput, match="looked for data_batch_1.bin .*cifar-10-binary.tar.gz, data_batch_1 .*"
+                       "cifar-10-batches-py or cifar-10-python.tar.gz, or class folders in train and test; give"):
+        data.load("cifar10", tmp_path)

@@ -1,8 +1,10 @@
 """MNIST from IDX files, whole and broken."""
 import gzip
+import io
 import math
 import struct
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -173,3 +175,106 @@ def test_a_gz_of_zeros_is_not_unpacked(tmp_path, images, labels, message):
         data.load("mnist", tmp_path)
     assert tracemalloc.get_traced_memory()[1] < 4 << 20
     tracemalloc.stop()
+
+
+def as_torchvision(root, contents):
+    (root / "MNIST" / "raw").mkdir(parents=True)
+    for name, content in contents.items():
+        (root / "MNIST" / "raw" / name).write_bytes(content)
+        (root / "MNIST" / "raw" / f"{name}.gz").write_bytes(gzip.compress(content))
+    return root
+
+
+def as_kaggle(root, contents):
+    for name, content in contents.items():
+        (root / name.replace("-idx", ".idx")).write_bytes(content)
+    return root
+
+
+def as_kaggle_unpacks(root, contents):
+    for name, content in contents.items():
+        (root / name).mkdir()
+        (root / name / name).write_bytes(content)
+    return root
+
+
+def plain_as_gz(root, contents):
+    for name, content in contents.items():
+        (root / f"{name}.gz").write_bytes(content)
+    return root
+
+
+def gz_as_plain(root, contents):
+    for name, content in contents.items():
+        (root / name).write_bytes(gzip.compress(content))
+    return root
+
+
+@pytest.mark.parametrize("left, path", [
+    (as_torchvision, ""), (as_torchvision, "MNIST"), (as_torchvision, "MNIST/raw"),
+    (as_torchvision, "MNIST/raw/train-images-idx3-ubyte"), (as_kaggle, ""), (as_kaggle_unpacks, ""), (plain_as_gz, ""),
+    (gz_as_plain, "")])
+def test_files_as_others_leave_them_are_the_same_data(tmp_path, left, path):
+    (tmp_path / "ours").mkdir()
+    write_set(tmp_path / "ours")
+    contents = {name: (tmp_path / "ours" / name).read_bytes() for name in ALL}
+    (tmp_path / "theirs").mkdir()
+    found = data.load("mnist", left(tmp_path / "theirs", contents) / path, validation=20)
+    assert found.manifest == data.load("mnist", tmp_path / "ours", validation=20).manifest
+
+
+def keras(path, **changes):
+    rng = np.random.Generator(np.random.Philox(1))
+    arrays = {}
+    for split, n in (("test", 10), ("train", 60)):
+        arrays[f"x_{split}"] = rng.integers(0, 256, (n, 28, 28), np.uint8)
+        arrays[f"y_{split}"] = (np.arange(n) % 10).astype(np.uint8)
+    np.savez_compressed(path, **{name: array for name, array in (arrays | changes).items() if array is not None})
+    return path
+
+
+def test_the_archive_of_keras_is_the_same_data(tmp_path):
+    (tmp_path / "ours").mkdir()
+    write_set(tmp_path / "ours")
+    ours = data.load("mnist", tmp_path / "ours", validation=20).manifest
+    archive = keras(tmp_path / "mnist.npz")
+    assert data.load("mnist", tmp_path, validation=20).manifest == ours
+    assert data.load("mnist", archive, validation=20).manifest == ours
+    keras(archive, y_train=np.arange(60) % 10)                                  # int64 labels
+    assert data.load("mnist", archive, validation=20).manifest == ours
+
+
+@pytest.mark.parametrize("changes, message", [
+    (dict(x_test=None), "lacks x_test; it holds y_test, x_train, y_train"),
+    (dict(x_train=np.zeros((60, 28), np.uint8)), "x_train is uint8 .60, 28., not an array of whole numbers with 3"),
+    (dict(x_train=np.zeros((60, 28, 28))), "x_train is float64"), (dict(x_train=np.array(["a"])), "x_train is <U1"),
+    (dict(x_train=np.array([None])), "x_train is object"), (dict(y_train=np.full(60, 300)), "values outside 0 ... 255"),
+    (dict(y_train=np.full(60, -1)), "values outside"), (dict(y_train=np.full(60, 10)), "label 10 of sample 0"),
+    (dict(y_train=np.arange(59) % 10), "60 images for 59 labels in x_train"),
+    (dict(x_train=np.zeros((1 << 18, 28, 28), np.uint8)), "x_train claims 205,520,896 bytes, over the limit"),
+])
+def test_an_archive_of_other_arrays_is_refused(tmp_path, changes, message):
+    with pytest.raises(BadInput, match=message):
+        data.load("mnist", keras(tmp_path / "mnist.npz", **changes), validation=20)
+
+
+def test_a_damaged_archive_is_refused(tmp_path):
+    path = keras(tmp_path / "mnist.npz")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    for where in (tmp_path, path):
+        with pytest.raises(BadInput, match="not a readable NumPy archive"):
+            data.load("mnist", where)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("x_train", "y_train", "x_test", "y_test"):
+            header = io.BytesIO()
+            np.lib.format.write_array(header, np.zeros((5,) + (28, 28) * (name[0] == "x"), np.uint8))
+            archive.writestr(f"{name}.npy", header.getvalue()[:-1])
+    with pytest.raises(BadInput, match="x_train has 3,919 bytes where its header says 3,920"):
+        data.load("mnist", tmp_path)
+
+
+def test_the_names_that_are_looked_for_are_listed(tmp_path):
+    with pytest.raises(BadInput, match="looked for train-images-idx3-ubyte and the other three, or "
+                       "train-images.idx3-ubyte, each as .gz or not, or mnist.npz; give their folder"):
+        data.load("mnist", tmp_path)
