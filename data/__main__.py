@@ -1,6 +1,5 @@
 """`python -m tinyq.data`: fetch, verify and locate the datasets that do not come with tinyq."""
 import argparse
-import functools
 import os
 import shlex
 import sys
@@ -11,7 +10,7 @@ from tinyq.data.download.fetch import DATASETS, fetch
 from tinyq.data.download.transfer import Downloader
 from tinyq.data.local.roots import data_root
 from tinyq.errors import BadInput, UsageError, exit_code_of
-from tinyq.output.terminal import say
+from tinyq.output.terminal import lines_above, note_shown, say
 
 _OFFLINE = "TINYQ_OFFLINE"
 _EXAMPLE = """\
@@ -78,14 +77,16 @@ def _fetch(arguments):
     root = data_root(arguments.data_path)
     for name, dataset in _chosen(arguments).items():
         with tqdm(unit="B", unit_scale=True, disable=None, leave=False, desc=name) as bar:
-            fetch(dataset, root, Downloader(progress=lambda *state, bar=bar: _show(bar, *state)),
-                  arguments.mirror, arguments.offline, say=functools.partial(say, write=bar.write))
+            with lines_above(lambda text, stream, bar=bar: bar.write(text, file=stream)):
+                fetch(dataset, root, Downloader(progress=lambda *state, bar=bar: _show(bar, *state)),
+                      arguments.mirror, arguments.offline, say=say)
         say(f"{name}: complete and verified in {dataset.folder(root)}")
 
 
 def _show(bar, received, total):
     bar.total = total
     bar.update(received - bar.n)
+    note_shown()
 
 
 def _verify(arguments):

@@ -14,6 +14,7 @@ from tinyq.__main__ import COMMANDS
 from tinyq.__main__ import main as tinyq
 from tinyq.data.sources.mnist import FILES
 from tinyq.methods import CoNNTrA
+from tinyq.run.observers import progress as progress_module
 from tinyq.run.observers.progress import Progress
 
 QUICK = "--model mlp:8,16 --data iris --method cbp --pretrain-epochs 2 --epochs 2 -b 32 --threads 1 -j 0"
@@ -218,21 +219,41 @@ def test_interrupted_it_exits_with_130_and_goes_on(tmp_path):
 
 
 def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(capsys):
-    record = {"record": "epoch", "phase": "cbp", "epoch": 1, "step": 8, "loss": 0.5, "error": 0.25, "lr": 0.1,
+    record = {"record": "epoch", "phase": "conntra", "epoch": 2, "step": 8, "loss": 0.5, "error": 0.25, "lr": 0.1,
               "seconds": 3.0}
     for terminal in (True, False):
-        progress = Progress(2, 4, terminal=terminal)
+        progress = Progress(2, 8, terminal=terminal)
         progress.columns += CoNNTrA.columns
-        progress.advance("conntra", {"error": 0.5, "moves": 1234, "other": 7})
-        assert not terminal or progress.bar.postfix == "conntra error 50.00%  moves 1,234"
+        progress.start()
+        progress.refresh("conntra", 2, {"error": 0.5, "moves": 1234, "other": 7})
+        assert progress.work.what == "conntra 2/2  error 50.00%  moves 1,234"
         progress.show(record)
         progress.log("a line")
         progress.close()
         out, err = capsys.readouterr()
-        if terminal:
-            assert "\r" in err and "cbp loss 0.5000  error 25.00%" in err and out.strip() == "a line"
-        else:
-            assert err == "" and out == "cbp      epoch   2/2  loss 0.5000  error 25.00%  lr 0.1  3 s\na line\n"
+        assert out == "conntra  epoch   2/2  loss 0.5000  error 25.00%  lr 0.1  3 s\na line\n"
+        assert ("\r" in err and "conntra 2/2" in err) if terminal else err == ""
+
+
+@pytest.mark.parametrize("columns", [30, 40, 80, 120])
+def test_a_bar_fits_every_terminal_and_cuts_no_figure(columns, capsys, monkeypatch):
+    monkeypatch.setattr(progress_module, "width_of", lambda stream: columns)
+    progress = Progress(40, 1600, terminal=True)
+    progress.start()
+    progress.bar.dynamic_ncols, progress.bar.ncols = None, columns
+    progress.refresh("cbp", 21, {"objective": 3.6367, "error": 0.125})
+    progress.bar.n = 848
+    drawn = str(progress.bar)
+    figures = [figure for figure in ("objective 3.6367", "error 12.50%") if figure in drawn]
+    assert len(drawn) < columns and drawn.startswith("cbp 21/40  53%") and " left" in drawn
+    assert drawn.endswith((" left", *figures)) and (columns < 80 or figures) and (columns < 40 or "|" in drawn)
+    progress.show({"record": "epoch", "phase": "cbp", "epoch": 21, "step": 840, "loss": 1.1518, "error": 0.7429,
+                   "validation_error": 0.4, "lr": 0.01, "seconds": 13.0})
+    progress.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= columns for line in lines)
+    assert " ".join(" ".join(lines).split()) == (
+        "cbp epoch 21/40 loss 1.1518 error 74.29% validation 40.00% lr 0.01 13 s")
 
 
 def test_more_threads_than_cores_change_no_bit(tmp_path, trained):

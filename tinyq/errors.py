@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from tinyq.output.terminal import forget, tell
+from tinyq.output.work import Work
 
 _NO_ROOM = "failed to map segment", "annot allocate memory"
 _PACKAGES = {"numba": "numba", "llvmlite": "numba", "tqdm": "tqdm", "PIL": "pillow", "h5py": "h5py"}       # by module
@@ -77,7 +78,8 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) ->
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")   # a file's name need not be UTF-8, nor the terminal
     try:
-        code = command([a for a in argv if a != "--debug"]) or 0
+        with Work("still working"):
+            code = command([a for a in argv if a != "--debug"]) or 0
         if sys.stdout is not None:              # None: closed before Python began
             sys.stdout.flush()                  # here, where what fails can still be reported
         return code

@@ -37,7 +37,7 @@ def run_command(argv: list[str]) -> None:
         say(*to_toml(resolved).removesuffix("\n").split("\n"))
         return None
     from tinyq.run import dry_run, session
-    from tinyq.run.observers.progress import log
+    from tinyq.run.observers.observer import log
 
     log(f"recipe {resolved.config.recipe}: {dry_run.headline(resolved.config)}")
     if actions.get("dry_run"):
@@ -58,7 +58,7 @@ def _resume(folder: str, settings: dict, trust: bool) -> None:
 
 def _report(outcome: dict, folder: Path) -> None:
     from tinyq.run import result
-    from tinyq.run.observers.progress import log
+    from tinyq.run.observers.observer import log
 
     log(*result.summary(outcome))
     if "ledger_head" in outcome:

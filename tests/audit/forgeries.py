@@ -159,7 +159,7 @@ class Forger:
                 and path.name == checkpoint.path_of("", r["step"]).name][-1]
         mine["state_sha256"] = checkpoint.state_sha256(position, states)
         if draw.random() < 0.5:
-            mine.update(phase=position.phase, epoch=position.epoch, batch=position.batch)
+            mine.update(phases_done=position.phase, epochs_done=position.epoch, batches_done=position.batch)
         reseal(run, records)
         return None if ("checkpoint file", what) in UNAUDITED else f"{path.name}: {what}"
 

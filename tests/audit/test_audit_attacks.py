@@ -81,11 +81,12 @@ def test_steps_invented_behind_a_checkpoint_that_says_the_phase_is_over(run, pla
         setattr(position, name, value)
     checkpoint.write(path, position, states)
     mine = next(r for r in records if r["record"] == "checkpoint" and r["step"] == 28)
-    mine |= {**place, "state_sha256": checkpoint.state_sha256(position, states)}
+    mine |= {"phases_done": position.phase, "epochs_done": position.epoch, "batches_done": position.batch,
+             "state_sha256": checkpoint.state_sha256(position, states)}
     for step in range(29, 36):
         of_step(records, step).update(w="0" * 64, ids="0" * 64)
     reseal(run, records)
-    with pytest.raises(AuditMismatch, match="checkpoint, step 28: is of phase"):
+    with pytest.raises(AuditMismatch, match="checkpoint, step 28: has . phases and 3 epochs"):
         verify(run)
     source = Source(run, {})
     for steps in ([30], [29, 35], random_steps(source, 20)):
@@ -146,8 +147,8 @@ LIES = {
     "an unknown field": (lambda r: of_step(r, 3).update(note="all is well"), "step has the unknown field note"),
     "batches left out": (lambda r: [of_step(r, step).update(batch=of_step(r, step)["batch"] + 1) for step in (5, 6, 7)],
                          "step 5 leaves out the batches from 4 on"),
-    "a checkpoint at another batch": (lambda r: next(x for x in r if x["record"] == "checkpoint").update(batch=3),
-                                      "is at batch 3, after batch -1"),
+    "a checkpoint at another batch": (lambda r: next(x for x in r if x["record"] == "checkpoint").update(
+        batches_done=3), "has 3 batches done, after batch -1"),
     "a resume from nowhere": (lambda r: r.insert(r.index(of_step(r, 4)), {
         "record": "resume", "step": 3, "repeated": -1, "head": "", "environment": {}, "print_freq": 0}),
         "resumes where no checkpoint is on record"),
@@ -348,7 +349,7 @@ def test_a_kept_check_that_says_otherwise_is_a_mismatch(tmp_path):
 def test_another_kind_of_record_is_named(run):
     def change(records):
         records.insert(records.index(of_step(records, 5)), {
-            "record": "epoch", "phase": "float", "epoch": 0, "step": 4, "measured": {}, "w": "", "w_of": "",
+            "record": "epoch", "phase": "float", "epoch": 1, "step": 4, "measured": {}, "w": "", "w_of": "",
             "metrics": {}})
 
     rewrite(run, change)

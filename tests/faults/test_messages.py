@@ -30,7 +30,8 @@ def ends(capsys, line, code):
     """The one line on stderr of a command that ends with this code."""
     capsys.readouterr()
     assert main(line.split() if isinstance(line, str) else line) == code
-    err = capsys.readouterr().err.removeprefix("tinyq: compiling kernels for this CPU (once; later runs load them)\n")
+    err = capsys.readouterr().err.removeprefix(
+        "tinyq: compiling kernels for this CPU (once, in a minute or two; later runs load them)\n")
     assert err.startswith("tinyq: ") and err.count("\n") == 1 and "Traceback" not in err and "internal" not in err
     return err
 

@@ -55,7 +55,7 @@ def test_the_records_tell_phase_epoch_figures_and_rate(whole):
     _, folder = whole
     epochs = [r for r in records(folder) if r["record"] == "epoch"]
     assert [(r["phase"], r["epoch"], r["step"]) for r in epochs] == [
-        ("float", 0, 7), ("float", 1, 14), ("cbp", 2, 21), ("cbp", 3, 28), ("cbp", 4, 35)]
+        ("float", 1, 7), ("float", 2, 14), ("cbp", 3, 21), ("cbp", 4, 28), ("cbp", 5, 35)]
     for r in epochs:
         assert {"loss", "accuracy", "validation_loss", "validation_accuracy", "lr"} <= r.keys()
     assert "cfs_over_scale" in epochs[-1] and "cfs_over_scale" not in epochs[0]

@@ -69,7 +69,7 @@ def _show(argv):
     parser.add_argument("--record", metavar="KIND",
                         help="only this kind, such as step, epoch or checkpoint")
     parser.add_argument("--phase", metavar="NAME", help="only this phase")
-    parser.add_argument("--epoch", type=int, metavar="N", help="only this epoch, counted from 0")
+    parser.add_argument("--epoch", type=int, metavar="N", help="only this epoch, counted from 1 through all phases")
     parser.add_argument("--step", type=int, metavar="N", help="only this step")
     parser.add_argument("--from", dest="first", type=int, metavar="A", help="only steps from A")
     parser.add_argument("--to", dest="last", type=int, metavar="B", help="only steps up to B")

@@ -19,11 +19,24 @@ Numbers = dict[str, float]              # ints and bools among them
 
 
 class Column(NamedTuple):
-    """A number of a method's records that progress lines show: name in the record, label, format."""
+    """A number of a run's records that progress lines show: name in the record, label, format, meaning."""
 
     name: str
     label: str
     format: str
+    meaning: str
+
+
+# Those of every method; the method's own come after them.
+COMMON_COLUMNS = (
+    Column("objective", "objective", "{:.4f}", "mean of what the method lowers, over the steps of the epoch so far"),
+    Column("loss", "loss", "{:.4f}", "mean loss of the training batches, each before its update"),
+    Column("error", "error", "{:.2%}", "share of these samples that are classified wrongly"),
+    Column("validation_error", "validation", "{:.2%}", "share of the validation samples that are classified wrongly "
+           "after the epoch"),
+    Column("test_error", "test", "{:.2%}", "the same of the test samples, with --watch-test"),
+    Column("lr", "lr", "{:.2g}", "learning rate of the epoch's last step"),
+)
 
 
 class Data(Protocol):

@@ -37,6 +37,13 @@ class Phase:
     epochs: int
     first_epoch: int                # epochs of the phases before
 
+    def epoch_number(self, epoch: int) -> int:
+        """Return the number of an epoch in lines and records; epoch: of this phase, from 0.
+
+        Epochs are counted from 1, through all phases.
+        """
+        return self.first_epoch + epoch + 1
+
 
 @dataclass(frozen=True, eq=False)
 class Job:

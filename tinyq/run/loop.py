@@ -99,7 +99,7 @@ class Loop:
                         + (f"; {known}" if known else ""))
 
     def _end_epoch(self, phase: Phase) -> None:
-        position, epoch = self.position, phase.first_epoch + self.position.epoch
+        position, number = self.position, phase.epoch_number(self.position.epoch)
         validation, test = self._validation(phase), self._watched_test(phase)
         if validation:                      # after both: a run stopped during one repeats both
             phase.schedule.observe(validation["validation_accuracy"])
@@ -109,7 +109,7 @@ class Loop:
         training = {"loss": method.pop("train_loss", None), "accuracy": accuracy,
                     "error": None if accuracy is None else 1 - accuracy}
         position.epoch, position.batch = position.epoch + 1, 0
-        self.observers.end_epoch(phase, epoch, position, {**training, **validation, **test, **method, "lr": lr})
+        self.observers.end_epoch(phase, number, position, {**training, **validation, **test, **method, "lr": lr})
 
     def _validation(self, phase: Phase) -> dict:
         """Measure the validation split, which the schedule and the method may use."""

@@ -31,8 +31,8 @@ from tinyq.run.observers.checkpointer import Checkpointer
 from tinyq.run.observers.diverged_step import DivergedStep
 from tinyq.run.observers.float_baseline import FloatBaseline
 from tinyq.run.observers.metrics_journal import MetricsJournal
-from tinyq.run.observers.observer import Observer, Observers
-from tinyq.run.observers.progress import Progress, log
+from tinyq.run.observers.observer import Observer, Observers, log
+from tinyq.run.observers.progress import Progress
 from tinyq.run.observers.signals import Stopped, StopRequest, stop_request
 from tinyq.run.observers.stopwatch import Stopwatch
 from tinyq.run.result import summary
@@ -178,7 +178,7 @@ def _run(job: Job, folder: Path, position: Position, states: dict | None, watchi
     check_writable(folder)                              # before the ledger and the metrics go back to the checkpoint
     with stop_request() as request:
         observers = _observers(job, position, request, watching)
-        _log_beginning(job, observers.log)
+        _log_beginning(job)
         try:
             observers.begin(job, folder, position)
             Loop(job, position, observers).run(states)
@@ -197,16 +197,14 @@ def _run(job: Job, folder: Path, position: Position, states: dict | None, watchi
 
 def _observers(job: Job, position: Position, request: StopRequest, watching: Sequence[Observer]) -> Observers:
     """List everything that observes a run, in the order in which it receives events."""
-    progress, metrics, observers = Progress.of(job, position), MetricsJournal(), Observers([])
+    metrics, observers = MetricsJournal(), Observers([])
     observers.observers += [
-        Stopwatch(), metrics, progress, *watching,
+        Stopwatch(), metrics, Progress.of(job, position), *watching,
         FloatBaseline(observers, metrics, request), DivergedStep(), Checkpointer(observers, request)]
-    for observer in (observers, *observers.observers):
-        observer.log = progress.log
     return observers
 
 
-def _log_beginning(job: Job, log: Callable[[str], None]) -> None:
+def _log_beginning(job: Job) -> None:
     log(f"data: {splits(job.bundle)}")
     if job.reinitialised:
         log(f"{job.config.weights} is for another number of classes: {' and '.join(job.reinitialised)} re-initialised")

@@ -10,6 +10,7 @@ from tinyq.autodiff import Tensor
 from tinyq.data import Dataset
 from tinyq.inference import Fused
 from tinyq.nn import Module
+from tinyq.output.work import Work
 
 BATCH, MAX_NUMBERS = 500, 1 << 22      # limits per batch: samples, and numbers in their inputs
 
@@ -54,16 +55,18 @@ def measure(model: Module, dataset: Dataset, num_classes: int, input_shape: tupl
     batch_size = max(1, min(BATCH, MAX_NUMBERS // math.prod(input_shape)))
     loss, top5 = 0.0, 0
     network, confusion = Fused(model), np.zeros((num_classes, num_classes), np.int64)
-    for start in range(0, len(dataset), batch_size):
-        if before_batch:
-            before_batch()
-        x, y = dataset.batch(np.arange(start, min(start + batch_size, len(dataset))))
-        logits = network(x)
-        loss += nn.cross_entropy(Tensor(logits), y).item() * len(y)
-        np.add.at(confusion, (y, logits.argmax(axis=1)), 1)
-        top5 += int(np.count_nonzero(_rank_of_label(logits, y) < 5))
-        if each:
-            each(_read_samples(dataset, start, batch_size), y, logits)
+    with Work("measuring the network", len(dataset), "samples") as work:
+        for start in range(0, len(dataset), batch_size):
+            if before_batch:
+                before_batch()
+            x, y = dataset.batch(np.arange(start, min(start + batch_size, len(dataset))))
+            logits = network(x)
+            loss += nn.cross_entropy(Tensor(logits), y).item() * len(y)
+            np.add.at(confusion, (y, logits.argmax(axis=1)), 1)
+            top5 += int(np.count_nonzero(_rank_of_label(logits, y) < 5))
+            if each:
+                each(_read_samples(dataset, start, batch_size), y, logits)
+            work.advance(len(y))
     return Scores(loss / confusion.sum(), confusion.diagonal().copy(), top5, confusion)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyq.nn import Module
+from tinyq.output.work import Work
 from tinyq.packed.file.encode_model import pack
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.tensor import BYTES, FLOAT
@@ -23,8 +24,9 @@ def pack_model(model: Module, attributes: dict, calibration: Sequence[np.ndarray
     if "data" in attributes:
         meta["data_options"] = json.dumps(data_options(attributes))         # without paths
     meta["model"] = Path(meta["model"]).name
-    packed = pack(model, shape_of(attributes), meta, float_layer_bits, trits)
-    return with_golden(packed) if calibration is None else calibrated(packed, calibration)
+    with Work("packing"):
+        packed = pack(model, shape_of(attributes), meta, float_layer_bits, trits)
+        return with_golden(packed) if calibration is None else calibrated(packed, calibration)
 
 
 def sizes(packed: Packed, path: Path) -> dict:

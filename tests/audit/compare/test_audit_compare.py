@@ -122,7 +122,7 @@ def test_epochs_are_compared(run, tmp_path, capsys):
         epoch["measured"] = {**epoch["measured"], "loss": "0x1p+1"}
 
     out = compared(run, changed(run, tmp_path, change), capsys)
-    assert "the runs part at the end of epoch 0 (phase float)" in out and ", 2 in B" in out
+    assert "the runs part at the end of epoch 1 (phase float)" in out and ", 2 in B" in out
 
 
 @pytest.mark.parametrize("swapped", [False, True])
@@ -135,7 +135,7 @@ def test_an_unfinished_run_is_the_beginning_of_the_other(swapped, run, tmp_path,
     lines = compared(*reversed(pair) if swapped else pair, capsys).splitlines()
     assert lines[-2:] == [f"the runs part at the end of {short}, after step 11",
                           f"  first: length: {short} (unfinished) has no more records; {long} goes on with step 12 "
-                          "(phase float, epoch 1, batch 4)"]
+                          "(phase float, epoch 2, batch 4)"]
 
 
 def test_a_run_that_is_not_finished_yet_is_equal_so_far(run, tmp_path, capsys):

@@ -8,11 +8,11 @@ from audit_runs import METHODS, read, train
 
 from tinyq import kernels
 from tinyq.__main__ import main
-from tinyq.audit import time_left
 from tinyq.audit.step.step_check import Checked, _within
 from tinyq.audit.verification.verify import verify
 from tinyq.autodiff import linalg
 from tinyq.errors import AuditMismatch
+from tinyq.output import work
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,8 @@ def test_a_step_of_each_method_passes(method, step, runs, capsys):
 
 
 def test_a_check_says_how_far_its_operations_and_the_whole_loss_have_come(runs, capsys, monkeypatch):
-    monkeypatch.setattr(time_left, "SECONDS", 0)
+    monkeypatch.setattr(work, "SECONDS", 0)
+    monkeypatch.setattr(work, "_watch", lambda all_done: None)
     assert main(["audit", "check", str(runs["backprop"][0]), "--step", "1"]) == 0
     said = capsys.readouterr().err.splitlines()
     for what, pieces in (("check of step 1", "operations"), ("check of step 1, whole loss", "tensors")):

@@ -35,7 +35,7 @@ class Captured:
     """A whole step. before, after: {dotted name: array} of parameters and buffers."""
 
     step: int
-    epoch: int                                      # of the run
+    epoch: int                                      # of the run, from 0: the key of its random numbers
     batch: int                                      # in the epoch, from 0
     phase: Phase
     batches: list[Batch]

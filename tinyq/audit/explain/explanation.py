@@ -20,7 +20,7 @@ def explain(captured: Captured, weight: OneWeight) -> list[str]:
     if weight.name not in captured.before or captured.before[weight.name].shape != weight.shape:
         raise AuditMismatch(f"the ledger has {weight.name} of shape {weight.shape}, the network of the run has not")
     lines = [f"{weight} of shape {weight.shape}, step {captured.step} (phase {captured.phase.name}, epoch "
-             f"{captured.epoch}, batch {captured.batch}, method {type(method).__name__})"]
+             f"{captured.epoch + 1}, batch {captured.batch}, method {type(method).__name__})"]
     if not method.uses_gradients:
         return lines + audit_of(type(method).__name__).explain(captured, weight.name, weight.index) + _levels(
             captured, weight)

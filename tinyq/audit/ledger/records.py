@@ -22,7 +22,7 @@ FIELDS: dict[str, dict[str, type]] = {
              "metrics": dict},
     "epoch": {"step": int, "phase": str, "epoch": int, "measured": dict, "w": str, "w_of": str, "metrics": dict},
     "float": {"step": int, "weights_sha256": str, "test_accuracy": str},
-    "checkpoint": {"step": int, "phase": int, "epoch": int, "batch": int, "state_sha256": str},
+    "checkpoint": {"step": int, "phases_done": int, "epochs_done": int, "batches_done": int, "state_sha256": str},
     "resume": {"step": int, "repeated": int, "head": str, "environment": dict, "print_freq": int},
     "check": {"step": int, "counts": dict, "faults": list, "surrogates": dict, "largest_error": float},
     "exception": {"step": int, "message": str},

@@ -8,8 +8,9 @@ from tinyq.run.checkpoint import Position, load_position, path_of, state_sha256
 
 def checkpoint_record(position: Position, states: dict[str, dict]) -> dict:
     """Return the record of a checkpoint: its place in the run, the SHA-256 of all that the next step depends on."""
-    return {"record": "checkpoint", "step": position.steps, "phase": position.phase, "epoch": position.epoch,
-            "batch": position.batch, "state_sha256": state_sha256(position, states)}
+    return {"record": "checkpoint", "step": position.steps, "phases_done": position.phase,
+            "epochs_done": position.epoch, "batches_done": position.batch,
+            "state_sha256": state_sha256(position, states)}
 
 
 def file_of(folder: str | Path, line: Line) -> Path | None:

@@ -36,7 +36,7 @@ class Recorder(Observer):
         self.metrics = audit_of(type(phase.method).__name__).metrics(phase.method, self.kind)
         metrics = self.metrics.epoch()
         if not resumed:
-            self.keep({"record": "phase", "phase": phase.name, "epoch": phase.first_epoch, "step": position.steps,
+            self.keep({"record": "phase", "phase": phase.name, "epoch": phase.epoch_number(0), "step": position.steps,
                        "method": type(phase.method).__name__, "optimizer": type(phase.optimizer).__name__,
                        "tensors": {name: list(p.shape) for name, p in self.parameters.items()},
                        "buffers": {name: list(array.shape) for name, array in self.buffers.items()},
@@ -79,7 +79,7 @@ class Recorder(Observer):
         ids = digest_of(self.kind, [a for batch in batches for a in (batch.indices, batch.y)])
         x = digest_of(self.kind, [batch.x for batch in batches])
         return {"record": "step", "step": position.steps + 1, "phase": phase.name,
-                "epoch": phase.first_epoch + position.epoch, "batch": position.batch,
+                "epoch": phase.epoch_number(position.epoch), "batch": position.batch,
                 "lr": [group["lr"].hex() for group in phase.optimizer.groups],
                 **({"skipped": skipped} if skipped else {}), "ids": ids.root, "x": x.root,
                 **self._gradient_digests(phase.method), **self._weights(), "metrics": self.metrics.step()}

@@ -8,9 +8,9 @@ from tinyq.audit.ledger.history import Checkpoint
 from tinyq.audit.ledger.records import records_of
 from tinyq.audit.replay.comparison import Comparison, Examiner
 from tinyq.audit.replay.rerun import Source, rerun
-from tinyq.audit.time_left import TimeLeft
 from tinyq.errors import AuditMismatch, UsageError
 from tinyq.output.counting import counted
+from tinyq.output.work import Work
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def replay(source: Source, steps: Iterable[int], examine: Examiner | None = None
     wanted = sorted(set(steps))
     check_recorded(source, wanted)
     done, stretches = NOTHING, _stretches([None] if from_the_first else source.starts, wanted, source.history.steps)
-    left = TimeLeft(sum(one.last - (one.start.step if one.start else 0) for one in stretches), "replay")
-    for stretch in stretches:
-        done += replay_stretch(source, stretch, examine, left.advance)
+    with Work("replay", sum(one.last - (one.start.step if one.start else 0) for one in stretches)) as work:
+        for stretch in stretches:
+            done += replay_stretch(source, stretch, examine, work.advance)
     return done
 
 

@@ -5,8 +5,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from tinyq.audit.replay.replay import NOTHING, Replayed, replay_stretch, stretches_of_all
 from tinyq.audit.replay.rerun import Source
-from tinyq.audit.time_left import TimeLeft
 from tinyq.kernels.jit.cores import usable_cores
+from tinyq.output.work import Work
 
 
 def replay_all(source: Source, jobs: int = 1) -> Replayed:
@@ -15,20 +15,26 @@ def replay_all(source: Source, jobs: int = 1) -> Replayed:
     jobs: processes, each of which repeats one part between two checkpoints at a time.
     """
     stretches = stretches_of_all(source)
-    left, done = TimeLeft(source.history.steps, "replay"), NOTHING
-    if jobs == 1 or len(stretches) == 1:
+    with Work("replay", source.history.steps) as work:
+        if jobs > 1 and len(stretches) > 1:
+            return _replay_parts(source, len(stretches), jobs, work)
+        done = NOTHING
         for stretch in stretches:
-            done += replay_stretch(source, stretch, on_step=left.advance)
+            done += replay_stretch(source, stretch, on_step=work.advance)
         return done
+
+
+def _replay_parts(source: Source, count: int, jobs: int, work: Work) -> Replayed:
+    done = NOTHING
     threads = source.changes.get("threads") or max(1, usable_cores() // jobs)
     mine = dataclasses.replace(source, changes={**source.changes, "threads": threads})
     # Not forked: a fork inherits the kernels' threads, which do not run in it.
-    with ProcessPoolExecutor(min(jobs, len(stretches)), multiprocessing.get_context("spawn")) as pool:
-        running = [pool.submit(_replay_part, mine.folder, mine.changes, mine.trust, i) for i in range(len(stretches))]
+    with ProcessPoolExecutor(min(jobs, count), multiprocessing.get_context("spawn")) as pool:
+        running = [pool.submit(_replay_part, mine.folder, mine.changes, mine.trust, i) for i in range(count)]
         try:
             for part in as_completed(running):
                 done += part.result()
-                left.advance(part.result().compared)
+                work.advance(part.result().compared)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -37,7 +37,7 @@ def epoch_curves(report: Report) -> str:
         return ""
     epochs = report.history.epochs
     shown = [(i + 1, epochs[i]["measured"]) for i in evenly(range(len(epochs)), MOST_EPOCHS)]
-    phases = [(record["epoch"], record["phase"]) for record in report.history.phases]
+    phases = [(record["epoch"] - 1, record["phase"]) for record in report.history.phases]
     figures = "".join(
         _figure(title, [Curve(name, points) for name, key in names if (points := _points(shown, key))], "epoch",
                 phases, log) for title, names, log in EPOCH_CURVES)

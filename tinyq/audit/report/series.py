@@ -27,7 +27,7 @@ class Point:
 
 def point_of(captured: Captured) -> Point:
     """Measure a captured step."""
-    point = Point(captured.step, captured.phase.name, captured.epoch)
+    point = Point(captured.step, captured.phase.name, captured.epoch + 1)
     if captured.phase.method.uses_gradients:
         _of_update(point, captured)
     for name, p in captured.model.named_parameters():

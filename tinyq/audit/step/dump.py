@@ -92,5 +92,5 @@ def write(path: str | Path, captured: Captured, **attributes: str) -> None:
     """Save the arrays of a captured step atomically; create the folder if needed."""
     arrays = arrays_of(captured)
     make_folder(Path(path).parent)
-    root = {"step": captured.step, "phase": captured.phase.name, "epoch": captured.epoch, "batch": captured.batch}
+    root = {"step": captured.step, "phase": captured.phase.name, "epoch": captured.epoch + 1, "batch": captured.batch}
     hdf5.write(path, arrays, {"/": {**root, **{key: value[:8192] for key, value in attributes.items()}}})

@@ -7,8 +7,8 @@ from tinyq.audit.capture.capture import Captured
 from tinyq.audit.methods.method_table import audit_of
 from tinyq.audit.step import error_bounds, vjp_slopes
 from tinyq.audit.step.update_terms import cosine, norm, updates_of
-from tinyq.audit.time_left import TimeLeft
 from tinyq.nn import BatchNorm1d, BatchNorm2d
+from tinyq.output.work import Work
 from tinyq.streams import Streams
 
 STATISTICS = 1e-4                       # relative tolerance of running statistics
@@ -35,11 +35,11 @@ def check(captured: Captured, streams: Streams) -> Checked:
     """Check a captured step; streams: the run's."""
     checked = Checked(captured.step)
     if captured.phase.method.uses_gradients:
-        left = TimeLeft(len(captured.applications), f"check of step {captured.step}", "operations")
-        for application in captured.applications:
-            _check_bounds(checked, application)
-            _check_slopes(checked, application)
-            left.advance()
+        with Work(f"check of step {captured.step}", len(captured.applications), "operations") as work:
+            for application in captured.applications:
+                _check_bounds(checked, application)
+                _check_slopes(checked, application)
+                work.advance()
         _check_loss(checked, captured, streams)
         _check_statistics(checked, captured)
         _check_updates(checked, captured)

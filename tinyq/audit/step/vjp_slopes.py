@@ -11,9 +11,9 @@ import numpy as np
 from tinyq import nn
 from tinyq.audit.capture.capture import Application, Captured
 from tinyq.audit.step.error_bounds import wide
-from tinyq.audit.time_left import TimeLeft
 from tinyq.autodiff import Finding, Tensor, examine_gradients, finite_differences
 from tinyq.methods.base import GradientMethod
+from tinyq.output.work import Work
 from tinyq.streams import Streams
 
 RTOL, LOSS_RTOL = 1e-5, 1e-4
@@ -66,9 +66,9 @@ def of_loss(captured: Captured, streams: Streams) -> list[Finding]:
         return total
 
     reached: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if name in captured.backpropagated}
-    left = TimeLeft(len(reached), f"check of step {captured.step}, whole loss", "tensors")
-    return examine_gradients(loss, reached, rng=streams.key("audit-check", captured.step), rtol=LOSS_RTOL,
-                             on_tensor=left.advance)
+    with Work(f"check of step {captured.step}, whole loss", len(reached), "tensors") as work:
+        return examine_gradients(loss, reached, rng=streams.key("audit-check", captured.step), rtol=LOSS_RTOL,
+                                 on_tensor=work.advance)
 
 
 def _widened(view):

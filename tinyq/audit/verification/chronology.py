@@ -18,7 +18,7 @@ class Chronology:
         self.accumulate = max(1, self.settings["accumulate"])
         self.phase: Record = {}
         self.steps = self.phases = 0
-        self.epoch, self.batch = 0, -1                  # of the run; the last step's first batch, -1 before the first
+        self.epoch, self.batch = 1, -1                  # of the run; the last step's first batch, -1 before the first
         self.last_fixed, self.since = "begin", set[str]()       # kinds of records since the last fixed one
         self.checked = 0                                # the last step with a check on record
         self.gap = ""                                   # the first step that left batches out
@@ -50,7 +50,7 @@ class Chronology:
     def _phase(self, record: Record) -> Iterator[str]:
         yield from self._same_step(record)
         if record["epoch"] != self.epoch:
-            yield f"the phase begins at epoch {record['epoch']}, after {self.epoch} epochs"
+            yield f"the phase begins at epoch {record['epoch']}, after {self.epoch - 1} epochs"
         if self.batch >= 0:
             yield "the phase begins within an epoch"
         self.phase, self.phases = record, self.phases + 1
@@ -84,12 +84,12 @@ class Chronology:
 
     def _checkpoint(self, record: Record) -> Iterator[str]:
         yield from self._same_step(record)
-        place = (record["phase"], record["epoch"])
-        expected = (self.phases - 1, self.epoch - self.phase.get("epoch", 0))
+        place = (record["phases_done"], record["epochs_done"])
+        expected = (self.phases - 1, self.epoch - self.phase.get("epoch", 1))
         if place != expected:
-            yield f"is of phase {place[0]}, epoch {place[1]} of it, at phase {expected[0]}, epoch {expected[1]}"
-        if record["batch"] > 0 if self.batch < 0 else record["batch"] <= self.batch:
-            yield f"is at batch {record['batch']}, after batch {self.batch}"
+            yield f"has {place[0]} phases and {place[1]} epochs of the next done, after {expected[0]} and {expected[1]}"
+        if record["batches_done"] > 0 if self.batch < 0 else record["batches_done"] <= self.batch:
+            yield f"has {record['batches_done']} batches done, after batch {self.batch}"
 
     def _resume(self, record: Record) -> Iterator[str]:
         yield from self._same_step(record)

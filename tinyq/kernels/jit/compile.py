@@ -1,4 +1,6 @@
 """numba's decorators as the kernels use them: IEEE arithmetic, a private cache, a notice when compilation starts."""
+import threading
+
 import numba
 from numba import config
 from numba.core import event
@@ -7,6 +9,7 @@ from tinyq.kernels.jit import linking
 from tinyq.kernels.jit.cache import cache_folder, sealed, usable_folder
 from tinyq.kernels.jit.threads import Kernel
 from tinyq.output.terminal import tell_once
+from tinyq.output.work import Work
 
 prange = numba.prange
 
@@ -33,16 +36,30 @@ def part(function):
 
 
 class _Notice(event.Listener):
-    """Report once that kernels are being compiled, so that the wait does not look like a hang."""
+    """Report that kernels are being compiled, so that the wait does not look like a hang."""
+
+    def __init__(self):
+        self.work, self.depth = Work("compiling kernels", pieces="functions"), threading.local()
 
     def on_start(self, event):
         """Print the line at the first compilation of one of our kernels."""
-        dispatcher = event.data["dispatcher"]
-        if dispatcher.py_func.__module__.startswith("tinyq."):
-            tell_once("tinyq: compiling kernels for this CPU (once; later runs load them)")
+        if _is_ours(event):
+            self.depth.value = getattr(self.depth, "value", 0) + 1
+            if self.depth.value == 1:           # not for the functions that a kernel is compiled with
+                tell_once("tinyq: compiling kernels for this CPU (once, in a minute or two; later runs load them)")
+                self.work.__enter__()
 
     def on_end(self, event):
-        """Ignore the end of a compilation."""
+        """Count the function."""
+        if _is_ours(event):
+            self.depth.value -= 1
+            self.work.advance()
+            if not self.depth.value:
+                self.work.__exit__(None, None, None)
+
+
+def _is_ours(event):
+    return event.data["dispatcher"].py_func.__module__.startswith("tinyq.")
 
 
 event.register("numba:compile", _Notice())

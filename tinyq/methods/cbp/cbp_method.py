@@ -54,8 +54,11 @@ class CBP(GradientMethod):
 
     STATE: ClassVar[dict[str, type]] = {"g": int, "previous": float, "epochs_since_fired": int, "cfs": float,
                                          "cfs_over_scale": float}
-    columns: ClassVar[tuple[Column, ...]] = (Column("g", "g", "{:d}"),
-                                             Column("cfs_over_scale", "cfs/a", "{:.4f}"))
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("g", "g", "{:d}", "window parameter: weights far from a level are left alone by 1/g of the gap between "
+               "two levels; it grows when the schedule fires"),
+        Column("cfs_over_scale", "cfs/a", "{:.4f}", "constraint failure, twice the mean distance of the weights from "
+               "their nearest levels, in units of the scale a; near 0 when CBP has converged"))
 
     def __post_init__(self) -> None:
         """Raise UsageError for hyper-parameters out of range."""

@@ -8,6 +8,9 @@ from tinyq.methods.conntra.chain import Stage
 from tinyq.methods.conntra.rounding import install_quantizers, round_chain, show, units_of
 from tinyq.methods.conntra.search_setup import logits_of, place, search_of, set_norms
 from tinyq.methods.conntra.units import integer_units
+from tinyq.output.work import Work
+
+AT_ONCE = 1000                          # visits in one call of the kernel: so often, the work is heard of
 
 
 class ChainSearch:
@@ -58,9 +61,14 @@ class ChainSearch:
 
     def visit(self, picks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Visit these parameters in turn; return codes, errors, moved and tried of Visits."""
-        found = kernels.visit(picks, self.held)
+        found = []
+        with Work("CoNNTrA's step", len(picks), "visits") as work:
+            for start in range(0, len(picks), AT_ONCE):
+                found.append(kernels.visit(picks[start:start + AT_ONCE], self.held))
+                work.advance(len(found[-1][0]))
         show(self.stages, self.held.codes)
-        return found
+        codes, errors, moved, tried = map(np.concatenate, zip(*found, strict=True))
+        return codes, errors, moved, tried
 
     def error(self) -> int:
         """Number of wrong classifications, or the cross-entropy in LOSS_UNIT."""

@@ -61,7 +61,8 @@ class CoNNTrA:
     visits: int = 0
 
     uses_gradients: ClassVar[bool] = False
-    columns: ClassVar[tuple[Column, ...]] = (Column("moves", "moves", "{:,}"),)
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("moves", "moves", "{:,}", "visits of this pass that changed a parameter"),)
 
     @property
     def done(self) -> bool:

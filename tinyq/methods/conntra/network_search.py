@@ -17,6 +17,7 @@ from tinyq.methods.conntra.chain import has_sublayers
 from tinyq.methods.least_squares_scale import best_scale
 from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.nn import Module, evaluating, hooked
+from tinyq.output.work import Work
 
 CHUNK = 16                              # samples that go through the network at once
 YEAR, DAY = 365.25 * 86400, 86400
@@ -71,9 +72,11 @@ class NetworkSearch:
         """Visit these parameters in turn; return codes, errors, moved and tried of Visits."""
         codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
         tried = np.zeros((len(picks), len(self.level_set.values)), np.int64)
-        for k, pick in enumerate(picks.tolist()):
-            errors[k], moved[k] = self._visit(pick, tried[k])
-            codes[k] = self.codes[pick]
+        with Work("CoNNTrA's step", len(picks), "visits") as work:
+            for k, pick in enumerate(picks.tolist()):
+                errors[k], moved[k] = self._visit(pick, tried[k])
+                codes[k] = self.codes[pick]
+                work.advance()
         return codes, errors, moved, tried
 
     def error(self) -> int:

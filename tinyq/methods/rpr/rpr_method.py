@@ -52,7 +52,9 @@ class RPR(GradientMethod):
     final: int | None = None
 
     STATE: ClassVar[dict[str, type]] = {"epoch": int, "stage": int, "stage_epoch": int, "best": float, "stale": int}
-    columns: ClassVar[tuple[Column, ...]] = (Column("frozen", "frozen", "{:.2%}"),)
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("frozen", "frozen", "{:.2%}", "share of the constrained weights that stayed on their levels in "
+               "this epoch"),)
 
     def __post_init__(self) -> None:
         """Raise UsageError for hyper-parameters out of range, before a float network is trained for them."""

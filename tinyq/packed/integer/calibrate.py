@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyq.errors import UsageError
+from tinyq.output.work import Work
 from tinyq.packed.file.format import Packed
 from tinyq.packed.float_network import FloatNetwork
 
@@ -18,17 +19,20 @@ def ranges(packed: Packed, batches: Sequence[np.ndarray]) -> np.ndarray:
     network = FloatNetwork(packed)
     count = len(packed.graph.nodes) + 1
     full = np.stack([np.full(count, np.inf), np.full(count, -np.inf)], axis=1)
-    for x in batches:
-        for value, array in network.values(x):
-            full[value + 1] = min(full[value + 1, 0], array.min()), max(full[value + 1, 1], array.max())
-    bad = np.flatnonzero(~np.isfinite(full).all(axis=1))
-    if bad.size:
-        raise UsageError(f"calibration: the output of node {bad[0] - 1} is infinite or NaN for some samples")
     histograms = np.zeros((count, BINS), np.int64)
-    for x in batches:
-        for value, array in network.values(x):
-            low, high = full[value + 1]
-            histograms[value + 1] += np.histogram(array, BINS, (low, high if high > low else low + 1))[0]
+    with Work("calibrating", 2 * len(batches), "batches") as work:
+        for x in batches:
+            for value, array in network.values(x):
+                full[value + 1] = min(full[value + 1, 0], array.min()), max(full[value + 1, 1], array.max())
+            work.advance()
+        bad = np.flatnonzero(~np.isfinite(full).all(axis=1))
+        if bad.size:
+            raise UsageError(f"calibration: the output of node {bad[0] - 1} is infinite or NaN for some samples")
+        for x in batches:
+            for value, array in network.values(x):
+                low, high = full[value + 1]
+                histograms[value + 1] += np.histogram(array, BINS, (low, high if high > low else low + 1))[0]
+            work.advance()
     clipped = np.array([_best(full[i, 0], full[i, 1], histograms[i]) for i in range(count)])
     return np.stack([full, clipped]).astype(np.float32)
 

@@ -12,7 +12,7 @@ from tinyq.saved.run_folder import METRICS_FILE
 def step_record(phase: Phase, position: Position, objective: float) -> dict:
     """Return the record of the step that was just counted."""
     metrics = {"objective": objective, "lr": phase.optimizer.groups[0]["lr"]}
-    return _record("step", phase, phase.first_epoch + position.epoch, position, metrics)
+    return _record("step", phase, phase.epoch_number(position.epoch), position, metrics)
 
 
 def epoch_record(phase: Phase, epoch: int, position: Position, metrics: dict) -> dict:

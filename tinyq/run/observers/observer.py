@@ -4,9 +4,19 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from tinyq.data import Batch
-from tinyq.output.terminal import say
+from tinyq.output.terminal import say, tell_once
 from tinyq.run.build import Job, Phase
 from tinyq.run.checkpoint import Position
+
+
+def log(*lines: str) -> None:
+    """Print lines and flush. A full disk behind standard output does not stop training; a broken pipe does."""
+    try:
+        say(*lines)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        tell_once(f"tinyq: standard output: {error.strerror}; lines are lost, training continues")
 
 
 class Observer:
@@ -19,7 +29,7 @@ class Observer:
     """
 
     head: str | None = None
-    log: Callable[..., None] = staticmethod(say)
+    log: Callable[..., None] = staticmethod(log)
 
     def begin(self, job: Job, folder: Path, position: Position) -> None:
         """A run starts in its folder, or resumes from a position other than the first."""
