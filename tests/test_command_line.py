@@ -1,21 +1,29 @@
 import json
 import os
+import pty
 import re
+import shlex
 import signal
 import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tinyq import train as tinyq_train
 from tinyq.__main__ import COMMANDS
 from tinyq.__main__ import main as tinyq
 from tinyq.data.sources.mnist import FILES
-from tinyq.methods import CoNNTrA
+from tinyq.methods import METHODS, CoNNTrA
+from tinyq.methods.base import COMMON_COLUMNS
 from tinyq.run.observers import progress as progress_module
 from tinyq.run.observers.progress import Progress
+from tinyq.run.result import has_converged
 
 QUICK = "--model mlp:8,16 --data iris --method cbp --pretrain-epochs 2 --epochs 2 -b 32 --threads 1 -j 0"
 
@@ -60,11 +68,43 @@ def test_training_prints_plain_lines_and_a_table(capsys, tmp_path):
     assert any(line.startswith("100.00% of 128 constrained weights are exactly on their levels") for line in lines)
 
 
+@pytest.mark.parametrize("settings", [QUICK, QUICK.replace("cbp", "backprop") + " --audit off --iris.validation 0"])
+def test_the_commands_that_a_run_ends_with_work_as_they_are(settings, capsys, tmp_path):
+    folder = tmp_path / "my run's"
+    capsys.readouterr()
+    assert tinyq(["train", *settings.split(), "--output", str(folder)]) == 0
+    said = capsys.readouterr().out.partition("; next:\n")[2].splitlines()
+    programs = [shlex.split(line)[2:] for line in said]
+    assert [name for name, *_ in programs] == (
+        ["tinyq.evaluate"] if "off" in settings else ["tinyq.evaluate", "tinyq.infer", "tinyq.audit"])
+    for name, *arguments in programs:
+        assert tinyq([name.removeprefix("tinyq."), *arguments]) == 0
+
+
+def test_weights_that_end_far_from_their_levels_are_told_with_a_remedy(capsys, tmp_path):
+    code, out, _ = run(capsys, f"train {QUICK} --output {tmp_path / 'r'}")
+    moved = json.loads((tmp_path / "r" / "result.json").read_text())["moved_by_finish"]
+    assert code == 0 and moved > 0.1 and f"finish moved them by {moved:.2%} of their scale on average\n" in out
+    advice = next(line for line in out.splitlines() if line.startswith("cbp has not converged"))
+    assert f"--resume {tmp_path / 'r'} --epochs N" in advice and "--cbp.lambda-lr" in advice
+    _, out, _ = run(capsys, f"train {QUICK} --epochs 30 --pretrain-epochs 20 --lr 0.1 --cbp.period 1 --cbp.lambda-lr 1 "
+                    f"--output {tmp_path / 'far'}")
+    assert "has not converged" not in out
+    result = json.loads((tmp_path / "far" / "result.json").read_text())
+    assert result["moved_by_finish"] <= 0.1
+
+
+def test_what_is_not_pulled_to_its_levels_gets_no_such_advice():
+    found = {"method": "cbp", "levels": "shift2", "moved_by_finish": 0.03}
+    assert not has_converged(found) and has_converged({**found, "levels": "ternary"})
+    assert has_converged({**found, "method": "rpr"}) and has_converged({**found, "moved_by_finish": None})
+
+
 def test_runs_are_numbered_when_no_output_is_given(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number in (1, 2):
         _, out, _ = run(capsys, f"train {QUICK} --max-steps 1")
-        assert out.splitlines()[-1] == f"written to runs/mlp-iris-cbp-00{number}"
+        assert f"\nwritten to runs/mlp-iris-cbp-00{number}; next:\n" in out
 
 
 def test_a_dry_run_and_a_printed_configuration_train_nothing(capsys, tmp_path, monkeypatch):
@@ -254,6 +294,42 @@ def test_a_bar_fits_every_terminal_and_cuts_no_figure(columns, capsys, monkeypat
     assert all(len(line) <= columns for line in lines)
     assert " ".join(" ".join(lines).split()) == (
         "cbp epoch 21/40 loss 1.1518 error 74.29% validation 40.00% lr 0.01 13 s")
+
+
+def test_on_a_terminal_a_line_per_epoch_stays_above_the_bar(tmp_path):
+    """A terminal of 40 columns, as a user's program sees it."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 40))
+    command = [sys.executable, "-m", "tinyq.train", *QUICK.split(), "--output", str(tmp_path / "r")]
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs)
+    os.close(theirs)
+    seen = b""
+    with suppress(OSError):                                 # the end of what a terminal receives
+        while part := os.read(ours, 65536):
+            seen += part
+    os.close(ours)
+    assert process.wait() == 0
+    lines = [line.rpartition("\r")[2].rstrip() for line in seen.decode().replace("\r\n", "\n").split("\n")]
+    kept = [number for number, line in enumerate(lines) if re.match(r"(float|cbp) +epoch +\d/4", line)]
+    assert len(kept) == 4 and " left" in seen.decode()
+    for number in kept:
+        figures = " ".join(lines[number:number + 3])
+        assert all(len(line) <= 40 for line in lines[number:number + 3])
+        assert re.search(r"loss \d\.\d{4} .*error \d+\.\d\d% .*validation \d+\.\d\d% ", figures)
+
+
+def test_every_figure_is_explained(capsys, trained):
+    """In the page those of the screen and of metrics.jsonl, in --help those of the screen."""
+    page = (Path(tinyq_train.__file__).parent / "run" / "README.md").read_text()
+    columns = [*COMMON_COLUMNS, *(column for method in METHODS.values() for column in method.columns)]
+    records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    keys = {key for record in records for key in record if record["record"] == "epoch"}
+    for name in {column.label for column in columns} | keys - {"record", "phase", "epoch", "step", "seconds"}:
+        assert f"`{name}`" in page, name
+    with pytest.raises(SystemExit):
+        tinyq_train.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"  {column.label:<11} {column.meaning}" in text for column in columns)
 
 
 def test_more_threads_than_cores_change_no_bit(tmp_path, trained):

@@ -60,10 +60,10 @@ def _report(outcome: dict, folder: Path) -> None:
     from tinyq.run import result
     from tinyq.run.observers.observer import log
 
-    log(*result.summary(outcome))
+    log(*result.summary(outcome), *result.remedy(outcome, folder))
     if "ledger_head" in outcome:
         log(f"ledger head {outcome['ledger_head']} (keep it elsewhere: it stands for every record)")
-    log(f"written to {folder}")
+    log(f"written to {folder}; next:", *(f"  {command}" for command in result.next_commands(outcome, folder)))
 
 
 def main(argv: list[str] | None = None) -> int:

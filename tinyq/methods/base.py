@@ -147,6 +147,7 @@ class GradientMethod:
     label_smoothing: float = field(default=0.0, kw_only=True)
 
     STATE: ClassVar[dict[str, type]] = {}           # attributes that are saved: plain numbers, by name and type
+    stronger_pull: ClassVar[str] = ""               # parameter to raise where weights end far from their levels
     uses_gradients: ClassVar[bool] = True
     columns: ClassVar[tuple[Column, ...]] = ()
 

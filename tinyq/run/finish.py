@@ -29,14 +29,14 @@ def finish(job: Job, folder: Path, position: Position, observers: Observer,
     check_signals: called before each batch that is measured; may raise to stop here.
     """
     model_file.check_finite(job.model.state_dict())         # histograms and methods rely on it
-    histograms = result.histograms(job.model)               # before the latent weights are gone
+    histograms, moved = result.histograms(job.model), result.distance_from_levels(job.model)    # of latent weights
     phase = job.phases[position.phase]
     phase.method.finish()
     if phase is not job.phases[-1]:
         observers.log(f"tinyq: note: --max-steps ended the run before its {job.phases[-1].name} phase: its network is "
                       f"float; to continue: {resume_command(folder)} --max-steps {_planned_steps(job)}")
     weights = _save_model(job, folder, position, observers)
-    outcome = result.outcome(job, position, weights, check_signals)
+    outcome = result.outcome(job, position, weights, moved, check_signals)
     outcome["bytes_packed_file"] = _save_packed(job, folder, position, weights, observers)
     observers.measured(position, outcome)
     if observers.head:

@@ -1,8 +1,15 @@
 """Result of a run: result.json, and the table printed at its end."""
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
+
+from tinyq import kernels, levels
 from tinyq.data import Dataset
 from tinyq.files.weights import Weights, weights_sha256
+from tinyq.methods import METHODS
+from tinyq.models import names_code
 from tinyq.nn import Module
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
@@ -10,13 +17,17 @@ from tinyq.run.figures import curves
 from tinyq.saved.layer_sizes import on_levels, sizes
 from tinyq.saved.measure import measure
 from tinyq.saved.model_file import views
+from tinyq.saved.run_folder import PACKED_FILE, network_copy, resume_command
 from tinyq.saved.text_table import table
 
+FAR = 0.1                               # mean distance from the levels, in gaps between them, of what has not converged
 
-def outcome(job: Job, position: Position, weights: Weights, before_batch: Callable[[], None] | None = None) -> dict:
+
+def outcome(job: Job, position: Position, weights: Weights, moved: float | None,
+            before_batch: Callable[[], None] | None = None) -> dict:
     """Make result.json of a finished run; accuracies are of the saved weights, None where the split is missing.
 
-    before_batch: as for measure.
+    moved: distance_from_levels before the method finished; before_batch: as for measure.
     """
     config, bundle = job.config, job.bundle
     layers = sizes(job.model)
@@ -29,7 +40,7 @@ def outcome(job: Job, position: Position, weights: Weights, before_batch: Callab
         "validation_accuracy": validation,
         "test_accuracy_float": position.test_accuracy_float if views(job.model) else test,
         "test_accuracy": test,
-        "on_levels": on_levels(job.model),
+        "on_levels": on_levels(job.model), "moved_by_finish": moved,
         "constrained_weights": sum(size.count for size in layers if size.set_name),
         "parameters": sum(size.count for size in layers if size.trained),
         "bytes_float": sum(size.bytes_float for size in layers),
@@ -49,6 +60,23 @@ def histograms(model: Module) -> dict:
             for name, view in views(model).items()}
 
 
+def distance_from_levels(model: Module) -> float | None:
+    """Return the mean distance of the constrained weights from their levels, in scales; None without such weights."""
+    parameters, total, count = dict(model.named_parameters()), 0.0, 0
+    for name, view in views(model).items():
+        distances = view.level_set.distance(view.normalised(parameters[name].data))
+        total, count = total + kernels.sum(distances.reshape(-1), (0,)).item(), count + distances.size
+    return total / count if count else None
+
+
+def has_converged(outcome: dict) -> bool:
+    """Return False if the method pulls weights to their levels, and they were far from them at its end."""
+    moved, method = outcome["moved_by_finish"], METHODS.get(outcome["method"])
+    if moved is None or not getattr(method, "stronger_pull", ""):
+        return True
+    return moved <= FAR * min(np.diff(levels.parse(outcome["levels"]).values))
+
+
 def summary(outcome: dict) -> list[str]:
     """Make the lines of the table at the end of a run; they say if the method took no step."""
     stepped = outcome["method_stepped"]
@@ -63,10 +91,35 @@ def summary(outcome: dict) -> list[str]:
     share = outcome["bytes_float"] / outcome["bytes_packed"]
     lines = [*table(["network", "test accuracy", "bytes"], rows),
              f"{outcome['on_levels']:.2%} of {outcome['constrained_weights']:,} constrained weights are exactly on "
-             f"their levels; packed {share:.1f} times smaller"]
+             f"their levels; packed {share:.1f} times smaller",
+             f"finish moved them by {outcome['moved_by_finish']:.2%} of their scale on average"]
     if outcome.get("bytes_packed_file"):
         lines.append(f"model.tq.h5: {outcome['bytes_packed_file']:,} bytes with all that describes the network")
     return [*lines, *skipped]
+
+
+def remedy(outcome: dict, folder: str | Path) -> list[str]:
+    """Return a line of advice where the method has not converged."""
+    if has_converged(outcome):
+        return []
+    method = outcome["method"]
+    flag = f"--{method}.{METHODS[method].stronger_pull.replace('_', '-')}"
+    return [f"{method} has not converged: its weights were far from their levels; train for more epochs "
+            f"({resume_command(folder)} --epochs N), or start again with a larger {flag}"]
+
+
+def next_commands(outcome: dict, folder: str | Path) -> list[str]:
+    """Return the commands that a user may want next."""
+    run, own = str(folder), names_code(outcome["model"])
+    network = ["--model", network_copy(folder, outcome["model"])] if own else []
+    split = [] if outcome["test_accuracy"] is not None else ["--split", *[
+        name for name in ("validation", "train") if name in outcome["samples"]][:1]]
+    commands = [["evaluate", run, *network, *split]]
+    if (Path(folder) / PACKED_FILE).is_file():
+        commands.append(["infer", str(Path(folder) / PACKED_FILE), "--data", *split])
+    if "ledger_head" in outcome:
+        commands.append(["audit", "verify", run, *(["--trust"] if own else [])])
+    return [shlex.join(["python", "-m", f"tinyq.{name}", *rest]) for name, *rest in commands]
 
 
 def _accuracy(job: Job, dataset: Dataset | None, before_batch: Callable[[], None] | None) -> float | None:

@@ -38,13 +38,13 @@ def replay_final(source: Source) -> list[str]:
     if history.end is None or history.result is None:
         raise UsageError(f"{source.folder}: the run is not finished; --final needs a finished one")
     job, position = _at_the_end(source)
-    histograms = result.histograms(job.model)
+    histograms, moved = result.histograms(job.model), result.distance_from_levels(job.model)
     job.phases[position.phase].method.finish()
     weights = finished_weights(job, position)
     weights.attributes["ledger_head"] = history.end.head
     if weights_sha256(weights.state) != history.end.record["weights_sha256"]:
         raise AuditMismatch("the recorded end differs from what the method makes of the last checkpoint")
-    figures, packed = result.outcome(job, position, weights), _packed(source, job, weights)
+    figures, packed = result.outcome(job, position, weights, moved), _packed(source, job, weights)
     _compare_figures(history.result.record["figures"], figures)
     _compare_weights(source, MODEL_FILE, weights)
     floats = _float(source, job)

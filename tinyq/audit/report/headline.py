@@ -5,10 +5,10 @@ from tinyq.audit.ledger.history import History
 from tinyq.audit.report.findings import Check, Report
 from tinyq.audit.report.numbers import number_or_none
 from tinyq.audit.report.sections import html_table, quoted_lines
-from tinyq.output.work import duration
 from tinyq.errors import TinyqError
 from tinyq.files.read import read_file
 from tinyq.output.quoting import markup
+from tinyq.output.work import duration
 from tinyq.saved.run_folder import RESULT_FILE
 
 SHORT = 16                              # characters of a digest

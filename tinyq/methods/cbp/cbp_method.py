@@ -54,6 +54,7 @@ class CBP(GradientMethod):
 
     STATE: ClassVar[dict[str, type]] = {"g": int, "previous": float, "epochs_since_fired": int, "cfs": float,
                                          "cfs_over_scale": float}
+    stronger_pull: ClassVar[str] = "lambda_lr"
     columns: ClassVar[tuple[Column, ...]] = (
         Column("g", "g", "{:d}", "window parameter: weights far from a level are left alone by 1/g of the gap between "
                "two levels; it grows when the schedule fires"),

@@ -77,7 +77,8 @@ def train_parser() -> Parser:
     parser = Parser(prog="python -m tinyq.train", usage="python -m tinyq.train [--flag value ...]",
                     argument_default=argparse.SUPPRESS, allow_abbrev=False,
                     description="Train a network whose weights are constrained to a few values.",
-                    epilog=EXAMPLES + "\n  ".join(RECIPES), formatter_class=argparse.RawDescriptionHelpFormatter)
+                    epilog=EXAMPLES + "\n  ".join(RECIPES) + _figures(),
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     groups = {title: parser.add_argument_group(title) for title in (f.metadata["group"] for f in FIELDS.values())}
     for name, setting in FIELDS.items():
         rule, names = setting.metadata, _names_of(name)
@@ -94,6 +95,16 @@ def given(namespace: argparse.Namespace) -> tuple[dict, dict]:
     names = ("config", "resume", "trust", "print_config", "dry_run")
     actions = {name: values.pop(name) for name in names if name in values}
     return values, actions
+
+
+def _figures() -> str:
+    """Explain the figures of progress lines."""
+    from tinyq.methods import METHODS
+    from tinyq.methods.base import COMMON_COLUMNS
+
+    columns = dict.fromkeys((*COMMON_COLUMNS, *(column for maker in METHODS.values() for column in maker.columns)))
+    lines = [f"  {column.label:<11} {column.meaning}" for column in columns]
+    return "\n".join(["\n\nfigures on the screen (tinyq/run/README.md explains those of metrics.jsonl too):", *lines])
 
 
 def _names_of(setting: str) -> list[str]:
