@@ -77,7 +77,7 @@ def _fetch(arguments):
     root = data_root(arguments.data_path)
     for name, dataset in _chosen(arguments).items():
         with tqdm(unit="B", unit_scale=True, disable=None, leave=False, desc=name) as bar:
-            with lines_above(lambda text, stream, bar=bar: bar.write(text, file=stream)):
+            with lines_above(lambda text, stream: tqdm.write(text, file=stream)):
                 fetch(dataset, root, Downloader(progress=lambda *state, bar=bar: _show(bar, *state)),
                       arguments.mirror, arguments.offline, say=say)
         say(f"{name}: complete and verified in {dataset.folder(root)}")

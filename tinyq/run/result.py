@@ -71,10 +71,14 @@ def distance_from_levels(model: Module) -> float | None:
 
 def has_converged(outcome: dict) -> bool:
     """Return False if the method pulls weights to their levels, and they were far from them at its end."""
-    moved, method = outcome["moved_by_finish"], METHODS.get(outcome["method"])
-    if moved is None or not getattr(method, "stronger_pull", ""):
+    moved = outcome["moved_by_finish"]
+    if moved is None or not _stronger_pull(outcome["method"]):
         return True
     return moved <= FAR * min(np.diff(levels.parse(outcome["levels"]).values))
+
+
+def _stronger_pull(method: str) -> str:
+    return getattr(METHODS.get(method), "stronger_pull", "")
 
 
 def summary(outcome: dict) -> list[str]:
@@ -103,7 +107,7 @@ def remedy(outcome: dict, folder: str | Path) -> list[str]:
     if has_converged(outcome):
         return []
     method = outcome["method"]
-    flag = f"--{method}.{METHODS[method].stronger_pull.replace('_', '-')}"
+    flag = f"--{method}.{_stronger_pull(method).replace('_', '-')}"
     return [f"{method} has not converged: its weights were far from their levels; train for more epochs "
             f"({resume_command(folder)} --epochs N), or start again with a larger {flag}"]
 

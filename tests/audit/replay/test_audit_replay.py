@@ -192,7 +192,7 @@ def another_scale(records):
 
 
 REWRITTEN = {
-    "an epoch less": (one_epoch_less, "step 7: the recorded checkpoint holds another state .epoch, batch"),
+    "an epoch less": (one_epoch_less, "step 7: the recorded checkpoint holds another state .epochs_done, batches_done"),
     "an array more": (another_array, "step 12: .* differs from the ledger; everything before it agrees"),
     "the weights of an epoch": (another_weight, "step 7: some tensor differs at this epoch"),
     "all weights of an epoch": (other_weights, r"step 7: fc1.weight, .* and \d+ more differs at this epoch"),

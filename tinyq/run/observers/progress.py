@@ -51,7 +51,7 @@ class Progress(Observer):
             done, total = self._steps
             self.bar = self._open.enter_context(tqdm(total=total, initial=done, leave=False, dynamic_ncols=True,
                                                      bar_format=" {percentage:3.0f}% {remaining} left"))
-            self._open.enter_context(lines_above(lambda text, stream: self.bar.write(text, file=stream)))
+            self._open.enter_context(lines_above(lambda text, stream: tqdm.write(text, file=stream)))
 
     def begin_phase(self, phase: Phase, position: Position, resumed: bool) -> None:
         """Take the columns of the phase's method, and log its notice."""
