@@ -102,7 +102,8 @@ def _figures() -> str:
     from tinyq.methods import METHODS
     from tinyq.methods.base import COMMON_COLUMNS
 
-    columns = dict.fromkeys((*COMMON_COLUMNS, *(column for maker in METHODS.values() for column in getattr(maker, "columns", ()))))
+    own = (column for maker in METHODS.values() for column in getattr(maker, "columns", ()))
+    columns = dict.fromkeys((*COMMON_COLUMNS, *own))
     lines = [f"  {column.label:<11} {column.meaning}" for column in columns]
     return "\n".join(["\n\nfigures on the screen (tinyq/run/README.md explains those of metrics.jsonl too):", *lines])
 
