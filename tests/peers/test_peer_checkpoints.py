@@ -247,10 +247,14 @@ def test_a_script_is_refused_and_its_remedy_works(tmp_path):
     assert weights_for(open_foreign(tmp_path / "weights.pt"), own, None, 4)[0].keys() == own.keys()
 
 
-def test_a_pickled_state_dict_of_arrays_is_read(tmp_path):
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model": {name: value.numpy() for name, value in SD.items()},
-                                                   "__author__": "someone"}, 2))
-    assert weights_for(open_foreign(tmp_path / "a.pkl"), STATE, None, 3)[0].keys() == SD.keys()
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("change", [torch.Tensor.numpy, torch.Tensor.clone], ids=["arrays", "tensors"])
+def test_a_plain_pickle_is_read(tmp_path, change, protocol):
+    held = {"model": {name: change(value) for name, value in SD.items()}, "__author__": "someone"}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(held, protocol))
+    state, _ = weights_for(open_foreign(tmp_path / "a.pkl"), STATE, None, 3)
+    for name, value in SD.items():
+        np.testing.assert_array_equal(state[name], value.numpy())
 
 
 @pytest.mark.parametrize("name", ["imagenet, on several.pth.tar", "half.pth", "bfloat16.pth"])

@@ -9,7 +9,7 @@ from tinyq.files import safetensors
 from tinyq.files import weights as files
 from tinyq.files.foreign.opening import Arrays
 from tinyq.files.read import sha256_of
-from tinyq.nn import Linear, Module
+from tinyq.nn import Conv2d, Linear, Module
 from tinyq.saved.converted_inputs import Inputs, described
 from tinyq.saved.foreign.choice import open_foreign, weights_for
 from tinyq.saved.foreign.names import COUNTER
@@ -61,10 +61,12 @@ def to_safetensors(source: str | Path, target: str | Path, name: str | None = No
 
 def _classes_in(state: Arrays, model: Module, name: str, source: str | Path) -> int:
     """Number of outputs of the file's last layer, found by the name of this network's last layer."""
-    last = [f"{prefix}.weight" for prefix, layer in model.named_modules() if isinstance(layer, Linear)][-1]
-    if last not in state or state[last].ndim != 2:
-        raise BadInput(f"{source}: it has no {last}, the last layer of {name}; name the model that it belongs to")
-    return len(state[last])
+    layers = [f"{prefix}.weight" for prefix, layer in model.named_modules() if isinstance(layer, Linear)] or [
+        f"{prefix}.weight" for prefix, layer in model.named_modules() if isinstance(layer, Conv2d)]
+    if not layers or layers[-1] not in state or not state[layers[-1]].ndim:
+        raise BadInput(f"{source}: it has no {''.join(layers[-1:])}, the last layer of {name}; name the model that it "
+                       "belongs to")
+    return len(state[layers[-1]])
 
 
 def _fitted(state: Arrays, model: Module, optional: tuple[str, ...]) -> tuple[Arrays, list[str]]:

@@ -137,6 +137,16 @@ def test_what_is_no_image_or_hidden_is_passed_over(tmp_path):
     assert len(data.load("imagefolder", where, **SMALL).test) == 2
 
 
+def test_grey_pictures_and_those_of_sixteen_bits_are_read_as_their_eight_bit_colours(tmp_path):
+    grey = np.arange(400, dtype=np.uint16).reshape(20, 20) * 160 + 7
+    eight = (grey >> 8).astype(np.uint8)
+    (tmp_path / "val" / "a").mkdir(parents=True)
+    for name, pixels in (("0", grey), ("1", eight), ("2", np.repeat(eight[..., None], 3, 2))):
+        Image.fromarray(pixels).save(tmp_path / "val" / "a" / f"{name}.png")
+    x, _ = data.load("imagefolder", tmp_path, **SMALL).test.batch(np.arange(3))     # before: the first was refused
+    assert x[0].tobytes() == x[1].tobytes() == x[2].tobytes() and x.std() > 0
+
+
 def test_odd_file_names_are_read_and_shown_in_one_line(tmp_path):
     names = ["with space.png", "new\nline.png", "quote'.png", "caf\u00e9.PNG", "bad\udcff.jpg"]
     contents = {f"val/a/{name}": picture(k) for k, name in enumerate(names)}

@@ -232,6 +232,27 @@ def test_a_tensor_with_attributes_of_its_own_is_read_and_that_of_an_unknown_func
             foreign_read(path)
 
 
+def held_in_a_pickle(data):
+    """A plain pickle of {"w": tensor}, whose storage was saved on its own into bytes."""
+    return (b"\x80\x04}\x8c\x01wctorch._utils\n_rebuild_tensor_v2\n(ctorch.storage\n_load_from_bytes\nB"
+            + struct.pack("<I", len(data)) + data + b"\x85RK\x00K\x02K\x03\x86K\x03K\x01\x86\x89}tRs.")
+
+
+def test_a_plain_pickle_of_tensors_is_read(tmp_path):
+    storage = tensor()[tensor().index(b"(X\x07\0\0\0storage"):tensor().index(b"tQ") + 2]
+    (tmp_path / "a.pkl").write_bytes(held_in_a_pickle(legacy(pickled=b"\x80\x02" + storage + b".")))
+    np.testing.assert_array_equal(foreign_read(tmp_path / "a.pkl")["w"], VALUES.reshape(2, 3))
+
+
+@pytest.mark.parametrize("data, reason", [
+    (b"", "ends too early"), (b"N.", "a storage inside a pickle is malformed"),
+    (legacy(), "a storage inside a pickle is malformed"), (held_in_a_pickle(legacy()), "inside a pickle is malformed")])
+def test_a_plain_pickle_with_a_broken_storage_is_refused(tmp_path, data, reason):
+    (tmp_path / "a.pkl").write_bytes(held_in_a_pickle(data))
+    with pytest.raises(BadInput, match=reason):
+        foreign_read(tmp_path / "a.pkl")
+
+
 def test_a_tensor_whose_storage_is_inert_is_inert(tmp_path):
     pickled = pickle.dumps({"v": 1}, 2)[:-1] + b"X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n(cx\ny\nK\x01NNtRs."
     path = saved_as_torch_would(tmp_path / "a.pth", pickled)

@@ -12,8 +12,8 @@ START = 1 << 20                         # bytes that are looked at
 HDF5, SAFETENSORS, TORCH = "HDF5", "safetensors", "PyTorch"
 _DOWNLOAD = "download the file of weights itself"
 _PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<!--|<\?xml)", re.IGNORECASE)
-_PICKLE = re.compile(rb"[\x80(}]|c[\w.]+\n\w+\n")        # a protocol, a dict, or the name of a class
-_ONNX = re.compile(rb"\x08[\x01-\x1f][\x12\x1a:B]")       # of its protocol buffer: a version, then a text or a graph
+_PICKLE = re.compile(rb"[\x80(\])}]|c[\w.]+\n\w+\n")   # a protocol, a value, or the name of a class
+_ONNX = re.compile(rb"\x08[\x03-\x1f][\x12\x1a:B]")       # of its protocol buffer: a version, then a text or a graph
 # (first bytes, what such a file is and what to do)
 _OTHERS = (
     (b"version https://git-lfs", f"a Git LFS pointer, not the file that it stands for: git lfs pull, or {_DOWNLOAD}"),
@@ -22,6 +22,7 @@ _OTHERS = (
     (b"(\xb5/\xfd", "compressed with zstd; unpack it"), (b"7z\xbc\xaf", "a 7z archive; unpack it"),
     (b"Rar!", "a RAR archive; unpack it"),
     (b"\x93NUMPY", "a NumPy array (.npy); save all weights by name as .safetensors"),
+    (b"\x08\x01\x12", "a TensorFlow SavedModel, which is a program; save its weights by name as HDF5 or .safetensors"),
     (b"GGUF", "a GGUF file, whose weights tinyq does not read; give the original weights"),
     (b"{", "a JSON text, perhaps the index of weights in several files; give a file of the weights themselves"),
 )
@@ -54,18 +55,21 @@ def _what_else(start, path):
         return "empty; its download or its save did not finish"
     if _PAGE.match(start.removeprefix(b"\xef\xbb\xbf")):
         return f"a web page (HTML), perhaps an error message or a login; {_DOWNLOAD}"
-    if start[:4] == b"PK\x03\x04":
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _archive(path)
     if start[4:8] == b"TFL3":
         return "a TensorFlow Lite network; give weights that PyTorch, safetensors or HDF5 hold"
     if _ONNX.match(start):
-        return "an ONNX network; give the weights of the program that exported it"
+        return "a network in a protocol buffer, such as ONNX; give the weights of the program that exported it"
     for begin, other in _OTHERS:
         if start.startswith(begin):
             return other
-    if start[257:262] != b"ustar" and not _PICKLE.match(start) and _is_text(start[:4096]):
+    if start[257:262] == b"ustar" or _PICKLE.match(start):
+        return None
+    if _is_text(start[:4096]):
         return f"a text that begins with {start[:40].decode(errors='replace')!r}; {_DOWNLOAD}"
-    return None
+    return (f"of a kind that tinyq does not know (its first bytes are {start[:8].hex(' ')}); give weights that PyTorch, "
+            "safetensors or HDF5 hold")
 
 
 def _is_text(start):

@@ -1,7 +1,7 @@
 """Describe the storages and tensors of PyTorch's files, as their pickles name them."""
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -42,13 +42,17 @@ class Kind:
 
 @dataclass(frozen=True)
 class Storage:
-    """Elements that tensors share; `start` and `held` are those of its part that a view of it may use."""
+    """Elements that tensors share.
+
+    start, held: those of its part that a view of it may use. own: its bytes, where they stand in the pickle itself.
+    """
 
     key: str
     kind: Kind
     count: int
     start: int = 0
     held: int | None = None
+    own: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def nbytes(self) -> int:

@@ -8,7 +8,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,14 +93,18 @@ def _zip(data):
 
 
 def _legacy(data):
-    """Read pickles of a number, a version, the system and the object, then the storages; or one plain pickle."""
+    """Read one plain pickle, or PyTorch's pickles of a number, a version, the system and the object, then storages."""
     persistent, storages = persistent_loader()
-    machine = Interpreter(data, FUNCTIONS, persistent)
+    machine = Interpreter(data, {**FUNCTIONS, "torch.storage _load_from_bytes": _storage_in}, persistent)
     first = machine.load()
+    if isinstance(first, dict):
+        return Saved(first, lambda storage: storage.own or b"", len(data))
     if first != LEGACY_MAGIC:
-        if not isinstance(first, dict):
-            raise Unreadable("its first bytes are not those of such a file")
-        return Saved(first, lambda storage: b"", len(data))
+        raise Unreadable("its first bytes are not those of such a file")
+    return _with_storages(machine, storages, len(data))
+
+
+def _with_storages(machine, storages, size):
     if machine.load() != LEGACY_PROTOCOL:
         raise Unreadable("its version is not one of PyTorch's")
     system = machine.load()
@@ -109,7 +113,19 @@ def _legacy(data):
     content, keys = machine.load(), machine.load()
     if type(keys) is not list or not all(type(key) is str and key in storages for key in keys):
         raise Unreadable("its list of storages does not match its tensors")
-    return Saved(content, _found_in(_held(machine, [storages[key] for key in keys])), len(data))
+    return Saved(content, _found_in(_held(machine, [storages[key] for key in keys])), size)
+
+
+def _storage_in(data: object) -> Storage:
+    """Return the storage that a plain pickle of a tensor holds, saved on its own in the older format."""
+    persistent, storages = persistent_loader()
+    machine = Interpreter(data if isinstance(data, bytes) else b"", FUNCTIONS, persistent)
+    if machine.load() != LEGACY_MAGIC:
+        raise Unreadable("a storage inside a pickle is malformed")
+    saved = _with_storages(machine, storages, 0)
+    if not isinstance(saved.content, Storage):
+        raise Unreadable("a storage inside a pickle is malformed")
+    return replace(saved.content, own=bytes(saved.bytes_of(saved.content)))
 
 
 def _held(machine, storages):

@@ -38,9 +38,11 @@ def weights_for(file: Foreign, own: Mapping[str, np.ndarray], key: str | None, c
         raise BadInput(f"{file.path}: has {count} of the network's {len(own)} names ({_some(own)}); its own are "
                        f"{_some(file.names[key])}; name the model that it belongs to")
     state = {renamed[name]: array for name, array in file.read(key).items() if not _is_counter(name, array, own)}
+    remarks = [f"the weights under {key!r}, not {others}"] if others else []
     if weight_names.is_keras(file.names[key]):
         state = weight_names.from_keras(state, own, str(file.path), channels)
-    return state, [f"the weights under {key!r}, not {others}"] if others else []
+        remarks.append("of Keras, whose padding and epsilon are not in the file: compare both networks with evaluate")
+    return state, remarks
 
 
 def _chosen(file: Foreign, key: str | None, fitting: list[str]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import numpy as np
 from tinyq.errors import BadInput
 
 COUNTER = "num_batches_tracked"         # missing in old files; nothing uses it
+MAX_PREFIXES = 8                        # parts that all names may share, at most
 WRAPPERS = ("module", "_orig_mod")      # of DataParallel, AveragedModel and torch.compile, at any place in a name
 Renaming = dict[str, str]
 
@@ -18,9 +19,9 @@ CONVENTIONS: Mapping[str, tuple[tuple[str, str | Callable[[re.Match], str]], ...
     "transformers": (
         (r"^resnet\.", ""), (r"^classifier\.1\.", "fc."),
         (r"^embedder\.embedder\.convolution\.", "conv1."), (r"^embedder\.embedder\.normalization\.", "bn1."),
-        (r"^encoder\.stages\.(\d+)\.layers\.", lambda found: f"layer{int(found[1]) + 1}."),
-        (r"\.layer\.(\d+)\.convolution\.", lambda found: f".conv{int(found[1]) + 1}."),
-        (r"\.layer\.(\d+)\.normalization\.", lambda found: f".bn{int(found[1]) + 1}."),
+        (r"^encoder\.stages\.(\d{1,3})\.layers\.", lambda found: f"layer{int(found[1]) + 1}."),
+        (r"\.layer\.(\d{1,3})\.convolution\.", lambda found: f".conv{int(found[1]) + 1}."),
+        (r"\.layer\.(\d{1,3})\.normalization\.", lambda found: f".bn{int(found[1]) + 1}."),
         (r"\.shortcut\.convolution\.", ".downsample.0."), (r"\.shortcut\.normalization\.", ".downsample.1.")),
 }
 KERAS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
@@ -92,7 +93,7 @@ def _stripped(names: list[str]) -> Iterator[Renaming]:
     rest = {name: ".".join(part for part in name.split(".") if part not in WRAPPERS) or name for name in names}
     if rest != whole:
         yield rest
-    while True:
+    for _ in range(MAX_PREFIXES):
         first = {name.partition(".")[0] for name in rest.values() if "." in name}
         if len(first) != 1:
             return
