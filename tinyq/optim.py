@@ -67,6 +67,7 @@ class Optimizer:
                         self._update_part(p.data, g, self._memory[p], group, where[p])
                     else:
                         self._update(p.data, g, self._memory[p], group)
+                    p.changed()
 
     def memory_of(self, p: Tensor) -> Memory:
         """Return a parameter's state by name, arrays without a copy and numbers; {} before its first step."""

@@ -72,6 +72,28 @@ def test_a_layer_that_computes_and_is_no_part_is_an_error():
         computing_weights(Hidden(), (4,))
 
 
+def test_a_weight_that_was_never_initialised_is_an_error_at_the_first_training_step():
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)), Tensor(np.ones((2, 4), np.float32))
+    state = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)).initialise(Streams(0)).state_dict()
+    with pytest.raises(UsageError, match=r"a weight of shape \(\d, 4\) is all zeros, because it was never initialised"):
+        nn.cross_entropy(model(x), np.array([0, 1])).backward()
+    model.load_state_dict(state)
+    nn.cross_entropy(model(x), np.array([0, 1])).backward()
+    zeros = nn.Linear(4, 3, initial_weight=lambda stream, shape: np.zeros(shape, np.float32)).initialise(Streams(0))
+    zeros(x).sum().backward()                               # meant to be zeros
+
+
+def test_a_parameter_that_its_owner_leaves_float_stays_float():
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(4)))
+    first = model.parameters()[2]
+    first.constrained = False
+    assert [name for name, _ in nn.constrain(model).constrained_parameters()] == ["2.weight"]
+    assert "1.weight" not in dict(nn.constrain(model, "all").constrained_parameters())
+    first.constrained = True
+    nn.constrain(model, "none")
+    assert [name for name, _ in nn.constrain(model).constrained_parameters()] == ["1.weight", "2.weight"]
+
+
 @pytest.mark.parametrize("layer, says", [
     ([nn.Linear(1, 1)], r"is a list, not a Module; write nn.Sequential\(\*layers\)"),
     (np.tanh, "layer 0 is a ufunc, not a Module"), (None, "is a NoneType")])

@@ -6,6 +6,7 @@ from tinyq.autodiff.elementwise import mul, sub
 from tinyq.autodiff.primitives import OutputAndVJPs, primitive
 from tinyq.autodiff.reductions import mean
 from tinyq.autodiff.tensors import Tensor
+from tinyq.errors import UsageError
 
 
 @primitive
@@ -24,6 +25,8 @@ def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray, *, smoothing: 
 
 
 def mean_squared_error(x: Tensor, target: Tensor | np.ndarray) -> Tensor:
-    """Return the mean of (x - target)^2 over all elements."""
+    """Return the mean of (x - target)^2 over all elements; UsageError unless both have one shape."""
+    if x.shape != target.shape:
+        raise UsageError(f"mean_squared_error: the input is {x.shape}, the target {target.shape}; reshape one of them")
     difference = sub(x, target)
     return mean(mul(difference, difference))

@@ -12,15 +12,15 @@ A vjp keeps the arrays that it names in memory until backward has passed it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 
 from tinyq import kernels
 from tinyq.autodiff import tape
-from tinyq.autodiff.tape import VJP, Edge, Node
-from tinyq.autodiff.tensors import Tensor
+from tinyq.autodiff.tape import VJP, Edge, Node, Read
+from tinyq.autodiff.tensors import NUMBERS, Tensor
 from tinyq.errors import TinyqError, UsageError
 
 VJPs: TypeAlias = tuple[VJP | None, ...]          # one per array input, None where no gradient flows
@@ -59,10 +59,10 @@ class Primitive(Generic[Result]):
             inputs, params = self._bind(inputs, params)
         arrays, parents, dtype = self._unwrap(inputs)
         y, vjps, auxiliary = self._apply(arrays, params, inputs)
-        output = self._wrap(y, dtype)
+        output = self._wrap(y, dtype, arrays)
         state = tape.state
-        if state.recording and parents.count(None) < len(parents):
-            self._record(output, parents, vjps, params)
+        if parents and state.recording:
+            self._record(output, inputs, arrays, parents, vjps, params)
         if state.tracer:
             given = tuple(x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays, strict=True))
             state.tracer(self, given, params, output)
@@ -90,24 +90,31 @@ class Primitive(Generic[Result]):
             bound.append(x)
         return tuple(bound), params
 
-    def _unwrap(self, inputs: tuple[Any, ...]) -> tuple[list[Any], list[Any], np.dtype[Any]]:
-        """Return (arrays of the inputs, their nodes or leaves or None without a gradient, their common float dtype)."""
+    def _unwrap(self, inputs: tuple[Any, ...]) -> tuple[list[Any], list[tuple[int, Any]], np.dtype[Any]]:
+        """Return (arrays of the inputs, nodes and leaves by position, the inputs' common float dtype).
+
+        Numbers become arrays of that dtype.
+        """
         arrays: list[Any] = []
-        parents: list[Any] = []
-        dtype = None
+        parents: list[tuple[int, Any]] = []
+        dtype, numbers = None, False
         for x in inputs:
-            parent = None
             if isinstance(x, Tensor):
-                parent = x.node or (x if x.requires_grad else None)
-                x = x.data
+                if x.node is not None:
+                    parents.append((len(arrays), x.node))
+                elif x.requires_grad:
+                    parents.append((len(arrays), x))
+                x = x._data
             elif x is not None and type(x) is not np.ndarray:
-                x = self._array(x)
-            if x is not None and x.dtype is not dtype:
+                x, number = self._array(x)
+                numbers |= number
+            if type(x) is np.ndarray and x.dtype is not dtype:
                 dtype = self._common_dtype(dtype, x.dtype, inputs)
             arrays.append(x)
-            parents.append(parent)
         if dtype is None:
             raise UsageError(f"{self.name}: no input is float32 or float64; inputs: {_described(inputs)}")
+        if numbers:
+            arrays = [np.asarray(x, dtype) if isinstance(x, NUMBERS) else x for x in arrays]
         return arrays, parents, dtype
 
     def _apply(self, arrays: list[Any], params: dict[str, Any], inputs: tuple[Any, ...]) -> tuple[Any, Any, Any]:
@@ -124,23 +131,28 @@ class Primitive(Generic[Result]):
                              f"{2 + self.auxiliary} are declared")
         return (*made, ()) if not self.auxiliary else made
 
-    def _wrap(self, y: Any, dtype: np.dtype[Any]) -> Tensor:
+    def _wrap(self, y: Any, dtype: np.dtype[Any], arrays: list[Any]) -> Tensor:
         if type(y) is not np.ndarray:
             y = np.asarray(y)
         if y.dtype != dtype:
-            raise TinyqError(f"{self.name}: the forward function made {y.dtype} of {dtype} inputs")
+            whole = any(a is not None and a.dtype.kind in "iub" for a in arrays)
+            raise (UsageError if whole else TinyqError)(
+                f"{self.name}: the forward function made {y.dtype} of {dtype} inputs; inputs: {_described(arrays)}"
+                + (f"; convert the whole numbers with astype(np.{dtype})" if whole else ""))
         output = Tensor.__new__(Tensor)                     # checked already: past __init__
-        output.data, output.grad, output.requires_grad, output.node, output.parameter = y, None, False, None, None
+        output._data, output.changes = y, 0
+        output.grad, output.requires_grad, output.node, output.parameter = None, False, None, None
         return output
 
-    def _record(self, output: Tensor, parents: list[Any], vjps: Any, params: dict[str, Any]) -> None:
-        if len(vjps) < len(parents):
-            raise TinyqError(f"{self.name}: the forward function returns {len(vjps)} vjps for {len(parents)} inputs")
-        edges: list[Edge] = [
-            (position, parent, vjp) for position, (parent, vjp) in enumerate(zip(parents, vjps, strict=False))
-            if parent is not None and vjp is not None]
+    def _record(self, output: Tensor, inputs: tuple[Any, ...], arrays: list[Any], parents: list[tuple[int, Any]],
+                vjps: Any, params: dict[str, Any]) -> None:
+        if len(vjps) < len(arrays):
+            raise TinyqError(f"{self.name}: the forward function returns {len(vjps)} vjps for {len(arrays)} inputs")
+        edges: list[Edge] = [(i, parent, vjps[i]) for i, parent in parents if vjps[i] is not None]
         if edges:
-            output.node, output.requires_grad = Node(self, params, edges, output.data), True
+            read = [Read(x if isinstance(x, Tensor) else None, a) for x, a in zip(inputs, arrays, strict=True)
+                    if type(x) is np.ndarray or isinstance(x, Tensor) and x.node is None]
+            output.node, output.requires_grad = Node(self, params, edges, read, output._data), True
 
     def _common_dtype(self, dtype: Any, other: np.dtype[Any], inputs: tuple[Any, ...]) -> Any:
         """Return the common dtype of the float inputs; labels, masks and indices do not count."""
@@ -150,10 +162,13 @@ class Primitive(Generic[Result]):
             return other
         raise UsageError(f"{self.name}: float32 and float64 do not mix; inputs: {_described(inputs)}")
 
-    def _array(self, x: Any) -> np.ndarray:
-        if isinstance(x, np.ndarray | np.generic):
-            return np.asarray(x)
-        raise UsageError(f"{self.name}: an input is a {type(x).__name__}; give a Tensor, an array or None")
+    def _array(self, x: Any) -> tuple[Any, bool]:
+        """Return (array, False), or (number, True) for a number that takes the dtype of the other inputs."""
+        if isinstance(x, NUMBERS) and not isinstance(x, bool | np.bool_):
+            return x, True
+        if isinstance(x, np.ndarray | np.generic | bool):
+            return np.asarray(x), False
+        raise UsageError(f"{self.name}: an input is a {type(x).__name__}; give a Tensor, an array, a number or None")
 
 
 @overload
@@ -210,6 +225,7 @@ def unbroadcast(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return kernels.sum(g, (*range(lead), *stretched)).reshape(shape)
 
 
-def _described(inputs: tuple[Any, ...]) -> str:
+def _described(inputs: Iterable[Any]) -> str:
     """Return the dtypes and shapes of the inputs of a call, for one line of an error."""
-    return ", ".join("None" if x is None else f"{x.dtype} {x.shape}" for x in inputs)
+    shaped = Tensor | np.ndarray | np.generic
+    return ", ".join(f"{x.dtype} {x.shape}" if isinstance(x, shaped) else str(x) for x in inputs)

@@ -25,6 +25,8 @@ Edge: TypeAlias = "tuple[int, Node | Tensor, VJP]"
 Tracer: TypeAlias = "Callable[[Primitive[Any], tuple[Any, ...], dict[str, Any], Tensor], object]"
 VJPTracer: TypeAlias = "Callable[[Node, int, Node | Tensor, np.ndarray, np.ndarray], object]"
 
+WHOLE, SAMPLED = 2048, 32                   # elements of an array that is compared whole, and of a larger one
+
 _creation = itertools.count()
 
 
@@ -40,20 +42,58 @@ class _State(threading.local):
 state = _State()
 
 
+class Read:
+    """An array that a primitive read and no primitive made, as it was then: a leaf's, a constant's or a user's."""
+
+    __slots__ = ("tensor", "array", "changes", "sample")
+
+    def __init__(self, tensor: Tensor | None, array: np.ndarray) -> None:
+        """Note the array, of a tensor if it is of one."""
+        self.array, self.tensor = array, tensor
+        self.changes, self.sample = 0 if tensor is None else tensor.changes, _sample(array)
+
+    @property
+    def changed(self) -> bool:
+        """True if tinyq changed the array since, or an element of the sample shows that somebody did."""
+        return self.tensor is not None and self.tensor.changes != self.changes or _sample(self.array) != self.sample
+
+
+def _sample(array: np.ndarray) -> bytes:
+    """Return the bytes of the elements, of a large array those of SAMPLED to 2 * SAMPLED elements: cheap enough."""
+    if array.size <= WHOLE:
+        return array.tobytes()
+    if array.flags.c_contiguous:
+        return array.reshape(-1)[::array.size // SAMPLED].tobytes()
+    return array[tuple(slice(None, None, max(1, n // 4)) for n in array.shape)].tobytes()
+
+
 class Node:
     """One application of a primitive.
 
     edges: [(position, parent, vjp)] of the inputs that require a gradient, None after the walk; a parent is a Node or a
-    leaf. number: rank in order of creation, larger than that of each parent. shape, dtype: those of the output.
+    leaf. read: its inputs that no primitive made. number: rank in order of creation, larger than that of each parent.
+    shape, dtype: those of the output. overwritten: True if somebody assigned other data to the output.
     """
 
-    __slots__ = ("primitive", "params", "edges", "shape", "dtype", "number", "__weakref__")
+    __slots__ = ("primitive", "params", "edges", "read", "shape", "dtype", "number", "overwritten", "__weakref__")
 
-    def __init__(self, primitive: Primitive[Any], params: dict[str, Any], edges: list[Edge], y: np.ndarray) -> None:
+    def __init__(self, primitive: Primitive[Any], params: dict[str, Any], edges: list[Edge], read: list[Read],
+                 y: np.ndarray) -> None:
         """Record that `primitive`, called with the keywords `params`, made the array y."""
-        self.primitive, self.params = primitive, params
+        self.primitive, self.params, self.read, self.overwritten = primitive, params, read, False
         self.edges: list[Edge] | None = edges
         self.shape, self.dtype, self.number = y.shape, y.dtype, next(_creation)
+
+    def check_unchanged(self) -> None:
+        """Raise UsageError if an array of this call is not what it was: its vjps would be wrong."""
+        if self.overwritten:
+            raise UsageError(f"backward: the output of {self.primitive.name}, {self.dtype} {self.shape}, was changed "
+                             "since; compute it again")
+        for read in self.read:
+            if read.changed:
+                raise UsageError(f"backward: an input of {self.primitive.name}, {read.array.dtype} {read.array.shape}, "
+                                 "was changed since; compute the output again, or change the array after backward")
+        self.read = []
 
 
 @contextmanager
@@ -117,7 +157,7 @@ def backward(tensor: Tensor, g: np.ndarray | None = None) -> None:
         _, node = heapq.heappop(heap)
         _pass(node, pending.pop(node), pending, heap)
     for leaf, gradient in pending.items():
-        leaf.grad = gradient if leaf.grad is None else kernels.add(leaf.grad, gradient)
+        leaf.accumulate(gradient)
 
 
 def _pass(node: Node, g: np.ndarray, pending: dict[Any, np.ndarray], heap: list[tuple[int, Node]]) -> None:
@@ -126,6 +166,7 @@ def _pass(node: Node, g: np.ndarray, pending: dict[Any, np.ndarray], heap: list[
     if edges is None:
         raise UsageError(f"backward: the graph behind {node.primitive.name} is freed by an earlier backward; "
                          "compute the output again")
+    node.check_unchanged()
     tracer = state.vjp_tracer
     for position, parent, vjp in edges:
         gx = node.primitive.gradient(vjp, g, position, parent)

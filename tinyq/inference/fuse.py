@@ -1,5 +1,5 @@
 """Fuse into each product the batch norm, addition and ReLU that follow it, if nothing else reads what lies between."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,8 +114,9 @@ def _scale(product, own, step, shapes):
 
 
 # {operation: function of (True if the product comes first, constant), which returns (factor, shift)}
-_SCALED = {"add": lambda first, a: (1.0, a), "sub": lambda first, a: (1.0, -a) if first else (-1.0, a),
-           "mul": lambda first, a: (a, 0.0), "div": lambda first, a: (1 / a, 0.0), "neg": lambda first: (-1.0, 0.0)}
+_SCALED: dict[str, Callable[..., tuple]] = {
+    "add": lambda first, a: (1.0, a), "sub": lambda first, a: (1.0, -a) if first else (-1.0, a),
+    "mul": lambda first, a: (a, 0.0), "div": lambda first, a: (1 / a, 0.0), "neg": lambda first: (-1.0, 0.0)}
 
 
 def _per_channel(constant, shape):

@@ -24,15 +24,16 @@ def constrain(model: M, which: str = "inner", weights: Sequence[Parameter] | Non
     """Mark the conv and linear weights that a method constrains: "inner" (all but the first and last), "all" or "none".
 
     `weights`, such as those of computing_weights, gives the order; by default it is that of assignment. A layer made
-    with constrained=False stays float. Returns the model. UsageError for another choice.
+    with constrained=False, or whose weight's `constrained` was set to False, stays float. Returns the model. UsageError
+    for another choice.
     """
     if which not in _CHOICES:
         raise UsageError(f"constrain {which}: no such choice; {did_you_mean(which, _CHOICES)}")
     assigned = _layer_weights(model)
     for weight in assigned:
-        weight.constrained = False
+        weight.choose(False)
     for weight in _CHOICES[which](assigned if weights is None else weights):
-        weight.constrained = weight.constrainable
+        weight.choose(True)
     return model
 
 
@@ -46,7 +47,7 @@ def computing_weights(model: Module, input_shape: tuple[int, ...]) -> tuple[list
     own, met = set(model.parameters()), list[Parameter]()
 
     def note(primitive, inputs, params, output):
-        used = [x.parameter or x for x in inputs if isinstance(x, Tensor)]
+        used = [x if x.parameter is None else x.parameter for x in inputs if isinstance(x, Tensor)]
         for x in used:
             if isinstance(x, Parameter) and x not in own:
                 raise UsageError(f"{primitive.name} uses a parameter of shape {x.shape} that the model does not hold, "

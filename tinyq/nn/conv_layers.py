@@ -32,11 +32,13 @@ class Conv2d(Module):
         self.geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         self.initial_weight = initial_weight
         self.weight = Parameter(np.zeros((c_out, c_in // groups, kh, kw), np.float32), constrained)
+        self.weight.initialised = False
         self.bias = Parameter(np.zeros(c_out, np.float32)) if bias else None
 
     def reset(self, key: Callable[[str], Stream]) -> None:
         """Draw weight and bias from the streams key("weight") and key("bias")."""
         self.weight.data[...] = self.initial_weight(key("weight"), self.weight.shape)
+        self.weight.initialised = True
         if self.bias is not None:
             bound = 1 / math.sqrt(init.fan_in(self.weight.shape))
             self.bias.data[...] = init.uniform(key("bias"), self.bias.shape, bound)

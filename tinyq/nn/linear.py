@@ -25,11 +25,13 @@ class Linear(Module):
         """Allocate float32 zeros; `initialise` draws the values."""
         self.n_in, self.n_out, self.initial_weight = n_in, n_out, initial_weight
         self.weight = Parameter(np.zeros((n_out, n_in), np.float32), constrained)
+        self.weight.initialised = False
         self.bias = Parameter(np.zeros(n_out, np.float32)) if bias else None
 
     def reset(self, key: Callable[[str], Stream]) -> None:
         """Draw weight and bias from the streams key("weight") and key("bias")."""
         self.weight.data[...] = self.initial_weight(key("weight"), self.weight.shape)
+        self.weight.initialised = True
         if self.bias is not None:
             self.bias.data[...] = init.uniform(key("bias"), self.bias.shape, 1 / math.sqrt(self.n_in))
 

@@ -159,6 +159,10 @@ class Module:
         for name, array in own.items():
             if name in state:
                 array[...] = state[name]
+        for name, p in self.named_parameters():
+            if name in state:
+                p.initialised = True
+                p.changed()
         return absent
 
     def _arrays(self) -> dict[str, np.ndarray]:

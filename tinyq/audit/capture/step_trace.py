@@ -48,7 +48,7 @@ def is_vjp_digested(node: Node, parent: Node | Tensor) -> bool:
 
 def parameter_of(x: Tensor) -> Tensor:
     """Return the parameter of a Tensor that is an effective weight, and any other Tensor itself."""
-    return x.parameter or x
+    return x if x.parameter is None else x.parameter
 
 
 class Trace:

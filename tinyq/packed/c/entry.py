@@ -6,7 +6,7 @@ import numpy as np
 from tinyq.errors import UsageError
 from tinyq.inputs.preparation import parse
 from tinyq.packed.file.format import Packed
-from tinyq.packed.file.graph import Constant
+from tinyq.packed.file.graph import Constant, Node
 from tinyq.packed.float_network import FloatNetwork
 from tinyq.packed.integer.numpy_executor import NumpyExecutor
 from tinyq.packed.integer.program import CodeOperation, Dequantise, Float, IntegerProgram, Quantise
@@ -42,7 +42,9 @@ def find_entry(program: IntegerProgram, packed: Packed) -> Entry:
     a UsageError, if some of its layers with weights compute in floats.
     """
     nodes = packed.graph.nodes
-    first, floats, after = {-1}, [], []
+    first: set[int] = {-1}
+    floats: list[Node] = []
+    after: list[Node] = []
     for op in program.operations:
         if isinstance(op, Float):
             if _is_elementwise(nodes[op.y], first, packed.graph):

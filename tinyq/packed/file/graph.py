@@ -110,7 +110,7 @@ class _Builder:
         x, w, scale, shift, *added = step.inputs
         tensor = step.tensors.get(1)
         quantised = None if tensor is None else tensor.parameter
-        name = self.names.get(quantised or tensor)
+        name = self.names.get(tensor if quantised is None else quantised)
         if name is None or name in self.weights:                                # a weight may be used twice
             name = f"product{len(self.weights)}"
         weight = Weight(name, w.shape)
