@@ -13,6 +13,22 @@ _NO_ROOM = "failed to map segment", "annot allocate memory"
 _PACKAGES = {"numba": "numba", "llvmlite": "numba", "tqdm": "tqdm", "PIL": "pillow", "h5py": "h5py"}       # by module
 
 
+NEAR = 0.65                             # least similarity of a suggestion, of 1
+MAX_LISTED = 400                        # characters of all choices
+# What other programs call a setting: ours, by theirs.
+OTHER_WORDS = {
+    "learning_rate": "lr", "learningrate": "lr", "base_lr": "lr", "bs": "batch_size", "batch": "batch_size",
+    "optimizer": "opt", "optimiser": "opt", "dataset": "data", "arch": "model", "architecture": "model",
+    "network": "model", "net": "model", "scheduler": "schedule", "lr_schedule": "schedule", "lr_scheduler": "schedule",
+    "wd": "weight_decay", "decay": "weight_decay", "out": "output", "out_dir": "output", "output_dir": "output",
+    "save_dir": "output", "data_dir": "data_path", "data_root": "data_path", "root": "data_path",
+    "num_workers": "workers", "num_threads": "threads", "random_seed": "seed", "checkpoint": "weights",
+    "pretrained": "weights", "warmup_epochs": "warmup", "num_epochs": "epochs", "steps": "max_steps",
+    "iterations": "max_steps", "max_iter": "max_steps", "log_interval": "print_freq", "quantization": "levels",
+    "step_size": "lr_steps", "milestones": "lr_steps", "gamma": "lr_gamma", "patience": "lr_patience",
+}
+
+
 class TinyqError(Exception):
     """An internal fault; the message is one line: what, which file, what to do."""
 
@@ -62,11 +78,26 @@ class Diverged(TinyqError):
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name: the nearest choice, and all choices."""
+    """Return the end of a message about an unknown name: the nearest choice, and all choices unless they are many."""
     choices = sorted(choices)
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
-    suggestion = f"did you mean {near[0]!r}? " if near else ""
-    return f"{suggestion}choose from: {', '.join(choices)}"
+    near, listed = nearest(name, choices), ", ".join(choices)
+    suggestion = f"did you mean {near!r}?" if near else ""
+    if len(listed) > MAX_LISTED:
+        return suggestion or f"none of the {len(choices)} names there are comes near it"
+    return f"{suggestion} choose from: {listed}".lstrip()
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that was probably meant, in other letters or other programs' words; None where none is near."""
+    spelled = {_letters(choice): choice for choice in choices}
+    letters = _letters(name)
+    meant = OTHER_WORDS.get(letters, letters)
+    near = difflib.get_close_matches(meant, spelled, n=1, cutoff=NEAR)
+    return spelled[near[0]] if near else None
+
+
+def _letters(name: str) -> str:
+    return name.lower().lstrip("-").replace("-", "_")
 
 
 def exit_code_of(command: Callable[[list[str]], int | None], argv: list[str]) -> int:

@@ -112,7 +112,23 @@ def test_weights_and_plain_backprop_need_no_pretraining_unless_it_is_asked_for()
     ("--mnist.padding 2", "--mnist.padding: has no effect with --method cbp --data digits"),
     ("--method backprop --cbp.period 2", "has no effect"),
     ("--method backprop --levels binary", "--levels: has no effect with --method backprop"),
-    ("--levels -1,0,1", "write --levels=-1,0,1"),
+    ("--learning-rate 0.1", "--learning-rate: no such flag; did you mean '--lr'?"),
+    ("--batch_size=64", "did you mean '--batch-size'?"),
+    ("--LR 0.1", "did you mean '--lr'?"),
+    ("--optimizer adam", "did you mean '--opt'?"),
+    ("--device cpu", "--device: no such flag; see --help"),
+    ("--verbose", "--verbose: no such flag; see --help"),
+    ("--model zzz", "--model zzz: unknown; choose from: alexnet"),
+    ("--epochs 99999999999", "--epochs 99999999999: must be at most 2147483647"),
+    ("--lr 1e400", "--lr inf: must be finite"),
+    ("--momentum 0.5 --opt adam --pretrain-opt adam", "--momentum: has no effect with --opt adam; only sgd has momentum"),
+    ("--nesterov --opt adamw --pretrain-opt adam", "--nesterov: has no effect with --opt adamw and adam"),
+    ("--schedule constant --pretrain-schedule constant --lr-gamma 0.5", "--lr-gamma: has no effect with --schedule"),
+    ("--lr-patience 3", "--lr-patience: has no effect with --schedule constant and cosine; only plateau"),
+    ("--schedule step --lr-steps 1,2", "--lr-steps 1,2: step takes one number"),
+    ("--pretrain-lr 0.1 --pretrain-epochs 0", "--pretrain-lr: has no effect with 0 --pretrain-epochs"),
+    ("--weights w.h5 --pretrain-opt adam", "--pretrain-opt: has no effect with 0 --pretrain-epochs"),
+    ("--audit off --audit-every 5", "--audit-every: has no effect with --audit off"),
     ("--model lenet --data digits --epochs", "expected one argument"),
     ("--model lenet --data digits --method cbp surplus", "surplus: unexpected argument"),
     ("--model mine.py:net", "--data and --method: not given"),
@@ -124,7 +140,41 @@ def test_a_mistake_is_told_with_its_remedy(line, message):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("key", ["model", "data", "method", "levels", "recipe", "opt", "schedule", "constrain", "audit",
+                                 "lr-steps", "epochs", "lr", "seed", "cbp.period", "pretrain-opt"])
+def test_an_empty_value_is_refused_before_anything_is_trained(key):
+    with pytest.raises(UsageError, match=rf"^--{key}:? ") as caught:
+        resolved(f"--{key}=")
+    assert "is empty" in str(caught.value) or ": must be a" in str(caught.value)
+
+
+def test_an_empty_path_is_none():
+    c = resolved("--weights= --output= --data-path=").config
+    assert (c.weights, c.output, c.data_path) == (None, None, None)
+
+
+def test_names_are_read_in_any_case_and_lists_may_begin_with_a_minus():
+    c = resolved("--data MNIST --method CBP --model LeNet --levels Binary --opt SGD --pretrain-schedule Cosine").config
+    assert (c.data, c.method, c.model, c.levels, c.opt) == ("mnist", "cbp", "lenet", "binary", "sgd")
+    assert (c.pretrain_schedule, c.recipe) == ("cosine", "mnist-lenet-cbp")
+    assert resolved("--levels -1,0,1").config.levels == "-1,0,1" == resolved("--levels=-1,0,1").config.levels
+    assert resolved(data="IRIS", model="MLP:8").config.model == "mlp:8"
+
+
+def test_a_flag_that_works_in_the_pretraining_alone_has_an_effect():
+    assert resolved("--momentum 0.5 --opt adam --pretrain-opt sgd").config.momentum == 0.5
+    assert resolved("--schedule step --lr-steps 4").config.lr_steps == "4"
+    assert resolve({}, {"opt": "adam", "momentum": 0.5}).config.opt == "adam"       # a file may hold every setting
+
+
+def test_an_unknown_setting_from_python_is_named():
+    with pytest.raises(UsageError, match="learning_rate: no such setting; did you mean 'lr'"):
+        resolve({"learning_rate": 0.1})
+
+
 @pytest.mark.parametrize("text, message", [
+    ("learning_rate = 3", "no setting named 'learning_rate'; did you mean 'lr'?"),
+    ("zzz = 3", "no setting named 'zzz'; none of the "),
     ("epoch = 3", "no setting named 'epoch'; did you mean 'epochs'?"),
     ("[cbp]\nperiods = 3", "no setting named 'cbp.periods'; did you mean 'cbp.period'?"),
     ("epochs = 2.5", "epochs = 2.5: must be a whole number"),
@@ -138,7 +188,7 @@ def test_a_mistake_in_a_file_names_the_file_and_the_key(tmp_path, text, message)
     path.write_text(text)
     with pytest.raises(UsageError) as caught:
         read_toml(path)
-    assert str(path) in str(caught.value) and message in str(caught.value)
+    assert str(path) in str(caught.value) and message in str(caught.value) and len(str(caught.value)) < 300
 
 
 def test_a_file_that_is_no_toml_or_missing_is_bad_input(tmp_path):

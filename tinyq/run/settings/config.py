@@ -103,6 +103,7 @@ class Config:
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config) if f.name != "options"}
+MAX_WHOLE = (1 << 31) - 1               # of a whole number without a limit of its own
 PATHS = ("data_path", "weights", "output")
 KINDS = typing.get_type_hints(Config)
 
@@ -142,11 +143,16 @@ def converted(key: str, value: object, shown: str) -> Any:
     shown: the setting as its user wrote it, up to the value: "--epochs " or "run.toml: epochs = ".
     """
     if key in FIELDS:
-        kind, rule = kind_of(KINDS[key]), FIELDS[key].metadata
+        kind, rule, empty = kind_of(KINDS[key]), FIELDS[key].metadata, key in PATHS
     else:
         component, name = key.split(".")
-        kind, rule = kind_of_parameter(options_of(component)[name]), types.MappingProxyType({})
+        parameter = options_of(component)[name]
+        kind, rule, empty = kind_of_parameter(parameter), types.MappingProxyType({}), parameter.default in ("", None)
     value = _as(kind, value, shown)
+    if value == "":
+        if empty:
+            return None if key in FIELDS or parameter.default is None else ""
+        raise UsageError(f"{shown.rstrip(' =')}: is empty; give a value, or leave it out")
     _check_range(value, rule, shown)
     return value
 
@@ -179,6 +185,8 @@ _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: 
 def _check_range(value: Any, rule: typing.Mapping[str, Any], shown: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{shown}{value}: must be finite")
+    if isinstance(value, int) and rule.get("below") is None and abs(value) > MAX_WHOLE:
+        raise UsageError(f"{shown}{str(value)[:40]}: must be at most {MAX_WHOLE}")
     if rule.get("low") is not None and value < rule["low"]:
         raise UsageError(f"{shown}{value}: must be at least {rule['low']}")
     if rule.get("above") is not None and value <= rule["above"]:

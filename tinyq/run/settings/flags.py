@@ -1,10 +1,11 @@
 """The command line of `tinyq.train`, generated from the table of settings and the docstrings of methods and readers."""
 import argparse
 import functools
+import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from tinyq.errors import UsageError, did_you_mean
+from tinyq.errors import UsageError, nearest
 from tinyq.kernels.jit.variables import check_variables
 from tinyq.run.settings import config
 from tinyq.run.settings.config import FIELDS, KINDS
@@ -21,6 +22,10 @@ recipes (--print-config shows the settings of one):
   """
 
 
+_NEGATIVE_LIST = re.compile(r"-[0-9.][0-9.eE+-]*(,[0-9.eE+-]*)+")
+_FLAG = re.compile(r"--[a-z][a-z0-9.-]*")
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises UsageError and suggests the nearest flag."""
 
@@ -31,8 +36,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError, which exit_code_of turns into one line and exit code 2."""
-        if "expected one argument" in message and "levels" in message:
-            message += " (write --levels=-1,0,1 when the first level is negative)"
         raise UsageError(f"{message}; see --help")
 
     def parse(self, argv: list[str]) -> argparse.Namespace:
@@ -40,17 +43,26 @@ class Parser(argparse.ArgumentParser):
 
         UsageError also for an environment variable that the kernels cannot use: the command has not yet begun.
         """
-        known, others = self.parse_known_args(argv)
+        known, others = self.parse_known_args(_attached(argv))
         if others:
             if not others[0].startswith("-"):
                 raise UsageError(f"{others[0]}: unexpected argument; see --help")
-            name = others[0].partition("=")[0]
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            near = did_you_mean(name, flags).partition("?")
-            hint = f"{near[0]}?" if near[1] else "see --help"
-            raise UsageError(f"{others[0]}: no such flag; {hint}")
+            flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+            near = nearest(others[0].partition("=")[0], flags)
+            raise UsageError(f"{others[0]}: no such flag; {f'did you mean {near!r}?' if near else 'see --help'}")
         check_variables()
         return known
+
+
+def _attached(argv: list[str]) -> list[str]:
+    """Attach a list that begins with a minus to the flag before it: --levels -1,0,1 is --levels=-1,0,1."""
+    attached: list[str] = []
+    for word in argv:
+        if _NEGATIVE_LIST.fullmatch(word) and attached and _FLAG.fullmatch(attached[-1]):
+            attached[-1] += f"={word}"
+        else:
+            attached.append(word)
+    return attached
 
 
 def naming_flags(command: Callable[[list[str]], None], parser: Callable[[], Parser]) -> Callable[[list[str]], None]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from tinyq import levels
 from tinyq.errors import BadInput, UsageError, did_you_mean
 from tinyq.files.read import read_file
-from tinyq.run.settings import config
+from tinyq.run.settings import config, names
 from tinyq.run.settings.config import FIELDS, Config
+from tinyq.run.settings.idle import check_effect
 from tinyq.run.settings.recipes import RECIPES
 
 MAX_TOML_BYTES = 64 << 10                               # twenty times the longest configuration
@@ -34,9 +35,12 @@ def resolve(flags: dict, file: dict | None = None) -> Resolved:
     UsageError for an unknown name or an invalid value, with the nearest valid one. BadInput where the file names a
     network that is code, and the flags do not: a file must not choose which code runs.
     """
-    file = file or {}
+    flags, file = (names.canonical(given) for given in (flags, file or {}))
     settings: dict = {}
     origins: dict[str, str] = {}
+    _check_known(flags)
+    _check_not_empty(file, "file")
+    _check_not_empty(flags, "flag")
     _check_subject_names({**file, **flags})
     recipe = _recipe_name(flags, file)
     layers = [(_flat(RECIPES.get(recipe, {})), f"recipe {recipe}"), (file, "file"), (flags, "flag")]
@@ -53,6 +57,7 @@ def resolve(flags: dict, file: dict | None = None) -> Resolved:
     resolved = Config(**{key: value for key, value in settings.items() if key in FIELDS},
                       options=options)
     _check_other_names(resolved)
+    check_effect(resolved, [key for key, origin in origins.items() if origin == "flag"])
     return Resolved(resolved, origins)
 
 
@@ -82,6 +87,20 @@ def to_toml(resolved: Resolved, origins: bool = True) -> str:
         lines += [_line(key, value, resolved.origins.get(f"{component}.{key}", "default") if origins else None)
                   for key, value in values.items()]
     return "\n".join(lines) + "\n"
+
+
+def _check_known(flags: dict) -> None:
+    known = config.known_keys()
+    for key in flags:
+        if key not in known:
+            raise UsageError(f"{key}: no such setting; {did_you_mean(key, known)}")
+
+
+def _check_not_empty(given: dict, origin: str) -> None:
+    """Check the names that choose the recipe; those of the others are checked as they are converted."""
+    for key in ("recipe", *_SUBJECT):
+        if given.get(key) == "":
+            raise UsageError(f"{_shown(key, origin)}: is empty; give a value, or leave it out")
 
 
 def _recipe_name(flags: dict, file: dict) -> str:
