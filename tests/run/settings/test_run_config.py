@@ -121,7 +121,7 @@ def test_weights_and_plain_backprop_need_no_pretraining_unless_it_is_asked_for()
     ("--model zzz", "--model zzz: unknown; choose from: alexnet"),
     ("--epochs 99999999999", "--epochs 99999999999: must be at most 2147483647"),
     ("--lr 1e400", "--lr inf: must be finite"),
-    ("--momentum 0.5 --opt adam --pretrain-opt adam", "--momentum: has no effect with --opt adam; only sgd has momentum"),
+    ("--momentum 0.5 --opt adam --pretrain-opt adam", "has no effect with --opt adam; only sgd has momentum"),
     ("--nesterov --opt adamw --pretrain-opt adam", "--nesterov: has no effect with --opt adamw and adam"),
     ("--schedule constant --pretrain-schedule constant --lr-gamma 0.5", "--lr-gamma: has no effect with --schedule"),
     ("--lr-patience 3", "--lr-patience: has no effect with --schedule constant and cosine; only plateau"),
