@@ -9,10 +9,11 @@ from pathlib import Path
 from tinyq import levels
 from tinyq.errors import BadInput, UsageError, did_you_mean
 from tinyq.files.read import read_file
-from tinyq.run.settings import config, names
+from tinyq.run.settings import config
 from tinyq.run.settings.config import FIELDS, Config
 from tinyq.run.settings.idle import check_effect
 from tinyq.run.settings.recipes import RECIPES
+from tinyq.run.settings.spelling_of_names import canonical
 
 MAX_TOML_BYTES = 64 << 10                               # twenty times the longest configuration
 # What tomllib reads as a key never lies in these.
@@ -35,7 +36,7 @@ def resolve(flags: dict, file: dict | None = None) -> Resolved:
     UsageError for an unknown name or an invalid value, with the nearest valid one. BadInput where the file names a
     network that is code, and the flags do not: a file must not choose which code runs.
     """
-    flags, file = (names.canonical(given) for given in (flags, file or {}))
+    flags, file = (canonical(given) for given in (flags, file or {}))
     settings: dict = {}
     origins: dict[str, str] = {}
     _check_known(flags)
