@@ -134,6 +134,8 @@ def steps_cut_off(records):
 
 
 LIES = {
+    "a file twice": (lambda r: r.insert(*next((i, copy.deepcopy(x)) for i, x in enumerate(r) if x["record"] == "file")),
+                     "repeats the record before it"),
     "settings of another run": (settings_of_another_run, "settings on record differ in model, seed"),
     "a check with faults": (check_with_faults, "found faults; the first, at step 1: the vjp is wrong"),
     "a method that nobody knows": (lambda r: next(x for x in r if x["record"] == "phase").update(method="Adam"),

@@ -38,12 +38,12 @@ UNAUDITED = {
     "environment": "machine and versions of begin and resume (a replay here gives the same bits or it does not)",
     "seconds": "durations, in result.json, metrics.jsonl and checkpoints",
     "bookkeeping": "`records` and `skipped` of checkpoints, which no replay uses; names for viewers in model.h5",
-    "deleted checkpoints": "the SHA-256 of checkpoint files that are gone; replay compares their states",
+    "deleted checkpoints": "which checkpoints there were and the SHA-256 of their files, once these are gone",
     "--weights": "the name of the file that a run starts from; its weights are those of the first phase",
     "files of no sample": "`passed_over` in the data's facts, the files of the folder that no part of the data uses",
     "interruptions": "how often a run was killed: `repeated` and `head` of resume, the message of exception",
-    "settings without effect on any bit": "threads, workers, print_freq, checkpoint_minutes, max_steps, data_path, "
-                                          "output and recipe in config.toml",
+    "settings without effect on any bit": "in config.toml the comments, threads, workers, print_freq, "
+                                          "checkpoint_minutes, max_steps, data_path, output and recipe",
 }
 
 

@@ -17,6 +17,7 @@ class Chronology:
         self.settings = begin["settings"]
         self.accumulate = max(1, self.settings["accumulate"])
         self.phase: Record = {}
+        self.before: Record = {}                        # the last record
         self.steps = self.phases = 0
         self.epoch, self.batch = 1, -1                  # of the run; the last step's first batch, -1 before the first
         self.last_fixed, self.since = "begin", set[str]()       # kinds of records since the last fixed one
@@ -32,6 +33,10 @@ class Chronology:
     def faults(self, line: Line) -> Iterator[str]:
         """Yield the faults of the next record, then move on."""
         record = line.record
+        same = {**record, "prev": ""}
+        if same == self.before and line.kind != "checkpoint":       # which is repeated where the disk refused the file
+            yield "repeats the record before it"
+        self.before = same
         if self.ended and line.kind not in ("resume", "file", "result", "exception"):
             yield "follows the end of the run without a resume"
         yield from self._rules[line.kind](record)
