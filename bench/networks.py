@@ -9,8 +9,8 @@ from tinyq import levels, models
 from tinyq.saved.layer_table import FLOAT, layers, totals
 
 NETWORKS = {"lenet": (10, (1, 28, 28)), "resnet20": (10, (3, 32, 32)), "cifar_resnet18": (10, (3, 32, 32)),
-            **dict.fromkeys(("alexnet", "alexnet_bn", "resnet18", "resnet34", "resnet50", "resnet101", "googlenet"),
-                            (1000, (3, 224, 224)))}
+            **dict.fromkeys(("alexnet", "alexnet_bn", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+                             "wide_resnet50_2", "resnext50_32x4d", "googlenet"), (1000, (3, 224, 224)))}
 SETS = ("binary", "ternary", "shift1", "shift2")
 
 

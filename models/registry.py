@@ -11,7 +11,16 @@ from tinyq.models.googlenet import googlenet
 from tinyq.models.input_checks import Shape
 from tinyq.models.lenet import lenet
 from tinyq.models.mlp import logistic, mlp
-from tinyq.models.resnet import cifar_resnet18, resnet18, resnet34, resnet50, resnet101
+from tinyq.models.resnet import (
+    cifar_resnet18,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50_32x4d,
+    wide_resnet50_2,
+)
 from tinyq.models.user import UserFile, names_code, user_model
 
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
@@ -29,6 +38,9 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "resnet34": resnet34,
     "resnet50": resnet50,
     "resnet101": resnet101,
+    "resnet152": resnet152,
+    "wide_resnet50_2": wide_resnet50_2,
+    "resnext50_32x4d": resnext50_32x4d,
     "googlenet": googlenet,
 }
 

@@ -1,5 +1,8 @@
-"""The residual networks of He et al. 2016 for ImageNet, with torchvision's names and its stride in the 3x3 layer."""
-from collections.abc import Sequence
+"""Residual networks for ImageNet, with torchvision's names and its stride in the 3x3 layer.
+
+He et al. 2016; wider ones by Zagoruyko and Komodakis 2016, ones with groups (ResNeXt) by Xie et al. 2017.
+"""
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from tinyq.autodiff import Tensor
@@ -33,11 +36,15 @@ class Bottleneck(Module):
 
     expansion = 4
 
-    def __init__(self, c_in: int, width: int, stride: int):
-        """Make the shortcut a 1x1 convolution where the shapes differ."""
-        self.conv1, self.bn1 = _conv1x1(c_in, width), BatchNorm2d(width)
-        self.conv2, self.bn2 = _conv3x3(width, width, stride=stride), BatchNorm2d(width)
-        self.conv3, self.bn3 = _conv1x1(width, self.expansion * width), BatchNorm2d(self.expansion * width)
+    def __init__(self, c_in: int, width: int, stride: int, inner: float = 1.0, groups: int = 1):
+        """Make the shortcut a 1x1 convolution where the shapes differ.
+
+        inner: channels of the 3x3 layer for each of `width`; groups: of the 3x3 layer.
+        """
+        channels = int(inner * width)
+        self.conv1, self.bn1 = _conv1x1(c_in, channels), BatchNorm2d(channels)
+        self.conv2, self.bn2 = _conv3x3(channels, channels, stride=stride, groups=groups), BatchNorm2d(channels)
+        self.conv3, self.bn3 = _conv1x1(channels, self.expansion * width), BatchNorm2d(self.expansion * width)
         self.downsample = _downsample(c_in, self.expansion * width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,17 +61,22 @@ Block = type[BasicBlock] | type[Bottleneck]
 class ResNet(Module):
     """A stem and four stages of blocks: (n, c, h, w) to (n, num_classes)."""
 
-    def __init__(self, block: Block, blocks: Sequence[int], num_classes: int, c_in: int = 3, small: bool = False):
-        """block: the class; blocks: number per stage; small: a stem of one 3x3 layer, for images of 32x32."""
+    def __init__(self, block: Block, blocks: Sequence[int], num_classes: int, c_in: int = 3, small: bool = False,
+                 **options: float):
+        """block: the class; blocks: number per stage; small: a stem of one 3x3 layer, for images of 32x32.
+
+        options: of each block.
+        """
         self.conv1 = _conv3x3(c_in, 64) if small else _conv(c_in, 64, 7, stride=2, padding=3)
         self.bn1 = BatchNorm2d(64)
         self.maxpool = None if small else MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(block, 64, 64, blocks[0], stride=1)
-        self.layer2 = _stage(block, block.expansion * 64, 128, blocks[1], stride=2)
-        self.layer3 = _stage(block, block.expansion * 128, 256, blocks[2], stride=2)
-        self.layer4 = _stage(block, block.expansion * 256, 512, blocks[3], stride=2)
+        make, wide = partial(block, **options), block.expansion
+        self.layer1 = _stage(make, 64, 64, wide, blocks[0], stride=1)
+        self.layer2 = _stage(make, wide * 64, 128, wide, blocks[1], stride=2)
+        self.layer3 = _stage(make, wide * 128, 256, wide, blocks[2], stride=2)
+        self.layer4 = _stage(make, wide * 256, 512, wide, blocks[3], stride=2)
         self.avgpool, self.flatten = AdaptiveAvgPool2d(1), Flatten()
-        self.fc = Linear(block.expansion * 512, num_classes)
+        self.fc = Linear(wide * 512, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to logits (n, num_classes)."""
@@ -75,9 +87,10 @@ class ResNet(Module):
         return self.fc(self.flatten(self.avgpool(x)))
 
 
-def _stage(block: Block, c_in: int, width: int, count: int, stride: int) -> Sequential:
-    rest = (block(block.expansion * width, width, 1) for _ in range(count - 1))
-    return Sequential(block(c_in, width, stride), *rest)
+def _stage(make: Callable[[int, int, int], Module], c_in: int, width: int, wide: int, count: int, stride: int
+           ) -> Sequential:
+    """Make `count` blocks, the first with the stride; wide: channels that a block makes for each of `width`."""
+    return Sequential(make(c_in, width, stride), *(make(wide * width, width, 1) for _ in range(count - 1)))
 
 
 def _downsample(c_in: int, c_out: int, stride: int) -> Sequential | None:
@@ -87,14 +100,17 @@ def _downsample(c_in: int, c_out: int, stride: int) -> Sequential | None:
 
 
 def _resnet(name: str, block: Block, blocks: Sequence[int], num_classes: int, input_shape: Shape,
-            small: bool = False) -> Module:
-    """Make one of the networks, for images of 8x8 or more (224x224 in the paper)."""
+            small: bool = False, **options: float) -> Module:
+    """Make one of the networks, for images of 8x8 or more (224x224 in the paper); options: of each block."""
     check_images(name, input_shape, 8)
-    return ResNet(block, blocks, num_classes, input_shape[0], small)
+    return ResNet(block, blocks, num_classes, input_shape[0], small, **options)
 
 
 resnet18 = partial(_resnet, "resnet18", BasicBlock, (2, 2, 2, 2))
 resnet34 = partial(_resnet, "resnet34", BasicBlock, (3, 4, 6, 3))
 resnet50 = partial(_resnet, "resnet50", Bottleneck, (3, 4, 6, 3))
 resnet101 = partial(_resnet, "resnet101", Bottleneck, (3, 4, 23, 3))
+resnet152 = partial(_resnet, "resnet152", Bottleneck, (3, 8, 36, 3))
+wide_resnet50_2 = partial(_resnet, "wide_resnet50_2", Bottleneck, (3, 4, 6, 3), inner=2)
+resnext50_32x4d = partial(_resnet, "resnext50_32x4d", Bottleneck, (3, 4, 6, 3), inner=2, groups=32)
 cifar_resnet18 = partial(_resnet, "cifar_resnet18", BasicBlock, (2, 2, 2, 2), small=True)

@@ -24,6 +24,9 @@ SIZES = {                           # model, classes, input: parameters
     ("resnet34", 1000, PHOTOGRAPH): 21_797_672,
     ("resnet50", 1000, PHOTOGRAPH): 25_557_032,
     ("resnet101", 1000, PHOTOGRAPH): 44_549_160,
+    ("resnet152", 1000, PHOTOGRAPH): 60_192_808,
+    ("wide_resnet50_2", 1000, PHOTOGRAPH): 68_883_240,
+    ("resnext50_32x4d", 1000, PHOTOGRAPH): 25_028_904,
     ("googlenet", 1000, PHOTOGRAPH): 6_624_904,
     ("googlenet:aux", 1000, PHOTOGRAPH): 13_004_888,
 }
@@ -40,7 +43,7 @@ def test_parameter_counts(key, count):
     assert sum(p.size for p in models.build(*key).parameters()) == count
 
 
-LARGE = ("resnet56", "resnet101", "alexnet_bn")                # of whose kind another is run
+LARGE = ("resnet56", "resnet101", "resnet152", "wide_resnet50_2", "alexnet_bn")       # another of the kind is run
 
 
 @pytest.mark.parametrize("key", [key for key in SIZES if key[0] not in LARGE], ids=str)

@@ -13,7 +13,7 @@ from tinyq.methods import gradient_step
 from tinyq.optim import SGD
 
 torch = pytest.importorskip("torch")
-NAMES = ("resnet18", "googlenet")
+NAMES = ("resnet18", "resnext50_32x4d", "googlenet")
 CLASSES, SIZE = 1000, 64
 
 
@@ -85,7 +85,8 @@ def test_the_loss_in_training_agrees(name, torchvision_models):
 
 
 def test_every_name_is_theirs_and_in_their_order(torchvision_models):
-    for name in (*NAMES, "googlenet:aux", "resnet34", "resnet50", "resnet101"):
+    for name in (*NAMES, "googlenet:aux", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2",
+                 "resnext50_32x4d"):
         expected = [(key, tuple(array.shape)) for key, array in theirs(name, torchvision_models).state_dict().items()]
         state = models.build(name, CLASSES, (3, SIZE, SIZE)).state_dict()
         assert [(key, array.shape) for key, array in state.items()] == expected, name
@@ -108,7 +109,8 @@ def our_step(model, x, y):
     return step.objective, {key: p.grad for key, p in model.named_parameters()}
 
 
-@pytest.mark.parametrize("name", [*NAMES, "googlenet:aux"])
+@pytest.mark.parametrize("name", ["resnet18", "googlenet", "googlenet:aux",
+                                  pytest.param("resnext50_32x4d", marks=pytest.mark.slow)])
 def test_every_gradient_of_a_step_in_float64_through_the_plain_twins(name, torchvision_models):
     network, (x, y) = theirs(name, torchvision_models).train(), batch(2, np.float64)
     loss, gradients = our_step(ours(name, network, np.float64).train(), x, y)
