@@ -287,6 +287,7 @@ class Forger:
         path = draw.choice([run / "model.h5", run / "float.h5", run / "model.tq.h5",
                             *sorted((run / "checkpoints").glob("*.h5"))])
         names, records = [], copy.deepcopy(self.records)
+        reseal(run, records)                    # the heads in the files are then those that follow, too
         if draw.random() < 0.3:
             path.write_bytes(path.read_bytes() + b"more")
         else:
@@ -376,8 +377,8 @@ def _name_record(path, head):
 def _name_end(run, head):
     old = weight_files.read_attributes(run / "model.h5")["ledger_head"]
     (run / "model.h5").write_bytes((run / "model.h5").read_bytes().replace(old.encode(), head.encode()))
-    if (run / "model.tq.h5").exists():
-        packed = packed_format.read(run / "model.tq.h5")
+    packed = packed_format.read(run / "model.tq.h5") if (run / "model.tq.h5").exists() else None
+    if packed is not None and packed.meta["ledger_head"] != head:
         packed_format.write(run / "model.tq.h5", dataclasses.replace(packed, meta={**packed.meta, "ledger_head": head}))
 
 

@@ -460,6 +460,21 @@ def test_a_resume_that_metrics_refuse_leaves_the_ledger_alone(tmp_path):
     assert (run / "ledger.jsonl").read_bytes() == before
 
 
+@pytest.mark.parametrize("where", ["figures", "result.json", "both"])
+@pytest.mark.parametrize("value", [None, 1])
+def test_a_figure_that_the_other_does_not_have_is_a_difference(where, value, run):
+    records = [line.record for line in read(run / "ledger.jsonl")]
+    if where != "result.json":
+        records[-1]["figures"]["seconds"] = value
+    reseal(run, records)
+    result = json.loads((run / "result.json").read_text())
+    if where != "figures":
+        result["note"] = value
+    (run / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    with pytest.raises(AuditMismatch, match="result.json differs from the ledger in (note|seconds)"):
+        verify(run)
+
+
 def test_a_run_without_its_packed_file_says_so(run):
     (run / "model.tq.h5").unlink()
     assert "packed: there is no model.tq.h5" in replay_final(Source(run, {}))

@@ -20,8 +20,8 @@ from tinyq.packed.float_network import FloatNetwork
 
 SHAPES = {"logistic": (7,), "mlp": (7,), "lenet": (1, 28, 28), "digits_cnn": (1, 8, 8), "alexnet": (3, 63, 63),
           "alexnet_bn": (3, 63, 63), "resnet56": (3, 8, 8)}
-LARGE = ("alexnet", "alexnet_bn", "resnet101", "resnet152", "resnet34", "resnet50", "wide_resnet50_2", "resnext50_32x4d",
-         "cifar_resnet18")                                      # resnet18 stands for them
+LARGE = ("alexnet", "alexnet_bn", "resnet101", "resnet152", "resnet34", "resnet50", "wide_resnet50_2",
+         "resnext50_32x4d", "cifar_resnet18")                   # resnet18 stands for them
 
 
 @pytest.mark.parametrize("name", [

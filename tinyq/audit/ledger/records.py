@@ -32,7 +32,7 @@ FIELDS: dict[str, dict[str, type]] = {
 }
 GRADIENT_FIELDS = ("ops", "ops_of", "vjps", "vjps_of", "g", "g_of")
 OPTIONAL = {"step": ("skipped", *GRADIENT_FIELDS), "float": ("test_accuracy",)}
-UNAUDITED_FIGURES = ("seconds", "ledger_head")          # of result.json: a time, and a head that is compared itself
+UNAUDITED_FIGURES = {"seconds", "ledger_head"}          # of result.json: a time, and a head that is compared itself
 # Compared with nothing: an auditor has only the word of the run's owner.
 UNAUDITED = {
     "environment": "machine and versions of begin and resume (a replay here gives the same bits or it does not)",

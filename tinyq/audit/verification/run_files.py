@@ -204,7 +204,9 @@ def _result(evidence: Evidence) -> str:
     _check(history.result is not None, f"{RESULT_FILE} is there, but the ledger has no result")
     assert history.result is not None
     figures = history.result.record["figures"]
-    differing = sorted(set(differing_keys(figures, result)) ^ set(UNAUDITED_FIGURES))
+    own = {key: result[key] for key in UNAUDITED_FIGURES if key in result}      # which no record has
+    differing = sorted({*differing_keys({**figures, **own}, result), *figures.keys() & UNAUDITED_FIGURES,
+                        *UNAUDITED_FIGURES - own.keys()})
     _check(not differing, f"{RESULT_FILE} differs from the ledger in {', '.join(differing)}")
     _check(result.get("ledger_head") == history.result.head, f"{RESULT_FILE} names another head")
     _check(figures.get("weights_sha256") == evidence.end.record["weights_sha256"],
