@@ -68,8 +68,8 @@ def _what_else(start, path):
         return None
     if _is_text(start[:4096]):
         return f"a text that begins with {start[:40].decode(errors='replace')!r}; {_DOWNLOAD}"
-    return (f"of a kind that tinyq does not know (its first bytes are {start[:8].hex(' ')}); give weights that PyTorch, "
-            "safetensors or HDF5 hold")
+    return (f"of a kind that tinyq does not know (its first bytes are {start[:8].hex(' ')}); give weights "
+            "that PyTorch, safetensors or HDF5 hold")
 
 
 def _is_text(start):
