@@ -74,6 +74,11 @@ def test_two_names_that_would_become_one_are_kept_apart():
     assert weight_names.renaming(names, {"fc.weight": 0, "fc.bias": 0}) == {name: name for name in names}
 
 
+def test_more_names_than_any_network_has_are_left_as_they_are():
+    names = [f"module.{k}" for k in range(weight_names.MAX_NAMES + 1)]
+    assert weight_names.renaming(names, {"0": 0}) == {name: name for name in names}
+
+
 def test_a_name_of_a_million_parts_and_a_layer_of_a_million_digits_take_no_time():
     long = ".".join("a" * 500_000)
     assert weight_names.renaming([long, f"encoder.stages.{'1' * 100_000}.layers.0"], {}).keys() >= {long}

@@ -7,6 +7,7 @@ import numpy as np
 from tinyq.errors import BadInput
 
 COUNTER = "num_batches_tracked"         # missing in old files; nothing uses it
+MAX_NAMES = 20_000                      # more than any network has
 MAX_PREFIXES = 8                        # parts that all names may share, at most
 WRAPPERS = ("module", "_orig_mod")      # of DataParallel, AveragedModel and torch.compile, at any place in a name
 Renaming = dict[str, str]
@@ -34,7 +35,12 @@ def renaming(names: Iterable[str], own: Mapping[str, np.ndarray]) -> Renaming:
     Names that belong to nothing keep what remains of them. A file's own names win where they cover as many.
     """
     names = list(names)
-    best = max(_candidates(names, own), key=lambda candidate: covered(candidate, own))       # the first of the best
+    best = {name: name for name in names}
+    for candidate in _candidates(names, own) if len(names) <= MAX_NAMES else ():
+        if covered(candidate, own) > covered(best, own):
+            best = candidate
+        if fits(best, own):
+            break
     return best
 
 
