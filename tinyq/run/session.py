@@ -62,8 +62,8 @@ def start(resolved: Resolved, observers_for: ObserversFor = lambda config: ()) -
     folder = _new_folder(resolved.config)
     with locked(folder):
         if (folder / RESULT_FILE).exists() or checkpoint.any_in(folder / "checkpoints"):
-            raise CannotCreate(f"{folder}: contains a run already; continue it with --resume {folder}, or choose "
-                               "another folder")
+            raise CannotCreate(f"{folder}: contains a run already; choose another folder, or continue it with: "
+                               f"{resume_command(folder)}")
         write_text(folder / CONFIG_FILE, settings)
         if job.network:
             write_bytes(folder / Path(job.network.path).name, job.network.data)

@@ -16,7 +16,7 @@ from packed_networks import SHAPES, packed, samples
 from small_models import MODELS, SHAPE, WITH_FLOATS_INSIDE, small
 
 from tinyq.data.transforms import normalise
-from tinyq.errors import BadInput, UsageError
+from tinyq.errors import BadInput, CannotCreate, UsageError
 from tinyq.packed.c.entry import expected_codes, find_entry, pixel_values
 from tinyq.packed.c.export import RUNTIME, export, export_file
 from tinyq.packed.file import format
@@ -214,7 +214,7 @@ def test_a_network_with_floats_is_refused_with_the_way_out(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-@pytest.mark.parametrize("name", ["", "1net", "a-b", "é", "tinyq_runtime", "a b", "../a", "a\n"])
+@pytest.mark.parametrize("name", ["", "1net", "a-b", "é", "tinyq_runtime", "a b", "../a", "a\n", "stdint", "math"])
 def test_a_name_that_c_does_not_have_is_refused(tmp_path, name):
     network = small("residual")
     with pytest.raises(UsageError, match="cannot name C files"):
@@ -235,12 +235,32 @@ def test_a_name_from_a_file_cannot_leave_its_comment(tmp_path):
 
 @needs_compiler
 @pytest.mark.parametrize("file, name", [("my net-2.tq.h5", "my_net_2"), ("3.tq.h5", "net_3"), ("é.tq.h5", "net__"),
-                                        ("tinyq.h5", "net_tinyq_h5")])
+                                        ("tinyq.h5", "net_tinyq_h5"), ("stdint.tq.h5", "net_stdint"),
+                                        ("NET.tq.h5", "NET")])
 def test_a_packed_file_is_exported_under_its_name(tmp_path, file, name):
     format.write(tmp_path / file, packed("mlp:20,8", "ternary"))
     report = export_file(tmp_path / file, tmp_path / "c", "int8")
     assert report["bytes_flash"] > report["bytes_flash_weights"] > 0 and report["bytes_arena"] > 0
     assert compiled(tmp_path / "c", name).returncode == 0
+
+
+@needs_compiler
+def test_exports_into_one_folder_replace_none_and_are_used_together(tmp_path):
+    network, folder = packed("mlp:20,8", "ternary"), tmp_path / "c"
+    for name in ("a-b", "a_b", "net", "Net", "stddef"):
+        format.write(tmp_path / f"{name}.tq.h5", network)
+    for name in ("a-b", "net", "Net", "stddef", "a-b"):                 # the same file again is no other
+        export_file(tmp_path / f"{name}.tq.h5", folder, "int8")
+    with pytest.raises(CannotCreate, match="c/a_b.h: is of a-b.tq.h5, and would be replaced; choose another folder"):
+        export_file(tmp_path / "a_b.tq.h5", folder, "int8")
+    (folder / "a_b.h").write_text("int mine;")
+    with pytest.raises(CannotCreate, match="a_b.h: is of another program"):
+        export_file(tmp_path / "a-b.tq.h5", folder, "int8")
+    names = ("net", "Net", "net_stddef")
+    included, used = "".join(f'#include "{name}.h"\n' for name in names), " || ".join(f"!{name}_run" for name in names)
+    (folder / "main.c").write_text(f"{included}int main(void)\n{{\n    return {used};\n}}\n")
+    sources = [f"{name}.c" for name in names]
+    subprocess.run([GCC, "-std=c99", "-I.", "main.c", *sources, "tinyq_runtime.c"], cwd=folder, check=True)
 
 
 def test_what_cannot_be_exported_is_said(tmp_path):

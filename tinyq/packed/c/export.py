@@ -2,7 +2,6 @@
 import hashlib
 import importlib.resources
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.files import atomic
 from tinyq.packed.c import templates
+from tinyq.packed.c.c_names import FROM, check_free, check_name, macro_prefix, name_of, shown
 from tinyq.packed.c.calls import Body
 from tinyq.packed.c.constants import array_text
 from tinyq.packed.c.entry import expected_codes, find_entry, pixel_codes, pixel_values
@@ -21,7 +21,6 @@ from tinyq.packed.integer.lowering import lower
 from tinyq.packed.integer.program import IntegerProgram
 
 RUNTIME = ("tinyq_runtime.h", "tinyq_runtime.c", "tinyq_kernels.h")
-MAX_NAME = 60
 CTYPES = {"int8": "uint8_t", "int16": "int16_t"}
 
 
@@ -35,19 +34,18 @@ class Sizes:
 
 
 def export(program: IntegerProgram, packed: Packed, folder: str | Path, name: str, samples: np.ndarray | None = None,
-           pixels: np.ndarray | None = None) -> Sizes:
+           pixels: np.ndarray | None = None, origin: str = "none") -> Sizes:
     """Write NAME.h, NAME.c, NAME_selftest.c and the runtime into a folder, which is created if missing.
 
     The first three compile only together: an interrupted export may leave files of two exports side by side.
 
     samples: float32 (n, ...), inputs of the self-test; by default the packed file's own (format.golden_input).
     pixels: float32 (c, 256), the network's input per 8-bit pixel and channel; NAME.c then has a table of their codes.
-    UsageError if a part of the network is not in integers, or `name` is not a C identifier.
+    origin: name of the packed file, for a comment. UsageError if a part of the network is not in integers, or `name` is
+    not a C identifier.
     """
-    if not re.fullmatch("(?!tinyq)[A-Za-z][A-Za-z0-9_]*", name):
-        raise UsageError(f"{name!r} cannot name C files; use letters, digits and _, "
-                         "begin with a letter but not with tinyq")
-    source = _Source(program, packed, name, pixels)
+    check_name(name)
+    source = _Source(program, packed, name, pixels, origin)
     texts = {f"{name}.h": source.header(), f"{name}.c": source.body(),
              f"{name}_selftest.c": source.self_test(golden_input(packed.graph) if samples is None else samples),
              **{file: (importlib.resources.files("tinyq.packed") / "c" / file).read_text() for file in RUNTIME}}
@@ -59,23 +57,25 @@ def export(program: IntegerProgram, packed: Packed, folder: str | Path, name: st
 def export_file(path: str | Path, folder: str | Path, kind: str) -> dict[str, str | int]:
     """Export a packed file under its own name for activations "int8" or "int16"; return a report.
 
-    BadInput where the file is damaged; UsageError as from `lower` and `export`.
+    BadInput where the file is damaged; CannotCreate where the folder holds another file's export of this name;
+    UsageError as from `lower` and `export`.
     """
     if kind not in CTYPES:
         raise UsageError(f"activations {kind}: {did_you_mean(kind, CTYPES)}")
     packed = format.read(path)
-    name = re.sub(r"\W+", "_", Path(path).name.removesuffix(".tq.h5"), flags=re.ASCII)
-    name = (name if name[:1].isalpha() and not name.startswith("tinyq") else f"net_{name}")[:MAX_NAME]
-    sizes = export(lower(packed, kind), packed, folder, name, pixels=pixel_values(packed))
+    name, origin = name_of(path), shown(path)
+    check_free(folder, name, origin)
+    sizes = export(lower(packed, kind), packed, folder, name, pixels=pixel_values(packed), origin=origin)
     return {"files": f"{Path(folder) / name}.h, .c, _selftest.c; {', '.join(RUNTIME)}", "activations": kind,
             "bytes_flash": sizes.flash, "bytes_flash_weights": sizes.weights, "bytes_arena": sizes.arena,
             "self_test": f"cc -std=c99 -O2 {name}.c {name}_selftest.c tinyq_runtime.c && ./a.out"}
 
 
 class _Source:
-    def __init__(self, program, packed, name, pixels):
+    def __init__(self, program, packed, name, pixels, origin):
         self.program, self.packed = program, packed
-        self.names = {"name": name, "NAME": name.upper(), "ctype": CTYPES[program.kind]}
+        self.names = {"name": name, "NAME": macro_prefix(name), "ctype": CTYPES[program.kind],
+                      "origin": f"{FROM}{origin}"}
         self.entry = find_entry(program, packed)
         self.pixels = None if pixels is None else pixel_codes(program, packed, self.entry, pixels)
         outside = {self.entry.quantise.y: "input"}

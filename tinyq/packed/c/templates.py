@@ -18,6 +18,7 @@ BEFORE_FLOATS = Template("""They are
 
 HEADER = Template("""\
 /* Written by tinyq: the network of $name.c in integer arithmetic ($kind activations).
+$origin
 
    Input: $inputs codes ($input_shape, last axis fastest), one per value of the network's input$before
        code = clamp(round_half_even(value * ${NAME}_INPUT_CODES_PER_UNIT) + ${NAME}_INPUT_ZERO, $input_low, $input_high)

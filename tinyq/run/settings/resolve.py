@@ -1,6 +1,7 @@
 """Combine settings: flags beat the file, the file beats the recipe, the recipe beats the defaults."""
 import json
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -159,7 +160,7 @@ def _check_code(settings: dict, origins: dict) -> None:
     model = str(settings.get("model"))
     if origins.get("model") == "file" and names_code(model):
         raise BadInput(f"model {model}: is code, and runs only where the command line names it; if you trust this "
-                       f"file, add --model {model}")
+                       f"file, add --model {shlex.quote(model)}")
 
 
 def _check_subject_given(settings: dict, recipe: str) -> None:
