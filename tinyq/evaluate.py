@@ -4,14 +4,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinyq.errors import exit_code_of
+from tinyq.errors import BadInput, UsageError, exit_code_of
 from tinyq.output.terminal import say, say_json
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
 WORST = 5                               # number of worst classes printed
 if TYPE_CHECKING:                       # imported where they are used, for a fast --help
     from tinyq.data import DataBundle
-    from tinyq.saved.measure import Scores
+    from tinyq.nn import Module
+    from tinyq.saved.measure import Network, Scores
 
 EXAMPLES = """examples:
   python -m tinyq.evaluate runs/digits_cnn-digits-cbp-001
@@ -25,14 +26,13 @@ def evaluate(argv: list[str]) -> None:
     from tinyq.run.build import use_threads
     from tinyq.saved.eval_splits import check_split, split_for
     from tinyq.saved.measure import measure
-    from tinyq.saved.model_file import load_model
     from tinyq.saved.predictions import Predictions
     from tinyq.saved.run_folder import weights_file
 
     check_split(arguments.split)
     path = weights_file(arguments.network)
     use_threads(threads_of(arguments))
-    model, attributes = load_model(path, arguments.model)
+    model, attributes = _network(path, arguments.model)
     dataset, bundle = split_for(path, attributes, arguments.split, arguments.data, arguments.data_path,
                                 arguments.classes)
     predictions = Predictions(dataset, bundle.class_names) if arguments.predictions else None
@@ -50,6 +50,23 @@ def evaluate(argv: list[str]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     return exit_code_of(naming_flags(evaluate, _parser), sys.argv[1:] if argv is None else argv)
+
+
+def _network(path: Path, name: str | None) -> "tuple[Module | Network, dict]":
+    """Load (network, attributes) of a weight file or of a packed network, which runs with float32 activations."""
+    from tinyq.packed.network import PackedNetwork
+    from tinyq.saved.model_file import load_model
+    from tinyq.saved.packed_file import is_packed, read_packed
+
+    if not is_packed(path):
+        return load_model(path, name)
+    if name is not None:
+        raise UsageError(f"--model {name}: no effect, because {path} is packed and holds its network")
+    packed = read_packed(path)
+    try:
+        return PackedNetwork(packed), packed.meta
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
 
 
 def _report(arguments: argparse.Namespace, attributes: dict, bundle: "DataBundle", scores: "Scores") -> dict:
@@ -76,7 +93,8 @@ def _lines(report: dict, path: Path) -> list[str]:
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.evaluate", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", metavar="RUN_OR_MODEL.h5", help="a run folder, or a model.h5 or float.h5 file")
+    parser.add_argument("network", metavar="RUN_OR_MODEL.h5", help="a run folder, or a model.h5, float.h5 or "
+                        "MODEL.tq.h5 file")
     parser.add_argument("--data", metavar="NAME", help="dataset (default: the one it was trained on)")
     parser.add_argument("--data-path", metavar="PATH",
                         help="folder (or file) that holds the dataset (default: the run's own)")

@@ -14,7 +14,6 @@ from tinyq.output.terminal import say, say_json, tell
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
 if TYPE_CHECKING:                       # imported where they are used, for a fast --help
-    from tinyq.packed.file.graph import Graph
     from tinyq.packed.network import PackedNetwork
 
 SHOWN, BATCH = 5, 100
@@ -66,12 +65,11 @@ def _use_threads(threads: int | None) -> None:
 
 def _network(arguments: argparse.Namespace) -> "PackedNetwork":
     """Load the file's network."""
-    from tinyq.packed.file import format
     from tinyq.packed.integer.lowering import NotCalibrated
     from tinyq.packed.network import PackedNetwork, calibrated
+    from tinyq.saved.packed_file import read_packed
 
-    packed = format.read(arguments.network)
-    _check_file(arguments.network, packed.meta, packed.graph)
+    packed = read_packed(arguments.network)
     if arguments.calibrate is not None:
         packed = calibrated(packed, _calibration(arguments, packed.meta))
     try:
@@ -81,14 +79,6 @@ def _network(arguments: argparse.Namespace) -> "PackedNetwork":
                          "with --calibrate") from error
     except BadInput as error:
         raise BadInput(f"{arguments.network}: {error}") from error
-
-
-def _check_file(path: str, meta: dict, graph: "Graph") -> None:
-    from tinyq.saved.attributes import check_attributes, shape_of
-
-    check_attributes(path, meta)
-    if shape_of(meta) != graph.input_shape or (len(meta["class_names"]),) != graph.nodes[-1].shape:
-        raise BadInput(f"{path}: its network does not fit the input shape and the classes that the file names")
 
 
 def _calibration(arguments: argparse.Namespace, meta: dict) -> list[np.ndarray]:

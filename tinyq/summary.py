@@ -1,11 +1,15 @@
 """`python -m tinyq.summary`: list the layers of a network with their shapes, sizes and cost."""
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from tinyq.errors import UsageError, did_you_mean, exit_code_of
 from tinyq.inputs.shapes import SHAPES
 from tinyq.output.terminal import say, say_json
 from tinyq.run.settings.flags import Parser, naming_flags
+
+if TYPE_CHECKING:                       # imported where it is used, for a fast --help
+    from tinyq.saved.layer_table import Layer
 
 EXAMPLES = """examples:
   python -m tinyq.summary --model lenet --levels binary
@@ -21,13 +25,9 @@ def summarise(argv: list[str]) -> None:
 
     if arguments.network is None and arguments.model is None:
         raise UsageError("tinyq.summary: give a run, a model.h5 file or --model NAME")
+    origin = "calculated"
     if arguments.network is not None:
-        from tinyq.saved.attributes import shape_of
-        from tinyq.saved.model_file import load_model
-        from tinyq.saved.run_folder import weights_file
-
-        model, attributes = load_model(weights_file(arguments.network), arguments.model)
-        found = layer_table.layers(model, shape_of(attributes))
+        found, origin = _of_file(arguments.network, arguments.model)
     else:
         from tinyq import models
 
@@ -37,12 +37,28 @@ def summarise(argv: list[str]) -> None:
     if arguments.json:
         say_json(layer_table.as_json(found))
     else:
-        say(*layer_table.as_table(found))
+        say(*layer_table.as_table(found, origin))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     return exit_code_of(naming_flags(summarise, _parser), sys.argv[1:] if argv is None else argv)
+
+
+def _of_file(network: str, model_name: str | None) -> "tuple[list[Layer], str]":
+    """Return (layers, origin of their packed sizes) of a run, a model.h5 or a packed network."""
+    from tinyq.saved import layer_table
+    from tinyq.saved.attributes import shape_of
+    from tinyq.saved.model_file import load_model
+    from tinyq.saved.packed_file import is_packed, read_packed
+    from tinyq.saved.packed_table import packed_layers
+    from tinyq.saved.run_folder import weights_file
+
+    path = weights_file(network)
+    if is_packed(path):
+        return packed_layers(read_packed(path)), "in the file"
+    model, attributes = load_model(path, model_name)
+    return layer_table.layers(model, shape_of(attributes)), "calculated"
 
 
 def _shape(arguments: argparse.Namespace) -> tuple[int, tuple[int, ...]]:
@@ -71,7 +87,8 @@ def _shape(arguments: argparse.Namespace) -> tuple[int, tuple[int, ...]]:
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.summary", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", nargs="?", metavar="RUN_OR_MODEL.h5", help="trained network")
+    parser.add_argument("network", nargs="?", metavar="RUN_OR_MODEL.h5",
+                        help="trained network: a run folder, a model.h5 or a MODEL.tq.h5")
     parser.add_argument("--model", metavar="NAME", help="untrained network by name, or path/to/file.py:function; "
                         "needed too for a trained network of your own")
     parser.add_argument("--data", metavar="NAME", help="dataset of the untrained network: " + ", ".join(SHAPES))

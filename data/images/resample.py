@@ -1,7 +1,9 @@
-"""Resize images to the bits of Pillow's antialiased bilinear filter, on every machine.
+"""Resize images to the bits of Pillow 12's antialiased bilinear filter, on every machine and beside any Pillow.
 
 The weights are made with + - * / of float64 and applied in integers, so the result does not depend on how Pillow was
-compiled. A test compares the two bit for bit.
+compiled. Columns are resized before rows, as torchvision's published accuracies were measured. Pillow 13 begins with
+the rows of some images, those that become much lower or are more than twice as tall as wide: such results differ by at
+most 1 of 255. Tests compare both orders with Pillow's bit for bit.
 """
 import numpy as np
 

@@ -21,6 +21,19 @@ def test_matmul_has_numpys_meaning(a, b):
     assert y.shape == (a @ b).shape and np.allclose(y, a @ b, rtol=1e-13)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("a, b", [((2, 0), (0, 3)), ((4, 2, 0), (0, 3)), ((4, 2, 0), (4, 0, 3)), ((0,), (0, 3)),
+                                  ((2, 0), (0,)), ((0,), (0,)), ((2, 3), (3, 0)), ((5, 0, 0), (0, 0)),
+                                  ((0, 2, 3), (3, 4))])
+def test_a_product_over_nothing_is_zero_and_has_gradients(a, b, dtype):
+    a, b = (Tensor(np.ones(shape, dtype), requires_grad=True) for shape in (a, b))
+    y = linalg.matmul(a, b)
+    expected = np.matmul(a.data, b.data)
+    assert y.data.dtype == dtype and y.shape == expected.shape and np.array_equal(y.data, expected)
+    y.backward(np.ones(y.shape, dtype))
+    assert a.grad.shape == a.shape and b.grad.shape == b.shape and not a.grad.any() and not b.grad.any()
+
+
 def test_a_batch_has_the_bits_of_its_members():
     a, b = normal(3, 5, 300), normal(300, 4)
     y = linalg.matmul(a, b).data

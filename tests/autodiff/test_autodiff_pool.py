@@ -4,6 +4,7 @@ import weakref
 import numpy as np
 import pytest
 
+from tinyq import nn
 from tinyq.autodiff import Tensor, pooling
 from tinyq.errors import UsageError
 
@@ -13,6 +14,22 @@ def test_the_stride_is_the_kernel_unless_given():
     assert pooling.max_pool2d(x, kernel=2).data.tolist() == [[[[5, 7], [13, 15]]]]
     assert pooling.avg_pool2d(x, kernel=2).data.tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
     assert pooling.max_pool2d(x, kernel=2, stride=1).shape == (1, 1, 3, 3)
+
+
+@pytest.mark.parametrize("one", [(2,), [2], [2, 2]], ids=str)
+def test_a_size_may_stand_alone_in_a_tuple_or_list_as_in_torch(one):
+    x = np.random.Generator(np.random.Philox(3)).standard_normal((1, 2, 6, 6)).astype(np.float32)
+    net, same = ([nn.MaxPool2d(size, size, padding=0), nn.AvgPool2d(size), nn.AdaptiveAvgPool2d(size)]
+                 for size in (one, 2))
+    for a, b in zip(net, same, strict=True):
+        assert np.array_equal(a(Tensor(x)).data, b(Tensor(x)).data)
+    conv = nn.Conv2d(2, 3, one, stride=one, padding=one, dilation=one)
+    assert conv.weight.shape == (3, 2, 2, 2) and conv(Tensor(x)).shape == (1, 3, 4, 4)
+
+
+def test_a_size_of_three_is_refused():
+    with pytest.raises(UsageError, match=r"kernel \(1, 2, 3\) must be a whole number or a pair of them"):
+        pooling.max_pool2d(np.ones((1, 1, 4, 4), np.float32), kernel=(1, 2, 3))
 
 
 def test_the_first_of_equal_maxima_gets_the_gradient():

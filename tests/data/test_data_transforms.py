@@ -3,6 +3,7 @@ import dataclasses
 import math
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -55,6 +56,29 @@ def test_resize_gives_the_bits_of_pillow(source, target):
     image = photo(*source)
     expected = np.asarray(Image.fromarray(image, "RGBX").resize(target[::-1], Image.Resampling.BILINEAR))
     np.testing.assert_array_equal(resize(image, target)[..., :3], expected[..., :3])
+
+
+TALL = [((641, 320), (512, 256)), ((640, 320), (512, 256)), ((685, 320), (548, 256)), ((900, 400), (224, 224)),
+        ((800, 400), (224, 224)), ((400, 400), (100, 350)), ((90, 40), (180, 80)), ((100, 300), (20, 280))]
+
+
+@pytest.mark.parametrize("source, target", TALL)
+def test_columns_are_resized_first_whatever_the_installed_pillow_does(source, target):
+    """One direction at a time Pillow has no choice; Pillow 13 resizes rows first where that is cheaper."""
+    (height, width), image = target, Image.fromarray(photo(*source), "RGBX")
+
+    def resized(*sizes):
+        result = image
+        for size in sizes:
+            result = result.resize(size, Image.Resampling.BILINEAR)
+        return np.asarray(result)[..., :3]
+
+    ours = resize(np.asarray(image), target)[..., :3]
+    np.testing.assert_array_equal(ours, resized((width, source[0]), (width, height)))
+    installed, rows_first = resized((width, height)), resized((source[1], height), (width, height))
+    may_begin_with_rows = int(PIL.__version__.partition(".")[0]) >= 13
+    assert np.array_equal(installed, ours) or may_begin_with_rows and np.array_equal(installed, rows_first)
+    assert np.abs(ours.astype(int) - installed).max() <= 1
 
 
 def test_a_box_of_the_result_is_cut_from_it_without_computing_the_rest():

@@ -1,4 +1,6 @@
 """Matrix products; each 2-d product is one call of kernels.matmul, which fixes the order of its sums."""
+import math
+
 import numpy as np
 
 from tinyq import kernels
@@ -29,12 +31,17 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(f"the last axis of the first, {a.shape[-1]}, must match the second's {b.shape[-2]}")
     if b.ndim == 2:
-        return kernels.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
+        return kernels.matmul(_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     y = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
     for index in np.ndindex(*batch):
         y[index] = kernels.matmul(_matrix(a, index), _matrix(b, index))
     return y
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """Return x as a matrix of its last axis, which may be empty."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _matrix(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
@@ -45,7 +52,7 @@ def _matrix(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
 def _transposed_product(a: np.ndarray, g: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the gradient of a @ b at b, a transposed @ g: one product over all rows if b is a single matrix."""
     if b.ndim == 2:
-        return kernels.matmul(a.reshape(-1, a.shape[-1]).T, g.reshape(-1, g.shape[-1]))
+        return kernels.matmul(_rows(a).T, _rows(g))
     return _product(a.swapaxes(-1, -2), g)
 
 

@@ -5,9 +5,10 @@ has weight_scale (C_out,) and weight_levels (n,), and weight = scale * level to 
 weight_names are those of Keras' weight files, which viewers know.
 """
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,10 +56,7 @@ def encode(weights: Weights) -> bytes:
         datasets[_path(name) + "_scale"] = scale
         datasets[_path(name) + "_levels"] = weights.levels[name]
     root = {"format": FORMAT, "weights_sha256": weights_sha256(weights.state), **weights.attributes}
-    attributes = {"/": root, **_viewer_attributes(datasets)}
-    layers = [group for group in attributes if group != "/"]
-    if sorted(root.get("layer_names", ())) != sorted(layers):           # read from a file, they keep the model's order
-        root["layer_names"] = layers
+    attributes = viewer_attributes(datasets, root)
     if weights.probe_inputs is not None:
         assert weights.probe_logits is not None
         datasets |= {f"{PROBE}/inputs": weights.probe_inputs, f"{PROBE}/logits": weights.probe_logits}
@@ -155,19 +153,24 @@ def _is_probe(path, spec):
     return named and spec.dtype == np.float32 and len(spec.shape) >= 2 and spec.shape[0] > 0
 
 
-def _viewer_attributes(datasets):
-    """Return {group: {weight_names}} as in Keras' weight files."""
-    groups: dict[str, dict[str, list[str]]] = {}
-    for path in datasets:
-        group, _, _ = path.rpartition("/")
+def viewer_attributes(paths: Iterable[str], root: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return {group: attributes} with which viewers show these datasets, as in Keras' weight files.
+
+    The root, with `root` and layer_names, comes first; each group's weight_names are names within the group.
+    """
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        group, _, name = path.rpartition("/")
         if group:
-            groups.setdefault(group, {"weight_names": []})["weight_names"].append(path)
+            groups.setdefault(group, []).append(name)
     for names in groups.values():
-        names["weight_names"].sort(key=_place_in_layer)
-    return groups
+        names.sort(key=_place_in_layer)
+    layers = list(groups)
+    if sorted(root.get("layer_names", ())) == sorted(layers):           # read from a file, they keep the model's order
+        layers = root["layer_names"]
+    return {"/": {**root, "layer_names": layers}, **{group: {"weight_names": names} for group, names in groups.items()}}
 
 
-def _place_in_layer(path):
+def _place_in_layer(name):
     """Order a layer's arrays: weight, then bias and buffers, then scales, then levels."""
-    leaf = path.rpartition("/")[2]
-    return 2 * leaf.endswith("_levels") + leaf.endswith("_scale"), leaf != "weight", leaf
+    return 2 * name.endswith("_levels") + name.endswith("_scale"), name != "weight", name

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyq.autodiff import Tensor, convolution
 from tinyq.errors import UsageError
-from tinyq.kernels.geometry.conv_geometry import Pair
+from tinyq.kernels.geometry.conv_geometry import Pair, pair
 from tinyq.nn import init
 from tinyq.nn.init import InitialWeight
 from tinyq.nn.module import Module
@@ -28,7 +28,7 @@ class Conv2d(Module):
         """Allocate float32 zeros; `initialise` draws the values."""
         if groups < 1 or c_in % groups or c_out % groups:
             raise UsageError(f"Conv2d: {c_in} input and {c_out} output channels do not divide into {groups} groups")
-        kh, kw = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
+        kh, kw = pair(kernel_size, "Conv2d: kernel_size")
         self.geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         self.initial_weight = initial_weight
         self.weight = Parameter(np.zeros((c_out, c_in // groups, kh, kw), np.float32), constrained)

@@ -36,8 +36,8 @@ def layers(model: Module, input_shape: tuple[int, ...], planned: LevelSet | None
     return [_layer(step, by_module[step.name]) for step in trace(model, input_shape)]
 
 
-def as_table(found: list[Layer]) -> list[str]:
-    """Format the summary as lines of text."""
+def as_table(found: list[Layer], origin: str = "calculated") -> list[str]:
+    """Format the summary as lines of text; origin: where the packed sizes are from."""
     header = ["layer", "kind", "output", "weight", "parameters", "set", "bits", "packed bytes", "MACs"]
     rows = [[layer.name, layer.kind, _by(layer.output), _by(layer.weight), layer.parameters, layer.set, layer.bits,
              layer.bytes_packed, layer.macs] for layer in found]
@@ -46,7 +46,7 @@ def as_table(found: list[Layer]) -> list[str]:
         f"parameters         {t['parameters']:,}, {t['constrained']:,} constrained",
         f"MACs               {t['macs']:,}, {t['macs_constrained']:,} with constrained weights",
         f"bytes as float     {t['bytes_float']:,}",
-        f"bytes as packed    {t['bytes_packed']:,} (calculated), "
+        f"bytes as packed    {t['bytes_packed']:,} ({origin}), "
         f"{t['bytes_float'] / t['bytes_packed']:.1f} times fewer",
         f"  codes            {t['bytes_codes']:,}",
         f"  scales           {t['bytes_scales']:,}",

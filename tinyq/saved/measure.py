@@ -2,6 +2,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from tinyq.data import Dataset
 from tinyq.inference import Fused
 from tinyq.nn import Module
 from tinyq.output.work import Work
+
+Network: TypeAlias = Callable[[np.ndarray], np.ndarray]        # a batch to its logits (n, classes)
 
 BATCH, MAX_NUMBERS = 500, 1 << 22      # limits per batch: samples, and numbers in their inputs
 
@@ -45,16 +48,17 @@ def logits_of(model: Module, x: np.ndarray) -> np.ndarray:
     return Fused(model)(x)
 
 
-def measure(model: Module, dataset: Dataset, num_classes: int, input_shape: tuple[int, ...],
+def measure(model: Module | Network, dataset: Dataset, num_classes: int, input_shape: tuple[int, ...],
             before_batch: Callable[[], None] | None = None,
             each: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None) -> Scores:
-    """Run a whole split through the model; of equal logits the lower class wins.
+    """Run a whole split through the model, or a function of a batch; of equal logits the lower class wins.
 
     before_batch() is called before each batch and may raise to stop; each(samples, labels, logits) is called after it.
     """
     batch_size = max(1, min(BATCH, MAX_NUMBERS // math.prod(input_shape)))
     loss, top5 = 0.0, 0
-    network, confusion = Fused(model), np.zeros((num_classes, num_classes), np.int64)
+    network = Fused(model) if isinstance(model, Module) else model
+    confusion = np.zeros((num_classes, num_classes), np.int64)
     with Work("measuring the network", len(dataset), "samples") as work:
         for start in range(0, len(dataset), batch_size):
             if before_batch:

@@ -7,6 +7,7 @@ import numpy as np
 from tinyq.audit.capture.capture import Application, Captured
 from tinyq.audit.explain.one_weight import Index, OneWeight
 from tinyq.audit.step import error_bounds
+from tinyq.kernels.geometry.conv_geometry import pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ def _under_tap(application, index, size):
     """Return the input's values under this tap of the kernel, (samples, *size)."""
     x, w, params = application.inputs[0], application.inputs[1], application.params
     out, channel, *tap = index
-    stride, padding, dilation = (_pair(params.get(key, default)) for key, default in (
+    stride, padding, dilation = (pair(params.get(key, default), key) for key, default in (
         ("stride", 1), ("padding", 0), ("dilation", 1)))
     group = out // (len(w) // params.get("groups", 1))
     image = np.pad(x[:, group * w.shape[1] + channel], ((0, 0), *((p, p) for p in padding))).astype(np.float64)
@@ -103,7 +104,3 @@ def _under_tap(application, index, size):
 def _normalised(application, channel):
     x = application.inputs[0][:, channel].astype(np.float64)
     return (x - x.mean()) / np.sqrt(x.var() + application.params["eps"])
-
-
-def _pair(value):
-    return (value, value) if isinstance(value, int) else tuple(value)

@@ -36,14 +36,20 @@ def differences(recorded: dict) -> list[str]:
 
 
 def source_sha256() -> str:
-    """Return the SHA-256 over the name and bytes of every Python file of tinyq, models and data."""
-    total = hashlib.sha256()
+    """Return the SHA-256 over the name and bytes of every Python file of tinyq, models and data.
+
+    A file's name is that of its module, so that a checkout, where models/ and data/ stand beside the package, and an
+    installed wheel, where they are inside it, have the same.
+    """
+    total, found = hashlib.sha256(), {}
     for package in SOURCES:
         importlib.import_module(package)
         folder = Path(next(iter(sys.modules[package].__path__)))
-        for path in sorted(folder.rglob("*.py"), key=lambda p: p.relative_to(folder).as_posix()):
-            total.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode())
-            total.update(hashlib.sha256(path.read_bytes()).digest())
+        place = package.replace(".", "/")
+        found.update({f"{place}/{path.relative_to(folder).as_posix()}": path for path in folder.rglob("*.py")})
+    for name, path in sorted(found.items()):
+        total.update(f"{name}\0".encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
 
 

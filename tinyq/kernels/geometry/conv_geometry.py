@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyq.errors import UsageError
 
-Pair = int | tuple[int, int]            # for the rows and for the columns; one number for both
+Pair = int | tuple[int] | tuple[int, int]      # for the rows and for the columns; one number for both
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,10 @@ def check_channels(count: int, **arrays: np.ndarray | None) -> None:
 
 
 def pair(value: object, what: str) -> tuple[int, int]:
-    """Return (v, v) for a whole number v, and a pair unchanged; UsageError for anything else."""
+    """Return (v, v) for a whole number v or (v,), as torch does, and a pair as it is; UsageError for anything else."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     try:
-        down, across = map(operator.index, value if isinstance(value, (tuple, list)) else (value, value))
+        down, across = map(operator.index, values * 2 if len(values) == 1 else values)
     except (TypeError, ValueError):
         raise UsageError(f"{what} {value!r} must be a whole number or a pair of them") from None
     return down, across

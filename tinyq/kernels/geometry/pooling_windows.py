@@ -7,8 +7,8 @@ import numpy as np
 from tinyq.errors import UsageError
 from tinyq.kernels.geometry.conv_geometry import pair
 
-# A number for both axes, or a pair.
-Size = int | tuple[int, int]
+# A number for both axes, alone or in a tuple, or a pair.
+Size = int | tuple[int] | tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import numpy as np
 
 from tinyq import kernels, nn
 from tinyq.autodiff import Tensor, no_record
+from tinyq.kernels.geometry.conv_geometry import pair
 from tinyq.kernels.search.tables import MAX, SUM, SUM_OF_POSITIVE
 from tinyq.nn import Parameter, evaluating, hooked
 
@@ -142,10 +143,11 @@ def _add_stage(stages, name, layer, x, y):
                             (1, 1), (0, 0), (1, 1)))
         return ""
     geometry = kernels.conv_geometry(x.shape, layer.weight.shape, **layer.geometry)
-    if geometry.groups != 1 or _pair(geometry.dilation) != (1, 1):
+    if geometry.groups != 1 or pair(geometry.dilation, "dilation") != (1, 1):
         return f"{name} has groups or dilation"
-    stages.append(Stage(name, layer.weight, layer.bias, layer.weight.shape, x.shape[1:], _pair(geometry.stride),
-                        _pair(geometry.padding), y.shape[2:], pooled=y.shape[2:]))
+    stages.append(Stage(name, layer.weight, layer.bias, layer.weight.shape, x.shape[1:],
+                        pair(geometry.stride, "stride"), pair(geometry.padding, "padding"), y.shape[2:],
+                        pooled=y.shape[2:]))
     return ""
 
 
@@ -164,13 +166,13 @@ def _pool(stage, name, layer, y):
     window = _window(stage, layer)
     if window is None:
         return f"{name} has windows of different sizes"
-    if stage.pool != (1, 1) or _pair(window["padding"]) != (0, 0) or _pair(window.get("dilation", 1)) != (1, 1) \
-            or window["ceil_mode"]:
+    if stage.pool != (1, 1) or pair(window["padding"], "padding") != (0, 0) or window["ceil_mode"] \
+            or pair(window.get("dilation", 1), "dilation") != (1, 1):
         return f"{name} pools a second time, or with padding, dilation or ceil_mode"
     if not isinstance(layer, nn.MaxPool2d):
         stage.pooling, stage.relu = (SUM_OF_POSITIVE, False) if stage.relu else (SUM, False)
-    stage.pool = _pair(window["kernel"])
-    stage.pool_stride = stage.pool if window["stride"] is None else _pair(window["stride"])
+    stage.pool = pair(window["kernel"], "kernel")
+    stage.pool_stride = stage.pool if window["stride"] is None else pair(window["stride"], "stride")
     stage.pooled = y.shape[2:]
     return ""
 
@@ -179,12 +181,8 @@ def _window(stage, layer):
     """Return the layer's window; None for an AdaptiveAvgPool2d that does not divide its input evenly."""
     if not isinstance(layer, nn.AdaptiveAvgPool2d):
         return layer.window
-    size = _pair(layer.output_size)
+    size = pair(layer.output_size, "output size")
     if any(pixels % n for pixels, n in zip(stage.sums, size, strict=True)):
         return None
     kernel = tuple(pixels // n for pixels, n in zip(stage.sums, size, strict=True))
     return {"kernel": kernel, "stride": None, "padding": 0, "ceil_mode": False}
-
-
-def _pair(value):
-    return tuple(value) if isinstance(value, tuple | list) else (value, value)

@@ -1,6 +1,7 @@
 """Read and write .tq.h5: HDF5 that any viewer opens, equal bytes for equal networks, checked as untrusted input.
 
-    /                       attributes format, format_major, format_minor, required_features, content_sha256
+    /                       attributes format, format_major, format_minor, required_features, content_sha256; and
+                            layer_names for viewers, as in Keras' weight files, with weight_names in each group
     /graph, /meta           JSON as text
     /tensors/NAME/...       data, levels, scale, affine of a product (tensor.py)
     /constants/NAME         arrays read by other operations
@@ -17,7 +18,7 @@ from tinyq.errors import BadInput
 from tinyq.files import hdf5
 from tinyq.files.atomic import write_bytes
 from tinyq.files.hdf5 import Spec
-from tinyq.files.weights import weights_sha256
+from tinyq.files.weights import viewer_attributes, weights_sha256
 from tinyq.packed.file import graph_json
 from tinyq.packed.file.graph import Constant, Graph
 from tinyq.packed.file.tensor import EncodedTensor, check_tensor, expected_arrays
@@ -75,7 +76,9 @@ def encode(packed: Packed) -> bytes:
     datasets = packed.payload()
     graph_json.check_sizes(packed.graph, sum(array.nbytes for array in datasets.values()))
     attributes = {"format": FORMAT, "format_major": MAJOR, "format_minor": MINOR, "required_features": ""}
-    return hdf5.encode(datasets, {"/": {**attributes, "content_sha256": _content_sha256(attributes, datasets)}})
+    root = {**attributes, "content_sha256": _content_sha256(attributes, datasets)}
+    shown = [name for name in datasets if name.startswith(("tensors/", "constants/"))]
+    return hdf5.encode(datasets, viewer_attributes(shown, root))
 
 
 def read(path: str | Path) -> Packed:
