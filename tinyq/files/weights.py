@@ -165,9 +165,9 @@ def viewer_attributes(paths: Iterable[str], root: Mapping[str, Any]) -> dict[str
             groups.setdefault(group, []).append(name)
     for names in groups.values():
         names.sort(key=_place_in_layer)
-    layers = list(groups)
-    if sorted(root.get("layer_names", ())) == sorted(layers):           # read from a file, they keep the model's order
-        layers = root["layer_names"]
+    layers = root.get("layer_names", ())                                # read from a file, they keep the model's order
+    if sorted(layers) != sorted(groups):
+        layers = list(groups)
     return {"/": {**root, "layer_names": layers}, **{group: {"weight_names": names} for group, names in groups.items()}}
 
 

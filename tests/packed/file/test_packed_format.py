@@ -105,8 +105,10 @@ def test_another_process_gives_the_same_bytes(written, tmp_path):
 
 def test_any_hdf5_library_reads_the_file(path, network):
     with h5py.File(path) as file:
-        assert dict(file.attrs) == ATTRIBUTES | {"format": b"tinyq-packed", "required_features": b"",
-                                                 "content_sha256": file.attrs["content_sha256"]}
+        shown = dict(file.attrs)
+        assert shown.pop("layer_names").tolist() == [f"tensors/{name}".encode() for name in network.tensors]
+        assert shown == ATTRIBUTES | {"format": b"tinyq-packed", "required_features": b"",
+                                      "content_sha256": file.attrs["content_sha256"]}
         assert json.loads(file["graph"][()])["input_shape"] == list(SHAPE)
         for name, tensor in network.tensors.items():
             assert np.array_equal(file[f"tensors/{name}/data"], tensor.data)
