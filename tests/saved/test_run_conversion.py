@@ -112,3 +112,26 @@ def test_class_names_come_from_a_file_and_must_be_as_many(tmp_path, capsys):
     assert model_file.load_model(tmp_path / "out.h5")[1]["class_names"] == ["a cat", "b dog", "c", "d", "e"]
     assert convert(tmp_path, state_of("cifar_resnet18", 4), *flags) == 2
     assert "has 5 names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["evaluate in.pth", "summary in.pth", "pack in.pth out.tq.h5",
+                                     "train --data iris --model mlp:8 --weights in.pth --output r",
+                                     "convert in.pth out.safetensors"])
+def test_where_weights_of_tinyq_are_wanted_those_of_others_are_refused_with_the_command_that_converts_them(
+        tmp_path, monkeypatch, capsys, command):
+    from tinyq.__main__ import main as tinyq
+
+    monkeypatch.chdir(tmp_path)
+    safetensors.write("in.pth", models.build("mlp:8", 3, (4,)).initialise(Streams(0)).state_dict())
+    assert tinyq(command.split()) == 65
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "in.pth: weights of safetensors, not of tinyq; convert them first: python -m tinyq.convert " in said
+    remedy = said.partition("first: python -m tinyq.convert ")[2].replace("NAME", "mlp:8")
+    assert main([*remedy.split(), "--data", "iris"]) == 0 and (tmp_path / "in.h5").exists()
+
+
+def test_a_web_page_in_place_of_weights_is_named_everywhere(tmp_path, capsys):
+    from tinyq.__main__ import main as tinyq
+
+    (tmp_path / "model.h5").write_text("<html>404</html>")
+    assert tinyq(["evaluate", str(tmp_path / "model.h5")]) == 65 and "is a web page" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from PIL import Image
 
 from tinyq.__main__ import main as tinyq
 from tinyq.errors import BadInput
+from tinyq.files import hdf5
 from tinyq.run.settings.resolve import resolve
 from tinyq.saved.run_folder import anchored, data_paths_beside, weights_file
 
@@ -20,7 +21,10 @@ def test_paths_are_made_absolute_and_names_are_not(tmp_path, monkeypatch):
 
 
 def test_a_folder_stands_for_the_network_in_it(tmp_path):
+    hdf5.write(tmp_path / "w.h5", {"w": np.zeros(2, np.float32)}, {})
     assert weights_file(tmp_path / "w.h5") == tmp_path / "w.h5"
+    with pytest.raises(BadInput, match="none.h5: cannot be read"):
+        weights_file(tmp_path / "none.h5")
     with pytest.raises(BadInput, match=r"neither a run \(no config\.toml\) nor a weight file"):
         weights_file(tmp_path)
     (tmp_path / "config.toml").touch()

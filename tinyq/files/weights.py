@@ -113,7 +113,8 @@ def _root_attributes(file):
     if attributes.get("format") != FORMAT:
         packed = str(file.path).endswith(".tq.h5")
         raise BadInput(f"{file.path}: not a tinyq weight file (attribute format is not {FORMAT!r})"
-                       + ("; a packed network is run with python -m tinyq.infer" if packed else ""))
+                       + ("; a packed network is run with python -m tinyq.infer" if packed else
+                          "; the weights of another program are converted first, with python -m tinyq.convert"))
     return attributes
 
 

@@ -10,6 +10,7 @@ from tinyq.errors import BadInput
 from tinyq.models import UserFile, names_code
 from tinyq.output.terminal import tell_once
 from tinyq.run.settings.resolve import Resolved, read_toml
+from tinyq.saved.foreign.choice import refuse_foreign
 
 CONFIG_FILE, METRICS_FILE, RESULT_FILE = "config.toml", "metrics.jsonl", "result.json"
 FLOAT_FILE, MODEL_FILE, PACKED_FILE = "float.h5", "model.h5", "model.tq.h5"
@@ -26,9 +27,13 @@ def anchored(resolved: Resolved) -> Resolved:
 
 
 def weights_file(path: str | Path) -> Path:
-    """Return the path, or the model.h5 in it for a run folder; BadInput for a folder without one."""
+    """Return the path, or the model.h5 in it for a run folder.
+
+    BadInput for a folder without one, or for a file that holds no weights, or those of another program.
+    """
     path = Path(path)
     if not path.is_dir():
+        refuse_foreign(path)
         return path
     if (path / MODEL_FILE).is_file():
         return path / MODEL_FILE

@@ -1,12 +1,13 @@
 """Choose the weights of a network in another program's file, under the network's own names."""
 import re
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from tinyq.errors import BadInput, UsageError, did_you_mean
-from tinyq.files.foreign import opening
+from tinyq.files.foreign import kinds, opening
 from tinyq.files.foreign.opening import Arrays, Foreign
 from tinyq.saved.foreign import names as weight_names
 
@@ -20,6 +21,14 @@ def open_foreign(source: str | Path) -> Foreign:
     if file.kind == opening.TINYQ:
         raise UsageError(f"{source}: is tinyq's own format already; convert writes it only as .safetensors")
     return file
+
+
+def refuse_foreign(path: str | Path) -> None:
+    """Raise BadInput, with the command that converts it, for a file of PyTorch or safetensors, or one of no weights."""
+    kind = kinds.kind_of(path)
+    if kind != kinds.HDF5:
+        command = shlex.join(["python", "-m", "tinyq.convert", str(path), str(Path(path).with_suffix(".h5"))])
+        raise BadInput(f"{path}: weights of {kind}, not of tinyq; convert them first: {command} --model NAME")
 
 
 def weights_for(file: Foreign, own: Mapping[str, np.ndarray], key: str | None, channels: int
