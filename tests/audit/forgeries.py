@@ -343,6 +343,8 @@ def reseal(run, records, forged=None):
     for number, record in enumerate(records):
         if record["record"] == "file":
             last[record["file"]] = number
+        if record["record"] == "end":
+            last["end"] = number
         if record["record"] == "checkpoint":
             last[checkpoint.path_of("", record["step"]).name] = number
     for number, record in enumerate(records):
@@ -355,7 +357,7 @@ def reseal(run, records, forged=None):
             path = checkpoint.path_of(run / "checkpoints", record["step"])
             if path.is_file() and last[path.name] == number:
                 _name_record(path, before)
-        if record["record"] == "end":
+        if record["record"] == "end" and number == last["end"]:
             _name_end(run, before)
         if record["record"] == "result":
             result = json.loads((run / "result.json").read_text())
