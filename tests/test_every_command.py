@@ -1,4 +1,7 @@
 """Every command as `tinyq COMMAND ...`: what goes wrong is one line and its exit code, never a traceback."""
+import re
+import shlex
+
 import pytest
 
 from tinyq.__main__ import COMMANDS, main
@@ -43,6 +46,16 @@ def test_the_variable_that_forbids_connections_is_0_or_1(capsys, tmp_path, monke
     monkeypatch.setenv("TINYQ_OFFLINE", value)
     assert main(f"data fetch mnist --data-path {tmp_path}".split()) == code
     assert code == 65 or f"TINYQ_OFFLINE={value}: must be 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line, name", [
+    ("train --config=", "--config"), ("train --resume ''", "--resume"), ("evaluate ''", "RUN_OR_MODEL.h5"),
+    ("pack '' a.tq.h5", "IN"), ("infer '' --data", "MODEL.tq.h5"), ("infer a.tq.h5 ''", "IMAGE"),
+    ("convert '' a.h5 --model resnet18", "IN"), ("summary ''", "RUN_OR_MODEL.h5"), ("audit verify ''", "RUN"),
+    ("pack a b.tq.h5 --model=", "--model")])
+def test_an_empty_path_is_not_the_working_folder(capsys, line, name):
+    assert main(shlex.split(line)) == 2
+    assert re.fullmatch(rf"tinyq: ({name}): is empty; give a value, or leave it out\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -148,13 +148,15 @@ def converted(key: str, value: object, shown: str) -> Any:
         component, name = key.split(".")
         parameter = options_of(component)[name]
         kind, rule, empty = kind_of_parameter(parameter), types.MappingProxyType({}), parameter.default in ("", None)
-    value = _as(kind, value, shown)
     if value == "":
         if empty:
             return None if key in FIELDS or parameter.default is None else ""
         raise UsageError(f"{shown.rstrip(' =')}: is empty; give a value, or leave it out")
-    _check_range(value, rule, shown)
-    return value
+    converted = _as(kind, value, shown)
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise UsageError(f"{shown}{value}: must be finite")
+    _check_range(converted, rule, shown)
+    return converted
 
 
 def kind_of_parameter(parameter: inspect.Parameter) -> type:
@@ -183,8 +185,6 @@ _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def _check_range(value: Any, rule: typing.Mapping[str, Any], shown: str) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError(f"{shown}{value}: must be finite")
     if isinstance(value, int) and rule.get("below") is None and abs(value) > MAX_WHOLE:
         raise UsageError(f"{shown}{str(value)[:40]}: must be at most {MAX_WHOLE}")
     if rule.get("low") is not None and value < rule["low"]:

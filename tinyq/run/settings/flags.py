@@ -50,8 +50,17 @@ class Parser(argparse.ArgumentParser):
             flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
             near = nearest(others[0].partition("=")[0], flags)
             raise UsageError(f"{others[0]}: no such flag; {f'did you mean {near!r}?' if near else 'see --help'}")
+        for action in self._actions:
+            self._check_not_empty(action, getattr(known, action.dest, None))
         check_variables()
         return known
+
+    def _check_not_empty(self, action: argparse.Action, value: object) -> None:
+        """Refuse an empty text: as a path it is the working folder. Settings of a run are checked by themselves."""
+        setting = self.argument_default == argparse.SUPPRESS and (action.dest in FIELDS or "." in action.dest)
+        if value in ("", [""]) and action.const != "" and not setting:
+            shown = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
+            raise UsageError(f"{shown}: is empty; give a value, or leave it out")
 
 
 def _attached(argv: list[str]) -> list[str]:
