@@ -186,7 +186,7 @@ def test_a_mistake_is_one_line_and_its_code(capsys, run, tmp_path, line, code, t
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder with four pictures, one of them broken, three other files and a hidden one."""
+    """A folder with four pictures, one of them broken, three other files, a hidden one and a hidden folder."""
     folder = tmp_path / "pictures"
     (folder / "b" / "c").mkdir(parents=True)
     deep = (np.arange(64, dtype=np.uint16) * 1024 + 255).reshape(8, 8)
@@ -194,7 +194,8 @@ def pictures(tmp_path):
     Image.fromarray((deep >> 8).astype(np.uint8)).save(folder / "b" / "c" / "grey.PNG")
     Image.fromarray(np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, 2)).save(folder / "colour.png")
     (folder / "a.jpg").write_bytes(b"no image")
-    for name in ("notes.txt", "b/list.csv", "b/c/x.npz", ".hidden.png"):
+    (folder / ".cache").mkdir()
+    for name in ("notes.txt", "b/list.csv", "b/c/x.npz", ".hidden.png", ".cache/0.png"):
         (folder / name).write_bytes(b"")
     return folder
 
@@ -214,7 +215,7 @@ def test_a_folder_is_walked_in_order_and_what_was_passed_over_is_counted(capsys,
     names = [line.partition(": ")[0].removeprefix(f"{pictures}/") for line in out.splitlines()]
     assert names == ["b/c/grey.PNG", "b/deep.png", "colour.png"]
     assert len({line.partition(": ")[2] for line in out.splitlines()}) == 1         # 8 bits, 16 bits, RGB: one image
-    assert err.splitlines()[0] == f"{pictures}: 4 pictures; 3 other files passed over"
+    assert err.splitlines()[0] == f"{pictures}: 4 pictures; 5 other or hidden files passed over"
     assert "1 of 4 pictures could not be read" in err.splitlines()[-1]
     (pictures / "a.jpg").unlink()
     report = printed(capsys, f"infer {run / 'model.tq.h5'} {pictures} --json")
@@ -231,7 +232,7 @@ def test_the_report_in_json_holds_the_reason_for_each_picture_that_is_left_out(c
 def test_a_folder_without_pictures_is_refused(capsys, run, tmp_path):
     (tmp_path / "notes.txt").write_text("none")
     code, err = failed(capsys, f"infer {run / 'model.tq.h5'} {tmp_path}")
-    assert code == 65 and "no pictures in this folder or below it, but 1 other files" in err
+    assert code == 65 and "no pictures in this folder or below it, but 1 other or hidden files" in err
 
 
 def test_trits_are_for_ternary_weights(capsys, run, tmp_path):

@@ -113,7 +113,7 @@ def _pictures(paths: list[str]) -> list[str]:
     for path in paths:
         pictures, others = pictures_in(path) if os.path.isdir(path) else ([path], 0)
         if others:
-            tell(f"{path}: {len(pictures)} pictures; {others} other files passed over")
+            tell(f"{path}: {len(pictures)} pictures; {others} other or hidden files passed over")
         found += pictures
     return found
 

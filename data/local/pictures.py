@@ -7,20 +7,20 @@ from tinyq.errors import BadInput
 
 
 def pictures_in(folder: str | Path) -> tuple[list[str], int]:
-    """Return (paths of the pictures in order, number of other files), by their suffixes; hidden ones are not looked at.
+    """Return (paths of the pictures in order, number of others), by the suffixes of their names.
 
-    Links to folders are not followed. BadInput where a folder cannot be listed, or none holds a picture.
+    Hidden files and hidden folders count among the others. Links to folders are not followed. BadInput where a folder cannot be listed, or none holds a picture.
     """
     found: list[str] = []
     others = 0
     for below, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        shown = [name for name in names if not name.startswith(".")]
-        pictures = [os.path.join(below, name) for name in shown if is_image(name) and not is_hidden(name)]
+        others += sum(map(is_hidden, folders)) + len(names)
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        pictures = [os.path.join(below, name) for name in names if is_image(name) and not is_hidden(name)]
         found += pictures
-        others += len(shown) - len(pictures)
+        others -= len(pictures)
     if not found:
-        raise BadInput(f"{str(folder)!r}: no pictures in this folder or below it, but {others} other files; "
+        raise BadInput(f"{str(folder)!r}: no pictures in this folder or below it, but {others} other or hidden files; "
                        "name a folder of image files")
     return sorted(found), others
 

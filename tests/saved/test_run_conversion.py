@@ -91,6 +91,7 @@ def test_weights_that_overflow_are_the_fault_of_their_file(tmp_path, capsys):
     (["in.safetensors", "out.npz"], 2, "convert writes .h5 and .safetensors"),
     (["in.safetensors", "out.h5"], 2, "--model: name the network"),
     (["in.npz", "out.h5", "--model", "resnet18"], 65, "in.npz: cannot be read"),
+    ([".", "out.h5", "--model", "resnet18"], 2, "is a folder; name a file of weights"),
     (["text.pth", "out.h5", "--model", "resnet18"], 65, "text.pth: is a text that begins with 'Not Found'"),
     (["in.safetensors", "out.h5", "--model", "resnet19"], 2, "did you mean 'resnet18'"),
     (["in.safetensors", "out.h5", "--model", "resnet18"], 65, "has 0 of the network's 122 names"),

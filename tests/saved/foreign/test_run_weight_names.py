@@ -3,6 +3,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tinyq import models
 from tinyq.errors import BadInput, UsageError
@@ -54,6 +56,16 @@ def test_names_of_other_programs_are_found_again(tmp_path, own, named):
     assert state.keys() == own.keys() and not remarks
     for name, array in own.items():
         np.testing.assert_array_equal(state[name], array)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.sampled_from(["module", "_orig_mod", "model", "net", "backbone", "ema_model", "0"]), max_size=6))
+def test_any_row_of_prefixes_is_removed(prefixes):
+    """Each a wrapper around the next."""
+    row = "".join(f"{prefix}." for prefix in prefixes)
+    for own in (ALEXNET, RESNET):
+        named = {f"{row}{name}": name for name in own}
+        assert weight_names.renaming(named, own) == named
 
 
 def test_counters_of_a_wrapper_are_left_out_and_those_of_batch_norm_may_be_missing(tmp_path):

@@ -16,7 +16,10 @@ _AVERAGE = re.compile(r"(^|[._-])(ema|swa|avg|averaged?|shadow)([._-]|$)", re.IG
 
 
 def open_foreign(source: str | Path) -> Foreign:
-    """Open another program's file; BadInput where it holds no weights, UsageError where it is tinyq's own."""
+    """Open another program's file; BadInput where it holds no weights, UsageError for tinyq's own and for a folder."""
+    if Path(source).is_dir():
+        raise UsageError(f"{source}: is a folder; name a file of weights, such as model.safetensors in it (a run of "
+                         "tinyq is converted only to .safetensors)")
     file = opening.open_weights(source)
     if file.kind == opening.TINYQ:
         raise UsageError(f"{source}: is tinyq's own format already; convert writes it only as .safetensors")
