@@ -9,7 +9,8 @@ from tinyq.errors import BadInput
 def pictures_in(folder: str | Path) -> tuple[list[str], int]:
     """Return (paths of the pictures in order, number of others), by the suffixes of their names.
 
-    Hidden files and hidden folders count among the others. Links to folders are not followed. BadInput where a folder cannot be listed, or none holds a picture.
+    Hidden files and hidden folders count among the others. Links to folders are not followed. BadInput where a folder
+    cannot be listed, or none holds a picture.
     """
     found: list[str] = []
     others = 0
