@@ -84,8 +84,8 @@ def _network(arguments: argparse.Namespace) -> "PackedNetwork":
 def _calibration(arguments: argparse.Namespace, meta: dict) -> list[np.ndarray]:
     from tinyq.saved.eval_splits import calibration_batches, split_for
 
-    name = arguments.calibrate or arguments.data or meta.get("data")
-    if name is None:
+    name = arguments.calibrate or arguments.data or meta["data"]
+    if not name:
         raise UsageError(f"--calibrate: {arguments.network} does not say which data it is for; name some, such as "
                          "--calibrate mnist")
     return calibration_batches(

@@ -61,8 +61,8 @@ def _pack(arguments):
     model, attributes = load_model(source, arguments.model)
     batches = None
     if arguments.calibrate is not None:
-        name = arguments.calibrate or attributes.get("data")
-        if name is None:
+        name = arguments.calibrate or attributes["data"]
+        if not name:
             raise UsageError(f"--calibrate: {source} does not say which data it is for; name some, such as --calibrate "
                              "mnist")
         batches = calibration_batches(

@@ -166,7 +166,7 @@ def test_nothing_is_made_up_of_inputs_that_nothing_is_known_of(tmp_path, monkeyp
     convert(model, classes, shape, "")
     assert "it does not say how inputs are prepared, which --data NAME would" in capsys.readouterr().out
     attributes = model_file.load_model("net.h5")[1]
-    assert "preprocessing" not in attributes and "data" not in attributes
+    assert "preprocessing" not in attributes and attributes["data"] == ""
     assert tinyq(["evaluate", "net.h5"]) == 2 and "name some, such as mnist" in capsys.readouterr().err
     assert tinyq(["pack", "net.h5", "net.tq.h5", "--calibrate"]) == 2
     assert "such as --calibrate mnist" in capsys.readouterr().err

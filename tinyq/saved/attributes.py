@@ -9,7 +9,7 @@ from tinyq.errors import BadInput, UsageError
 from tinyq.inputs.preparation import Preparation, parse
 from tinyq.run.settings import config
 
-TEXTS = ("model", "method", "constrain")
+TEXTS = ("model", "data", "method", "constrain")       # data is empty where it is not known
 
 
 def check_attributes(path: str | Path, attributes: dict) -> None:
@@ -25,7 +25,7 @@ def check_attributes(path: str | Path, attributes: dict) -> None:
         faults.append("input_shape is no shape such as 1,28,28")
     if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
         faults.append("probe_tolerance is no number from 0 up")
-    if not faults and "data" in attributes:             # a converted network may not say which data it is for
+    if not faults and attributes["data"]:
         faults = _data_faults(attributes)
     if faults:
         raise BadInput(f"{path}: its attributes do not say which model this is: {'; '.join(faults)}")
@@ -46,12 +46,9 @@ def network_of(path: str | Path, attributes: dict) -> str:
 
 
 def data_options(attributes: dict) -> dict:
-    """Return the options that the data were read with, except paths, which are never taken from a file.
-
-    How samples become input is no option here: preparation_of tells it.
-    """
+    """Return the options that the data were read with, except paths, which are never taken from a file."""
     options = json.loads(attributes["data_options"])
-    return {key: value for key, value in without_preparation(options).items() if key not in data.PATH_OPTIONS}
+    return {key: value for key, value in options.items() if key not in data.PATH_OPTIONS}
 
 
 def without_preparation(options: dict) -> dict:
@@ -73,7 +70,7 @@ def preparation_of(path: str | Path, attributes: dict) -> Preparation | None:
 
 def _data_faults(attributes: dict) -> list[str]:
     name = attributes["data"]
-    if not isinstance(name, str) or name not in data.READERS:
+    if name not in data.READERS:
         return [f"no data is named {name!r}"]
     try:
         options = data_options(attributes)

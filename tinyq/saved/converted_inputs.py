@@ -31,6 +31,8 @@ class Inputs:
     def attributes(self, model: str, classes: int) -> dict:
         """Return the attributes data, data_options, preprocessing and class_names, as far as they are known.
 
+        data is empty where it is not known.
+
         UsageError where the dataset does not fit the network.
         """
         shape = self.input_shape()
@@ -39,7 +41,7 @@ class Inputs:
             _check_fit(name, shape, classes)
         preparation = self._changed(data.preparation_of(name, shape) if name else None, shape)
         names = data.class_names_of(name) if name else None
-        return {**({"data": name, "data_options": "{}"} if name else {}),
+        return {"data": name or "", "data_options": "{}",
                 **({"preprocessing": json.dumps(preparation.facts())} if preparation else {}),
                 "class_names": list(names) if names else list(map(str, range(classes)))}
 
@@ -63,7 +65,7 @@ def described(attributes: dict) -> str:
     if "preprocessing" not in attributes:
         return "it does not say how inputs are prepared, which --data NAME would"
     preparation = parse(attributes["preprocessing"], tuple(map(int, attributes["input_shape"].split(","))))
-    return f"inputs{' as ' + attributes['data'] if 'data' in attributes else ''}: {preparation.shown()}"
+    return f"inputs{' as ' + attributes['data'] if attributes['data'] else ''}: {preparation.shown()}"
 
 
 def _usual_data(model: str, classes: int, shape: tuple[int, ...]) -> str | None:

@@ -8,7 +8,7 @@ from tinyq import data
 from tinyq.data import DataBundle, Dataset
 from tinyq.errors import BadInput, UsageError, did_you_mean
 from tinyq.inputs.preparation import Preparation
-from tinyq.saved.attributes import data_options, preparation_of, shape_of
+from tinyq.saved.attributes import data_options, preparation_of, shape_of, without_preparation
 from tinyq.saved.run_folder import data_paths_beside
 
 WNID = re.compile(r"n\d{8}\b")
@@ -30,11 +30,11 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
     BadInput if the data do not fit the network, UsageError if they have no such split.
     """
     check_split(part)
-    name = name or attributes.get("data")
-    if name is None:
+    name = name or attributes["data"]
+    if not name:
         raise UsageError(f"data: {path} does not say which data it is for; name some, such as mnist")
-    own = name == attributes.get("data")
-    options = {**data_options(attributes), **data_paths_beside(path, name)} if own else {}
+    own = name == attributes["data"]
+    options = {**without_preparation(data_options(attributes)), **data_paths_beside(path, name)} if own else {}
     given = {"path": data_path, "classes": classes}
     bundle = data.load(name, **options | {option: value for option, value in given.items() if value})
     bundle = _prepared(bundle, preparation_of(path, attributes), shape_of(attributes))

@@ -21,8 +21,7 @@ def pack_model(model: Module, attributes: dict, calibration: Sequence[np.ndarray
                float_layer_bits: int = 32, trits: bool = False) -> Packed:
     """Pack a model and its attributes (model_file.load_model). calibration: batches, or None to skip calibration."""
     meta = {key: value for key, value in attributes.items() if key not in _LEFT_OUT}
-    if "data" in attributes:
-        meta["data_options"] = json.dumps(data_options(attributes))         # without paths
+    meta["data_options"] = json.dumps(data_options(attributes))             # without paths
     meta["model"] = Path(meta["model"]).name
     with Work("packing"):
         packed = pack(model, shape_of(attributes), meta, float_layer_bits, trits)
