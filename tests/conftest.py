@@ -19,6 +19,19 @@ def shared_data():
     return find
 
 
+@pytest.fixture
+def two_threads():
+    """Skip the test where numba has one thread; set the threads back afterwards."""
+    import numba
+
+    from tinyq import kernels
+
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("numba has one thread here")
+    yield
+    kernels.set_threads(numba.config.NUMBA_NUM_THREADS)
+
+
 @pytest.fixture(params=[1, 2], ids=["1 thread", "2 threads"])
 def threads(request):
     """Run a test with this many threads in the kernels."""

@@ -1,6 +1,7 @@
 """From a run to its packed file and what it computes, as a user does it."""
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -137,6 +138,7 @@ def test_the_doctor_does_without_numba():
     assert result.returncode == 0 and "not installed: packed networks run" in result.stdout, result.stderr
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the processor that is named is an x86")
 def test_an_instruction_set_that_is_not_here_gives_way_and_says_so(run):
     command = [sys.executable, "-m", "tinyq.infer", run / "model.tq.h5", "--data", "--activations", "int8"]
     restricted = {**os.environ, "NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse,+sse2", "TINYQ_ISA": "vnni"}

@@ -2,6 +2,7 @@
 import json
 import threading
 
+import numba
 import pytest
 
 from tinyq.audit import replay_run
@@ -13,7 +14,7 @@ JOBS = {
     "cbp": {**IRIS, "method": "cbp", "lr": 0.05, "cbp.period": 1},
     "rpr": {**IRIS, "method": "rpr", "opt": "adam", "lr": 0.01},
     "digits": dict(model="digits_cnn", data="digits", method="backprop", recipe="none", lr=0.05, epochs=1, max_steps=8,
-                   threads=2),
+                   threads=min(2, numba.config.NUMBA_NUM_THREADS)),
 }
 ROUNDS = 3
 

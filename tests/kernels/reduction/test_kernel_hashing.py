@@ -29,7 +29,7 @@ def test_the_bits_are_the_ones_of_record():
 RECORDED = ["1c956ff425885e56", "2588b434cc821c09"]
 
 
-def test_threads_change_nothing():
+def test_threads_change_nothing(two_threads):
     w = words(fast.MIN_PARALLEL_WORDS + 5)
     found = [fast._digest(w).tolist()]
     for threads in (1, 2):

@@ -43,7 +43,7 @@ def test_the_bits_are_the_ones_of_record():
 RECORDED = "afe96b3ac2acab31dd12a726eea8228197ff308329bf9c195fe9ecf24de4f312"
 
 
-def test_threads_change_nothing():
+def test_threads_change_nothing(two_threads):
     w = words(fast.MIN_PARALLEL_WORDS + 5)
     found = [fast._values(w).tolist()]
     for threads in (1, 2):

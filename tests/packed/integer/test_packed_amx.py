@@ -31,7 +31,8 @@ pytestmark = pytest.mark.skipif("vnni" not in available(), reason="the emulator 
 
 def output_of(cache, *arguments, **environment):
     result = subprocess.run([sys.executable, *map(str, arguments)], cwd=HERE, capture_output=True, text=True,
-                            timeout=600, env={**os.environ, "TINYQ_CACHE": str(cache), **environment})
+                            timeout=600, env={**os.environ, "TINYQ_CACHE": str(cache), "NUMBA_NUM_THREADS": "2",
+                                          **environment})
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout.strip()
 

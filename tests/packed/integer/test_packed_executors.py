@@ -146,7 +146,7 @@ def hash_of(tmp_path_factory):
 
     @cache
     def of(isa):
-        env = {**os.environ, **({} if isa == available()[0] else {"TINYQ_ISA": isa})}
+        env = {**os.environ, "NUMBA_NUM_THREADS": "2", **({} if isa == available()[0] else {"TINYQ_ISA": isa})}
         result = subprocess.run([sys.executable, SCRIPT, folder], env=env, capture_output=True, text=True, timeout=600)
         assert result.returncode == 0, result.stderr
         executor, digest = result.stdout.split()

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks the C libr
 
 
 def run_guarded(what, **environment):
-    result = subprocess.run([sys.executable, SCRIPT, what], env={**os.environ, **environment}, capture_output=True,
-                            text=True, timeout=600)
+    result = subprocess.run([sys.executable, SCRIPT, what], capture_output=True, text=True, timeout=600,
+                            env={**os.environ, "NUMBA_NUM_THREADS": "2", **environment})
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout.strip()
 
