@@ -5,20 +5,58 @@ import numpy as np
 import pytest
 
 from tinyq import pack, train
+from tinyq.data import load
 from tinyq.errors import UsageError
 from tinyq.packed.network import PackedNetwork
 from tinyq.run import finish, session
 from tinyq.run.settings.resolve import resolve
 
 NETS = """\
-from tinyq.nn import BatchNorm1d, BatchNorm2d, Flatten, Linear, Module, ReLU, Sequential
-from tinyq.nn.functional import where
+from tinyq.nn import BatchNorm1d, BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential, Sigmoid
+from tinyq.nn.functional import clip, exp, where
 
 def normed(n, shape):
     return Sequential(Linear(shape[0], 8), BatchNorm1d(8), ReLU(), Linear(8, 8), Linear(8, n))
 
 def planes(n, shape):
     return Sequential(BatchNorm2d(shape[0]), Flatten(), Linear(64, 8), Linear(8, 8), Linear(8, n))
+
+class Small(Module):
+    def __init__(self, n, shape, features=64):
+        self.a, self.bn = Conv2d(shape[0], 4, 3, padding=1, bias=False), BatchNorm2d(4)
+        self.b, self.c = Conv2d(4, 4, 3, stride=2, padding=1), Linear(features, n)
+        self.relu, self.flat, self.sigmoid = ReLU(), Flatten(), Sigmoid()
+    def body(self, x):
+        return self.relu(self.b(self.relu(self.bn(self.a(x)))))
+
+class View(Small):
+    def forward(self, x):
+        x = self.body(x)
+        return self.c(x.reshape(x.shape[0], -1))
+
+class Mean(Small):
+    def __init__(self, n, shape):
+        super().__init__(n, shape, 4)
+    def forward(self, x):
+        return self.c(self.body(x).mean((2, 3)))
+
+class Relu6(Small):
+    def forward(self, x):
+        x = clip(self.bn(self.a(x)), low=0.0, high=6.0)
+        return self.c(self.flat(clip(self.b(x), low=0.0, high=6.0)))
+
+class Softmax(Small):
+    def forward(self, x):
+        z = exp(self.c(self.flat(self.body(x))))
+        return z / z.sum(1, keepdims=True)
+
+class SigmoidLast(Small):
+    def forward(self, x):
+        return self.sigmoid(self.c(self.flat(self.body(x))))
+
+class Scaled(Small):
+    def forward(self, x):
+        return self.c(self.flat(self.body(x * 2 - 1) * 0.5)) / 0.7
 
 class Odd(Module):
     def __init__(self, n, shape):
@@ -76,6 +114,20 @@ def test_a_network_that_cannot_be_packed_is_named_before_training_and_trains(net
     assert outcome["bytes_packed_file"] is None and (folder / "model.h5").exists()
     assert f"tinyq: {says}" in lines[1] and lines[-1] == ("tinyq: no model.tq.h5: the network computes where, which a "
                                                           "packed file cannot hold")
+
+
+@pytest.mark.parametrize("name", ["View", "Mean", "Relu6", "Softmax", "SigmoidLast", "Scaled"])
+def test_the_idioms_of_peoples_own_networks_are_packed_and_exported(nets, tmp_path, name):
+    settings = {"data": "digits", "pretrain_epochs": 0, "max_steps": 1, "batch_size": 32, "audit": "off"}
+    outcome, folder = start(nets, name, **settings)
+    assert outcome["bytes_packed_file"]
+    packed = tmp_path / f"{name}.tq.h5"
+    own = ["--model", f"{nets}:{name}", "--float-layer-bits", "8", "--calibrate"]
+    assert pack.main([str(folder), str(packed), *own]) == 0
+    assert pack.main([str(packed), "--c", str(tmp_path / "c")]) == 0
+    x = load("digits").arrays("test")[0][:50]
+    floats, codes = (PackedNetwork.load(packed, kind)(x) for kind in ("float32", "int16"))
+    assert np.abs(floats - codes).max() <= 0.01 * np.abs(floats).max()
 
 
 def test_the_command_that_packs_after_a_full_disk_works(nets, monkeypatch, capsys):

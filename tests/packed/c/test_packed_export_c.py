@@ -214,6 +214,14 @@ def test_a_network_with_floats_is_refused_with_the_way_out(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+def test_floats_at_the_end_are_left_to_the_caller_and_named(tmp_path):
+    network = small("softmax")
+    export(lower(network, "int8"), network, tmp_path, "net")
+    header = (tmp_path / "net.h").read_text()
+    assert "the values before the network's last operations (max, sub, exp, sum, div), which are in floats" in header
+    assert "#define NET_OUTPUTS 4" in header and "largest logit" not in header
+
+
 @pytest.mark.parametrize("name", ["", "1net", "a-b", "é", "tinyq_runtime", "a b", "../a", "a\n", "stdint", "math"])
 def test_a_name_that_c_does_not_have_is_refused(tmp_path, name):
     network = small("residual")

@@ -17,6 +17,7 @@ from tinyq.packed.file.encode_model import pack
 from tinyq.packed.file.graph import record_graph
 from tinyq.packed.file.graph_json import from_json, to_json
 from tinyq.packed.float_network import FloatNetwork
+from tinyq.streams import Streams
 
 SHAPES = {"logistic": (7,), "mlp": (7,), "lenet": (1, 28, 28), "digits_cnn": (1, 8, 8), "alexnet": (3, 63, 63),
           "alexnet_bn": (3, 63, 63), "resnet56": (3, 8, 8)}
@@ -125,3 +126,32 @@ def test_a_network_that_cannot_be_packed_is_refused_in_a_line(forward, says):
 def test_other_float_layer_bits_are_refused(bits):
     with pytest.raises(UsageError, match=f"float_layer_bits {bits}: choose from: 8, 32"):
         pack(constrained(model(not_the_last)), SHAPE, {}, float_layer_bits=bits)
+
+
+@pytest.mark.parametrize("operation, params, says", [
+    ("sum", {"axes": [], "keepdims": True}, "axes"), ("sum", {"axes": [1], "keepdims": True}, "axes"),
+    ("sum", {"axes": [-1], "keepdims": True}, "axes"), ("sum", {"axes": [0, 0], "keepdims": True}, "axes"),
+    ("sum", {"axes": [0], "keepdims": 1}, "keepdims"), ("sum", {"axes": [0.5], "keepdims": True}, "TypeError"),
+    ("sum", {"keepdims": True}, "KeyError"), ("clip", {"low": 1.0, "high": 0.0}, "no range"),
+    ("clip", {"low": float("nan"), "high": None}, "no range"), ("clip", {"low": 1e39, "high": None}, "no range"),
+    ("power", {"exponent": 1e9}, "exponent"), ("power", {"exponent": 0.3}, "exponent")])
+def test_a_file_with_parameters_that_do_not_fit_is_refused(operation, params, says):
+    graph = to_json(small("softmax").graph)
+    place = next(node for node in graph["nodes"] if node["operation"] == "sum")
+    place.update(operation=operation, params=params)
+    with pytest.raises(ValueError, match=says):
+        from_json(graph, 1 << 20)
+
+
+def test_every_reduction_and_power_computes_what_the_network_did():
+    def forward(m, x):
+        x = m.first(x)
+        x = nn.functional.sqrt(nn.functional.abs(x)) + nn.functional.maximum(x ** 2, x * 0.5)
+        x = x + (x ** 0.5).max((1,), True)
+        return m.last((x.sum((2, 3)) - x.mean(axes=(-2, -1)) + x.max((2, 3))) / 9)
+
+    model = constrained(nn.constrain(Model(forward, first=Conv2d(3, 4, 3), last=Linear(4, 4)), "all"))
+    packed = pack(model, SHAPE, {})
+    x = Streams(3).key("x").normal((5, *SHAPE)).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(FloatNetwork(packed)(x), Fused(model)(x))

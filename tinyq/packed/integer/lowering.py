@@ -7,10 +7,11 @@ from tinyq.errors import UsageError
 from tinyq.kernels.geometry.conv_geometry import conv_geometry
 from tinyq.kernels.geometry.pooling_windows import adaptive_windows
 from tinyq.packed.file.format import Packed
-from tinyq.packed.file.graph import Constant, Node
+from tinyq.packed.file.graph import Node
 from tinyq.packed.file.operations import conv_options, pool_geometry, slices
 from tinyq.packed.file.reducing import clip_params
 from tinyq.packed.file.tensor import BYTES, FLOAT, MAX_BYTE, EncodedTensor
+from tinyq.packed.integer.code_nodes import TYING, affine_of, last_with_codes, runs_on_codes
 from tinyq.packed.integer.program import (
     Add,
     Clip,
@@ -28,10 +29,6 @@ from tinyq.packed.integer.program import (
     Reshape,
 )
 from tinyq.packed.integer.scales import INTEGER_KINDS, choose_quants, compute_requant, group_tied
-
-# Integer operations that pass codes on unchanged: their inputs and output share one scale.
-TYING = ("relu", "clip", "max_pool2d", "flatten", "reshape", "concatenate", "getitem", "pad")
-POOLING = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d")
 
 
 class NotCalibrated(UsageError):
@@ -54,7 +51,7 @@ class _Lowering:
         self.packed, self.graph, self.kind = packed, packed.graph, INTEGER_KINDS[kind]
         self.result = len(self.graph.nodes) - 1
         self.integer = self._integer_nodes()
-        self.end = self._end()
+        self.end = last_with_codes(self.graph, self.integer)
         self.operations: list[IntegerOperation] = []
         self.in_codes: set[int] = set()             # values available as codes so far
         self.in_floats = {-1}                       # values available as floats so far
@@ -102,58 +99,9 @@ class _Lowering:
                     integer.add(number)
             elif behind.intersection(a for a in node.inputs if isinstance(a, int)):
                 behind.add(number)
-                if self._runs_on_codes(node):
+                if runs_on_codes(self.packed, node):
                     integer.add(number)
         return integer
-
-    def _runs_on_codes(self, node: Node) -> bool:
-        values_only = not any(isinstance(a, Constant) for a in node.inputs)
-        if self._affine(node) is not None:
-            return True
-        match node.operation:
-            case "add":
-                return values_only and len({self.graph.shape_of(a) for a in node.inputs}) == 1
-            case "mean":
-                return self._is_over_planes(node)
-            case "concatenate":
-                return values_only and node.params["axis"] == 0
-            case "getitem":
-                return all(part.step is None or part.step > 0 for part in slices(node.params))
-            case operation:
-                return operation in TYING or operation in POOLING
-
-    def _is_over_planes(self, node: Node) -> bool:
-        return len(self.graph.shape_of(node.inputs[0])) == 3 and node.params["axes"] == [1, 2]
-
-    def _affine(self, node: Node) -> tuple[int, float, float] | None:
-        """Return (value, factor, shift) of a node that is factor * value + shift with two numbers, else None."""
-        constants = [a for a in node.inputs if isinstance(a, Constant)]
-        values = [a for a in node.inputs if isinstance(a, int)]
-        if node.operation == "neg":
-            return values[0], -1.0, 0.0
-        if len(values) != 1 or len(constants) != 1 or self.graph.shape_of(values[0]) != node.shape:
-            return None
-        array = self.packed.constants[constants[0].name]
-        if array.size != 1 or not np.isfinite(array).all():
-            return None
-        number, first = float(array.item()), node.inputs[0] == values[0]
-        match node.operation:
-            case "add":
-                return values[0], 1.0, number
-            case "sub":
-                return values[0], 1.0 if first else -1.0, -number if first else number
-            case "mul":
-                return values[0], number, 0.0
-            case "div" if first and number:
-                return values[0], 1 / number, 0.0
-        return None
-
-    def _end(self) -> int:
-        """Return the last integer node where all that follows reads it alone, else the result."""
-        last = max(self.integer, default=self.result)
-        following = self.graph.nodes[last + 1:]
-        read = {a for node in following for a in node.inputs if isinstance(a, int) and a <= last}
-        return last if read <= {last} else self.result
 
     def _unit(self, node: Node) -> float | None:
         """Return the largest power of two that all levels are whole multiples of; None for float weights."""
@@ -213,7 +161,7 @@ class _Lowering:
     # -- the operations of one node -----------------------------------------------------------------------------------
 
     def _integer_operations(self, number: int, node: Node) -> list[IntegerOperation]:
-        x, affine = node.inputs[0], self._affine(node)
+        x, affine = node.inputs[0], affine_of(self.packed, node)
         if affine is not None:
             return [self._scaled(number, *affine)]
         match node.operation:
