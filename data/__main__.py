@@ -9,6 +9,7 @@ from tqdm import tqdm
 from tinyq.data.download.fetch import DATASETS, fetch
 from tinyq.data.download.transfer import Downloader
 from tinyq.data.local.roots import data_root
+from tinyq.data.sources import cifar10, mnist
 from tinyq.errors import BadInput, UsageError, exit_code_of
 from tinyq.output.terminal import lines_above, note_shown, say
 
@@ -112,7 +113,16 @@ def _verify(arguments):
 def _where(arguments):
     root = data_root(arguments.data_path)
     for name, dataset in _chosen(arguments).items():
-        say(f"{name}: {dataset.folder(root)} ({'there' if dataset.is_there(root) else 'missing'})")
+        place = dataset.folder(root) if dataset.is_there(root) else _place(name, root)
+        say(f"{name}: {place or dataset.folder(root)} ({'there' if place else 'missing'})")
+
+
+def _place(name, root):
+    """Return where another program left a dataset, as training would find it; None where it did not."""
+    try:
+        return {"mnist": mnist.located, "cifar10": cifar10.located}[name](root)
+    except BadInput:
+        return None
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def load_cifar10(path: str | Path | None = None, *, validation: int = 5000, padd
         padding: pixels by which a training image is shifted at random, in each direction over a black border.
         flip: mirror half of the training images.
     """
-    where = _locate(path)
+    where = located(path)
     read = _read_tree if where.suffix.lower() == ".zip" or (where / "train").is_dir() else _read_batches
     train, test, order, passed_over = read(where)
     training, validating = hold_out_last(len(order), validation, "cifar10")
@@ -56,11 +56,13 @@ def load_cifar10(path: str | Path | None = None, *, validation: int = 5000, padd
                        passed_over=passed_over)
 
 
-def _locate(path):
+def located(path: str | Path | None) -> Path:
+    """Return the folder or archive of the files; BadInput, with the names looked for, where there is none."""
     if path is not None and Path(path).is_file():
         return Path(path)
-    folder = folder_with("cifar10", path, lambda folder: _held(folder) is not None, LOOKED_FOR)
-    return _held(folder)
+    held = _held(folder_with("cifar10", path, lambda folder: _held(folder) is not None, LOOKED_FOR))
+    assert held is not None
+    return held
 
 
 def _held(folder):

@@ -33,7 +33,7 @@ def load_mnist(path: str | Path | None = None, *, validation: int = 5000, paddin
         flip: mirror half of the training images.
         whole: scale inputs as pixel / 256 without normalising, so that a discrete network computes exactly.
     """
-    folder = _located(path)
+    folder = located(path)
     (images, labels), test = _read_npz(folder) if folder.is_file() else (
         _read_pair(folder, *FILES[split]) for split in ("train", "test"))
     if images.shape[1:] != test[0].shape[1:] or not images[0].size:
@@ -54,8 +54,8 @@ def preparation(*, whole: bool = False) -> Preparation:
     return Preparation((0.0,), (1.0,), 256) if whole else Preparation(MEAN, STD)
 
 
-def _located(path):
-    """Return the folder of the IDX files, or the .npz file."""
+def located(path: str | Path | None) -> Path:
+    """Return the folder of the IDX files, or the .npz file; BadInput, with the names looked for, where neither is."""
     if path is not None and Path(path).is_file():
         return Path(path) if Path(path).suffix == ".npz" or zipfile.is_zipfile(path) else Path(path).parent
     folder = folder_with("mnist", path, _holds, LOOKED_FOR, FOLDERS)

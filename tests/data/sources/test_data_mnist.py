@@ -274,6 +274,15 @@ def test_a_damaged_archive_is_refused(tmp_path):
         data.load("mnist", tmp_path)
 
 
+def test_where_shows_what_another_program_left(tmp_path, capsys):
+    from tinyq.data.__main__ import main
+
+    assert main(["where", "mnist", "--data-path", str(tmp_path)]) == 0
+    keras(tmp_path / "mnist.npz")
+    assert main(["where", "mnist", "--data-path", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"mnist: {tmp_path}/mnist (missing)\nmnist: {tmp_path}/mnist.npz (there)\n"
+
+
 def test_the_names_that_are_looked_for_are_listed(tmp_path):
     with pytest.raises(BadInput, match="looked for train-images-idx3-ubyte and the other three, or "
                        "train-images.idx3-ubyte, each as .gz or not, or mnist.npz; give their folder"):

@@ -50,6 +50,7 @@ def tarred(**members):
     (zipped("m/data.pkl", "m/constants.pkl", "m/code/__torch__.py"), "a TorchScript archive, which holds a program"),
     (zipped("m/data.pkl", "m/code/__torch__.py"), "a TorchScript archive"),
     (zipped("config.json", "metadata.json", "model.weights.h5"), "a Keras archive"),
+    (zipped("m/archive_format", "m/data/weights/model.pt"), "an archive of torch.export"),
     (zipped("a.npy", "b.npy"), "a NumPy archive"), (zipped(), "a zip archive of nothing"),
     (zipped("a.pth", "b.txt", "c", "d"), r"a zip archive of a.pth, b.txt, c \.\.\.; unpack it"),
     (zipped("README"), "a zip archive of README; unpack it"), (b"PK\x03\x04cut", "not readable as PyTorch"),

@@ -89,6 +89,9 @@ def _archive(path):
                 "torch.save(torch.jit.load(FILE).state_dict(), ...)")
     if "config.json" in names and any(name.endswith(".weights.h5") for name in names):
         return "a Keras archive; its weights by name are what Keras 2 saves with save_weights(...h5)"
+    if any(name.endswith(("/archive_format", "serialized_exported_program.json")) for name in names):
+        return ("an archive of torch.export, which holds a program; save the weights alone: "
+                "torch.save(torch.export.load(FILE).state_dict, ...)")
     if names and all(name.endswith(".npy") for name in names):
         return "a NumPy archive (.npz); save its arrays by name as .safetensors"
     if any(name.endswith("data.pkl") for name in names):
