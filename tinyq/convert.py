@@ -10,7 +10,7 @@ from tinyq.output.terminal import say
 from tinyq.run.settings.flags import Parser, naming_flags
 
 if TYPE_CHECKING:                       # imported where it is used, for a fast --help
-    from tinyq.saved.converted_inputs import Inputs
+    from tinyq.saved.foreign.converted_inputs import Inputs
 
 EXAMPLES = """examples:
   python -m tinyq.convert resnet18.pth resnet18.h5 --model resnet18
@@ -23,7 +23,7 @@ def convert(argv: list[str]) -> None:
     """Convert in the direction that the file names imply, and print one line."""
     arguments = _parser().parse(argv)
     from tinyq.data.local.class_names import class_lines
-    from tinyq.saved import conversion
+    from tinyq.saved.foreign import conversion
     from tinyq.saved.run_folder import weights_file
 
     target = Path(arguments.target).suffix.lower()
@@ -53,7 +53,7 @@ def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
 
 def _inputs(arguments: argparse.Namespace) -> "Inputs":
     """Return what the flags say of the network's inputs."""
-    from tinyq.saved.converted_inputs import Inputs
+    from tinyq.saved.foreign.converted_inputs import Inputs
 
     shape = _shape(arguments) if arguments.input_shape else None
     try:

@@ -1,1 +1,1 @@
-"""Find a network's weights in other programs' files, whatever they are called there."""
+"""Convert weights of other programs: find a network's weights in their files, under its own names."""

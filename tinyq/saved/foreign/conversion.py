@@ -10,8 +10,8 @@ from tinyq.files import weights as files
 from tinyq.files.foreign.opening import Arrays
 from tinyq.files.read import sha256_of
 from tinyq.nn import Conv2d, Linear, Module
-from tinyq.saved.converted_inputs import Inputs, described
 from tinyq.saved.foreign.choice import open_foreign, weights_for
+from tinyq.saved.foreign.converted_inputs import Inputs, described
 from tinyq.saved.foreign.names import COUNTER
 from tinyq.saved.model_file import load_model, shown_state, weights_of
 from tinyq.streams import Streams
