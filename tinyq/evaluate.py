@@ -75,10 +75,13 @@ def _report(arguments: argparse.Namespace, attributes: dict, bundle: "DataBundle
     return {"model": attributes["model"], "method": attributes["method"], "levels": attributes.get("levels"),
             "data": bundle.name, "split": arguments.split, "n": scores.samples, "top1": scores.accuracy,
             "top5": scores.top5_accuracy, "loss": scores.loss, "worst_class": min(per_class, key=per_class.__getitem__),
-            "per_class": per_class, "weights_sha256": attributes["weights_sha256"]}
+            "per_class": per_class, "weights_sha256": attributes["weights_sha256"],
+            "passed_over": bundle.read.get("passed_over", {})}
 
 
 def _lines(report: dict, path: Path) -> list[str]:
+    from tinyq.data.local.filters import described
+
     wrong = report["n"] - round(report["top1"] * report["n"])
     lines = [f"{report['model']} ({path}) on {report['data']}, {report['split']} part",
              f"top-1        {report['top1']:.2%}   n = {report['n']:,}, {wrong:,} wrong"]
@@ -87,6 +90,8 @@ def _lines(report: dict, path: Path) -> list[str]:
     worst = sorted(report["per_class"].items(), key=lambda item: item[1])[:WORST]
     lines.append("worst        " + ", ".join(f"{name} {share:.2%}" for name, share in worst))
     lines.append(f"loss         {report['loss']:.4f}")
+    if report["passed_over"]:
+        lines.append(f"passed over  {described(report['passed_over'])}")
     return lines
 
 
@@ -95,7 +100,8 @@ def _parser() -> Parser:
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="RUN_OR_MODEL.h5", help="a run folder, or a model.h5, float.h5 or "
                         "MODEL.tq.h5 file")
-    parser.add_argument("--data", metavar="NAME", help="dataset (default: the one it was trained on)")
+    parser.add_argument("--data", metavar="NAME", help="dataset (default: the one it was trained on); its samples are "
+                        "prepared as the network's file says")
     parser.add_argument("--data-path", metavar="PATH",
                         help="folder (or file) that holds the dataset (default: the run's own)")
     parser.add_argument("--classes", metavar="FILE",

@@ -70,6 +70,18 @@ def test_what_is_passed_over_is_counted_by_its_reason_and_said(tmp_path, stored)
                                    "1 .txt")
 
 
+def test_evaluate_says_what_was_passed_over(tmp_path, monkeypatch, capsys):
+    from tinyq import models
+    from tinyq.__main__ import main
+    from tinyq.files import safetensors
+
+    monkeypatch.chdir(in_folder(tmp_path, dict.fromkeys(["val/a/0.png", "val/b/0.png", "val/b/1.heic"], PNG)))
+    safetensors.write("net.safetensors", models.build("logistic", 2, (3, 8, 8)).state_dict())
+    assert main("convert net.safetensors net.h5 --model logistic --input-shape 3,8,8".split()) == 0
+    assert main("evaluate net.h5 --data-path .".split()) == 0
+    assert capsys.readouterr().out.endswith("\npassed over  2 outside the class folders, 1 .heic\n")
+
+
 @EITHER
 def test_images_in_sub_folders_belong_to_their_class(tmp_path, stored):
     names = ["train/a/0.png", "train/a/more/1.png", "train/a/more/deep/2.png", "train/b/only/3.png", "valid/a/x/4.png",
