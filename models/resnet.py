@@ -36,12 +36,12 @@ class Bottleneck(Module):
 
     expansion = 4
 
-    def __init__(self, c_in: int, width: int, stride: int, inner: float = 1.0, groups: int = 1):
+    def __init__(self, c_in: int, width: int, stride: int, inner: int = 1, groups: int = 1):
         """Make the shortcut a 1x1 convolution where the shapes differ.
 
         inner: channels of the 3x3 layer for each of `width`; groups: of the 3x3 layer.
         """
-        channels = int(inner * width)
+        channels = inner * width
         self.conv1, self.bn1 = _conv1x1(c_in, channels), BatchNorm2d(channels)
         self.conv2, self.bn2 = _conv3x3(channels, channels, stride=stride, groups=groups), BatchNorm2d(channels)
         self.conv3, self.bn3 = _conv1x1(channels, self.expansion * width), BatchNorm2d(self.expansion * width)
@@ -62,7 +62,7 @@ class ResNet(Module):
     """A stem and four stages of blocks: (n, c, h, w) to (n, num_classes)."""
 
     def __init__(self, block: Block, blocks: Sequence[int], num_classes: int, c_in: int = 3, small: bool = False,
-                 **options: float):
+                 **options: int):
         """block: the class; blocks: number per stage; small: a stem of one 3x3 layer, for images of 32x32.
 
         options: of each block.
@@ -100,7 +100,7 @@ def _downsample(c_in: int, c_out: int, stride: int) -> Sequential | None:
 
 
 def _resnet(name: str, block: Block, blocks: Sequence[int], num_classes: int, input_shape: Shape,
-            small: bool = False, **options: float) -> Module:
+            small: bool = False, **options: int) -> Module:
     """Make one of the networks, for images of 8x8 or more (224x224 in the paper); options: of each block."""
     check_images(name, input_shape, 8)
     return ResNet(block, blocks, num_classes, input_shape[0], small, **options)
