@@ -18,16 +18,16 @@ def state_of(name, classes=5):
     return models.build(name, classes, (3, 32, 32)).initialise(Streams(3)).state_dict()
 
 
-def convert(tmp_path, state, name="cifar_resnet18", *flags):
+def convert(tmp_path, state, name="resnet20", *flags):
     safetensors.write(tmp_path / "in.safetensors", state)
     source, target = str(tmp_path / "in.safetensors"), str(tmp_path / "out.h5")
     return main([source, target, "--model", name, "--input-shape", SHAPE, *flags])
 
 
 def test_weights_go_there_and_back_to_the_bit(tmp_path, capsys):
-    state = state_of("cifar_resnet18")
+    state = state_of("resnet20")
     assert convert(tmp_path, state) == 0
-    assert "cifar_resnet18, 5 classes, 11,1" in capsys.readouterr().out
+    assert "resnet20, 5 classes, 2" in capsys.readouterr().out
     model, attributes = model_file.load_model(tmp_path / "out.h5")
     assert attributes["class_names"] == list("01234") and shape_of(attributes) == (3, 32, 32)
     assert json.loads(attributes["preprocessing"])["resize"] == 37 and len(attributes["source_sha256"]) == 64
@@ -36,14 +36,14 @@ def test_weights_go_there_and_back_to_the_bit(tmp_path, capsys):
 
 
 def test_every_difference_is_in_one_message(tmp_path, capsys):
-    state = state_of("cifar_resnet18")
+    state = state_of("resnet20")
     state["extra"] = state.pop("bn1.weight")
     state["conv1.weight"] = state["conv1.weight"][:, :, :1]
     state["bn1.bias"] = state["bn1.bias"].astype(np.int64)
     assert convert(tmp_path, state) == 65
     err = capsys.readouterr().err
-    for part in ("missing bn1.weight", "extra extra", "conv1.weight is float32 (64, 3, 1, 3)",
-                 "bn1.bias is int64 (64,)"):
+    for part in ("missing bn1.weight", "extra extra", "conv1.weight is float32 (16, 3, 1, 3)",
+                 "bn1.bias is int64 (16,)"):
         assert part in err
     assert err.count("\n") == 1 and not (tmp_path / "out.h5").exists()
 
@@ -62,9 +62,9 @@ LAYOUTS = {"dots": str, "groups": lambda name: name.replace(".", "/"),
 
 @pytest.mark.parametrize("named", LAYOUTS.values(), ids=LAYOUTS)
 def test_hdf5_of_other_programs_is_read(tmp_path, capsys, named):
-    state = state_of("cifar_resnet18")
+    state = state_of("resnet20")
     hdf5.write(tmp_path / "in.h5", {named(name): array for name, array in state.items()}, {})
-    flags = str(tmp_path / "out.h5"), "--model", "cifar_resnet18", "--input-shape", SHAPE
+    flags = str(tmp_path / "out.h5"), "--model", "resnet20", "--input-shape", SHAPE
     assert main([str(tmp_path / "in.h5"), *flags]) == 0
     for name, array in model_file.load_model(tmp_path / "out.h5")[0].state_dict().items():
         np.testing.assert_array_equal(array, state[name])
@@ -74,14 +74,14 @@ def test_hdf5_of_other_programs_is_read(tmp_path, capsys, named):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused(tmp_path, capsys, value):
-    state = state_of("cifar_resnet18")
+    state = state_of("resnet20")
     state["bn1.running_mean"][3] = value
     assert convert(tmp_path, state) == 65
     assert "not finite: bn1.running_mean" in capsys.readouterr().err
 
 
 def test_weights_that_overflow_are_the_fault_of_their_file(tmp_path, capsys):
-    state = state_of("cifar_resnet18")
+    state = state_of("resnet20")
     state["fc.weight"] += np.float32(3e38)
     assert convert(tmp_path, state) == 65           # before: a remedy for training
     assert "in.safetensors: the network's outputs for random inputs are not finite" in capsys.readouterr().err
@@ -108,10 +108,10 @@ def test_mistakes(tmp_path, monkeypatch, capsys, flags, code, reason):
 
 def test_class_names_come_from_a_file_and_must_be_as_many(tmp_path, capsys):
     (tmp_path / "names.txt").write_text("\ufeffa cat\nb dog\nc\nd\ne\n")
-    flags = "cifar_resnet18", "--classes", str(tmp_path / "names.txt")
-    assert convert(tmp_path, state_of("cifar_resnet18"), *flags) == 0
+    flags = "resnet20", "--classes", str(tmp_path / "names.txt")
+    assert convert(tmp_path, state_of("resnet20"), *flags) == 0
     assert model_file.load_model(tmp_path / "out.h5")[1]["class_names"] == ["a cat", "b dog", "c", "d", "e"]
-    assert convert(tmp_path, state_of("cifar_resnet18", 4), *flags) == 2
+    assert convert(tmp_path, state_of("resnet20", 4), *flags) == 2
     assert "has 5 names" in capsys.readouterr().err
 
 
