@@ -18,19 +18,21 @@ def class_names_of(name: str) -> tuple[str, ...] | None:
 
 
 def preparation_of(name: str, input_shape: tuple[int, ...], **options: Any) -> Preparation | None:
-    """Return how dataset `name` would prepare inputs of this shape with these options; None for an unknown dataset.
+    """Return how dataset `name` would prepare inputs of this shape; None for an unknown dataset.
 
-    options: of the reader, those of OPTIONS, and for iris its split. UsageError for a wrong value.
+    options: of its reader, of which those that matter are used. UsageError for a wrong value.
     """
+    kept = {key: value for key, value in options.items() if key in OPTIONS}
     match name:
-        case "iris":
-            return embedded.load_iris(**options).preparation
+        case "iris":                                    # its mean and std are those of its training part
+            others = {key: value for key, value in options.items() if key in ("split", "validation")}
+            return embedded.load_iris(**kept, **others).preparation
         case "digits":
-            return embedded.digits_preparation(whole=options.get("whole", False))
+            return embedded.digits_preparation(**kept)
         case "mnist":
-            return mnist.preparation(**options)
+            return mnist.preparation(**kept)
         case "cifar10":
             return cifar10.PREPARATION
         case "imagefolder" | "imagenet":
-            return imagefolder.preparation(**{"size": input_shape[1], **options})
+            return imagefolder.preparation(**{"size": input_shape[1], **kept})
     return None

@@ -292,6 +292,16 @@ def test_weights_of_another_preparation_need_the_flag_that_the_error_names(norma
     assert tinyq(f"{line}2 --weights-preparation any".split()) == 0
 
 
+def test_the_flag_is_found_beside_other_options(normalised, tmp_path, capsys):
+    line = (f"train --model mlp:4 --data iris --method backprop --recipe none --max-steps 1 --audit off "
+            f"--iris.validation 0 --iris.split 2 --output {tmp_path}/")
+    assert tinyq(f"{line}0".split()) == 0
+    assert tinyq(f"{line}1 --iris.whole --weights {tmp_path / '0'}".split()) == 2
+    assert "; --no-iris.whole prepares these as those" in capsys.readouterr().err
+    assert tinyq(f"{line}2 --weights {normalised / 'iris'}".split()) == 2
+    assert "; --weights-preparation any trains as they are" in capsys.readouterr().err
+
+
 def test_weights_of_photographs_name_resize_and_exif(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     convert("logistic", 2, "3,20,20", "--resize 30")

@@ -42,8 +42,7 @@ def _compared(preparation: Preparation, same_size: bool) -> tuple:
 def _flags_for(there: Preparation, config: Config, shape: tuple[int, ...], same_size: bool) -> str:
     """Return the flags with which the data are prepared as in the file; empty where none do."""
     known = data.options_of(config.data)
-    fixed = {name: value for name, value in config.options[config.data].items()
-             if name in data.PREPARATION_OPTIONS or name == "split"}
+    fixed = config.options[config.data]
     for changes in _changes(there, same_size):
         if all(name in known for name in changes):
             found = data.preparation_of(config.data, shape, **{**fixed, **changes})
