@@ -11,7 +11,7 @@ from tinyq.saved import model_file
 from tinyq.saved.attributes import shape_of
 from tinyq.streams import Streams
 
-SHAPE = "3,32,32"
+SHAPE = "3,40,40"
 
 
 def state_of(name, classes=5):
@@ -29,8 +29,8 @@ def test_weights_go_there_and_back_to_the_bit(tmp_path, capsys):
     assert convert(tmp_path, state) == 0
     assert "resnet20, 5 classes, 2" in capsys.readouterr().out
     model, attributes = model_file.load_model(tmp_path / "out.h5")
-    assert attributes["class_names"] == list("01234") and shape_of(attributes) == (3, 32, 32)
-    assert json.loads(attributes["preprocessing"])["resize"] == 37 and len(attributes["source_sha256"]) == 64
+    assert attributes["class_names"] == list("01234") and shape_of(attributes) == (3, 40, 40)
+    assert json.loads(attributes["preprocessing"])["resize"] == 46 and len(attributes["source_sha256"]) == 64
     assert main([str(tmp_path / "out.h5"), str(tmp_path / "back.safetensors")]) == 0
     assert (tmp_path / "back.safetensors").read_bytes() == (tmp_path / "in.safetensors").read_bytes()
 
