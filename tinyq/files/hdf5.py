@@ -25,6 +25,7 @@ from tinyq.files.read import read_file
 
 MAX_OBJECTS, MAX_DEPTH = 100_000, 16   # of the tree of groups
 MAX_ATTRIBUTE_BYTES = 64 << 10
+MAX_ALIKE = 3                          # datasets that a message names for one reason
 
 Datasets = Mapping[str, np.ndarray]
 Attributes = Mapping[str, Mapping[str, Any]]
@@ -118,6 +119,7 @@ class Reader:
         problems = [f"{name} is missing" for name in expected if name not in specs]
         problems += [] if allow_extra else [f"{name} is not of this model" for name in specs if name not in expected]
         arrays: dict[str, np.ndarray] = {}
+        alike: dict[str, list[str]] = {}                    # datasets by what is wrong with them
         given = 0
         for name in (n for n in expected if n in specs):
             problem = self._difference(name, specs[name], expected[name])
@@ -131,7 +133,11 @@ class Reader:
                 except Damaged as error:
                     problem = f"is damaged ({error})"
             if problem is not None:
-                problems.append(f"{name} {problem}")
+                alike.setdefault(problem, []).append(name)
+        for problem, names in alike.items():
+            rest = len(names) - MAX_ALIKE
+            problems += [f"{name} {problem}" for name in names[:MAX_ALIKE]]
+            problems += [f"likewise {rest} other datasets"] if rest > 0 else []
         if problems:
             raise BadInput(f"{self.path}: {'; '.join(problems)}")
         return {name: arrays[name] for name in expected}

@@ -125,6 +125,16 @@ def test_of_a_whole_keras_model_the_weights_are_taken(tmp_path):
     assert opening.open_weights(tmp_path / "a.h5").names == {"model_weights": ["fc.fc.kernel:0"]}
 
 
+def test_what_is_wrong_with_many_datasets_is_said_of_three(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for k in range(9):
+            file.create_dataset(f"w{k}", data=VALUES, compression="gzip")
+    with pytest.raises(BadInput) as caught:
+        opening.open_weights(tmp_path / "a.h5").read("")
+    assert str(caught.value).count("is compressed or filtered (h5repack -f NONE undoes that)") == 3
+    assert str(caught.value).endswith("; likewise 6 other datasets")
+
+
 def test_hdf5_without_numbers_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["text"] = "only"
