@@ -101,6 +101,10 @@ def test_batches_of_one_are_refused_before_training_where_batch_norm_cannot_take
     assert train.main([*shlex.split(flags), "-b", "1", "--dry-run"]) == 2
     assert "tinyq: --batch-size 1: the batch norm 1 has" in capsys.readouterr().err
     assert train.main([*shlex.split(flags), "-b", "2", "--dry-run"]) == 0
+    huge = "-b 2147483647 --accumulate 2147483647"                      # no more than there are samples and batches
+    assert train.main([*shlex.split(flags), *huge.split(), "--dry-run"]) == 0
+    with pytest.raises(UsageError, match="--lr-min 5.0: must be at most the learning rate, 0.01"):
+        start(nets, "normed", schedule="cosine", lr_min=5.0)
     start(nets, "planes", batch_size=1, data="digits", epochs=0, pretrain_epochs=0)       # 64 values per channel
 
 

@@ -61,6 +61,16 @@ class Job:
     unpackable: str                 # why a packed file cannot hold the user's own network; "" if it can
 
     @property
+    def largest_batch(self) -> int:
+        """Number of samples in the largest batch of an epoch."""
+        return max(self.loader.samples(0), self.loader.samples(len(self.loader) - 1))
+
+    @property
+    def batches_per_step(self) -> int:
+        """Number of batches whose gradients a step combines, at most those of an epoch."""
+        return min(self.config.accumulate, len(self.loader))
+
+    @property
     def training_data(self) -> Dataset:
         """The training split, which `build` has made sure of."""
         assert self.bundle.train is not None
@@ -156,6 +166,8 @@ def schedule_of(config: Config) -> schedules.Schedule:
                                 "cosine": dict(epochs=max(config.epochs - config.warmup, 1e-9), minimum=config.lr_min),
                                 "plateau": dict(mode="max", factor=config.lr_gamma, patience=config.lr_patience,
                                                 minimum=config.lr_min)}
+    if config.lr_min > config.lr and config.schedule in ("cosine", "plateau"):
+        raise UsageError(f"--lr-min {config.lr_min}: must be at most the learning rate, {config.lr}")
     schedule = schedules.build(config.schedule, **options.get(config.schedule, {}))
     return schedules.WarmUp(schedule, config.warmup) if config.warmup else schedule
 

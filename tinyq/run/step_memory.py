@@ -59,16 +59,17 @@ def memory_of(job: Job) -> Memory | None:
     phase.method.begin(job.model, phase.optimizer, job.training_data, job.streams)
     job.model.train()
     job.model.key_step(job.streams, 0, 0)
-    small = [max(2, config.batch_size // 4), max(3, config.batch_size // 2)]     # batch norm cannot train on one
+    size = job.largest_batch
+    small = [max(2, size // 4), max(3, size // 2)]          # batch norm cannot train on one sample
     for samples in small:                                   # loads the kernels, makes the optimiser's state
         _trace(job, phase, samples)
     phase.optimizer.zero_grad()
     base = _resident()
     low, high = (_trace(job, phase, n) for n in small)
-    activations, workspace = _extrapolated(low, high, small[0], small[1], config.batch_size)
+    activations, workspace = _extrapolated(low, high, small[0], small[1], size)
     parameters = sum(array.nbytes for array in job.model.state_dict().values())
     state = sum(np.asarray(a).nbytes for s in (phase.optimizer.state(), phase.method.state()) for a in s.values())
-    batch = config.batch_size * int(np.prod(job.bundle.input_shape)) * np.dtype(np.float32).itemsize
+    batch = size * int(np.prod(job.bundle.input_shape)) * np.dtype(np.float32).itemsize
     return Memory(base - parameters - state, parameters, state, activations, workspace, 2 * config.workers * batch)
 
 
@@ -83,7 +84,7 @@ def _trace(job: Job, phase: Phase, samples: int) -> np.ndarray:
     tracemalloc.start()
     try:
         with traced(lambda *_: note()), traced_vjps(lambda *_: note()):
-            phase.method.step([_batch(job, samples) for _ in range(job.config.accumulate)])
+            phase.method.step([_batch(job, samples) for _ in range(job.batches_per_step)])
         note()
     finally:
         tracemalloc.stop()

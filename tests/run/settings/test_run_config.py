@@ -120,6 +120,7 @@ def test_weights_and_plain_backprop_need_no_pretraining_unless_it_is_asked_for()
     ("--verbose", "--verbose: no such flag; see --help"),
     ("--model zzz", "--model zzz: unknown; choose from: alexnet"),
     ("--epochs 99999999999", "--epochs 99999999999: must be at most 2147483647"),
+    ("-j 1000000", "--workers 1000000: must be below 257"),
     ("--lr 1e400", "--lr 1e400: must be finite"),
     ("--momentum 0.5 --opt adam --pretrain-opt adam", "has no effect with --opt adam; only sgd has momentum"),
     ("--nesterov --opt adamw --pretrain-opt adam", "--nesterov: has no effect with --opt adamw and adam"),

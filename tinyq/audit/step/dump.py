@@ -67,9 +67,9 @@ def first_difference(path: str | Path, captured: Captured) -> str:
 
 def expected_bytes(job: Job, phase: Phase) -> int:
     """Return the size of the file of a later step of this phase, by a step on zeros with copies of model and method."""
-    count = job.config.batch_size
+    count = job.largest_batch
     batch = Batch(np.zeros((count, *job.bundle.input_shape), np.float32), *np.zeros((2, count), np.int64))
-    batches, method = [batch] * job.config.accumulate, phase.method
+    batches, method = [batch] * job.batches_per_step, phase.method
     if method.uses_gradients:
         return len(hdf5.encode(arrays_of(_rehearsed(job, phase, batches)), {}))
     still = Capture(job.model, phase.optimizer).finished(phase, Position(), batches)

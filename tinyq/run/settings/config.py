@@ -87,7 +87,7 @@ class Config:
     seed: int = setting(0, "seed of all random numbers", group=RUN, low=0, below=1 << 63)
     threads: int | None = setting(None, "threads of the kernels; by default one per core that this process may use, a "
                                   "container's CPU quota included; the results do not depend on it", group=RUN, low=1)
-    workers: int = setting(2, "threads that prepare batches", group=RUN, low=0, short="-j")
+    workers: int = setting(2, "threads that prepare batches", group=RUN, low=0, below=257, short="-j")
     print_freq: int = setting(0, "print and record metrics every N steps too; 0 for epochs only", group=RUN, low=0)
     checkpoint_minutes: float = setting(10.0, "save a checkpoint every X minutes within an epoch too; 0 for the ends "
                                         "of epochs only", group=RUN, low=0)
