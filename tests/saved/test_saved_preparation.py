@@ -160,7 +160,7 @@ def test_iris_is_measured_in_millimetres_as_the_file_says(tmp_path, monkeypatch)
 # Networks without a word on their inputs
 
 @pytest.mark.parametrize("model, classes, shape", [("mlp:8", 3, "4"), ("logistic", 10, "784"), ("lenet", 10, "1,28,28"),
-                                                   ("resnet20", 10, "3,32,32"), ("logistic", 2, "3,20,24")])
+                                                   ("logistic", 2, "3,20,24")])
 def test_nothing_is_made_up_of_inputs_that_nothing_is_known_of(tmp_path, monkeypatch, capsys, model, classes, shape):
     monkeypatch.chdir(tmp_path)
     convert(model, classes, shape, "")
@@ -184,6 +184,21 @@ def test_the_remedy_for_a_grey_network_works(folder, tmp_path, monkeypatch, caps
     assert tinyq("convert net.safetensors net.h5 --model lenet --data mnist".split()) == 0
     assert tinyq(["pack", "net.h5", "net.tq.h5"]) == 0 and tinyq(["infer", "net.tq.h5", "digit.png"]) == 0
     assert parse(model_file.load_model("net.h5")[1]["preprocessing"], (1, 28, 28)) == Preparation((0.1307,), (0.3081,))
+
+
+def test_a_preparation_that_is_only_assumed_gives_way_to_that_of_the_data_named(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    own = data.load("cifar10", folder / "small", validation=0)
+    monkeypatch.setitem(data.READERS, "cifar10", lambda path, **options: own)
+    convert("logistic", 10, "3,32,32", "")
+    assert "inputs as imagefolder (assumed; --data NAME says otherwise): mean 0.485" in capsys.readouterr().out
+    attributes = model_file.load_model("net.h5")[1]
+    seen, _ = split_for("net.h5", attributes, "test", "cifar10", str(folder))
+    assert seen.mean == own.test.mean
+    convert("logistic", 10, "3,32,32", "--data imagefolder")
+    assert "assumed" not in capsys.readouterr().out
+    said, _ = split_for("net.h5", model_file.load_model("net.h5")[1], "test", "cifar10", str(folder))
+    assert said.mean == (0.485, 0.456, 0.406)
 
 
 @pytest.mark.parametrize("flags, says", [
@@ -304,7 +319,7 @@ def test_the_flag_is_found_beside_other_options(normalised, tmp_path, capsys):
 
 def test_weights_of_photographs_name_resize_and_exif(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    convert("logistic", 2, "3,20,20", "--resize 30")
+    convert("logistic", 2, "3,20,20", "--data imagefolder --resize 30")
     line = (f"train --model logistic --data imagefolder --data-path {folder / 'photographs'} --method backprop "
             "--recipe none --max-steps 1 --audit off --weights net.h5 --imagefolder.validation 0 --imagefolder.size 20 "
             "-j 0 --output ")

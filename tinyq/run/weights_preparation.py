@@ -16,10 +16,12 @@ Options = dict[str, object]
 def check_same_preparation(path: Path, config: Config, bundle: DataBundle) -> None:
     """Raise UsageError, with the flags that settle it, where the file's inputs were prepared otherwise.
 
-    Nothing is compared where the file or the data do not say; nor the shorter side, for inputs of another size.
+    Nothing is compared where the file or the data do not say, or the file only assumes; nor the shorter side, for
+    inputs of another size.
     """
     attributes = files.read_attributes(path)
-    if not isinstance(attributes.get("preprocessing"), str) or not isinstance(attributes.get("input_shape"), str):
+    said = all(isinstance(attributes.get(name), str) for name in ("preprocessing", "input_shape"))
+    if not said or "preparation_assumed" in attributes:
         return
     there, here = preparation_of(path, attributes), bundle.preparation
     shape = bundle.input_shape

@@ -8,6 +8,7 @@ from tinyq import data
 from tinyq.data import DataBundle, Dataset
 from tinyq.errors import BadInput, UsageError, did_you_mean
 from tinyq.inputs.preparation import Preparation
+from tinyq.inputs.shapes import PHOTOGRAPHS
 from tinyq.saved.attributes import data_options, preparation_of, shape_of, without_preparation
 from tinyq.saved.run_folder import data_paths_beside
 
@@ -37,7 +38,10 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
     options = {**without_preparation(data_options(attributes)), **data_paths_beside(path, name)} if own else {}
     given = {"path": data_path, "classes": classes}
     bundle = data.load(name, **options | {option: value for option, value in given.items() if value})
-    bundle = _prepared(bundle, preparation_of(path, attributes), shape_of(attributes))
+    assumed = not own and "preparation_assumed" in attributes           # the data that are named know better
+    preparation = preparation_of(path, attributes)
+    if not assumed or name in PHOTOGRAPHS:                              # whose size is the network's
+        bundle = _prepared(bundle, preparation, shape_of(attributes))
     if bundle.input_shape != shape_of(attributes) or bundle.num_classes != len(attributes["class_names"]):
         raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
                        f"but {name} has {bundle.input_shape} and {bundle.num_classes}; choose other data")

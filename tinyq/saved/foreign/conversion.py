@@ -41,7 +41,7 @@ def to_tinyq(source: str | Path, target: str | Path, name: str, class_names: lis
     _check_finite(known, source)
     attributes = {
         "model": name, "method": "backprop", "constrain": "inner", "input_shape": ",".join(map(str, input_shape)),
-        **inputs.attributes(name, classes), **({"class_names": class_names} if class_names else {}),
+        **inputs.attributes(classes), **({"class_names": class_names} if class_names else {}),
         "source": Path(source).name, "source_sha256": sha256_of(source)}
     probes = Streams(0).key("probe").normal((PROBES, *input_shape)).astype(np.float32)
     files.write(target, _weights(model.eval(), attributes, probes, source))

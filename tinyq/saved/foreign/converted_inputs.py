@@ -7,7 +7,6 @@ from tinyq import data
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.inputs.preparation import Preparation, parse
 from tinyq.inputs.shapes import FIXED_CLASSES, PHOTOGRAPHS, SHAPES
-from tinyq.run.settings.recipes import RECIPES
 
 IMAGENET = 1000, (3, 224, 224)          # classes and input shape by which ImageNet is recognised
 
@@ -28,21 +27,22 @@ class Inputs:
             raise UsageError(f"data {self.data!r} is unknown; {did_you_mean(self.data, SHAPES)}")
         return self.shape or SHAPES[self.data or "imagenet"][1]
 
-    def attributes(self, model: str, classes: int) -> dict:
+    def attributes(self, classes: int) -> dict:
         """Return the attributes data, data_options, preprocessing and class_names, as far as they are known.
 
-        data is empty where it is not known.
+        data is empty where it is not known; preparation_assumed says that the preparation is only the usual one.
 
         UsageError where the dataset does not fit the network.
         """
         shape = self.input_shape()
-        name = self.data or _usual_data(model, classes, shape)
+        name = self.data or _usual_data(classes, shape)
         if name is not None:
             _check_fit(name, shape, classes)
         preparation = self._changed(data.preparation_of(name, shape) if name else None, shape)
         names = data.class_names_of(name) if name else None
         return {"data": name or "", "data_options": "{}",
                 **({"preprocessing": json.dumps(preparation.facts())} if preparation else {}),
+                **({"preparation_assumed": 1} if name and not self.data and not (self.mean and self.std) else {}),
                 "class_names": list(names) if names else list(map(str, range(classes)))}
 
     def _changed(self, preparation: Preparation | None, shape: tuple[int, ...]) -> Preparation | None:
@@ -65,15 +65,13 @@ def described(attributes: dict) -> str:
     if "preprocessing" not in attributes:
         return "it does not say how inputs are prepared, which --data NAME would"
     preparation = parse(attributes["preprocessing"], tuple(map(int, attributes["input_shape"].split(","))))
-    return f"inputs{' as ' + attributes['data'] if attributes['data'] else ''}: {preparation.shown()}"
+    assumed = " (assumed; --data NAME says otherwise)" if "preparation_assumed" in attributes else ""
+    return f"inputs{' as ' + attributes['data'] if attributes['data'] else ''}{assumed}: {preparation.shown()}"
 
 
-def _usual_data(model: str, classes: int, shape: tuple[int, ...]) -> str | None:
-    """Return the photographs that a network of square colour images is for, unless a recipe has other data for it."""
+def _usual_data(classes: int, shape: tuple[int, ...]) -> str | None:
+    """Return the photographs that a network of square colour images is for; None for other inputs."""
     if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
-        return None
-    trained_on = {recipe["data"] for recipe in RECIPES.values() if recipe.get("model") == model}
-    if any(SHAPES[name][1] == shape for name in trained_on - set(PHOTOGRAPHS)):
         return None
     return "imagenet" if (classes, shape) == IMAGENET else "imagefolder"
 
