@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyq.files.foreign import pickles
 from tinyq.files.foreign.numpy_pickles import NUMPY, Array, Type
 from tinyq.files.foreign.pickle_objects import CONTAINERS, Inert
 from tinyq.files.foreign.pickle_texts import Unreadable
@@ -81,6 +82,13 @@ def test_each_instruction_of_older_protocols(data, value):
 def test_a_broken_pickle_is_refused(data, reason):
     with pytest.raises(Unreadable, match=reason):
         load(data, CONTAINERS)
+
+
+def test_a_pickle_of_endless_parts_is_given_up(monkeypatch):
+    monkeypatch.setattr(pickles, "MAX_INSTRUCTIONS", 100)
+    with pytest.raises(Unreadable, match="more parts than any checkpoint"):
+        load(b"]" * 101 + b".")
+    assert load(b"]" * 99 + b".") == []
 
 
 def test_references_outside_go_through_the_caller():

@@ -11,6 +11,7 @@ from tinyq.files.foreign.pickle_objects import KEYS, Inert, Unnamed
 from tinyq.files.foreign.pickle_texts import Unreadable, escaped, old_text, quoted, real, text, whole
 
 MAX_NUMBER_BYTES = 1024                # of an integer
+MAX_INSTRUCTIONS = 20_000_000          # of an object: one byte each may make an object of a hundred
 
 
 class _Mark:
@@ -33,13 +34,14 @@ class Interpreter:
     def load(self) -> object:
         """Return the next object; Unreadable where there is none."""
         self.stack, self.memo = [], {}
-        while True:
+        for _ in range(MAX_INSTRUCTIONS):
             code = bytes(self.take(1))
             if code == b".":
                 return self._pop()
             if code not in _CODES:
                 raise Unreadable(f"instruction {code!r} is not one of a pickle of weights")
             _CODES[code](self)
+        raise Unreadable("it has more parts than any checkpoint")
 
     def take(self, count: int) -> memoryview:
         """Return the next bytes; Unreadable where the buffer ends before."""
