@@ -126,7 +126,7 @@ def test_frozen_latents_and_their_moments_keep_their_bits_all_epoch(optimizer):
 
 def moments(optimizer, layer):
     parameters = [p for group in optimizer.groups for p in group["params"]]
-    prefix = f"params/{parameters.index(layer.parameter)}/"
+    prefix = f"params/{[p is layer.parameter for p in parameters].index(True)}/"
     return {key: value for key, value in optimizer.state().items()
             if key.startswith(prefix) and isinstance(value, np.ndarray)}
 
