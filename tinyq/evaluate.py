@@ -55,11 +55,11 @@ def main(argv: list[str] | None = None) -> int:
 def _network(path: Path, name: str | None) -> "tuple[Module | Network, dict]":
     """Load (network, attributes) of a weight file or of a packed network, which runs with float32 activations."""
     from tinyq.packed.network import PackedNetwork
-    from tinyq.saved.model_file import load_model
+    from tinyq.run.checkpoint_network import load_network
     from tinyq.saved.packed_file import is_packed, read_packed
 
     if not is_packed(path):
-        return load_model(path, name)
+        return load_network(path, name)
     if name is not None:
         raise UsageError(f"--model {name}: no effect, because {path} is packed and holds its network")
     packed = read_packed(path)
@@ -98,8 +98,8 @@ def _lines(report: dict, path: Path) -> list[str]:
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.evaluate", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", metavar="RUN_OR_MODEL.h5", help="a run folder, or a model.h5, float.h5 or "
-                        "MODEL.tq.h5 file")
+    parser.add_argument("network", metavar="RUN_OR_MODEL.h5", help="a run folder, a model.h5, float.h5, best.h5 or "
+                        "MODEL.tq.h5 file, or a checkpoint")
     parser.add_argument("--data", metavar="NAME", help="dataset (default: the one it was trained on); its samples are "
                         "prepared as the network's file says")
     parser.add_argument("--data-path", metavar="PATH",

@@ -14,6 +14,7 @@ from tinyq.output.terminal import say, say_json, tell
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
 if TYPE_CHECKING:                       # imported where they are used, for a fast --help
+    from tinyq.packed.file.format import Packed
     from tinyq.packed.network import PackedNetwork
 
 SHOWN, BATCH = 5, 100
@@ -67,9 +68,11 @@ def _network(arguments: argparse.Namespace) -> "PackedNetwork":
     """Load the file's network."""
     from tinyq.packed.integer.lowering import NotCalibrated
     from tinyq.packed.network import PackedNetwork, calibrated
+    from tinyq.run.checkpoint_network import is_unpacked
     from tinyq.saved.packed_file import read_packed
 
-    packed = read_packed(arguments.network)
+    arguments.network = _file_of(arguments.network)
+    packed = _packed_now(arguments) if is_unpacked(arguments.network) else read_packed(arguments.network)
     if arguments.calibrate is not None:
         packed = calibrated(packed, _calibration(arguments, packed.meta))
     try:
@@ -79,6 +82,22 @@ def _network(arguments: argparse.Namespace) -> "PackedNetwork":
                          "with --calibrate") from error
     except BadInput as error:
         raise BadInput(f"{arguments.network}: {error}") from error
+
+
+def _file_of(network: str) -> str:
+    """Return the file to run: of a run folder the packed network, or model.h5 where there is none."""
+    from tinyq.saved.run_folder import PACKED_FILE, weights_file
+
+    packed = Path(network) / PACKED_FILE
+    return str(packed if packed.is_file() else weights_file(network))
+
+
+def _packed_now(arguments: argparse.Namespace) -> "Packed":
+    """Pack a model.h5 or a checkpoint in memory."""
+    from tinyq.run.checkpoint_network import load_network
+    from tinyq.saved.packing import pack_model
+
+    return pack_model(*load_network(arguments.network, arguments.model))
 
 
 def _calibration(arguments: argparse.Namespace, meta: dict) -> list[np.ndarray]:
@@ -169,7 +188,10 @@ def _text(report: dict) -> str:
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.infer", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", metavar="MODEL.tq.h5", help="a packed network (python -m tinyq.pack makes one)")
+    parser.add_argument("network", metavar="MODEL.tq.h5", help="a packed network (python -m tinyq.pack makes one), or "
+                        "a run folder, a model.h5 or a checkpoint, which is packed in memory")
+    parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function, for a network of your own that is "
+                        "not packed")
     parser.add_argument("images", metavar="IMAGE", nargs="*", help="image files, or folders of them")
     parser.add_argument("--data", nargs="?", const="", metavar="NAME",
                         help="dataset to run on instead of images (default: the one the network was trained on)")

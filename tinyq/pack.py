@@ -51,14 +51,14 @@ def _refuse_idle_flags(arguments):
 def _pack(arguments):
     from tinyq.kernels.jit import isa
     from tinyq.packed.file import format
+    from tinyq.run.checkpoint_network import load_network
     from tinyq.saved.eval_splits import calibration_batches, split_for
-    from tinyq.saved.model_file import load_model
     from tinyq.saved.packing import pack_model, sizes
     from tinyq.saved.run_folder import weights_file
 
     isa.choose()                                            # UsageError for a TINYQ_ISA that does not exist
     source, target = weights_file(arguments.network), Path(arguments.target)
-    model, attributes = load_model(source, arguments.model)
+    model, attributes = load_network(source, arguments.model)
     batches = None
     if arguments.calibrate is not None:
         name = arguments.calibrate or attributes["data"]
@@ -138,7 +138,8 @@ def _shown(value):
 def _parser():
     parser = Parser(prog="python -m tinyq.pack", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", metavar="IN", help=f"a run folder or model.h5; or, with --c, a {PACKED} file")
+    parser.add_argument("network", metavar="IN",
+                        help=f"a run folder, a model.h5 or a checkpoint; or, with --c, a {PACKED} file")
     parser.add_argument("target", metavar="OUT", nargs="?", help=f"the {PACKED} file to write")
     parser.add_argument("--float-layer-bits", metavar="N", help="bits of the weights that are not constrained, the "
                         "first and the last layer's: 32 (default, as trained) or 8")

@@ -47,9 +47,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _of_file(network: str, model_name: str | None) -> "tuple[list[Layer], str]":
     """Return (layers, origin of their packed sizes) of a run, a model.h5 or a packed network."""
+    from tinyq.run.checkpoint_network import load_network
     from tinyq.saved import layer_table
     from tinyq.saved.attributes import shape_of
-    from tinyq.saved.model_file import load_model
     from tinyq.saved.packed_file import is_packed, read_packed
     from tinyq.saved.packed_table import packed_layers
     from tinyq.saved.run_folder import weights_file
@@ -57,7 +57,7 @@ def _of_file(network: str, model_name: str | None) -> "tuple[list[Layer], str]":
     path = weights_file(network)
     if is_packed(path):
         return packed_layers(read_packed(path)), "in the file"
-    model, attributes = load_model(path, model_name)
+    model, attributes = load_network(path, model_name)
     return layer_table.layers(model, shape_of(attributes)), "calculated"
 
 
@@ -88,7 +88,7 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.summary", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="?", metavar="RUN_OR_MODEL.h5",
-                        help="trained network: a run folder, a model.h5 or a MODEL.tq.h5")
+                        help="trained network: a run folder, a model.h5, a checkpoint or a MODEL.tq.h5")
     parser.add_argument("--model", metavar="NAME", help="untrained network by name, or path/to/file.py:function; "
                         "needed too for a trained network of your own")
     parser.add_argument("--data", metavar="NAME", help="dataset of the untrained network: " + ", ".join(SHAPES))

@@ -12,7 +12,7 @@ from tinyq.files import hdf5
 from tinyq.files.atomic import remove, write_bytes
 from tinyq.files.weights import weights_sha256
 from tinyq.nn import Module
-from tinyq.run.build import Job, Phase
+from tinyq.run.phases import Phase
 
 KEPT = 3                                        # newest checkpoints to keep, besides that of the best epoch
 FORMAT = "tinyq checkpoint/3"
@@ -34,18 +34,13 @@ class Position:
     made_with: dict = field(default_factory=dict)       # settings and data that the bits depend on
     ledger_head: str | None = None              # of the ledger, when the checkpoint was taken
     skipped: dict = field(default_factory=dict)         # {split: indices of the unreadable images left out so far}
+    network: dict = field(default_factory=dict)         # attributes of the network's file, but for what changes
 
 
     def to_next_phase(self) -> None:
         """Move to the beginning of the next phase, of which no epoch is the best yet."""
         self.phase, self.epoch, self.batch = self.phase + 1, 0, 0
         self.best_steps = self.best_accuracy = None
-
-
-def steps_are_used_up(job: Job, position: Position) -> bool:
-    """Return True if --max-steps forbids the next step; an epoch whose steps are all done is still completed."""
-    most = job.config.max_steps
-    return most is not None and position.steps >= most and position.batch < len(job.loader)
 
 
 def states_of(model: Module, phase: Phase) -> dict[str, dict]:
@@ -146,7 +141,7 @@ def _checked(position: Position) -> Position:
     measured = (position.seconds, position.test_accuracy_float, position.best_steps, position.best_accuracy)
     fits = (all(type(count) is int and 0 <= count < 1 << 48 for count in counts)
             and all(value is None or type(value) in (int, float) for value in measured)
-            and position.seconds is not None and type(position.made_with) is dict
+            and position.seconds is not None and type(position.made_with) is type(position.network) is dict
             and all(type(indices) is list and all(type(i) is int and i >= 0 for i in indices)
                     for indices in position.skipped.values()))
     if not fits:

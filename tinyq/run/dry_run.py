@@ -3,7 +3,8 @@ from tinyq import levels
 from tinyq.data import DataBundle
 from tinyq.data.local.filters import described
 from tinyq.output.quoting import shown
-from tinyq.run.build import BACKPROP, build
+from tinyq.run.build import build
+from tinyq.run.phases import BACKPROP
 from tinyq.run.settings.config import Config
 from tinyq.run.step_memory import memory_of
 from tinyq.saved.layer_sizes import sizes

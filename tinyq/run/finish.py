@@ -12,10 +12,11 @@ from tinyq.files.weights import Weights
 from tinyq.packed.file import format as packed_files
 from tinyq.packed.file.format import Packed
 from tinyq.run import result
-from tinyq.run.build import Job, config_after
+from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.figures import curves
 from tinyq.run.observers.observer import Observer
+from tinyq.run.phases import config_after
 from tinyq.saved import model_file
 from tinyq.saved.eval_splits import calibration_batches
 from tinyq.saved.packing import pack_model

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from tinyq.data import Batch, Dataset
 from tinyq.errors import Diverged
 from tinyq.run import divergence
-from tinyq.run.build import FLOAT_PHASE, Job, Phase
-from tinyq.run.checkpoint import Position, steps_are_used_up
+from tinyq.run.build import Job, steps_are_used_up
+from tinyq.run.checkpoint import Position
 from tinyq.run.observers.observer import Observer
+from tinyq.run.phases import FLOAT_PHASE, Phase
 from tinyq.saved.measure import Scores, measure
 
 

@@ -38,6 +38,7 @@ from tinyq.run.observers.stopwatch import Stopwatch
 from tinyq.run.result import summary
 from tinyq.run.settings.config import Config
 from tinyq.run.settings.resolve import Resolved, read_toml, resolve, to_toml
+from tinyq.saved.model_file import describe
 from tinyq.saved.run_folder import (
     CONFIG_FILE,
     METRICS_FILE,
@@ -67,7 +68,7 @@ def start(resolved: Resolved, observers_for: ObserversFor = lambda config: ()) -
         write_text(folder / CONFIG_FILE, settings)
         if job.network:
             write_bytes(folder / Path(job.network.path).name, job.network.data)
-        return _run(job, folder, Position(made_with=_made_with(job)), None, observers_for(job.config)), folder
+        return _run(job, folder, _beginning(job), None, observers_for(job.config)), folder
 
 
 def resume(folder: str | Path, changes: dict,
@@ -107,11 +108,15 @@ def _trusted_network(folder: Path, settings: dict, trust: bool) -> UserFile | No
     return trusted_network(folder, str(settings.get("model")), trust, recorded)
 
 
+def _beginning(job: Job) -> Position:
+    return Position(made_with=_made_with(job), network=describe(job.config, job.bundle))
+
+
 def _newest_position(job: Job, folder: Path) -> tuple[Position, dict | None]:
     """Return (position, states) of the newest undamaged checkpoint, or of the beginning where there is none yet."""
     made_with = _made_with(job)
     if not checkpoint.any_in(folder / "checkpoints"):
-        return Position(made_with=made_with), None
+        return _beginning(job), None
     position, states, complaints = checkpoint.load_newest(folder / "checkpoints")
     _check_same_run(folder, position.made_with, made_with)
     if position.phase >= len(job.phases):

@@ -13,7 +13,8 @@ import numpy as np
 from tinyq import kernels
 from tinyq.autodiff.tape import traced, traced_vjps
 from tinyq.data import Batch
-from tinyq.run.build import Job, Phase
+from tinyq.run.build import Job
+from tinyq.run.phases import Phase
 
 GAPS = 0.05                             # resident but unused parts of the heap: 1 to 10 % (bench/memory.py)
 MEBIBYTE = 1 << 20

@@ -5,7 +5,6 @@ from pathlib import Path
 from tinyq import data
 from tinyq.data import DataBundle
 from tinyq.errors import UsageError
-from tinyq.files import weights as files
 from tinyq.inputs.preparation import EXIF, Preparation
 from tinyq.run.settings.config import Config
 from tinyq.saved.attributes import preparation_of
@@ -13,13 +12,12 @@ from tinyq.saved.attributes import preparation_of
 Options = dict[str, object]
 
 
-def check_same_preparation(path: Path, config: Config, bundle: DataBundle) -> None:
+def check_same_preparation(path: Path, attributes: dict, config: Config, bundle: DataBundle) -> None:
     """Raise UsageError, with the flags that settle it, where the file's inputs were prepared otherwise.
 
     Nothing is compared where the file or the data do not say, or the file only assumes; nor the shorter side, for
     inputs of another size.
     """
-    attributes = files.read_attributes(path)
     said = all(isinstance(attributes.get(name), str) for name in ("preprocessing", "input_shape"))
     if not said or "preparation_assumed" in attributes:
         return

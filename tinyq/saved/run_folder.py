@@ -13,6 +13,7 @@ from tinyq.run.settings.resolve import Resolved, read_toml
 from tinyq.saved.foreign.choice import refuse_foreign
 
 CONFIG_FILE, METRICS_FILE, RESULT_FILE = "config.toml", "metrics.jsonl", "result.json"
+CHECKPOINTS = "checkpoints"
 FLOAT_FILE, MODEL_FILE, PACKED_FILE = "float.h5", "model.h5", "model.tq.h5"
 
 
@@ -40,7 +41,8 @@ def weights_file(path: str | Path) -> Path:
     if any(path.glob("*.py")) and not any(path.glob("checkpoints/*")):      # --trust needs the SHA-256 in a checkpoint
         raise BadInput(f"{path}: this run ended before its first checkpoint; start it again in another folder")
     if (path / CONFIG_FILE).is_file():
-        raise BadInput(f"{path}: this run is not finished; go on with: {resume_command(path)}")
+        raise BadInput(f"{path}: this run is not finished; go on with: {resume_command(path)}, or name "
+                       f"a file of {path / CHECKPOINTS}")
     raise BadInput(f"{path}: neither a run (no {CONFIG_FILE}) nor a weight file")
 
 
@@ -87,8 +89,9 @@ def trusted_network(folder: str | Path, model: str, trust: bool, recorded: str |
 
 
 def data_paths_beside(weights: str | Path, name: str) -> dict[str, str]:
-    """Arguments of data.load for the paths of a run's data; weights: the weight file in the run's folder."""
-    config = Path(weights).parent / CONFIG_FILE
+    """Arguments of data.load for the paths of a run's data; weights: a weight file or checkpoint of it."""
+    folder = Path(weights).resolve().parent
+    config = (folder.parent if folder.name == CHECKPOINTS else folder) / CONFIG_FILE
     settings = read_toml(config) if config.is_file() else {}
     keys = {"path": "data_path", **{option: f"{name}.{option}" for option in data.PATH_OPTIONS}}
     return {option: settings[key] for option, key in keys.items() if key in settings}

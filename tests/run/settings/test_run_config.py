@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from tinyq.errors import BadInput, UsageError
-from tinyq.run.build import method_of
+from tinyq.run.phases import method_of
 from tinyq.run.settings import config
 from tinyq.run.settings.docstrings import argument_texts
 from tinyq.run.settings.flags import given, naming_flags, train_parser

@@ -14,8 +14,8 @@ from tinyq.autodiff.tensors import Tensor
 from tinyq.data import Batch
 from tinyq.nn import Module
 from tinyq.optim import Optimizer
-from tinyq.run.build import Phase
 from tinyq.run.checkpoint import Position
+from tinyq.run.phases import Phase
 
 
 @dataclass(frozen=True, eq=False)

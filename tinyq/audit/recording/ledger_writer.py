@@ -17,9 +17,10 @@ from tinyq.errors import AuditMismatch, CannotCreate, Diverged, InputOutputError
 from tinyq.files.atomic import remove
 from tinyq.files.read import sha256_of
 from tinyq.optim import Optimizer
-from tinyq.run.build import Job, Phase
+from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position, path_of
 from tinyq.run.observers.best_effort import BestEffort
+from tinyq.run.phases import Phase
 from tinyq.saved.run_folder import CONFIG_FILE
 
 MAX_WAITING = 64 * 2**20                # bytes of records that may wait in memory until the disk accepts them

@@ -11,9 +11,10 @@ from tinyq.autodiff import tape
 from tinyq.data import Batch
 from tinyq.files.weights import weights_sha256
 from tinyq.optim import Optimizer
-from tinyq.run.build import Job, Phase
+from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.observer import Observer
+from tinyq.run.phases import Phase
 
 
 class Recorder(Observer):

@@ -14,9 +14,9 @@ from tinyq.audit.step.step_check import check
 from tinyq.errors import AuditMismatch
 from tinyq.optim import Optimizer
 from tinyq.run import checkpoint
-from tinyq.run.build import Phase
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers import float_baseline
+from tinyq.run.phases import Phase
 from tinyq.streams import Streams
 
 Examiner = Callable[[Captured, Streams], None]

@@ -15,6 +15,7 @@ from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
 from tinyq.run.loop import Loop
 from tinyq.run.settings.resolve import read_toml, resolve
+from tinyq.saved.attributes import shape_of
 from tinyq.saved.run_folder import CONFIG_FILE, anchored, trusted_network
 
 
@@ -90,6 +91,9 @@ def rerun(source: Source, start: Checkpoint | None, observer: Recorder) -> Posit
     """
     job = source.job()
     position, states = source.states(start)
+    if states is not None and shape_of(position.network) != job.bundle.input_shape:
+        raise AuditMismatch(f"{source.folder}: the checkpoint of step {position.steps} says another input_shape "
+                            "than the data")
     observer.begin(job, source.folder, position)
     try:
         Loop(job, position, observer).run(states)

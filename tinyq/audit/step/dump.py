@@ -12,8 +12,9 @@ from tinyq.autodiff import tape
 from tinyq.data import Batch
 from tinyq.files import hdf5
 from tinyq.files.atomic import make_folder
-from tinyq.run.build import Job, Phase
+from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
+from tinyq.run.phases import Phase
 
 STEPS = "steps"                         # folder of the arrays that --audit full keeps
 

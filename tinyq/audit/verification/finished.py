@@ -1,6 +1,5 @@
 """Derive the finished network from the last checkpoint: what the method's `finish` makes of its state."""
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -8,11 +7,11 @@ from tinyq import models
 from tinyq.audit.methods.method_table import audit_of
 from tinyq.models import UserFile
 from tinyq.run import result
-from tinyq.run.build import phases_of
 from tinyq.run.checkpoint import Position
+from tinyq.run.checkpoint_network import begun
+from tinyq.run.phases import phases_of
 from tinyq.run.settings.config import Config
 from tinyq.saved.model_file import scales_and_levels, shown_state
-from tinyq.streams import Streams
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +32,9 @@ def finished_of(config: Config, network: str | UserFile, classes: int, shape: tu
     keeps its weights on their levels throughout: they are the finished ones.
     """
     model = models.build(network, classes, shape, config.constrain)
-    model.load_state_dict(states["model"], source="the checkpoint")
-    phase = phases_of(config, model)[position.phase]
-    method: Any = phase.method
-    if audit_of(type(method).__name__).begin_reads_data:
+    if audit_of(type(phases_of(config, model)[position.phase].method).__name__).begin_reads_data:
         return Finished(states["model"])
-    phase.optimizer.load_state(states["optimizer"])
-    method.begin(model, phase.optimizer, None, Streams(config.seed), state=states.get("method", {}))
+    method = begun(config, model, position, states, lambda: None)
     histograms = result.histograms(model)
     method.finish()
     return Finished(shown_state(model), histograms, *scales_and_levels(model))

@@ -22,8 +22,8 @@ from tinyq.methods import METHODS
 from tinyq.models import names_code
 from tinyq.packed.file import format as packed_format
 from tinyq.run import checkpoint
-from tinyq.run.build import BACKPROP, FLOAT_PHASE, config_after
 from tinyq.run.figures import curves
+from tinyq.run.phases import BACKPROP, FLOAT_PHASE, config_after
 from tinyq.saved import model_file
 from tinyq.saved.attributes import shape_of
 from tinyq.saved.run_folder import (
@@ -103,6 +103,7 @@ def _check_figures(evidence, recorded, path, position):
     history, name = evidence.history, f"{CHECKPOINTS}/{path.name}"
     _check(not differing_keys(position.made_with, history.begin.record["settings"]),
            f"{name} was made with other settings")
+    _check_description(evidence, name, position.network, evidence.config, whole=True)
     accuracies = [number_of(record["test_accuracy"]) for record in history.floats if "test_accuracy" in record]
     expected = accuracies[-1] if accuracies and position.phase == len(history.phases) - 1 else None
     _check(json.dumps(position.test_accuracy_float) == json.dumps(expected),
@@ -153,11 +154,11 @@ def _model(evidence: Evidence) -> str:
     return (f"names this ledger's end; {on_levels:,} constrained weights equal scale * level bit for bit; {derived}")
 
 
-def _check_description(evidence, name, attributes, config):
-    """Check the attributes that follow from the configuration and the data on record."""
+def _check_description(evidence, name, attributes, config, whole=False):
+    """Check the attributes that follow from the configuration and the data on record; whole: there are no others."""
     data = evidence.history.begin.record["data"]
     described = model_file.description(config, shape_of(attributes), data["class_names"], data)
-    differing = [key for key in differing_keys(described, attributes) if key in described]
+    differing = [key for key in differing_keys(described, attributes) if whole or key in described]
     _check(not differing, f"{name} says another {', '.join(differing)} than the ledger and {CONFIG_FILE}")
 
 

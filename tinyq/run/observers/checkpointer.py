@@ -4,11 +4,12 @@ from pathlib import Path
 
 from tinyq.files.atomic import NotSynced
 from tinyq.run import checkpoint
-from tinyq.run.build import Job, Phase
-from tinyq.run.checkpoint import Position, steps_are_used_up
+from tinyq.run.build import Job, steps_are_used_up
+from tinyq.run.checkpoint import Position
 from tinyq.run.observers.best_effort import BestEffort
 from tinyq.run.observers.observer import Observer
 from tinyq.run.observers.signals import StopRequest
+from tinyq.run.phases import Phase
 from tinyq.saved.model_file import check_finite
 
 

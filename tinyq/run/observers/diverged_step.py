@@ -5,9 +5,10 @@ from pathlib import Path
 from tinyq.data import Batch
 from tinyq.errors import CannotCreate, InputOutputError
 from tinyq.run import checkpoint
-from tinyq.run.build import Job, Phase
+from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.observer import Observer
+from tinyq.run.phases import Phase
 
 STEP_FILE = "diverged.h5"
 

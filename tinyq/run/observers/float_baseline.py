@@ -4,12 +4,13 @@ from pathlib import Path
 
 from tinyq.files import weights as weight_files
 from tinyq.files.weights import Weights
-from tinyq.run.build import FLOAT_PHASE, Job, Phase, config_after
+from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.best_effort import BestEffort
 from tinyq.run.observers.metrics_journal import MetricsJournal
 from tinyq.run.observers.observer import Observer
 from tinyq.run.observers.signals import StopRequest
+from tinyq.run.phases import FLOAT_PHASE, Phase, config_after
 from tinyq.saved import model_file
 from tinyq.saved.measure import measure
 from tinyq.saved.run_folder import FLOAT_FILE

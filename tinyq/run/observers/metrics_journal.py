@@ -2,10 +2,11 @@
 from pathlib import Path
 
 from tinyq.files.journal import Journal
-from tinyq.run.build import Job, Phase
+from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.best_effort import BestEffort
 from tinyq.run.observers.observer import Observer
+from tinyq.run.phases import Phase
 from tinyq.saved.run_folder import METRICS_FILE
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from tinyq.data import Batch
 from tinyq.output.terminal import say, tell_once
-from tinyq.run.build import Job, Phase
+from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
+from tinyq.run.phases import Phase
 
 
 def log(*lines: str) -> None:

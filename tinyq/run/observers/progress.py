@@ -10,10 +10,11 @@ from tqdm import tqdm
 from tinyq.methods.base import COMMON_COLUMNS, Column, Numbers
 from tinyq.output.terminal import fitted, lines_above, note_shown, width_of
 from tinyq.output.work import Work
-from tinyq.run.build import Job, Phase
+from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.metrics_journal import epoch_record, step_record
 from tinyq.run.observers.observer import Observer
+from tinyq.run.phases import Phase
 
 REFRESH = 0.1                           # seconds between two states of the bar
 BAR, LEAST_BAR, TIME = 20, 4, 20        # columns: of the bar, of the shortest one, of " 100%|| 1:00:00 left"

@@ -2,9 +2,10 @@
 import time
 from pathlib import Path
 
-from tinyq.run.build import Job, Phase
+from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.observer import Observer
+from tinyq.run.phases import Phase
 
 
 class Stopwatch(Observer):

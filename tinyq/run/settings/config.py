@@ -42,8 +42,8 @@ class Config:
     constrain: str = setting("inner", "weights to constrain: inner, all conv and linear weights except those of the "
                              "first and the last layer; or all", group=WHAT, choices=("inner", "all"))
 
-    weights: str | None = setting(None, "run folder, model.h5 or float.h5 to start from; sets --pretrain-epochs to 0 "
-                                  "unless that is given too", group=FLOAT)
+    weights: str | None = setting(None, "run folder, model.h5, float.h5 or checkpoint to start from; sets "
+                                  "--pretrain-epochs to 0 unless that is given too", group=FLOAT)
     weights_preparation: str = setting("same", "same: an error where --weights was trained on inputs prepared in "
                                        "another way than those of --data; any: train on", group=FLOAT,
                                        choices=("same", "any"))
