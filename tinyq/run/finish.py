@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from tinyq import models
 from tinyq.errors import CannotCreate, InputOutputError, TinyqError
 from tinyq.files import weights as weight_files
 from tinyq.files.atomic import remove, write_text
@@ -11,16 +12,25 @@ from tinyq.files.journal import read_records
 from tinyq.files.weights import Weights
 from tinyq.packed.file import format as packed_files
 from tinyq.packed.file.format import Packed
-from tinyq.run import result
+from tinyq.run import checkpoint, result
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
+from tinyq.run.checkpoint_network import begun
 from tinyq.run.figures import curves
 from tinyq.run.observers.observer import Observer
 from tinyq.run.phases import config_after
 from tinyq.saved import model_file
 from tinyq.saved.eval_splits import calibration_batches
 from tinyq.saved.packing import pack_model
-from tinyq.saved.run_folder import METRICS_FILE, MODEL_FILE, PACKED_FILE, RESULT_FILE, pack_command, resume_command
+from tinyq.saved.run_folder import (
+    BEST_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    PACKED_FILE,
+    RESULT_FILE,
+    pack_command,
+    resume_command,
+)
 
 
 def finish(job: Job, folder: Path, position: Position, observers: Observer,
@@ -39,6 +49,7 @@ def finish(job: Job, folder: Path, position: Position, observers: Observer,
     weights = _save_model(job, folder, position, observers)
     outcome = result.outcome(job, position, weights, moved, check_signals)
     outcome["bytes_packed_file"] = _save_packed(job, folder, position, weights, observers)
+    _save_best(job, folder, position, weights.attributes.get("ledger_head"), observers)
     observers.measured(position, outcome)
     if observers.head:
         outcome["ledger_head"] = observers.head
@@ -59,6 +70,22 @@ def finished_weights(job: Job, position: Position) -> Weights:
                                  model_file.probe_inputs(job.bundle))
 
 
+def best_weights(job: Job, folder: Path, position: Position) -> Weights | None:
+    """Return the contents of best.h5, except the ledger's head, from the checkpoint of the best epoch.
+
+    The best is that of the last phase trained, by validation accuracy. None without a validation split.
+    """
+    if position.best_steps is None:
+        return None
+    phase, config = job.phases[position.phase], job.config
+    at, states = checkpoint.load(checkpoint.path_of(folder / "checkpoints", position.best_steps))
+    model = models.build(job.network or config.model, job.bundle.num_classes, job.bundle.input_shape, config.constrain)
+    begun(config, model, at, states, lambda: job.training_data).finish()
+    attributes = {**model_file.describe(config_after(config, phase.name), job.bundle),
+                  "epoch": phase.epoch_number(at.epoch - 1), "validation_accuracy": position.best_accuracy}
+    return model_file.weights_of(model, attributes, model_file.probe_inputs(job.bundle))
+
+
 def finished_packed(job: Job, weights: Weights) -> Packed:
     """Return the contents of model.tq.h5; weights: of model.h5, with all its attributes."""
     attributes = {**weights.attributes, "weights_sha256": weight_files.weights_sha256(weights.state)}
@@ -72,6 +99,23 @@ def _save_model(job: Job, folder: Path, position: Position, observers: Observer)
     weight_files.write(folder / MODEL_FILE, weights)
     observers.saved(folder / MODEL_FILE, position)
     return weights
+
+
+def _save_best(job: Job, folder: Path, position: Position, head: str | None, observers: Observer) -> None:
+    """Write the network of the best epoch, where one is known; without it the run has a result all the same."""
+    path = folder / BEST_FILE
+    try:
+        if weights := best_weights(job, folder, position):
+            weights.attributes.update({"ledger_head": head} if head else {})
+            weight_files.write(path, weights)
+            observers.saved(path, position)
+            observers.log(f"best validation error {1 - weights.attributes['validation_accuracy']:.2%}, after epoch "
+                          f"{weights.attributes['epoch']}: saved as {path}")
+            return
+    except (TinyqError, MemoryError, OSError) as error:
+        observers.log(f"tinyq: no {BEST_FILE}: {'out of memory' if isinstance(error, MemoryError) else error}")
+    with suppress(InputOutputError):
+        remove(path)
 
 
 def _save_packed(job: Job, folder: Path, position: Position, weights: Weights, observers: Observer) -> int | None:

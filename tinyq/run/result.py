@@ -20,6 +20,7 @@ from tinyq.saved.model_file import views
 from tinyq.saved.run_folder import PACKED_FILE, network_copy, resume_command
 from tinyq.saved.text_table import table
 
+MAX_STEPS = "max_steps"                 # what may end a run, besides its epochs and its method
 FAR = 0.1                               # mean distance from the levels, in gaps between them, of what has not converged
 
 
@@ -35,7 +36,8 @@ def outcome(job: Job, position: Position, weights: Weights, moved: float | None,
     return {
         "model": config.model, "data": config.data, "method": config.method, "levels": config.levels,
         "constrain": config.constrain, "recipe": config.recipe, "seed": config.seed,
-        "steps": position.steps, "method_stepped": position.epoch > 0 or position.batch > 0,
+        "steps": position.steps, "ended_by": _ended_by(job, position),
+        "method_stepped": position.epoch > 0 or position.batch > 0,
         "seconds": round(position.seconds, 1),
         "validation_accuracy": validation,
         "test_accuracy_float": position.test_accuracy_float if views(job.model) else test,
@@ -58,6 +60,14 @@ def histograms(model: Module) -> dict:
     parameters = dict(model.named_parameters())
     return {name: curves.histogram_of(view.normalised(parameters[name].data), view.level_set.values)
             for name, view in views(model).items()}
+
+
+def _ended_by(job: Job, position: Position) -> str:
+    """Say what ended the run: its method, its epochs or --max-steps."""
+    phase = job.phases[position.phase]
+    if phase is job.phases[-1] and phase.method.done:
+        return "method"
+    return "epochs" if phase is job.phases[-1] and position.epoch >= phase.epochs else MAX_STEPS
 
 
 def distance_from_levels(model: Module) -> float | None:

@@ -1,6 +1,8 @@
 """A run in its folder: start it, resume it, bring it to its result."""
 import dataclasses
+import inspect
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +21,10 @@ from tinyq.files.atomic import (
 from tinyq.files.journal import read_records
 from tinyq.files.lock import locked
 from tinyq.files.own_folder import check_not_shared, check_own_folder
+from tinyq.methods import METHODS
 from tinyq.models import UserFile
 from tinyq.run import checkpoint
-from tinyq.run.build import Job, build
+from tinyq.run.build import Job, build, steps_are_used_up
 from tinyq.run.checkpoint import Position
 from tinyq.run.dry_run import not_packed, splits
 from tinyq.run.figures import curves
@@ -35,12 +38,14 @@ from tinyq.run.observers.observer import Observer, Observers, log
 from tinyq.run.observers.progress import Progress
 from tinyq.run.observers.signals import Stopped, StopRequest, stop_request
 from tinyq.run.observers.stopwatch import Stopwatch
-from tinyq.run.result import summary
+from tinyq.run.result import MAX_STEPS, summary
+from tinyq.run.settings import extension
 from tinyq.run.settings.config import Config
 from tinyq.run.settings.resolve import Resolved, read_toml, resolve, to_toml
 from tinyq.saved.model_file import describe
 from tinyq.saved.run_folder import (
     CONFIG_FILE,
+    FLOAT_FILE,
     METRICS_FILE,
     MODEL_FILE,
     RESULT_FILE,
@@ -75,12 +80,13 @@ def resume(folder: str | Path, changes: dict,
            observers_for: ObserversFor = lambda config: (), trust: bool = False) -> tuple[dict, Path]:
     """Continue a run from its newest undamaged checkpoint; returns (result, run folder).
 
-    changes: settings of RESUMABLE. trust: run the copy of the user's own network in the folder. UsageError for any
-    other setting; BadInput where the folder or its data changed, or the network is code that is not trusted.
+    changes: settings of RESUMABLE, or epochs, more than the run has: it is extended. trust: run the copy of the user's
+    own network in the folder. UsageError for any other setting, or where the run cannot be extended; BadInput where the
+    folder or its data changed, or the network is code that is not trusted.
     """
     folder = Path(folder)
     for key in changes:
-        if key not in RESUMABLE:
+        if key not in (*RESUMABLE, "epochs"):
             raise UsageError(f"--{key.replace('_', '-')}: cannot be changed by --resume, which continues bit for bit")
     if not (folder / CONFIG_FILE).is_file():
         raise BadInput(f"{folder}: no {CONFIG_FILE} here; --resume takes the folder of a run")
@@ -90,14 +96,45 @@ def resume(folder: str | Path, changes: dict,
         network = _trusted_network(folder, settings, trust)
         own = {"model": settings["model"]} if network else {}
         job = build(anchored(resolve({**changes, **own}, settings)).config, network)
-        position, states = _newest_position(job, folder)
-        if "max_steps" not in changes and (ended := _finished(folder, position)):
-            log("already finished; nothing to do")
+        extends = "epochs" in changes
+        position, states = _newest_position(job, folder, extends)
+        if not extends and (ended := _finished(folder, position)) and _is_over(job, position, ended, changes):
+            log("already finished; nothing to do"
+                + (f" (--max-steps ended it; more of them continue it: {resume_command(folder)} --max-steps N)"
+                   if ended["ended_by"] == MAX_STEPS else f"; to train longer: {resume_command(folder)} --epochs N"))
             return ended, folder
-        observers = observers_for(job.config)
+        observers = Observers(observers_for(job.config))
         if states is not None:
-            Observers(observers).check_resume(folder, position, states)
-        return _run(job, folder, position, states, observers), folder
+            observers.check_resume(folder, position, states)
+        if extends:
+            _extend(job, folder, position, states, observers)
+        return _run(job, folder, position, states, observers.observers, extends), folder
+
+
+def _extend(job: Job, folder: Path, position: Position, states: dict | None, observers: Observers) -> None:
+    """Give the run more epochs, in config.toml; UsageError where that cannot be."""
+    had, epochs = position.made_with["epochs"], job.config.epochs
+    if states is None:
+        raise UsageError(f"--epochs {epochs}: {folder} has no checkpoint yet, so there is nothing to extend; start a "
+                         "new run")
+    if epochs <= had:
+        raise UsageError(f"--epochs {epochs}: the run has {had} epochs; give more to extend it")
+    if "epochs" in inspect.signature(METHODS[job.config.method]).parameters:
+        start = shlex.quote(str(folder / FLOAT_FILE))
+        raise UsageError(f"--epochs {epochs}: {job.config.method} divides its epochs when it begins, so its run cannot "
+                         f"be extended; start a new one, such as with --weights {start}")
+    if steps_are_used_up(job, position):
+        raise UsageError(f"--epochs {epochs}: --max-steps {job.config.max_steps} ends the run before; raise that too")
+    observers.check_extension(folder, position)
+    path = folder / CONFIG_FILE
+    write_text(path, extension.extended(extension.before(path.read_text(), had), epochs, position.steps))
+    position.made_with = {**position.made_with, "epochs": epochs}
+    log(f"extended from {had} to {epochs} epochs; schedules go on as if it had been {epochs} from the beginning")
+
+
+def _is_over(job: Job, position: Position, ended: dict, changes: dict) -> bool:
+    """Return True if nothing is left to train; ended: the run's result."""
+    return "max_steps" not in changes or ended["ended_by"] != MAX_STEPS or steps_are_used_up(job, position)
 
 
 def _trusted_network(folder: Path, settings: dict, trust: bool) -> UserFile | None:
@@ -112,13 +149,17 @@ def _beginning(job: Job) -> Position:
     return Position(made_with=_made_with(job), network=describe(job.config, job.bundle))
 
 
-def _newest_position(job: Job, folder: Path) -> tuple[Position, dict | None]:
-    """Return (position, states) of the newest undamaged checkpoint, or of the beginning where there is none yet."""
+def _newest_position(job: Job, folder: Path, extends: bool) -> tuple[Position, dict | None]:
+    """Return (position, states) of the newest undamaged checkpoint, or of the beginning where there is none yet.
+
+    extends: the job may have other epochs than the checkpoint.
+    """
     made_with = _made_with(job)
     if not checkpoint.any_in(folder / "checkpoints"):
         return _beginning(job), None
     position, states, complaints = checkpoint.load_newest(folder / "checkpoints")
-    _check_same_run(folder, position.made_with, made_with)
+    _check_same_run(folder, position.made_with, made_with | (
+        {"epochs": position.made_with.get("epochs")} if extends else {}))
     if position.phase >= len(job.phases):
         raise BadInput(f"{folder}: its checkpoint is of a phase that the run does not have; start a new run")
     job.bundle.recall_skipped(position.skipped)
@@ -177,8 +218,12 @@ def _check_same_run(folder: Path, before: dict, now: dict) -> None:
                        f"({'; '.join(changed)}); restore them to continue bit for bit, or start a new run")
 
 
-def _run(job: Job, folder: Path, position: Position, states: dict | None, watching: Sequence[Observer]) -> dict:
-    """Train from a position on and write everything that the run folder is to hold; returns the result."""
+def _run(job: Job, folder: Path, position: Position, states: dict | None, watching: Sequence[Observer],
+         extends: bool = False) -> dict:
+    """Train from a position on and write everything that the run folder is to hold; returns the result.
+
+    extends: the run has more epochs from here on.
+    """
     _remove_temporaries(folder, make_folder(folder / "checkpoints"), folder / "plots")
     check_writable(folder)                              # before the ledger and the metrics go back to the checkpoint
     with stop_request() as request:
@@ -186,6 +231,8 @@ def _run(job: Job, folder: Path, position: Position, states: dict | None, watchi
         _log_beginning(job)
         try:
             observers.begin(job, folder, position)
+            if extends and states is not None:
+                _record_extension(job, folder, position, states, observers)
             Loop(job, position, observers).run(states)
             return finish(job, folder, position, observers, lambda: request.check(folder, position.steps))
         except Stopped:
@@ -198,6 +245,15 @@ def _run(job: Job, folder: Path, position: Position, states: dict | None, watchi
             raise InputOutputError(f"{error}; then go on with: {resume_command(folder)}") from error
         finally:
             observers.close()
+
+
+def _record_extension(job: Job, folder: Path, position: Position, states: dict, observers: Observer) -> None:
+    """Put the new epochs on record, and into the checkpoint that the run goes on from."""
+    observers.extended(position)
+    observers.checkpoint(position, states)
+    observers.sync()
+    position.ledger_head = observers.head
+    observers.saved(checkpoint.save(folder / "checkpoints", position, states), position)
 
 
 def _observers(job: Job, position: Position, request: StopRequest, watching: Sequence[Observer]) -> Observers:

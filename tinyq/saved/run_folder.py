@@ -14,6 +14,7 @@ from tinyq.saved.foreign.choice import refuse_foreign
 
 CONFIG_FILE, METRICS_FILE, RESULT_FILE = "config.toml", "metrics.jsonl", "result.json"
 CHECKPOINTS = "checkpoints"
+BEST_FILE = "best.h5"
 FLOAT_FILE, MODEL_FILE, PACKED_FILE = "float.h5", "model.h5", "model.tq.h5"
 
 

@@ -19,6 +19,7 @@ class Checkpoint:
     line: Line
     w: str                              # digest of the weights, in the step or epoch before
     best: Best                          # of its phase so far
+    epochs: int                         # of the method that the run had then
 
     @property
     def step(self) -> int:
@@ -40,6 +41,7 @@ class History:
     epochs: list[Record] = field(default_factory=list)
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)        # by head, in the ledger's order
     resumes: list[Record] = field(default_factory=list)
+    extensions: list[Record] = field(default_factory=list)          # one per step: the last
     exceptions: list[Record] = field(default_factory=list)          # at most MAX_NOTED
     failed_checks: list[Record] = field(default_factory=list)       # at most MAX_NOTED
     files: dict[str, Record] = field(default_factory=dict)          # the last record of each
@@ -60,6 +62,11 @@ class History:
         if line.kind in FIXED:
             self.w, self.newest = line.record.get("w", self.w), None
         _ADD.get(line.kind, _ignore)(self, line)
+
+    @property
+    def planned_epochs(self) -> int:
+        """Epochs of the method, as extended last."""
+        return self.extensions[-1]["epochs"] if self.extensions else self.begin.record["settings"].get("epochs", 0)
 
     def first_line_after(self, checkpoint: Checkpoint | None) -> Line:
         """Return the line of the checkpoint, or of record 0 for None: the records after it come next."""
@@ -97,7 +104,8 @@ def _add_epoch(history: History, line: Line) -> None:
 
 
 def _add_checkpoint(history: History, line: Line) -> None:
-    history.newest = history.checkpoints[line.head] = Checkpoint(line, history.w, history.best_now)
+    history.newest = history.checkpoints[line.head] = Checkpoint(line, history.w, history.best_now,
+                                                                          history.planned_epochs)
 
 
 def _add_file(history: History, line: Line) -> None:
@@ -111,6 +119,12 @@ def _add_resume(history: History, line: Line) -> None:
     history.resumes.append(line.record)
     history.best = history.best_now = history.newest.best if history.newest else history.best
     history.since_resume.clear()
+
+
+def _add_extension(history: History, line: Line) -> None:
+    if history.extensions and history.extensions[-1]["step"] == line.record["step"]:
+        history.extensions.pop()                # a run that was killed as it was extended
+    history.extensions.append(line.record)
 
 
 def _add_exception(history: History, line: Line) -> None:
@@ -140,5 +154,6 @@ _ADD: dict[str, Callable[[History, Line], None]] = {
     "float": lambda history, line: history.floats.append(line.record),
     "phase": _add_phase, "step": _add_step, "epoch": _add_epoch,
     "checkpoint": _add_checkpoint, "file": _add_file, "resume": _add_resume,
+    "extension": _add_extension,
     "exception": _add_exception, "check": _add_check, "end": _add_end, "result": _add_result,
 }

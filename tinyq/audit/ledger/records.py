@@ -24,6 +24,7 @@ FIELDS: dict[str, dict[str, type]] = {
     "float": {"step": int, "weights_sha256": str, "test_accuracy": str},
     "checkpoint": {"step": int, "phases_done": int, "epochs_done": int, "batches_done": int, "state_sha256": str},
     "resume": {"step": int, "repeated": int, "head": str, "environment": dict, "print_freq": int},
+    "extension": {"step": int, "epochs": int},
     "check": {"step": int, "counts": dict, "faults": list, "surrogates": dict, "largest_error": float},
     "exception": {"step": int, "message": str},
     "end": {"step": int, "weights_sha256": str},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tinyq.audit.capture.capture import Capture, Captured
 from tinyq.audit.ledger.environment import environment
-from tinyq.audit.ledger.hash_chain import FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger, chain
+from tinyq.audit.ledger.hash_chain import FIXED, FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger, chain
 from tinyq.audit.ledger.records import UNAUDITED_FIGURES
 from tinyq.audit.recording.checkpoint_record import check_state, checkpoint_record
 from tinyq.audit.recording.recorder import Recorder
@@ -13,7 +13,7 @@ from tinyq.audit.step import dump
 from tinyq.audit.step.check_result import check_record, raise_faults
 from tinyq.audit.step.step_check import check
 from tinyq.data import Batch
-from tinyq.errors import AuditMismatch, CannotCreate, Diverged, InputOutputError
+from tinyq.errors import AuditMismatch, CannotCreate, Diverged, InputOutputError, UsageError
 from tinyq.files.atomic import remove
 from tinyq.files.read import sha256_of
 from tinyq.optim import Optimizer
@@ -21,7 +21,7 @@ from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position, path_of
 from tinyq.run.observers.best_effort import BestEffort
 from tinyq.run.phases import Phase
-from tinyq.saved.run_folder import CONFIG_FILE
+from tinyq.saved.run_folder import CONFIG_FILE, resume_command
 
 MAX_WAITING = 64 * 2**20                # bytes of records that may wait in memory until the disk accepts them
 
@@ -55,6 +55,17 @@ class LedgerWriter(Recorder):
     def check_resume(self, folder: Path, position: Position, states: dict[str, dict]) -> None:
         """Raise AuditMismatch unless the checkpoint is the one on record."""
         check_state(folder, position, states, _line_of(folder, position.ledger_head))
+
+    def check_extension(self, folder: Path, position: Position) -> None:
+        """Raise UsageError where steps after the checkpoint are on record: they had the epochs from before."""
+        lines = chain(Path(folder) / LEDGER_FILE)
+        if any(line.head == position.ledger_head for line in lines) and any(line.kind in FIXED for line in lines):
+            raise UsageError(f"--epochs: steps after the newest checkpoint of {folder} are on record; continue the run "
+                             f"first: {resume_command(folder)}")
+
+    def extended(self, position: Position) -> None:
+        """Record the new number of epochs."""
+        self._add({"record": "extension", "step": position.steps, "epochs": position.made_with["epochs"]})
 
     def begin(self, job: Job, folder: str | Path, position: Position) -> None:
         """Open the ledger; for a resumed run, continue it after the record of its checkpoint."""

@@ -20,11 +20,11 @@ from tinyq.run import result
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.figures import curves
-from tinyq.run.finish import finished_packed, finished_weights
+from tinyq.run.finish import best_weights, finished_packed, finished_weights
 from tinyq.run.loop import Loop
 from tinyq.run.observers import float_baseline
 from tinyq.run.observers.observer import Observer
-from tinyq.saved.run_folder import FLOAT_FILE, METRICS_FILE, MODEL_FILE, PACKED_FILE
+from tinyq.saved.run_folder import BEST_FILE, FLOAT_FILE, METRICS_FILE, MODEL_FILE, PACKED_FILE
 
 NOT_REPEATED = (*UNAUDITED_FIGURES, "bytes_packed_file")        # verify compares the file's size
 
@@ -47,7 +47,7 @@ def replay_final(source: Source) -> list[str]:
     figures, packed = result.outcome(job, position, weights, moved), _packed(source, job, weights)
     _compare_figures(history.result.record["figures"], figures)
     _compare_weights(source, MODEL_FILE, weights)
-    floats = _float(source, job)
+    floats = [*_best(source, job, position), *_float(source, job)]
     _compare_plots(source, histograms)
     accuracies = ", ".join(f"{name.replace('_', ' ')} {figures[name]:.2%}"
                            for name in ("validation_accuracy", "test_accuracy_float", "test_accuracy")
@@ -76,6 +76,20 @@ def _compare_figures(recorded: dict, found: dict) -> None:
                  if key not in NOT_REPEATED]
     if differing:
         raise AuditMismatch(f"the recorded result differs from that of the network: {'; '.join(differing)}")
+
+
+def _best(source: Source, job: Job, position: Position) -> list[str]:
+    """Make best.h5 again from the checkpoint of the best epoch, where there is one."""
+    if not (source.folder / BEST_FILE).is_file():
+        return []
+    assert source.history.end is not None
+    steps, accuracy = source.history.at_end and source.history.at_end.best or (None, None)
+    made = best_weights(job, source.folder, dataclasses.replace(position, best_steps=steps, best_accuracy=accuracy))
+    if made is None:
+        raise AuditMismatch(f"{BEST_FILE} is there, but the run has no best epoch")
+    made.attributes["ledger_head"] = source.history.end.head
+    _compare_weights(source, BEST_FILE, made)
+    return [f"best: {BEST_FILE} was made again from its checkpoint, equal in every bit, attribute and probe"]
 
 
 def _float(source: Source, job: Job) -> list[str]:

@@ -3,6 +3,7 @@ import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from tinyq.audit.ledger.hash_chain import differing_keys, plain
 from tinyq.audit.ledger.history import Checkpoint, History, read_history
@@ -21,6 +22,13 @@ from tinyq.saved.run_folder import CONFIG_FILE, anchored, trusted_network
 
 class Enough(Exception):
     """Raised by an observer to end the repetition: the last wanted record is compared."""
+
+
+class Era(NamedTuple):
+    """The part of a run that had one number of epochs, up to and including a last step; None: to the end."""
+
+    epochs: int
+    last: int | None
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,18 @@ class Source:
                                 f"{str(history.steps)[:20]}")
         return history
 
-    def job(self) -> Job:
-        """Build the job as it was before the first step.
+    @property
+    def eras(self) -> list[Era]:
+        """The run, cut where it was extended."""
+        history, eras = self.history, []
+        epochs = history.begin.record["settings"].get("epochs")
+        for extension in history.extensions:
+            eras.append(Era(epochs, extension["step"]))
+            epochs = extension["epochs"]
+        return [*eras, Era(epochs, None)]
+
+    def job(self, era: Era | None = None) -> Job:
+        """Build the job as it was before the first step; era: whose number of epochs it has, None for the last.
 
         BadInput where the data differ from the run's, or its network is code that is not trusted.
         """
@@ -55,7 +73,9 @@ class Source:
             model, sha256 = str(settings.get("model")), recorded["settings"].get("model_sha256")
             network = trusted_network(self.folder, model, self.trust, sha256)
             changes = {**changes, "model": model} if network else changes
-        job = build(dataclasses.replace(anchored(resolve(changes, settings)).config, max_steps=None), network)
+        epochs, last = era or self.eras[-1]
+        config = anchored(resolve(changes, settings)).config
+        job = build(dataclasses.replace(config, max_steps=last, epochs=epochs), network)
         if job.network and "model" in self.changes:
             same = job.network.sha256 == recorded["settings"].get("model_sha256")
             tell_once(f"tinyq: note: --model runs {job.network.path}, SHA-256 {job.network.sha256}, "
@@ -89,17 +109,25 @@ def rerun(source: Source, start: Checkpoint | None, observer: Recorder) -> Posit
 
     Returns the position reached; the job is the observer's.
     """
-    job = source.job()
     position, states = source.states(start)
-    if states is not None and shape_of(position.network) != job.bundle.input_shape:
-        raise AuditMismatch(f"{source.folder}: the checkpoint of step {position.steps} says another input_shape "
-                            "than the data")
-    observer.begin(job, source.folder, position)
     try:
-        Loop(job, position, observer).run(states)
+        for era in source.eras:
+            if era.last is None or era.last > position.steps:
+                states = _rerun_era(source, era, position, states, observer)
     except Enough:
         return position
     finally:
         observer.close()
     raise AuditMismatch(f"{source.folder}: repeated from step {start.step if start else 0}, the run ends after step "
                         f"{position.steps}, before everything on record was compared")
+
+
+def _rerun_era(source: Source, era: Era, position: Position, states: dict | None, observer: Recorder) -> dict:
+    """Train to the end of an era; return the states there."""
+    job = source.job(era)
+    if position.network and shape_of(position.network) != job.bundle.input_shape:
+        raise AuditMismatch(f"{source.folder}: the checkpoint of step {position.steps} says another input_shape "
+                            "than the data")
+    observer.begin(job, source.folder, position)
+    Loop(job, position, observer).run(states)
+    return checkpoint.states_of(job.model, job.phases[position.phase])

@@ -3,10 +3,10 @@ from collections.abc import Callable, Iterator
 
 from tinyq.audit.ledger.hash_chain import FIXED, Line
 from tinyq.audit.ledger.records import checkpoint_file
-from tinyq.saved.run_folder import FLOAT_FILE, MODEL_FILE, PACKED_FILE
+from tinyq.saved.run_folder import BEST_FILE, FLOAT_FILE, MODEL_FILE, PACKED_FILE
 
 Record = dict
-FINISHED = (MODEL_FILE, PACKED_FILE)                # written after the end
+FINISHED = (MODEL_FILE, PACKED_FILE, BEST_FILE)                # written after the end
 
 
 class Chronology:
@@ -25,9 +25,12 @@ class Chronology:
         self.gap = ""                                   # the first step that left batches out
         self.skips = False                              # some image could not be read
         self.ended = False                              # an end is on record, and no resume since
+        self.last_kind = "begin"
+        self.epochs = self.settings.get("epochs", 0)    # of the method
         self._rules: dict[str, Callable[[Record], Iterator[str]]] = {
             "begin": lambda record: iter(()), "phase": self._phase, "step": self._step, "epoch": self._epoch,
-            "float": self._same_step, "checkpoint": self._checkpoint, "resume": self._resume, "check": self._check,
+            "float": self._same_step, "checkpoint": self._checkpoint, "resume": self._resume,
+            "extension": self._extension, "check": self._check,
             "exception": self._exception, "end": self._end, "file": self._file, "result": self._result}
 
     def faults(self, line: Line) -> Iterator[str]:
@@ -40,6 +43,7 @@ class Chronology:
         if self.ended and line.kind not in ("resume", "file", "result", "exception"):
             yield "follows the end of the run without a resume"
         yield from self._rules[line.kind](record)
+        self.last_kind = line.kind
         self.ended = line.kind == "end" or self.ended and line.kind != "resume"
         if line.kind in FIXED:
             self.last_fixed = line.kind
@@ -102,6 +106,14 @@ class Chronology:
             yield "resumes where no checkpoint is on record"
         if record["repeated"] < 0 or (record["repeated"] == 0) != (record["head"] == record["prev"]):
             yield f"says that {record['repeated']} records were made again after another head"
+
+    def _extension(self, record: Record) -> Iterator[str]:
+        yield from self._same_step(record)
+        if self.last_kind not in ("resume", "file"):
+            yield "does not follow a resume"
+        if record["epochs"] <= self.epochs:
+            yield f"extends the run from {self.epochs} epochs to {record['epochs']}"
+        self.epochs = record["epochs"]
 
     def _check(self, record: Record) -> Iterator[str]:
         every = self.settings["audit_every"]

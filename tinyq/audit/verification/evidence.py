@@ -1,4 +1,5 @@
 """State shared by the examinations of a run folder: its history, its configuration, the network at its end."""
+import dataclasses
 from functools import cached_property
 
 from tinyq.audit.ledger.hash_chain import Line, plain
@@ -7,12 +8,14 @@ from tinyq.audit.recording.checkpoint_record import file_of
 from tinyq.audit.verification.finished import Finished, finished_of
 from tinyq.errors import AuditMismatch
 from tinyq.files import weights as weight_files
+from tinyq.files.read import read_file
 from tinyq.models import names_code
 from tinyq.run import checkpoint
 from tinyq.run.checkpoint import Position
 from tinyq.run.session import made_with
 from tinyq.run.settings.config import Config
-from tinyq.run.settings.resolve import read_toml, resolve
+from tinyq.run.settings.extension import epochs_in, restored
+from tinyq.run.settings.resolve import MAX_TOML_BYTES, read_toml, resolve
 from tinyq.saved.attributes import shape_of
 from tinyq.saved.run_folder import CONFIG_FILE, MODEL_FILE, anchored, trusted_network
 
@@ -31,12 +34,18 @@ class Evidence:
         own = {"model": settings["model"]} if names_code(str(settings.get("model"))) else {}
         return anchored(resolve(own, settings)).config
 
+    @cached_property
+    def begun(self) -> tuple[str, list[tuple[int, int]]]:
+        """The config.toml that the run began with, and its extensions: (step, epochs from there on)."""
+        return restored(read_file(self.run / CONFIG_FILE, MAX_TOML_BYTES).decode())
+
     @property
     def settings(self) -> dict:
-        """The settings that config.toml gives the run, as a ledger writes them."""
+        """The settings that config.toml gave the run when it began, as a ledger writes them."""
         begin = self.history.begin.record
         own = begin["settings"].get("model_sha256") if names_code(self.config.model) else None
-        found = plain(made_with(self.config, begin["data"]["sha256"], own))
+        config = dataclasses.replace(self.config, epochs=epochs_in(self.begun[0]) or 0)
+        found = plain(made_with(config, begin["data"]["sha256"], own))
         assert isinstance(found, dict)
         return found
 
@@ -62,12 +71,19 @@ class Evidence:
     @cached_property
     def finished(self) -> Finished | None:
         """The network derived from the last state; None without one, or where it is code that is not trusted."""
-        if self.last_state is None:
-            return None
+        return None if self.last_state is None else self._finished_of(*self.last_state)
+
+    def finished_at(self, steps: int | None) -> Finished | None:
+        """The network derived from the last checkpoint of this step; None as for `finished`."""
+        lines = [recorded.line for recorded in self.history.checkpoints.values() if recorded.step == steps]
+        path = file_of(self.run, lines[-1]) if lines else None
+        return None if path is None else self._finished_of(*checkpoint.load(path))
+
+    def _finished_of(self, position: Position, states: dict[str, dict]) -> Finished | None:
         sha256 = self.history.begin.record["settings"].get("model_sha256")
         if names_code(self.config.model) and not self.trust:
             return None
         network = trusted_network(self.run, self.config.model, self.trust, sha256)
         classes = len(self.history.begin.record["data"]["class_names"])
         return finished_of(self.config, network or self.config.model, classes, shape_of(self.attributes),
-                           *self.last_state)
+                           position, states)

@@ -1,4 +1,5 @@
 """Compare the files of a run folder with its ledger: configuration, checkpoints, networks, result and plots."""
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from tinyq.run.phases import BACKPROP, FLOAT_PHASE, config_after
 from tinyq.saved import model_file
 from tinyq.saved.attributes import shape_of
 from tinyq.saved.run_folder import (
+    BEST_FILE,
     CONFIG_FILE,
     FLOAT_FILE,
     METRICS_FILE,
@@ -37,14 +39,16 @@ from tinyq.saved.run_folder import (
 )
 
 MAX_TEXT = 64 << 20                     # bytes of result.json or a plot
-CHECKPOINTS, NETWORKS = "checkpoints", (FLOAT_FILE, MODEL_FILE, PACKED_FILE)
+CHECKPOINTS, NETWORKS = "checkpoints", (FLOAT_FILE, MODEL_FILE, PACKED_FILE, BEST_FILE)
 
 
 def _configuration(evidence: Evidence) -> str:
     """config.toml is the one the run began with, and the settings and phases on record follow from it."""
     begin, config = evidence.history.begin.record, evidence.config
-    _check(_sha256(evidence.run / CONFIG_FILE) == begin["config_sha256"],
+    _check(hashlib.sha256(evidence.begun[0].encode()).hexdigest() == begin["config_sha256"],
            f"{CONFIG_FILE} differs from the one the run began with")
+    _check(evidence.begun[1] == [(record["step"], record["epochs"]) for record in evidence.history.extensions],
+           f"{CONFIG_FILE} says other extensions of the run than the ledger")
     settings = evidence.settings
     differing = differing_keys(settings, begin["settings"])
     _check(not differing, f"{CONFIG_FILE} and the settings on record differ in {', '.join(sorted(differing))}")
@@ -101,7 +105,7 @@ def _checkpoints(evidence: Evidence) -> str:
 def _check_figures(evidence, recorded, path, position):
     """Compare the figures in a checkpoint's position with the ledger."""
     history, name = evidence.history, f"{CHECKPOINTS}/{path.name}"
-    _check(not differing_keys(position.made_with, history.begin.record["settings"]),
+    _check(not differing_keys(position.made_with, {**history.begin.record["settings"], "epochs": recorded.epochs}),
            f"{name} was made with other settings")
     _check_description(evidence, name, position.network, evidence.config, whole=True)
     accuracies = [number_of(record["test_accuracy"]) for record in history.floats if "test_accuracy" in record]
@@ -174,6 +178,33 @@ def _check_derived(evidence, held):
             other = [name for name in derived if not np.array_equal(derived[name], found.get(name))]
             _check(not other, f"{MODEL_FILE} has other {what} than the last checkpoint: {', '.join(other[:3])}")
     return "it is what the method makes of the last checkpoint"
+
+
+def _best(evidence: Evidence) -> str:
+    """best.h5 holds the network that `finish` makes of the best epoch's checkpoint, and names that epoch."""
+    path, history = evidence.run / BEST_FILE, evidence.history
+    if not path.is_file():
+        return ""
+    held = weight_files.read(path)
+    check_spelling(path, weight_files.encode(held))
+    _check(held.attributes.get("ledger_head") == evidence.end.head, f"{BEST_FILE} does not name this ledger's end")
+    _check_description(evidence, BEST_FILE, held.attributes, config_after(evidence.config, history.phases[-1]["phase"]))
+    best = history.at_end.best if history.at_end else None
+    steps, accuracy = best or (None, None)
+    number = next((record["epoch"] for record in history.epochs if record["step"] == steps), None)
+    facts = {key: held.attributes.get(key) for key in ("epoch", "validation_accuracy")}
+    _check(not differing_keys(facts, {"epoch": number, "validation_accuracy": accuracy}),
+           f"{BEST_FILE} names another best epoch than the ledger")
+    finished = evidence.finished_at(steps)
+    if finished is None:
+        return f"of epoch {number}; replay --final derives it, if its checkpoint is there"
+    _check(weights_sha256(finished.state) == weights_sha256(held.state),
+           f"{BEST_FILE} has other weights than the checkpoint of epoch {number}")
+    for what, found, derived in (("scales", held.scales, finished.scales), ("levels", held.levels, finished.levels)):
+        other = [name for name in derived or {} if not np.array_equal((derived or {})[name], found.get(name))]
+        _check(not other, f"{BEST_FILE} has other {what} than its checkpoint: {', '.join(other[:3])}")
+    return (f"of epoch {number}, with the best validation accuracy on record; it is what the method makes of its "
+            "checkpoint")
 
 
 def _packed(evidence: Evidence) -> str:
@@ -268,5 +299,5 @@ def _sha256(path: Path) -> str:
 
 EXAMINATIONS: dict[str, Callable[[Evidence], str]] = {
     "configuration": _configuration, "files": _files, "checkpoints": _checkpoints, "float network": _float_network,
-    "model": _model, "packed": _packed, "result": _result, "plots": _plots,
+    "model": _model, "best": _best, "packed": _packed, "result": _result, "plots": _plots,
     "arrays": _arrays, "others": _others}

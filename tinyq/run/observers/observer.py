@@ -66,6 +66,12 @@ class Observer:
     def check_resume(self, folder: Path, position: Position, states: dict[str, dict]) -> None:
         """A run is about to resume from this checkpoint, and nothing is written yet; AuditMismatch refuses it."""
 
+    def check_extension(self, folder: Path, position: Position) -> None:
+        """A run is about to be extended from this checkpoint, and nothing is written yet; UsageError refuses it."""
+
+    def extended(self, position: Position) -> None:
+        """The run goes on for more epochs than it had: those of position.made_with."""
+
     def checkpoint(self, position: Position, states: dict[str, dict]) -> None:
         """A checkpoint of these states is about to be written."""
 
@@ -150,6 +156,16 @@ class Observers(Observer):
         """Send the event to each observer."""
         for observer in self.observers:
             observer.check_resume(folder, position, states)
+
+    def check_extension(self, folder: Path, position: Position) -> None:
+        """Send the event to each observer."""
+        for observer in self.observers:
+            observer.check_extension(folder, position)
+
+    def extended(self, position: Position) -> None:
+        """Send the event to each observer."""
+        for observer in self.observers:
+            observer.extended(position)
 
     def checkpoint(self, position: Position, states: dict[str, dict]) -> None:
         """Send the event to each observer."""
