@@ -90,8 +90,8 @@ class Forger:
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(self.original, run)
         kind = draw.choice([self.record, self.record, self.config, self.result, self.metrics, self.checkpoint,
-                            self.model, self.float, self.packed, self.plot, self.records_moved, self.keys, self.lines,
-                            self.layout, self.file_removed])
+                            self.model, self.float, self.best, self.packed, self.plot, self.records_moved, self.keys,
+                            self.lines, self.layout, self.file_removed])
         try:
             return run, kind(run, draw)
         except TinyqError:                      # a file that no reader takes: another one
@@ -170,6 +170,9 @@ class Forger:
 
     def float(self, run, draw):
         return self._weights(run, draw, "float.h5", "float")
+
+    def best(self, run, draw):
+        return self._weights(run, draw, "best.h5", "")
 
     def _weights(self, run, draw, name, kind):
         with h5py.File(run / name, "a") as file:
@@ -377,8 +380,10 @@ def _name_record(path, head):
 
 
 def _name_end(run, head):
-    old = weight_files.read_attributes(run / "model.h5")["ledger_head"]
-    (run / "model.h5").write_bytes((run / "model.h5").read_bytes().replace(old.encode(), head.encode()))
+    for path in (run / "model.h5", run / "best.h5"):
+        if path.exists():
+            old = weight_files.read_attributes(path)["ledger_head"]
+            path.write_bytes(path.read_bytes().replace(old.encode(), head.encode()))
     packed = packed_format.read(run / "model.tq.h5") if (run / "model.tq.h5").exists() else None
     if packed is not None and packed.meta["ledger_head"] != head:
         packed_format.write(run / "model.tq.h5", dataclasses.replace(packed, meta={**packed.meta, "ledger_head": head}))

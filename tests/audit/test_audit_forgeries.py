@@ -3,7 +3,7 @@ import random
 import shutil
 
 import pytest
-from audit_runs import resume, train
+from audit_runs import METHODS, resume, train
 from forgeries import Forger, is_found, reseal
 
 SETTINGS = {"audit_every": 10, "max_steps": 17}
@@ -11,9 +11,11 @@ SETTINGS = {"audit_every": 10, "max_steps": 17}
 
 @pytest.fixture(scope="module", params=["cbp", "rpr"])
 def original(request, tmp_path_factory):
-    """A run with checks on record that was stopped and resumed."""
+    """A run with checks on record that was stopped and resumed; that of CBP was extended within an epoch, too."""
     folder = tmp_path_factory.mktemp("honest") / "run"
     train(folder, request.param, **SETTINGS)
+    if request.param == "cbp":
+        resume(folder, epochs=2 + METHODS["cbp"]["epochs"], max_steps=1000)
     resume(folder, max_steps=1000)
     return folder
 

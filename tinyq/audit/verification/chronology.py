@@ -26,7 +26,8 @@ class Chronology:
         self.skips = False                              # some image could not be read
         self.ended = False                              # an end is on record, and no resume since
         self.last_kind = "begin"
-        self.epochs = self.settings.get("epochs", 0)    # of the method
+        self.epochs = self.had_epochs = self.settings.get("epochs", 0)      # of the method; before its last extension
+        self.extended_at = -1                           # the step of that
         self._rules: dict[str, Callable[[Record], Iterator[str]]] = {
             "begin": lambda record: iter(()), "phase": self._phase, "step": self._step, "epoch": self._epoch,
             "float": self._same_step, "checkpoint": self._checkpoint, "resume": self._resume,
@@ -111,8 +112,10 @@ class Chronology:
         yield from self._same_step(record)
         if self.last_kind not in ("resume", "file"):
             yield "does not follow a resume"
-        if record["epochs"] <= self.epochs:
-            yield f"extends the run from {self.epochs} epochs to {record['epochs']}"
+        if record["step"] != self.extended_at:          # else the run was killed as it was extended, and again
+            self.extended_at, self.had_epochs = record["step"], self.epochs
+        if record["epochs"] <= self.had_epochs:
+            yield f"extends the run from {self.had_epochs} epochs to {record['epochs']}"
         self.epochs = record["epochs"]
 
     def _check(self, record: Record) -> Iterator[str]:

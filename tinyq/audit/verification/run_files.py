@@ -64,7 +64,8 @@ def _configuration(evidence: Evidence) -> str:
         _check((record["phase"], record["method"]) == (name, getattr(method, "__name__", name)),
                f"the phase {record['phase']} by {record['method']} is not the configured {name}")
     _check(len(evidence.history.phases) <= len(planned), "more phases are on record than the configuration has")
-    return "unchanged since the beginning; settings and phases on record follow from it"
+    since = "but for the epochs, unchanged" if evidence.begun[1] else "unchanged"
+    return f"{since} since the beginning; settings and phases on record follow from it"
 
 
 def _files(evidence: Evidence) -> str:

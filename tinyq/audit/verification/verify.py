@@ -114,6 +114,8 @@ def _notes(history: History, evidence: Evidence) -> list[str]:
     if history.resumes:
         steps = ", ".join(str(record["step"]) for record in history.resumes[:20])
         notes.append(f"resumed at steps {steps}: replay --all compares the checkpoints there")
+    notes += [f"extended at step {record['step']} to {record['epochs']} epochs of {evidence.config.method}"
+              for record in history.extensions]
     if history.superseded_ends:
         notes.append(f"{history.superseded_ends} earlier ends of the run are on record; only the last is derived")
     if done < planned:
