@@ -349,7 +349,7 @@ def reseal(run, records, forged=None):
         if record["record"] == "end":
             last["end"] = number
         if record["record"] == "checkpoint":
-            last[checkpoint.path_of("", record["step"]).name] = number
+            last[checkpoint.path_of("", _step(record)).name] = number
     for number, record in enumerate(records):
         record = {key: value for key, value in record.items() if key != "prev"}
         if record["record"] == "file" and last[record["file"]] == number != forged and (run / record["file"]).is_file():
@@ -357,7 +357,7 @@ def reseal(run, records, forged=None):
         lines.append(encode(record, before))
         before = hashlib.sha256(lines[-1]).hexdigest()
         if record["record"] == "checkpoint":
-            path = checkpoint.path_of(run / "checkpoints", record["step"])
+            path = checkpoint.path_of(run / "checkpoints", _step(record))
             if path.is_file() and last[path.name] == number:
                 _name_record(path, before)
         if record["record"] == "end" and number == last["end"]:
@@ -366,6 +366,10 @@ def reseal(run, records, forged=None):
             result = json.loads((run / "result.json").read_text())
             (run / "result.json").write_text(json.dumps({**result, "ledger_head": before}, indent=2) + "\n")
     (run / "ledger.jsonl").write_bytes(b"".join(lines))
+
+
+def _step(record):
+    return record["step"] if type(record["step"]) is int else -1
 
 
 def _name_record(path, head):

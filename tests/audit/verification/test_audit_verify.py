@@ -40,7 +40,8 @@ def test_a_run_agrees_with_its_ledger(method, audit, tmp_path):
     found = verify(tmp_path / "run")
     assert [line.partition(":")[0] for line in found] == [
         "chain", "rules", "metrics", "configuration", "files", "checkpoints",
-        *(["float network"] if method != "backprop" else []), "model", *(["packed"] if method != "backprop" else []),
+        *(["float network"] if method != "backprop" else []), "model", *(["best"] if method != "conntra" else []),
+        *(["packed"] if method != "backprop" else []),
         "result", "plots", "not audited, the owner's word"]
 
 
@@ -61,7 +62,7 @@ def test_a_run_that_ends_before_its_last_phase_is_too_and_can_be_continued(steps
     assert "model: names this ledger's end; 0 constrained weights" in "\n".join(verify(tmp_path / "run"))
     if steps:
         assert replay(Source(tmp_path / "run", {}), range(1, steps + 1)).compared == steps
-    assert len(replay_final(Source(tmp_path / "run", {}))) == 3
+    assert len(replay_final(Source(tmp_path / "run", {}))) == (4 if steps == 14 else 3)
     resume(tmp_path / "run", max_steps=1000)
     verify(tmp_path / "run")
     assert replay(Source(tmp_path / "run", {}), range(1, 36)).compared == 35
@@ -76,7 +77,7 @@ def test_a_run_saved_at_every_step_and_again_at_the_end_of_an_epoch_is_too(tmp_p
 
 
 def test_an_unfinished_run_is_checked_as_far_as_it_went(run):
-    for name in ("model.h5", "model.tq.h5", "result.json"):
+    for name in ("model.h5", "model.tq.h5", "best.h5", "result.json"):
         (run / name).unlink()
     records = [line.record for line in read(run / "ledger.jsonl")]
     write_ledger(run, records[:next(i for i, record in enumerate(records) if record["record"] == "end")])

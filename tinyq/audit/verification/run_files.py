@@ -174,11 +174,15 @@ def _check_derived(evidence, held):
         return f"replay --final derives it ({why})"
     _check(weights_sha256(finished.state) == evidence.end.record["weights_sha256"],
            "the recorded end differs from what the method makes of the last checkpoint")
+    _check_scales_and_levels(MODEL_FILE, held, finished)
+    return "it is what the method makes of the last checkpoint"
+
+
+def _check_scales_and_levels(name, held, finished):
     for what, found, derived in (("scales", held.scales, finished.scales), ("levels", held.levels, finished.levels)):
         if derived is not None:
-            other = [name for name in derived if not np.array_equal(derived[name], found.get(name))]
-            _check(not other, f"{MODEL_FILE} has other {what} than the last checkpoint: {', '.join(other[:3])}")
-    return "it is what the method makes of the last checkpoint"
+            other = [tensor for tensor in derived if not np.array_equal(derived[tensor], found.get(tensor))]
+            _check(not other, f"{name} has other {what} than its checkpoint: {', '.join(other[:3])}")
 
 
 def _best(evidence: Evidence) -> str:
@@ -201,9 +205,7 @@ def _best(evidence: Evidence) -> str:
         return f"of epoch {number}; replay --final derives it, if its checkpoint is there"
     _check(weights_sha256(finished.state) == weights_sha256(held.state),
            f"{BEST_FILE} has other weights than the checkpoint of epoch {number}")
-    for what, found, derived in (("scales", held.scales, finished.scales), ("levels", held.levels, finished.levels)):
-        other = [name for name in derived or {} if not np.array_equal((derived or {})[name], found.get(name))]
-        _check(not other, f"{BEST_FILE} has other {what} than its checkpoint: {', '.join(other[:3])}")
+    _check_scales_and_levels(BEST_FILE, held, finished)
     return (f"of epoch {number}, with the best validation accuracy on record; it is what the method makes of its "
             "checkpoint")
 
