@@ -166,7 +166,6 @@ def test_packing_asks_for_the_instruction_set_before_it_writes(run, tmp_path):
     ("pack {packed} out.tq.h5", 2, "--c DIR"),
     ("pack {run} {folder}/out.tq.h5 --float-layer-bits 4", 2, "--float-layer-bits 4"),
     ("pack {run} {folder}/no/such/folder/out.tq.h5", 73, "out.tq.h5"),
-    ("infer {run}/model.h5 --data", 65, "not a packed network"),
     ("infer {packed} --data --activations int4", 2, "int4"),
     ("infer {packed}", 2, "--data"),
     ("infer {packed} {packed}", 65, "neither a JPEG nor a PNG"),

@@ -105,7 +105,7 @@ def begun(config: Config, model: Module, position: Position, states: dict[str, d
 def _config_of(position: Position) -> Config:
     """Return the configuration that a checkpoint was made with, as far as bits depend on it."""
     given = {key: value for key, value in position.made_with.items() if value is not None and key not in NOT_SETTINGS}
-    return resolve({**given, "recipe": "none"}).config
+    return resolve({"model": given.pop("model"), "recipe": "none"}, given).config
 
 
 def _training_data(path: str | Path, config: Config, attributes: dict) -> Data:
