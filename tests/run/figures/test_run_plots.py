@@ -97,3 +97,11 @@ def test_a_short_logarithmic_axis_has_figures_too():
 def test_a_table_aligns_words_left_and_numbers_right():
     assert table(["name", "n"], [["a", 1234], ["long name", 5]]) == [
         "name           n", "---------  -----", "a          1,234", "long name      5"]
+
+
+def test_a_run_that_ended_within_its_first_epoch_has_the_curve_of_its_recorded_steps():
+    steps = [{"record": "step", "step": 5 * i, "objective": 1 / (i + 1)} for i in range(4)]
+    picture = curves.pictures([*steps, {"record": "step", "step": 25, "objective": None}], {})["curves.svg"]
+    assert ">step</text>" in picture and picture.count("<circle") == 4
+    assert ">epoch</text>" in curves.pictures([*steps, *EPOCHS], {})["curves.svg"]
+    assert curves.pictures([{"record": "step", "step": "x", "objective": 1.0}], {}) == {}

@@ -24,8 +24,12 @@ def pictures(records: list[dict], histograms: dict) -> dict[str, str]:
     """Return {file name: SVG}: curves.svg and levels.svg, each only if it has data."""
     found = {}
     epochs = [r for r in records if r.get("record") == "epoch"]
+    steps = [(r["step"], r["objective"]) for r in records
+             if r.get("record") == "step" and _is_drawable(r.get("step")) and _is_drawable(r.get("objective"))]
     if epochs:
         found["curves.svg"] = str(curves(epochs))
+    elif steps:                                         # ended within its first epoch, with --print-freq
+        found["curves.svg"] = str(step_curve(steps))
     if histograms:
         found["levels.svg"] = str(level_histograms(histograms))
     return found
@@ -39,6 +43,13 @@ def curves(epochs: list[dict]) -> Picture:
     for i, (title, names, factor) in enumerate(panels):
         lines = {name: _points(epochs, name, factor) for name in names}
         _panel(picture, 60 + 450 * i, title, {n: p for n, p in lines.items() if p}, _beginnings(epochs))
+    return picture
+
+
+def step_curve(points: list[tuple[int, float]]) -> Picture:
+    """Plot (step, objective) of a run that ended within its first epoch."""
+    picture = Picture(450, 350)
+    _panel(picture, 60, "objective", {"objective": points}, [], "step")
     return picture
 
 
@@ -91,12 +102,12 @@ def _histogram(picture, left, top, name, histogram):
     picture.text(left, top - 8, name + (f" ({outside:,} outside)" if outside else ""))
 
 
-def _panel(picture, left, title, lines, phases):
+def _panel(picture, left, title, lines, phases, x_label="epoch"):
     values = [y for points in lines.values() for _, y in points] or [1.0]
     last = max((x for points in lines.values() for x, _ in points), default=1)
     log = min(values) > 0                               # a logarithmic axis has no place for a zero
     axes = Axes(picture, left, 60, 370, 230, (0, last), (min(values) if log else 0, max(values)), log)
-    axes.ticks("epoch", f"{title} (log scale)" if log else title)
+    axes.ticks(x_label, f"{title} (log scale)" if log else title)
     for start, name in phases:
         if start:
             picture.line(axes.x(start), axes.top, axes.x(start), axes.top + axes.height, "#999", 1, "4 3")
