@@ -28,7 +28,7 @@ def test_a_folder_stands_for_the_network_in_it(tmp_path):
     with pytest.raises(BadInput, match=r"neither a run \(no config\.toml\) nor a weight file"):
         weights_file(tmp_path)
     (tmp_path / "config.toml").touch()
-    with pytest.raises(BadInput, match="not finished; go on with: .* --resume"):
+    with pytest.raises(BadInput, match="not finished; name a file of .*, or go on with: .* --resume"):
         weights_file(tmp_path)
     (tmp_path / "model.h5").touch()
     assert weights_file(tmp_path) == tmp_path / "model.h5"

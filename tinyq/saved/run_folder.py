@@ -42,8 +42,8 @@ def weights_file(path: str | Path) -> Path:
     if any(path.glob("*.py")) and not any(path.glob("checkpoints/*")):      # --trust needs the SHA-256 in a checkpoint
         raise BadInput(f"{path}: this run ended before its first checkpoint; start it again in another folder")
     if (path / CONFIG_FILE).is_file():
-        raise BadInput(f"{path}: this run is not finished; go on with: {resume_command(path)}, or name "
-                       f"a file of {path / CHECKPOINTS}")
+        raise BadInput(f"{path}: this run is not finished; name a file of {path / CHECKPOINTS}, or go on with: "
+                       f"{resume_command(path)}")
     raise BadInput(f"{path}: neither a run (no {CONFIG_FILE}) nor a weight file")
 
 
