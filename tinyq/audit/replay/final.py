@@ -8,7 +8,7 @@ from tinyq.audit.ledger.hash_chain import differing_keys, plain
 from tinyq.audit.ledger.records import UNAUDITED_FIGURES
 from tinyq.audit.replay.comparison import Comparison
 from tinyq.audit.replay.replay import Stretch, expected_records
-from tinyq.audit.replay.rerun import Source, rerun
+from tinyq.audit.replay.rerun import Source, check_input_shape, rerun
 from tinyq.audit.verification.spelling import check_spelling
 from tinyq.errors import AuditMismatch, UsageError
 from tinyq.files import weights as weight_files
@@ -63,6 +63,7 @@ def _at_the_end(source: Source) -> tuple[Job, Position]:
     comparison = Comparison(history.begin.record["audit"], expected, set(), None)
     if comparison.is_done:
         job, (position, states) = source.job(), source.states(start)
+        check_input_shape(source, job, position)
         Loop(job, position, Observer()).begin(job.phases[position.phase], states)
         return job, position
     position = rerun(source, start, comparison)

@@ -122,12 +122,17 @@ def rerun(source: Source, start: Checkpoint | None, observer: Recorder) -> Posit
                         f"{position.steps}, before everything on record was compared")
 
 
-def _rerun_era(source: Source, era: Era, position: Position, states: dict | None, observer: Recorder) -> dict:
-    """Train to the end of an era; return the states there."""
-    job = source.job(era)
+def check_input_shape(source: Source, job: Job, position: Position) -> None:
+    """Raise AuditMismatch where a checkpoint says another shape of the input than the data have."""
     if position.network and shape_of(position.network) != job.bundle.input_shape:
         raise AuditMismatch(f"{source.folder}: the checkpoint of step {position.steps} says another input_shape "
                             "than the data")
+
+
+def _rerun_era(source: Source, era: Era, position: Position, states: dict | None, observer: Recorder) -> dict:
+    """Train to the end of an era; return the states there."""
+    job = source.job(era)
+    check_input_shape(source, job, position)
     observer.begin(job, source.folder, position)
     Loop(job, position, observer).run(states)
     return checkpoint.states_of(job.model, job.phases[position.phase])
