@@ -192,7 +192,8 @@ def test_a_folder_of_a_run_serves_as_its_network(capsys, tmp_path, trained):
     assert run(capsys, f"train {QUICK} --weights {trained} --output {tmp_path / 'r'}")[0] == 0
     (tmp_path / "r" / "model.h5").unlink()
     code, _, err = run(capsys, f"evaluate {tmp_path / 'r'}")
-    assert code == 65 and f"not finished; name a file of .*, or go on with: python -m tinyq.train --resume {tmp_path / 'r'}" in err
+    assert code == 65 and f"this run is not finished; name a file of {tmp_path / 'r' / 'checkpoints'}, or " in err
+    assert f"go on with: python -m tinyq.train --resume {tmp_path / 'r'}" in err
 
 
 @pytest.mark.parametrize("line, code, message", [
