@@ -30,8 +30,9 @@ def evaluate(argv: list[str]) -> None:
     from tinyq.saved.run_folder import weights_file
 
     check_split(arguments.split)
+    threads = threads_of(arguments)
     path = weights_file(arguments.network)
-    use_threads(threads_of(arguments))
+    use_threads(threads)
     model, attributes = _network(path, arguments.model)
     dataset, bundle = split_for(path, attributes, arguments.split, arguments.data, arguments.data_path,
                                 arguments.classes)
