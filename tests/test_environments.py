@@ -96,7 +96,8 @@ def run(trained, out, surroundings, command):
         starting = ["sh", "-c", f'rmdir "{folder}"; exec "$@"', "sh", *starting]
     done = subprocess.run(starting, cwd=folder, umask=surroundings.umask, capture_output=True, text=True, timeout=300,
                           env={name: value for name, value in environment.items() if value is not None})
-    expected = ("compiling kernels", "kernels cannot be kept here", "libgomp: ", "this machine does not have it")
+    expected = ("compiling kernels", " so far", " left", "kernels cannot be kept here", "libgomp: ",
+                "this machine does not have it")
     said = [text for text in done.stderr.splitlines() if text.strip()]
     return done.returncode, [text for text in said if not any(notice in text for notice in expected)]
 
