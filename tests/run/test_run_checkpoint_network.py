@@ -109,5 +109,5 @@ def test_an_unfinished_run_says_that_its_checkpoints_serve(run, tmp_path, capsys
     shutil.copytree(run, tmp_path / "r")
     (tmp_path / "r" / "model.h5").unlink()
     assert main(["evaluate", str(tmp_path / "r")]) == 65
-    assert f"or name a file of {tmp_path / 'r' / 'checkpoints'}" in capsys.readouterr().err
+    assert f"name a file of {tmp_path / 'r' / 'checkpoints'}" in capsys.readouterr().err
     assert data_paths_beside(of_step(run), "iris") == data_paths_beside(run / "model.h5", "iris")
