@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinyq import infer
 from tinyq import train as tinyq_train
 from tinyq.__main__ import COMMANDS
 from tinyq.__main__ import main as tinyq
@@ -346,3 +347,9 @@ def test_help_needs_no_compiler():
             "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
             "sys.exit('numba' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_flags_may_stand_between_the_files_of_a_command():
+    found = infer._parser().parse(["net.tq.h5", "--activations", "int8", "a.png", "--json", "b.png"])
+    assert (found.network, found.images) == ("net.tq.h5", ["a.png", "b.png"])
+    assert found.activations == "int8" and found.json

@@ -136,3 +136,12 @@ def test_a_web_page_in_place_of_weights_is_named_everywhere(tmp_path, capsys):
 
     (tmp_path / "model.h5").write_text("<html>404</html>")
     assert tinyq(["evaluate", str(tmp_path / "model.h5")]) == 65 and "is a web page" in capsys.readouterr().err
+
+
+def test_a_network_that_does_not_take_the_assumed_inputs_asks_for_theirs(tmp_path, capsys):
+    saved = tmp_path / "lenet.safetensors"
+    safetensors.write(saved, models.build("lenet", 10, (1, 28, 28)).initialise(Streams(0)).state_dict())
+    assert main([str(saved), str(tmp_path / "l.h5"), "--model", "lenet"]) == 2
+    assert "name the data with --data, or the shape with --input-shape" in capsys.readouterr().err
+    for remedy in (["--data", "mnist"], ["--input-shape", "1,28,28"]):
+        assert main([str(saved), str(tmp_path / "l.h5"), "--model", "lenet", *remedy]) == 0

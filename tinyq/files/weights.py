@@ -69,6 +69,12 @@ def read_attributes(path: str | Path) -> dict:
         return _root_attributes(file)
 
 
+def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Return {name: shape} of every parameter and buffer of a file."""
+    with hdf5.Reader(path) as file:
+        return {name: spec.shape for name, spec in _state_specs(file.specs()).items()}
+
+
 def read(path: str | Path, state: Mapping[str, np.ndarray] | None = None) -> Weights:
     """Read the weights of a model with this state_dict; None: of any model.
 

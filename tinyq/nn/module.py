@@ -18,6 +18,7 @@ from tinyq.nn.parameter import Parameter
 from tinyq.streams import Stream, Streams
 
 T = TypeVar("T")
+SHOWN = 12                              # differences in a message
 
 
 class Module:
@@ -142,7 +143,7 @@ class Module:
 
     def load_state_dict(self, state: Mapping[str, np.ndarray], strict: bool = True,
                         source: str = "the state") -> list[str]:
-        """Copy arrays in by name. If they do not fit, BadInput lists all differences and nothing is changed.
+        """Copy arrays in by name. If they do not fit, BadInput lists the first differences and nothing is changed.
 
         strict: refuse missing and extra names; otherwise return "missing NAME" and "extra NAME" for each.
         source: name of the file in the message.
@@ -155,7 +156,9 @@ class Module:
                  if name in state and _kind(state[name]) != _kind(array)]
         differences = (absent if strict else []) + wrong
         if differences:
-            raise BadInput(f"{source} does not fit this {type(self).__name__}: " + "; ".join(differences))
+            more = [f"and {len(differences) - SHOWN} more"] if len(differences) > SHOWN else []
+            raise BadInput(f"{source} does not fit this {type(self).__name__}: "
+                           + "; ".join(differences[:SHOWN] + more))
         for name, array in own.items():
             if name in state:
                 array[...] = state[name]

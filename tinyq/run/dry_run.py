@@ -44,6 +44,7 @@ def plan(config: Config) -> list[str]:
         f"input        {job.bundle.input_shape}, {job.bundle.num_classes} classes",
         *(f"phase        {phase.name}: {phase.epochs} epochs of {steps:,} steps, {type(phase.optimizer).__name__}, "
           f"lr {phase.optimizer.groups[0]['lr']:g}" for phase in job.phases),
+        *([f"ends         after step {config.max_steps:,}, by --max-steps"] if config.max_steps is not None else []),
         f"parameters   {sum(size.count for size in layers if size.trained):,}" + (
             f", {sum(size.count for size in constrained):,} of them constrained to {planned.name} ({planned.bits} bits)"
             if planned else ", all of them float"),

@@ -117,6 +117,9 @@ def remedy(outcome: dict, folder: str | Path) -> list[str]:
     if has_converged(outcome):
         return []
     method = outcome["method"]
+    if outcome["ended_by"] == MAX_STEPS:
+        return [f"{method} has not converged, because --max-steps ended it; to continue: {resume_command(folder)} "
+                "--max-steps N"]
     flag = f"--{method}.{_stronger_pull(method).replace('_', '-')}"
     return [f"{method} has not converged: its weights were far from their levels; train for more epochs "
             f"({resume_command(folder)} --epochs N), or start again with a larger {flag}"]

@@ -46,8 +46,8 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
         raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
                        f"but {name} has {bundle.input_shape} and {bundle.num_classes}; choose other data")
     if own and not same_classes(attributes["class_names"], bundle):
-        raise BadInput(f"{path}: made for other classes than those of {name} here; "
-                       "give its file of classes or its folder")
+        raise BadInput(f"{path}: made for other classes than those of {name} here, or for another order of them; give "
+                       "its file of classes with --classes, or its folder with --data-path")
     dataset = getattr(bundle, part)
     if dataset is None:
         raise UsageError(f"split {part}: {name} has no such split with the settings of this network")

@@ -120,14 +120,15 @@ def load_weights(path: str | Path, model: Module) -> tuple[bool, list[str]]:
 
 
 def _of_file(path, own):
-    """Return the state_dict that fits the file: the model's, with the file's number of classes in the last layer."""
+    """Return the state_dict that fits the file: the model's, with the file's number of classes where it has that."""
     classes = files.read_attributes(path).get("class_names")
-    last = next(reversed(own)).rpartition(".")[0]
-    outputs = len(own[f"{last}.weight"]) if f"{last}.weight" in own else 0
-    if not isinstance(classes, list) or not classes or len(classes) == outputs:
+    count = len(classes) if isinstance(classes, list) else 0
+    shapes = files.read_shapes(path)
+    other = {name: array for name, array in own.items() if shapes.get(name, array.shape) != array.shape}
+    heads = [name for name, array in other.items() if array.ndim and shapes[name] == (count, *array.shape[1:])]
+    if len({len(own[name]) for name in heads}) != 1:            # not the outputs alone
         return own
-    return {name: np.zeros((len(classes), *array.shape[1:]), array.dtype) if name.startswith(f"{last}.") else array
-            for name, array in own.items()}
+    return {**own, **{name: np.zeros(shapes[name], own[name].dtype) for name in heads}}
 
 
 def check_probe(path: str | Path, model: Module, held: Weights) -> None:

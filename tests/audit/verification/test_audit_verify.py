@@ -15,7 +15,7 @@ from tinyq.audit.replay.final import replay_final
 from tinyq.audit.replay.replay import replay
 from tinyq.audit.replay.rerun import Source
 from tinyq.audit.verification.verify import verify
-from tinyq.errors import AuditMismatch, UsageError
+from tinyq.errors import AuditMismatch, BadInput, UsageError
 from tinyq.files.lock import locked
 from tinyq.output.counting import counted
 from tinyq.run import checkpoint, finish
@@ -52,8 +52,8 @@ def test_a_run_that_was_stopped_and_resumed_is_too(tmp_path):
     resume(tmp_path / "run", max_steps=1000)
     found = verify(tmp_path / "run")
     assert "result: its figures are those on record; replay --final measures them again" in found
-    assert found[-3:-1] == ["resumed at steps 17, 25: replay --all compares the checkpoints there",
-                            "2 earlier ends of the run are on record; only the last is derived"]
+    assert found[-3:-1] == ["resumed 2 times, at step 17, 25: replay --all compares the checkpoint there",
+                            "2 earlier ends on record; only the last end is derived"]
 
 
 @pytest.mark.parametrize("steps", [0, 3, 14])
@@ -66,6 +66,18 @@ def test_a_run_that_ends_before_its_last_phase_is_too_and_can_be_continued(steps
     resume(tmp_path / "run", max_steps=1000)
     verify(tmp_path / "run")
     assert replay(Source(tmp_path / "run", {}), range(1, 36)).compared == 35
+
+
+def test_a_replay_wants_the_file_that_the_run_started_from(run, tmp_path):
+    train(tmp_path / "next", weights=str(run / "float.h5"), pretrain_epochs=0, epochs=1)
+    verify(tmp_path / "next")
+    assert replay(Source(tmp_path / "next", {}), [1]).compared == 1
+    shutil.copy(run / "model.h5", run / "float.h5")
+    with pytest.raises(BadInput, match="float.h5: not the file that .*next started from .*put that file there again"):
+        replay(Source(tmp_path / "next", {}), [1])
+    (run / "float.h5").unlink()
+    with pytest.raises(BadInput, match="float.h5"):
+        replay(Source(tmp_path / "next", {}), [1])
 
 
 def test_a_run_saved_at_every_step_and_again_at_the_end_of_an_epoch_is_too(tmp_path):

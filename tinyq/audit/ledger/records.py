@@ -14,7 +14,7 @@ from tinyq.run.checkpoint import path_of
 # kind -> {field: type}; fields of OPTIONAL may be missing.
 FIELDS: dict[str, dict[str, type]] = {
     "begin": {"format": str, "audit": str, "environment": dict, "config_sha256": str, "settings": dict, "data": dict,
-              "print_freq": int},
+              "print_freq": int, "weights_file": str},
     "phase": {"step": int, "phase": str, "epoch": int, "method": str, "optimizer": str, "tensors": dict,
               "buffers": dict, "constrained": list, "w": str, "w_of": str, "metrics": dict},
     "step": {"step": int, "phase": str, "epoch": int, "batch": int, "lr": list, "skipped": int, "ids": str, "x": str,
@@ -32,7 +32,7 @@ FIELDS: dict[str, dict[str, type]] = {
     "result": {"step": int, "figures": dict},
 }
 GRADIENT_FIELDS = ("ops", "ops_of", "vjps", "vjps_of", "g", "g_of")
-OPTIONAL = {"step": ("skipped", *GRADIENT_FIELDS), "float": ("test_accuracy",)}
+OPTIONAL = {"step": ("skipped", *GRADIENT_FIELDS), "float": ("test_accuracy",), "begin": ("weights_file",)}
 UNAUDITED_FIGURES = {"seconds", "ledger_head"}          # of result.json: a time, and a head that is compared itself
 # Compared with nothing: an auditor has only the word of the run's owner.
 UNAUDITED = {
@@ -40,7 +40,7 @@ UNAUDITED = {
     "seconds": "durations, in result.json, metrics.jsonl and checkpoints",
     "bookkeeping": "`records` and `skipped` of checkpoints, which no replay uses; names for viewers in model.h5",
     "deleted checkpoints": "which checkpoints there were and the SHA-256 of their files, once these are gone",
-    "--weights": "the name of the file that a run starts from; its weights are those of the first phase",
+    "--weights": "the name of the file that a run started from; its SHA-256 is on record",
     "files of no sample": "`passed_over` in the data's facts, the files of the folder that no part of the data uses",
     "interruptions": "how often a run was killed: `repeated` and `head` of resume, the message of exception",
     "settings without effect on any bit": "in config.toml the comments, threads, workers, print_freq, "

@@ -21,7 +21,7 @@ from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position, path_of
 from tinyq.run.observers.best_effort import BestEffort
 from tinyq.run.phases import Phase
-from tinyq.saved.run_folder import CONFIG_FILE, resume_command
+from tinyq.saved.run_folder import CONFIG_FILE, resume_command, weights_file
 
 MAX_WAITING = 64 * 2**20                # bytes of records that may wait in memory until the disk accepts them
 
@@ -74,9 +74,10 @@ class LedgerWriter(Recorder):
         if ledger.damage:
             self.log(f"tinyq: {ledger.damage}; the records after the checkpoint are made again")
         if ledger.head == NOTHING_BEFORE:
+            start = {"weights_file": sha256_of(weights_file(job.config.weights))} if job.config.weights else {}
             self._add({"record": "begin", "format": FORMAT, "audit": self.kind, "environment": environment(),
                        "config_sha256": sha256_of(self.folder / CONFIG_FILE), "settings": position.made_with,
-                       "data": job.bundle.read, "print_freq": job.config.print_freq})
+                       "data": job.bundle.read, "print_freq": job.config.print_freq, **start})
         else:
             self._add({"record": "resume", "step": position.steps, "repeated": len(ledger.expected),
                        "head": ledger.old_head, "environment": environment(), "print_freq": job.config.print_freq})

@@ -10,6 +10,7 @@ from tinyq.audit.ledger.history import Checkpoint, History, read_history
 from tinyq.audit.recording.checkpoint_record import check_state, file_of
 from tinyq.audit.recording.recorder import Recorder
 from tinyq.errors import AuditMismatch, BadInput
+from tinyq.files.read import sha256_of
 from tinyq.output.terminal import tell_once
 from tinyq.run import checkpoint
 from tinyq.run.build import Job, build
@@ -17,7 +18,7 @@ from tinyq.run.checkpoint import Position
 from tinyq.run.loop import Loop
 from tinyq.run.settings.resolve import read_toml, resolve
 from tinyq.saved.attributes import shape_of
-from tinyq.saved.run_folder import CONFIG_FILE, anchored, trusted_network
+from tinyq.saved.run_folder import CONFIG_FILE, anchored, trusted_network, weights_file
 
 
 class Enough(Exception):
@@ -75,6 +76,7 @@ class Source:
             changes = {**changes, "model": model} if network else changes
         epochs, last = era or self.eras[-1]
         config = anchored(resolve(changes, settings)).config
+        self._check_weights(config.weights, recorded.get("weights_file"))
         job = build(dataclasses.replace(config, max_steps=last, epochs=epochs), network)
         if job.network and "model" in self.changes:
             same = job.network.sha256 == recorded["settings"].get("model_sha256")
@@ -82,6 +84,11 @@ class Source:
                       + ("as on record" if same else "another than on record"))
         self._check_data(recorded["data"], plain(job.bundle.read))
         return job
+
+    def _check_weights(self, weights, recorded):
+        if weights and sha256_of(path := weights_file(weights)) != recorded:
+            raise BadInput(f"{path}: not the file that {self.folder} started from (--weights), which has SHA-256 "
+                           f"{recorded}; put that file there again")
 
     def _check_data(self, recorded, found):
         differing = ", ".join(key for key in differing_keys(recorded, found) if key != "passed_over")  # of no sample

@@ -113,11 +113,12 @@ def _notes(history: History, evidence: Evidence) -> list[str]:
     notes = [f"exception: step {record['step']}: {record['message']}" for record in history.exceptions]
     if history.resumes:
         steps = ", ".join(str(record["step"]) for record in history.resumes[:20])
-        notes.append(f"resumed at steps {steps}: replay --all compares the checkpoints there")
+        notes.append(f"resumed {counted(len(history.resumes), 'time')}, at step {steps}: replay --all compares the "
+                     "checkpoint there")
     notes += [f"extended at step {record['step']} to {record['epochs']} epochs of {evidence.config.method}"
               for record in history.extensions]
     if history.superseded_ends:
-        notes.append(f"{history.superseded_ends} earlier ends of the run are on record; only the last is derived")
+        notes.append(f"{counted(history.superseded_ends, 'earlier end')} on record; only the last end is derived")
     if done < planned:
         notes.append(f"{done} of the {planned} configured epochs are on record")
     return notes

@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
 
         UsageError also for an environment variable that the kernels cannot use: the command has not yet begun.
         """
-        known, others = self.parse_known_args(_attached(argv))
+        known, others = self.parse_known_intermixed_args(_attached(argv))       # flags between images, say
         if others:
             if not others[0].startswith("-"):
                 raise UsageError(f"{others[0]}: unexpected argument; see --help")

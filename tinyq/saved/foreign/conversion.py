@@ -30,7 +30,7 @@ def to_tinyq(source: str | Path, target: str | Path, name: str, class_names: lis
     """
     file, inputs = open_foreign(source), inputs or Inputs()
     input_shape = inputs.input_shape()
-    smallest = models.build(name, 2, input_shape)
+    smallest = _smallest(name, inputs)
     state, remarks = weights_for(file, smallest.state_dict(), key, input_shape[0])
     classes = _classes_in(state, smallest, name, source)
     if class_names is not None and len(class_names) != classes:
@@ -49,6 +49,17 @@ def to_tinyq(source: str | Path, target: str | Path, name: str, class_names: lis
     return f"{target}: {name}, {classes} classes, {count:,} parameters" + (
         f"; left out: {', '.join(left_out)}" if left_out else "") + "".join(
         f"; {remark}" for remark in [*remarks, described(attributes)])
+
+
+def _smallest(name: str, inputs: Inputs) -> Module:
+    """Make the network with two classes; UsageError where it does not take the inputs."""
+    try:
+        return models.build(name, 2, inputs.input_shape())
+    except UsageError as error:
+        if inputs.data or inputs.shape:
+            raise
+        raise UsageError(f"{error}, as nothing else is known: name the data with --data, or the shape with "
+                         "--input-shape") from error
 
 
 def to_safetensors(source: str | Path, target: str | Path, name: str | None = None) -> str:
