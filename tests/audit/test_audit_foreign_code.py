@@ -117,7 +117,7 @@ def test_a_configuration_alone_runs_no_code(capsys, tmp_path, action):
     assert code == 65 and f"add --model {tmp_path}/net.py:net" in said.err and times_run() == 0
     assert not (tmp_path / "out").exists()
     code, _ = ended(capsys, *line, "--model", f"{tmp_path}/net.py:net")
-    assert code == 0 and times_run() == (0 if action == "--print-config" else 1)
+    assert code == 0 and (times_run() > 0) == (action != "--print-config")
 
 
 def test_a_run_keeps_a_copy_of_its_network_and_its_sha256(own):
