@@ -28,9 +28,10 @@ def test_a_line_stays_a_line(capsys):
     assert len(out.splitlines()[2]) == quoting.MAX_SHOWN + len(" ...")
 
 
-def test_a_line_of_another_writer_is_clean_too():
+def test_a_line_above_a_bar_is_clean_too():
     lines = []
-    terminal.say("a", EVIL, write=lines.append)
+    with terminal.lines_above(lambda text, stream: lines.append(text)):
+        terminal.say("a", EVIL)
     assert is_clean(lines[0]) and lines[0].count("\n") == 1
 
 

@@ -42,7 +42,9 @@ def steps_of(network):
     return [step.name for _, step, _ in program.steps]
 
 
-@pytest.mark.parametrize("name, shape", NETWORKS, ids=[name for name, _ in NETWORKS])
+@pytest.mark.parametrize("name, shape", [
+    pytest.param(name, shape, id=name, marks=[pytest.mark.slow] if name in ("alexnet_bn", "resnet50") else [])
+    for name, shape in NETWORKS])                               # alexnet and resnet18 are of their kinds
 def test_a_network_evaluates_as_its_layers_do(name, shape):
     model, x = trained_like(name, shape), batch(3, shape)
     network = Fused(model)
