@@ -112,7 +112,7 @@ def test_momentum_edited_in_a_checkpoint_before_a_resume(tmp_path, capsys):
         position, states)
     reseal(run, records)
     resume(run, max_steps=1000)
-    assert "resumed at steps 16: replay --all compares the checkpoints there" in verify(run)
+    assert "resumed 1 time, at step 16: replay --all compares the checkpoint there" in verify(run)
     with pytest.raises(AuditMismatch, match="step 16: the recorded checkpoint holds another state .state_sha256"):
         replay_all(Source(run, {}))
 
