@@ -233,7 +233,7 @@ def test_the_report_in_json_holds_the_reason_for_each_picture_that_is_left_out(c
 def test_a_folder_without_pictures_is_refused(capsys, run, tmp_path):
     (tmp_path / "notes.txt").write_text("none")
     code, err = failed(capsys, f"infer {run / 'model.tq.h5'} {tmp_path}")
-    assert code == 65 and "no pictures in this folder or below it, but 1 other or hidden files" in err
+    assert code == 65 and "no pictures in this folder or below it, but 1 other or hidden file;" in err
 
 
 def test_trits_are_for_ternary_weights(capsys, run, tmp_path):

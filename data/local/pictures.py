@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tinyq.data.local.filters import is_hidden, is_image
 from tinyq.errors import BadInput
+from tinyq.output.counting import counted
 
 
 def pictures_in(folder: str | Path) -> tuple[list[str], int]:
@@ -21,8 +22,8 @@ def pictures_in(folder: str | Path) -> tuple[list[str], int]:
         found += pictures
         others -= len(pictures)
     if not found:
-        raise BadInput(f"{str(folder)!r}: no pictures in this folder or below it, but {others} other or hidden files; "
-                       "name a folder of image files")
+        instead = f", but {counted(others, 'other or hidden file')}" if others else ""
+        raise BadInput(f"{str(folder)!r}: no pictures in this folder or below it{instead}; name a folder of image files")
     return sorted(found), others
 
 

@@ -475,6 +475,18 @@ def test_a_figure_that_the_other_does_not_have_is_a_difference(where, value, run
         verify(run)
 
 
+def test_settings_that_nothing_can_follow_are_one_fault(run):
+    records = records_of(run)
+    records[0]["settings"]["accumulate"] = "x"
+    reseal(run, records)
+    with pytest.raises(AuditMismatch, match="line 1, begin, step 0: cannot be checked"):
+        verify(run)
+    records[0]["settings"].update(accumulate=1, epochs=None)
+    reseal(run, records)
+    with pytest.raises(AuditMismatch, match="no number of epochs"):
+        replay(Source(run, {}), [1])
+
+
 def test_a_run_without_its_packed_file_says_so(run):
     (run / "model.tq.h5").unlink()
     assert "packed: there is no model.tq.h5" in replay_final(Source(run, {}))

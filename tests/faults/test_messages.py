@@ -23,7 +23,7 @@ from tinyq.errors import BadInput, exit_code_of
 from tinyq.files import safetensors
 from tinyq.run import checkpoint
 
-IRIS = "--model mlp:8 --data iris --method backprop --recipe none --epochs 2 --threads 1 -j 0"
+IRIS = "--model mlp:8 --data iris --method backprop --recipe none --epochs 6 --threads 1 -j 0"
 
 
 def ends(capsys, line, code):

@@ -47,11 +47,12 @@ def test_a_photograph_of_any_name_is_read_and_shown_in_one_line(capsys, tmp_path
     assert err.count("\n") == 1 and err.strip().isprintable() and "neither a JPEG nor a PNG" in err
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_photograph_is_not_waited_for(capsys, tmp_path, run, make):
+@pytest.mark.parametrize("make, says", [(os.mkfifo, "x.jpg: is not a plain file"),
+                                        (os.mkdir, "x.jpg': no pictures in this folder")])
+def test_what_is_no_photograph_is_not_waited_for(capsys, tmp_path, run, make, says):
     make(tmp_path / "x.jpg")
     assert main(["infer", f"{run}/model.tq.h5", f"{tmp_path}/x.jpg"]) == 65
-    assert "x.jpg: is not a plain file" in capsys.readouterr().err
+    assert says in capsys.readouterr().err
 
 
 def test_a_run_folder_that_is_no_utf8(capsys, tmp_path, run):

@@ -58,6 +58,8 @@ class Source:
         """The run, cut where it was extended."""
         history, eras = self.history, []
         epochs = history.begin.record["settings"].get("epochs")
+        if type(epochs) is not int or not 0 <= epochs < 1 << 31:
+            raise AuditMismatch(f"{self.folder}: the settings on record have no number of epochs")
         for extension in history.extensions:
             eras.append(Era(epochs, extension["step"]))
             epochs = extension["epochs"]
