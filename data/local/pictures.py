@@ -23,7 +23,8 @@ def pictures_in(folder: str | Path) -> tuple[list[str], int]:
         others -= len(pictures)
     if not found:
         instead = f", but {counted(others, 'other or hidden file')}" if others else ""
-        raise BadInput(f"{str(folder)!r}: no pictures in this folder or below it{instead}; name a folder of image files")
+        raise BadInput(f"{str(folder)!r}: no pictures in this folder or below it{instead}; name a folder of image "
+                       "files")
     return sorted(found), others
 
 
