@@ -16,6 +16,7 @@ from tinyq.audit.ledger.hash_chain import LEDGER_FILE, Line
 from tinyq.audit.ledger.history import MAX_NOTED
 from tinyq.audit.ledger.records import GRADIENT_FIELDS
 from tinyq.audit.replay import replay_all as replay_all_module
+from tinyq.audit.replay.comparison import nearly_equal
 from tinyq.audit.replay.final import replay_final
 from tinyq.audit.replay.replay import Stretch, random_steps, replay, replay_stretch
 from tinyq.audit.replay.replay_all import replay_all
@@ -441,6 +442,23 @@ def test_a_float_network_of_other_weights_is_found_by_a_replay_of_the_end(run):
     weight_files.write(run / "float.h5", held)
     with pytest.raises(AuditMismatch, match="float.h5 has other weights than those recorded"):
         replay_final(Source(run, {}))
+
+
+def test_a_best_network_of_a_run_without_a_best_epoch_is_a_difference(tmp_path):
+    train(tmp_path / "run", "backprop", epochs=1, **{"iris.validation": 0})
+    shutil.copy(tmp_path / "run" / "model.h5", tmp_path / "run" / "best.h5")
+    with pytest.raises(AuditMismatch, match="best.h5 is there, but the run has no best epoch"):
+        replay_final(Source(tmp_path / "run", {}))
+
+
+@pytest.mark.parametrize("field, near, far", [
+    ("largest_error", 0.5 + 1e-9, 0.51), ("surrogates", {"relu": 1 - 1e-9, "none": None}, {"relu": 0.9, "none": None}),
+    ("surrogates", {"relu": 1.0, "none": None}, {"relu": 1.0, "none": 0.0}), ("counts", {"vjps": 3}, {"vjps": 4})])
+def test_a_check_made_again_may_differ_in_the_last_digits_of_its_float64_sums_only(field, near, far):
+    recorded = {"largest_error": 0.5, "surrogates": {"relu": 1.0, "none": None}, "counts": {"vjps": 3}}
+    assert nearly_equal(recorded, {**recorded, field: near}, field) == (field != "counts")
+    assert not nearly_equal(recorded, {**recorded, field: far}, field)
+    assert not nearly_equal({"surrogates": {"relu": "x"}}, {"surrogates": {"relu": 1.0}}, "surrogates")
 
 
 def test_a_step_without_the_figures_of_its_metrics_record_cannot_be_compared(run):

@@ -90,7 +90,7 @@ class Comparison(Recorder):
 
     def _compare_check(self, found):
         expected = self._take()
-        if differing := [key for key in _differing(expected, found) if not _nearly_equal(expected, found, key)]:
+        if differing := [key for key in _differing(expected, found) if not nearly_equal(expected, found, key)]:
             raise AuditMismatch(f"step {expected['step']}: its recorded check differs in {', '.join(differing)}")
         self.checks += 1
 
@@ -128,7 +128,7 @@ def _differing(expected, found):
     return [key for key in differing_keys(expected, found) if key != "prev"]
 
 
-def _nearly_equal(expected, found, key):
+def nearly_equal(expected: dict, found: dict, key: str) -> bool:
     """Compare cosines and errors of a check with a tolerance: NumPy's float64 sums depend on the machine."""
     if key == "largest_error":
         return abs(expected[key] - found[key]) <= CHECK_TOLERANCE * max(abs(expected[key]), abs(found[key]))
