@@ -18,11 +18,12 @@ from types import SimpleNamespace
 import numpy as np
 from common.timing import Contender, interleave, machine, serve, summary
 
-from tinyq import data, kernels, models, optim
+from tinyq import data, kernels, models, optim, schedules
 from tinyq.audit.ledger.hash_chain import NOTHING_BEFORE, Ledger, encode
 from tinyq.audit.recording.recorder import Recorder
 from tinyq.methods import Backprop
 from tinyq.run.checkpoint import Position
+from tinyq.run.phases import Phase
 from tinyq.streams import Streams
 
 # network -> batch, image shape, classes, steps in a turn
@@ -53,8 +54,9 @@ def step_of(name, audit, threads, keep=None):
     method, optimizer = Backprop(), optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     method.begin(model, optimizer, None, streams)
     model.key_step(streams, 0, 0)
-    phase = SimpleNamespace(name="float", method=method, optimizer=optimizer, first_epoch=0)
-    job = SimpleNamespace(model=model, loader=SimpleNamespace(dataset=batch.y, batch_size=batch_size))
+    phase = Phase("float", method, optimizer, schedules.build("constant"), 1, 0)
+    job = SimpleNamespace(model=model, config=SimpleNamespace(accumulate=1),
+                          loader=SimpleNamespace(samples=lambda batch, count: batch_size))
     if audit == "off":
         return lambda: method.step([batch])
     recorder = Recorder(audit, keep or Ledger(Path(tempfile.mkdtemp()) / "ledger.jsonl", None).add)
