@@ -2,9 +2,13 @@
 import numpy as np
 import pytest
 
-from tinyq import nn
+from tinyq import models, nn
 from tinyq.errors import BadInput
 from tinyq.files import weights as files
+from tinyq.models import UserFile
+from tinyq.run import session
+from tinyq.run.checkpoint_network import load_start
+from tinyq.run.settings.resolve import resolve
 from tinyq.saved.model_file import load_weights
 from tinyq.streams import Streams
 
@@ -37,3 +41,28 @@ def test_other_layers_of_another_size_are_refused(tmp_path):
     saved(tmp_path / "w.h5", 3, width=7)
     with pytest.raises(BadInput, match="fc/weight is float32"):
         load_weights(tmp_path / "w.h5", Net(3))
+
+
+OUTPUTS_FIRST = """
+from tinyq import nn
+
+class Net(nn.Module):
+    def __init__(self, classes, shape):
+        self.fc, self.a, self.b = nn.Linear(6, classes), nn.Linear(shape[0], 6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.fc(self.b(self.a(x)))
+"""
+
+
+def test_a_checkpoint_to_start_from_keeps_the_same_layer(tmp_path):
+    (tmp_path / "net.py").write_text(OUTPUTS_FIRST)
+    name = f"{tmp_path}/net.py:Net"
+    session.start(resolve({"model": name, "data": "iris", "method": "backprop", "recipe": "none", "epochs": 1,
+                           "threads": 1, "workers": 0, "audit": "off", "output": str(tmp_path / "run")}))
+    (path,) = (tmp_path / "run" / "checkpoints").iterdir()
+    for classes, kept in ((3, []), (5, ["fc.weight", "fc.bias"])):
+        model = models.build(UserFile.read(name), classes, (4,)).initialise(Streams(0))
+        own = model.state_dict()
+        assert load_start(path, model, UserFile.read(name)) == (False, kept)
+        assert [key for key, array in model.state_dict().items() if np.array_equal(array, own[key])] == kept

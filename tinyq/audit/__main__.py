@@ -1,34 +1,21 @@
 """`python -m tinyq.audit`: check a run against its ledger, replay its steps, report what was found."""
-import argparse
 import sys
 from pathlib import Path
 
+from tinyq.audit.audit_flags import add_machine_flags, add_trust_flag, any_command_parser, command_parser
 from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean, exit_code_of
 from tinyq.files.atomic import check_target
 from tinyq.output.terminal import say, say_json, tell
-from tinyq.run.settings.flags import Parser
-
-# Arguments, and what they do.
-EXAMPLES = {
-    "verify runs/a": "check the chain, the rules and every file",
-    "replay runs/a --random 20": "re-run twenty random steps",
-    "replay runs/a --all --final": "re-run all of it and measure its network",
-    "check runs/a --step 1000": "compare a step with float64",
-    "explain runs/a --step 700 --weight 'conv2.weight[0,0,0,0]'": "take one gradient apart",
-    "compare runs/a runs/b": "find the step at which two runs part",
-    "report runs/a -o audit.html": "write one page about everything",
-    "show runs/a --record epoch": "print the records of epochs",
-    "head runs/a": "print the SHA-256 of the last record"}
 
 
 def audit(argv: list[str]) -> None:
     """Run the command that the first argument names."""
     if not argv or argv[0].startswith("-"):
-        _parser("COMMAND").parse(argv)
+        any_command_parser((__doc__ or "").partition(": ")[2]).parse(argv)
         raise UsageError(f"tinyq.audit: give a command; {did_you_mean('', COMMANDS)}")
     if argv[0] not in COMMANDS:
         raise UsageError(f"tinyq.audit {argv[0]}: no such command; {did_you_mean(argv[0], COMMANDS)}")
-    COMMANDS[argv[0]][0](argv[1:])
+    COMMANDS[argv[0]](argv[1:])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,10 +24,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _verify(argv):
-    parser = _parser("verify")
+    parser = command_parser("verify")
     parser.add_argument("--head", metavar="SHA256",
                         help="a head that was kept elsewhere; the ledger must contain it")
-    _trust_flag(parser)
+    add_trust_flag(parser)
     arguments = parser.parse(argv)
     from tinyq.audit.verification.verify import verify
     from tinyq.files.lock import is_locked
@@ -58,14 +45,14 @@ def _verify(argv):
 
 
 def _head(argv):
-    arguments = _parser("head").parse(argv)
+    arguments = command_parser("head").parse(argv)
     from tinyq.audit.ledger.history import read_history
 
     say(read_history(arguments.run).last.head)
 
 
 def _show(argv):
-    parser = _parser("show")
+    parser = command_parser("show")
     parser.add_argument("--record", metavar="KIND",
                         help="only this kind, such as step, epoch or checkpoint")
     parser.add_argument("--phase", metavar="NAME", help="only this phase")
@@ -95,7 +82,7 @@ def _show(argv):
 
 
 def _replay(argv):
-    parser = _parser("replay")
+    parser = command_parser("replay")
     parser.add_argument("--all", action="store_true",
                         help="replay every step, and compare every checkpoint on the way")
     parser.add_argument("--final", action="store_true", help="rebuild the finished network and measure it again")
@@ -107,7 +94,7 @@ def _replay(argv):
                         help="with --all: replay N parts of the run at a time, each in a process (default: 1)")
     parser.add_argument("--dump", metavar="FILE.h5",
                         help="write every activation, gradient and update term of the step named with --step")
-    _machine_flags(parser)
+    add_machine_flags(parser)
     arguments = parser.parse(argv)
     if arguments.dump and arguments.step is None:
         raise UsageError("--dump: name one step with --step N")
@@ -151,10 +138,10 @@ def _print_replayed(source, done):
 
 
 def _check(argv):
-    parser = _parser("check")
+    parser = command_parser("check")
     parser.add_argument("--step", type=int, metavar="N", help="check this step")
     parser.add_argument("--random", type=int, metavar="K", help="check K random steps")
-    _machine_flags(parser)
+    add_machine_flags(parser)
     arguments = parser.parse(argv)
     arguments.first = arguments.last = None
     from tinyq.audit.replay.replay import replay
@@ -171,11 +158,11 @@ def _check(argv):
 
 
 def _compare(argv):
-    parser = _parser("compare", ("run", "A", "the folder of a run"), ("other", "B", "the folder of another run"))
+    parser = command_parser("compare", ("run", "A", "the folder of a run"), ("other", "B", "the folder of another run"))
     parser.add_argument("--replay", action="store_true",
                         help="repeat the step of A at which the runs part, and name the operation")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    _machine_flags(parser)
+    add_machine_flags(parser)
     arguments = parser.parse(argv)
     from tinyq.audit.compare.named_operation import named_operation
     from tinyq.audit.compare.side_by_side import as_json, as_lines, compare
@@ -189,10 +176,10 @@ def _compare(argv):
 
 
 def _explain(argv):
-    parser = _parser("explain")
+    parser = command_parser("explain")
     parser.add_argument("--step", type=int, required=True, metavar="N", help="explain this step")
     parser.add_argument("--weight", required=True, metavar="NAME[I,J]", help="one weight, such as fc1.weight[0,3]")
-    _machine_flags(parser)
+    add_machine_flags(parser)
     arguments = parser.parse(argv)
     from tinyq.audit.explain.explanation import explain
     from tinyq.audit.explain.one_weight import weight_of
@@ -205,14 +192,14 @@ def _explain(argv):
 
 
 def _report(argv):
-    parser = _parser("report")
+    parser = command_parser("report")
     parser.add_argument("-o", "--output", default="audit.html", metavar="FILE.html",
                         help="file to write (default: audit.html)")
     parser.add_argument("--points", type=int, default=32, metavar="N",
                         help="number of steps to plot, at least 2 (default: 32)")
     parser.add_argument("--checks", type=int, default=2, metavar="N",
                         help="number of steps to check in float64 (default: 2)")
-    _machine_flags(parser)
+    add_machine_flags(parser)
     arguments = parser.parse(argv)
     if arguments.points < 2 or arguments.checks < 0:
         raise UsageError("report: --points must be at least 2, --checks at least 0")
@@ -259,21 +246,6 @@ def _steps_wanted(arguments, source):
     return list(range(first, last + 1))
 
 
-def _machine_flags(parser):
-    parser.add_argument("--threads", type=int, metavar="N",
-                        help="number of threads; the results do not depend on it")
-    parser.add_argument("--data-path", metavar="PATH",
-                        help="where the run's data are now, if they were moved")
-    parser.add_argument("--model", metavar="FILE.py:FUNCTION",
-                        help="run this file as the network of the run")
-    _trust_flag(parser)
-
-
-def _trust_flag(parser):
-    parser.add_argument("--trust", action="store_true", help="run the copy of its own network in the run folder, which "
-                        "is code; its SHA-256 must be the recorded one")
-
-
 def _source(arguments):
     source = _run_folder(arguments)
     _tell_differences(source.history)
@@ -295,35 +267,8 @@ def _tell_differences(history):
         tell(f"tinyq: note: {difference}")
 
 
-COMMANDS = {
-    "verify": (_verify, "check the chain, the rules of the method at every step, checkpoints and model"),
-    "replay": (_replay, "re-run steps on the real data and compare every digest"),
-    "check": (_check, "compare a step with float64 and take its update apart"),
-    "compare": (_compare, "find the first step at which two runs part, and name what differs"),
-    "explain": (_explain, "take the gradient and the update of one weight apart"),
-    "report": (_report, "write the checks and curves of every tensor as one HTML page"),
-    "show": (_show, "print records, filtered"),
-    "head": (_head, "print the SHA-256 of the last record, which depends on every record before it"),
-}
-
-
-def _parser(command, *folders):
-    """folders: (name, metavar, help) of the command's run folders."""
-    is_one = command in COMMANDS
-    about = COMMANDS[command][1] if is_one else (__doc__ or "").partition(": ")[2]
-    parser = Parser(prog=f"python -m tinyq.audit {command}", description=about, epilog=_examples(command, is_one),
-                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, metavar, text in folders or [("run", "RUN", "the folder of a run")] * (command in COMMANDS):
-        parser.add_argument(name, metavar=metavar, help=text)
-    return parser
-
-
-def _examples(command, is_one):
-    """List the examples of one command, or of all with the commands."""
-    shown = [f"python -m tinyq.audit {example:<30} {text}" for example, text in EXAMPLES.items()
-             if not is_one or example.split()[0] == command]
-    listed = [] if is_one else ["", "commands:", *(f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items())]
-    return "\n".join(["examples:", *(f"  {line}" for line in shown), *listed])
+COMMANDS = {"verify": _verify, "replay": _replay, "check": _check, "compare": _compare, "explain": _explain,
+            "report": _report, "show": _show, "head": _head}
 
 
 if __name__ == "__main__":

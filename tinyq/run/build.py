@@ -49,6 +49,11 @@ class Job:
         assert self.bundle.train is not None
         return self.bundle.train
 
+    def new_model(self) -> Module:
+        """Make the run's network once more, its weights zeros."""
+        return models.build(self.network or self.config.model, self.bundle.num_classes, self.bundle.input_shape,
+                            self.config.constrain)
+
 
 def build(config: Config, network: UserFile | None = None) -> Job:
     """Load the data, make and initialise the model, prepare the phases.

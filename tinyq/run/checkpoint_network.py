@@ -17,7 +17,7 @@ from tinyq.run.phases import BACKPROP, phases_of
 from tinyq.run.settings.config import Config
 from tinyq.run.settings.resolve import resolve
 from tinyq.saved.attributes import check_attributes, network_of, shape_of
-from tinyq.saved.model_file import load_model, load_weights, shown_state, views
+from tinyq.saved.model_file import load_model, load_weights, outputs_of_other_classes, shown_state, views
 from tinyq.saved.run_folder import data_paths_beside
 from tinyq.streams import Streams
 
@@ -78,11 +78,10 @@ def load_start(path: str | Path, model: Module, network: str | UserFile) -> tupl
     """Start a model from a weight file or a checkpoint; network: the model's. The result is load_weights'."""
     if not is_checkpoint(path):
         return load_weights(path, model)
-    found, _ = network_of_checkpoint(path, network)
+    found, attributes = network_of_checkpoint(path, network)
     state, own = shown_state(found), model.state_dict()
-    last = next(reversed(own)).rpartition(".")[0]           # made for another number of classes, it keeps its values
-    kept = [name for name, array in own.items()
-            if name.startswith(f"{last}.") and name in state and array.shape != state[name].shape]
+    shapes = {name: array.shape for name, array in state.items()}
+    kept = outputs_of_other_classes(own, shapes, attributes["class_names"])
     model.load_state_dict({**state, **{name: own[name] for name in kept}}, source=str(path))
     return bool(views(found)), kept
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tinyq import models
 from tinyq.errors import CannotCreate, InputOutputError, TinyqError
 from tinyq.files import weights as weight_files
 from tinyq.files.atomic import remove, write_text
@@ -79,7 +78,7 @@ def best_weights(job: Job, folder: Path, position: Position) -> Weights | None:
         return None
     phase, config = job.phases[position.phase], job.config
     at, states = checkpoint.load(checkpoint.path_of(folder / "checkpoints", position.best_steps))
-    model = models.build(job.network or config.model, job.bundle.num_classes, job.bundle.input_shape, config.constrain)
+    model = job.new_model()
     begun(config, model, at, states, lambda: job.training_data).finish()
     attributes = {**model_file.describe(config_after(config, phase.name), job.bundle),
                   "epoch": phase.epoch_number(at.epoch - 1), "validation_accuracy": position.best_accuracy}

@@ -1,6 +1,6 @@
 """Write a model as model.h5, and make a model from such a file."""
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -108,27 +108,26 @@ def load_model(path: str | Path, name: str | None = None) -> tuple[Module, dict]
 def load_weights(path: str | Path, model: Module) -> tuple[bool, list[str]]:
     """Start a model from the weights in a file.
 
-    If the file has another number of classes, the last layer keeps its values.
+    If the file has another number of classes, the layer of the outputs keeps its values.
     Returns (True if the file has weights on levels, which become float; names of the parameters not loaded).
     """
-    own = model.state_dict()
-    state = {name: array for name, array in _of_file(path, own).items()}
-    held = files.read(path, state)
-    kept = [name for name, array in own.items() if array.shape != state[name].shape]
+    own, shapes = model.state_dict(), files.read_shapes(path)
+    kept = outputs_of_other_classes(own, shapes, files.read_attributes(path).get("class_names"))
+    held = files.read(path, {**own, **{name: np.zeros(shapes[name], own[name].dtype) for name in kept}})
     model.load_state_dict({**held.state, **{name: own[name] for name in kept}}, source=str(path))
     return bool(held.levels), kept
 
 
-def _of_file(path, own):
-    """Return the state_dict that fits the file: the model's, with the file's number of classes where it has that."""
-    classes = files.read_attributes(path).get("class_names")
+def outputs_of_other_classes(own: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]],
+                             classes: object) -> list[str]:
+    """Return the names of the weights that differ from a file's in the number of classes alone, wherever they stand.
+
+    own: the model's state_dict; shapes: by name, in the file; classes: names of the file's, [] for anything but a list.
+    """
     count = len(classes) if isinstance(classes, list) else 0
-    shapes = files.read_shapes(path)
     other = {name: array for name, array in own.items() if shapes.get(name, array.shape) != array.shape}
-    heads = [name for name, array in other.items() if array.ndim and shapes[name] == (count, *array.shape[1:])]
-    if len({len(own[name]) for name in heads}) != 1:            # not the outputs alone
-        return own
-    return {**own, **{name: np.zeros(shapes[name], own[name].dtype) for name in heads}}
+    found = [name for name, array in other.items() if array.ndim and shapes[name] == (count, *array.shape[1:])]
+    return found if len({len(own[name]) for name in found}) == 1 else []        # else not the outputs alone
 
 
 def check_probe(path: str | Path, model: Module, held: Weights) -> None:

@@ -1,9 +1,9 @@
 """Image trees as people have them: each filter of input shows as a number, nothing is left out in silence."""
 import io
-import zipfile
 
 import numpy as np
 import pytest
+from image_trees import EITHER, in_folder
 from PIL import Image
 
 from tinyq import data
@@ -22,23 +22,6 @@ def picture(form="PNG"):
 
 
 PNG = picture()
-
-
-def in_folder(root, contents):
-    for name, held in contents.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(held)
-    return root
-
-
-def in_zip(root, contents):
-    with zipfile.ZipFile(root / "images.zip", "w") as archive:
-        for name, held in contents.items():
-            archive.writestr(name, held)
-    return root / "images.zip"
-
-
-EITHER = pytest.mark.parametrize("stored", [in_folder, in_zip])
 
 
 def lengths(bundle):

@@ -4,6 +4,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from image_trees import EITHER, in_folder, in_zip
 from PIL import Image
 
 from tinyq import data
@@ -25,23 +26,6 @@ def names_of(**splits):
     keys = [f"{split}/{name}/{k}.png" for split, classes in splits.items()
             for name, n in classes.items() for k in range(n)]
     return {key: picture(k) for k, key in enumerate(keys)}
-
-
-def in_folder(root, contents):
-    for name, data_ in contents.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data_)
-    return root
-
-
-def in_zip(root, contents):
-    with zipfile.ZipFile(root / "images.zip", "w") as archive:
-        for name, data_ in contents.items():
-            archive.writestr(name, data_)
-    return root / "images.zip"
-
-
-EITHER = pytest.mark.parametrize("stored", [in_folder, in_zip])
 
 
 @EITHER

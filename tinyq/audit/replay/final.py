@@ -3,7 +3,6 @@ import dataclasses
 
 import numpy as np
 
-from tinyq import models
 from tinyq.audit.ledger.hash_chain import differing_keys, plain
 from tinyq.audit.ledger.records import UNAUDITED_FIGURES
 from tinyq.audit.replay.comparison import Comparison
@@ -100,8 +99,7 @@ def _float(source: Source, job: Job) -> list[str]:
     state = weight_files.read(source.folder / FLOAT_FILE).state
     if weights_sha256(state) != source.history.floats[-1]["weights_sha256"]:
         raise AuditMismatch(f"{FLOAT_FILE} has other weights than those recorded before the last phase")
-    model = models.build(job.network or job.config.model, job.bundle.num_classes, job.bundle.input_shape,
-                         job.config.constrain)
+    model = job.new_model()
     model.load_state_dict(state, source=FLOAT_FILE)
     _compare_weights(source, FLOAT_FILE, float_baseline.weights_of(dataclasses.replace(job, model=model)))
     return [f"float network: {FLOAT_FILE} was made again from its weights, equal in every attribute and probe"]

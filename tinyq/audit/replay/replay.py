@@ -29,7 +29,7 @@ class Replayed:
 
     @property
     def summary(self) -> str:
-        """What was compared, in words."""
+        """Numbers of all that was compared, in words."""
         return (f"{counted(self.compared, 'step')}, {counted(self.records, 'record')} of phases and epochs, "
                 f"{counted(self.checkpoints, 'checkpoint')}, {counted(self.checks, 'check')}")
 

@@ -1,4 +1,4 @@
-"""What the examinations of a run folder share: a fault where something does not hold."""
+"""Faults of a run folder, as its examinations raise them where something does not hold."""
 from pathlib import Path
 
 from tinyq.audit.ledger.hash_chain import differing_keys

@@ -13,7 +13,7 @@ IMAGENET = 1000, (3, 224, 224)          # classes and input shape by which Image
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is known of a network's inputs beside its weights; None leaves it to the dataset, or unsaid."""
+    """Facts about a network's inputs, which its weights do not tell; None leaves one to the dataset, or unsaid."""
 
     data: str | None = None                     # dataset that the network was trained on, or one prepared like it
     shape: tuple[int, ...] | None = None
