@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from tinyq import nn
 from tinyq.autodiff import Tensor, losses
 from tinyq.errors import TinyqError
 
@@ -50,3 +51,34 @@ def test_labels_that_do_not_fit_are_refused(logits, labels, words):
 def test_a_smoothing_that_is_no_share_is_refused(smoothing):
     with pytest.raises(TinyqError, match="label smoothing"):
         losses.softmax_cross_entropy(np.zeros((2, 3), np.float32), np.array([0, 1]), smoothing=smoothing)
+
+
+@pytest.mark.parametrize("labels, options, words", [
+    (np.array([0, 5]), {"class_weights": np.ones(3)}, "2 samples and 3 classes; one is 5"),
+    (np.array([0, 1]), {"class_weights": np.ones(2)}, r"class weights of shape \(2,\) do not fit 3 classes"),
+    (np.array([[0, 1]]), {"ignore_index": 1}, r"labels of shape \(1, 2\)"),
+    (np.ones((2, 2)), {}, "probabilities of shape"),
+    (np.ones((2, 3)), {"ignore_index": 0}, "no label to ignore"),
+    (np.ones((2, 3)), {"label_smoothing": 1.0}, "label smoothing"),
+])
+def test_targets_that_do_not_fit_are_refused(labels, options, words):
+    with pytest.raises(TinyqError, match=words):
+        nn.cross_entropy(Tensor(np.zeros((2, 3))), labels, **options)
+
+
+def test_a_batch_whose_samples_are_all_ignored_has_no_loss_and_no_gradient():
+    logits = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    loss = nn.cross_entropy(logits, np.array([7, 7]), ignore_index=7)
+    loss.backward()
+    assert loss.item() == 0 and not logits.grad.any()
+
+
+def test_an_infinitely_unlikely_class_without_a_target_costs_nothing():
+    logits = np.array([[0.0, -np.inf]], np.float32)
+    assert losses.cross_entropy_of_targets(logits, np.array([[1, 0]], np.float32)).item() == 0
+
+
+@pytest.mark.parametrize("targets", [np.zeros((3, 2)), np.zeros((0, 2))])
+def test_binary_targets_of_another_shape_are_refused(targets):
+    with pytest.raises(TinyqError, match="one shape"):
+        nn.binary_cross_entropy_with_logits(Tensor(np.zeros((len(targets), 1))), targets)

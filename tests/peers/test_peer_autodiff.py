@@ -102,10 +102,15 @@ EXAMPLES = [
      lambda x, w, b, mean, variance: F.batch_norm(x, mean.detach(), variance.detach(), w, b)),
     *[("softmax_cross_entropy", (5 * normal(7, 10), ints(10, 7)), {"smoothing": s},
        lambda x, labels, s=s: F.cross_entropy(x, labels, label_smoothing=s)) for s in (0.0, 0.1)],
+    ("cross_entropy_of_targets", (5 * normal(7, 10), positive(7, 10)), {}, lambda x, t: F.cross_entropy(x, t.detach())),
+    *[("binary_cross_entropy_with_logits", (x, MASK * 1.0, w), {},
+       lambda x, t, w: F.binary_cross_entropy_with_logits(x, t.detach(), w if w is None else w.detach()))
+      for x in (5 * normal(3, 4), 300 * normal(3, 4)) for w in (None, positive(4))],
     ("dropout", (normal(3, 4),), {"p": 0.3, "mask": MASK}, lambda x: x * torch.tensor(MASK) / 0.7),
 ]
 # Constants here, though torch would differentiate them: by primitive, the positions.
-CONSTANT = {"linear": {2}, "conv2d": {2}, "batch_norm_inference": {3, 4}}
+CONSTANT = {"linear": {2}, "conv2d": {2}, "batch_norm_inference": {3, 4},
+            "cross_entropy_of_targets": {1}, "binary_cross_entropy_with_logits": {1, 2}}
 
 
 def close(ours, theirs):

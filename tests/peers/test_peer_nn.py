@@ -69,17 +69,36 @@ def test_outputs_gradients_and_statistics_agree_in_training_and_evaluation(name,
             assert_close(array, value, dtype)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_cross_entropy_agrees(smoothing):
-    rng = np.random.default_rng(0)
-    logits, labels = rng.standard_normal((7, 5)) * 4, rng.integers(0, 5, 7)
+LABELS = np.array([0, 4, 2, 2, 1, 0, 3])
+PROBABILITIES = np.random.default_rng(1).dirichlet(np.ones(5), 7)
+WEIGHTS = np.array([0.5, 1, 2, 0, 3])
+
+
+@pytest.mark.parametrize("labels, options", [
+    (labels, {"label_smoothing": smoothing, **options}) for smoothing in (0.0, 0.1) for labels, options in [
+        (LABELS, {}), (LABELS, {"class_weights": WEIGHTS}), (LABELS, {"ignore_index": 2}),
+        (LABELS, {"class_weights": WEIGHTS, "ignore_index": 0}), (np.where(LABELS == 2, -100, LABELS),
+                                                                  {"ignore_index": -100}),
+        (PROBABILITIES, {}), (PROBABILITIES, {"class_weights": WEIGHTS})]])
+def test_cross_entropy_agrees(labels, options):
+    logits = np.random.default_rng(0).standard_normal((7, 5)) * 4
     ours, theirs = Tensor(logits, requires_grad=True), torch.tensor(logits, requires_grad=True)
-    loss = nn.cross_entropy(ours, labels, label_smoothing=smoothing)
-    peer = torch.nn.functional.cross_entropy(theirs, torch.tensor(labels), label_smoothing=smoothing)
+    loss = nn.cross_entropy(ours, labels, **options)
+    names = {"class_weights": "weight"}
+    peer = torch.nn.functional.cross_entropy(theirs, torch.tensor(labels), **{
+        names.get(name, name): torch.tensor(value) if name == "class_weights" else value
+        for name, value in options.items()})
     loss.backward()
     peer.backward()
     assert loss.item() == pytest.approx(peer.item(), rel=1e-13)
     assert_close(ours.grad, theirs.grad, np.float64)
+
+
+def test_binary_cross_entropy_keeps_its_digits_where_torchs_float32_is_0():
+    x = np.linspace(-80, 80, 321)
+    exact = torch.nn.functional.softplus(torch.tensor(x), threshold=1e9).numpy()         # the loss at target 0
+    ours = [nn.binary_cross_entropy_with_logits(Tensor(a), np.zeros(1)).item() for a in x.astype(np.float32)[:, None]]
+    assert np.allclose(ours, np.where(x < -30, np.exp(x), exact), rtol=4e-7, atol=0)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [

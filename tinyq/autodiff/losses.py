@@ -24,6 +24,51 @@ def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray, *, smoothing: 
     return loss, (lambda g: kernels.softmax_cross_entropy_grad(g, probabilities, labels, smoothing), None)
 
 
+@primitive
+def cross_entropy_of_targets(logits: np.ndarray, targets: np.ndarray) -> OutputAndVJPs:
+    """Return the mean of -sum_c t_c log softmax(logits)_c over the samples: logits and targets t (n, c), of one dtype.
+
+    The targets of a sample are probabilities, or these times weights, or zeros to leave the sample out.
+    """
+    if logits.ndim != 2 or logits.shape != targets.shape or not len(logits):
+        raise ValueError("logits and targets must be (n, classes), n at least 1")
+    n = len(logits)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    exponentials = kernels.exp(shifted)
+    total = kernels.sum(exponentials, (1,))[:, None]
+    logs = shifted - kernels.log(total)
+    terms = targets * np.where(targets == 0, logits.dtype.type(0), logs)        # 0 * -inf is 0 here
+    mass = kernels.sum(targets, (1,))[:, None]
+    return -kernels.sum(terms, (0, 1)) / n, (lambda g: (exponentials / total * mass - targets) * (g / n), None)
+
+
+@primitive
+def binary_cross_entropy_with_logits(x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None,
+                                     ) -> OutputAndVJPs:
+    """Return the mean of -w (t log s + (1 - t) log(1 - s)) over all elements, s = sigmoid(x), without overflow.
+
+    targets t: of the shape of x, in [0, 1]; weights w: an array that broadcasts to it, None for 1.
+    """
+    if x.shape != targets.shape or not x.size:
+        raise ValueError("logits and targets must have one shape, of one element at least")
+    zero = x.dtype.type(0)
+    losses = np.where(x > 0, x, zero) - x * targets + _log_of_one_more(kernels.exp(-np.abs(x)))
+    losses = losses if weights is None else losses * weights
+
+    def vjp(g: np.ndarray) -> np.ndarray:
+        gx = (kernels.sigmoid(x) - targets) * (g / x.size)
+        return gx if weights is None else gx * weights
+
+    return kernels.sum(losses, tuple(range(x.ndim))) / x.size, (vjp, None, None)
+
+
+def _log_of_one_more(e: np.ndarray) -> np.ndarray:
+    """Return log(1 + e) for e in [0, 1]; the quotient takes back the rounding of 1 + e (Kahan)."""
+    more = 1 + e
+    rounded = np.where(more == 1, more.dtype.type(1), more - 1)
+    return np.where(more == 1, e, kernels.log(more) * (e / rounded))
+
+
 def mean_squared_error(x: Tensor, target: Tensor | np.ndarray) -> Tensor:
     """Return the mean of (x - target)^2 over all elements; UsageError unless both have one shape."""
     if x.shape != target.shape:

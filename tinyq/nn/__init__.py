@@ -6,7 +6,7 @@ from tinyq.nn.container import Sequential
 from tinyq.nn.conv_layers import Conv2d
 from tinyq.nn.dropout import Dropout
 from tinyq.nn.linear import Linear
-from tinyq.nn.loss_functions import cross_entropy
+from tinyq.nn.loss_functions import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
 from tinyq.nn.module import Module, evaluating, hooked
 from tinyq.nn.norm_layers import BatchNorm1d, BatchNorm2d
 from tinyq.nn.parameter import Parameter, Quantizer, quantizer_of
@@ -15,5 +15,6 @@ from tinyq.nn.pool_layers import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 __all__ = [
     "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "Identity",
     "Linear", "MaxPool2d", "Module", "Parameter", "Quantizer", "ReLU", "Sequential", "Sigmoid", "Tanh",
-    "computing_weights", "constrain", "cross_entropy", "evaluating", "functional", "hooked", "init", "quantizer_of",
+    "binary_cross_entropy_with_logits", "computing_weights", "constrain", "cross_entropy", "evaluating", "functional",
+    "hooked", "init", "mean_squared_error", "quantizer_of",
 ]

@@ -102,6 +102,27 @@ def _loss_vjp(application, rule, inputs, position, g, gx):
     return MORE * UNIT * (1 + np.abs(inputs[0]).max()) * np.abs(g) * np.full(gx.shape, 1 / len(gx))
 
 
+def _targets_loss(rule, inputs, params, y):
+    return MORE * UNIT * (np.abs(y) + (1 + np.abs(inputs[0]).max()) * np.abs(inputs[1]).sum() / len(inputs[1]))
+
+
+def _targets_loss_vjp(application, rule, inputs, position, g, gx):
+    mass = np.abs(inputs[1]).sum(1, keepdims=True)
+    return MORE * UNIT * (1 + np.abs(inputs[0]).max()) * np.abs(g) * (mass + np.abs(inputs[1])) / len(gx)
+
+
+def _binary_loss(rule, inputs, params, y):
+    return MORE * UNIT * (np.abs(y) + (1 + np.abs(inputs[0]).max()) * np.mean(_weights(inputs)))
+
+
+def _binary_loss_vjp(application, rule, inputs, position, g, gx):
+    return MORE * UNIT * np.abs(g) * np.broadcast_to(_weights(inputs), gx.shape) / gx.size
+
+
+def _weights(inputs):
+    return 1.0 if len(inputs) < 3 or inputs[2] is None else np.abs(inputs[2])
+
+
 def _statistics(x, eps):
     axes = (0, *range(2, x.ndim))
     mean = x.mean(axes, keepdims=True)
@@ -134,6 +155,8 @@ def _normalised_vjp(application, rule, inputs, position, g, gx):
 _PRODUCTS = ("conv2d", "linear", "matmul")
 _SUMS = ("sum", "mean", "avg_pool2d", "adaptive_avg_pool2d", "add", "sub")
 _FORWARD = {**dict.fromkeys(_PRODUCTS, _product), **dict.fromkeys(_SUMS, _summed), "softmax_cross_entropy": _loss,
+            "cross_entropy_of_targets": _targets_loss, "binary_cross_entropy_with_logits": _binary_loss,
             "batch_norm": _normalised, "batch_norm_relu": _normalised}
 _BACKWARD = {**dict.fromkeys(_PRODUCTS, _product_vjp), **dict.fromkeys((*_SUMS, "max_pool2d"), _summed_vjp),
-             "softmax_cross_entropy": _loss_vjp, "batch_norm": _normalised_vjp}
+             "softmax_cross_entropy": _loss_vjp, "cross_entropy_of_targets": _targets_loss_vjp,
+             "binary_cross_entropy_with_logits": _binary_loss_vjp, "batch_norm": _normalised_vjp}
