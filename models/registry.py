@@ -21,7 +21,8 @@ from tinyq.models.resnet import (
     resnext50_32x4d,
     wide_resnet50_2,
 )
-from tinyq.models.user import UserFile, names_code, user_model
+from tinyq.models.user import user_model
+from tinyq.own_code import UserFunction, names_code
 
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "logistic": logistic,
@@ -48,7 +49,7 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
 OPTIONAL_PREFIXES = {"googlenet": ("aux1.", "aux2.")}
 
 
-def build(name: str | UserFile, num_classes: int, input_shape: Shape, constrain: str = "inner") -> nn.Module:
+def build(name: str | UserFunction, num_classes: int, input_shape: Shape, constrain: str = "inner") -> nn.Module:
     """Make the model `name` for this data; its weights are zeros until `initialise` is called.
 
     UsageError says in one line what is wrong, in a user's file with its line.
@@ -56,15 +57,15 @@ def build(name: str | UserFile, num_classes: int, input_shape: Shape, constrain:
     Args:
         name: one of REGISTRY, with an argument after a colon where it takes one ("mlp:100,50", "googlenet:aux"); or
             a user's "path/to/file.py:factory", called as factory(num_classes, input_shape), which returns a
-            tinyq.nn.Module that maps a Tensor (n, *input_shape) to logits (n, num_classes); or such a file, read.
+            tinyq.nn.Module that maps a Tensor (n, *input_shape) to logits (n, num_classes); or such a function, read.
         num_classes: number of logits.
         input_shape: (c, h, w) or (features,).
         constrain: weights that a method may constrain: "inner" (all conv and linear weights except those of the first
             and the last layer that compute), "all" or "none"; a layer made with constrained=False stays float.
     """
-    if isinstance(name, UserFile) or names_code(name):
-        file = name if isinstance(name, UserFile) else UserFile.read(name)
-        model, weights = user_model(file, num_classes, tuple(input_shape))
+    if isinstance(name, UserFunction) or names_code(name):
+        factory = name if isinstance(name, UserFunction) else UserFunction.read("model", name)
+        model, weights = user_model(factory, num_classes, tuple(input_shape))
         return nn.constrain(model, constrain, weights)
     base, colon, argument = name.partition(":")
     if base not in REGISTRY:

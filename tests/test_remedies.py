@@ -67,7 +67,7 @@ REMEDIES = [
      f"train {TINY} --model RUNS/nets.py:two --constrain all --dry-run"),
     (f"train {TINY} --model RUNS/nets.py:normed -b 1", "take at least 2",
      f"train {TINY} --model RUNS/nets.py:normed -b 2 --dry-run"),
-    (f"train {TINY} --model RUNS/nets.py", "say which function builds it",
+    (f"train {TINY} --model RUNS/nets.py", "say which function it is",
      f"train {TINY} --model RUNS/nets.py:normed --dry-run"),
     ("train --resume RUNS/own", "add --trust", "train --resume RUNS/own --trust"),
     ("evaluate RUNS/own", "name it with --model", "evaluate RUNS/own --model RUNS/nets.py:normed"),   # finished above

@@ -63,7 +63,8 @@ def _of_file(network: str, model_name: str | None) -> "tuple[list[Layer], str]":
 
 def _shape(arguments: argparse.Namespace) -> tuple[int, tuple[int, ...]]:
     """Return (classes, input shape) as given, else of the named dataset, else of a recipe for this model."""
-    from tinyq.models import REGISTRY, names_code
+    from tinyq.models import REGISTRY
+    from tinyq.own_code import names_code
     from tinyq.run.settings.recipes import RECIPES
 
     family = arguments.model.partition(":")[0]

@@ -107,8 +107,7 @@ def test_a_refusal_names_the_flag_that_allows_it(capsys, request, command, folde
     assert code == 65 and "--trust" in said.err and len(said.err.splitlines()) == 1 and times_run() == 0
 
 
-@pytest.mark.parametrize("action, times", [("--dry-run", 1), ("--print-config", 0),
-                                           ("--output OUT", 2)])        # to train, and for the best epoch's network
+@pytest.mark.parametrize("action, times", [("--dry-run", 1), ("--print-config", 0), ("--output OUT", 1)])
 def test_a_configuration_alone_runs_no_code(capsys, tmp_path, action, times):
     (tmp_path / "net.py").write_text(NET)
     (tmp_path / "evil.toml").write_text(f'model = "{tmp_path}/net.py:net"\ndata = "iris"\nmethod = "backprop"\n'
@@ -125,7 +124,7 @@ def test_a_run_keeps_a_copy_of_its_network_and_its_sha256(own):
     sha256 = hashlib.sha256(NET.encode()).hexdigest()
     assert (own / "net.py").read_text() == NET
     begin = json.loads((own / "ledger.jsonl").read_text().splitlines()[0])
-    assert begin["settings"]["model_sha256"] == sha256 and begin["settings"]["model"] == "net.py:net"
+    assert begin["settings"]["code"] == {"net.py": sha256} and begin["settings"]["model"] == "net.py:net"
     assert tomllib.loads((own / "config.toml").read_text())["model"] == f"{own.parent}/net.py:net"
 
 
@@ -218,9 +217,9 @@ def test_the_command_that_resumes_a_run_of_ones_own_network_has_the_flag(own, pl
     assert resume_command("$(touch x)") == "python -m tinyq.train --resume '$(touch x)'"
 
 
-@pytest.mark.parametrize("recorded", [3, ["x"], None, ""])
+@pytest.mark.parametrize("recorded", [3, ["x"], None, "", {"net.py": ""}, {"net.py": 3}, {}])
 def test_a_record_of_another_type_trusts_nothing(capsys, run, recorded):
-    audit_runs.rewrite(run, lambda records: records[0]["settings"].update(model_sha256=recorded))
+    audit_runs.rewrite(run, lambda records: records[0]["settings"].update(code=recorded))
     code, said = ended(capsys, "audit", "replay", run, "--step", 3, "--trust")
     assert code == 65 and "net.py" in said.err and times_run() == 0
     code, said = ended(capsys, "audit", "verify", run)

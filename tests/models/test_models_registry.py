@@ -92,7 +92,7 @@ def test_a_shortcut_subsamples_and_adds_zero_channels():
     ("mlp:8,x", (4,), "such as mlp:100"),
     ("mlp:8,0", (4,), "such as mlp:100"),
     ("nowhere.py:net", (4,), "there is no file nowhere.py"),
-    ("nowhere.py", (4,), "such as nowhere.py:factory"),
+    ("nowhere.py", (4,), "such as nowhere.py:function"),
 ])
 def test_a_wrong_name_or_input_is_refused_in_one_line(name, input_shape, says):
     with pytest.raises(UsageError) as refusal:

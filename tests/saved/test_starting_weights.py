@@ -5,7 +5,7 @@ import pytest
 from tinyq import models, nn
 from tinyq.errors import BadInput
 from tinyq.files import weights as files
-from tinyq.models import UserFile
+from tinyq.own_code import UserFunction
 from tinyq.run import session
 from tinyq.run.checkpoint_network import load_start
 from tinyq.run.settings.resolve import resolve
@@ -62,7 +62,7 @@ def test_a_checkpoint_to_start_from_keeps_the_same_layer(tmp_path):
                            "threads": 1, "workers": 0, "audit": "off", "output": str(tmp_path / "run")}))
     (path,) = (tmp_path / "run" / "checkpoints").iterdir()
     for classes, kept in ((3, []), (5, ["fc.weight", "fc.bias"])):
-        model = models.build(UserFile.read(name), classes, (4,)).initialise(Streams(0))
+        model = models.build(UserFunction.read("model", name), classes, (4,)).initialise(Streams(0))
         own = model.state_dict()
-        assert load_start(path, model, UserFile.read(name)) == (False, kept)
+        assert load_start(path, model, UserFunction.read("model", name)) == (False, kept)
         assert [key for key, array in model.state_dict().items() if np.array_equal(array, own[key])] == kept

@@ -6,8 +6,8 @@ from tinyq.data import DataBundle, Dataset, Loader
 from tinyq.errors import BadInput, UsageError
 from tinyq.kernels.jit.cores import allow_threads
 from tinyq.kernels.jit.variables import MAX_THREADS
-from tinyq.models import UserFile
 from tinyq.nn import Module
+from tinyq.own_code import RunCode, UserFunction
 from tinyq.run.checkpoint import Position
 from tinyq.run.checkpoint_network import attributes_of, load_start
 from tinyq.run.phases import BACKPROP, Phase, naming_options_of, phases_of
@@ -30,7 +30,7 @@ class Job:
     phases: list[Phase]
     starts_on_levels: bool          # --weights names a network that is constrained already
     reinitialised: list[str]        # its parameters that do not fit, made for another number of classes
-    network: UserFile | None        # the user's own network
+    code: RunCode                   # the user's own code
     unpackable: str                 # why a packed file cannot hold the user's own network; "" if it can
 
     @property
@@ -51,16 +51,17 @@ class Job:
 
     def new_model(self) -> Module:
         """Make the run's network once more, its weights zeros."""
-        return models.build(self.network or self.config.model, self.bundle.num_classes, self.bundle.input_shape,
-                            self.config.constrain)
+        return models.build(self.code.functions.get("model") or self.config.model, self.bundle.num_classes,
+                            self.bundle.input_shape, self.config.constrain)
 
 
-def build(config: Config, network: UserFile | None = None) -> Job:
+def build(config: Config, code: RunCode | None = None) -> Job:
     """Load the data, make and initialise the model, prepare the phases.
 
-    network: the file to run for a user's own network, if not the one that the configuration names.
+    code: the user's own code, if not that in the files which the configuration names.
     """
     use_threads(config.threads)
+    code = code or RunCode.read(vars(config))
     bundle = load_data(config)
     if bundle.train is None:
         raise BadInput(f"--data {config.data}: there is no training part here; it belongs in train/<class>/")
@@ -68,8 +69,7 @@ def build(config: Config, network: UserFile | None = None) -> Job:
         raise UsageError(f"--schedule plateau: {config.data} has no validation part with these settings, and nothing "
                          "else lowers the rate; choose another schedule or hold some samples back for validation")
     streams = Streams(config.seed)
-    if network is None and models.names_code(config.model):
-        network = models.UserFile.read(config.model)
+    network = code.functions.get("model")
     model = models.build(network or config.model, bundle.num_classes, bundle.input_shape, config.constrain)
     if config.method != BACKPROP and not model.constrained_parameters():        # before hours of pretraining
         raise UsageError(f"--method {config.method}: {config.model} has no weight to constrain (the first and the last "
@@ -82,11 +82,11 @@ def build(config: Config, network: UserFile | None = None) -> Job:
     phases = phases_of(config, model)
     unpackable = obstacle_to_packing(model, bundle.input_shape) if network and config.method != BACKPROP else ""
     kernels.return_freed_memory()                           # initialising took more memory than the weights need
-    return Job(config, bundle, model, loader, streams, phases, starts_on_levels, reinitialised, network, unpackable)
+    return Job(config, bundle, model, loader, streams, phases, starts_on_levels, reinitialised, code, unpackable)
 
 
 def _start_from_weights(config: Config, model: Module, bundle: DataBundle,
-                        network: UserFile | None) -> tuple[bool, list[str]]:
+                        network: UserFunction | None) -> tuple[bool, list[str]]:
     """Load the weights of the configuration; UsageError where their inputs were prepared otherwise."""
     path = weights_file(config.weights or "")
     if config.weights_preparation == "same":

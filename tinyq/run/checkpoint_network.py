@@ -9,8 +9,8 @@ from tinyq.files import hdf5
 from tinyq.files import weights as weight_files
 from tinyq.files.weights import weights_sha256
 from tinyq.methods.base import Data, GradientMethod, Method
-from tinyq.models import UserFile
 from tinyq.nn import Module
+from tinyq.own_code import UserFunction
 from tinyq.run import checkpoint
 from tinyq.run.checkpoint import Position
 from tinyq.run.phases import BACKPROP, phases_of
@@ -21,7 +21,7 @@ from tinyq.saved.model_file import load_model, load_weights, outputs_of_other_cl
 from tinyq.saved.run_folder import data_paths_beside
 from tinyq.streams import Streams
 
-NOT_SETTINGS = ("data_sha256", "model_sha256")          # of Position.made_with
+NOT_SETTINGS = ("data_sha256", "code")          # of Position.made_with
 
 
 def load_network(path: str | Path, name: str | None = None) -> tuple[Module, dict]:
@@ -52,7 +52,7 @@ def attributes_of(path: str | Path) -> dict:
     return checkpoint.load(path)[0].network if is_checkpoint(path) else weight_files.read_attributes(path)
 
 
-def network_of_checkpoint(path: str | Path, network: str | UserFile | None = None) -> tuple[Module, dict]:
+def network_of_checkpoint(path: str | Path, network: str | UserFunction | None = None) -> tuple[Module, dict]:
     """Load (model, attributes) from a checkpoint: weights on their levels once the method has begun, else float.
 
     network: as for load_model; the user's own one must be given. BadInput where the checkpoint does not fit it.
@@ -74,7 +74,7 @@ def network_of_checkpoint(path: str | Path, network: str | UserFile | None = Non
     return model, {**attributes, "weights_sha256": weights_sha256(shown_state(model))}
 
 
-def load_start(path: str | Path, model: Module, network: str | UserFile) -> tuple[bool, list[str]]:
+def load_start(path: str | Path, model: Module, network: str | UserFunction) -> tuple[bool, list[str]]:
     """Start a model from a weight file or a checkpoint; network: the model's. The result is load_weights'."""
     if not is_checkpoint(path):
         return load_weights(path, model)

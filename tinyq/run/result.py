@@ -9,15 +9,15 @@ from tinyq import kernels, levels
 from tinyq.data import Dataset
 from tinyq.files.weights import Weights, weights_sha256
 from tinyq.methods import METHODS
-from tinyq.models import names_code
 from tinyq.nn import Module
+from tinyq.own_code import code_in
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.figures import curves
 from tinyq.saved.layer_sizes import on_levels, sizes
 from tinyq.saved.measure import measure
 from tinyq.saved.model_file import views
-from tinyq.saved.run_folder import PACKED_FILE, network_copy, resume_command
+from tinyq.saved.run_folder import PACKED_FILE, code_flags, resume_command
 from tinyq.saved.text_table import table
 
 MAX_STEPS = "max_steps"                 # what may end a run, besides its epochs and its method
@@ -127,15 +127,15 @@ def remedy(outcome: dict, folder: str | Path) -> list[str]:
 
 def next_commands(outcome: dict, folder: str | Path) -> list[str]:
     """Return the commands that a user may want next."""
-    run, own = str(folder), names_code(outcome["model"])
-    network = ["--model", network_copy(folder, outcome["model"])] if own else []
+    run, code = str(folder), code_in(outcome)
+    network = code_flags(folder, code, ("model",))
     split = [] if outcome["test_accuracy"] is not None else ["--split", *[
         name for name in ("validation", "train") if name in outcome["samples"]][:1]]
     commands = [["evaluate", run, *network, *split]]
     if (Path(folder) / PACKED_FILE).is_file():
         commands.append(["infer", str(Path(folder) / PACKED_FILE), "--data", *split])
     if "ledger_head" in outcome:
-        commands.append(["audit", "verify", run, *(["--trust"] if own else [])])
+        commands.append(["audit", "verify", run, *(["--trust"] if code else [])])
     return [shlex.join(["python", "-m", f"tinyq.{name}", *rest]) for name, *rest in commands]
 
 

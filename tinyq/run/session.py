@@ -15,14 +15,13 @@ from tinyq.files.atomic import (
     make_numbered_folder,
     remove,
     temporaries,
-    write_bytes,
     write_text,
 )
 from tinyq.files.journal import read_records
 from tinyq.files.lock import locked
 from tinyq.files.own_folder import check_not_shared, check_own_folder
 from tinyq.methods import METHODS
-from tinyq.models import UserFile
+from tinyq.own_code import RunCode, code_in, recorded
 from tinyq.run import checkpoint
 from tinyq.run.build import Job, build, steps_are_used_up
 from tinyq.run.checkpoint import Position
@@ -51,7 +50,6 @@ from tinyq.saved.run_folder import (
     RESULT_FILE,
     anchored,
     resume_command,
-    trusted_network,
 )
 
 # settings that a resume may change: no bit depends on them
@@ -71,8 +69,7 @@ def start(resolved: Resolved, observers_for: ObserversFor = lambda config: ()) -
             raise CannotCreate(f"{folder}: contains a run already; choose another folder, or continue it with: "
                                f"{resume_command(folder)}")
         write_text(folder / CONFIG_FILE, settings)
-        if job.network:
-            write_bytes(folder / Path(job.network.path).name, job.network.data)
+        job.code.write(folder)
         return _run(job, folder, _beginning(job), None, observers_for(job.config)), folder
 
 
@@ -80,9 +77,9 @@ def resume(folder: str | Path, changes: dict,
            observers_for: ObserversFor = lambda config: (), trust: bool = False) -> tuple[dict, Path]:
     """Continue a run from its newest undamaged checkpoint; returns (result, run folder).
 
-    changes: settings of RESUMABLE, or epochs, more than the run has: it is extended. trust: run the copy of the user's
-    own network in the folder. UsageError for any other setting, or where the run cannot be extended; BadInput where the
-    folder or its data changed, or the network is code that is not trusted.
+    changes: settings of RESUMABLE, or epochs, more than the run has: it is extended. trust: run the copies of the
+    user's own code in the folder. UsageError for any other setting, or where the run cannot be extended; BadInput where
+    the folder or its data changed, or the run has code of the user's own that is not trusted.
     """
     folder = Path(folder)
     for key in changes:
@@ -93,9 +90,8 @@ def resume(folder: str | Path, changes: dict,
     check_own_folder(folder)
     with locked(folder):
         settings = read_toml(folder / CONFIG_FILE)
-        network = _trusted_network(folder, settings, trust)
-        own = {"model": settings["model"]} if network else {}
-        job = build(anchored(resolve({**changes, **own}, settings)).config, network)
+        code = _trusted_code(folder, settings, trust)
+        job = build(anchored(resolve({**changes, **code_in(settings)}, settings)).config, code)
         extends = "epochs" in changes
         position, states = _newest_position(job, folder, extends)
         if not extends and (ended := _finished(folder, position)) and _is_over(job, position, ended, changes):
@@ -137,12 +133,12 @@ def _is_over(job: Job, position: Position, ended: dict, changes: dict) -> bool:
     return "max_steps" not in changes or ended["ended_by"] != MAX_STEPS or steps_are_used_up(job, position)
 
 
-def _trusted_network(folder: Path, settings: dict, trust: bool) -> UserFile | None:
-    """Read the copy of the run's own network, if it has one; its SHA-256 must be that in the newest checkpoint."""
-    recorded = None
+def _trusted_code(folder: Path, settings: dict, trust: bool) -> RunCode:
+    """Read the copies of the run's own code, if it has some; their SHA-256 must be those in the newest checkpoint."""
+    sha256 = None
     if trust and checkpoint.any_in(folder / "checkpoints"):
-        recorded = checkpoint.load_newest(folder / "checkpoints")[0].made_with.get("model_sha256")
-    return trusted_network(folder, str(settings.get("model")), trust, recorded)
+        sha256 = checkpoint.load_newest(folder / "checkpoints")[0].made_with.get("code")
+    return RunCode.trusted(folder, settings, trust, sha256)
 
 
 def _beginning(job: Job) -> Position:
@@ -194,20 +190,20 @@ def _new_folder(config: Config) -> Path:
 
 
 def _made_with(job: Job) -> dict:
-    return made_with(job.config, job.bundle.manifest["sha256"], job.network.sha256 if job.network else None)
+    return made_with(job.config, job.bundle.manifest["sha256"], job.code.sha256)
 
 
-def made_with(config: Config, data_sha256: str, network_sha256: str | None) -> dict:
+def made_with(config: Config, data_sha256: str, code: object) -> dict:
     """Return all that the bits of a run depend on: the settings that no resume may change, the data, the user's code.
 
-    network_sha256: of the file of the user's own network; None for one that comes with tinyq.
+    code: SHA-256 of the files of the user's own code, by the name of the copy; empty where there are none.
     """
     moving = (*RESUMABLE, "output", "recipe", "weights", "options")     # a checkpoint replaces `weights`
     settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in moving}
     options = {f"{component}.{key}": value for component, values in config.options.items()
                for key, value in values.items() if key not in data.PATH_OPTIONS}
-    own = {"model_sha256": network_sha256} if network_sha256 else {}
-    return {**settings, **options, "model": Path(config.model).name, **own, "data_sha256": data_sha256}
+    own = {**recorded(vars(config)), **({"code": code} if code else {})}
+    return {**settings, **options, **own, "data_sha256": data_sha256}
 
 
 def _check_same_run(folder: Path, before: dict, now: dict) -> None:

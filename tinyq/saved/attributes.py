@@ -7,6 +7,7 @@ from pathlib import Path
 from tinyq import data, models
 from tinyq.errors import BadInput, UsageError
 from tinyq.inputs.preparation import Preparation, parse
+from tinyq.own_code import names_code
 from tinyq.run.settings import config
 
 TEXTS = ("model", "data", "method", "constrain")       # data is empty where it is not known
@@ -39,7 +40,7 @@ def shape_of(attributes: dict) -> tuple[int, ...]:
 def network_of(path: str | Path, attributes: dict) -> str:
     """Name of the file's network; BadInput unless it comes with tinyq: a file must not choose which code runs."""
     name = attributes["model"]
-    if models.names_code(name) or name.partition(":")[0] not in models.REGISTRY:
+    if names_code(name) or name.partition(":")[0] not in models.REGISTRY:
         raise BadInput(f"{path}: its network {name!r} does not come with tinyq; if it is your own, "
                        "name it with --model path/to/file.py:function")
     return name

@@ -2,13 +2,14 @@
 import dataclasses
 import os
 import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tinyq import data
 from tinyq.errors import BadInput
-from tinyq.models import UserFile, names_code
-from tinyq.output.terminal import tell_once
+from tinyq.own_code import SETTINGS, code_in
+from tinyq.own_code.code_names import absolute, copies_in
 from tinyq.run.settings.resolve import Resolved, read_toml
 from tinyq.saved.foreign.choice import refuse_foreign
 
@@ -21,8 +22,9 @@ FLOAT_FILE, MODEL_FILE, PACKED_FILE = "float.h5", "model.h5", "model.tq.h5"
 def anchored(resolved: Resolved) -> Resolved:
     """Make the paths absolute, so that the run can be resumed from any working directory."""
     config = resolved.config
-    names = ["data_path", "weights", *(["model"] if names_code(config.model) else [])]
-    paths: dict[str, Any] = {name: _absolute(getattr(config, name)) for name in names if getattr(config, name)}
+    paths: dict[str, Any] = {name: _absolute(value) for name in ("data_path", "weights")
+                             if (value := getattr(config, name))}
+    paths |= absolute(code_in(vars(config)), _absolute)
     options = {component: {key: _absolute(value) if value and key in data.PATH_OPTIONS else value
                            for key, value in values.items()} for component, values in config.options.items()}
     return dataclasses.replace(resolved, config=dataclasses.replace(config, **paths, options=options))
@@ -55,38 +57,17 @@ def resume_command(folder: str | Path) -> str:
 
 def pack_command(folder: str | Path) -> str:
     """Return the command that packs a finished run beside its model.h5."""
-    model = str(read_toml(Path(folder) / CONFIG_FILE)["model"])
-    own = ["--model", network_copy(folder, model)] if names_code(model) else []
+    own = code_flags(folder, code_in(read_toml(Path(folder) / CONFIG_FILE)), ("model",))
     return shlex.join(["python", "-m", "tinyq.pack", str(folder), str(Path(folder) / PACKED_FILE), *own])
 
 
-def network_copy(folder: str | Path, model: str) -> str:
-    """Name the copy of a user's own network in a run folder: "path/to/net.py:function" is RUN/net.py:function."""
-    return str(Path(folder) / Path(model).name)
+def code_flags(folder: str | Path, code: Mapping[str, str], settings: Iterable[str] = SETTINGS) -> list[str]:
+    """Return the flags that name the copies of the user's own code in a run folder, as evaluate and pack take them.
 
-
-def trusted_network(folder: str | Path, model: str, trust: bool, recorded: str | None) -> UserFile | None:
-    """Read the copy of the user's own network in a run folder; None where `model` comes with tinyq.
-
-    A line on standard error says that it runs. recorded: its SHA-256 when the run began. BadInput unless the copy is
-    trusted and is the recorded one.
+    code: settings that name code, with the paths they had; settings: those of them that the command takes.
     """
-    if not names_code(model):
-        return None
-    copy = network_copy(folder, model)
-    if not trust:
-        raise BadInput(f"{folder}: its network {model} is code, which a run folder must not choose; to run the copy "
-                       f"{copy}, read it and add --trust")
-    if not os.path.isfile(copy.rpartition(":")[0]):
-        raise BadInput(f"{copy}: missing; put this copy of the network back, because --trust runs no other file")
-    file = UserFile.read(copy)
-    if recorded is None:
-        raise BadInput(f"{copy}: no SHA-256 of it is on record, so it cannot be trusted; start a new run")
-    if file.sha256 != recorded:
-        raise BadInput(f"{copy}: is not the network that the run was made with (its SHA-256 is {file.sha256[:12]}, on "
-                       f"record is {str(recorded)[:12]}); put that file back")
-    tell_once(f"tinyq: note: --trust runs {file.path}, SHA-256 {file.sha256}, as on record")
-    return file
+    copies = copies_in(folder, code)
+    return [word for key in settings if key in copies for word in (f"--{key}", copies[key])]
 
 
 def data_paths_beside(weights: str | Path, name: str) -> dict[str, str]:

@@ -12,13 +12,14 @@ from tinyq.audit.recording.recorder import Recorder
 from tinyq.errors import AuditMismatch, BadInput
 from tinyq.files.read import sha256_of
 from tinyq.output.terminal import tell_once
+from tinyq.own_code import RunCode, code_in
 from tinyq.run import checkpoint
 from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
 from tinyq.run.loop import Loop
 from tinyq.run.settings.resolve import read_toml, resolve
 from tinyq.saved.attributes import shape_of
-from tinyq.saved.run_folder import CONFIG_FILE, anchored, trusted_network, weights_file
+from tinyq.saved.run_folder import CONFIG_FILE, anchored, weights_file
 
 
 class Enough(Exception):
@@ -37,7 +38,7 @@ class Source:
     """A run folder to repeat.
 
     changes: settings that the results do not depend on (threads, workers, data_path), and `model`, a file to run in
-    place of the copy of the user's own network in the folder. trust: run that copy.
+    place of the copy of the user's own network in the folder. trust: run the copies of the user's own code.
     """
 
     folder: Path
@@ -68,24 +69,26 @@ class Source:
     def job(self, era: Era | None = None) -> Job:
         """Build the job as it was before the first step; era: whose number of epochs it has, None for the last.
 
-        BadInput where the data differ from the run's, or its network is code that is not trusted.
+        BadInput where the data differ from the run's, or the run has code that is not trusted.
         """
         settings, recorded = read_toml(self.folder / CONFIG_FILE), self.history.begin.record
-        changes, network = self.changes, None
-        if "model" not in changes:
-            model, sha256 = str(settings.get("model")), recorded["settings"].get("model_sha256")
-            network = trusted_network(self.folder, model, self.trust, sha256)
-            changes = {**changes, "model": model} if network else changes
+        sha256 = recorded["settings"].get("code")
+        kept = {key: value for key, value in settings.items() if key not in self.changes}
+        code = RunCode.trusted(self.folder, kept, self.trust, sha256) | RunCode.read(self.changes)
         epochs, last = era or self.eras[-1]
-        config = anchored(resolve(changes, settings)).config
+        config = anchored(resolve({**code_in(kept), **self.changes}, settings)).config
         self._check_weights(config.weights, recorded.get("weights_file"))
-        job = build(dataclasses.replace(config, max_steps=last, epochs=epochs), network)
-        if job.network and "model" in self.changes:
-            same = job.network.sha256 == recorded["settings"].get("model_sha256")
-            tell_once(f"tinyq: note: --model runs {job.network.path}, SHA-256 {job.network.sha256}, "
-                      + ("as on record" if same else "another than on record"))
+        job = build(dataclasses.replace(config, max_steps=last, epochs=epochs), code)
+        self._tell_replaced(code, sha256)
         self._check_data(recorded["data"], plain(job.bundle.read))
         return job
+
+    def _tell_replaced(self, code: RunCode, recorded: object) -> None:
+        """Say whether a file that a flag names in place of a copy is the one on record."""
+        known = recorded.values() if isinstance(recorded, dict) else ()
+        for file in (code.functions[key].file for key in code_in(self.changes)):
+            tell_once(f"tinyq: note: --model runs {file.path}, SHA-256 {file.sha256}, "
+                      + ("as on record" if file.sha256 in known else "another than on record"))
 
     def _check_weights(self, weights, recorded):
         if weights and sha256_of(path := weights_file(weights)) != recorded:

@@ -15,9 +15,8 @@ from tinyq.audit.step.step_check import Checked, check
 from tinyq.audit.verification.invariants import MALFORMED
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import AuditMismatch, TinyqError
-from tinyq.models import names_code
 from tinyq.output.counting import counted
-from tinyq.saved.run_folder import trusted_network
+from tinyq.own_code import RunCode
 
 POINTS, CHECKS = 32, 2
 SHOWN_FAULTS = 5
@@ -95,10 +94,11 @@ def make_report(source: Source, points: int = POINTS, checks: int = CHECKS) -> R
 
 
 def _check_trust(source: Source, history: History) -> None:
-    """Raise BadInput where the network is code, and neither trusted nor replaced, before any work is done."""
-    model = str(history.begin.record["settings"].get("model"))
-    if names_code(model) and not source.trust and "model" not in source.changes:
-        trusted_network(source.folder, model, False, None)
+    """Raise BadInput where the run has code that is neither trusted nor replaced, before any work is done."""
+    if not source.trust:
+        settings = history.begin.record["settings"]
+        kept = {key: value for key, value in settings.items() if key not in source.changes}
+        RunCode.trusted(source.folder, kept, False, None)
 
 
 def _run(name: str, examine: Callable[[], str]) -> Check:

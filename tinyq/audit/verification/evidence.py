@@ -9,7 +9,7 @@ from tinyq.audit.verification.finished import Finished, finished_of
 from tinyq.errors import AuditMismatch
 from tinyq.files import weights as weight_files
 from tinyq.files.read import read_file
-from tinyq.models import names_code
+from tinyq.own_code import RunCode, code_in
 from tinyq.run import checkpoint
 from tinyq.run.checkpoint import Position
 from tinyq.run.session import made_with
@@ -17,22 +17,26 @@ from tinyq.run.settings.config import Config
 from tinyq.run.settings.extension import epochs_in, restored
 from tinyq.run.settings.resolve import MAX_TOML_BYTES, read_toml, resolve
 from tinyq.saved.attributes import shape_of
-from tinyq.saved.run_folder import CONFIG_FILE, MODEL_FILE, anchored, trusted_network
+from tinyq.saved.run_folder import CONFIG_FILE, MODEL_FILE, anchored
 
 
 class Evidence:
     """A run folder under examination."""
 
     def __init__(self, history: History, trust: bool = False):
-        """history: of the run's ledger; trust: run the copy of the user's own network in the folder."""
+        """history: of the run's ledger; trust: run the copies of the user's own code in the folder."""
         self.history, self.run, self.trust = history, history.run, trust
 
     @cached_property
     def config(self) -> Config:
-        """The configuration in config.toml; a user's own network is named in it, and not run."""
+        """The configuration in config.toml; the user's own code is named in it, and not run."""
         settings = read_toml(self.run / CONFIG_FILE)
-        own = {"model": settings["model"]} if names_code(str(settings.get("model"))) else {}
-        return anchored(resolve(own, settings)).config
+        return anchored(resolve(code_in(settings), settings)).config
+
+    @property
+    def code(self) -> dict[str, str]:
+        """The settings of config.toml that name code of the user's own, with the paths they had."""
+        return code_in(vars(self.config))
 
     @cached_property
     def begun(self) -> tuple[str, list[tuple[int, int]]]:
@@ -43,7 +47,7 @@ class Evidence:
     def settings(self) -> dict:
         """The settings that config.toml gave the run when it began, as a ledger writes them."""
         begin = self.history.begin.record
-        own = begin["settings"].get("model_sha256") if names_code(self.config.model) else None
+        own = begin["settings"].get("code") if self.code else None
         config = dataclasses.replace(self.config, epochs=epochs_in(self.begun[0]) or 0)
         found = plain(made_with(config, begin["data"]["sha256"], own))
         assert isinstance(found, dict)
@@ -80,10 +84,10 @@ class Evidence:
         return None if path is None else self._finished_of(*checkpoint.load(path))
 
     def _finished_of(self, position: Position, states: dict[str, dict]) -> Finished | None:
-        sha256 = self.history.begin.record["settings"].get("model_sha256")
-        if names_code(self.config.model) and not self.trust:
+        if self.code and not self.trust:
             return None
-        network = trusted_network(self.run, self.config.model, self.trust, sha256)
+        sha256 = self.history.begin.record["settings"].get("code")
+        network = RunCode.trusted(self.run, self.code, self.trust, sha256).functions.get("model")
         classes = len(self.history.begin.record["data"]["class_names"])
         return finished_of(self.config, network or self.config.model, classes, shape_of(self.attributes),
                            position, states)

@@ -5,7 +5,7 @@ import numpy as np
 
 from tinyq import models
 from tinyq.audit.methods.method_table import audit_of
-from tinyq.models import UserFile
+from tinyq.own_code import UserFunction
 from tinyq.run import result
 from tinyq.run.checkpoint import Position
 from tinyq.run.checkpoint_network import begun
@@ -24,7 +24,7 @@ class Finished:
     levels: dict[str, np.ndarray] | None = None
 
 
-def finished_of(config: Config, network: str | UserFile, classes: int, shape: tuple[int, ...], position: Position,
+def finished_of(config: Config, network: str | UserFunction, classes: int, shape: tuple[int, ...], position: Position,
                 states: dict[str, dict]) -> Finished:
     """Return the network that the run's last phase leaves, from a checkpoint's position and states.
 

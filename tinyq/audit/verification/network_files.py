@@ -57,7 +57,7 @@ def model(evidence: Evidence) -> str:
 def _check_derived(evidence, held):
     finished = evidence.finished
     if finished is None:
-        why = "the last checkpoint is gone" if evidence.last_state is None else "its network is code: --trust"
+        why = "the last checkpoint is gone" if evidence.last_state is None else "the run has code of its own: --trust"
         return f"replay --final derives it ({why})"
     check(weights_sha256(finished.state) == evidence.end.record["weights_sha256"],
           "the recorded end differs from what the method makes of the last checkpoint")

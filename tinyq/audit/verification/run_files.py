@@ -2,7 +2,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 from tinyq.audit.ledger.digests import digest_of
 from tinyq.audit.ledger.hash_chain import LEDGER_FILE, differing_keys
@@ -17,7 +16,7 @@ from tinyq.errors import AuditMismatch
 from tinyq.files.journal import read_records
 from tinyq.files.read import read_file
 from tinyq.methods import METHODS
-from tinyq.models import names_code
+from tinyq.own_code.code_names import copy_names
 from tinyq.run import checkpoint
 from tinyq.run.figures import curves
 from tinyq.run.phases import BACKPROP, FLOAT_PHASE
@@ -29,7 +28,6 @@ from tinyq.saved.run_folder import (
     MODEL_FILE,
     PACKED_FILE,
     RESULT_FILE,
-    network_copy,
 )
 
 MAX_TEXT = 64 << 20                     # bytes of result.json or a plot
@@ -46,10 +44,7 @@ def _configuration(evidence: Evidence) -> str:
     settings = evidence.settings
     differing = differing_keys(settings, begin["settings"])
     check(not differing, f"{CONFIG_FILE} and the settings on record differ in {', '.join(sorted(differing))}")
-    if names_code(config.model):                            # the user's own network, which is not run here
-        network = Path(network_copy(evidence.run, config.model).rpartition(":")[0])
-        check(sha256_on_disk(network) == settings.get("model_sha256"),
-              f"{network.name} differs from the network that the run began with")
+    _check_code(evidence, settings.get("code"))
     check(begin["print_freq"] == config.print_freq, f"{CONFIG_FILE} asks for another print_freq than on record")
     check(begin["audit"] == config.audit, f"{CONFIG_FILE} asks for another audit than the ledger's")
     planned = {FLOAT_PHASE: METHODS[BACKPROP]} if config.pretrain_epochs else {}
@@ -60,6 +55,17 @@ def _configuration(evidence: Evidence) -> str:
     check(len(evidence.history.phases) <= len(planned), "more phases are on record than the configuration has")
     since = "but for the epochs, unchanged" if evidence.begun[1] else "unchanged"
     return f"{since} since the beginning; settings and phases on record follow from it"
+
+
+def _check_code(evidence: Evidence, recorded: object) -> None:
+    """Each copy of the user's own code, which is not run here, is the file that the run began with."""
+    known = recorded if isinstance(recorded, dict) else {}
+    names = list(copy_names(evidence.code).values())
+    check(sorted(known) == sorted(names), f"{CONFIG_FILE} names other code than the settings on record")
+    for name in names:
+        check(not (evidence.run / name).is_symlink(), f"{name} is a link, not the copy that the run made")
+        check(sha256_on_disk(evidence.run / name) == known[name],
+              f"{name} differs from the file that the run began with")
 
 
 def _files(evidence: Evidence) -> str:
@@ -173,9 +179,8 @@ def _arrays(evidence: Evidence) -> str:
 
 def _others(evidence: Evidence) -> str:
     """Name what lies in the folder and is not on record."""
-    network = {Path(evidence.config.model.rpartition(":")[0]).name} if names_code(evidence.config.model) else set()
     known = {CONFIG_FILE, LEDGER_FILE, METRICS_FILE, RESULT_FILE, ".lock", CHECKPOINTS, "plots",
-             *evidence.history.files, *network}
+             *evidence.history.files, *copy_names(evidence.code).values()}
     found = sorted(path.name for path in evidence.run.iterdir() if path.name not in known)
     return f"not on record and not verified: {', '.join(found)}" if found else ""
 

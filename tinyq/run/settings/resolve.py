@@ -10,6 +10,8 @@ from pathlib import Path
 from tinyq import levels
 from tinyq.errors import BadInput, UsageError, did_you_mean
 from tinyq.files.read import read_file
+from tinyq.own_code import code_in, names_code
+from tinyq.own_code.code_names import FUNCTIONS
 from tinyq.run.settings import config
 from tinyq.run.settings.config import FIELDS, Config
 from tinyq.run.settings.idle import check_effect
@@ -147,20 +149,20 @@ def _check_subject_names(given: dict) -> None:
     """Report a typo in the names that choose the recipe before a recipe is chosen."""
     from tinyq.data import READERS
     from tinyq.methods import METHODS
-    from tinyq.models import REGISTRY, names_code
+    from tinyq.models import REGISTRY
 
     for key, known in (("model", REGISTRY), ("data", READERS), ("method", METHODS)):
-        if key in given and not (key == "model" and names_code(str(given[key]))):
+        if key in given and not (key in FUNCTIONS and names_code(given[key])):
             _check_name(str(given[key]).partition(":")[0], known, f"--{key}")
 
 
 def _check_code(settings: dict, origins: dict) -> None:
-    from tinyq.models import names_code
-
-    model = str(settings.get("model"))
-    if origins.get("model") == "file" and names_code(model):
-        raise BadInput(f"model {model}: is code, and runs only where the command line names it; if you trust this "
-                       f"file, add --model {shlex.quote(model)}")
+    named = {key: value for key, value in code_in(settings).items() if origins.get(key) == "file"}
+    if named:
+        listed = " and ".join(f"{key} {value}" for key, value in named.items())
+        flags = " ".join(f"--{key} {shlex.quote(value)}" for key, value in named.items())
+        raise BadInput(f"{listed}: is code, and runs only where the command line names it; if you trust this file, add "
+                       f"{flags}")
 
 
 def _check_subject_given(settings: dict, recipe: str) -> None:

@@ -1,6 +1,8 @@
 """Read the names of models, data, methods, sets and the like in any case: MNIST is mnist."""
 from collections.abc import Iterable
 
+from tinyq.own_code.code_names import FUNCTIONS, names_code
+
 TABLES = ("model", "data", "method", "levels", "opt", "schedule", "recipe", "pretrain_opt", "pretrain_schedule")
 
 
@@ -10,9 +12,7 @@ def canonical(given: dict) -> dict:
 
 
 def _spelled(key: str, value: str) -> str:
-    from tinyq.models import names_code
-
-    if key not in TABLES or key == "model" and names_code(value):
+    if key not in TABLES or key in FUNCTIONS and names_code(value):
         return value
     base, colon, argument = value.partition(":")
     spelled = {name.lower(): name for name in _names(key)}
