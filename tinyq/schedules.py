@@ -1,8 +1,8 @@
-"""Learning-rate schedules with torch's semantics: the rate is a function of its base and the epoch.
+"""Learning-rate schedules with torch's semantics, where the rate is a function of its base and the epoch; early stopping.
 
-An epoch may be a fraction, so a schedule can be followed step by step. Only `Plateau` has a state, the validation
-metrics; calling `rate` never changes it. Powers are repeated products and the cosine is our own, so a schedule has the
-same bits on every machine.
+An epoch may be a fraction, so a schedule can be followed step by step. `Plateau` and `EarlyStopping` have a state, the
+validation metrics; calling `rate` never changes it. Powers are repeated products and the cosine is our own, so a
+schedule has the same bits on every machine.
 """
 import math
 from collections.abc import Mapping
@@ -178,6 +178,41 @@ class Plateau(Schedule):
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadInput(f"the schedule's state does not fit: {type(error).__name__}: {error}") from None
         self.bad_epochs, self.cooling, self.reductions = counts
+
+
+@dataclass
+class EarlyStopping:
+    """Stop after `patience` epochs without a better validation accuracy; 0 never stops.
+
+    Better is above every accuracy of the phase before, as for best.h5, whose epoch is therefore the last better one.
+    """
+
+    patience: int = 0
+    best: float = field(init=False, default=-math.inf)
+    stale: int = field(init=False, default=0)           # epochs since the best one
+
+    @property
+    def done(self) -> bool:
+        """True when the phase is to end."""
+        return 0 < self.patience <= self.stale
+
+    def observe(self, accuracy: float) -> None:
+        """Count an epoch with this validation accuracy."""
+        better = accuracy > self.best
+        self.best, self.stale = (float(accuracy), 0) if better else (self.best, self.stale + 1)
+
+    def state(self) -> dict[str, float]:
+        """Return the state that a resume needs: {name: number}, {} where nothing ever stops."""
+        return {"best": self.best, "stale": self.stale} if self.patience else {}
+
+    def load_state(self, state: Mapping[str, float]) -> None:
+        """Restore a `state`; BadInput if it does not fit."""
+        if not self.patience:
+            return
+        try:
+            self.best, self.stale = float(state["best"]), int(state["stale"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise BadInput(f"the state of early stopping does not fit: {type(error).__name__}: {error}") from None
 
 
 SCHEDULES = {"constant": Schedule, "step": Step, "multistep": MultiStep, "cosine": Cosine, "plateau": Plateau}

@@ -68,6 +68,9 @@ def build(config: Config, code: RunCode | None = None) -> Job:
     if bundle.validation is None and _needs_validation(config):
         raise UsageError(f"--schedule plateau: {config.data} has no validation part with these settings, and nothing "
                          "else lowers the rate; choose another schedule or hold some samples back for validation")
+    if bundle.validation is None and config.early_stopping:
+        raise UsageError(f"--early-stopping: {config.data} has no validation part with these settings, and "
+                         "nothing else says when to stop; leave it out, or hold some samples back for validation")
     streams = Streams(config.seed)
     network = code.functions.get("model")
     model = models.build(network or config.model, bundle.num_classes, bundle.input_shape, config.constrain)

@@ -46,7 +46,7 @@ class Position:
 def states_of(model: Module, phase: Phase) -> dict[str, dict]:
     """Collect the states of a running phase that a checkpoint stores."""
     return {"model": model.state_dict(), "optimizer": phase.optimizer.state(),
-            "schedule": phase.schedule.state(), "method": phase.method.state()}
+            "schedule": phase.schedule.state(), "stopping": phase.stopping.state(), "method": phase.method.state()}
 
 
 def state_sha256(position: Position, states: dict[str, dict]) -> str:

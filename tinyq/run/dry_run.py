@@ -2,6 +2,7 @@
 from tinyq import levels
 from tinyq.data import DataBundle
 from tinyq.data.local.filters import described
+from tinyq.output.counting import counted
 from tinyq.output.quoting import shown
 from tinyq.run.build import build
 from tinyq.run.phases import BACKPROP
@@ -45,6 +46,8 @@ def plan(config: Config) -> list[str]:
         *(f"phase        {phase.name}: {phase.epochs} epochs of {steps:,} steps, {type(phase.optimizer).__name__}, "
           f"lr {phase.optimizer.groups[0]['lr']:g}" for phase in job.phases),
         *([f"ends         after step {config.max_steps:,}, by --max-steps"] if config.max_steps is not None else []),
+        *([f"ends         after {counted(config.early_stopping, 'epoch')} of {config.method} without a better "
+           "validation accuracy, by --early-stopping"] if config.early_stopping else []),
         f"parameters   {sum(size.count for size in layers if size.trained):,}" + (
             f", {sum(size.count for size in constrained):,} of them constrained to {planned.name} ({planned.bits} bits)"
             if planned else ", all of them float"),

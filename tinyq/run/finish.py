@@ -9,6 +9,7 @@ from tinyq.files import weights as weight_files
 from tinyq.files.atomic import remove, write_text
 from tinyq.files.journal import read_records
 from tinyq.files.weights import Weights
+from tinyq.output.counting import counted
 from tinyq.packed.file import format as packed_files
 from tinyq.packed.file.format import Packed
 from tinyq.run import checkpoint, result
@@ -49,6 +50,9 @@ def finish(job: Job, folder: Path, position: Position, observers: Observer,
     outcome = result.outcome(job, position, weights, moved, check_signals)
     outcome["bytes_packed_file"] = _save_packed(job, folder, position, weights, observers)
     _save_best(job, folder, position, weights.attributes.get("ledger_head"), observers)
+    if outcome["ended_by"] == result.EARLY_STOPPING:
+        observers.log(f"early stopping ended the run after {position.steps:,} steps: "
+                      f"{counted(job.config.early_stopping, 'epoch')} without a better validation accuracy")
     observers.measured(position, outcome)
     if observers.head:
         outcome["ledger_head"] = observers.head

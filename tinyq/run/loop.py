@@ -48,13 +48,15 @@ class Loop:
             job.model.load_state_dict(states["model"], source="the checkpoint")
             phase.optimizer.load_state(states["optimizer"])
             phase.schedule.load_state(states.get("schedule", {}))
+            phase.stopping.load_state(states.get("stopping", {}))
             method_state = states.get("method", {})
         phase.method.begin(job.model, phase.optimizer, job.training_data, job.streams, state=method_state)
         self.observers.begin_phase(phase, self.position, resumed=states is not None)
 
     def _train(self, phase: Phase) -> None:
         job, position = self.job, self.position
-        while position.epoch < phase.epochs and not phase.method.done and not steps_are_used_up(job, position):
+        while (position.epoch < phase.epochs and not phase.method.done and not phase.stopping.done
+               and not steps_are_used_up(job, position)):
             self._epoch(phase)
             if not steps_are_used_up(job, position):
                 self._end_epoch(phase)
@@ -104,6 +106,7 @@ class Loop:
         validation, test = self._validation(phase), self._watched_test(phase)
         if validation:                      # after both: a run stopped during one repeats both
             phase.schedule.observe(validation["validation_accuracy"])
+            phase.stopping.observe(validation["validation_accuracy"])
         lr = phase.optimizer.groups[0]["lr"]                # before the method may change it for the next epoch
         method = phase.method.end_epoch(validation or None)
         accuracy = method.pop("train_accuracy", None)

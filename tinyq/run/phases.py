@@ -3,7 +3,7 @@ import dataclasses
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tinyq import levels, schedules
 from tinyq.errors import UsageError
@@ -12,6 +12,7 @@ from tinyq.methods.base import Method
 from tinyq.nn import Module
 from tinyq.optim import OPTIMIZERS, Optimizer, groups_by_decay
 from tinyq.run.settings.config import Config, known_keys, options_of
+from tinyq.schedules import EarlyStopping
 
 BACKPROP, FLOAT_PHASE = "backprop", "float"
 PHASE_SETTINGS = ("epochs", "opt", "lr", "weight_decay", "schedule", "warmup")      # each has a --pretrain- flag
@@ -27,6 +28,7 @@ class Phase:
     schedule: schedules.Schedule
     epochs: int
     first_epoch: int                # epochs of the phases before
+    stopping: EarlyStopping = field(default_factory=EarlyStopping)      # early; the float network's phase never does
 
     def epoch_number(self, epoch: int) -> int:
         """Return the number of an epoch in lines and records; epoch: of this phase, from 0.
@@ -50,7 +52,8 @@ def phases_of(config: Config, model: Module) -> list[Phase]:
         pretraining = dataclasses.replace(config, **changes)
         method = METHODS[BACKPROP](label_smoothing=config.label_smoothing)
         found.append(_phase(FLOAT_PHASE, pretraining, model, method, 0))
-    found.append(_phase(config.method, config, model, method_of(config), config.pretrain_epochs))
+    found.append(_phase(config.method, config, model, method_of(config), config.pretrain_epochs,
+                        config.early_stopping))
     return found
 
 
@@ -86,8 +89,10 @@ def schedule_of(config: Config) -> schedules.Schedule:
     return schedules.WarmUp(schedule, config.warmup) if config.warmup else schedule
 
 
-def _phase(name: str, config: Config, model: Module, method: Method, first_epoch: int) -> Phase:
-    return Phase(name, method, optimizer_of(config, model), schedule_of(config), config.epochs, first_epoch)
+def _phase(name: str, config: Config, model: Module, method: Method, first_epoch: int,
+           patience: int = 0) -> Phase:
+    return Phase(name, method, optimizer_of(config, model), schedule_of(config), config.epochs, first_epoch,
+                 EarlyStopping(patience))
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from tinyq.saved.model_file import views
 from tinyq.saved.run_folder import PACKED_FILE, code_flags, resume_command
 from tinyq.saved.text_table import table
 
-MAX_STEPS = "max_steps"                 # what may end a run, besides its epochs and its method
+# what may end a run
+EARLY_STOPPING, METHOD, EPOCHS, MAX_STEPS = "early_stopping", "method", "epochs", "max_steps"
 FAR = 0.1                               # mean distance from the levels, in gaps between them, of what has not converged
 
 
@@ -63,11 +64,13 @@ def histograms(model: Module) -> dict:
 
 
 def _ended_by(job: Job, position: Position) -> str:
-    """Say what ended the run: its method, its epochs or --max-steps."""
+    """Say what ended the run."""
     phase = job.phases[position.phase]
+    if phase.stopping.done:
+        return EARLY_STOPPING
     if phase is job.phases[-1] and phase.method.done:
-        return "method"
-    return "epochs" if phase is job.phases[-1] and position.epoch >= phase.epochs else MAX_STEPS
+        return METHOD
+    return EPOCHS if phase is job.phases[-1] and position.epoch >= phase.epochs else MAX_STEPS
 
 
 def distance_from_levels(model: Module) -> float | None:
@@ -121,8 +124,10 @@ def remedy(outcome: dict, folder: str | Path) -> list[str]:
         return [f"{method} has not converged, because --max-steps ended it; to continue: {resume_command(folder)} "
                 "--max-steps N"]
     flag = f"--{method}.{_stronger_pull(method).replace('_', '-')}"
-    return [f"{method} has not converged: its weights were far from their levels; train for more epochs "
-            f"({resume_command(folder)} --epochs N), or start again with a larger {flag}"]
+    longer = (f"train for more epochs ({resume_command(folder)} --epochs N), or start again with a larger {flag}"
+              if outcome["ended_by"] != EARLY_STOPPING else
+              f"start again with a larger --early-stopping, or with a larger {flag}")
+    return [f"{method} has not converged: its weights were far from their levels; {longer}"]
 
 
 def next_commands(outcome: dict, folder: str | Path) -> list[str]:

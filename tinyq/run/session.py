@@ -1,6 +1,5 @@
 """A run in its folder: start it, resume it, bring it to its result."""
 import dataclasses
-import inspect
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -20,7 +19,6 @@ from tinyq.files.atomic import (
 from tinyq.files.journal import read_records
 from tinyq.files.lock import locked
 from tinyq.files.own_folder import check_not_shared, check_own_folder
-from tinyq.methods import METHODS
 from tinyq.own_code import RunCode, code_in, recorded
 from tinyq.run import checkpoint
 from tinyq.run.build import Job, build, steps_are_used_up
@@ -37,9 +35,9 @@ from tinyq.run.observers.observer import Observer, Observers, log
 from tinyq.run.observers.progress import Progress
 from tinyq.run.observers.signals import Stopped, StopRequest, stop_request
 from tinyq.run.observers.stopwatch import Stopwatch
-from tinyq.run.result import MAX_STEPS, summary
+from tinyq.run.result import EARLY_STOPPING, MAX_STEPS, summary
 from tinyq.run.settings import extension
-from tinyq.run.settings.config import Config
+from tinyq.run.settings.config import Config, divides_its_epochs
 from tinyq.run.settings.resolve import Resolved, read_toml, resolve, to_toml
 from tinyq.saved.model_file import describe
 from tinyq.saved.run_folder import (
@@ -95,9 +93,7 @@ def resume(folder: str | Path, changes: dict,
         extends = "epochs" in changes
         position, states = _newest_position(job, folder, extends)
         if not extends and (ended := _finished(folder, position)) and _is_over(job, position, ended, changes):
-            log("already finished; nothing to do"
-                + (f" (--max-steps ended it; more of them continue it: {resume_command(folder)} --max-steps N)"
-                   if ended["ended_by"] == MAX_STEPS else f"; to train longer: {resume_command(folder)} --epochs N"))
+            log(f"already finished; nothing to do{_how_to_go_on(folder, ended['ended_by'])}")
             return ended, folder
         observers = Observers(observers_for(job.config))
         if states is not None:
@@ -115,10 +111,15 @@ def _extend(job: Job, folder: Path, position: Position, states: dict | None, obs
                          "new run")
     if epochs <= had:
         raise UsageError(f"--epochs {epochs}: the run has {had} epochs; give more to extend it")
-    if "epochs" in inspect.signature(METHODS[job.config.method]).parameters:
+    if divides_its_epochs(job.config.method):
         start = shlex.quote(str(folder / FLOAT_FILE))
         raise UsageError(f"--epochs {epochs}: {job.config.method} divides its epochs when it begins, so its run cannot "
                          f"be extended; start a new one, such as with --weights {start}")
+    stopping = job.phases[position.phase].stopping
+    stopping.load_state(states.get("stopping", {}))
+    if stopping.done:
+        raise UsageError(f"--epochs {epochs}: early stopping ended the run, after {stopping.patience} epochs without a "
+                         "better validation accuracy; start a new run with a larger --early-stopping")
     if steps_are_used_up(job, position):
         raise UsageError(f"--epochs {epochs}: --max-steps {job.config.max_steps} ends the run before; raise that too")
     observers.check_extension(folder, position)
@@ -126,6 +127,14 @@ def _extend(job: Job, folder: Path, position: Position, states: dict | None, obs
     write_text(path, extension.extended(extension.before(path.read_text(), had), epochs, position.steps))
     position.made_with = {**position.made_with, "epochs": epochs}
     log(f"extended from {had} to {epochs} epochs; schedules go on as if it had been {epochs} from the beginning")
+
+
+def _how_to_go_on(folder: Path, ended_by: str) -> str:
+    """Return the end of the line about a finished run."""
+    if ended_by == MAX_STEPS:
+        return f" (--max-steps ended it; more of them continue it: {resume_command(folder)} --max-steps N)"
+    return ("; early stopping ended it" if ended_by == EARLY_STOPPING
+            else f"; to train longer: {resume_command(folder)} --epochs N")
 
 
 def _is_over(job: Job, position: Position, ended: dict, changes: dict) -> bool:

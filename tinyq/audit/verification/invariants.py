@@ -5,6 +5,7 @@ from tinyq.audit.ledger.hash_chain import Line
 from tinyq.audit.methods.method_audit import Rules
 from tinyq.audit.methods.method_table import AUDITS
 from tinyq.audit.verification.chronology import Chronology
+from tinyq.audit.verification.ending import Ending
 
 MAX_FAULTS = 100                        # kept; the rest are counted
 MALFORMED = (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError, RecursionError)
@@ -19,6 +20,7 @@ class Invariants:
         self.count = 0
         self.methods: list[str] = []    # whose rules were applied, by class name
         self._chronology: Chronology | None = None
+        self._ending: Ending | None = None
         self._rules: Rules | None = None
         self._begin: dict = {}
 
@@ -37,10 +39,11 @@ class Invariants:
 
     def _examine(self, line):
         if line.kind == "begin":
-            self._begin, self._chronology = line.record, Chronology(line.record)
-        if self._chronology is None:            # the first line was malformed, which is noted
+            self._begin, self._chronology, self._ending = line.record, Chronology(line.record), Ending(line.record)
+        if self._chronology is None or self._ending is None:    # the first line was malformed, which is noted
             return
         yield from self._chronology.faults(line)
+        yield from self._ending.faults(line)
         if line.kind == "phase":
             yield from self._begin_phase(line.record)
         elif line.kind == "step" and self._rules is not None:

@@ -14,6 +14,7 @@ from tinyq.audit.verification.metrics import MetricsComparison
 from tinyq.audit.verification.run_files import EXAMINATIONS
 from tinyq.errors import AuditMismatch, TinyqError
 from tinyq.output.counting import counted
+from tinyq.run.result import EARLY_STOPPING
 
 MAX_SHOWN = 3                           # faults of one kind in a message
 
@@ -119,6 +120,9 @@ def _notes(history: History, evidence: Evidence) -> list[str]:
               for record in history.extensions]
     if history.superseded_ends:
         notes.append(f"{counted(history.superseded_ends, 'earlier end')} on record; only the last end is derived")
-    if done < planned:
+    if history.result and history.result.record["figures"].get("ended_by") == EARLY_STOPPING:
+        notes.append(f"ended by early stopping after {done} of {counted(planned, 'epoch')}: "
+                     f"{counted(evidence.config.early_stopping, 'epoch')} without a better validation accuracy")
+    elif done < planned:
         notes.append(f"{done} of the {planned} configured epochs are on record")
     return notes

@@ -60,6 +60,8 @@ class Config:
 
     epochs: int = setting(10, "epochs of the method", group=TRAINING, low=0)
     max_steps: int | None = setting(None, "stop after this many steps, float training included", group=TRAINING, low=0)
+    early_stopping: int = setting(0, "end the phase of --method after N epochs without a better validation accuracy; "
+                                  "0 never does", group=TRAINING, low=0)
     batch_size: int = setting(128, "samples per batch", group=TRAINING, low=1, short="-b")
     accumulate: int = setting(1, "batches per step, whose gradients are combined; batch norm takes its statistics from "
                               "each batch alone, so a larger --batch-size gives other results", group=TRAINING, low=1)
@@ -130,6 +132,11 @@ def options_of(component: str) -> dict[str, inspect.Parameter]:
     parameters = inspect.signature(components()[component]).parameters
     return {name: p for name, p in parameters.items()
             if p.default is not p.empty and name not in FIELDS and name != "path"}
+
+
+def divides_its_epochs(method: str) -> bool:
+    """Return True for a method that plans all its epochs when it begins: it takes no more of them, and no fewer."""
+    return "epochs" in inspect.signature(components()[method]).parameters
 
 
 def known_keys() -> set[str]:

@@ -197,6 +197,9 @@ def _check_other_names(c: Config) -> None:
             levels.parse(c.levels)
         except UsageError as error:
             raise UsageError(f"--{error}") from None
+    if c.early_stopping and config.divides_its_epochs(c.method):
+        raise UsageError(f"--early-stopping: {c.method} divides its epochs when it begins, and its weights are on "
+                         "their levels only after the last; leave early stopping out")
     for opt in filter(None, (c.opt, c.pretrain_opt)):
         _check_name(opt, optim.OPTIMIZERS, "--opt")
     for schedule in filter(None, (c.schedule, c.pretrain_schedule)):
