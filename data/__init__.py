@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyq.data.bundle import DataBundle
-from tinyq.data.datasets import Dataset, ImageArray, ImageFiles, Table
+from tinyq.data.datasets import Dataset, ImageArray, ImageFiles, Numbers, Table
 from tinyq.data.draws import Draws
 from tinyq.data.loader import Batch, Loader
 from tinyq.data.preparations import OPTIONS as PREPARATION_OPTIONS
@@ -15,15 +15,16 @@ from tinyq.data.sources.embedded import load_digits, load_iris
 from tinyq.data.sources.imagefolder import load_imagefolder
 from tinyq.data.sources.imagenet import load_imagenet
 from tinyq.data.sources.mnist import load_mnist
+from tinyq.data.sources.npz_file import load_npz
 from tinyq.errors import UsageError, did_you_mean
 
 READERS: dict[str, Callable[..., DataBundle]] = {
     "iris": load_iris, "digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10,
-    "imagefolder": load_imagefolder, "imagenet": load_imagenet}
+    "imagefolder": load_imagefolder, "imagenet": load_imagenet, "npz": load_npz}
 PATH_OPTIONS = ("classes",)            # options that name a file of the user's
 
 __all__ = ["PATH_OPTIONS", "PREPARATION_OPTIONS", "READERS", "Batch", "DataBundle", "Dataset", "Draws", "ImageArray",
-           "ImageFiles", "Loader", "Table", "class_names_of", "load", "options_of", "preparation_of"]
+           "ImageFiles", "Loader", "Numbers", "Table", "class_names_of", "load", "options_of", "preparation_of"]
 
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from tinyq.data.datasets import Dataset, ImageFiles
 from tinyq.errors import UsageError
 from tinyq.inputs.preparation import Preparation, from_facts
+from tinyq.inputs.targets import CLASSES
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +21,18 @@ class DataBundle:
     validation: Dataset | None
     test: Dataset | None
     input_shape: tuple[int, ...]            # of one sample: (C, H, W) or (features,)
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]            # of the network's outputs: classes, labels or numbers
     read: dict                              # description of the data read: JSON values, no paths
+
+    @property
+    def targets(self) -> str:
+        """What is predicted: CLASSES, NUMBERS or LABELS of tinyq.inputs.targets."""
+        return self.read.get("targets", CLASSES)
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one sample's target: () for a class."""
+        return tuple(self.read.get("target_shape", ()))
 
     @property
     def preparation(self) -> Preparation | None:
@@ -38,7 +49,7 @@ class DataBundle:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, or of all numbers or labels of a sample: of the network's outputs."""
         return len(self.class_names)
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +89,10 @@ class DataBundle:
 
 def make_bundle(name: str, splits: Mapping[str, Dataset], input_shape: Iterable[int], class_names: Iterable[str],
                 **facts: object) -> DataBundle:
-    """Bundle {"train": Dataset, "validation": ..., "test": ...}; the manifest holds a digest of each, and `facts`."""
+    """Bundle {"train": Dataset, "validation": ..., "test": ...}; the manifest holds a digest of each, and `facts`.
+
+    Of targets that are no classes, `facts` hold "targets" and "target_shape".
+    """
     described = {split: {"samples": len(data), "sha256": data.digest()} for split, data in sorted(splits.items())}
     total = hashlib.sha256("".join(f"{split} {about['sha256']}\n" for split, about in described.items()).encode())
     class_names = tuple(class_names)

@@ -1,4 +1,4 @@
-"""Give the samples of a dataset by index, as float32 inputs and int64 labels."""
+"""Give the samples of a dataset by index, as float32 inputs with their labels."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
@@ -21,7 +21,7 @@ class Dataset(Protocol):
 
     @property
     def labels(self) -> np.ndarray:
-        """Class numbers, (samples,) int64."""
+        """Classes, (samples,) int64; or float32 (samples, ...): numbers to predict, or 0 and 1 of several labels."""
         ...
 
     @property
@@ -34,7 +34,7 @@ class Dataset(Protocol):
         ...
 
     def batch(self, indices: Indices, draws: Draws | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return (x, y) for these indices: float32 (n, C, H, W) or (n, features), and int64 (n,).
+        """Return (x, y) for these indices: float32 (n, C, H, W) or (n, features, ...), and y as in `labels`.
 
         With `draws`, each sample is augmented with the random numbers of its index; without, none is augmented.
         """
@@ -76,15 +76,41 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
+class Numbers:
+    """Measurements of any shape, kept as they came and prepared batch by batch."""
+
+    values: np.ndarray          # (samples, features, ...)
+    labels: np.ndarray
+    preparation: Preparation
+    skipped: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.labels)
+
+    def batch(self, indices: Indices, draws: Draws | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """See Dataset.batch; measurements are never augmented."""
+        return self.preparation.of_features(self.values[indices]), self.labels[indices]
+
+    def digest(self) -> str:
+        """See Dataset.digest."""
+        return digest_of_arrays(samples=self.values, labels=self.labels)
+
+    def prepared(self, preparation: Preparation, input_shape: tuple[int, ...]) -> "Numbers":
+        """See Dataset.prepared."""
+        return replace(self, preparation=preparation)
+
+
+@dataclass(frozen=True, eq=False)
 class ImageArray:
-    """Small images, kept in memory as 8-bit pixels and converted to float32 batch by batch.
+    """Small images, kept in memory as 8-bit or 16-bit pixels and converted to float32 batch by batch.
 
     Augmentation shifts each image by up to `padding` pixels and, with `flip`, mirrors half of the images.
     """
 
-    images: np.ndarray          # (samples, C, H, W) uint8
+    images: np.ndarray          # (samples, C, H, W) uint8 or uint16
     labels: np.ndarray
-    mean: tuple[float, ...]     # one number per channel, of pixels divided by `top`
+    mean: tuple[float, ...]     # one number per channel, or one for all, of pixels divided by `top`
     std: tuple[float, ...]
     top: int = 255
     padding: int = 0

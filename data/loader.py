@@ -12,7 +12,7 @@ from tinyq.streams import Streams
 
 
 class Batch(NamedTuple):
-    """Samples of one step: x (n, ...) float32, y (n,) int64, and indices (n,) int64 in the split."""
+    """Samples of one step: x (n, ...) float32, y (n,) int64 or (n, ...) float32, indices (n,) int64 in the split."""
 
     x: np.ndarray
     y: np.ndarray

@@ -220,7 +220,7 @@ def test_the_classes_of_the_data_must_be_as_many(tmp_path, monkeypatch, capsys):
     assert "has 10 classes, where the weights have 7" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", [{"divisor": 0}, {"divisor": True}, {"divisor": 1.5}, {"brightest": 256},
+@pytest.mark.parametrize("change", [{"divisor": 0}, {"divisor": True}, {"divisor": 1.5}, {"brightest": 65_536},
                                     {"resize": 27}, {"resize": 1 << 15}, {"exif": "perhaps"}, {"mean": [1, 2]},
                                     {"mean": 1}, {"std": [-1]}, {"std": ["a"]}, {"mean": [float("nan")]}], ids=str)
 def test_wrong_facts_are_refused(change):

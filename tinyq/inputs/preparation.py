@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 EXIF = ("ignore", "apply")
+SHOWN = 8                               # numbers in a message
 MAX_RESIZED = 1 << 14                   # pixels along a side
 MAX_DIVISOR = 1 << 16
 WHITE = 255                             # largest value of an 8-bit pixel
+DEEP = 65535                            # of a 16-bit pixel
 
 
 def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike, top: int = WHITE) -> np.ndarray:
     """Return (image / top - mean) / std, float32, with the operations of torchvision's ToTensor and Normalize.
 
-    images (N, C, H, W) uint8; mean and std: one number per channel.
+    images (N, C, H, W) uint8 or uint16; mean and std: one number per channel, or one for all.
     """
     mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (mean, std))
     x = images.astype(np.float32, order="C")
@@ -32,28 +34,36 @@ def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike, top: int = WH
 
 @dataclass(frozen=True)
 class Preparation:
-    """Turn a raw sample into input: (value / divisor - mean) / std, per channel of an image or per feature."""
+    """Turn a raw sample into input: (value / divisor - mean) / std, per channel of an image or per feature.
+
+    mean and std have a number for each channel or feature, the first axis of a sample, or one for all.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     divisor: int = WHITE
-    brightest: int = WHITE              # largest raw value: images have `brightest` + 1 grey levels
+    brightest: int = WHITE              # largest raw value: images have `brightest` + 1 grey levels; 0: no pixels
     resize: int | None = None           # of photographs: length of the shorter side before the middle is cut out
     exif: str = "ignore"                # of photographs: whether their EXIF orientation is applied
 
     def of_pixels(self, images: np.ndarray, brightest: int = WHITE) -> np.ndarray:
-        """Return the input for images (N, C, H, W) uint8 whose values reach to `brightest`: float32 of their shape."""
+        """Return the input for images (N, C, H, W) whose whole values reach to `brightest`: float32 of their shape."""
         return normalise(self.levels(images, brightest), self.mean, self.std, self.divisor)
 
     def levels(self, images: np.ndarray, brightest: int = WHITE) -> np.ndarray:
-        """Scale uint8 values of 0 to `brightest` to this preparation's 0 to self.brightest, rounded to the nearest."""
+        """Scale values of 0 to `brightest` to this preparation's 0 to self.brightest, rounded to the nearest.
+
+        Returns uint8, or uint16 where self.brightest needs it.
+        """
         if brightest == self.brightest:
             return images
-        return ((images.astype(np.int32) * self.brightest + brightest // 2) // brightest).astype(np.uint8)
+        scaled = (images.astype(np.int64) * self.brightest + brightest // 2) // brightest
+        return scaled.astype(np.uint8 if self.brightest <= WHITE else np.uint16)
 
     def of_features(self, values: np.ndarray) -> np.ndarray:
-        """Return the input for rows of measurements (N, features): float32, computed in float64."""
-        return ((values / self.divisor - np.array(self.mean)) / np.array(self.std)).astype(np.float32)
+        """Return the input for measurements (N, features, ...): float32 of their shape, computed in float64."""
+        mean, std = (np.array(v).reshape(-1, *(1,) * (values.ndim - 2)) for v in (self.mean, self.std))
+        return ((np.asarray(values, np.float64) / self.divisor - mean) / std).astype(np.float32)
 
     def resized(self, size: int) -> int:
         """Return the length of the shorter side of a photograph of which the middle `size` pixels are cut out."""
@@ -68,7 +78,7 @@ class Preparation:
     def shown(self) -> str:
         """Return the fields as text for a message."""
         parts = [f"mean {_numbers(self.mean)}, std {_numbers(self.std)} of value / {self.divisor}"]
-        parts += [f"{self.brightest + 1} grey levels"] if self.brightest != WHITE else []
+        parts += [f"{self.brightest + 1} grey levels"] if self.brightest not in (0, WHITE) else []
         parts += [f"shorter side {self.resize}"] if self.resize is not None else []
         return ", ".join(parts + (["EXIF orientation applied"] if self.exif == "apply" else []))
 
@@ -96,14 +106,15 @@ def parse(text: str, input_shape: tuple[int, ...]) -> Preparation:
 def _is_right(found: Preparation, input_shape: tuple[int, ...]) -> bool:
     numbers = [*found.mean, *found.std]
     least = max(input_shape[1:], default=1)
-    return (len(found.mean) == len(found.std) == input_shape[0]
+    return (len(found.mean) == len(found.std) and len(found.mean) in (1, input_shape[0])
             and all(type(number) in (int, float) and math.isfinite(np.float32(number)) for number in numbers)
             and all(np.float32(number) > 0 for number in found.std)
             and type(found.divisor) is int and 0 < found.divisor <= MAX_DIVISOR
-            and type(found.brightest) is int and 0 < found.brightest <= WHITE
+            and type(found.brightest) is int and 0 <= found.brightest <= DEEP
             and (found.resize is None or type(found.resize) is int and least <= found.resize <= MAX_RESIZED)
             and found.exif in EXIF)
 
 
 def _numbers(values: tuple[float, ...]) -> str:
-    return " ".join(f"{value:g}" for value in values)
+    shown = " ".join(f"{value:g}" for value in values[:SHOWN])
+    return shown if len(values) <= SHOWN else f"{shown} and {len(values) - SHOWN} more"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from tinyq import data, kernels, models
 from tinyq.data import DataBundle, Dataset, Loader
 from tinyq.errors import BadInput, UsageError
+from tinyq.inputs.shapes import PHOTOGRAPHS
 from tinyq.kernels.jit.cores import allow_threads
 from tinyq.kernels.jit.variables import MAX_THREADS
 from tinyq.nn import Module
@@ -11,7 +12,7 @@ from tinyq.own_code import RunCode, UserFunction
 from tinyq.run.checkpoint import Position
 from tinyq.run.checkpoint_network import attributes_of, load_start
 from tinyq.run.phases import BACKPROP, Phase, naming_options_of, phases_of
-from tinyq.run.readiness import check_smallest_batch, obstacle_to_packing
+from tinyq.run.readiness import check_smallest_batch, check_targets, obstacle_to_packing
 from tinyq.run.settings.config import Config
 from tinyq.run.weights_preparation import check_same_preparation
 from tinyq.saved.run_folder import weights_file
@@ -64,7 +65,9 @@ def build(config: Config, code: RunCode | None = None) -> Job:
     code = code or RunCode.read(vars(config))
     bundle = load_data(config)
     if bundle.train is None:
-        raise BadInput(f"--data {config.data}: there is no training part here; it belongs in train/<class>/")
+        place = "; it belongs in train/<class>/" if config.data in PHOTOGRAPHS else ""
+        raise BadInput(f"--data {config.data}: there is no training part here{place}")
+    check_targets(bundle)
     if bundle.validation is None and _needs_validation(config):
         raise UsageError(f"--schedule plateau: {config.data} has no validation part with these settings, and nothing "
                          "else lowers the rate; choose another schedule or hold some samples back for validation")

@@ -1,7 +1,10 @@
 """Plan of a run: what a configuration would do."""
+from pathlib import Path
+
 from tinyq import levels
 from tinyq.data import DataBundle
 from tinyq.data.local.filters import described
+from tinyq.data.named_data import OWN
 from tinyq.output.counting import counted
 from tinyq.output.quoting import shown
 from tinyq.run.build import build
@@ -16,7 +19,8 @@ from tinyq.saved.text_table import table
 def headline(config: Config) -> str:
     """Name model, data, method, levels and seed in one line."""
     where = f" to {config.levels}" if config.method != BACKPROP else ""
-    return f"{config.model} on {config.data}, {config.method}{where}, seed {config.seed}"
+    data = Path(config.data_path).name if config.data in OWN and config.data_path else config.data
+    return f"{config.model} on {data}, {config.method}{where}, seed {config.seed}"
 
 
 def splits(bundle: DataBundle) -> str:

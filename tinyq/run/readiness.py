@@ -3,9 +3,17 @@ import numpy as np
 
 from tinyq import nn
 from tinyq.autodiff import Tensor, no_record
+from tinyq.data import DataBundle
 from tinyq.errors import BadInput, UsageError
+from tinyq.inputs.targets import CLASSES
 from tinyq.nn import BatchNorm1d, BatchNorm2d, Module
 from tinyq.packed.file.graph import record_graph
+
+
+def check_targets(bundle: DataBundle) -> None:
+    """Raise UsageError where the targets are not what the loss compares with."""
+    if bundle.targets != CLASSES:
+        raise UsageError(f"--data {bundle.name}: its targets are {bundle.targets}, and the cross-entropy needs classes")
 
 
 def check_smallest_batch(model: Module, input_shape: tuple[int, ...], smallest: int, batch_size: int) -> None:

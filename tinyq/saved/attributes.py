@@ -7,6 +7,7 @@ from pathlib import Path
 from tinyq import data, models
 from tinyq.errors import BadInput, UsageError
 from tinyq.inputs.preparation import Preparation, parse
+from tinyq.inputs.targets import CLASSES, KINDS
 from tinyq.own_code import names_code
 from tinyq.run.settings import config
 
@@ -21,9 +22,9 @@ def check_attributes(path: str | Path, attributes: dict) -> None:
     names, tolerance = attributes.get("class_names"), attributes.get("probe_tolerance", 0.0)
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         faults.append("class_names is no list of texts")
-    shape = attributes.get("input_shape")
-    if not (isinstance(shape, str) and re.fullmatch("[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,3}", shape)):
+    if not _is_shape(attributes.get("input_shape")):
         faults.append("input_shape is no shape such as 1,28,28")
+    faults += _target_faults(attributes)
     if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
         faults.append("probe_tolerance is no number from 0 up")
     if not faults and attributes["data"]:
@@ -67,6 +68,21 @@ def preparation_of(path: str | Path, attributes: dict) -> Preparation | None:
     except ValueError as error:
         raise BadInput(f"{path}: its attribute preprocessing does not say how samples become input: {error}; pack or "
                        "convert it again") from error
+
+
+def _is_shape(text: object) -> bool:
+    return isinstance(text, str) and bool(re.fullmatch("[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,3}", text))
+
+
+def _target_faults(attributes: dict) -> list[str]:
+    kind, shape = attributes.get("targets", CLASSES), attributes.get("target_shape")
+    names = attributes.get("class_names")
+    if kind == CLASSES:
+        return []
+    if kind not in KINDS:
+        return [f"targets is none of {', '.join(KINDS)}"]
+    fits = _is_shape(shape) and isinstance(names, list) and math.prod(map(int, str(shape).split(","))) == len(names)
+    return [] if fits else ["target_shape is no shape of as many numbers as class_names has"]
 
 
 def _data_faults(attributes: dict) -> list[str]:

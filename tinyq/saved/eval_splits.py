@@ -6,9 +6,11 @@ import numpy as np
 
 from tinyq import data
 from tinyq.data import DataBundle, Dataset
+from tinyq.data.named_data import dataset_and_path
 from tinyq.errors import BadInput, UsageError, did_you_mean
 from tinyq.inputs.preparation import Preparation
 from tinyq.inputs.shapes import PHOTOGRAPHS
+from tinyq.inputs.targets import CLASSES
 from tinyq.saved.attributes import data_options, preparation_of, shape_of, without_preparation
 from tinyq.saved.run_folder import data_paths_beside
 
@@ -24,13 +26,15 @@ def check_split(part: str) -> None:
 
 
 def split_for(path: str | Path, attributes: dict, part: str, name: str | None = None,
-              data_path: str | None = None, classes: str | None = None) -> tuple[Dataset, DataBundle]:
+              data_path: str | Path | None = None, classes: str | None = None) -> tuple[Dataset, DataBundle]:
     """Load (dataset, bundle): a split of the data that the network was made for, or of the data `name`.
 
     path: file of the network; its run folder may record where the data are, unless data_path or classes is given.
     BadInput if the data do not fit the network, UsageError if they have no such split.
     """
     check_split(part)
+    if name:
+        name, data_path = dataset_and_path(name, data_path)
     name = name or attributes["data"]
     if not name:
         raise UsageError(f"data: {path} does not say which data it is for; name some, such as mnist")
@@ -45,6 +49,9 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
     if bundle.input_shape != shape_of(attributes) or bundle.num_classes != len(attributes["class_names"]):
         raise BadInput(f"{path}: made for {shape_of(attributes)} and {len(attributes['class_names'])} classes, "
                        f"but {name} has {bundle.input_shape} and {bundle.num_classes}; choose other data")
+    if bundle.targets != attributes.get("targets", CLASSES):
+        raise BadInput(f"{path}: made to predict {attributes.get('targets', CLASSES)}, but the targets of {name} are "
+                       f"{bundle.targets}; choose other data")
     if own and not same_classes(attributes["class_names"], bundle):
         raise BadInput(f"{path}: made for other classes than those of {name} here, or for another order of them; give "
                        "its file of classes with --classes, or its folder with --data-path")

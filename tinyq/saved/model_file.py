@@ -11,6 +11,7 @@ from tinyq.errors import BadInput, Diverged, TinyqError
 from tinyq.files import weights as files
 from tinyq.files.weights import Weights
 from tinyq.inputs.preparation import from_facts
+from tinyq.inputs.targets import CLASSES
 from tinyq.levels import LevelSet
 from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.nn import Module, Quantizer, quantizer_of
@@ -67,7 +68,7 @@ def description(config: Config, input_shape: Sequence[int], class_names: Sequenc
     return {"model": config.model, "data": config.data, "method": config.method,
             **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain, "seed": config.seed,
             "input_shape": ",".join(map(str, input_shape)), "class_names": list(class_names),
-            **preprocessing(manifest), "data_sha256": manifest["sha256"],
+            **preprocessing(manifest), **predicted(manifest), "data_sha256": manifest["sha256"],
             "data_options": json.dumps(without_preparation(config.options[config.data]))}
 
 
@@ -75,6 +76,12 @@ def preprocessing(manifest: dict) -> dict:
     """Return the attribute that says how samples become input, of the manifest of data that say so."""
     preparation = from_facts(manifest)
     return {"preprocessing": json.dumps(preparation.facts())} if preparation else {}
+
+
+def predicted(manifest: dict) -> dict:
+    """Return the attributes that say what the network predicts, where that is no class; manifest: of the data."""
+    kind = manifest.get("targets", CLASSES)
+    return {} if kind == CLASSES else {"targets": kind, "target_shape": ",".join(map(str, manifest["target_shape"]))}
 
 
 def load_model(path: str | Path, name: str | None = None) -> tuple[Module, dict]:

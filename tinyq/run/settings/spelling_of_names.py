@@ -1,4 +1,4 @@
-"""Read the names of models, data, methods, sets and the like in any case: MNIST is mnist."""
+"""Read the names of models, data, methods, sets and the like in any case: MNIST is mnist; a file of data is named."""
 from collections.abc import Iterable
 
 from tinyq.own_code.code_names import FUNCTIONS, names_code
@@ -7,8 +7,21 @@ TABLES = ("model", "data", "method", "levels", "opt", "schedule", "recipe", "pre
 
 
 def canonical(given: dict) -> dict:
-    """Return the settings with each name as its table spells it; an unknown name stays as it is."""
-    return {key: _spelled(key, value) if isinstance(value, str) else value for key, value in given.items()}
+    """Return the settings with each name as its table spells it; an unknown name stays as it is.
+
+    A file or folder named as data becomes data and data_path.
+    """
+    spelled = {key: _spelled(key, value) if isinstance(value, str) else value for key, value in given.items()}
+    return spelled | _own_data(spelled)
+
+
+def _own_data(given: dict) -> dict:
+    from tinyq.data.named_data import dataset_and_path
+
+    if not isinstance(given.get("data"), str):
+        return {}
+    name, path = dataset_and_path(given["data"], given.get("data_path"))
+    return {"data": name} | ({"data_path": path} if name != given["data"] else {})
 
 
 def _spelled(key: str, value: str) -> str:

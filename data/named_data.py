@@ -1,0 +1,24 @@
+"""Read what --data names: a dataset, or a file or folder of the user's own, whose kind follows from its name."""
+import os
+from pathlib import Path
+
+from tinyq.errors import UsageError
+from tinyq.own_code.code_names import names_code
+
+SUFFIXES = {".npz": "npz", ".zip": "imagefolder"}
+OWN = ("npz",)                          # data that are known by the name of their file
+
+
+def dataset_and_path(named: str, path: str | Path | None = None) -> tuple[str, str | Path | None]:
+    """Return (name of the dataset, its path): "digits.npz" is the data npz at that path, a folder is an imagefolder.
+
+    UsageError where a path is given besides the one that is named.
+    """
+    kind = next((kind for suffix, kind in SUFFIXES.items() if named.lower().endswith(suffix)), None)
+    if kind is None and os.sep in named and not names_code(named):
+        kind = "imagefolder"
+    if kind is None:
+        return named, path
+    if path is not None and os.path.abspath(path) != os.path.abspath(named):
+        raise UsageError(f"data {named}: names its file already; leave out --data-path {path}")
+    return kind, named

@@ -1,0 +1,1 @@
+"""Make splits, inputs and targets of a user's own arrays."""
