@@ -11,6 +11,7 @@ from tinyq.data.loader import Batch, Loader
 from tinyq.data.preparations import OPTIONS as PREPARATION_OPTIONS
 from tinyq.data.preparations import class_names_of, preparation_of
 from tinyq.data.sources.cifar10 import load_cifar10
+from tinyq.data.sources.csv_file import load_csv
 from tinyq.data.sources.embedded import load_digits, load_iris
 from tinyq.data.sources.imagefolder import load_imagefolder
 from tinyq.data.sources.imagenet import load_imagenet
@@ -20,7 +21,7 @@ from tinyq.errors import UsageError, did_you_mean
 
 READERS: dict[str, Callable[..., DataBundle]] = {
     "iris": load_iris, "digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10,
-    "imagefolder": load_imagefolder, "imagenet": load_imagenet, "npz": load_npz}
+    "imagefolder": load_imagefolder, "imagenet": load_imagenet, "npz": load_npz, "csv": load_csv}
 PATH_OPTIONS = ("classes",)            # options that name a file of the user's
 
 __all__ = ["PATH_OPTIONS", "PREPARATION_OPTIONS", "READERS", "Batch", "DataBundle", "Dataset", "Draws", "ImageArray",

@@ -5,8 +5,8 @@ from pathlib import Path
 from tinyq.errors import UsageError
 from tinyq.own_code.code_names import names_code
 
-SUFFIXES = {".npz": "npz", ".zip": "imagefolder"}
-OWN = ("npz",)                          # data that are known by the name of their file
+SUFFIXES = {".npz": "npz", ".csv": "csv", ".csv.gz": "csv", ".tsv": "csv", ".tsv.gz": "csv", ".zip": "imagefolder"}
+OWN = ("npz", "csv")                          # data that are known by the name of their file
 
 
 def dataset_and_path(named: str, path: str | Path | None = None) -> tuple[str, str | Path | None]:

@@ -96,9 +96,9 @@ def _preparation(found: Inputs, parts, choices: Choices) -> Preparation:
 
 
 def _whole_divisor(found):
-    """Return the power of two above all values, by which whole numbers are divided exactly."""
-    if any(array.dtype.kind == "f" for array in found.parts.values()):
-        raise UsageError("whole: the inputs are no whole numbers; give them as an array of integers, or leave it out")
+    """Return the power of two from all values up, by which whole numbers are divided exactly."""
+    if any(array.dtype.kind == "f" and (array != np.rint(array)).any() for array in found.parts.values()):
+        raise UsageError("whole: the inputs are no whole numbers; leave it out")
     largest = found.brightest or max(int(np.abs(array).max()) for array in found.parts.values())
     divisor = 1 << (largest - 1).bit_length()
     if divisor > 1 << 16:

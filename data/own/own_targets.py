@@ -82,7 +82,7 @@ def _classes(parts, everything, where, names):
     values = everything[:, 0].astype(np.int64) if everything.dtype.kind == "b" else everything[:, 0]
     if values.dtype.kind == "f":
         if not np.isfinite(values).all() or (values != np.rint(values)).any():
-            raise BadInput(f"{where}: the targets have fractions, so they are no classes; use targets numbers")
+            raise BadInput(f"{where}: the targets have fractions, so they are no classes; they may be numbers")
         values = values.astype(np.int64)
     known, index = np.unique(values, return_inverse=True)
     if names is not None:
@@ -90,8 +90,8 @@ def _classes(parts, everything, where, names):
     if len(known) < 2:
         raise BadInput(f"{where}: all samples are of one class, {known[0]!s}; there is nothing to learn")
     if len(known) > MOST or len(known) > max(2, len(values) // 2):
-        raise BadInput(f"{where}: {len(known):,} classes for {len(values):,} samples; if the targets are numbers to "
-                       "predict, use targets numbers")
+        raise BadInput(f"{where}: {len(known):,} classes for {len(values):,} samples; if they are to be "
+                       "predicted as numbers, set targets = numbers")
     return _cut(parts, index.reshape(-1).astype(np.int64)), tuple(map(_name, known)), ()
 
 

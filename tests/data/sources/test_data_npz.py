@@ -149,7 +149,7 @@ NAN = np.where(np.arange(240).reshape(60, 4) == 9, np.nan, X)
     (dict(x=np.zeros((60, 1, 1, 1, 1, 1)), y=Y), "a sample must have 1 to 4 axes"),
     (dict(x=X, y=X[:, 0] * np.nan), "the target of sample 0 is .nan., not finite"),
     (dict(x=X, y=np.zeros(60, int)), "all samples are of one class, 0"),
-    (dict(x=X, y=np.arange(60)), "60 classes for 60 samples; if the targets are numbers to predict, use targets"),
+    (dict(x=X, y=np.arange(60)), "60 classes for 60 samples; if they are to be predicted as numbers, set"),
     (dict(x=X, y=np.array(["ab", "c"] * 30).reshape(60), class_names=np.array(["c", "d"])), "the label 'ab' is none"),
     (dict(x=X, y=Y, class_names=np.array(["c"])), "class_names must be 2 to 4,096 different names"),
 ])
