@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tinyq.audit.capture.capture import Capture, Captured
 from tinyq.audit.capture.step_trace import Trace, is_digested, is_vjp_digested
-from tinyq.audit.ledger.digests import NAMING_KINDS, digest_of
+from tinyq.audit.ledger.digests import NAMING_KINDS, digest_of, digests_of
 from tinyq.audit.methods.method_table import audit_of
 from tinyq.autodiff import tape
 from tinyq.data import Batch
@@ -42,7 +42,7 @@ class Recorder(Observer):
                        "tensors": {name: list(p.shape) for name, p in self.parameters.items()},
                        "buffers": {name: list(array.shape) for name, array in self.buffers.items()},
                        "constrained": [name for name, p in self.parameters.items() if p.parametrization is not None],
-                       **self._weights(), "metrics": metrics})
+                       **self._weights_digest(), "metrics": metrics})
 
     def measured_float(self, position: Position, state: dict, test_accuracy: float | None) -> None:
         """Record the float network that the last phase starts from."""
@@ -73,17 +73,18 @@ class Recorder(Observer):
         exact = {key: value.hex() if isinstance(value, float) else value for key, value in metrics.items()}
         self.keep({"record": "epoch", "phase": phase.name, "epoch": epoch,
                    "step": position.steps, "measured": exact,
-                   **self._weights(), "metrics": self.metrics.epoch()})
+                   **self._weights_digest(), "metrics": self.metrics.epoch()})
 
     def _step_record(self, phase, position, batches):
         skipped = self._skipped(position, batches)
-        ids = digest_of(self.kind, [a for batch in batches for a in (batch.indices, batch.y)])
-        x = digest_of(self.kind, [batch.x for batch in batches])
+        ids, x, w = digests_of(self.kind, [a for batch in batches for a in (batch.indices, batch.y)],
+                               [batch.x for batch in batches], self._weights())
         return {"record": "step", "step": position.steps + 1, "phase": phase.name,
                 "epoch": phase.epoch_number(position.epoch), "batch": position.batch,
                 "lr": [group["lr"].hex() for group in phase.optimizer.groups],
                 **({"skipped": skipped} if skipped else {}), "ids": ids.root, "x": x.root,
-                **self._gradient_digests(phase.method), **self._weights(), "metrics": self.metrics.step()}
+                **self._gradient_digests(phase.method), "w": w.root, "w_of": w.leaves,
+                "metrics": self.metrics.step()}
 
     def _note(self, primitive, inputs, params, output):
         if is_digested(primitive):
@@ -113,6 +114,8 @@ class Recorder(Observer):
                 "g": g.root, "g_of": g.leaves}
 
     def _weights(self):
-        arrays = [p.data for p in self.parameters.values()]
-        w = digest_of(self.kind, [*arrays, *self.buffers.values()])
+        return [*(p.data for p in self.parameters.values()), *self.buffers.values()]
+
+    def _weights_digest(self):
+        w = digest_of(self.kind, self._weights())
         return {"w": w.root, "w_of": w.leaves}

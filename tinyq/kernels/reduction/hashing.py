@@ -30,7 +30,7 @@ from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.llvm import I32, I64, broadcast, load, splat
 
 STRIPE = 2 * DIGEST_LANES
-MIN_PARALLEL_WORDS = 1 << 19             # words; below, waking the other threads costs more than they save
+MIN_PARALLEL_WORDS = 1 << 17             # words; below, waking the other threads costs more than they save
 WORDS, SUMS = ir.VectorType(I32, DIGEST_LANES), ir.VectorType(I64, DIGEST_LANES)
 FIRST, SECOND = (np.uint64(mixer) for mixer in DIGEST_MIXERS)
 START = np.uint64(GOLDEN)

@@ -10,6 +10,8 @@ is the block's place and level, so that no two blocks of an array are compressed
 
 Unlike BLAKE3, lanes take every 16th word: nothing has to be transposed, and the bits are the same on every machine.
 """
+from collections.abc import Sequence
+
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
@@ -39,15 +41,24 @@ QUARTERS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
             (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
 
 
-def chaining_values(words: np.ndarray) -> np.ndarray:
-    """Return the chaining values (128,) uint32 of uint32 words (n,), C-contiguous."""
+def chaining_values(words: np.ndarray, ends: Sequence[int] = ()) -> np.ndarray:
+    """Return the chaining values (n, 128) uint32 of n arrays that follow one another in `words`.
+
+    words: uint32, 1-D, C-contiguous; ends: where each of the arrays ends, () for one array.
+    """
     assert words.dtype == np.uint32 and words.ndim == 1 and words.flags.c_contiguous
-    return (_values if words.size < MIN_PARALLEL_WORDS else _values_parallel)(words)
+    if not ends and words.size >= MIN_PARALLEL_WORDS:
+        return _values_parallel(words)[None]
+    return _values(words, np.array(ends or [words.size]))
 
 
 @njit
-def _values(words):
-    return _upper_levels(_level(words, 0))
+def _values(words, ends):
+    values, start = np.empty((len(ends), VALUES), np.uint32), 0
+    for i in range(len(ends)):
+        values[i] = _upper_levels(_level(words[start:ends[i]], 0))
+        start = ends[i]
+    return values
 
 
 @njit(parallel=True)

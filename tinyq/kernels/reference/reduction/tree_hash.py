@@ -1,4 +1,6 @@
 """Reference of the chaining values; the compression function is the one of the BLAKE3 paper, section 2.2."""
+from collections.abc import Sequence
+
 import numpy as np
 
 from tinyq.kernels.contract import (
@@ -15,8 +17,12 @@ QUARTERS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
             (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
 
 
-def chaining_values(words: np.ndarray) -> np.ndarray:
-    """Return the chaining values (128,) uint32 of uint32 words (n,)."""
+def chaining_values(words: np.ndarray, ends: Sequence[int] = ()) -> np.ndarray:
+    """Return the chaining values (n, 128) uint32 of arrays that end at `ends` in uint32 words (n,), or of one array."""
+    return np.stack([_values(array) for array in np.split(words[:ends[-1]] if ends else words, ends[:-1])])
+
+
+def _values(words):
     values, level = words, 0
     while level == 0 or len(values) > 8 * HASH_LANES:
         values, level = _level(values, level), level + 1
