@@ -12,6 +12,7 @@ MISTAKES = {
     "convert": ("none.pth out.h5 --model resnet18", 65),
     "summary": ("none.h5", 65),
     "data": ("fetch mnst", 2),
+    "compare": ("none", 65),
     "doctor": ("now", 2),
     "pack": ("none.h5 out.tq.h5", 65),
     "infer": ("none.tq.h5 --data", 65),

@@ -30,6 +30,7 @@ FLOORS = [
     "tinyq.saved",
     "tinyq.run",
     "tinyq.audit",
+    "tinyq.compare",
     "tinyq.train tinyq.evaluate tinyq.summary tinyq.convert tinyq.pack tinyq.infer tinyq.doctor tinyq.__main__",
 ]
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units.split()}

@@ -65,6 +65,14 @@ def test_no_cell_begins_a_formula(cell):
     assert not quoting.csv_cell(cell).lstrip().startswith(quoting.FORMULA_STARTS) and is_clean(quoting.csv_cell(cell))
 
 
+@pytest.mark.parametrize("cell, text", [
+    ("a|b", r"a\|b"), ("<b>&", "&lt;b&gt;&amp;"), ("[x](y)", r"\[x\](y)"),
+    ("`c` *d* _e_ ~f~ $g$", r"\`c\` \*d\* \_e\_ \~f\~ \$g\$"),
+    ("http://x.y www.x.y a@b", r"http\://x.y www\.x.y a\@b"), ("a\\|b\nc", r"a\\\|b c"), (-1.5e-5, "-1.5e-05")])
+def test_a_cell_of_markdown_is_text(cell, text):
+    assert quoting.markdown_cell(cell) == text and is_clean(quoting.markdown_cell(EVIL))
+
+
 def test_other_cells_are_left_as_they_are():
     assert [quoting.csv_cell(v) for v in ("cat", 3, "0.25", "a=b", "")] == ["cat", "3", "0.25", "a=b", ""]
 

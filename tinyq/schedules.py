@@ -1,4 +1,4 @@
-"""Learning-rate schedules with torch's semantics, where the rate is a function of its base and the epoch; early stopping.
+"""Learning-rate schedules with torch's semantics, rates as functions of a base and the epoch; early stopping.
 
 An epoch may be a fraction, so a schedule can be followed step by step. `Plateau` and `EarlyStopping` have a state, the
 validation metrics; calling `rate` never changes it. Powers are repeated products and the cosine is our own, so a

@@ -55,13 +55,21 @@ def encode(record: dict) -> bytes:
     return (json.dumps(_finite(record), allow_nan=False) + "\n").encode()
 
 
-def read_records(path: str | Path) -> list[dict]:
-    """Return all whole records of a journal; damaged lines are left out, with a line on standard error."""
-    records = [_record(line) for line in lines_of(path)]
-    damaged = [i + 1 for i, record in enumerate(records) if record is None]
+def read_records(path: str | Path, kind: str | None = None) -> list[dict]:
+    """Return all whole records of a journal, or those of one kind, such as "epoch".
+
+    Damaged lines are left out, with a line on standard error.
+    """
+    records, damaged = [], []
+    for number, line in enumerate(lines_of(path), 1):
+        record = _record(line)
+        if record is None:
+            damaged.append(number)
+        elif kind is None or record.get("record") == kind:
+            records.append(record)
     if damaged:
         tell(f"tinyq: {path}: damaged lines are left out: {len(damaged)}, the first is line {damaged[0]}")
-    return [record for record in records if record is not None]
+    return records
 
 
 def _record(line):

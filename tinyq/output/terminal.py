@@ -74,6 +74,11 @@ def width_of(stream: IO) -> int | None:
         return None
 
 
+def output_width() -> int | None:
+    """Return the columns of the terminal that standard output leads to; None for no terminal."""
+    return width_of(sys.stdout)
+
+
 def fitted(figures: Sequence[str], width: int | None) -> list[str]:
     """Join figures to lines of at most this width and cut none; the lines after the first are indented."""
     lines = [figures[0]] if figures else []

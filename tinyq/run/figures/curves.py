@@ -1,6 +1,7 @@
 """Plots of a run: loss and error curves, and histograms of the latent weights."""
 import math
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def pictures(records: list[dict], histograms: dict) -> dict[str, str]:
     found = {}
     epochs = [r for r in records if r.get("record") == "epoch"]
     steps = [(r["step"], r["objective"]) for r in records
-             if r.get("record") == "step" and _is_drawable(r.get("step")) and _is_drawable(r.get("objective"))]
+             if r.get("record") == "step" and is_drawable(r.get("step")) and is_drawable(r.get("objective"))]
     if epochs:
         found["curves.svg"] = str(curves(epochs))
     elif steps:                                         # ended within its first epoch, with --print-freq
@@ -122,12 +123,12 @@ def _panel(picture, left, title, lines, phases, x_label="epoch"):
 
 
 def _points(epochs, name, factor):
-    return [(i + 1, factor * r[name]) for i, r in enumerate(epochs) if _is_drawable(r.get(name))]
+    return [(i + 1, factor * r[name]) for i, r in enumerate(epochs) if is_drawable(r.get(name))]
 
 
-def _is_drawable(value):
+def is_drawable(value: object) -> TypeGuard[int | float]:
     """Return True for a number; a damaged record may hold something else."""
-    return type(value) in (int, float) and abs(value) < MOST
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) < MOST
 
 
 def _beginnings(epochs):

@@ -22,10 +22,11 @@ class Picture:
         self._shapes.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
                             f'stroke="{colour}" stroke-width="{width}"{dashed}/>')
 
-    def curve(self, points: Iterable[tuple[float, float]], colour: str) -> None:
+    def curve(self, points: Iterable[tuple[float, float]], colour: str, width: float = 1.6,
+              opacity: float = 1.0) -> None:
         """Draw a line through (x, y) points."""
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        self._shapes.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
+        path, pale = " ".join(f"{x:.1f},{y:.1f}" for x, y in points), f' opacity="{opacity}"' if opacity < 1 else ""
+        self._shapes.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"{pale}/>')
 
     def dot(self, x: float, y: float, colour: str) -> None:
         """Draw a small disc around (x, y)."""

@@ -67,19 +67,23 @@ def resolve(flags: dict, file: dict | None = None) -> Resolved:
 
 def read_toml(path: str | Path) -> dict:
     """Read the flat settings in a TOML file; BadInput where it cannot be read, UsageError for an unknown key."""
+    flat, known = read_flat(path), config.known_keys()
+    for key in flat:
+        if key not in known:
+            raise UsageError(f"{path}: no setting named {key!r}; {did_you_mean(key, known)}")
+    return {key: config.converted(key, value, f"{path}: {key} = ") for key, value in flat.items()}
+
+
+def read_flat(path: str | Path) -> dict:
+    """Read a TOML file as {"key": value, "table.key": value}, whatever its keys; BadInput where it cannot be read."""
     try:
         text = read_file(path, MAX_TOML_BYTES).decode()
         if _DEEP_KEY.search(_TEXTS.sub("_", text)):     # tomllib's memory grows with the square of a key's depth
             raise BadInput(f"{path}: a key has more than three parts; settings are written as key = value or, below "
                            "[component], as key = value")
-        tables = tomllib.loads(text)
+        return _flat(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"{path}: not a TOML file: {error}") from error
-    flat, known = _flat(tables), config.known_keys()
-    for key in flat:
-        if key not in known:
-            raise UsageError(f"{path}: no setting named {key!r}; {did_you_mean(key, known)}")
-    return {key: config.converted(key, value, f"{path}: {key} = ") for key, value in flat.items()}
 
 
 def to_toml(resolved: Resolved, origins: bool = True) -> str:
