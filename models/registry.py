@@ -49,7 +49,8 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
 OPTIONAL_PREFIXES = {"googlenet": ("aux1.", "aux2.")}
 
 
-def build(name: str | UserFunction, num_classes: int, input_shape: Shape, constrain: str = "inner") -> nn.Module:
+def build(name: str | UserFunction, num_classes: int, input_shape: Shape, constrain: str = "inner",
+          keep: str = "") -> nn.Module:
     """Make the model `name` for this data; its weights are zeros until `initialise` is called.
 
     UsageError says in one line what is wrong, in a user's file with its line.
@@ -62,15 +63,16 @@ def build(name: str | UserFunction, num_classes: int, input_shape: Shape, constr
         input_shape: (c, h, w) or (features,).
         constrain: weights that a method may constrain: "inner" (all conv and linear weights except those of the first
             and the last layer that compute), "all" or "none"; a layer made with constrained=False stays float.
+        keep: layers that stay float, by dotted name or pattern, separated by commas.
     """
     if isinstance(name, UserFunction) or names_code(name):
         factory = name if isinstance(name, UserFunction) else UserFunction.read("model", name)
         model, weights = user_model(factory, num_classes, tuple(input_shape))
-        return nn.constrain(model, constrain, weights)
+        return nn.constrain(model, constrain, weights, keep)
     base, colon, argument = name.partition(":")
     if base not in REGISTRY:
         raise UsageError(f"model {name}: no such model; {did_you_mean(base, REGISTRY)}; or path/to/file.py:factory")
     if colon and "argument" not in inspect.signature(REGISTRY[base]).parameters:
         raise UsageError(f"model {name}: takes no argument")
     model = REGISTRY[base](num_classes, tuple(input_shape), *([argument] if colon else []))
-    return nn.constrain(model, constrain)
+    return nn.constrain(model, constrain, keep=keep)

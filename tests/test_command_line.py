@@ -96,8 +96,9 @@ def test_weights_that_end_far_from_their_levels_are_told_with_a_remedy(capsys, t
 
 
 def test_what_is_not_pulled_to_its_levels_gets_no_such_advice():
-    found = {"method": "cbp", "levels": "shift2", "moved_by_finish": 0.03}
-    assert not has_converged(found) and has_converged({**found, "levels": "ternary"})
+    sets = {name: {"conv2.weight": {"levels": name, "weights": 5}} for name in ("shift2", "ternary")}
+    found = {"method": "cbp", "sets": sets["shift2"], "moved_by_finish": 0.03}
+    assert not has_converged(found) and has_converged({**found, "sets": sets["ternary"]})
     assert has_converged({**found, "method": "rpr"}) and has_converged({**found, "moved_by_finish": None})
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyq.errors import UsageError
-from tinyq.levels import NAMED, LevelSet, parse, rounded_down
+from tinyq.levels import NAMED, LevelSet, parse, rounded_down, set_of
 
 SETS = [*NAMED.values(), parse("-2,-1,0,1,2"), parse("0.3,-0.1,0.7")]
 floats32 = st.floats(-4, 4, width=32)
@@ -107,3 +107,48 @@ def test_codes_are_bytes_of_any_shape():
     codes = parse("ternary").codes(np.zeros((2, 0, 3), np.float32))
     assert codes.dtype == np.uint8 and codes.shape == (2, 0, 3)
     assert parse("ternary").codes(0.7).shape == ()
+
+
+@pytest.mark.parametrize("text, sets", [
+    ("conv2=shift1,fc1=binary,*=ternary", {"conv2": "shift1", "fc1": "binary", "*": "ternary"}),
+    ("fc1=-1,0,2,*=ternary", {"fc1": "-1,0,2", "*": "ternary"}),
+    ("*=2,0.1,-0.5", {"*": "-0.5,0.1,2"}),
+    (" conv2 = Shift1 , * = 1, 0, -1 ", {"conv2": "shift1", "*": "ternary"}),
+])
+def test_a_text_with_an_equals_sign_has_a_set_for_each_layer(text, sets):
+    found = parse(text)
+    assert {pattern: level_set.name for pattern, level_set in found.sets.items()} == sets
+    assert parse(found.name) == found
+
+
+def test_a_name_beats_a_pattern_and_each_of_them_the_rest():
+    found = parse("layer*=shift1,layer1.0=binary,*=ternary")
+    assert [found.of(f"{layer}.weight").name for layer in ("layer1.0", "layer1.1", "layer2.0.conv", "fc")] == [
+        "binary", "shift1", "shift1", "ternary"]
+    assert parse("shift2").of("anything.weight") is NAMED["shift2"]
+
+
+@pytest.mark.parametrize("text, words", [
+    ("ternary,fc1=binary", r"ternary names no layer; write \*=ternary"),
+    ("=binary", "=binary names no layer; write layer=set"),
+    ("fc1=binary,fc1=ternary", "fc1 is given twice"),
+    ("fc1=binery", "levels fc1=binery: no such set; did you mean 'binary'"),
+    ("fc1=,fc2=binary", "levels fc1=: no such set"),
+    ("fc1=1,*=binary", "at least two"),
+])
+def test_what_gives_no_sets_to_layers_is_refused_with_the_reason(text, words):
+    with pytest.raises(UsageError, match=words):
+        parse(text)
+
+
+def test_a_layer_without_a_set_or_with_two_is_refused_with_a_remedy():
+    with pytest.raises(UsageError, match=r"fc2 has no set; add \*=ternary"):
+        parse("fc1=binary").of("fc2.weight")
+    with pytest.raises(UsageError, match=r"fc\* and \*1 contradict each other, because both fit fc1; add fc1=binary"):
+        parse("fc*=shift1,*1=binary").of("fc1.weight")
+    assert parse("fc*=shift1,*1=shift1").of("fc1.weight") is NAMED["shift1"]
+
+
+def test_a_set_is_known_by_its_levels():
+    assert parse("-1,0,1") is NAMED["ternary"]
+    assert set_of((-1.0, float(np.float32(0.1)), 2.0)).name == "-1,0.1,2"

@@ -29,11 +29,13 @@ def summarise(argv: list[str]) -> None:
     if arguments.network is not None:
         found, origin = _of_file(arguments.network, arguments.model)
     else:
-        from tinyq import models
+        from tinyq import models, nn
 
         classes, shape = _shape(arguments)
-        model = models.build(arguments.model, classes, shape, arguments.constrain)
-        found = layer_table.layers(model, shape, levels.parse(arguments.levels))
+        model = models.build(arguments.model, classes, shape, arguments.constrain, arguments.keep or "")
+        planned = levels.parse(arguments.levels)
+        nn.check_levels(model, planned, arguments.keep or "")
+        found = layer_table.layers(model, shape, planned)
     if arguments.json:
         say_json(layer_table.as_json(found))
     else:
@@ -96,9 +98,12 @@ def _parser() -> Parser:
     parser.add_argument("--input-shape", metavar="C,H,W", help="shape of one sample, instead of --data")
     parser.add_argument("--num-classes", metavar="N", help="number of classes, instead of --data")
     parser.add_argument("--levels", default="ternary", metavar="NAME",
-                        help="level set that its weights would have (default: ternary)")
+                        help="level set that its weights would have (default: ternary), or one for each layer, such as "
+                        "\"conv2=shift1,*=ternary\"")
     parser.add_argument("--constrain", default="inner", metavar="WHICH",
                         help="weights that would be constrained: inner (default), all or none")
+    parser.add_argument("--keep", metavar="LAYERS", help="layers that would stay float, such as "
+                        "\"conv1,layer4.*\"")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -53,6 +53,7 @@ class Method(Protocol):
     """A training method. The training loop uses only this interface and knows no method by name."""
 
     uses_gradients: ClassVar[bool]              # a step runs forward, backward and the optimiser
+    constrains_everything: ClassVar[bool]       # every parameter ends on a level, biases included
     columns: ClassVar[tuple[Column, ...]]       # what progress lines show besides loss, error and learning rate
 
     @property
@@ -127,6 +128,12 @@ def constrained_weights(model: Module, method: str) -> list[tuple[str, Parameter
     return found
 
 
+def check_everything(model: Module, method: str) -> None:
+    """Raise UsageError if a weight is to stay float, for a method that constrains everything."""
+    if not all(p.constrained for p in model.parameters() if p.ndim > 1):
+        raise UsageError(f"constrain must be \"all\", and keep empty: {method} puts every parameter on a level")
+
+
 def check_state(state: dict, shapes: dict[str, tuple[int, ...]]) -> None:
     """Raise BadInput, with every difference, unless the state has each name of `shapes` with that shape."""
     problems = [f"missing {name}" for name in shapes if name not in state]
@@ -149,6 +156,7 @@ class GradientMethod:
     STATE: ClassVar[dict[str, type]] = {}           # attributes that are saved: plain numbers, by name and type
     stronger_pull: ClassVar[str] = ""               # parameter to raise where weights end far from their levels
     uses_gradients: ClassVar[bool] = True
+    constrains_everything: ClassVar[bool] = False
     columns: ClassVar[tuple[Column, ...]] = ()
 
     @property

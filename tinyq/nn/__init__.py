@@ -1,7 +1,7 @@
 """Layers, the modules they make up, and their parameters."""
 from tinyq.nn import functional, init
 from tinyq.nn.activation_layers import Flatten, Identity, ReLU, Sigmoid, Tanh
-from tinyq.nn.constrain import computing_weights, constrain
+from tinyq.nn.constrain import check_levels, computing_weights, constrain
 from tinyq.nn.container import Sequential
 from tinyq.nn.conv_layers import Conv2d
 from tinyq.nn.dropout import Dropout
@@ -15,6 +15,6 @@ from tinyq.nn.pool_layers import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 __all__ = [
     "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "Identity",
     "Linear", "MaxPool2d", "Module", "Parameter", "Quantizer", "ReLU", "Sequential", "Sigmoid", "Tanh",
-    "binary_cross_entropy_with_logits", "computing_weights", "constrain", "cross_entropy", "evaluating", "functional",
-    "hooked", "init", "mean_squared_error", "quantizer_of",
+    "binary_cross_entropy_with_logits", "check_levels", "computing_weights", "constrain", "cross_entropy", "evaluating",
+    "functional", "hooked", "init", "mean_squared_error", "quantizer_of",
 ]

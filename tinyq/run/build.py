@@ -12,7 +12,7 @@ from tinyq.own_code import RunCode, UserFunction
 from tinyq.run.checkpoint import Position
 from tinyq.run.checkpoint_network import attributes_of, load_start
 from tinyq.run.phases import BACKPROP, Phase, naming_options_of, phases_of
-from tinyq.run.readiness import check_smallest_batch, check_targets, obstacle_to_packing
+from tinyq.run.readiness import check_constraint, check_smallest_batch, check_targets, obstacle_to_packing
 from tinyq.run.settings.config import Config
 from tinyq.run.weights_preparation import check_same_preparation
 from tinyq.saved.run_folder import weights_file
@@ -53,7 +53,7 @@ class Job:
     def new_model(self) -> Module:
         """Make the run's network once more, its weights zeros."""
         return models.build(self.code.functions.get("model") or self.config.model, self.bundle.num_classes,
-                            self.bundle.input_shape, self.config.constrain)
+                            self.bundle.input_shape, self.config.constrain, self.config.keep or "")
 
 
 def build(config: Config, code: RunCode | None = None) -> Job:
@@ -76,10 +76,10 @@ def build(config: Config, code: RunCode | None = None) -> Job:
                          "nothing else says when to stop; leave it out, or hold some samples back for validation")
     streams = Streams(config.seed)
     network = code.functions.get("model")
-    model = models.build(network or config.model, bundle.num_classes, bundle.input_shape, config.constrain)
-    if config.method != BACKPROP and not model.constrained_parameters():        # before hours of pretraining
-        raise UsageError(f"--method {config.method}: {config.model} has no weight to constrain (the first and the last "
-                         "layer stay float); add --constrain all to constrain those too")
+    model = models.build(network or config.model, bundle.num_classes, bundle.input_shape, config.constrain,
+                         config.keep or "")
+    if config.method != BACKPROP:
+        check_constraint(config, model)                     # before hours of pretraining
     model.initialise(streams)
     starts_on_levels, reinitialised = (_start_from_weights(config, model, bundle, network) if config.weights
                                        else (False, []))

@@ -63,7 +63,7 @@ def network_of_checkpoint(path: str | Path, network: str | UserFunction | None =
     try:
         config = _config_of(position)
         model = models.build(network or network_of(path, attributes), len(attributes["class_names"]),
-                             shape_of(attributes), attributes["constrain"])
+                             shape_of(attributes), attributes["constrain"], attributes.get("keep", ""))
         begun(config, model, position, states, lambda: _training_data(path, config, attributes), str(path)).finish()
     except (UsageError, ValueError, KeyError, MemoryError) as error:
         raise BadInput(f"{path}: {error}") from error

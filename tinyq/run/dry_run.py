@@ -9,9 +9,10 @@ from tinyq.output.counting import counted
 from tinyq.output.quoting import shown
 from tinyq.run.build import build
 from tinyq.run.phases import BACKPROP
+from tinyq.run.result import sets_of, weights_by_set
 from tinyq.run.settings.config import Config
 from tinyq.run.step_memory import memory_of
-from tinyq.saved.layer_sizes import sizes
+from tinyq.saved.layer_sizes import Size, sizes
 from tinyq.saved.run_folder import PACKED_FILE
 from tinyq.saved.text_table import table
 
@@ -19,8 +20,9 @@ from tinyq.saved.text_table import table
 def headline(config: Config) -> str:
     """Name model, data, method, levels and seed in one line."""
     where = f" to {config.levels}" if config.method != BACKPROP else ""
+    kept = f", {config.keep} float" if config.keep else ""
     data = Path(config.data_path).name if config.data in OWN and config.data_path else config.data
-    return f"{config.model} on {data}, {config.method}{where}, seed {config.seed}"
+    return f"{config.model} on {data}, {config.method}{where}{kept}, seed {config.seed}"
 
 
 def splits(bundle: DataBundle) -> str:
@@ -53,8 +55,7 @@ def plan(config: Config) -> list[str]:
         *([f"ends         after {counted(config.early_stopping, 'epoch')} of {config.method} without a better "
            "validation accuracy, by --early-stopping"] if config.early_stopping else []),
         f"parameters   {sum(size.count for size in layers if size.trained):,}" + (
-            f", {sum(size.count for size in constrained):,} of them constrained to {planned.name} ({planned.bits} bits)"
-            if planned else ", all of them float"),
+            f", {_by_set(constrained)}" if planned else ", all of them float"),
     ]
     memory = memory_of(job)
     lines.append(f"memory       {memory}" if memory else f"memory       not estimated: {config.method} stores what the "
@@ -62,5 +63,15 @@ def plan(config: Config) -> list[str]:
     lines += [f"packed file  {not_packed(job.unpackable)}"] if job.unpackable else []
     if not planned:
         return lines
-    rows = [[size.name, "x".join(map(str, size.shape)), size.count] for size in constrained]
-    return lines + table(["constrained", "shape", "weights"], rows)
+    rows = [[size.name, "x".join(map(str, size.shape)), size.count, size.set_name, size.bits] for size in constrained]
+    return lines + table(["constrained", "shape", "weights", "levels", "bits"], rows)
+
+
+def _by_set(constrained: list[Size]) -> str:
+    """Say how many weights are constrained, and to which levels."""
+    bits = {str(size.set_name): counted(size.bits, "bit") for size in constrained}
+    counts = weights_by_set(sets_of(constrained))
+    total = f"{sum(counts.values()):,} of them constrained"
+    if len(counts) == 1:
+        return total + "".join(f" to {name} ({bits[name]})" for name in counts)
+    return f"{total}: " + ", ".join(f"{count:,} to {name} ({bits[name]})" for name, count in counts.items())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tinyq import levels, schedules
 from tinyq.errors import UsageError
+from tinyq.levels import LayerLevels, LevelSet
 from tinyq.methods import METHODS
 from tinyq.methods.base import Method
 from tinyq.nn import Module
@@ -15,6 +16,7 @@ from tinyq.run.settings.config import Config, known_keys, options_of
 from tinyq.schedules import EarlyStopping
 
 BACKPROP, FLOAT_PHASE = "backprop", "float"
+ONE_SET = (LevelSet, "LevelSet")        # annotations of a constructor that takes no sets per layer
 PHASE_SETTINGS = ("epochs", "opt", "lr", "weight_decay", "schedule", "warmup")      # each has a --pretrain- flag
 
 
@@ -57,12 +59,20 @@ def phases_of(config: Config, model: Module) -> list[Phase]:
     return found
 
 
+def takes_levels(method: str) -> bool:
+    """Return True if the constructor of the method takes the levels of the run."""
+    return "levels" in inspect.signature(METHODS[method]).parameters
+
+
 def method_of(config: Config) -> Method:
     """Make the configured method with its options, and the settings of the run that its constructor takes."""
-    offered = {"levels": config.levels and levels.parse(config.levels), "label_smoothing": config.label_smoothing,
-               "epochs": config.epochs}
+    chosen = levels.parse(config.levels) if config.levels else None
+    offered = {"levels": chosen, "label_smoothing": config.label_smoothing, "epochs": config.epochs}
     asked = inspect.signature(METHODS[config.method]).parameters
     with naming_options_of(config.method):
+        if isinstance(chosen, LayerLevels) and "levels" in asked and asked["levels"].annotation in ONE_SET:
+            raise UsageError(f"levels {config.levels}: {config.method} takes one set for all layers (its constructor's "
+                             "levels are a LevelSet, not Levels)")
         return METHODS[config.method](**config.options[config.method],
                                       **{k: v for k, v in offered.items() if k in asked})
 

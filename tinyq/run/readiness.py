@@ -1,13 +1,31 @@
 """Find out before training what would otherwise end a run at the end of its first epoch, or leave it unpacked."""
 import numpy as np
 
-from tinyq import nn
+from tinyq import levels, nn
 from tinyq.autodiff import Tensor, no_record
 from tinyq.data import DataBundle
 from tinyq.errors import BadInput, UsageError
 from tinyq.inputs.targets import CLASSES
+from tinyq.methods import METHODS
+from tinyq.methods.base import check_everything
 from tinyq.nn import BatchNorm1d, BatchNorm2d, Module
 from tinyq.packed.file.graph import record_graph
+from tinyq.run.phases import takes_levels
+from tinyq.run.settings.config import Config
+
+
+def check_constraint(config: Config, model: Module) -> None:
+    """Raise UsageError unless the method has weights to constrain, and each of their layers has one set of levels."""
+    if not model.constrained_parameters():
+        if config.keep:
+            raise UsageError(f"--keep {config.keep}: leaves {config.model} no weight to constrain; keep fewer layers")
+        raise UsageError(f"--method {config.method}: {config.model} has no weight to constrain (the first and the last "
+                         "layer stay float); add --constrain all to constrain those too")
+    everything = getattr(METHODS[config.method], "constrains_everything", False)
+    if everything:
+        check_everything(model, config.method)
+    if takes_levels(config.method):
+        nn.check_levels(model, levels.parse(config.levels or ""), config.keep or "", everything)
 
 
 def check_targets(bundle: DataBundle) -> None:

@@ -14,7 +14,7 @@ from tinyq.own_code import code_in
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.figures import curves
-from tinyq.saved.layer_sizes import on_levels, sizes
+from tinyq.saved.layer_sizes import Size, on_levels, sizes
 from tinyq.saved.measure import measure
 from tinyq.saved.model_file import views
 from tinyq.saved.run_folder import PACKED_FILE, code_flags, resume_command
@@ -22,7 +22,7 @@ from tinyq.saved.text_table import table
 
 # what may end a run
 EARLY_STOPPING, METHOD, EPOCHS, MAX_STEPS = "early_stopping", "method", "epochs", "max_steps"
-FAR = 0.1                               # mean distance from the levels, in gaps between them, of what has not converged
+FAR = 0.1                               # mean distance from the levels, in their least gaps, of what has not converged
 
 
 def outcome(job: Job, position: Position, weights: Weights, moved: float | None,
@@ -36,7 +36,7 @@ def outcome(job: Job, position: Position, weights: Weights, moved: float | None,
     test, validation = (_accuracy(job, part, before_batch) for part in (bundle.test, bundle.validation))
     return {
         "model": config.model, "data": config.data, "method": config.method, "levels": config.levels,
-        "constrain": config.constrain, "recipe": config.recipe, "seed": config.seed,
+        "constrain": config.constrain, "keep": config.keep, "recipe": config.recipe, "seed": config.seed,
         "steps": position.steps, "ended_by": _ended_by(job, position),
         "method_stepped": position.epoch > 0 or position.batch > 0,
         "seconds": round(position.seconds, 1),
@@ -45,6 +45,7 @@ def outcome(job: Job, position: Position, weights: Weights, moved: float | None,
         "test_accuracy": test,
         "on_levels": on_levels(job.model), "moved_by_finish": moved,
         "constrained_weights": sum(size.count for size in layers if size.set_name),
+        "sets": sets_of(layers),
         "parameters": sum(size.count for size in layers if size.trained),
         "bytes_float": sum(size.bytes_float for size in layers),
         "bytes_packed": sum(size.bytes_packed for size in layers),
@@ -54,6 +55,20 @@ def outcome(job: Job, position: Position, weights: Weights, moved: float | None,
         "skipped": bundle.skipped,
         "data_sha256": bundle.manifest["sha256"],
     }
+
+
+def sets_of(layers: list[Size]) -> dict[str, dict]:
+    """Return the set, the bits of a code and the number of weights of each constrained parameter, by dotted name."""
+    return {size.name: {"levels": size.set_name, "bits": size.bits, "weights": size.count}
+            for size in layers if size.set_name}
+
+
+def weights_by_set(sets: dict[str, dict]) -> dict[str, int]:
+    """Return the number of weights on each set of levels, by its name; sets: of sets_of."""
+    counts: dict[str, int] = {}
+    for one in sets.values():
+        counts[one["levels"]] = counts.get(one["levels"], 0) + one["weights"]
+    return counts
 
 
 def histograms(model: Module) -> dict:
@@ -87,7 +102,9 @@ def has_converged(outcome: dict) -> bool:
     moved = outcome["moved_by_finish"]
     if moved is None or not _stronger_pull(outcome["method"]):
         return True
-    return moved <= FAR * min(np.diff(levels.parse(outcome["levels"]).values))
+    gaps = [(one["weights"], min(np.diff(levels.parse(one["levels"]).of(name).values)))
+            for name, one in outcome["sets"].items()]
+    return moved * sum(count for count, _ in gaps) <= FAR * sum(count * gap for count, gap in gaps)
 
 
 def _stronger_pull(method: str) -> str:
@@ -108,11 +125,17 @@ def summary(outcome: dict) -> list[str]:
     share = outcome["bytes_float"] / outcome["bytes_packed"]
     lines = [*table(["network", "test accuracy", "bytes"], rows),
              f"{outcome['on_levels']:.2%} of {outcome['constrained_weights']:,} constrained weights are exactly on "
-             f"their levels; packed {share:.1f} times smaller",
+             f"their levels{_by_set(outcome)}; packed {share:.1f} times smaller",
              f"finish moved them by {outcome['moved_by_finish']:.2%} of their scale on average"]
     if outcome.get("bytes_packed_file"):
         lines.append(f"model.tq.h5: {outcome['bytes_packed_file']:,} bytes with all that describes the network")
     return [*lines, *skipped]
+
+
+def _by_set(outcome: dict) -> str:
+    """Return the number of weights on each set, where there are several."""
+    counts = weights_by_set(outcome["sets"])
+    return f": {', '.join(f'{count:,} {name}' for name, count in counts.items())}" if len(counts) > 1 else ""
 
 
 def remedy(outcome: dict, folder: str | Path) -> list[str]:

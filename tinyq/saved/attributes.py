@@ -17,8 +17,7 @@ TEXTS = ("model", "data", "method", "constrain")       # data is empty where it 
 def check_attributes(path: str | Path, attributes: dict) -> None:
     """Raise BadInput, listing every fault, unless each attribute that tinyq reads is present and valid."""
     faults = [f"{name} is no text" for name in TEXTS if not isinstance(attributes.get(name), str)]
-    if not isinstance(attributes.get("levels", ""), str):
-        faults.append("levels is no text")
+    faults += [f"{name} is no text" for name in ("levels", "keep") if not isinstance(attributes.get(name, ""), str)]
     names, tolerance = attributes.get("class_names"), attributes.get("probe_tolerance", 0.0)
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         faults.append("class_names is no list of texts")

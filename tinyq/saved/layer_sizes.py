@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyq.levels import LevelSet
+from tinyq.levels import Levels
 from tinyq.nn import Module
 from tinyq.saved.model_file import shown_state, views
 
@@ -37,10 +37,10 @@ class Size:
         return (self.bits * self.count + 7) // 8 + FLOAT_BYTES * self.scales
 
 
-def sizes(model: Module, planned: LevelSet | None = None) -> list[Size]:
+def sizes(model: Module, planned: Levels | None = None) -> list[Size]:
     """Return the size of every parameter and float buffer, in the model's order.
 
-    planned: the LevelSet planned for the constrained weights of a float model, with one scale per layer.
+    planned: the levels planned for the constrained weights of a float model, with one scale per layer.
     """
     constrained, parameters = views(model), dict(model.named_parameters())
     found = []
@@ -51,7 +51,7 @@ def sizes(model: Module, planned: LevelSet | None = None) -> list[Size]:
             view = constrained[name]
             found.append(Size(name, array.shape, True, view.level_set.name, view.level_set.bits, np.size(view.scale)))
         elif planned is not None and name in parameters and parameters[name].constrained:
-            found.append(Size(name, array.shape, True, planned.name, planned.bits, 1))
+            found.append(Size(name, array.shape, True, planned.of(name).name, planned.of(name).bits, 1))
         else:
             found.append(Size(name, array.shape, name in parameters, None, 8 * FLOAT_BYTES, 0))
     return found

@@ -1,7 +1,7 @@
 """Summarise a network layer by layer: level set, size and cost."""
 from dataclasses import asdict, dataclass
 
-from tinyq.levels import LevelSet
+from tinyq.levels import Levels
 from tinyq.nn import Module
 from tinyq.saved.layer_sizes import Size, sizes
 from tinyq.saved.layer_trace import LayerTrace, trace
@@ -28,7 +28,7 @@ class Layer:
     macs: int
 
 
-def layers(model: Module, input_shape: tuple[int, ...], planned: LevelSet | None = None) -> list[Layer]:
+def layers(model: Module, input_shape: tuple[int, ...], planned: Levels | None = None) -> list[Layer]:
     """Make one Layer per module with parameters; planned: as for layer_sizes.sizes."""
     by_module: dict[str, list[Size]] = {}
     for size in sizes(model, planned):

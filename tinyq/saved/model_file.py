@@ -12,7 +12,7 @@ from tinyq.files import weights as files
 from tinyq.files.weights import Weights
 from tinyq.inputs.preparation import from_facts
 from tinyq.inputs.targets import CLASSES
-from tinyq.levels import LevelSet
+from tinyq.levels import set_of
 from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.nn import Module, Quantizer, quantizer_of
 from tinyq.run.settings.config import Config
@@ -66,7 +66,8 @@ def describe(config: Config, bundle: DataBundle) -> dict:
 def description(config: Config, input_shape: Sequence[int], class_names: Sequence[str], manifest: dict) -> dict:
     """The attributes of a network made for these inputs and classes; manifest: of the data."""
     return {"model": config.model, "data": config.data, "method": config.method,
-            **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain, "seed": config.seed,
+            **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain,
+            **({"keep": config.keep} if config.keep else {}), "seed": config.seed,
             "input_shape": ",".join(map(str, input_shape)), "class_names": list(class_names),
             **preprocessing(manifest), **predicted(manifest), "data_sha256": manifest["sha256"],
             "data_options": json.dumps(without_preparation(config.options[config.data]))}
@@ -94,7 +95,8 @@ def load_model(path: str | Path, name: str | None = None) -> tuple[Module, dict]
     check_attributes(path, attributes)
     name, classes = name or network_of(path, attributes), len(attributes["class_names"])
     try:
-        model = models.build(name, classes, shape_of(attributes), attributes["constrain"])
+        model = models.build(name, classes, shape_of(attributes), attributes["constrain"],
+                             attributes.get("keep", ""))
     except (TinyqError, ValueError, MemoryError) as error:
         raise BadInput(f"{path}: {error}") from error
     held = files.read(path, model.state_dict())
@@ -105,8 +107,7 @@ def load_model(path: str | Path, name: str | None = None) -> tuple[Module, dict]
     for name, levels in held.levels.items():
         if name not in constrainable or "levels" not in attributes:
             raise BadInput(f"{path}: {name} has levels, but is not constrained in this network")
-        level_set = LevelSet(attributes["levels"], tuple(levels.tolist()))
-        parameters[name].parametrization = LevelQuantizer(level_set, _compact(held.scales[name]))
+        parameters[name].parametrization = LevelQuantizer(set_of(levels.tolist()), _compact(held.scales[name]))
     model.eval()
     check_probe(path, model, held)
     return model, attributes

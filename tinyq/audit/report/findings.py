@@ -45,7 +45,6 @@ class Report:
     history: History | None             # of the lines that can be read; None where the first one cannot
     checks: list[Check]
     points: list[Point]
-    levels: list[float]                 # normalised, of the last phase; [] where nothing is constrained
     here: dict                          # the environment of this audit
     made: datetime
     seconds: float                      # duration of this audit
@@ -62,7 +61,6 @@ def make_report(source: Source, points: int = POINTS, checks: int = CHECKS) -> R
     history, fault = read_as_far_as_possible(source.folder)
     series: list[Point] = []
     checked: list[Checked] = []
-    levels: list[float] = []
     if fault:
         found = [Check("ledger", False, fault)]
     else:
@@ -76,8 +74,6 @@ def make_report(source: Source, points: int = POINTS, checks: int = CHECKS) -> R
 
         def examine(captured, streams):
             series.append(point_of(captured))
-            views = [p.parametrization for p in captured.model.parameters() if p.parametrization is not None]
-            levels[:] = views[0].level_set.values.tolist() if views else []
             if captured.step in examined:
                 checked.append(check(captured, streams))
 
@@ -89,7 +85,7 @@ def make_report(source: Source, points: int = POINTS, checks: int = CHECKS) -> R
             found.append(_run("final", lambda: "\n".join(replay_final(readable))))
         found += [Check(f"check of step {one.step}", not one.faults, _checked(one)) for one in checked]
         found += _found_while_training(history)
-    return Report(str(source.folder), history, found, series, levels, environment(), datetime.now(UTC),
+    return Report(str(source.folder), history, found, series, environment(), datetime.now(UTC),
                   time.monotonic() - began, not fault)
 
 

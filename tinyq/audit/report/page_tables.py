@@ -10,9 +10,12 @@ def occupancy(report: Report) -> str:
     if not constrained:
         return ""
     last = constrained[-1]
-    rows = [(name, *(f"{share:.1%}" for share in shares)) for name, shares in last.occupancy.items()]
-    head = ("tensor", *(f"{level:g}" for level in report.levels))
-    return f"<p>After step {last.step}.</p>" + html_table(head, rows, "parts numbers")
+    tables: dict[tuple[float, ...], list[tuple[str, ...]]] = {}         # the rows of each set of levels
+    for name, shares in last.occupancy.items():
+        tables.setdefault(tuple(shares), []).append((name, *(f"{share:.1%}" for share in shares.values())))
+    return f"<p>After step {last.step}.</p>" + "".join(
+        html_table(("tensor", *(f"{level:g}" for level in levels)), rows, "parts numbers")
+        for levels, rows in tables.items())
 
 
 def update_terms(report: Report) -> str:

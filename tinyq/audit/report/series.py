@@ -21,7 +21,7 @@ class Point:
     distance: dict[str, float] = field(default_factory=dict)        # mean distance to the nearest level, in scales
     cosine: dict[str, float | None] = field(default_factory=dict)   # of true and surrogate gradient
     descent: dict[str, float | None] = field(default_factory=dict)  # of the update and the negative true gradient
-    occupancy: dict[str, list[float]] = field(default_factory=dict)     # share of the weights nearest to each level
+    occupancy: dict[str, dict[float, float]] = field(default_factory=dict)  # share of the weights nearest to a level
     terms: dict[str, dict[str, float]] = field(default_factory=dict)    # norms of the update's terms
 
 
@@ -52,7 +52,8 @@ def _of_levels(point, name, parametrization, before, after):
     codes, old = levels.codes(normalised), levels.codes(parametrization.normalised(before))
     point.flips[name] = int(np.count_nonzero(codes != old))
     point.distance[name] = float(levels.distance(normalised).mean())
-    point.occupancy[name] = (np.bincount(codes.reshape(-1), minlength=len(levels.values)) / codes.size).tolist()
+    shares = (np.bincount(codes.reshape(-1), minlength=len(levels.values)) / codes.size).tolist()
+    point.occupancy[name] = dict(zip(levels.levels, shares, strict=True))
 
 
 def evenly(steps: Sequence[int], count: int) -> list[int]:

@@ -31,7 +31,7 @@ def finished_of(config: Config, network: str | UserFunction, classes: int, shape
     network: the model's name, or the user's own file. A method whose `begin` reads the data
     keeps its weights on their levels throughout: they are the finished ones.
     """
-    model = models.build(network, classes, shape, config.constrain)
+    model = models.build(network, classes, shape, config.constrain, config.keep or "")
     if audit_of(type(phases_of(config, model)[position.phase].method).__name__).begin_reads_data:
         return Finished(states["model"])
     method = begun(config, model, position, states, lambda: None)

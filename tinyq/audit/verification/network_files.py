@@ -9,10 +9,12 @@ from tinyq.audit.verification.spelling import check_spelling
 from tinyq.files import hdf5
 from tinyq.files import weights as weight_files
 from tinyq.files.weights import weights_sha256
+from tinyq.levels import parse
 from tinyq.packed.file import format as packed_format
-from tinyq.run.phases import FLOAT_PHASE, config_after
+from tinyq.run.phases import FLOAT_PHASE, config_after, takes_levels
 from tinyq.saved.run_folder import (
     BEST_FILE,
+    CONFIG_FILE,
     FLOAT_FILE,
     MODEL_FILE,
     PACKED_FILE,
@@ -49,6 +51,7 @@ def model(evidence: Evidence) -> str:
     check(weights_sha256(held.state) == end["weights_sha256"],
           f"{MODEL_FILE} has other weights than those recorded at the end")
     check(set(held.scales) == set(phase["constrained"]), f"{MODEL_FILE} constrains other weights than the run did")
+    _check_sets(evidence, MODEL_FILE, held.levels)
     on_levels = sum(held.state[name].size for name in held.scales)
     derived = _check_derived(evidence, held)
     return (f"names this ledger's end; {on_levels:,} constrained weights equal scale * level bit for bit; {derived}")
@@ -63,6 +66,16 @@ def _check_derived(evidence, held):
           "the recorded end differs from what the method makes of the last checkpoint")
     _check_scales_and_levels(MODEL_FILE, held, finished)
     return "it is what the method makes of the last checkpoint"
+
+
+def _check_sets(evidence, file, levels):
+    """Check that each tensor's levels are those that the configuration gives to its layer."""
+    if not levels or not takes_levels(evidence.config.method):
+        return
+    configured = parse(evidence.config.levels or "")
+    other = [name for name, values in levels.items()
+             if not np.array_equal(values, configured.of(name).values.astype(np.float32))]
+    check(not other, f"{file} has other levels than {CONFIG_FILE} gives: {', '.join(other[:3])}")
 
 
 def _check_scales_and_levels(name, held, finished):
@@ -87,6 +100,7 @@ def best(evidence: Evidence) -> str:
     facts = {key: held.attributes.get(key) for key in ("epoch", "validation_accuracy")}
     check(not differing_keys(facts, {"epoch": number, "validation_accuracy": accuracy}),
           f"{BEST_FILE} names another best epoch than the ledger")
+    _check_sets(evidence, BEST_FILE, held.levels)
     finished = evidence.finished_at(steps)
     if finished is None:
         return f"of epoch {number}; replay --final derives it, if its checkpoint is there"
@@ -110,5 +124,6 @@ def packed(evidence: Evidence) -> str:
         weights = file.read({f"{name}/weight": specs[f"{name}/weight"] for name in names}, allow_extra=True)
     other = [name for name in names if not np.array_equal(packed.tensors[name].effective(), weights[f"{name}/weight"])]
     check(not other, f"{PACKED_FILE} has other weights than {MODEL_FILE}: {', '.join(other)}")
+    _check_sets(evidence, PACKED_FILE, {f"{name}.weight": packed.tensors[name].levels for name in names})
     return (f"names this ledger's end; the weights of {len(names)} layers equal those of {MODEL_FILE}; "
             "replay --final compares the rest")

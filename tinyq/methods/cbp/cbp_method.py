@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinyq.errors import UsageError
-from tinyq.levels import NAMED, LevelSet
+from tinyq.levels import NAMED, Levels
 from tinyq.methods.base import Column, GradientMethod, Numbers, check_state, constrained_weights
 from tinyq.methods.cbp.constrained_weight import BOUND, ConstrainedWeight
 from tinyq.methods.gradient_step import Batch, Step, gradient_step
@@ -38,7 +38,7 @@ class CBP(GradientMethod):
     Reference: Kim and Jeong, "Constrained Backpropagation", NeurIPS 2021; methods/README.md, section 1.
 
     Args:
-        levels: set of normalised levels that the constrained weights end on.
+        levels: set of normalised levels that the constrained weights end on, or one for each layer.
         lambda_lr: learning rate of the Adam optimiser that raises the multipliers; above 0.
         period: epochs after which the schedule fires at the latest; at least 1.
         g_max: largest window parameter g, which closes the unconstrained window; no limit if not given.
@@ -46,7 +46,7 @@ class CBP(GradientMethod):
         label_smoothing: share of each label spread over all classes; in [0, 1).
     """
 
-    levels: LevelSet = NAMED["ternary"]
+    levels: Levels = NAMED["ternary"]
     lambda_lr: float = 1e-4
     period: int = 20
     g_max: int | None = None
@@ -76,7 +76,7 @@ class CBP(GradientMethod):
     def start(self) -> None:
         """Take scales from the pretrained weights, open the window, and update the multipliers once."""
         self.g, self.previous, self.epochs_since_fired = 1, math.inf, 0
-        self.weights = [ConstrainedWeight.pretrained(name, parameter, self.levels, self.g)
+        self.weights = [ConstrainedWeight.pretrained(name, parameter, self.levels.of(name), self.g)
                         for name, parameter in constrained_weights(self.model, "cbp")]
         self._make_ascent()
         self._raise_multipliers()
@@ -127,7 +127,7 @@ class CBP(GradientMethod):
         check_state(state, {**self.shapes(), **{f"scale/{name}": () for name, _ in found},
                             **{f"lambda/{name}": parameter.shape for name, parameter in found}})
         super().load_state(state)
-        self.weights = [ConstrainedWeight(name, parameter, self.levels,
+        self.weights = [ConstrainedWeight(name, parameter, self.levels.of(name),
                                           np.asarray(state[f"scale/{name}"], parameter.dtype),
                                           np.array(state[f"lambda/{name}"], parameter.dtype), self.g)
                         for name, parameter in found]

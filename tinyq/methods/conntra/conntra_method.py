@@ -16,7 +16,7 @@ import numpy as np
 
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.levels import NAMED, LevelSet
-from tinyq.methods.base import Column, Data, Numbers, check_state
+from tinyq.methods.base import Column, Data, Numbers, check_everything, check_state
 from tinyq.methods.conntra.chain import NotAChain, chain_of
 from tinyq.methods.conntra.chain_search import ChainSearch
 from tinyq.methods.conntra.network_search import NetworkSearch
@@ -61,6 +61,7 @@ class CoNNTrA:
     visits: int = 0
 
     uses_gradients: ClassVar[bool] = False
+    constrains_everything: ClassVar[bool] = True
     columns: ClassVar[tuple[Column, ...]] = (
         Column("moves", "moves", "{:,}", "visits of this pass that changed a parameter"),)
 
@@ -87,7 +88,7 @@ class CoNNTrA:
         State: streams, samples (their number), search, counts, visited (the Visits of the last step).
         """
         self.streams, self.samples = streams, len(data)
-        _check_constrained(model)
+        check_everything(model, "conntra")
         x, y = data.batch(self._chosen(len(data)))
         chain = chain_of(model, x[:1])
         self.search: Search = (NetworkSearch(model, self.levels, x, y, chain.reason) if isinstance(chain, NotAChain)
@@ -170,8 +171,3 @@ class CoNNTrA:
             raise UsageError(f"subset must be at most {samples}, the number of training samples, got {self.subset}")
         order = self.streams.key("conntra-subset").permutation(samples)
         return np.sort(order[:self.subset]) if self.subset else np.arange(samples)
-
-
-def _check_constrained(model):
-    if not all(p.constrained for p in model.parameters() if p.ndim > 1):
-        raise UsageError("constrain must be \"all\": CoNNTrA puts every parameter on a level")

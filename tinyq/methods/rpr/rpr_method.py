@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinyq.errors import UsageError
-from tinyq.levels import NAMED, LevelSet
+from tinyq.levels import NAMED, Levels
 from tinyq.methods.base import Column, GradientMethod, Numbers, check_state, constrained_weights
 from tinyq.methods.gradient_step import Batch, Step, gradient_step
 from tinyq.methods.rpr.freezing_schedule import PUBLISHED, FreezingSchedule, freezing_schedule
@@ -35,7 +35,7 @@ class RPR(GradientMethod):
     methods/README.md, section 2.
 
     Args:
-        levels: set of normalised levels that the constrained weights end on.
+        levels: set of normalised levels that the constrained weights end on, or one for each layer.
         epochs: epochs of the whole schedule; normally the run's.
         fractions: frozen fractions in ascending order, separated by commas, from 0 or more to exactly 1.
         patience: epochs without a better validation accuracy that end the first fraction; at least 1.
@@ -44,7 +44,7 @@ class RPR(GradientMethod):
         label_smoothing: share of each label spread over all classes; in [0, 1).
     """
 
-    levels: LevelSet = NAMED["ternary"]
+    levels: Levels = NAMED["ternary"]
     epochs: int = PUBLISHED
     fractions: str = "0.9,0.95,0.975,0.9875,1"
     patience: int = 5
@@ -75,7 +75,7 @@ class RPR(GradientMethod):
     def start(self) -> None:
         """Divide the pretrained weights by their scales and draw the first partition."""
         self.schedule = self._schedule()
-        self.weights = [RelaxedWeight.pretrained(name, parameter, self.levels)
+        self.weights = [RelaxedWeight.pretrained(name, parameter, self.levels.of(name))
                         for name, parameter in constrained_weights(self.model, "rpr")]
         self.base_rates = np.array([group["base_lr"] for group in self.optimizer.groups])
         self.epoch, self.stage, self.stage_epoch = 0, 0, 0
@@ -121,7 +121,7 @@ class RPR(GradientMethod):
         super().load_state(state)
         self.schedule = self._schedule()
         self.base_rates = np.array(state["base_rates"], np.float64)
-        self.weights = [RelaxedWeight(name, parameter, self.levels,
+        self.weights = [RelaxedWeight(name, parameter, self.levels.of(name),
                                       np.array(state[f"scale/{name}"], parameter.dtype)) for name, parameter in found]
         if not self.done:
             self._begin_epoch()

@@ -144,8 +144,9 @@ def _pretraining(settings: dict, origins: dict) -> None:
 def _levels(settings: dict, origins: dict) -> None:
     """Unset the levels for backprop, even if a recipe names some."""
     if settings["method"] == "backprop":
-        if origins.get("levels") in ("file", "flag"):
-            raise UsageError(f"{_shown('levels', origins['levels'])}: has no effect with --method backprop")
+        for key in ("levels", "keep"):
+            if origins.get(key) in ("file", "flag"):
+                raise UsageError(f"{_shown(key, origins[key])}: has no effect with --method backprop")
         settings["levels"] = None
 
 
