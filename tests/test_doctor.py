@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numba
+import pytest
 
 from tinyq import doctor
 from tinyq.kernels.jit import cache
@@ -20,6 +21,7 @@ def test_it_says_what_the_kernels_use(capsys):
     assert "instruction set" in capsys.readouterr().out
 
 
+@pytest.mark.slow                       # .ci/run does the same while it installs
 def test_after_a_warm_up_nothing_is_compiled(tmp_path):
     """From an empty cache: with a full one there would be nothing to compile anyway."""
     env = {**os.environ, "TINYQ_CACHE": str(tmp_path / "cache")}

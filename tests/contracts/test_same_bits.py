@@ -31,8 +31,14 @@ def hash_of(run, threads, **environment):
     return result.stdout.split()[-1]
 
 
-@pytest.mark.parametrize("run", WEIGHTS_SHA256)
-@pytest.mark.parametrize("threads", [1, 2, 3, 16])
+# The others are proofs of 10 to 50 s each that no other kernels differ either.
+QUICK = ("lenet", "digits", "resnet18")
+RUNS = [pytest.param(run, marks=() if run in QUICK else pytest.mark.slow) for run in WEIGHTS_SHA256]
+
+
+@pytest.mark.parametrize("run, threads", [
+    pytest.param(run, threads, marks=() if run in QUICK or threads in (2, 16) else pytest.mark.slow)
+    for run in WEIGHTS_SHA256 for threads in (1, 2, 3, 16)])
 def test_any_number_of_threads(run, threads):
     assert hash_of(run, threads) == WEIGHTS_SHA256[run]
 
@@ -44,7 +50,7 @@ def numpy_features_beyond_avx2():
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="AVX2 is x86's")
-@pytest.mark.parametrize("run", WEIGHTS_SHA256)
+@pytest.mark.parametrize("run", RUNS)
 def test_a_cpu_without_avx512(run):
     restricted = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": HASWELL,
                   "NPY_DISABLE_CPU_FEATURES": numpy_features_beyond_avx2()}
