@@ -27,8 +27,8 @@ from tinyq.run.settings.resolve import read_toml
 UNAUDITED = {("begin", "environment"), ("resume", "environment"), ("exception", "message"), ("result.json", "seconds"),
              ("metrics.jsonl", "seconds"), *(("checkpoint file", name) for name in ("seconds", "records", "skipped")),
              ("begin", "print_freq"), ("resume", "print_freq"),
-             *(("config.toml", name) for name in ("threads", "workers", "print_freq", "checkpoint_minutes", "max_steps",
-                                                  "data_path", "output", "recipe"))}
+             *(("config.toml", name) for name in ("threads", "workers", "print_freq", "tensorboard", "max_steps",
+                                                  "checkpoint_minutes", "data_path", "output", "recipe"))}
 
 
 def is_found(run):

@@ -51,7 +51,7 @@ from tinyq.saved.run_folder import (
 )
 
 # settings that a resume may change: no bit depends on them
-RESUMABLE = ("max_steps", "threads", "workers", "print_freq", "checkpoint_minutes", "data_path")
+RESUMABLE = ("max_steps", "threads", "workers", "print_freq", "tensorboard", "checkpoint_minutes", "data_path")
 
 ObserversFor = Callable[[Config], Sequence[Observer]]       # such as tinyq.audit.observers_for
 

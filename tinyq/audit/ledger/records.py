@@ -44,7 +44,7 @@ UNAUDITED = {
     "files of no sample": "`passed_over` in the data's facts, the files of the folder that no part of the data uses",
     "interruptions": "how often a run was killed: `repeated` and `head` of resume, the message of exception",
     "settings without effect on any bit": "in config.toml the comments, threads, workers, print_freq, "
-                                          "checkpoint_minutes, max_steps, data_path, output and recipe",
+                                          "tensorboard, checkpoint_minutes, max_steps, data_path, output and recipe",
 }
 
 

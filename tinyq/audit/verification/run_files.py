@@ -19,6 +19,8 @@ from tinyq.methods import METHODS
 from tinyq.own_code.code_names import copy_names
 from tinyq.run import checkpoint
 from tinyq.run.figures import curves
+from tinyq.run.observers import tensorboard
+from tinyq.run.observers.tensorboard import EVENTS_FILE
 from tinyq.run.phases import BACKPROP, FLOAT_PHASE
 from tinyq.saved.run_folder import (
     BEST_FILE,
@@ -168,6 +170,17 @@ def _plots(evidence: Evidence) -> str:
     return "; ".join(drawn + ([f"replay --final draws {', '.join(sorted(unproved))}"] if unproved else []))
 
 
+def _events(evidence: Evidence) -> str:
+    """The events of --tensorboard are those of the records of metrics.jsonl, as far as either goes after a kill."""
+    path = evidence.run / EVENTS_FILE
+    if not path.exists():
+        return ""
+    held, made = read_file(path), tensorboard.encode(read_records(evidence.run / METRICS_FILE))
+    same = held == made if evidence.history.end else held.startswith(made) or made.startswith(held)
+    check(same, f"{EVENTS_FILE} differs from the events of {METRICS_FILE}")
+    return f"{EVENTS_FILE} made again from {METRICS_FILE}, equal"
+
+
 def _arrays(evidence: Evidence) -> str:
     """Count the steps whose arrays are in the folder, as `--audit full` keeps them."""
     steps = evidence.history.steps
@@ -179,7 +192,7 @@ def _arrays(evidence: Evidence) -> str:
 
 def _others(evidence: Evidence) -> str:
     """Name what lies in the folder and is not on record."""
-    known = {CONFIG_FILE, LEDGER_FILE, METRICS_FILE, RESULT_FILE, ".lock", CHECKPOINTS, "plots",
+    known = {CONFIG_FILE, LEDGER_FILE, METRICS_FILE, RESULT_FILE, EVENTS_FILE, ".lock", CHECKPOINTS, "plots",
              *evidence.history.files, *copy_names(evidence.code).values()}
     found = sorted(path.name for path in evidence.run.iterdir() if path.name not in known)
     return f"not on record and not verified: {', '.join(found)}" if found else ""
@@ -188,4 +201,5 @@ def _others(evidence: Evidence) -> str:
 EXAMINATIONS: dict[str, Callable[[Evidence], str]] = {
     "configuration": _configuration, "files": _files, "checkpoints": _checkpoints,
     "float network": network_files.float_network, "model": network_files.model, "best": network_files.best,
-    "packed": network_files.packed, "result": _result, "plots": _plots, "arrays": _arrays, "others": _others}
+    "packed": network_files.packed, "result": _result, "plots": _plots, "events": _events,
+    "arrays": _arrays, "others": _others}

@@ -1,11 +1,17 @@
-"""The metrics of a run on disk: metrics.jsonl, one record per epoch, and with --print-freq N one per N steps."""
+"""The metrics of a run on disk: metrics.jsonl, one record per epoch, and with --print-freq N one per N steps.
+
+With --tensorboard, an event file repeats them.
+"""
+from functools import partial
 from pathlib import Path
 
-from tinyq.files.journal import Journal
+from tinyq.files.atomic import remove
+from tinyq.files.journal import Journal, read_records
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.best_effort import BestEffort
 from tinyq.run.observers.observer import Observer
+from tinyq.run.observers.tensorboard import EVENTS_FILE, Events
 from tinyq.run.phases import Phase
 from tinyq.saved.run_folder import METRICS_FILE
 
@@ -33,6 +39,11 @@ class MetricsJournal(Observer):
         """Open the journal behind the records that the position counts."""
         self._every, self._attempt = job.config.print_freq, BestEffort(self.log)
         self._journal = Journal(folder / METRICS_FILE, keep=position.records)
+        self._events: Events | None = None
+        if job.config.tensorboard:
+            self._events = Events(folder / EVENTS_FILE, read_records(folder / METRICS_FILE))
+        else:                                   # of a part of the run that had them
+            remove(folder / EVENTS_FILE)
         self._open = True
 
     def end_step(self, phase: Phase, position: Position, objective: float) -> None:
@@ -47,12 +58,16 @@ class MetricsJournal(Observer):
     def append(self, position: Position, record: dict) -> None:
         """Add a record and count it in the position."""
         self._attempt(lambda: self._journal.append(record))
+        if self._events is not None:
+            self._attempt(partial(self._events.append, record))
         position.records = self._journal.records
 
     def sync(self) -> None:
         """Make all records survive a power cut, so that a checkpoint never counts records that are lost."""
         if self._open:
             self._journal.sync()
+            if self._events is not None:
+                self._events.sync()
 
     def finish(self, position: Position, state: dict) -> dict:
         """Close the journal: no record follows."""
@@ -64,3 +79,5 @@ class MetricsJournal(Observer):
         if getattr(self, "_open", False):
             self._open = False
             self._journal.close()
+            if self._events is not None:
+                self._events.close()

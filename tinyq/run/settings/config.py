@@ -93,6 +93,7 @@ class Config:
                                   "container's CPU quota included; the results do not depend on it", group=RUN, low=1)
     workers: int = setting(2, "threads that prepare batches", group=RUN, low=0, below=257, short="-j")
     print_freq: int = setting(0, "print and record metrics every N steps too; 0 for epochs only", group=RUN, low=0)
+    tensorboard: bool = setting(False, "also write what metrics.jsonl records as events for TensorBoard", group=RUN)
     checkpoint_minutes: float = setting(10.0, "save a checkpoint every X minutes within an epoch too; 0 for the ends "
                                         "of epochs only", group=RUN, low=0)
     output: str | None = setting(None, "run folder; by default the next free number in runs/", group=RUN)

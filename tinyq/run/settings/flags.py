@@ -172,9 +172,9 @@ def threads_of(arguments: argparse.Namespace) -> int | None:
 def _add_actions(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--config", metavar="FILE.toml", help="read settings from a file; flags override it")
     group.add_argument("--resume", metavar="RUN", help="resume an interrupted run bit for bit with its own settings; "
-                       "only --max-steps, --threads, --workers, --print-freq, --checkpoint-minutes and --data-path "
-                       "may be given again; --epochs with more epochs than it had extends the run, which is put on "
-                       "record")
+                       "only --max-steps, --threads, --workers, --print-freq, --tensorboard, --checkpoint-minutes "
+                       "and --data-path may be given again; --epochs with more epochs than it had extends the run, "
+                       "which is put on record")
     group.add_argument("--trust", action="store_true", help="with --resume, run the copy of your own network in the "
                        "run folder, which is code; its SHA-256 must be the recorded one")
     group.add_argument("--print-config", action="store_true", help="print the settings as TOML and stop")
