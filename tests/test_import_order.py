@@ -31,6 +31,7 @@ FLOORS = [
     "tinyq.run",
     "tinyq.audit",
     "tinyq.compare",
+    "tinyq.tuning",
     "tinyq.train tinyq.evaluate tinyq.summary tinyq.convert tinyq.pack tinyq.infer tinyq.doctor tinyq.__main__",
 ]
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units.split()}

@@ -28,7 +28,7 @@ def run_command(argv: list[str]) -> None:
     trust = actions.pop("trust", False)
     if "resume" in actions:
         if len(actions) > 1:
-            raise UsageError("--resume cannot be combined with --config, --print-config or --dry-run")
+            raise UsageError("--resume cannot be combined with --config, --print-config, --dry-run or --lr-find")
         return _resume(actions["resume"], settings, trust)
     if trust:
         raise UsageError("--trust works only with --resume; to train your own network, name it with --model")
@@ -42,6 +42,11 @@ def run_command(argv: list[str]) -> None:
     log(f"recipe {resolved.config.recipe}: {dry_run.headline(resolved.config)}")
     if actions.get("dry_run"):
         say(*dry_run.plan(resolved.config))
+        return None
+    if actions.get("lr_find"):
+        from tinyq.tuning import rate_range
+
+        say(*rate_range.as_lines(rate_range.find_rate(resolved.config)))
         return None
     from tinyq.audit import observers_for
 

@@ -113,7 +113,7 @@ def train_parser() -> Parser:
 def given(namespace: argparse.Namespace) -> tuple[dict, dict]:
     """Split the namespace into (settings, actions)."""
     values = {name.replace("-", "_"): value for name, value in vars(namespace).items()}
-    names = ("config", "resume", "trust", "print_config", "dry_run")
+    names = ("config", "resume", "trust", "print_config", "dry_run", "lr_find")
     actions = {name: values.pop(name) for name in names if name in values}
     return values, actions
 
@@ -180,3 +180,5 @@ def _add_actions(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--print-config", action="store_true", help="print the settings as TOML and stop")
     group.add_argument("--dry-run", action="store_true", help="print the plan, with an estimate of the memory, and "
                        "stop")
+    group.add_argument("--lr-find", action="store_true", help="test growing learning rates on the first phase, print "
+                       "the curve of the loss and a suggestion, and stop; nothing is kept")

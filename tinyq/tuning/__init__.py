@@ -1,0 +1,1 @@
+"""Find settings by short trials, and train one setting with several seeds."""
