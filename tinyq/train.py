@@ -1,4 +1,5 @@
 """`python -m tinyq.train`: train a network whose weights are constrained to a few values."""
+import shlex
 import sys
 from pathlib import Path
 
@@ -25,14 +26,16 @@ def train(**settings: object) -> Path:
 def run_command(argv: list[str]) -> None:
     """Train, resume, or print the settings or the plan."""
     settings, actions = given(train_parser().parse(argv))
+    _check_actions(settings, actions)
     trust = actions.pop("trust", False)
     if "resume" in actions:
-        if len(actions) > 1:
-            raise UsageError("--resume cannot be combined with --config, --print-config, --dry-run or --lr-find")
         return _resume(actions["resume"], settings, trust)
     if trust:
         raise UsageError("--trust works only with --resume; to train your own network, name it with --model")
-    resolved = resolve(settings, read_toml(actions["config"]) if "config" in actions else {})
+    file = read_toml(actions["config"]) if "config" in actions else {}
+    if "seeds" in actions:
+        return _train_seeds(actions["seeds"], settings, file, argv)
+    resolved = resolve(settings, file)
     if actions.get("print_config"):
         say(*to_toml(resolved).removesuffix("\n").split("\n"))
         return None
@@ -52,6 +55,31 @@ def run_command(argv: list[str]) -> None:
 
     _report(*session.start(resolved, observers_for))
     return None
+
+
+def _check_actions(settings: dict, actions: dict) -> None:
+    """Raise UsageError for actions that exclude each other."""
+    alone = [name for name in ("resume", "seeds", "print_config", "dry_run", "lr_find") if name in actions]
+    others = [*alone[1:], *(["config"] if alone[:1] == ["resume"] and "config" in actions else [])]
+    if others:
+        flags = ["--" + name.replace("_", "-") for name in (alone[0], others[0])]
+        raise UsageError(f"{flags[0]} cannot be combined with {flags[1]}; give one of them")
+    if "seeds" in actions and "seed" in settings:
+        raise UsageError("--seeds cannot be combined with --seed; give one of them")
+
+
+def _train_seeds(text: str, settings: dict, file: dict, argv: list[str]) -> None:
+    from tinyq.audit import observers_for
+    from tinyq.run.session import RESUMABLE
+    from tinyq.tuning import seeds
+
+    wanted = seeds.parse_seeds(text)
+    folder = seeds.folder_for(resolve({**settings, "seed": wanted[0]}, file).config)
+    output = [] if "output" in settings else ["--output", str(folder)]
+    say(*seeds.train_seeds(
+        wanted, folder, lambda seed, run: resolve({**settings, "seed": seed, "output": run}, file),
+        {key: settings[key] for key in RESUMABLE if key in settings}, observers_for,
+        shlex.join(["python", "-m", "tinyq.train", *argv, *output])))
 
 
 def _resume(folder: str, settings: dict, trust: bool) -> None:

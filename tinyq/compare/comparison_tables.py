@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tinyq.compare.groups import Group, differing_settings, figures_in, figures_of, setting_of
+from tinyq.compare.groups import Figure, Group, differing_settings, figures_in, figures_of, setting_of
 from tinyq.compare.run_record import Run, number_or_none
 from tinyq.output.quoting import csv_cell, markdown_cell, shown
 from tinyq.output.terminal import GAP
@@ -35,7 +35,9 @@ def tables_of(groups: Sequence[Group]) -> list[Table]:
     if len(groups) > 1:
         found.append(_settings(groups))
     found.append(_figures(groups))
-    if any(len(group.runs) > 1 for group in groups):
+    if len(groups) == 1 and len(groups[0].runs) > 1:
+        found.append(_spread(groups[0]))
+    elif any(len(group.runs) > 1 for group in groups):
         found.append(_spreads(groups))
     return found
 
@@ -83,16 +85,22 @@ def as_json(groups: Sequence[Group]) -> dict:
     return {"settings": differing_settings(runs), "groups": [_group_json(group, runs) for group in groups]}
 
 
+def figures_json(group: Group, runs: Sequence[Run]) -> dict:
+    """Return the figures of a group for JSON: mean and range, and those of each run; runs: of all groups."""
+    figures = figures_in(runs)
+    spreads = {figure.key: spread for figure in figures if (spread := group.spread(figure))}
+    return {"figures": {key: {"mean": one.mean, "lowest": one.low, "highest": one.high, "runs": one.count}
+                        for key, one in spreads.items()},
+            "runs": [{"run": run.name, "seed": setting_of(run, "seed"), "state": run.state,
+                      "faults": list(run.faults),
+                      "figures": {figure.key: number_or_none(figures_of(run).get(figure.key)) for figure in figures}}
+                     for run in group.runs]}
+
+
 def _group_json(group: Group, runs: list[Run]) -> dict:
     names = [name for name in differing_settings(runs) if name != "seed"]
-    figures = {figure.key: spread for figure in figures_in(runs) if (spread := group.spread(figure))}
     return {"label": group.label, "settings": {name: setting_of(group.runs[0], name) for name in names},
-            "figures": {key: {"mean": one.mean, "lowest": one.low, "highest": one.high, "runs": one.count}
-                        for key, one in figures.items()},
-            "runs": [{"run": str(run.folder), "seed": setting_of(run, "seed"), "state": run.state,
-                      "faults": list(run.faults), "figures": {
-                          figure.key: number_or_none(figures_of(run).get(figure.key)) for figure in figures_in(runs)}}
-                     for run in group.runs]}
+            **figures_json(group, runs)}
 
 
 def _settings(groups: Sequence[Group]) -> Table:
@@ -112,9 +120,23 @@ def _figures(groups: Sequence[Group]) -> Table:
           for figure in figures_in(runs))])
 
 
+def _spread(group: Group) -> Table:
+    """Return the table of a single group: a row for each figure."""
+    found = [(figure, spread) for figure in _measured(group.runs) if (spread := group.spread(figure))]
+    return Table(f"{len(group.runs)} runs of {group.label}", [
+        Column("", [figure.title for figure, _ in found]),
+        Column("mean", [figure.shown(spread.mean) for figure, spread in found], True),
+        Column("lowest", [figure.shown(spread.low) for figure, spread in found], True),
+        Column("highest", [figure.shown(spread.high) for figure, spread in found], True),
+        Column("runs", [str(spread.count) for _, spread in found], True)])
+
+
+def _measured(runs: Sequence[Run]) -> list[Figure]:
+    return [figure for figure in figures_in(runs) if figure.key not in ("epochs", "steps", "bytes_packed", "seconds")]
+
+
 def _spreads(groups: Sequence[Group]) -> Table:
-    figures = [figure for figure in figures_in([run for group in groups for run in group.runs])
-               if figure.key not in ("epochs", "steps", "bytes_packed", "seconds")]
+    figures = _measured([run for group in groups for run in group.runs])
     spreads = {figure.title: [group.spread(figure) for group in groups] for figure in figures}
     return Table("groups: mean (lowest to highest)", [
         Column("group", [str(group.number) for group in groups], True), Column("", [one.label for one in groups]),

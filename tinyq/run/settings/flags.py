@@ -113,7 +113,7 @@ def train_parser() -> Parser:
 def given(namespace: argparse.Namespace) -> tuple[dict, dict]:
     """Split the namespace into (settings, actions)."""
     values = {name.replace("-", "_"): value for name, value in vars(namespace).items()}
-    names = ("config", "resume", "trust", "print_config", "dry_run", "lr_find")
+    names = ("config", "resume", "trust", "print_config", "dry_run", "lr_find", "seeds")
     actions = {name: values.pop(name) for name in names if name in values}
     return values, actions
 
@@ -182,3 +182,5 @@ def _add_actions(group: argparse._ArgumentGroup) -> None:
                        "stop")
     group.add_argument("--lr-find", action="store_true", help="test growing learning rates on the first phase, print "
                        "the curve of the loss and a suggestion, and stop; nothing is kept")
+    group.add_argument("--seeds", metavar="N,N,...", help="train a run for each of these seeds, in one folder, and "
+                       "summarise them; the same command with the same --output goes on with what is missing")
