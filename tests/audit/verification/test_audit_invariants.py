@@ -49,6 +49,10 @@ def moved_pick(records):
     next(r for r in steps(records, "conntra") if r["metrics"]["moves"])["metrics"]["moves"][0][1] += 1
 
 
+def beyond(records):
+    next(r for r in steps(records, "conntra") if r["metrics"]["moves"])["metrics"]["moves"][0][2] = 3
+
+
 def raised(records):
     next(r for r in steps(records, "conntra") if r["metrics"]["moves"])["metrics"]["moves"][0][3] = -1
 
@@ -85,6 +89,7 @@ BREAKS = {
     "an end before 1": ("rpr", lambda r: epochs(r, "rpr")[0]["metrics"].pop("fraction"), "ended at a frozen fraction"),
     "another pick": ("conntra", moved_pick, "not visited"),
     "other picks": ("conntra", lambda r: steps(r, "conntra")[1]["metrics"].update(picks=ZERO), "those of the seed"),
+    "a level of no set": ("conntra", beyond, "a level that no layer has"),
     "the error rises": ("conntra", raised, "error"),
     "the error rises after the last move": ("conntra", risen, "rose after the last move"),
 }

@@ -6,8 +6,8 @@ from tinyq import kernels, models, nn
 from tinyq.autodiff import Tensor, no_record, shape
 from tinyq.data import ImageArray
 from tinyq.errors import BadInput, UsageError
-from tinyq.kernels.search.tables import LOSS_UNIT
-from tinyq.levels import NAMED
+from tinyq.kernels.search.tables import LOSS_UNIT, NOT_TRIED
+from tinyq.levels import parse
 from tinyq.methods import CoNNTrA
 from tinyq.methods.conntra import network_search
 from tinyq.streams import Streams
@@ -51,28 +51,31 @@ def literal_error(model, x, y, inverse_temperature):
     return sum(losses) / LOSS_UNIT
 
 
-@pytest.mark.parametrize("error, inverse_temperature", [("rate", 0.0), ("cross-entropy", 1.0), ("cross-entropy", 2.0)])
-def test_it_is_algorithm_2_visit_for_visit(error, inverse_temperature, monkeypatch):
+@pytest.mark.parametrize("error, inverse_temperature, text", [
+    ("rate", 0.0, "*=ternary"), ("cross-entropy", 1.0, "*=ternary"), ("cross-entropy", 2.0, "*=ternary"),
+    ("rate", 0.0, "left=shift1,norm=binary,fc=-1,0,2,*=ternary")])
+def test_it_is_algorithm_2_visit_for_visit(error, inverse_temperature, text, monkeypatch):
     monkeypatch.setattr(network_search, "CHUNK", 16)                     # 40 samples: two chunks and a part
     data = pictures()
-    method, model = begun(data, error=error, inverse_temperature=inverse_temperature or 1.0)
+    method, model = begun(data, error=error, inverse_temperature=inverse_temperature or 1.0, levels=parse(text))
     x, y = data.batch(np.arange(len(data)))
-    search, values = method.search, NAMED["ternary"].values.astype(np.float32)
+    search = method.search
     picks = SEED.key("picks").integers(0, len(search.codes), 60)
     best = literal_error(model, x, y, inverse_temperature)
     slack = len(y) + 1 if inverse_temperature else 0                               # losses are rounded, once each
     for pick in picks.tolist():
         t = int(np.searchsorted(search.starts, pick, side="right")) - 1
-        p, k = search.named[t][1], pick - search.starts[t]
-        before, errors = search.codes[pick], []
+        p, k = search.parameters[t][1], pick - search.starts[t]
+        before, errors, values = search.codes[pick], [], p.parametrization.level_set.values.astype(np.float32)
         for value in values:
             p.data.reshape(-1)[k] = p.parametrization.scale * value
             errors.append(literal_error(model, x, y, inverse_temperature))
         p.data.reshape(-1)[k] = p.parametrization.scale * values[before]
-        kept = max(code for code in range(3) if errors[code] <= min(*errors) + 1e-9)
+        kept = max(code for code in range(len(values)) if errors[code] <= min(*errors) + 1e-9)
         _, (error_now,), (moved,), (tried,) = search.visit(np.array([pick]))
         assert errors[search.codes[pick]] <= min(errors) + slack
-        np.testing.assert_allclose(tried, errors, atol=slack)
+        np.testing.assert_allclose(tried[:len(values)], errors, atol=slack)
+        assert (tried[len(values):] == NOT_TRIED).all()
         if not inverse_temperature:
             assert search.codes[pick] == kept
         assert abs(error_now - errors[search.codes[pick]]) <= slack and moved == (search.codes[pick] != before)

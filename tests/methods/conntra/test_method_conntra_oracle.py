@@ -36,11 +36,12 @@ class Literal:
     def __init__(self, method, model, data):
         """Take the levels from the model's parameters; inputs are pixels, and biases count in them."""
         self.x, self.y = np.round(data.features.astype(np.float64) * 256), data.labels
-        self.levels = method.levels.values
         self.parameters = [np.round(p.data / p.parametrization.scale * 4) / 4 for _, p in model.named_parameters()]
         self.logit_scale = method.inverse_temperature / 256 * math.prod(method.search.scales[:, 0].tolist())
         self.measure = method.error
-        self.flat = [(p, i) for p in self.parameters for i in np.ndindex(p.shape)]
+        sets = [method.levels.of(name).values for name, _ in model.named_parameters()]
+        self.flat = [(p, i, levels) for p, levels in zip(self.parameters, sets, strict=True)
+                     for i in np.ndindex(p.shape)]
 
     def logits(self):
         """Convolutions (four axes) pool and rectify; full connections rectify but for the last."""
@@ -74,9 +75,9 @@ class Literal:
         """Algorithm 2, lines 7 to 20: [(level kept, error)]."""
         best, record = self.error(), []
         for pick in picks.tolist():
-            parameter, index = self.flat[pick]
+            parameter, index, levels = self.flat[pick]
             kept = parameter[index]
-            for level in self.levels:
+            for level in levels:
                 parameter[index] = level
                 error = self.error()
                 if error <= best:
@@ -105,6 +106,8 @@ def pooled(x):
     ("logistic", 4200, (1, 4, 4), "ternary", "rate", 200),                # blocks enough for threads
     ("mlp:20,16", 200, (1, 8, 8), "ternary", "rate", 2000),
     ("mlp:20,16", 100, (1, 8, 8), "shift1", "cross-entropy", 2000),
+    ("mlp:20,16", 100, (1, 8, 8), "fc1=binary,fc2=shift2,*=-1,0,2", "rate", 1000),
+    ("mlp:20,16", 100, (1, 8, 8), "fc1=shift1,fc2=-1,0,2,*=shift2", "cross-entropy", 1000),
     ("lenet", 3, (1, 28, 28), "ternary", "cross-entropy", 500),
     pytest.param("lenet", 3, (1, 28, 28), "ternary", "cross-entropy", 2000, marks=pytest.mark.slow),
     ("lenet", 3, (1, 28, 28), "binary", "rate", 150),
@@ -119,7 +122,8 @@ def test_it_is_algorithm_2_pick_for_pick_move_for_move(name, n, shape, level_set
     assert int(method.search.held.block_errors.sum()) == literal.error()
     codes, errors, _, _ = kernels.visit(picks, method.search.held)
     record = literal.search(picks)
-    np.testing.assert_array_equal(method.levels.values[codes], [level for level, _ in record])
+    kept = [literal.flat[pick][2][code] for pick, code in zip(picks.tolist(), codes.tolist(), strict=True)]
+    np.testing.assert_array_equal(kept, [level for level, _ in record])
     np.testing.assert_array_equal(errors, [error for _, error in record])
 
 

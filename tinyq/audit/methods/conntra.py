@@ -9,7 +9,8 @@ import numpy as np
 from tinyq.audit.capture.capture import Captured
 from tinyq.audit.methods.method_audit import Arrays, MethodAudit, Metrics, Record, Rules
 from tinyq.kernels.reference.search import visit as literal
-from tinyq.levels import LevelSet
+from tinyq.kernels.search.tables import NOT_TRIED
+from tinyq.levels import parse
 from tinyq.streams import Streams
 
 # Entries of the visits of a step, by name and type; `tried` has one more axis, the levels.
@@ -19,7 +20,6 @@ VISITS = {"picks": np.int64, "codes": np.uint8, "errors": np.int64, "moved": np.
 class State(Protocol):
     """Public state of CoNNTrA: the visits of the last step, the counts, and the search."""
 
-    levels: LevelSet
     visited: Any
     counts: dict[str, int]
     search: Any
@@ -58,6 +58,8 @@ class CoNNTrARules(Rules):
         self.streams = Streams(self.settings["seed"])
         self.total = sum(math.prod(shape) for shape in phase["tensors"].values())
         self.current_pass, self.made, self.order = None, 0, np.zeros(0, np.int64)
+        levels = parse(self.settings["levels"])
+        self.most_levels = max(len(levels.of(name).levels) for name in phase["tensors"])
 
     def step(self, record: Record) -> Iterator[str]:
         """Return the violations of a step's visits: their parameters, their order, and their effect on the error."""
@@ -72,6 +74,8 @@ class CoNNTrARules(Rules):
             yield "the parameters visited are not those of the seed"
         elif any(picks[at] != parameter for at, parameter, _, _ in metrics["moves"]):
             yield "a move is of a parameter that was not visited"
+        if any(not 0 <= level < self.most_levels for _, _, level, _ in metrics["moves"]):
+            yield "a move is to a level that no layer has"
         errors = [error for *_, error in metrics["moves"]]
         if any(after > before for before, after in zip(errors, errors[1:], strict=False)):
             yield "a move raised the error"
@@ -89,7 +93,7 @@ def sweeps(captured: Captured) -> Iterator[str]:
     changed = [np.count_nonzero(captured.before[name] != captured.after[name]) for name in captured.before]
     if sum(changed) > np.count_nonzero(visits.moved):
         yield f"{sum(changed)} parameters changed in {np.count_nonzero(visits.moved)} moves"
-    for name, p in _parameters(captured):
+    for name, p in captured.model.named_parameters():
         quantizer: Any = p.parametrization
         levels = (quantizer.scale * quantizer.level_set.values.astype(p.dtype)).astype(p.dtype)
         if not np.isin(p.data, levels).all():
@@ -98,20 +102,21 @@ def sweeps(captured: Captured) -> Iterator[str]:
         yield from _repeated(search, visits)
 
 
-def _parameters(captured):
-    return captured.model.named_parameters()
-
-
 def choices(visits: Any) -> Iterator[str]:
     """Check that each visit kept the last of the levels with the least error, and noted that error."""
     if not len(visits.picks):
         return
     last_least = visits.tried.shape[1] - 1 - visits.tried[:, ::-1].argmin(1)
     for k in np.flatnonzero(visits.codes != last_least)[:1]:
-        yield (f"visit {k} chose level {visits.codes[k]} of errors {visits.tried[k].tolist()}, Algorithm 2 chooses "
+        yield (f"visit {k} chose level {visits.codes[k]} of errors {_errors(visits, k)}, Algorithm 2 chooses "
                f"{last_least[k]}")
     for k in np.flatnonzero(visits.errors != visits.tried.min(1))[:1]:
-        yield f"the error after visit {k} is {visits.errors[k]}, of its levels' errors {visits.tried[k].tolist()}"
+        yield f"the error after visit {k} is {visits.errors[k]}, of its levels' errors {_errors(visits, k)}"
+
+
+def _errors(visits, k):
+    """Return the errors of the levels of the parameter that a visit tried."""
+    return visits.tried[k][visits.tried[k] != NOT_TRIED].tolist()
 
 
 def _repeated(search, visits):
@@ -126,8 +131,8 @@ def _repeated(search, visits):
         yield (f"the last visit left parameter {visits.picks[-1]} at level {visits.codes[-1]} with error "
                f"{visits.errors[-1]}, Algorithm 2 at {codes[0]} with {errors[0]}")
     if (tried[0] != visits.tried[-1]).any():
-        yield (f"the last visit, of {visits.picks[-1]}, found its levels' errors {visits.tried[-1].tolist()}, "
-               f"the network run as a whole makes {tried[0].tolist()}")
+        yield (f"the last visit, of {visits.picks[-1]}, found its levels' errors {_errors(visits, -1)}, "
+               f"the network run as a whole makes {tried[0][tried[0] != NOT_TRIED].tolist()}")
 
 
 def _state(captured) -> State:
@@ -143,9 +148,9 @@ def arrays(method: State) -> Arrays:
 def explain(captured: Captured, name: str, index: tuple[int, ...]) -> list[str]:
     """Describe the visits of one parameter in a step: the error of each level, and the level that was kept."""
     visits = _state(captured).visited
-    before = takewhile(lambda named: named[0] != name, _parameters(captured))
+    before = takewhile(lambda named: named[0] != name, _state(captured).search.parameters)
     number = sum(p.size for _, p in before) + int(np.ravel_multi_index(index, captured.before[name].shape))
-    lines = [f"  visit {k} of {len(visits.picks)}: errors of the levels {visits.tried[k].tolist()}; level number "
+    lines = [f"  visit {k} of {len(visits.picks)}: errors of the levels {_errors(visits, k)}; level number "
              f"{visits.codes[k]} is kept, with error {visits.errors[k]} ({'moved' if visits.moved[k] else 'unchanged'})"
              for k in np.flatnonzero(visits.picks == number)]
     return lines or [f"  not among the {len(visits.picks)} parameters visited in this step"]
@@ -153,7 +158,7 @@ def explain(captured: Captured, name: str, index: tuple[int, ...]) -> list[str]:
 
 def expected_arrays(method: State, samples: int) -> Arrays:
     """Arrays in the shapes of a step's visits on this many samples."""
-    visits, levels = method.visits_per_step(samples), len(method.levels.values)
+    visits, levels = method.visits_per_step(samples), method.search.most_levels
     return {**{f"visits/{name}": np.zeros((visits, levels) if name == "tried" else visits, kind)
                for name, kind in VISITS.items()}, "visits/inverse_temperature": np.asarray(0.0)}
 

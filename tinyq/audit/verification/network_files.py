@@ -1,4 +1,5 @@
 """Compare the networks in a run folder with its ledger: float.h5, model.h5, best.h5 and model.tq.h5."""
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def model(evidence: Evidence) -> str:
     check(weights_sha256(held.state) == end["weights_sha256"],
           f"{MODEL_FILE} has other weights than those recorded at the end")
     check(set(held.scales) == set(phase["constrained"]), f"{MODEL_FILE} constrains other weights than the run did")
-    _check_sets(evidence, MODEL_FILE, held.levels)
+    check_sets(evidence, MODEL_FILE, held.levels)
     on_levels = sum(held.state[name].size for name in held.scales)
     derived = _check_derived(evidence, held)
     return (f"names this ledger's end; {on_levels:,} constrained weights equal scale * level bit for bit; {derived}")
@@ -68,7 +69,7 @@ def _check_derived(evidence, held):
     return "it is what the method makes of the last checkpoint"
 
 
-def _check_sets(evidence, file, levels):
+def check_sets(evidence: Evidence, file: str, levels: Mapping[str, np.ndarray | None]) -> None:
     """Check that each tensor's levels are those that the configuration gives to its layer."""
     if not levels or not takes_levels(evidence.config.method):
         return
@@ -100,7 +101,7 @@ def best(evidence: Evidence) -> str:
     facts = {key: held.attributes.get(key) for key in ("epoch", "validation_accuracy")}
     check(not differing_keys(facts, {"epoch": number, "validation_accuracy": accuracy}),
           f"{BEST_FILE} names another best epoch than the ledger")
-    _check_sets(evidence, BEST_FILE, held.levels)
+    check_sets(evidence, BEST_FILE, held.levels)
     finished = evidence.finished_at(steps)
     if finished is None:
         return f"of epoch {number}; replay --final derives it, if its checkpoint is there"
@@ -124,6 +125,6 @@ def packed(evidence: Evidence) -> str:
         weights = file.read({f"{name}/weight": specs[f"{name}/weight"] for name in names}, allow_extra=True)
     other = [name for name in names if not np.array_equal(packed.tensors[name].effective(), weights[f"{name}/weight"])]
     check(not other, f"{PACKED_FILE} has other weights than {MODEL_FILE}: {', '.join(other)}")
-    _check_sets(evidence, PACKED_FILE, {f"{name}.weight": packed.tensors[name].levels for name in names})
+    check_sets(evidence, PACKED_FILE, {f"{name}.weight": packed.tensors[name].levels for name in names})
     return (f"names this ledger's end; the weights of {len(names)} layers equal those of {MODEL_FILE}; "
             "replay --final compares the rest")

@@ -25,7 +25,7 @@ def try_logit(stage, change, steps, errors, source, kept, block_errors, labels, 
     units, spare_leaders, spare_terms, spare_reference, spare_rows = spare
     for b in range(first, last):
         moves = change.c < 0 or not rows.is_zero(source[b, stage[INPUT] + change.c])
-        for j in range(len(steps)):
+        for j in range(len(errors)):
             if not moves or steps[j] == 0:
                 errors[j] += block_errors[b]
                 continue

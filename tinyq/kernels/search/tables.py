@@ -8,6 +8,7 @@ LOSS_UNIT = 2.0**-24                    # a sample's cross-entropy is rounded to
 MAX_EXPONENT = 126.0                    # of the powers of two that a term of a cross-entropy may be
 LN2, LOG2_E = 0.6931471805599453, 1.4426950408889634
 NONE = -1                               # in place of an offset: the stage has no such parameters
+NOT_TRIED = 2**63 - 1                   # in place of an error: the parameter has fewer levels than others
 
 # Columns of Search.stages, one row per stage. WEIGHTS to BETA are offsets into the parameters; INPUT, SUMS (products
 # plus bias), NORMED (the same normalised; SUMS itself without batch norm) and OUTPUT into units; CHANNEL into norms.
@@ -28,7 +29,9 @@ class Search(NamedTuple):
     stages: (stages, COLUMNS) int64. bias_units: (stages,) float64, what a bias of level 1 adds to the sums.
     norms: (channels, 2) float64, (factor, offset) in the stages with batch norm: a sum becomes
     (sum * factor - offset) * gamma + beta.
-    levels: (n,) float64 ascending, as the network multiplies by them. codes: (parameters,) uint8, indices into them.
+    levels: (n, 2 * stages) float64, as the network multiplies by them: column 2 * k has those of stage k's product and
+    bias, 2 * k + 1 those of its batch norm, ascending; sizes: (2 * stages,) int64, how many they are, of n at most.
+    codes: (parameters,) uint8, indices into a column.
     narrow, wide: (parameters,) int32 and float64, what the codes stand for. kept_narrow, kept_wide: (blocks, units,
     BLOCK) int32 and float64, one of which holds a stage. labels: (blocks, BLOCK) int32, -1 where there is no sample.
     block_errors: (blocks,) int64, misclassified samples, or cross-entropy in units of LOSS_UNIT. logit_scale: (1,)
@@ -43,6 +46,7 @@ class Search(NamedTuple):
     bias_units: np.ndarray
     norms: np.ndarray
     levels: np.ndarray
+    sizes: np.ndarray
     codes: np.ndarray
     narrow: np.ndarray
     wide: np.ndarray

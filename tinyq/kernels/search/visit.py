@@ -29,6 +29,7 @@ from tinyq.kernels.search.tables import (
     KH,
     KW,
     NONE,
+    NOT_TRIED,
     OUTPUT,
     WEIGHTS,
     WIDE,
@@ -43,10 +44,10 @@ def visit(picks: np.ndarray, search: Search) -> tuple[np.ndarray, np.ndarray, np
 
     picks: (visits,) int64; search: what `recompute` has made consistent, changed in place. Returns, for each
     visit, (code uint8 the parameter was left with, error int64 then, whether it moved), and the error of every level
-    that was tried: (visits, levels) int64.
+    that was tried: (visits, levels) int64, NOT_TRIED behind the last of the parameter.
     """
     codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
-    tried = np.zeros((len(picks), len(search.levels)), np.int64)
+    tried = np.full((len(picks), len(search.levels)), NOT_TRIED, np.int64)
     _visit(picks, search, new_scratch(search, _tasks(search)), codes, errors, moved, tried)
     return codes, errors, moved, tried
 
@@ -72,12 +73,13 @@ def _visit(picks, search, scratch, codes, errors, moved, tried):
     for k in range(len(picks)):
         p = picks[k]
         change, current = _change_of(p, search.stages), search.codes[p]
+        count = search.sizes[_column(change)]
         if tasks == 1:
-            _try_levels(borrowed(search), change, current, partial[0], 0, blocks, of_task(scratch, 0))
+            _try_levels(borrowed(search), change, current, partial[0, :count], 0, blocks, of_task(scratch, 0))
         else:
-            _try_levels_parallel(search, change, current, partial, scratch)
+            _try_levels_parallel(search, change, current, partial[:, :count], scratch)
         found = current
-        for j in range(len(search.levels)):                             # ties are accepted, in the order of the levels
+        for j in range(count):                                          # ties are accepted, in the order of the levels
             error = tried[k, j] = partial[:, j].sum()
             if error <= best:
                 best, found = error, j
@@ -108,14 +110,20 @@ def _change_of(p, stages):
 
 
 @njit
+def _column(change):
+    """Return the column of the parameter's levels."""
+    return 2 * change.stage + (change.c == GAMMA_OF or change.c == BETA_OF)
+
+
+@njit
 def _value(search, change, code):
     """Return the number that the network multiplies by, or adds, for a code of this parameter."""
-    return search.levels[code] * (search.bias_units[change.stage] if change.c == BIAS_OF else 1.0)
+    return search.levels[code, _column(change)] * (search.bias_units[change.stage] if change.c == BIAS_OF else 1.0)
 
 
 @njit
 def _try_levels(search, change, current, errors, first, last, scratch):
-    """Return the error of blocks first ... last - 1 with each level: errors (levels,) int64."""
+    """Write the error of blocks first ... last - 1 with each level of the parameter: errors (levels,) int64."""
     for j in range(len(errors)):
         errors[j], scratch.steps[j] = 0, _value(search, change, j) - _value(search, change, current)
     if moves_one_logit(search.stages, change.stage):

@@ -8,6 +8,7 @@ from tinyq import kernels, nn
 from tinyq.autodiff import Tensor, no_record
 from tinyq.kernels.geometry.conv_geometry import pair
 from tinyq.kernels.search.tables import MAX, SUM, SUM_OF_POSITIVE
+from tinyq.levels import Levels, LevelSet
 from tinyq.nn import Parameter, evaluating, hooked
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
@@ -48,6 +49,11 @@ class Stage:
         if self.norm:
             named += [(f"{self.norm_name}.weight", self.norm.weight), (f"{self.norm_name}.bias", self.norm.bias)]
         return [(name, p) for name, p in named if p is not None]
+
+    def sets(self, levels: Levels) -> tuple[LevelSet, LevelSet]:
+        """Return the levels of weight and bias, and those of the batch norm, the same where there is none."""
+        of_product = levels.of(f"{self.name}.weight")
+        return of_product, levels.of(f"{self.norm_name}.weight") if self.norm else of_product
 
     @property
     def summed(self) -> int:

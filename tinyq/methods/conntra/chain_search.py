@@ -3,11 +3,12 @@ import numpy as np
 
 from tinyq import kernels
 from tinyq.kernels.search.tables import LOSS_UNIT
-from tinyq.levels import LevelSet
+from tinyq.levels import Levels
 from tinyq.methods.conntra.chain import Stage
 from tinyq.methods.conntra.rounding import install_quantizers, round_chain, show, units_of
 from tinyq.methods.conntra.search_setup import logits_of, place, search_of, set_norms
 from tinyq.methods.conntra.units import integer_units
+from tinyq.nn import Parameter
 from tinyq.output.work import Work
 
 AT_ONCE = 1000                          # visits in one call of the kernel: so often, the work is heard of
@@ -22,10 +23,10 @@ class ChainSearch:
 
     notice = ""
 
-    def __init__(self, stages: list[Stage], level_set: LevelSet, x: np.ndarray, y: np.ndarray) -> None:
-        """Store x (samples, ...) and y (samples,) in the form that the kernels need."""
-        self.stages, self.level_set = stages, level_set
-        self.units = integer_units(self.stages, level_set, x)
+    def __init__(self, stages: list[Stage], levels: Levels, x: np.ndarray, y: np.ndarray) -> None:
+        """Store x (samples, ...) and y (samples,) for the kernels; levels: for all layers, or for each."""
+        self.stages, self.levels = stages, levels
+        self.units = integer_units(self.stages, levels, x)
         self.held = search_of(self.stages, self.units, self.units.of(x), y)
         self.scales_shape = len(self.stages), 2
         self.scales = np.zeros(self.scales_shape)
@@ -33,20 +34,30 @@ class ChainSearch:
         self._every_unit = np.arange(width)
 
     @property
+    def parameters(self) -> list[tuple[str, Parameter]]:
+        """List (dotted name, Parameter) in the order of the codes."""
+        return [named for stage in self.stages for named in stage.parameters]
+
+    @property
+    def most_levels(self) -> int:
+        """Number of levels of the largest set."""
+        return len(self.held.levels)
+
+    @property
     def codes(self) -> np.ndarray:
-        """Indices into the ascending levels, (parameters,) uint8."""
+        """Indices into the ascending levels of each, (parameters,) uint8."""
         return self.held.codes
 
     def rounded(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (codes, scales) of the model's present parameters, rounded."""
-        return round_chain(self.stages, self.level_set, self.units.inputs)
+        return round_chain(self.stages, self.levels, self.units.inputs)
 
     def place(self, codes: np.ndarray, scales: np.ndarray) -> None:
         """Give the model these codes and scales; call `set_error` afterwards."""
         self.scales = scales
         place(self.held, codes)
         set_norms(self.held, self.stages, units_of(self.stages, scales)[0])
-        install_quantizers(self.stages, self.level_set, self.units.inputs, scales)
+        install_quantizers(self.stages, self.levels, self.units.inputs, scales)
         show(self.stages, codes)
         self.held.logit_scale[0] = np.nan                 # makes the next set_error recompute
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinyq.errors import UsageError, did_you_mean
-from tinyq.levels import NAMED, LevelSet
+from tinyq.levels import NAMED, Levels
 from tinyq.methods.base import Column, Data, Numbers, check_everything, check_state
 from tinyq.methods.conntra.chain import NotAChain, chain_of
 from tinyq.methods.conntra.chain_search import ChainSearch
@@ -45,7 +45,7 @@ class CoNNTrA:
     methods/README.md, section 3.
 
     Args:
-        levels: set of normalised levels that all parameters, biases included, are put on.
+        levels: set of normalised levels that all parameters, biases included, are put on, or one for each layer.
         error: quantity that visits lower, "rate" (misclassification) or "cross-entropy".
         surrogate: number of first passes that lower the cross-entropy instead of `error`; at least 0.
         subset: number of training samples searched on, drawn once by the seed; 0 takes all.
@@ -53,7 +53,7 @@ class CoNNTrA:
         visits: visits per step; 0 makes an epoch one pass, as many visits as there are parameters.
     """
 
-    levels: LevelSet = NAMED["ternary"]
+    levels: Levels = NAMED["ternary"]
     error: str = RATE
     surrogate: int = 0
     subset: int = 0

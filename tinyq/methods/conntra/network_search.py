@@ -11,12 +11,12 @@ import numpy as np
 from tinyq import kernels
 from tinyq.autodiff import Tensor, no_record
 from tinyq.errors import BadInput, UsageError
-from tinyq.kernels.search.tables import LOSS_UNIT
-from tinyq.levels import LevelSet
+from tinyq.kernels.search.tables import LOSS_UNIT, NOT_TRIED
+from tinyq.levels import Levels
 from tinyq.methods.conntra.chain import has_sublayers
 from tinyq.methods.least_squares_scale import best_scale
 from tinyq.methods.straight_through import LevelQuantizer
-from tinyq.nn import Module, evaluating, hooked
+from tinyq.nn import Module, evaluating, hooked, quantizer_of
 from tinyq.output.work import Work
 
 CHUNK = 16                              # samples that go through the network at once
@@ -33,33 +33,36 @@ class NetworkSearch:
 
     held = None
 
-    def __init__(self, model: Module, level_set: LevelSet, x: np.ndarray, y: np.ndarray, reason: str) -> None:
+    def __init__(self, model: Module, levels: Levels, x: np.ndarray, y: np.ndarray, reason: str) -> None:
         """Store x (samples, ...) and y (samples,). reason: why the network is not a chain."""
-        self.model, self.level_set, self.labels, self.reason = model, level_set, y, reason
+        self.model, self.labels, self.reason = model, y, reason
         self.chunks = [x[start:start + CHUNK] for start in range(0, len(x), CHUNK)]
-        self.named = list(model.named_parameters())
-        ends = np.cumsum([p.size for _, p in self.named])
+        self.parameters = list(model.named_parameters())
+        self.sets = [levels.of(name) for name, _ in self.parameters]
+        self.most_levels = max(len(level_set.levels) for level_set in self.sets)
+        ends = np.cumsum([p.size for _, p in self.parameters])
         self.starts = np.concatenate([[0], ends[:-1]])
-        self.codes, self.scales_shape = np.zeros(ends[-1], np.uint8), (len(self.named),)
+        self.codes, self.scales_shape = np.zeros(ends[-1], np.uint8), (len(self.parameters),)
         self.scales = np.zeros(self.scales_shape)
         self.inverse_temperature, self.notice = 0.0, ""
         self.logits, self.first_call = np.zeros((0, 0), np.float32), dict[int, int]()
 
     def rounded(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (codes, scales) of the model's present parameters, rounded."""
-        for name, p in self.named:
+        for name, p in self.parameters:
             if not np.isfinite(p.data).all():
                 raise BadInput(f"{name}: its pretrained values are not all finite; give a trained network")
-        flat = [p.data.reshape(-1).astype(np.float64) for _, p in self.named]
-        scales = np.array([best_scale(w, self.level_set) or 1.0 for w in flat])
-        return np.concatenate([self.level_set.codes(w, s) for w, s in zip(flat, scales, strict=True)]), scales
+        flat = [p.data.reshape(-1).astype(np.float64) for _, p in self.parameters]
+        scales = np.array([best_scale(w, level_set) or 1.0 for w, level_set in zip(flat, self.sets, strict=True)])
+        codes = [level_set.codes(w, s) for w, s, level_set in zip(flat, scales, self.sets, strict=True)]
+        return np.concatenate(codes), scales
 
     def place(self, codes: np.ndarray, scales: np.ndarray) -> None:
         """Give the model these codes and scales; call `set_error` afterwards."""
         self.scales, self.codes[:] = scales, codes
-        for (_, p), scale, start in zip(self.named, scales, self.starts, strict=True):
-            p.parametrization = LevelQuantizer(self.level_set, np.asarray(scale, p.dtype))
-            values = self.level_set.values.astype(p.dtype)[self.codes[start:start + p.size]]
+        for (_, p), level_set, scale, start in zip(self.parameters, self.sets, scales, self.starts, strict=True):
+            p.parametrization = LevelQuantizer(level_set, np.asarray(scale, p.dtype))
+            values = level_set.values.astype(p.dtype)[self.codes[start:start + p.size]]
             p.data[...] = (p.parametrization.scale * values).reshape(p.shape)
         self._run_all()
 
@@ -71,7 +74,7 @@ class NetworkSearch:
     def visit(self, picks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Visit these parameters in turn; return codes, errors, moved and tried of Visits."""
         codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
-        tried = np.zeros((len(picks), len(self.level_set.values)), np.int64)
+        tried = np.full((len(picks), self.most_levels), NOT_TRIED, np.int64)
         with Work("CoNNTrA's step", len(picks), "visits") as work:
             for k, pick in enumerate(picks.tolist()):
                 errors[k], moved[k] = self._visit(pick, tried[k])
@@ -94,32 +97,30 @@ class NetworkSearch:
     def _visit(self, pick, tried):
         """Try every level in ascending order and write its error into `tried`; keep the last one of least error."""
         t = int(self.starts.searchsorted(pick, side="right")) - 1
-        p, k = self.named[t][1], pick - self.starts[t]
+        p, k = self.parameters[t][1], pick - self.starts[t]
+        shown = quantizer_of(p).scale * self.sets[t].values.astype(p.dtype)
         before = kept = self.codes[pick]
         outcome = None
-        for code in range(len(self.level_set.values)):
+        for code, value in enumerate(shown):
             if code == before:
                 error, found = self._error_of(self.logits), None
             else:
-                self._set(p, k, code)
+                p.data.reshape(-1)[k] = value
                 found = self._run_from(self.first_call[t])
                 error = self._error_of(found[0])
             tried[code] = error
             if error <= self.best:
                 self.best, kept, outcome = error, code, found
-        self._set(p, k, kept)
+        p.data.reshape(-1)[k] = shown[kept]
         self.codes[pick] = kept
         if outcome is not None:
             self.logits, self.outputs = outcome
         return self.best, kept != before
 
-    def _set(self, p, k, code):
-        p.data.reshape(-1)[k] = p.parametrization.scale * self.level_set.values.astype(p.dtype)[code]
-
     def _run_all(self):
         """Compute the logits and every layer's outputs, and write the cost of a visit into self.notice."""
         self.outputs = []
-        own = {id(p): t for t, (_, p) in enumerate(self.named)}
+        own = {id(p): t for t, (_, p) in enumerate(self.parameters)}
         self.first_call, begun = {}, dict[int, float]()
         for x in self.chunks:
             run = _Run(self.model, 0, [])
@@ -131,9 +132,10 @@ class NetworkSearch:
                     self.first_call.setdefault(own[id(p)], call)
                 begun[call] = begun.get(call, 0.0) + run.ended - since
         self.logits = np.concatenate([outputs[-1] for outputs in self.outputs])
-        self.first_call = {t: self.first_call.get(t, 0) for t in range(len(self.named))}
-        share = sum(p.size * begun[self.first_call[t]] for t, (_, p) in enumerate(self.named)) / len(self.codes)
-        self._state_cost(share * (len(self.level_set.values) - 1))
+        self.first_call = {t: self.first_call.get(t, 0) for t in range(len(self.parameters))}
+        seconds = sum(p.size * begun[self.first_call[t]] * (len(level_set.levels) - 1)
+                      for t, ((_, p), level_set) in enumerate(zip(self.parameters, self.sets, strict=True)))
+        self._state_cost(seconds / len(self.codes))
 
     def _run_from(self, call):
         """Return (logits, outputs), using the stored outputs of the layers before this call."""

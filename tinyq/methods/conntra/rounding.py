@@ -8,13 +8,13 @@ A mean over a window is kept as the sum of its values.
 import numpy as np
 
 from tinyq.errors import BadInput
-from tinyq.levels import LevelSet
+from tinyq.levels import Levels
 from tinyq.methods.conntra.chain import Stage
 from tinyq.methods.least_squares_scale import best_scale
 from tinyq.methods.straight_through import LevelQuantizer
 
 
-def round_chain(stages: list[Stage], level_set: LevelSet, inputs: int) -> tuple[np.ndarray, np.ndarray]:
+def round_chain(stages: list[Stage], levels: Levels, inputs: int) -> tuple[np.ndarray, np.ndarray]:
     """Return codes (parameters,) uint8 and scales (stages, 2) float64: c_l, and batch norm's scale or 0.
 
     Each scale has the least squared rounding error for its weight. inputs: number of the integer network that
@@ -23,16 +23,16 @@ def round_chain(stages: list[Stage], level_set: LevelSet, inputs: int) -> tuple[
     for name, p in (named for stage in stages for named in stage.parameters):
         if not np.isfinite(p.data).all():
             raise BadInput(f"{name}: its pretrained values are not all finite; give a trained network")
-    scales = np.array([(_scale_of(stage.weight, level_set), _norm_scale(stage, level_set)) for stage in stages])
-    codes = [level_set.codes(p.data.reshape(-1).astype(np.float64), scale)
-             for p, scale in _scaled(stages, scales, inputs)]
+    scales = np.array([_scales(stage, *stage.sets(levels)) for stage in stages])
+    codes = [levels.of(name).codes(p.data.reshape(-1).astype(np.float64), scale)
+             for name, p, scale in _scaled(stages, scales, inputs)]
     return np.concatenate(codes), scales
 
 
-def install_quantizers(stages: list[Stage], level_set: LevelSet, inputs: int, scales: np.ndarray) -> None:
+def install_quantizers(stages: list[Stage], levels: Levels, inputs: int, scales: np.ndarray) -> None:
     """Give every parameter a LevelQuantizer with its scale; layers use that of their weight, files use all."""
-    for p, scale in _scaled(stages, scales, inputs):
-        p.parametrization = LevelQuantizer(level_set, np.asarray(scale, p.dtype))
+    for name, p, scale in _scaled(stages, scales, inputs):
+        p.parametrization = LevelQuantizer(levels.of(name), np.asarray(scale, p.dtype))
 
 
 def units_of(stages: list[Stage], scales: np.ndarray) -> tuple[np.ndarray, float]:
@@ -56,21 +56,20 @@ def show(stages: list[Stage], codes: np.ndarray) -> None:
 
 
 def _scaled(stages, scales, inputs):
-    """Yield (Parameter, scale) in the order of the codes."""
+    """Yield (dotted name, Parameter, scale) in the order of the codes."""
     units, _ = units_of(stages, scales)
     for stage, (scale, norm_scale), unit in zip(stages, scales.tolist(), units.tolist(), strict=True):
-        of_kind = [(stage.weight, scale), (stage.bias, unit / inputs)]
-        if stage.norm:
-            of_kind += [(stage.norm.weight, norm_scale), (stage.norm.bias, norm_scale)]
-        yield from ((p, s) for p, s in of_kind if p is not None)
+        of = {id(stage.weight): scale, id(stage.bias): unit / inputs}       # the others are batch norm's
+        yield from ((name, p, of.get(id(p), norm_scale)) for name, p in stage.parameters)
 
 
 def _scale_of(p, level_set):
     return best_scale(p.data.reshape(-1).astype(np.float64), level_set) or 1.0
 
 
-def _norm_scale(stage, level_set):
-    """Return batch norm's scale: 1 if it has no weight, 0 if there is no batch norm."""
+def _scales(stage, of_product, of_norm):
+    """Return the product's scale, and batch norm's: 1 if it has no weight, 0 if there is no batch norm."""
+    scale = _scale_of(stage.weight, of_product)
     if not stage.norm:
-        return 0.0
-    return 1.0 if stage.norm.weight is None else _scale_of(stage.norm.weight, level_set)
+        return scale, 0.0
+    return scale, 1.0 if stage.norm.weight is None else _scale_of(stage.norm.weight, of_norm)

@@ -4,14 +4,16 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tinyq.kernels.search.tables import Search as SearchArrays
+from tinyq.nn import Parameter
 
 
 class Visits(NamedTuple):
     """The visits of one step, one entry each.
 
     picks: int64, indices of parameters. codes: uint8, the level kept. errors: int64, the error after the visit.
-    moved: bool. tried: int64 (visits, levels), the error of each level. inverse_temperature: factor on the logits
-    if errors are cross-entropies; 0 if they count misclassifications.
+    moved: bool. tried: int64 (visits, levels of the largest set), the error of each level, NOT_TRIED behind the last of
+    a smaller set. inverse_temperature: factor on the logits if errors are cross-entropies; 0 if they count
+    misclassifications.
     """
 
     picks: np.ndarray
@@ -48,8 +50,16 @@ class Search(Protocol):
         """Shape of `scales`: one entry per weight; in a chain, a pair per layer."""
 
     @property
+    def parameters(self) -> list[tuple[str, Parameter]]:
+        """(dotted name, Parameter) in the order of the codes."""
+
+    @property
+    def most_levels(self) -> int:
+        """Number of levels of the largest set."""
+
+    @property
     def codes(self) -> np.ndarray:
-        """(parameters,) uint8, indices into the ascending levels."""
+        """(parameters,) uint8, indices into the ascending levels of each."""
 
     def rounded(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (codes, scales) of the model's present parameters, rounded."""

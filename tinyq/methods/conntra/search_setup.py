@@ -41,7 +41,7 @@ def search_of(stages: list[Stage], units: Units, inputs: np.ndarray, labels: np.
     labelled = np.full(blocks * BLOCK, -1, np.int32)
     labelled[:len(labels)] = labels
     return Search(
-        table, units.bias_units, norms=np.zeros((table[:, C_OUT].sum(), 2)), levels=units.levels,
+        table, units.bias_units, norms=np.zeros((table[:, C_OUT].sum(), 2)), levels=units.levels, sizes=units.sizes,
         codes=np.zeros(count, np.uint8), narrow=np.zeros(count, np.int32), wide=np.zeros(count),
         kept_narrow=kept[0], kept_wide=kept[1], labels=labelled.reshape(blocks, BLOCK),
         block_errors=np.zeros(blocks, np.int64), logit_scale=np.zeros(1),
@@ -52,8 +52,12 @@ def search_of(stages: list[Stage], units: Units, inputs: np.ndarray, labels: np.
 def place(search: Search, codes: np.ndarray) -> None:
     """Give the network these codes (parameters,); the caller must then recompute the stored results."""
     search.codes[:] = codes
-    search.wide[:] = search.levels[codes]
-    for stage, unit in zip(search.stages, search.bias_units, strict=True):
+    for k, (stage, unit) in enumerate(zip(search.stages, search.bias_units, strict=True)):
+        product, norm = search.levels[:, 2 * k], search.levels[:, 2 * k + 1]
+        end = search.stages[k + 1, WEIGHTS] if k + 1 < len(search.stages) else len(codes)
+        begins_norm = end if stage[GAMMA] == NONE else stage[GAMMA]
+        search.wide[stage[WEIGHTS]:begins_norm] = product[codes[stage[WEIGHTS]:begins_norm]]
+        search.wide[begins_norm:end] = norm[codes[begins_norm:end]]
         if stage[BIAS] != NONE:
             search.wide[stage[BIAS]:stage[BIAS] + stage[C_OUT]] *= unit
     if not search.stages[-1, WIDE] or not search.stages[0, WIDE]:

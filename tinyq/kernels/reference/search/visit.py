@@ -22,6 +22,7 @@ from tinyq.kernels.search.tables import (
     MAX_EXPONENT,
     NONE,
     NORMED,
+    NOT_TRIED,
     OH,
     OUTPUT,
     OW,
@@ -51,11 +52,11 @@ def visit(picks: np.ndarray, search: Search) -> tuple[np.ndarray, np.ndarray, np
     """Visit parameters in turn: try every level in ascending order, keep the last of those with the least error."""
     every_unit = np.arange(max(search.kept_narrow.shape[1], search.kept_wide.shape[1]))
     codes, errors, moved = (np.zeros(len(picks), dtype) for dtype in (np.uint8, np.int64, np.bool_))
-    tried = np.zeros((len(picks), len(search.levels)), np.int64)
+    tried = np.full((len(picks), len(search.levels)), NOT_TRIED, np.int64)
     best = recompute(every_unit, search)
     for k, p in enumerate(picks.tolist()):
         kept = before = search.codes[p]
-        for j in range(len(search.levels)):
+        for j in range(search.sizes[_column(search, p)]):
             _set(search, p, j)
             error = tried[k, j] = recompute(every_unit, search)
             if error <= best:
@@ -83,12 +84,23 @@ def recompute(every_unit: np.ndarray, search: Search) -> int:
     return int(search.block_errors.sum())
 
 
+def _stage(search, p):
+    return int(np.searchsorted(search.stages[:, WEIGHTS], p, side="right")) - 1
+
+
+def _column(search, p):
+    """Return the column of levels of parameter p: of its stage's product, or of its batch norm."""
+    k = _stage(search, p)
+    return 2 * k + int(search.stages[k, GAMMA] != NONE and p >= search.stages[k, GAMMA])
+
+
 def _set(search, p, code):
-    k = int(np.searchsorted(search.stages[:, WEIGHTS], p, side="right")) - 1
+    k = _stage(search, p)
     first = search.stages[k, BIAS]
     is_bias = first != NONE and first <= p < first + search.stages[k, C_OUT]
     search.codes[p] = code
-    search.wide[p] = search.narrow[p] = search.levels[code] * (search.bias_units[k] if is_bias else 1)
+    level = search.levels[code, _column(search, p)]
+    search.wide[p] = search.narrow[p] = level * (search.bias_units[k] if is_bias else 1)
 
 
 def _products(x, parameters, stage):
