@@ -8,6 +8,7 @@ from tinyq.data.bundle import DataBundle
 from tinyq.data.datasets import Dataset, ImageArray, ImageFiles, Numbers, Table
 from tinyq.data.draws import Draws
 from tinyq.data.loader import Batch, Loader
+from tinyq.data.named_data import component_of
 from tinyq.data.preparations import OPTIONS as PREPARATION_OPTIONS
 from tinyq.data.preparations import class_names_of, preparation_of
 from tinyq.data.sources.cifar10 import load_cifar10
@@ -17,15 +18,18 @@ from tinyq.data.sources.imagefolder import load_imagefolder
 from tinyq.data.sources.imagenet import load_imagenet
 from tinyq.data.sources.mnist import load_mnist
 from tinyq.data.sources.npz_file import load_npz
+from tinyq.data.sources.own_function import load_own
 from tinyq.errors import UsageError, did_you_mean
+from tinyq.own_code import UserFunction, names_code
 
 READERS: dict[str, Callable[..., DataBundle]] = {
     "iris": load_iris, "digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10,
-    "imagefolder": load_imagefolder, "imagenet": load_imagenet, "npz": load_npz, "csv": load_csv}
+    "imagefolder": load_imagefolder, "imagenet": load_imagenet, "npz": load_npz, "csv": load_csv, "own": load_own}
 PATH_OPTIONS = ("classes",)            # options that name a file of the user's
 
 __all__ = ["PATH_OPTIONS", "PREPARATION_OPTIONS", "READERS", "Batch", "DataBundle", "Dataset", "Draws", "ImageArray",
-           "ImageFiles", "Loader", "Numbers", "Table", "class_names_of", "load", "options_of", "preparation_of"]
+           "ImageFiles", "Loader", "Numbers", "Table", "class_names_of", "component_of", "load", "options_of",
+           "preparation_of"]
 
 
 
@@ -35,22 +39,31 @@ def options_of(name: str) -> dict[str, object]:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def load(name: str, path: str | Path | None = None, **options: Any) -> DataBundle:
+def load(name: str | UserFunction, path: str | Path | None = None, **options: Any) -> DataBundle:
     """Read a dataset by name; `path` is its folder or archive (else TINYQ_DATA, else ~/.cache/tinyq/data).
 
-    UsageError for an unknown name or option, BadInput for missing or invalid data.
+    name: one of READERS, or a user's "path/to/file.py:function", or such a function, read. UsageError for an unknown
+    name or option, BadInput for missing or invalid data.
     """
-    reader, known = _reader(name), options_of(name)
-    for option, value in options.items():
-        if option not in known:
-            raise UsageError(f"data {name}: unknown option {option!r}; {did_you_mean(option, known)}")
-        if isinstance(value, (int, float)) and not value >= 0:
-            raise UsageError(f"data {name}: {option} is {value}; it must be at least 0")
+    if isinstance(name, UserFunction) or names_code(name):
+        function = name if isinstance(name, UserFunction) else UserFunction.read("data", name)
+        return load_own(path, function, **_checked("own", options))
+    reader, options = _reader(name), _checked(name, options)
     if path is None:
         return reader(**options)
     if "path" not in inspect.signature(reader).parameters:
         raise UsageError(f"data {name} comes with tinyq: leave out --data-path")
     return reader(path, **options)
+
+
+def _checked(name, options):
+    known = options_of(name)
+    for option, value in options.items():
+        if option not in known:
+            raise UsageError(f"data {name}: unknown option {option!r}; {did_you_mean(option, known)}")
+        if isinstance(value, (int, float)) and not value >= 0:
+            raise UsageError(f"data {name}: {option} is {value}; it must be at least 0")
+    return options
 
 
 def _reader(name):

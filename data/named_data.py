@@ -5,8 +5,21 @@ from pathlib import Path
 from tinyq.errors import UsageError
 from tinyq.own_code.code_names import names_code
 
+OWN_FUNCTION = "own"                    # the dataset of which a function of the user's own returns the arrays
 SUFFIXES = {".npz": "npz", ".csv": "csv", ".csv.gz": "csv", ".tsv": "csv", ".tsv.gz": "csv", ".zip": "imagefolder"}
 OWN = ("npz", "csv")                          # data that are known by the name of their file
+
+
+def component_of(named: str) -> str:
+    """Return the name under which the options of a dataset stand: "own" for a function of the user's own."""
+    return OWN_FUNCTION if names_code(named) else named
+
+
+def shown_name(named: str, path: str | Path | None) -> str:
+    """Return the name by which a run calls its data: of a file of the user's own that file's."""
+    if names_code(named):
+        return Path(named.rpartition(":")[0] or named).name
+    return Path(path).name if named in OWN and path else named
 
 
 def dataset_and_path(named: str, path: str | Path | None = None) -> tuple[str, str | Path | None]:

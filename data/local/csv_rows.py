@@ -117,9 +117,10 @@ def _separator(text, where):
         if not with_this:
             raise BadInput(f"{where}: is empty")
         alike = len(set(with_this[1:] or with_this)) == 1           # the first may be another program's header
-        widths[separator] = alike, with_this[-1]
-    best = max(SEPARATORS, key=lambda separator: widths.get(separator, (False, 0)))
-    if widths.get(best, (False, 0))[1] < 2:
+        widest = max(with_this)
+        widths[separator] = widest > 1, alike, widest
+    best = max(SEPARATORS, key=lambda separator: widths.get(separator, (False, False, 0)))
+    if not widths.get(best, (False,))[0]:
         raise BadInput(f"{where}: has one column, or a separator other than comma, semicolon, tab and |; a table needs "
                        "inputs and a label")
     return best

@@ -63,7 +63,7 @@ def build(config: Config, code: RunCode | None = None) -> Job:
     """
     use_threads(config.threads)
     code = code or RunCode.read(vars(config))
-    bundle = load_data(config)
+    bundle = load_data(config, code)
     if bundle.train is None:
         place = "; it belongs in train/<class>/" if config.data in PHOTOGRAPHS else ""
         raise BadInput(f"--data {config.data}: there is no training part here{place}")
@@ -100,12 +100,13 @@ def _start_from_weights(config: Config, model: Module, bundle: DataBundle,
     return load_start(path, model, network or config.model)
 
 
-def load_data(config: Config) -> DataBundle:
-    """Load the configured dataset with its options."""
+def load_data(config: Config, code: RunCode) -> DataBundle:
+    """Load the configured dataset with its options; code: the user's own."""
     offered = {"workers": config.workers}
-    options = {k: v for k, v in offered.items() if k in data.options_of(config.data)}
-    with naming_options_of(config.data):
-        return data.load(config.data, config.data_path, **options, **config.options[config.data])
+    options = {k: v for k, v in offered.items() if k in data.options_of(config.dataset)}
+    with naming_options_of(config.dataset):
+        return data.load(code.functions.get("data") or config.data, config.data_path, **options,
+                         **config.options[config.dataset])
 
 
 def steps_are_used_up(job: Job, position: Position) -> bool:

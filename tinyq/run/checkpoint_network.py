@@ -10,7 +10,7 @@ from tinyq.files import weights as weight_files
 from tinyq.files.weights import weights_sha256
 from tinyq.methods.base import Data, GradientMethod, Method
 from tinyq.nn import Module
-from tinyq.own_code import UserFunction
+from tinyq.own_code import UserFunction, code_in, names_code
 from tinyq.run import checkpoint
 from tinyq.run.checkpoint import Position
 from tinyq.run.phases import BACKPROP, phases_of
@@ -104,12 +104,15 @@ def begun(config: Config, model: Module, position: Position, states: dict[str, d
 def _config_of(position: Position) -> Config:
     """Return the configuration that a checkpoint was made with, as far as bits depend on it."""
     given = {key: value for key, value in position.made_with.items() if value is not None and key not in NOT_SETTINGS}
-    return resolve({"model": given.pop("model"), "recipe": "none"}, given).config
+    return resolve({"model": given.pop("model"), "recipe": "none", **code_in(given)}, given).config
 
 
 def _training_data(path: str | Path, config: Config, attributes: dict) -> Data:
     """Load the training split that a method reads when it begins, from where the run had it."""
-    name = config.data
+    name = config.dataset
+    if names_code(config.data):
+        raise BadInput(f"{path}: its method reads the training data, which code of the user's own returns; name a "
+                       "model.h5 of the run instead")
     bundle = data.load(name, **config.options[name] | data_paths_beside(path, name))
     if bundle.train is None or bundle.manifest["sha256"] != attributes["data_sha256"]:
         raise BadInput(f"{path}: its network is made from the run's training data, but the data here are others")

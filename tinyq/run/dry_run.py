@@ -1,10 +1,8 @@
 """Plan of a run: what a configuration would do."""
-from pathlib import Path
-
 from tinyq import levels
 from tinyq.data import DataBundle
 from tinyq.data.local.filters import described
-from tinyq.data.named_data import OWN
+from tinyq.data.named_data import shown_name
 from tinyq.output.counting import counted
 from tinyq.output.quoting import shown
 from tinyq.run.build import build
@@ -21,7 +19,7 @@ def headline(config: Config) -> str:
     """Name model, data, method, levels and seed in one line."""
     where = f" to {config.levels}" if config.method != BACKPROP else ""
     kept = f", {config.keep} float" if config.keep else ""
-    data = Path(config.data_path).name if config.data in OWN and config.data_path else config.data
+    data = shown_name(config.data, config.data_path)
     return f"{config.model} on {data}, {config.method}{where}{kept}, seed {config.seed}"
 
 

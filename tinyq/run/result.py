@@ -157,11 +157,12 @@ def next_commands(outcome: dict, folder: str | Path) -> list[str]:
     """Return the commands that a user may want next."""
     run, code = str(folder), code_in(outcome)
     network = code_flags(folder, code, ("model",))
+    own = code_flags(folder, code, ("data",))
     split = [] if outcome["test_accuracy"] is not None else ["--split", *[
         name for name in ("validation", "train") if name in outcome["samples"]][:1]]
-    commands = [["evaluate", run, *network, *split]]
+    commands = [["evaluate", run, *network, *own, *split]]
     if (Path(folder) / PACKED_FILE).is_file():
-        commands.append(["infer", str(Path(folder) / PACKED_FILE), "--data", *split])
+        commands.append(["infer", str(Path(folder) / PACKED_FILE), *(own or ["--data"]), *split])
     if "ledger_head" in outcome:
         commands.append(["audit", "verify", run, *(["--trust"] if code else [])])
     return [shlex.join(["python", "-m", f"tinyq.{name}", *rest]) for name, *rest in commands]

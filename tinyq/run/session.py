@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tinyq import data
+from tinyq.data.named_data import shown_name
 from tinyq.errors import BadInput, CannotCreate, InputOutputError, UsageError
 from tinyq.files.atomic import (
     check_writable,
@@ -195,7 +196,8 @@ def _new_folder(config: Config) -> Path:
             raise CannotCreate(f"{folder}: not empty and not a run; choose another --output")
         return folder
     model = Path(str(config.model).partition(":")[0]).stem
-    return make_numbered_folder("runs", f"{model}-{config.data}-{config.method}")
+    name = Path(shown_name(config.data, config.data_path)).stem
+    return make_numbered_folder("runs", f"{model}-{name}-{config.method}")
 
 
 def _made_with(job: Job) -> dict:

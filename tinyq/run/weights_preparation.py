@@ -41,13 +41,13 @@ def _compared(preparation: Preparation, same_size: bool) -> tuple:
 
 def _flags_for(there: Preparation, config: Config, shape: tuple[int, ...], same_size: bool) -> str:
     """Return the flags with which the data are prepared as in the file; empty where none do."""
-    known = data.options_of(config.data)
-    fixed = config.options[config.data]
+    known = data.options_of(config.dataset)
+    fixed = config.options[config.dataset]
     for changes in _changes(there, same_size):
         if all(name in known for name in changes):
-            found = data.preparation_of(config.data, shape, **{**fixed, **changes})
+            found = data.preparation_of(config.dataset, shape, **{**fixed, **changes})
             if found and _compared(found, same_size) == _compared(there, same_size):
-                return " ".join(_flag(config.data, name, value) for name, value in changes.items())
+                return " ".join(_flag(config.dataset, name, value) for name, value in changes.items())
     return ""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyq import data
-from tinyq.data import DataBundle, Dataset
+from tinyq.data import DataBundle, Dataset, component_of
 from tinyq.data.named_data import dataset_and_path
 from tinyq.errors import BadInput, UsageError, did_you_mean
 from tinyq.inputs.preparation import Preparation
@@ -38,8 +38,9 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
     name = name or attributes["data"]
     if not name:
         raise UsageError(f"data: {path} does not say which data it is for; name some, such as mnist")
-    own = name == attributes["data"]
-    options = {**without_preparation(data_options(attributes)), **data_paths_beside(path, name)} if own else {}
+    component = component_of(name)
+    own = component == attributes["data"]
+    options = {**without_preparation(data_options(attributes)), **data_paths_beside(path, component)} if own else {}
     given = {"path": data_path, "classes": classes}
     bundle = data.load(name, **options | {option: value for option, value in given.items() if value})
     assumed = not own and "preparation_assumed" in attributes           # the data that are named know better

@@ -65,12 +65,12 @@ def describe(config: Config, bundle: DataBundle) -> dict:
 
 def description(config: Config, input_shape: Sequence[int], class_names: Sequence[str], manifest: dict) -> dict:
     """The attributes of a network made for these inputs and classes; manifest: of the data."""
-    return {"model": config.model, "data": config.data, "method": config.method,
+    return {"model": config.model, "data": config.dataset, "method": config.method,
             **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain,
             **({"keep": config.keep} if config.keep else {}), "seed": config.seed,
             "input_shape": ",".join(map(str, input_shape)), "class_names": list(class_names),
             **preprocessing(manifest), **predicted(manifest), "data_sha256": manifest["sha256"],
-            "data_options": json.dumps(without_preparation(config.options[config.data]))}
+            "data_options": json.dumps(without_preparation(config.options[config.dataset]))}
 
 
 def preprocessing(manifest: dict) -> dict:

@@ -106,11 +106,19 @@ class Config:
 
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset among its readers and its options: "own" for a function of the user's own."""
+        from tinyq.data import component_of
+
+        return component_of(self.data)
+
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config) if f.name != "options"}
 MAX_WHOLE = (1 << 31) - 1               # of a whole number without a limit of its own
 PATHS = ("data_path", "weights", "output")
 KINDS = typing.get_type_hints(Config)
+_OF_READERS = ("path", "function")      # parameters of datasets' readers that settings of every run give
 
 
 def kind_of(annotation: object) -> type:
@@ -134,7 +142,7 @@ def options_of(component: str) -> dict[str, inspect.Parameter]:
     """The options of a method or dataset: its parameters with a default that are not settings of every run."""
     parameters = inspect.signature(components()[component]).parameters
     return {name: p for name, p in parameters.items()
-            if p.default is not p.empty and name not in FIELDS and name != "path"}
+            if p.default is not p.empty and name not in FIELDS and name not in _OF_READERS}
 
 
 def divides_its_epochs(method: str) -> bool:

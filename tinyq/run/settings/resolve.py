@@ -185,7 +185,9 @@ def _choices(key: str) -> str:
 
 def _component_options(settings: dict, origins: dict) -> dict[str, dict]:
     """Return all options of the method and the dataset; UsageError for others, unless the recipe has them."""
-    chosen = settings["method"], settings["data"]
+    from tinyq.data import component_of
+
+    chosen = settings["method"], component_of(settings["data"])
     for key in (k for k in settings if "." in k):
         if key.partition(".")[0] not in chosen and not origins[key].startswith("recipe"):
             raise UsageError(f"{_shown(key, origins[key])}: has no effect with --method {chosen[0]} --data {chosen[1]}")

@@ -1,0 +1,132 @@
+"""A user's own data through every command: trained, verified, replayed, measured, packed, inferred, exported to C."""
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tinyq import data
+from tinyq.__main__ import main as tinyq
+from tinyq.audit.ledger.hash_chain import chain
+from tinyq.run.settings.resolve import resolve
+
+FUNCTION = """import numpy as np
+
+
+def flowers(path):
+    rows = np.loadtxt(path, delimiter=",", skiprows=1)
+    return {"x": rows[:, :4], "y": rows[:, 4].astype(int), "class_names": ["setosa", "versicolor", "virginica"]}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Iris as a table, as an archive and as a function; the digits as pictures in an archive."""
+    root = tmp_path_factory.mktemp("own")
+    source = root / "iris.csv"
+    shutil.copy(data.__path__[0] + "/iris.csv", source)
+    rows = np.loadtxt(source, delimiter=",", skiprows=1)
+    np.savez(root / "iris.npz", x=rows[:, :4], y=rows[:, 4].astype(int),
+             class_names=np.array(["setosa", "versicolor", "virginica"]))
+    (root / "flowers.py").write_text(FUNCTION)
+    digits = data.load("digits", validation=0)
+    pictures = {part: getattr(digits, part) for part in ("train", "test")}
+    np.savez_compressed(root / "digits.npz", **{f"x_{part}": held.images[:400, 0] for part, held in pictures.items()},
+                        **{f"y_{part}": held.labels[:400] for part, held in pictures.items()})
+    return root
+
+
+def command(*words):
+    assert tinyq([str(word) for word in words]) == 0, words
+
+
+def train(run, *flags):
+    command("train", "--recipe", "none", "--method", "cbp", "--pretrain-epochs", 1, "--epochs", 1, *flags,
+            "--output", run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def of_csv(folder):
+    return train(folder / "csv", "--data", folder / "iris.csv", "--model", "mlp:8,8", "-b", 30)
+
+
+@pytest.fixture(scope="module")
+def of_pictures(folder):
+    return train(folder / "pictures", "--data", folder / "digits.npz", "--npz.brightest", 16, "--model", "digits_cnn")
+
+
+@pytest.fixture(scope="module")
+def of_function(folder):
+    return train(folder / "function", "--data", f"{folder}/flowers.py:flowers", "--data-path", folder / "iris.csv",
+                 "--model", "mlp:8,8", "-b", 30)
+
+
+@pytest.mark.parametrize("run", ["of_csv", "of_pictures", "of_function"])
+def test_every_command_takes_it(run, request, folder, tmp_path, capsys):
+    run = request.getfixturevalue(run)
+    code = ["--trust"] if run.name == "function" else []
+    own = ["--data", f"{run}/flowers.py:flowers"] if code else []
+    command("audit", "verify", run, *code)
+    command("audit", "replay", run, "--all", "--final", *code)
+    command("evaluate", run, "--json", *own)
+    command("pack", run, tmp_path / "net.tq.h5", "--float-layer-bits", 8, "--calibrate", *own[1:])
+    capsys.readouterr()
+    command("infer", tmp_path / "net.tq.h5", "--activations", "int8", "--json", "--data",
+            f"{run}/flowers.py:flowers" if code else folder / f"{'iris.csv' if run.name == 'csv' else 'digits.npz'}",
+            *(["--data-path", folder / "iris.csv"] if code else []))
+    assert json.loads(capsys.readouterr().out)["n"] == json.loads((run / "result.json").read_text())["samples"]["test"]
+    command("pack", tmp_path / "net.tq.h5", "--c", tmp_path / "c")
+    assert ("code_of_pixel" in (tmp_path / "c" / "net.h").read_text()) == (run.name == "pictures")
+
+
+def test_one_table_has_one_digest_whichever_way_it_is_read(folder, of_csv, of_function):
+    said = [next(iter(chain(run / "ledger.jsonl"))).record["data"] for run in (of_csv, of_function)]
+    assert said[0]["sha256"] == said[1]["sha256"] == data.load("npz", folder / "iris.npz").manifest["sha256"]
+    weights = [json.loads((run / "result.json").read_text())["weights_sha256"] for run in (of_csv, of_function)]
+    assert weights[0] == weights[1]
+
+
+def test_a_file_named_as_data_is_data_at_a_path(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    config = resolve({"data": "IRIS.csv".lower(), "model": "mlp", "method": "backprop"}).config
+    assert (config.data, config.data_path) == ("csv", "iris.csv")
+    given = resolve({"model": "mlp", "method": "backprop"}, {"data": "digits.npz", "npz.brightest": 16}).config
+    assert (given.data, given.data_path, given.options["npz"]["brightest"]) == ("npz", "digits.npz", 16)
+    pictures = resolve({"data": "photographs/", "model": "mlp", "method": "backprop"}).config
+    assert (pictures.data, pictures.data_path) == ("imagefolder", "photographs/")
+
+
+def test_a_file_and_another_path_are_refused(folder, capsys):
+    for words in (("train", "--model", "mlp", "--method", "backprop"), ("evaluate", folder / "csv")):
+        assert tinyq([*map(str, words), "--data", f"{folder}/iris.csv", "--data-path", "elsewhere.csv"]) == 2
+        assert "names its file already; leave out --data-path elsewhere.csv" in capsys.readouterr().err
+
+
+def test_a_changed_table_is_not_the_data_on_record(of_csv, folder, tmp_path, capsys):
+    text = (folder / "iris.csv").read_text()
+    (tmp_path / "iris.csv").write_text(text.replace("5.1,3.5", "5.1,3.6", 1))
+    assert tinyq(["audit", "replay", str(of_csv), "--step", "1", "--data-path", str(tmp_path / "iris.csv")]) == 65
+    assert "the data here are not those on record" in capsys.readouterr().err
+    (tmp_path / "iris.csv").write_text(text)
+    command("audit", "replay", of_csv, "--step", 1, "--data-path", tmp_path / "iris.csv")
+
+
+def test_a_run_folder_does_not_choose_the_code_of_its_data(of_function, capsys):
+    assert tinyq(["audit", "replay", str(of_function), "--all"]) == 65
+    assert "is code, which a run folder must not choose" in capsys.readouterr().err
+    assert tinyq(["evaluate", str(of_function)]) == 2
+    assert "--data own: name your function, as in --data path/to/file.py:function" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, content, message", [
+    ("a.npz", b"PK", "not a readable NumPy archive"), ("a.csv", b"\xff\xfe\xff", "is no text"),
+    ("a.csv", b"1,a\n2,b\n3", "line 3 has 1 columns"),
+    ("a.py:f", b"def f(): return 1", "returned a int"), ("none.npz", None, "there is no such file")])
+def test_bad_data_are_one_line_and_leave_no_folder(tmp_path, monkeypatch, capsys, name, content, message):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / name.partition(":")[0]).write_bytes(content)
+    assert tinyq(["train", "--data", name, "--model", "mlp", "--method", "backprop"]) == 65
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tinyq: ")]
+    assert len(lines) == 1 and message in lines[0] and not (tmp_path / "runs").exists()
