@@ -69,7 +69,7 @@ def _check_derived(evidence, held):
     return "it is what the method makes of the last checkpoint"
 
 
-def check_sets(evidence: Evidence, file: str, levels: Mapping[str, np.ndarray | None]) -> None:
+def check_sets(evidence: Evidence, file: str, levels: Mapping[str, np.ndarray]) -> None:
     """Check that each tensor's levels are those that the configuration gives to its layer."""
     if not levels or not takes_levels(evidence.config.method):
         return
@@ -125,6 +125,7 @@ def packed(evidence: Evidence) -> str:
         weights = file.read({f"{name}/weight": specs[f"{name}/weight"] for name in names}, allow_extra=True)
     other = [name for name in names if not np.array_equal(packed.tensors[name].effective(), weights[f"{name}/weight"])]
     check(not other, f"{PACKED_FILE} has other weights than {MODEL_FILE}: {', '.join(other)}")
-    check_sets(evidence, PACKED_FILE, {f"{name}.weight": packed.tensors[name].levels for name in names})
+    check_sets(evidence, PACKED_FILE, {f"{name}.weight": levels for name in names
+                                       if (levels := packed.tensors[name].levels) is not None})
     return (f"names this ledger's end; the weights of {len(names)} layers equal those of {MODEL_FILE}; "
             "replay --final compares the rest")
