@@ -11,6 +11,7 @@ from tinyq.data.download.transfer import Downloader
 from tinyq.data.local.roots import data_root
 from tinyq.data.sources import cifar10, mnist
 from tinyq.errors import BadInput, UsageError, exit_code_of
+from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import lines_above, note_shown, say
 
 _OFFLINE = "TINYQ_OFFLINE"
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser():
     parser = _Parser(prog="python -m tinyq.data", description=(__doc__ or "").partition(": ")[2], epilog=_EXAMPLE,
-                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+                     formatter_class=HelpFormatter, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, function, about in (("fetch", _fetch, "download a dataset, or its missing files, and check the SHA-256"),
                                   ("verify", _verify, "check the SHA-256 of the files on disk"),

@@ -1,12 +1,14 @@
 """Whatever a file holds, a line is a line, markup is text and a cell is no formula."""
 import ast
 import json
+import threading
 import xml.etree.ElementTree
 
 import pytest
 from test_import_order import MODULES
 
 from tinyq.output import quoting, terminal
+from tinyq.output.help_format import fold
 from tinyq.run.figures.svg import Picture
 from tinyq.run.settings.resolve import read_toml, resolve, to_toml
 from tinyq.saved.text_table import table
@@ -33,6 +35,30 @@ def test_a_line_above_a_bar_is_clean_too():
     with terminal.lines_above(lambda text, stream: lines.append(text)):
         terminal.say("a", EVIL)
     assert is_clean(lines[0]) and lines[0].count("\n") == 1
+
+
+def test_sentences_are_folded_at_spaces_where_a_terminal_is_narrower():
+    line = "head " + 70 * "a" + " (keep it elsewhere)"
+    assert terminal.folded([line, "b"], 80) == ["head " + 70 * "a", "  (keep it elsewhere)", "b"]
+    assert terminal.folded([line], None) == [line] and terminal.folded([90 * "c"], 80) == [90 * "c"]
+
+
+def test_help_is_folded_but_no_command_is():
+    command, text = "  python -m tinyq.train --data digits --method cbp --levels binary", "train a small network"
+    assert fold(f"{command}   {text}", 80) == [command, f"      {text}"]
+    assert fold(f"{command} --output {'x' * 30}", 80) == [f"{command} --output {'x' * 30}"]
+    folded = fold("  cfs/a   " + "far " * 30, 60)
+    assert len(folded) == 3 and all(line.startswith(" " * 10 + "far") for line in folded[1:])
+    assert fold("one two three", 8) == ["one two", "  three"] and fold("short", 8) == ["short"]
+
+
+def test_what_is_told_once_is_told_once_by_all_threads(capsys):
+    threads = [threading.Thread(target=terminal.tell_once, args=("told by one of many",)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert capsys.readouterr().err == "told by one of many\n"
 
 
 def test_json_is_printed_in_ascii(capsys):

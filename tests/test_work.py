@@ -39,6 +39,18 @@ def test_work_of_unknown_length_says_how_long_it_has_taken(clock):
         assert packing.line() == "packing: 0 of 9 steps, 35 s so far"
 
 
+def test_work_that_is_entered_again_counts_its_own_time_alone(clock):
+    compiling = Work("compiling", pieces="functions")
+    for begin, end in ((0, 30), (500, 520)):
+        clock[0] = begin
+        with compiling:
+            clock[0] = begin + 1
+            with compiling:                             # by another thread
+                clock[0] = end
+    compiling.advance(3)
+    assert compiling.line() == "compiling: 3 functions, 50 s so far"
+
+
 def test_ten_seconds_pass_between_two_lines(clock, capsys):
     with Work("check of step 7", 40, "operations") as check:
         for second in range(40):

@@ -14,7 +14,7 @@ COMMANDS = {
     "convert": ("tinyq.convert", "convert weight files of other programs to tinyq's format, and back"),
     "summary": ("tinyq.summary", "list the layers of a network with their sizes and cost"),
     "compare": ("tinyq.compare.__main__", "compare the settings, figures and curves of runs"),
-    "doctor": ("tinyq.doctor", "show versions and what the kernels use of this machine; --warm-up compiles them"),
+    "doctor": ("tinyq.doctor", "show versions and what the kernels use; --warm-up compiles them"),
     "audit": ("tinyq.audit.__main__", "check a run against its ledger: verify, replay and more"),
     "data": ("tinyq.data.__main__", "fetch and verify datasets"),
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tinyq.errors import UsageError, exit_code_of
 from tinyq.inputs.shapes import SHAPES
+from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say
 from tinyq.run.settings.flags import Parser, naming_flags
 
@@ -67,7 +68,7 @@ def _inputs(arguments: argparse.Namespace) -> "Inputs":
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.convert", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
-                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+                    allow_abbrev=False, formatter_class=HelpFormatter)
     parser.add_argument("source", metavar="IN", help="weights of PyTorch, safetensors or HDF5, with any "
                         "suffix; or a run folder or model.h5 of tinyq")
     parser.add_argument("target", metavar="OUT", help="OUT.h5; or OUT.safetensors from a file of tinyq")

@@ -1,5 +1,4 @@
 """`python -m tinyq.doctor`: show versions, and what the kernels use of this machine."""
-import argparse
 import importlib.metadata
 import platform
 import sys
@@ -7,6 +6,7 @@ import time
 
 from tinyq import __version__
 from tinyq.errors import exit_code_of
+from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json, tell
 from tinyq.run.settings.flags import Parser
 
@@ -64,7 +64,7 @@ def _warm_up() -> None:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.doctor", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
-                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+                    allow_abbrev=False, formatter_class=HelpFormatter)
     parser.add_argument("--warm-up", action="store_true", help="compile all kernels now")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

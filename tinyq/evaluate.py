@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinyq.errors import BadInput, UsageError, exit_code_of
+from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
@@ -98,7 +99,7 @@ def _lines(report: dict, path: Path) -> list[str]:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.evaluate", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
-                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+                    allow_abbrev=False, formatter_class=HelpFormatter)
     parser.add_argument("network", metavar="RUN_OR_MODEL.h5", help="a run folder, a model.h5, float.h5, best.h5 or "
                         "MODEL.tq.h5 file, or a checkpoint")
     parser.add_argument("--data", metavar="NAME", help="dataset (default: the one it was trained on); its samples are "

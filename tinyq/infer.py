@@ -10,6 +10,7 @@ import numpy as np
 from tinyq.errors import BadInput, UsageError, did_you_mean, exit_code_of
 from tinyq.inputs.preparation import EXIF
 from tinyq.kernels.jit.availability import numba_is_there
+from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json, tell
 from tinyq.run.settings.flags import Parser, naming_flags, threads_of
 
@@ -187,7 +188,7 @@ def _text(report: dict) -> str:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.infer", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
-                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+                    allow_abbrev=False, formatter_class=HelpFormatter)
     parser.add_argument("network", metavar="MODEL.tq.h5", help="a packed network (python -m tinyq.pack makes one), or "
                         "a run folder, a model.h5 or a checkpoint, which is packed in memory")
     parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function, for a network of your own that is "

@@ -1,9 +1,9 @@
 """`python -m tinyq.pack`: pack a trained network at 1 to 3 bits per weight, and write a packed network as C."""
-import argparse
 import sys
 from pathlib import Path
 
 from tinyq.errors import UsageError, exit_code_of
+from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json
 from tinyq.run.settings.flags import Parser, naming_flags
 
@@ -137,7 +137,7 @@ def _shown(value):
 
 def _parser():
     parser = Parser(prog="python -m tinyq.pack", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
-                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+                    allow_abbrev=False, formatter_class=HelpFormatter)
     parser.add_argument("network", metavar="IN",
                         help=f"a run folder, a model.h5 or a checkpoint; or, with --c, a {PACKED} file")
     parser.add_argument("target", metavar="OUT", nargs="?", help=f"the {PACKED} file to write")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tinyq.errors import UsageError, did_you_mean, exit_code_of
 from tinyq.inputs.shapes import SHAPES
+from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json
 from tinyq.run.settings.flags import Parser, naming_flags
 
@@ -89,7 +90,7 @@ def _shape(arguments: argparse.Namespace) -> tuple[int, tuple[int, ...]]:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.summary", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
-                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+                    allow_abbrev=False, formatter_class=HelpFormatter)
     parser.add_argument("network", nargs="?", metavar="RUN_OR_MODEL.h5",
                         help="trained network: a run folder, a model.h5, a checkpoint or a MODEL.tq.h5")
     parser.add_argument("--model", metavar="NAME", help="untrained network by name, or path/to/file.py:function; "

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tinyq.errors import UsageError, exit_code_of
-from tinyq.output.terminal import say
+from tinyq.output.terminal import folded, output_width, say
 from tinyq.run.settings.flags import given, naming_flags, train_parser
 from tinyq.run.settings.resolve import read_toml, resolve, to_toml
 
@@ -93,9 +93,10 @@ def _report(outcome: dict, folder: Path) -> None:
     from tinyq.run import result
     from tinyq.run.observers.observer import log
 
-    log(*result.summary(outcome), *result.remedy(outcome, folder))
+    log(*folded(result.summary(outcome), output_width()), *result.remedy(outcome, folder))
     if "ledger_head" in outcome:
-        log(f"ledger head {outcome['ledger_head']} (keep it elsewhere: it stands for every record)")
+        head = f"ledger head {outcome['ledger_head']} (keep it elsewhere: it stands for every record)"
+        log(*folded([head], output_width()))
     log(f"written to {folder}; next:", *(f"  {command}" for command in result.next_commands(outcome, folder)))
 
 

@@ -15,7 +15,7 @@ import pytest
 from tinyq.__main__ import main
 from tinyq.audit import replay_run
 from tinyq.errors import BadInput
-from tinyq.output.terminal import tell_once
+from tinyq.output import terminal
 from tinyq.run import session
 from tinyq.train import train
 
@@ -150,7 +150,7 @@ def test_trust_runs_the_copy_and_says_so(capsys, run):
                     "audit report RUN -o RUN.html --checks 0 --points 2", "audit verify RUN",
                     "train --resume RUN --max-steps 12"):
         before = times_run()
-        tell_once.cache_clear()
+        terminal._told.clear()
         code, said = ended(capsys, *command.replace("RUN", str(run)).split(), "--trust")
         assert code == 0 and times_run() > before, said
         assert f"--trust runs {run}/net.py, SHA-256" in said.err

@@ -11,7 +11,7 @@ from test_output import EVIL, is_clean
 
 from tinyq.__main__ import main
 from tinyq.compare.comparison_tables import as_csv, as_lines, as_markdown, tables_of
-from tinyq.compare.groups import groups_of
+from tinyq.compare.groups import FIGURES, groups_of
 from tinyq.compare.overlay import colour_of, overlay
 from tinyq.compare.run_record import read_runs
 from tinyq.errors import BadInput
@@ -73,7 +73,7 @@ def test_a_group_has_one_colour_thin_lines_for_runs_and_a_thick_one_for_their_me
     thick = [line for line in lines if line.get("stroke-width") == "2.4"]
     assert len(thick) == 2 * 3 and all(line.get("opacity") is None for line in thick)
     texts = [text.text for text in svg_of(nine).findall(f"{SVG}text")]
-    assert "1: method cbp, levels ternary (3 runs, test error 9.00% (8.00% to 10.00%))" in texts
+    assert "1: method cbp, levels ternary; 3 runs, test error 9.00% (8.00% to 10.00%)" in texts
     assert texts.count("float") == 2
     assert texts.count("cbp, rpr") == 2 and "thin: each run; thick: their mean" in texts
 
@@ -110,6 +110,15 @@ def test_an_unfinished_run_is_said_to_be_one_and_its_curve_ends_in_a_dot(tmp_pat
     (tmp_path / "c" / "config.toml").write_bytes((tmp_path / "a" / "config.toml").read_bytes())
     code, out, _ = compare([tmp_path / "a", tmp_path / "c"], capsys)
     assert code == 0 and re.search(r"c +1  unfinished +0 +- ", out)
+
+
+def test_mean_and_range_are_those_of_the_finished_runs(tmp_path):
+    made = [run_folder(tmp_path / str(i), {"seed": i}, epochs=4 - i, result=None if i < 2 else False, scale=1 + i)
+            for i in range(3)]
+    group, = groups_of(read_runs(made[:1] + made[2:]))
+    loss = next(figure for figure in FIGURES if figure.key == "loss")
+    assert group.spread(loss).count == 1 and group.spread(loss).mean == 0.25
+    assert groups_of(read_runs(made[2:]))[0].spread(loss).mean == 1.5
 
 
 def test_a_result_from_before_a_continuation_does_not_count(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 from tinyq.audit.audit_flags import add_machine_flags, add_trust_flag, any_command_parser, command_parser
 from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean, exit_code_of
 from tinyq.files.atomic import check_target
-from tinyq.output.terminal import say, say_json, tell
+from tinyq.output.terminal import folded, output_width, say, say_json, tell
 
 
 def audit(argv: list[str]) -> None:
@@ -41,7 +41,7 @@ def _verify(argv):
         if is_locked(arguments.run):
             raise Busy(f"{arguments.run}: a run is working in this folder; verify it when it has stopped") from error
         raise
-    say(*found, "verified: the run folder agrees with its ledger")
+    say(*folded(found, output_width()), "verified: the run folder agrees with its ledger")
 
 
 def _head(argv):

@@ -1,6 +1,6 @@
 """The flags of the audit's commands, and their help."""
-import argparse
 
+from tinyq.output.help_format import HelpFormatter
 from tinyq.run.settings.flags import Parser
 
 # Command -> what it does.
@@ -61,11 +61,11 @@ def add_trust_flag(parser: Parser) -> None:
 
 def _parser(command, about, epilog):
     return Parser(prog=f"python -m tinyq.audit {command}", description=about, epilog=epilog, allow_abbrev=False,
-                  formatter_class=argparse.RawDescriptionHelpFormatter)
+                  formatter_class=HelpFormatter)
 
 
 def _examples(command=None):
     """List the examples of one command, or of all."""
-    shown = [f"  python -m tinyq.audit {example:<30} {text}" for example, text in EXAMPLES.items()
+    shown = [f"  python -m tinyq.audit {example:<29}  {text}" for example, text in EXAMPLES.items()
              if command in (None, example.split()[0])]
     return "\n".join(["examples:", *shown])

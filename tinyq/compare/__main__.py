@@ -1,9 +1,9 @@
 """`python -m tinyq.compare`: compare the settings, figures and curves of runs."""
-import argparse
 import os
 import sys
 
 from tinyq.errors import exit_code_of
+from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import output_width, say, say_json
 from tinyq.run.settings.flags import Parser, naming_flags
 
@@ -56,7 +56,7 @@ def _address(picture: str | None, page: str) -> str | None:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m tinyq.compare", description=(__doc__ or "").partition(": ")[2], epilog=EXAMPLES,
-                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+                    allow_abbrev=False, formatter_class=HelpFormatter)
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run folders, finished or not; a folder of --seeds "
                         "stands for its runs")
     parser.add_argument("--svg", metavar="FILE.svg", help="draw the curves of all runs into one picture")

@@ -36,8 +36,12 @@ class Group:
         return ", ".join(setting_of(run, "seed") for run in self.runs)
 
     def spread(self, figure: Figure) -> "Spread | None":
-        """Return mean and range of a figure over the runs that have it; None where none has."""
-        return spread_of(value for run in self.runs
+        """Return mean and range of a figure over the runs that have it, finished ones alone if there are any.
+
+        None where no run has it.
+        """
+        finished = [run for run in self.runs if run.state == "finished"]
+        return spread_of(value for run in finished or self.runs
                          if (value := number_or_none(figures_of(run).get(figure.key))) is not None)
 
 

@@ -129,4 +129,4 @@ def _described(group: Group) -> str:
             *([f"{unfinished} unfinished" if count > 1 else "unfinished"] if unfinished else []),
             *([f"test error {test.shown(TEST)}"] if (test := group.spread(TEST)) else []),
             *(["no epoch yet"] if not any(run.epochs for run in group.runs) else [])]
-    return f"{label} ({', '.join(told)})" if told else label
+    return f"{label}; {', '.join(told)}" if told else label

@@ -1,10 +1,11 @@
 """Print lines: all that tinyq prints passes through `say` or `tell`, so that no value acts on a terminal."""
-import functools
 import json
 import os
 import sys
+import textwrap
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -12,6 +13,7 @@ from tinyq.output.quoting import shown
 
 GAP = "  "                              # between the figures of a line
 _shown_at = time.monotonic()            # when anything was shown last
+_told, _telling = set[str](), threading.Lock()           # by tell_once
 _print_above: Callable[[str, IO], object] | None = None         # prints above a bar while one is drawn
 
 
@@ -33,10 +35,13 @@ def tell(*lines: str) -> None:
         forget(sys.stderr)
 
 
-@functools.cache
 def tell_once(text: str) -> None:
-    """Print a text on standard error, unless it was printed before."""
-    tell(text)
+    """Print a text on standard error, unless it was printed before by any thread."""
+    with _telling:
+        known = text in _told
+        _told.add(text)
+    if not known:
+        tell(text)
 
 
 def forget(stream: IO) -> None:
@@ -88,6 +93,15 @@ def fitted(figures: Sequence[str], width: int | None) -> list[str]:
         else:
             lines.append(GAP + figure)
     return lines
+
+
+def folded(lines: Iterable[str], width: int | None) -> list[str]:
+    """Fold sentences that are wider than a terminal at their spaces; the lines after the first are indented."""
+    if width is None:
+        return list(lines)
+    return [part for line in lines for part in (textwrap.wrap(
+        line, width, subsequent_indent=GAP, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+        if len(line) > width else [line])]
 
 
 def _print(text, stream):

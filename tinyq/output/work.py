@@ -23,6 +23,7 @@ class Work:
         """total: number of pieces to come, None where nobody knows; pieces: their name."""
         self.what, self.total, self.pieces, self.done = what, total, pieces, 0
         self.began: float | None = None
+        self._took = 0.0                        # seconds, until it was left last
 
     def __enter__(self) -> Self:
         """Begin the work."""
@@ -31,8 +32,9 @@ class Work:
             if not _running:
                 _all_done = threading.Event()
                 threading.Thread(target=_watch, args=(_all_done,), daemon=True).start()
+            if self not in _running:                    # entered again, such as compiling: what lay between is left out
+                self.began = time.monotonic() - self._took
             _running.append(self)
-            self.began = time.monotonic() if self.began is None else self.began
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -40,6 +42,8 @@ class Work:
         """End the work."""
         with _lock:
             _running.remove(self)
+            if self not in _running and self.began is not None:
+                self._took = time.monotonic() - self.began
             if not _running:
                 _all_done.set()
 
@@ -51,7 +55,7 @@ class Work:
 
     def line(self) -> str:
         """Say what is done and how long the rest will take."""
-        took = 0.0 if self.began is None else time.monotonic() - self.began
+        took = time.monotonic() - self.began if self in _running and self.began is not None else self._took
         if self.total is None:
             count = f"{self.done:,} {self.pieces}, " if self.done else ""
             return f"{self.what}: {count}{duration(took)} so far"

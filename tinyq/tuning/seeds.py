@@ -13,7 +13,7 @@ from tinyq.files.atomic import make_folder, make_numbered_folder, temporaries, w
 from tinyq.files.lock import locked
 from tinyq.files.own_folder import check_not_shared, check_own_folder
 from tinyq.files.read import read_file
-from tinyq.output.terminal import output_width
+from tinyq.output.terminal import folded, output_width
 from tinyq.own_code.code_names import code_in, copy_names
 from tinyq.run import checkpoint, session
 from tinyq.run.observers.observer import log
@@ -66,7 +66,8 @@ def train_seeds(seeds: Sequence[int], folder: Path, resolved_for: ResolvedFor, c
             run = folder / f"seed-{seed}"
             log(f"seed {seed}, {number} of {len(seeds)}: {run}")
             try:
-                log(*summary(_train(run, resolved_for(seed, str(run)), changes, observers_for)))
+                outcome = _train(run, resolved_for(seed, str(run)), changes, observers_for)
+                log(*folded(summary(outcome), output_width()))
             except Diverged as error:
                 log(f"tinyq: seed {seed}: {error}; the other seeds go on")
                 diverged.append(seed)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from tinyq.errors import UsageError, nearest
 from tinyq.kernels.jit.variables import check_variables
+from tinyq.output.help_format import HelpFormatter
 from tinyq.run.settings import config
 from tinyq.run.settings.config import FIELDS, KINDS
 from tinyq.run.settings.docstrings import argument_texts
@@ -99,7 +100,7 @@ def train_parser() -> Parser:
                     argument_default=argparse.SUPPRESS, allow_abbrev=False,
                     description="Train a network whose weights are constrained to a few values.",
                     epilog=EXAMPLES + "\n  ".join(RECIPES) + _figures(),
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+                    formatter_class=HelpFormatter)
     groups = {title: parser.add_argument_group(title) for title in (f.metadata["group"] for f in FIELDS.values())}
     for name, setting in FIELDS.items():
         rule, names = setting.metadata, _names_of(name)
