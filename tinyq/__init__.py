@@ -6,8 +6,8 @@ __version__ = "0.1.0"
 # module of the package -> its names that are public here
 _FROM = {"autodiff": ("Tensor", "check_gradients", "check_vjp", "detach", "no_record", "primitive"),
          "levels": ("LevelSet",), "nn": ("Module", "Parameter"), "streams": ("Stream", "Streams")}
-_MODULES = ("autodiff", "data", "errors", "kernels", "levels", "methods", "models", "nn", "optim", "schedules",
-            "streams")
+_MODULES = ("autodiff", "data", "errors", "functional", "kernels", "levels", "methods", "models", "nn", "optim",
+            "schedules", "streams")
 
 __all__ = sorted([*_MODULES, *(name for names in _FROM.values() for name in names)])
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from tinyq.output.terminal import forget, tell
+from tinyq.output.torch_names import NAMES
 from tinyq.output.work import Work
 
 _NO_ROOM = "failed to map segment", "annot allocate memory"
@@ -85,6 +86,17 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     if len(listed) > MAX_LISTED:
         return suggestion or f"none of the {len(choices)} names there are comes near it"
     return f"{suggestion} choose from: {listed}".lstrip()
+
+
+def absent(what: str, name: str, names: Iterable[str]) -> AttributeError:
+    """Return the error for an attribute that `what` does not have: what to write instead of torch's or NumPy's name.
+
+    names: the attributes that it has.
+    """
+    if name.startswith("_"):                                # asked for by Python and NumPy, often
+        return AttributeError(f"{what} has no {name!r}")
+    known = NAMES.get(name)
+    return AttributeError(f"{what} has no {name!r}; " + (f"write {known}" if known else did_you_mean(name, names)))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

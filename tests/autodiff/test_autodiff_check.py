@@ -281,7 +281,7 @@ def network(w1=None):
         p = parameters
         h = convolution.conv2d(x, quantise(p["conv"]))
         h, *_ = normalization.batch_norm(h, p["weight"], p["bias"], eps=1e-5)
-        h = shape.flatten(pooling.max_pool2d(elementwise.relu(h), kernel=2))
+        h = shape.flatten(pooling.max_pool2d(elementwise.relu(h), kernel=2), start=1)
         h = linalg.linear(h, p["fc"], None, p["fc bias"])
         return losses.softmax_cross_entropy(h, labels, smoothing=0.1)
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tinyq.autodiff import Tensor
-from tinyq.autodiff.dropout_mask import dropout
+from tinyq.autodiff.activations import dropout
 from tinyq.errors import UsageError
 
 MASK = np.array([True, False, True])

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from tinyq.autodiff import Tensor, elementwise
-from tinyq.errors import UsageError
 
 NAN, INF = math.nan, math.inf
 
@@ -82,9 +81,21 @@ def test_power_at_zero():
 
 
 @pytest.mark.parametrize("exponent", [1.5, -0.5, 1 / 3])
-def test_other_powers_are_refused(exponent):
-    with pytest.raises(UsageError, match=f"power: the exponent is {exponent}; give an integer or 0.5"):
-        elementwise.power(np.ones(1), exponent=exponent)
+def test_other_powers_are_rounded_once(exponent):
+    x = np.geomspace(1e-6, 1e6, 1001)
+    np.testing.assert_allclose(elementwise.power(x, exponent=exponent).data, x**exponent, rtol=1e-14)
+    single = x.astype(np.float32)
+    np.testing.assert_array_equal(elementwise.power(single, exponent=exponent).data,
+                                  (single.astype(np.float64)**exponent).astype(np.float32))
+
+
+def test_numbers_and_tensors_are_bases_and_exponents():
+    x, y = Tensor(np.array([2.0, -3.0]), True), Tensor(np.array([3.0, 2.0]), True)
+    for z, expected in ((x ** y, [8, 9]), (2 ** y, [8, 4]), (x ** 2, [4, 9]), (x % 2, [0, 1]), (x // 2, [1, -2])):
+        np.testing.assert_allclose(z.data, expected, rtol=1e-14)
+    (x ** y).sum().backward()
+    np.testing.assert_allclose(x.grad, [12, -6], rtol=1e-14)
+    assert y.grad[0] == pytest.approx(8 * math.log(2)) and math.isnan(y.grad[1]), "no derivative for a negative base"
 
 
 def test_large_sums_of_one_shape_and_of_two_agree():

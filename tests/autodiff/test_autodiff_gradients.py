@@ -30,8 +30,8 @@ def binary(draw=normal, second=normal):
 
 
 def reductions():
-    return [((normal(*shape),), {"axes": axes, "keepdims": keepdims})
-            for shape, axes in [((3, 4), None), ((3, 4), 0), ((3, 4), (-1,)), ((2, 3, 4), (0, 2)), ((), None),
+    return [((normal(*shape),), {"axis": axis, "keepdims": keepdims})
+            for shape, axis in [((3, 4), None), ((3, 4), 0), ((3, 4), (-1,)), ((2, 3, 4), (0, 2)), ((), None),
                                 ((1,), 0), ((2, 3), ()), ((1, 4), 0)] for keepdims in (False, True)]
 
 
@@ -65,17 +65,36 @@ EXAMPLES = {
     "sigmoid": unary(),
     "sqrt": unary(positive),
     "power": [*(e for n in (0, 1, 2, 3, 7, 10) for e in unary(exponent=n)), *unary(positive, exponent=0.5),
-              *unary(positive, exponent=-3), *unary(exponent=2.0)],
+              *unary(positive, exponent=-3), *unary(exponent=2.0),
+              *unary(positive, exponent=1.5), *unary(positive, exponent=-1 / 3)],
+    "float_power": binary(positive),
+    "remainder": [((np.array([0.7, -2.3, 5.1]), np.array([1.5, 2.0, -2.0])), {}),
+                  ((normal(3, 1), np.array([2.5])), {})],
+    "floor_divide": [((np.array([0.7, -2.3, 5.1]), np.array([1.5, 2.0, -2.0])), {})],
     "maximum": binary(),
+    "minimum": binary(),
+    **{name: unary() for name in ("sin", "cos", "expm1", "softplus", "floor", "ceil", "round", "sign")},
+    "log1p": unary(positive),
+    "leaky_relu": [*unary(), *unary(slope=-0.5)],
+    "elu": [*unary(), *unary(alpha=0.5)],
+    "gelu": [*unary(), *unary(approximate="tanh")],
     "where": [((mask(*np.broadcast_shapes(a, b)), normal(*a), normal(*b, key="y")), {}) for a, b in PAIRS]
              + [((mask(3, 1), normal(4), normal(3, 4, key="y")), {})],
     "clip": [*unary(low=-1.0, high=1.0), *unary(low=0.0), *unary(high=0.0), *unary()],
     "sum": reductions(),
     "mean": reductions(),
     "max": reductions(),
+    "min": reductions(),
+    "prod": reductions(),
+    "logsumexp": reductions(),
+    "var": [*reductions(), ((normal(3, 4),), {"ddof": 1}), ((normal(2, 3, 4),), {"axis": (0, -1), "ddof": 2})],
+    "std": [((normal(3, 4),), {}), ((normal(3, 4),), {"ddof": 1, "axis": 0}), ((normal(2, 3, 4),), {"axis": (0, 2)})],
+    "cumsum": [((normal(3, 4),), {"axis": axis}) for axis in (0, 1, -1)] + [((normal(2, 0),), {"axis": 1})],
+    "softmax": [((normal(3, 4),), {}), ((normal(3, 4, 2),), {"axis": 1}), ((normal(3, 1),), {"axis": -1})],
+    "log_softmax": [((normal(3, 4),), {}), ((normal(3, 4, 2),), {"axis": 1}), ((normal(3, 1),), {"axis": -1})],
     "reshape": [((normal(3, 4),), {"shape": (2, -1)}), ((normal(1),), {"shape": ()}), ((normal(),), {"shape": (1, 1)})],
     "flatten": [((normal(2, 3, 4),), {}), ((normal(2, 3, 4),), {"start": 0}), ((normal(2),), {}),
-                ((normal(0, 2, 3),), {})],
+                ((normal(0, 2, 3),), {"start": 1})],
     "transpose": [((normal(2, 3, 4),), {}), ((normal(2, 3, 4),), {"axes": (1, 2, 0)}), ((normal(),), {}),
                   ((normal(2, 3),), {"axes": (-1, 0)})],
     "broadcast_to": [((normal(*a),), {"shape": b}) for a, b in [((3, 1), (3, 4)), ((), (2, 2)), ((4,), (3, 4)),
@@ -86,7 +105,8 @@ EXAMPLES = {
     "concatenate": [((normal(2, 3), normal(2, 1, key="y"), normal(2, 0)), {"axis": 1}), ((normal(2), normal(3)), {}),
                     ((normal(1, 2, 3), normal(1, 2, 1)), {"axis": -1})],
     "stack": [((normal(2, 3), normal(2, 3, key="y")), {"axis": axis}) for axis in (0, 1, 2, -1)] + [((normal(),), {})],
-    "pad": [((normal(2, 3),), {"widths": ((0, 1), (2, 0))}), ((normal(1),), {"widths": ((0, 0),)})],
+    "pad": [((normal(2, 3),), {"widths": ((0, 1), (2, 0))}),
+            ((normal(2, 3),), {"widths": ((1, 0), (0, 2)), "value": 3.0}), ((normal(1),), {"widths": ((0, 0),)})],
     "matmul": [((normal(*a), normal(*b, key="y")), {}) for a, b in [
         ((3, 4), (4, 5)), ((1, 1), (1, 1)), ((4,), (4,)), ((4,), (4, 5)), ((3, 4), (4,)), ((2, 3, 4), (4, 5)),
         ((2, 3, 4), (2, 4, 5)), ((2, 1, 3, 4), (3, 4, 2)), ((3, 4), (2, 4, 5)), ((4,), (2, 4, 5)), ((2, 3, 4), (4,)),
@@ -100,6 +120,10 @@ EXAMPLES = {
                  for g in (1, 2) for geometry in ({"stride": 2, "padding": 1}, {"stride": (1, 3), "padding": (2, 0)},
                                                   {"dilation": 2, "padding": (1, 2)})]
               + [((normal(1, 1, 1, 1), normal(1, 1, 1, 1, key="w")), {})],
+    "conv1d": [((normal(2, 4, 7), normal(6, 4 // g, 3, key="w"), channels(6, "scale"), normal(6)),
+                {**geometry, "groups": g})
+               for g in (1, 2) for geometry in ({}, {"stride": 2, "padding": 1}, {"dilation": 2, "padding": 3})]
+              + [((normal(2, 4, 7), normal(6, 4, 3, key="w"), None, None), {})],
     "max_pool2d": [((images(),), geometry) for geometry in (
         {"kernel": 2}, {"kernel": 3, "stride": 2, "padding": 1}, {"kernel": (2, 1), "stride": 1, "dilation": (2, 1)},
         {"kernel": 2, "ceil_mode": True}, {"kernel": 1})],
@@ -114,6 +138,11 @@ EXAMPLES = {
     "batch_norm_relu": [((x, channels(3, "weight"), normal(3, key="bias"), shortcut), {"eps": 1e-5})
                         for x in (images(n=4), normal(5, 3)) for shortcut in (None, normal(*x.shape, key="shortcut"))]
                        + [((images(n=4), None, None, None), {"eps": 0.1})],
+    "layer_norm": [((normal(4, 5), None, None), {}), ((normal(4, 5), channels(5, "weight"), normal(5)), {"eps": 0.1}),
+                   ((normal(2, 3, 4), positive(3, 4), normal(3, 4)), {"axes": 2})],
+    "group_norm": [((images(c=4), weight, bias), {"groups": groups}) for groups in (1, 2)
+                   for weight, bias in [(channels(4, "weight"), normal(4, key="bias")), (None, None)]]
+                  + [((normal(3, 4), channels(4, "weight"), None), {"groups": 2})],
     "batch_norm_inference": [((x, weight, bias, normal(3, key="mean"), positive(3)), {"eps": 1e-5})
                              for x in (images(), normal(5, 3)) for weight, bias in [
                                  (channels(3, "weight"), normal(3, key="bias")), (None, None)]],

@@ -16,13 +16,13 @@ def x32(*shape):
 @pytest.mark.parametrize("keepdims", [False, True])
 def test_shapes_are_numpys(op, of_numpy, axes, keepdims):
     x = x32(2, 3, 4)
-    y, expected = op(x, axes=axes, keepdims=keepdims), of_numpy(x, axis=axes, keepdims=keepdims)
+    y, expected = op(x, axis=axes, keepdims=keepdims), of_numpy(x, axis=axes, keepdims=keepdims)
     assert y.shape == expected.shape and np.allclose(y.data, expected, atol=1e-6)
 
 
 def test_a_mean_is_the_sum_divided_by_the_count():
     x = x32(37, 11)
-    assert reductions.mean(x, axes=0).data.tobytes() == (reductions.sum(x, axes=0).data / np.float32(37)).tobytes()
+    assert reductions.mean(x, axis=0).data.tobytes() == (reductions.sum(x, axis=0).data / np.float32(37)).tobytes()
 
 
 def test_the_sum_does_not_depend_on_the_layout():
@@ -32,7 +32,7 @@ def test_the_sum_does_not_depend_on_the_layout():
 
 def test_equal_maxima_share_the_gradient():
     x = Tensor(np.array([[1.0, 3, 3], [2, 0, 1]]), requires_grad=True)
-    reductions.max(x, axes=1).backward(np.array([4.0, 5.0]))
+    reductions.max(x, axis=1).backward(np.array([4.0, 5.0]))
     assert x.grad.tolist() == [[0, 2, 2], [5, 0, 0]]
 
 
@@ -44,4 +44,4 @@ def test_a_maximum_of_zeros_is_plus_zero():
 @pytest.mark.parametrize("axes", [2, -3, (0, 0)])
 def test_axes_that_are_not_there_are_refused(axes):
     with pytest.raises(UsageError, match=r"^sum: .*inputs: float32 \(2, 3\)"):
-        reductions.sum(x32(2, 3), axes=axes)
+        reductions.sum(x32(2, 3), axis=axes)

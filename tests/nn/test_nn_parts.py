@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from tinyq import Streams, nn
+from tinyq import Streams, functional, nn
 from tinyq.autodiff import Tensor
 from tinyq.errors import UsageError
 from tinyq.nn import Parameter
@@ -19,7 +19,7 @@ class Blocks(nn.Module):
 
     def forward(self, x):
         for block in self.blocks:
-            x = nn.functional.relu(block(x))
+            x = functional.relu(block(x))
         return self.heads["left"](x) + self.heads["right"][0](x) * self.scales[0]
 
 

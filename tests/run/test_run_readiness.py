@@ -13,7 +13,7 @@ from tinyq.run.settings.resolve import resolve
 
 NETS = """\
 from tinyq.nn import BatchNorm1d, BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential, Sigmoid
-from tinyq.nn.functional import clip, exp, where
+from tinyq.functional import clip, exp, where
 
 def normed(n, shape):
     return Sequential(Linear(shape[0], 8), BatchNorm1d(8), ReLU(), Linear(8, 8), Linear(8, n))

@@ -1,7 +1,7 @@
 """Reverse-mode differentiation of NumPy arrays: the tape, the primitives by family, and the gradient checker."""
 from tinyq.autodiff import (
+    activations,
     convolution,
-    dropout_mask,
     elementwise,
     linalg,
     losses,
@@ -16,7 +16,7 @@ from tinyq.autodiff.tape import no_record
 from tinyq.autodiff.tensors import Tensor, detach
 
 __all__ = [
-    "PRIMITIVES", "Finding", "Primitive", "Tensor", "check_gradients", "check_vjp", "convolution", "detach",
-    "dropout_mask", "elementwise", "examine_gradients", "examine_vjp", "linalg", "losses", "no_record",
+    "PRIMITIVES", "Finding", "Primitive", "Tensor", "activations", "check_gradients", "check_vjp", "convolution",
+    "detach", "elementwise", "examine_gradients", "examine_vjp", "linalg", "losses", "no_record",
     "normalization", "once", "pooling", "primitive", "reductions", "shape",
 ]

@@ -1,4 +1,4 @@
-"""Two-dimensional convolution (cross-correlation, as everywhere in deep learning)."""
+"""Convolution of images and of sequences (cross-correlation, as everywhere in deep learning)."""
 import numpy as np
 
 from tinyq import kernels
@@ -22,3 +22,15 @@ def conv2d(x: np.ndarray, w: np.ndarray, scale: np.ndarray | None = None, bias: 
         lambda g: kernels.conv2d_weight_grad(scaled(g), x, geometry),
         None,
         kernels.channel_sums)
+
+
+@primitive
+def conv1d(x: np.ndarray, w: np.ndarray, scale: np.ndarray | None = None, bias: np.ndarray | None = None, *,
+           stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1) -> OutputAndVJPs:
+    """Return y, (n, c_out, out), of x (n, c_in, length) and w (c_out, c_in / groups, k), as conv2d of one row."""
+    if x.ndim != 3 or w.ndim != 3:
+        raise ValueError("the input must be (n, c_in, length) and the weight (c_out, c_in / groups, k)")
+    y, (x_vjp, w_vjp, *others) = conv2d.forward(
+        x[:, :, None], w[:, :, None], scale, bias, stride=(1, stride), padding=(0, padding), dilation=(1, dilation),
+        groups=groups)
+    return y[:, :, 0], (lambda g: x_vjp(g[:, :, None])[:, :, 0], lambda g: w_vjp(g[:, :, None])[:, :, 0], *others)

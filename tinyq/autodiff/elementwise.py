@@ -1,15 +1,15 @@
 """Elementwise primitives, with broadcasting where there are two inputs.
 
-IEEE arithmetic fixes the bits of + - * / sqrt and comparisons, which are NumPy's; exp, log, tanh and sigmoid are
-kernels. np.where selects, because np.maximum may return either zero of +0 and -0.
+IEEE arithmetic fixes the bits of + - * / sqrt, remainders and comparisons, which are NumPy's; exp, log, tanh and
+sigmoid are kernels. np.where selects, because np.maximum may return either zero of +0 and -0.
 """
 import math
 
 import numpy as np
 
-from tinyq import kernels
-from tinyq.autodiff.primitives import OutputAndVJPs, primitive
-from tinyq.errors import UsageError
+from tinyq import kernels, portable
+from tinyq.autodiff.primitives import OutputAndVJPs, in_float64, primitive
+from tinyq.autodiff.tensors import NUMBERS, Operand, Tensor
 
 
 def _same(g: np.ndarray) -> np.ndarray:
@@ -105,11 +105,12 @@ def _square_root(x: np.ndarray) -> OutputAndVJPs:
 
 @primitive
 def power(x: np.ndarray, *, exponent: float) -> OutputAndVJPs:
-    """Return x ** exponent for an integer (by products) or 1/2 (the square root); UsageError for another exponent."""
+    """Return x ** exponent: of an integer by products, of 1/2 by the square root, else by logarithms in float64."""
     if exponent == 0.5:
         return _square_root(x)
     if exponent != math.floor(exponent):
-        raise UsageError(f"power: the exponent is {exponent}; give an integer or 0.5")
+        y, vjps = float_power.forward(x, np.asarray(float(exponent)))
+        return y, vjps[:1]
     n = int(exponent)
     return _integer_power(x, n), (lambda g: g * (n * _integer_power(x, n - 1)) if n else np.zeros_like(g),)
 
@@ -129,11 +130,47 @@ def _integer_power(x: np.ndarray, n: int) -> np.ndarray:
 
 
 @primitive(broadcasts=True)
+@in_float64
+def float_power(x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
+    """Return x ** y, NaN for a negative x and a y that is not whole."""
+    z = portable.power(x, y)
+    return z, (lambda g: np.where(y == 0, 0, g * y * portable.power(x, y - 1)),
+               lambda g: np.where((x == 0) & (y >= 0), 0, g * (z * portable.real_log(x))))
+
+
+def pow(x: Operand, y: Operand) -> Tensor:
+    """Return x ** y for tensors and numbers."""
+    return power(x, exponent=y) if isinstance(y, NUMBERS) else float_power(x, y)
+
+
+@primitive(broadcasts=True)
+def remainder(x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
+    """Return x - y * floor(x / y), which has the sign of y, exactly."""
+    return np.remainder(x, y), (_same, lambda g: -g * np.floor_divide(x, y))
+
+
+@primitive(broadcasts=True)
+def floor_divide(x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
+    """Return floor(x / y); no gradient."""
+    return np.floor_divide(x, y), (None, None)
+
+
+@primitive(broadcasts=True)
 def maximum(x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
     """Return the larger of x and y, and NaN where one is NaN. Equal elements share the gradient, as in torch."""
-    return np.where((x >= y) | (x != x), x, y), (
-        lambda g: np.where(x == y, g / 2, _kept((x > y) | (x != x), g)),
-        lambda g: np.where(x == y, g / 2, _kept((x < y) | (y != y), g)))
+    return _chosen((x >= y) | (x != x), x, y)
+
+
+@primitive(broadcasts=True)
+def minimum(x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
+    """Return the smaller of x and y, and NaN where one is NaN. Equal elements share the gradient, as in torch."""
+    return _chosen((x <= y) | (x != x), x, y)
+
+
+def _chosen(first: np.ndarray, x: np.ndarray, y: np.ndarray) -> OutputAndVJPs:
+    """Return x where `first` is True, else y."""
+    return np.where(first, x, y), (lambda g: np.where(x == y, g / 2, _kept(first, g)),
+                                   lambda g: np.where(x == y, g / 2, _kept(~first, g)))
 
 
 @primitive(broadcasts=True)

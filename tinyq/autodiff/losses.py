@@ -2,9 +2,10 @@
 import numpy as np
 
 from tinyq import kernels
-from tinyq.autodiff.elementwise import mul, sub
+from tinyq.autodiff.activations import log1p
+from tinyq.autodiff.elementwise import abs, add, div, log, maximum, mul, neg, sub, where
 from tinyq.autodiff.primitives import OutputAndVJPs, primitive
-from tinyq.autodiff.reductions import mean
+from tinyq.autodiff.reductions import mean, sum
 from tinyq.autodiff.tensors import Tensor
 from tinyq.errors import UsageError
 
@@ -71,7 +72,39 @@ def _log_of_one_more(e: np.ndarray) -> np.ndarray:
 
 def mean_squared_error(x: Tensor, target: Tensor | np.ndarray) -> Tensor:
     """Return the mean of (x - target)^2 over all elements; UsageError unless both have one shape."""
-    if x.shape != target.shape:
-        raise UsageError(f"mean_squared_error: the input is {x.shape}, the target {target.shape}; reshape one of them")
+    _check_shapes("mean_squared_error", x, target)
     difference = sub(x, target)
     return mean(mul(difference, difference))
+
+
+def mean_absolute_error(x: Tensor, target: Tensor | np.ndarray) -> Tensor:
+    """Return the mean of |x - target| over all elements, the L1 loss; UsageError unless both have one shape."""
+    _check_shapes("mean_absolute_error", x, target)
+    return mean(abs(sub(x, target)))
+
+
+def binary_cross_entropy(p: Tensor, target: Tensor | np.ndarray) -> Tensor:
+    """Return the mean of -(t log p + (1 - t) log(1 - p)), logarithms at least -100 as in torch; p: probabilities.
+
+    UsageError unless both have one shape. Of logits binary_cross_entropy_with_logits is more accurate.
+    """
+    _check_shapes("binary_cross_entropy", p, target)
+    yes, no = (maximum(logarithm, -100.0) for logarithm in (log(p), log1p(neg(p))))
+    return neg(mean(add(mul(target, yes), mul(sub(1.0, target), no))))
+
+
+def kl_divergence(logs: Tensor, target: Tensor | np.ndarray) -> Tensor:
+    """Return the sum of t (log t - logs) over all elements, divided by the samples: torch's "batchmean".
+
+    logs: log-probabilities (n, ...), such as log_softmax's; target: probabilities of their shape. UsageError for
+    another shape.
+    """
+    _check_shapes("kl_divergence", logs, target)
+    t = target.data if isinstance(target, Tensor) else target
+    entropy = mul(target, log(where(t > 0, target, 1.0)))               # 0 log 0 is 0
+    return div(sum(sub(entropy, mul(target, logs))), float(len(t)))
+
+
+def _check_shapes(name: str, x: Tensor, target: Tensor | np.ndarray) -> None:
+    if x.shape != target.shape:
+        raise UsageError(f"{name}: the input is {x.shape}, the target {target.shape}; reshape one of them")

@@ -11,6 +11,7 @@ A vjp keeps the arrays that it names in memory until backward has passed it.
 """
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
@@ -21,7 +22,8 @@ from tinyq import kernels
 from tinyq.autodiff import tape
 from tinyq.autodiff.tape import VJP, Edge, Node, Read
 from tinyq.autodiff.tensors import NUMBERS, Tensor
-from tinyq.errors import TinyqError, UsageError
+from tinyq.errors import TinyqError, UsageError, did_you_mean
+from tinyq.output.torch_names import PARAMETERS
 
 VJPs: TypeAlias = tuple[VJP | None, ...]          # one per array input, None where no gradient flows
 OutputAndVJPs: TypeAlias = tuple[np.ndarray, VJPs]  # what a forward function returns
@@ -49,14 +51,24 @@ class Primitive(Generic[Result]):
         self.__doc__, self.__wrapped__ = forward.__doc__, forward
         parameters = inspect.signature(forward).parameters.values()
         self._arrays = {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+        self._options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        self._joins, self._open = (any(p.kind is kind for p in parameters)
+                                   for kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD))
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
     def __call__(self, *inputs: Any, **params: Any) -> Result:
-        """Apply `forward`; the output is a Tensor that knows its inputs if one of them requires a gradient."""
-        if params and not self._arrays.keys().isdisjoint(params):
-            inputs, params = self._bind(inputs, params)
+        """Apply `forward`; the output is a Tensor that knows its inputs if one of them requires a gradient.
+
+        Parameters may follow the arrays by position; of several arrays, such as those of a concatenation, after a list.
+        """
+        if self._joins or len(inputs) > len(self._arrays):
+            inputs, params = self._spread(inputs, params)
+        if params:
+            self._check(params)
+            if not self._arrays.keys().isdisjoint(params):
+                inputs, params = self._bind(inputs, params)
         arrays, parents, dtype = self._unwrap(inputs)
         y, vjps, auxiliary = self._apply(arrays, params, inputs)
         output = self._wrap(y, dtype, arrays)
@@ -79,6 +91,25 @@ class Primitive(Generic[Result]):
             raise TinyqError(f"{self.name}: the gradient of input {position} is {gx.dtype} {gx.shape}, "
                              f"the input {like.dtype} {like.shape}")
         return gx
+
+    def _spread(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return (the array inputs, the params with those given by position)."""
+        count = len(self._arrays)
+        if self._joins:
+            listed, *others = inputs if inputs and isinstance(inputs[0], list | tuple) else (inputs,)
+            inputs, count = (*listed, *others), len(listed)
+        if len(inputs) > count + len(self._options):
+            takes = ", ".join([*self._arrays, *self._options])
+            raise UsageError(f"{self.name}: {len(inputs)} inputs; it takes {takes}")
+        return inputs[:count], {**dict(zip(self._options, inputs[count:], strict=False)), **params}
+
+    def _check(self, params: dict[str, Any]) -> None:
+        """Raise UsageError, with the name that was meant, for a parameter that the forward function does not have."""
+        own = [*self._arrays, *self._options]
+        for name in () if self._open else params.keys() - own:
+            meant = PARAMETERS.get(name)
+            raise UsageError(f"{self.name}: no parameter {name}; "
+                             + (f"write {meant}" if meant in own else did_you_mean(name, own)))
 
     def _bind(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Move array inputs given as keywords to their positions."""
@@ -140,7 +171,7 @@ class Primitive(Generic[Result]):
                 f"{self.name}: the forward function made {y.dtype} of {dtype} inputs; inputs: {_described(arrays)}"
                 + (f"; convert the whole numbers with astype(np.{dtype})" if whole else ""))
         output = Tensor.__new__(Tensor)                     # checked already: past __init__
-        output._data, output.changes = y, 0
+        output._data, output.changes, output.hooks = y, 0, ()
         output.grad, output.requires_grad, output.node, output.parameter = None, False, None, None
         return output
 
@@ -214,6 +245,23 @@ def shared_vjps(work: Callable[[np.ndarray], tuple[np.ndarray | None, ...]], cou
     """Return `count` vjps of one computation: the i-th returns work(g)[i], and work(g) is computed once."""
     gradients = once(work)
     return tuple(cast(VJP, lambda g, i=i: gradients(g)[i]) for i in range(count))
+
+
+def in_float64(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a forward function and its vjps compute in float64, and round their results once to the dtype of the inputs.
+
+    So sums and functions of float32 numbers lose nothing on the way, and cost more than a kernel.
+    """
+    @functools.wraps(forward)
+    def computed(*arrays: Any, **params: Any) -> OutputAndVJPs:
+        dtype = next(a.dtype for a in arrays if a is not None and a.dtype.kind == "f")
+        wide = once(lambda g: g.astype(np.float64))
+        with np.errstate(all="ignore"):
+            y, vjps = forward(*(a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a for a in arrays),
+                              **params)
+            return y.astype(dtype), tuple(vjp and (lambda g, vjp=vjp: vjp(wide(g)).astype(dtype)) for vjp in vjps)
+
+    return computed
 
 
 def unbroadcast(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

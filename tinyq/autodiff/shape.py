@@ -1,4 +1,4 @@
-"""Primitives that move elements without changing them."""
+"""Operations that move elements without changing them."""
 import math
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinyq.autodiff.primitives import OutputAndVJPs, primitive
 from tinyq.autodiff.tape import VJP
-from tinyq.autodiff.tensors import Index
+from tinyq.autodiff.tensors import Axes, Index, Tensor
 
 
 @primitive
@@ -18,7 +18,7 @@ def reshape(x: np.ndarray, *, shape: tuple[int, ...]) -> OutputAndVJPs:
 
 
 @primitive
-def flatten(x: np.ndarray, *, start: int = 1) -> OutputAndVJPs:
+def flatten(x: np.ndarray, *, start: int = 0) -> OutputAndVJPs:
     """Join the axes from `start` on into one."""
     before = x.shape
     return x.reshape(*before[:start], math.prod(before[start:])), (lambda g: g.reshape(before),)
@@ -85,7 +85,55 @@ def _slice(i: int, axis: int) -> VJP:
 
 
 @primitive
-def pad(x: np.ndarray, *, widths: Sequence[tuple[int, int]]) -> OutputAndVJPs:
-    """Pad x with +0; widths: (before, after) for each axis."""
+def pad(x: np.ndarray, *, widths: Sequence[tuple[int, int]], value: float = 0.0) -> OutputAndVJPs:
+    """Pad x with `value`; widths: (before, after) for each axis."""
+    if len(widths) != x.ndim or any(np.size(width) != 2 for width in widths):
+        raise ValueError(f"widths {widths} are not (before, after) for each of {x.ndim} axes")
     inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
-    return np.pad(x, widths), (lambda g: g[inside],)
+    return np.pad(x, widths, constant_values=value), (lambda g: g[inside],)
+
+
+def squeeze(x: Tensor, axis: Axes = None) -> Tensor:
+    """Remove the axes `axis`, which have size 1; all such axes for None."""
+    return reshape(x, shape=np.empty(x.shape, bool).squeeze(axis).shape)
+
+
+def expand_dims(x: Tensor, axis: int | tuple[int, ...]) -> Tensor:
+    """Insert axes of size 1, so that they are the axes `axis` of the result."""
+    return reshape(x, shape=np.expand_dims(np.empty(x.shape, bool), axis).shape)
+
+
+def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
+    """Exchange two axes."""
+    order = list(range(x.ndim))
+    order[axis1], order[axis2] = order[axis2], order[axis1]
+    return transpose(x, axes=tuple(order))
+
+
+def split(x: Tensor, parts: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Cut x along `axis` into `parts` equal pieces, or before the indices `parts`, as NumPy does."""
+    pieces = np.split(np.arange(x.shape[axis]), parts)
+    return [_along(x, axis, slice(*piece[[0, -1]] + (0, 1)) if piece.size else slice(0)) for piece in pieces]
+
+
+def repeat(x: Tensor, repeats: int | Sequence[int], axis: int) -> Tensor:
+    """Repeat each element along `axis`, as NumPy does."""
+    return _along(x, axis, np.repeat(np.arange(x.shape[axis]), repeats))
+
+
+def flip(x: Tensor, axis: Axes = None) -> Tensor:
+    """Reverse the order of the elements along `axis`, along all axes for None."""
+    axes = normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim)
+    return getitem(x, index=tuple(slice(None, None, -1 if a in axes else 1) for a in range(x.ndim)))
+
+
+def gather(x: Tensor, index: np.ndarray, axis: int) -> Tensor:
+    """Return y[i, j, ...] = x[i, j, ..., index[i, j, ...], ...], the index at `axis`; torch.gather."""
+    grid = list(np.ogrid[tuple(slice(n) for n in np.shape(index))])
+    grid[axis] = np.asarray(index)
+    return getitem(x, index=tuple(grid))
+
+
+def _along(x: Tensor, axis: int, index: Index) -> Tensor:
+    """Return x indexed along one axis."""
+    return getitem(x, index=(slice(None),) * (axis % max(1, x.ndim)) + (index,))

@@ -1,6 +1,7 @@
 """Tape: the record of the operations that made each tensor, and the walk back through it.
 
-Gradients are plain arrays: second derivatives are not supported, because no method needs them.
+Gradients are plain arrays: second derivatives are absent on purpose, because no method needs them and a record of the
+backward walk would double the tape.
 """
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 VJP: TypeAlias = Callable[[np.ndarray], np.ndarray]
 Edge: TypeAlias = "tuple[int, Node | Tensor, VJP]"
+Hook: TypeAlias = Callable[[np.ndarray], "np.ndarray | None"]
 Tracer: TypeAlias = "Callable[[Primitive[Any], tuple[Any, ...], dict[str, Any], Tensor], object]"
 VJPTracer: TypeAlias = "Callable[[Node, int, Node | Tensor, np.ndarray, np.ndarray], object]"
 
@@ -75,13 +77,15 @@ class Node:
     shape, dtype: those of the output. overwritten: True if somebody assigned other data to the output.
     """
 
-    __slots__ = ("primitive", "params", "edges", "read", "shape", "dtype", "number", "overwritten", "__weakref__")
+    __slots__ = ("primitive", "params", "edges", "read", "shape", "dtype", "number", "overwritten", "hooks",
+                 "__weakref__")
 
     def __init__(self, primitive: Primitive[Any], params: dict[str, Any], edges: list[Edge], read: list[Read],
                  y: np.ndarray) -> None:
         """Record that `primitive`, called with the keywords `params`, made the array y."""
         self.primitive, self.params, self.read, self.overwritten = primitive, params, read, False
         self.edges: list[Edge] | None = edges
+        self.hooks: tuple[Hook, ...] = ()
         self.shape, self.dtype, self.number = y.shape, y.dtype, next(_creation)
 
     def check_unchanged(self) -> None:
@@ -155,9 +159,33 @@ def backward(tensor: Tensor, g: np.ndarray | None = None) -> None:
     heap = [(-tensor.node.number, tensor.node)] if tensor.node else []
     while heap:
         _, node = heapq.heappop(heap)
-        _pass(node, pending.pop(node), pending, heap)
+        _pass(node, _hooked(node, pending.pop(node)), pending, heap)
     for leaf, gradient in pending.items():
-        leaf.accumulate(gradient)
+        leaf.accumulate(_hooked(leaf, gradient))
+
+
+def register_hook(tensor: Tensor, hook: Hook) -> Callable[[], None]:
+    """Call hook(g) in each backward with the gradient at the tensor; see Tensor.register_hook."""
+    if not tensor.requires_grad:
+        raise UsageError("register_hook: the tensor requires no gradient")
+    place = tensor.node or tensor
+    place.hooks = (*place.hooks, hook)
+
+    def remove() -> None:
+        place.hooks = tuple(kept for kept in place.hooks if kept is not hook)
+
+    return remove
+
+
+def _hooked(place: Node | Tensor, g: np.ndarray) -> np.ndarray:
+    """Return the gradient at a node or leaf as its hooks leave it."""
+    for hook in place.hooks:
+        replaced = hook(g)
+        if replaced is not None:
+            if np.shape(replaced) != g.shape:
+                raise UsageError(f"a hook returned an array of {np.shape(replaced)} for a gradient of {g.shape}")
+            g = np.asarray(replaced, g.dtype)
+    return g
 
 
 def _pass(node: Node, g: np.ndarray, pending: dict[Any, np.ndarray], heap: list[tuple[int, Node]]) -> None:

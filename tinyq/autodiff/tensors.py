@@ -1,14 +1,15 @@
 """Tensor: an array with the node that made it, and the operators and methods that apply primitives."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tinyq import kernels
+from tinyq import autodiff, kernels
 from tinyq.autodiff import tape
-from tinyq.errors import UsageError
+from tinyq.errors import UsageError, absent
 
 if TYPE_CHECKING:
     from tinyq.autodiff.tape import Node
@@ -17,6 +18,21 @@ Operand: TypeAlias = "Tensor | np.ndarray | np.generic | float"
 Index: TypeAlias = Any                  # any index that NumPy accepts
 Axes: TypeAlias = "int | tuple[int, ...] | None"
 NUMBERS = (int, float, np.integer, np.floating, np.bool_)       # what counts as a number beside a tensor
+
+
+class _Method:
+    """Operation of a module of autodiff as a method: x.exp() is autodiff.elementwise.exp(x)."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+    def __get__(self, x: Tensor | None, owner: type | None = None) -> Callable[..., Tensor]:
+        operation = getattr(getattr(autodiff, self.module), self.name)
+        return operation if x is None else MethodType(operation, x)
+
+
+def _methods(module: str, *names: str) -> list[_Method]:
+    return [_Method(module, name) for name in names]
 
 
 class Tensor:
@@ -28,7 +44,7 @@ class Tensor:
     or in a set, a tensor is itself alone.
     """
 
-    __slots__ = ("_data", "changes", "grad", "requires_grad", "node", "parameter", "__weakref__")
+    __slots__ = ("_data", "changes", "grad", "requires_grad", "node", "parameter", "hooks", "__weakref__")
     __array_ufunc__ = None                      # array + tensor calls Tensor.__radd__, not a ufunc
     __hash__ = object.__hash__
 
@@ -38,10 +54,11 @@ class Tensor:
     requires_grad: bool
     node: Node | None
     parameter: Tensor | None
+    hooks: tuple[tape.Hook, ...]
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         """Make a leaf (requires_grad) or a constant; UsageError unless `data` is a float32 or float64 array."""
-        self._data, self.changes = np.asarray(data), 0
+        self._data, self.changes, self.hooks = np.asarray(data), 0, ()
         if self._data.dtype not in (np.float32, np.float64):
             raise UsageError(f"Tensor: the data is {self._data.dtype}; give float32 or float64")
         self.grad, self.requires_grad, self.node, self.parameter = None, requires_grad, None, None
@@ -139,106 +156,98 @@ class Tensor:
         tape.backward(self, g)
 
     def __add__(self, other: Operand) -> Tensor:
-        from tinyq.autodiff.elementwise import add
-        return add(self, _like(other, self))
+        return autodiff.elementwise.add(self, _like(other, self))
 
     def __radd__(self, other: Operand) -> Tensor:
-        from tinyq.autodiff.elementwise import add
-        return add(_like(other, self), self)
+        return autodiff.elementwise.add(_like(other, self), self)
 
     def __sub__(self, other: Operand) -> Tensor:
-        from tinyq.autodiff.elementwise import sub
-        return sub(self, _like(other, self))
+        return autodiff.elementwise.sub(self, _like(other, self))
 
     def __rsub__(self, other: Operand) -> Tensor:
-        from tinyq.autodiff.elementwise import sub
-        return sub(_like(other, self), self)
+        return autodiff.elementwise.sub(_like(other, self), self)
 
     def __mul__(self, other: Operand) -> Tensor:
-        from tinyq.autodiff.elementwise import mul
-        return mul(self, _like(other, self))
+        return autodiff.elementwise.mul(self, _like(other, self))
 
     def __rmul__(self, other: Operand) -> Tensor:
-        from tinyq.autodiff.elementwise import mul
-        return mul(_like(other, self), self)
+        return autodiff.elementwise.mul(_like(other, self), self)
 
     def __truediv__(self, other: Operand) -> Tensor:
-        from tinyq.autodiff.elementwise import div
-        return div(self, _like(other, self))
+        return autodiff.elementwise.div(self, _like(other, self))
 
     def __rtruediv__(self, other: Operand) -> Tensor:
-        from tinyq.autodiff.elementwise import div
-        return div(_like(other, self), self)
+        return autodiff.elementwise.div(_like(other, self), self)
 
     def __matmul__(self, other: Operand) -> Tensor:
-        from tinyq.autodiff.linalg import matmul
-        return matmul(self, _like(other, self))
+        return autodiff.linalg.matmul(self, _like(other, self))
 
     def __rmatmul__(self, other: Operand) -> Tensor:
-        from tinyq.autodiff.linalg import matmul
-        return matmul(_like(other, self), self)
+        return autodiff.linalg.matmul(_like(other, self), self)
 
     def __neg__(self) -> Tensor:
-        from tinyq.autodiff.elementwise import neg
-        return neg(self)
+        return autodiff.elementwise.neg(self)
 
-    def __pow__(self, exponent: float) -> Tensor:
-        from tinyq.autodiff.elementwise import power
-        return power(self, exponent=exponent)
+    def __pow__(self, exponent: Operand) -> Tensor:
+        return autodiff.elementwise.pow(self, exponent)
+
+    def __rpow__(self, base: Operand) -> Tensor:
+        return autodiff.elementwise.pow(_like(base, self), self)
+
+    def __mod__(self, other: Operand) -> Tensor:
+        return autodiff.elementwise.remainder(self, _like(other, self))
+
+    def __floordiv__(self, other: Operand) -> Tensor:
+        return autodiff.elementwise.floor_divide(self, _like(other, self))
+
+    def __abs__(self) -> Tensor:
+        return autodiff.elementwise.abs(self)
 
     def __getitem__(self, index: Index) -> Tensor:
-        from tinyq.autodiff.shape import getitem
-        return getitem(self, index=index)
+        return autodiff.shape.getitem(self, index=index)
 
     def reshape(self, *sizes: Any) -> Tensor:
         """Return the elements in C order in another shape, `reshape(2, -1)` or `reshape((2, -1))`."""
-        from tinyq.autodiff.shape import reshape
-        return reshape(self, shape=_sizes(sizes))
+        return autodiff.shape.reshape(self, shape=_sizes(sizes))
 
     def transpose(self, *axes: Any) -> Tensor:
         """Reorder the axes, `transpose(1, 0)` or `transpose((1, 0))`; reverse them if none are given."""
-        from tinyq.autodiff.shape import transpose
-        return transpose(self, axes=_sizes(axes) or None)
+        return autodiff.shape.transpose(self, axes=_sizes(axes) or None)
 
-    def sum(self, axes: Axes = None, keepdims: bool = False) -> Tensor:
-        """Sum over `axes`, all of them for None."""
-        from tinyq.autodiff.reductions import sum
-        return sum(self, axes=axes, keepdims=keepdims)
+    def flatten(self, start: int = 0) -> Tensor:
+        """Join the axes from `start` on into one."""
+        return autodiff.shape.flatten(self, start=start)
 
-    def mean(self, axes: Axes = None, keepdims: bool = False) -> Tensor:
-        """Average over `axes`, all of them for None."""
-        from tinyq.autodiff.reductions import mean
-        return mean(self, axes=axes, keepdims=keepdims)
+    @property
+    def T(self) -> Tensor:                                      # noqa: N802 (NumPy's name)
+        """Transposed matrix; with more axes, these in reverse order."""
+        return autodiff.shape.transpose(self)
 
-    def max(self, axes: Axes = None, keepdims: bool = False) -> Tensor:
-        """Maximum over `axes`, all of them for None; equal elements share the gradient."""
-        from tinyq.autodiff.reductions import max
-        return max(self, axes=axes, keepdims=keepdims)
+    def register_hook(self, hook: Callable[[np.ndarray], np.ndarray | None]) -> Callable[[], None]:
+        """Call hook(g) with the gradient at this tensor in each backward; an array that it returns replaces g.
 
-    def relu(self) -> Tensor:
-        """Return max(x, 0) of each element."""
-        from tinyq.autodiff.elementwise import relu
-        return relu(self)
+        Returns a function that takes the hook off again. UsageError for a constant.
+        """
+        return tape.register_hook(self, hook)
 
-    def exp(self) -> Tensor:
-        """Return e ** x of each element."""
-        from tinyq.autodiff.elementwise import exp
-        return exp(self)
+    abs, clip, exp, log, relu, sigmoid, sqrt, tanh = _methods(
+        "elementwise", "abs", "clip", "exp", "log", "relu", "sigmoid", "sqrt", "tanh")
+    ceil, cos, expm1, floor, log1p, round, sign, sin = _methods(
+        "activations", "ceil", "cos", "expm1", "floor", "log1p", "round", "sign", "sin")
+    cumsum, log_softmax, logsumexp, max, mean, min, prod, softmax, std, sum, var = _methods(
+        "reductions", "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "prod", "softmax", "std", "sum",
+        "var")
+    expand_dims, flip, gather, repeat, squeeze, swapaxes = _methods(
+        "shape", "expand_dims", "flip", "gather", "repeat", "squeeze", "swapaxes")
 
-    def log(self) -> Tensor:
-        """Return the natural logarithm of each element."""
-        from tinyq.autodiff.elementwise import log
-        return log(self)
+    def split(self, parts: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+        """Cut the tensor along `axis` into equal parts, or before the indices `parts`, as NumPy does."""
+        return autodiff.shape.split(self, parts, axis)
 
-    def tanh(self) -> Tensor:
-        """Return the hyperbolic tangent of each element."""
-        from tinyq.autodiff.elementwise import tanh
-        return tanh(self)
-
-    def sigmoid(self) -> Tensor:
-        """Return 1 / (1 + e ** -x) of each element."""
-        from tinyq.autodiff.elementwise import sigmoid
-        return sigmoid(self)
+    if not TYPE_CHECKING:
+        def __getattr__(self, name):
+            """Raise AttributeError that says what to write instead."""
+            raise absent("a Tensor", name, dir(Tensor))
 
     def __repr__(self) -> str:
         origin = f", from {self.node.primitive.name}" if self.node else ", requires_grad" if self.requires_grad else ""

@@ -1,5 +1,6 @@
 """Layers, the modules they make up, and their parameters."""
-from tinyq.nn import functional, init
+from tinyq.errors import absent
+from tinyq.nn import init
 from tinyq.nn.activation_layers import Flatten, Identity, ReLU, Sigmoid, Tanh
 from tinyq.nn.constrain import check_levels, computing_weights, constrain
 from tinyq.nn.container import Sequential
@@ -16,5 +17,10 @@ __all__ = [
     "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "Identity",
     "Linear", "MaxPool2d", "Module", "Parameter", "Quantizer", "ReLU", "Sequential", "Sigmoid", "Tanh",
     "binary_cross_entropy_with_logits", "check_levels", "computing_weights", "constrain", "cross_entropy", "evaluating",
-    "functional", "hooked", "init", "mean_squared_error", "quantizer_of",
+    "hooked", "init", "mean_squared_error", "quantizer_of",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Raise AttributeError that says what to write instead of another library's name."""
+    raise absent("tinyq.nn", name, __all__)

@@ -40,4 +40,4 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one row per sample."""
-        return shape.flatten(x)
+        return shape.flatten(x, start=1)

@@ -1,5 +1,5 @@
 """Dropout, with a random stream per layer and training step."""
-from tinyq.autodiff import Tensor, dropout_mask
+from tinyq.autodiff import Tensor, activations
 from tinyq.errors import UsageError
 from tinyq.nn.module import Module
 
@@ -25,7 +25,7 @@ class Dropout(Module):
         if self.stream is None:
             raise UsageError("dropout has no random stream: call model.key_step(streams, epoch, step) before each step")
         kept = self.stream.uniform(x.shape) >= self.p
-        return dropout_mask.dropout(x, p=self.p, mask=kept)
+        return activations.dropout(x, p=self.p, mask=kept)
 
     def describe(self) -> str:
         """Return the probability."""

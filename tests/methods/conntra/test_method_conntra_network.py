@@ -25,7 +25,7 @@ class Branches(nn.Module):
     def forward(self, x):
         x = self.stem(x)
         joined = shape.concatenate(self.left(x), self.right(x), axis=1)
-        return self.fc(shape.flatten(self.relu(self.norm(joined + x))))
+        return self.fc(shape.flatten(self.relu(self.norm(joined + x)), start=1))
 
 
 def pictures(n=40):

@@ -6,7 +6,7 @@ import pytest
 from packed_networks import constrained, samples
 from small_models import MODELS, SHAPE, Model, small
 
-from tinyq import models, nn
+from tinyq import functional, models, nn
 from tinyq.autodiff import Tensor
 from tinyq.autodiff.shape import getitem, pad, reshape, transpose
 from tinyq.errors import UsageError
@@ -62,7 +62,7 @@ def model(forward, **layers):
 
 def with_where(m, x):
     x = m.first(x)
-    return m.last(nn.Flatten()(nn.functional.where(np.array(True), x, x)))
+    return m.last(nn.Flatten()(functional.where(np.array(True), x, x)))
 
 
 def a_mean_of_the_batch(m, x):
@@ -146,9 +146,9 @@ def test_a_file_with_parameters_that_do_not_fit_is_refused(operation, params, sa
 def test_every_reduction_and_power_computes_what_the_network_did():
     def forward(m, x):
         x = m.first(x)
-        x = nn.functional.sqrt(nn.functional.abs(x)) + nn.functional.maximum(x ** 2, x * 0.5)
+        x = functional.sqrt(functional.abs(x)) + functional.maximum(x ** 2, x * 0.5)
         x = x + (x ** 0.5).max((1,), True)
-        return m.last((x.sum((2, 3)) - x.mean(axes=(-2, -1)) + x.max((2, 3))) / 9)
+        return m.last((x.sum((2, 3)) - x.mean(axis=(-2, -1)) + x.max((2, 3))) / 9)
 
     model = constrained(nn.constrain(Model(forward, first=Conv2d(3, 4, 3), last=Linear(4, 4)), "all"))
     packed = pack(model, SHAPE, {})

@@ -2,7 +2,7 @@
 import numpy as np
 from packed_networks import constrained, packed_model
 
-from tinyq import nn
+from tinyq import functional, nn
 from tinyq.autodiff import Tensor
 from tinyq.autodiff.elementwise import clip
 from tinyq.autodiff.shape import concatenate, getitem, pad, reshape
@@ -114,8 +114,8 @@ def scaled(m, x):
 
 
 def softmax(m, x):
-    z = m.last(nn.functional.flatten(nn.ReLU()(m.first(x)), start=-3))
-    z = nn.functional.exp(z - z.max(1, keepdims=True))
+    z = m.last(functional.flatten(nn.ReLU()(m.first(x)), start=-3))
+    z = functional.exp(z - z.max(1, keepdims=True))
     return z / z.sum(1, keepdims=True)
 
 

@@ -121,7 +121,7 @@ class _Builder:
         return Node(PRODUCT, inputs, params, tuple(step.shape[1:]), weight)
 
     def _other(self, step):
-        name = "reshape" if step.name == "flatten" and step.params.get("start", 1) != 1 else step.name
+        name = "reshape" if step.name == "flatten" and step.params.get("start", 0) != 1 else step.name
         if name not in OPERATIONS:
             raise UsageError(f"the network computes {name}, which a packed file cannot hold")
         inputs = tuple(map(self._input, step.inputs))

@@ -170,6 +170,8 @@ def _pad_json(params, shape):
     widths = [[int(before), int(after)] for before, after in params["widths"]]
     if widths[0] != [0, 0]:
         raise ValueError("it pads the batch axis")
+    if params.get("value", 0.0):
+        raise ValueError(f"it pads with {params['value']}, not with 0")
     return {"widths": widths[1:]}
 
 
@@ -208,7 +210,7 @@ OPERATIONS = {
                             _pool_shape("avg_pool2d")),
     "adaptive_avg_pool2d": Operation(lambda params, shape: _pairs(params, "output_size"), _pool_params(),
                                      _pool_shape("adaptive_avg_pool2d")),
-    "flatten": Operation(_as_they_are(), _nothing, _flat),
+    "flatten": Operation(_as_they_are(), lambda json: {"start": 1}, _flat),
     "reshape": Operation(_reshape_json, lambda json: {"shape": (-1, *json["shape"])}, _reshaped),
     "concatenate": Operation(_concatenate_json, lambda json: {"axis": json["axis"] + 1}, _concatenated,
                              inputs=None),

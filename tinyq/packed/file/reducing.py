@@ -16,9 +16,9 @@ def reduction_json(params: dict, shape: tuple[int, ...]) -> dict:
 
     shape: of the output, batch axis included.
     """
-    given, keepdims = params.get("axes"), bool(params.get("keepdims", False))
+    given, keepdims = params.get("axis"), bool(params.get("keepdims", False))
     if given is None:
-        raise ValueError("it reduces the batch axis; give axes")
+        raise ValueError("it reduces the batch axis; give axis")
     axes = given if isinstance(given, tuple | list) else (given,)
     rank = len(shape) + (0 if keepdims else len(axes))
     own = sorted(index(axis) % rank - 1 for axis in axes)
@@ -31,7 +31,7 @@ def reduction_params(json: dict) -> dict:
     """Return the keyword arguments of the primitive."""
     if not isinstance(json["keepdims"], bool):
         raise ValueError("keepdims must be true or false")
-    return {"axes": tuple(index(axis) + 1 for axis in json["axes"]), "keepdims": json["keepdims"]}
+    return {"axis": tuple(index(axis) + 1 for axis in json["axes"]), "keepdims": json["keepdims"]}
 
 
 def reduced_shape(shapes: list, json: dict) -> tuple[int, ...]:
