@@ -152,7 +152,7 @@ def _normalised_vjp(application, rule, inputs, position, g, gx):
     return MORE * UNIT * _channels(inputs[1], x, 1.0) * inverse * (np.abs(g) + through_statistics)
 
 
-_PRODUCTS = ("conv2d", "linear", "matmul")
+_PRODUCTS = ("conv2d", "conv1d", "linear", "matmul")
 _SUMS = ("sum", "mean", "avg_pool2d", "adaptive_avg_pool2d", "add", "sub")
 _FORWARD = {**dict.fromkeys(_PRODUCTS, _product), **dict.fromkeys(_SUMS, _summed), "softmax_cross_entropy": _loss,
             "cross_entropy_of_targets": _targets_loss, "binary_cross_entropy_with_logits": _binary_loss,

@@ -19,7 +19,7 @@ from tinyq.streams import Streams
 RTOL, LOSS_RTOL = 1e-5, 1e-4
 JITTER = 1e-3                           # inputs are moved by this share of their size, away from kinks at 0
 SAMPLES, LOSS_SAMPLES = 4, 16           # of the batch; a primitive that couples samples gets all of them
-BY_SAMPLE = ("conv2d", "linear", "relu", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "flatten")
+BY_SAMPLE = ("conv2d", "linear", "relu", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d")
 # Their vjps are, on purpose, those of another function, or no jitter avoids their kinks.
 NOT_DIFFERENTIABLE = ("getitem",)
 
