@@ -1,4 +1,4 @@
-"""Sets of levels, the values that a constrained weight may take, for a network or per layer (methods/README.md, 0)."""
+"""Sets of levels, the values that a constrained weight may take: for all layers or each (methods/README.md, section 0)."""
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

@@ -7,7 +7,7 @@ from tinyq.levels import NAMED, parse
 from tinyq.methods.least_squares_scale import best_scale, best_scales
 from tinyq.streams import Streams
 
-SETS = [*NAMED.values(), *map(parse, ("-2,-1,0,1,2", "1,2,4", "-0.5,0.25,1", "-3,-1", "0,1"))]
+SETS = [*NAMED.values(), *map(parse, ("-2,-1,0,1,2", "1,2,4", "-0.5,0.25,1", "-1,0,2", "-3,-1", "0,1"))]
 every_set = pytest.mark.parametrize("level_set", SETS, ids=lambda s: s.name)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyq.levels import NAMED
+from tinyq.levels import NAMED, parse
 from tinyq.methods.cbp.constraint import CLOSED, sawtooth
 
 # (set, scale a, window parameter g): [(w, cs, cs')], by the rules of methods/README.md, section 1
@@ -38,13 +38,19 @@ BY_HAND = {
                          (-0.3125, 0.125, -2), (0.0625, 0.125, 0), (0.1875, 0.125, -2), (0.3125, 0.125, 0),
                          (0.4375, 0.125, -2), (0.5, 0, 2), (0.625, 0.25, 0), (0.75, 0, 0), (0.875, 0.25, -2),
                          (0.9375, 0.125, -2), (1, 0, 2), (1.125, 0.25, 2)],
+    # q = -1/2, 0, 1; tents of height 1/2 at -1/4 and 1 at 1/2
+    ("-1,0,2", 0.5, 1): [(-0.75, 0.5, -2), (-0.5, 0, 0), (-0.25, 0, 0), (0, 0, 0), (0.5, 0, 0), (1, 0, 2), (1.5, 1, 2)],
+    ("-1,0,2", 0.5, 2): [(-0.75, 0.5, -2), (-0.5, 0, 2), (-0.4375, 0.125, 2), (-0.375, 0.25, 0), (-0.25, 0, 0),
+                         (-0.125, 0.25, -2), (0, 0, 2), (0.125, 0.25, 2), (0.25, 0.5, 0), (0.5, 0, 0), (0.75, 0.5, -2),
+                         (1, 0, 2), (1.25, 0.5, 2)],
+    ("-1,0,2", 0.5, CLOSED): [(-0.375, 0.25, 2), (-0.25, 0.5, -2), (0.25, 0.5, 2), (0.5, 1, -2), (0.75, 0.5, -2)],
     ("shift2", 1.0, CLOSED): [(-0.75, 0.5, -2), (0.125, 0.25, -2), (0.375, 0.25, -2), (0.625, 0.25, 2),
                               (0.75, 0.5, -2)],
 }
 
 
 def of(name, scale, g, dtype=np.float64):
-    return sawtooth(dtype(scale) * NAMED[name].values.astype(dtype), g)
+    return sawtooth(dtype(scale) * parse(name).values.astype(dtype), g)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -57,7 +63,7 @@ def test_the_table_worked_out_by_hand(name, scale, g, dtype):
     assert ours[1].tolist() == slope.tolist()
 
 
-SETS = st.sampled_from(sorted(NAMED))
+SETS = st.sampled_from([*sorted(NAMED), "-1,0,2"])
 WEIGHTS = st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=30)
 WINDOWS = st.sampled_from([*range(1, 11), 20, 30, 1000, CLOSED])
 
@@ -75,7 +81,7 @@ def test_cs_is_never_negative_and_its_slope_is_one_of_three(name, w, g, scale, d
 def test_cs_is_twice_the_distance_to_the_nearest_level_or_nothing(name, w, g):
     w = np.array(w, np.float64)
     cs, slope = of(name, 1.0, g)(w)
-    twice = 2 * NAMED[name].distance(w)
+    twice = 2 * parse(name).distance(w)
     assert ((cs == 0) | (np.abs(cs - twice) < 1e-12)).all()
     assert (cs[slope != 0] == twice[slope != 0]).all()
 
@@ -88,7 +94,7 @@ def test_a_larger_g_only_narrows_the_window(name, w, g):
     assert (narrow[wide != 0] == wide[wide != 0]).all()
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", [*NAMED, "-1,0,2"])
 @pytest.mark.parametrize("g", [1, 2, 3, 10, CLOSED])
 def test_the_slope_is_the_derivative_between_the_edges(name, g):
     tooth = of(name, 0.7, g)
@@ -99,9 +105,9 @@ def test_the_slope_is_the_derivative_between_the_edges(name, g):
     np.testing.assert_allclose(difference, tooth(w)[1], atol=1e-8)
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", [*NAMED, "-1,0,2"])
 def test_no_gap_and_no_overlap_when_the_window_is_closed(name):
     for scale in np.random.default_rng(0).uniform(0.01, 1, 50).astype(np.float32):
         w = np.linspace(-1, 1, 2001, dtype=np.float32)
         cs = of(name, scale, CLOSED, np.float32)(w)[0]
-        np.testing.assert_allclose(cs, 2 * scale * NAMED[name].distance(w, scale), rtol=0, atol=3e-7)
+        np.testing.assert_allclose(cs, 2 * scale * parse(name).distance(w, scale), rtol=0, atol=3e-7)
