@@ -1,6 +1,6 @@
 """Read and download datasets: fixed splits, verified files, batches made from 8-bit pixels in the background."""
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,18 @@ def options_of(name: str) -> dict[str, object]:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def load(name: str | UserFunction, path: str | Path | None = None, **options: Any) -> DataBundle:
+def load(name: str | UserFunction, path: str | Path | None = None, *, mean: Sequence[float] | None = None,
+         std: Sequence[float] | None = None, **options: Any) -> DataBundle:
     """Read a dataset by name; `path` is its folder or archive (else TINYQ_DATA, else ~/.cache/tinyq/data).
 
-    name: one of READERS, or a user's "path/to/file.py:function", or such a function, read. UsageError for an unknown
-    name or option, BadInput for missing or invalid data.
+    name: one of READERS, or a user's "path/to/file.py:function", or such a function, read. mean and std: instead of
+    the dataset's own, of values divided by the largest pixel; one per channel or feature, or one for all. UsageError
+    for an unknown name or option, BadInput for missing or invalid data.
     """
+    return _read(name, path, options).normalised(mean, std)
+
+
+def _read(name, path, options):
     if isinstance(name, UserFunction) or names_code(name):
         function = name if isinstance(name, UserFunction) else UserFunction.read("data", name)
         return load_own(path, function, **_checked("own", options))

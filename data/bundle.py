@@ -1,14 +1,15 @@
 """Bundle a dataset for a run: its splits, the input shape and classes, and a description of the data read."""
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyq.data.datasets import Dataset, ImageFiles
 from tinyq.errors import UsageError
-from tinyq.inputs.preparation import Preparation, from_facts
+from tinyq.inputs.preparation import Preparation, from_facts, parse
 from tinyq.inputs.targets import CLASSES
 
 
@@ -44,8 +45,30 @@ class DataBundle:
         train, validation, test = (part and part.prepared(preparation, input_shape)
                                    for part in (self.train, self.validation, self.test))
         photographs = isinstance(self.test or self.validation or self.train, ImageFiles)
-        shape = (3, *input_shape[1:]) if photographs else self.input_shape
+        shape = tuple(input_shape) if photographs else self.input_shape
         return dataclasses.replace(self, train=train, validation=validation, test=test, input_shape=shape)
+
+    def normalised(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> "DataBundle":
+        """Return the same samples normalised with these numbers, of which None leaves the dataset's own.
+
+        UsageError unless there is one number for all channels or features, or one for each, and no std is 0.
+        """
+        if mean is None and std is None:
+            return self
+        here = self.preparation
+        assert here is not None                         # every reader says it
+        new = dataclasses.replace(here, mean=tuple(here.mean if mean is None else mean),
+                                  std=tuple(here.std if std is None else std))
+        longest = max(len(new.mean), len(new.std))
+        new = dataclasses.replace(new, mean=_as_many(new.mean, longest), std=_as_many(new.std, longest))
+        try:
+            parse(json.dumps(new.facts()), self.input_shape)
+        except ValueError as error:
+            name = "mean" if mean is not None else "std"
+            raise UsageError(f"{name}: {new.shown()} do not fit inputs of shape {self.input_shape}: {error}") from error
+        train, validation, test = (part and part.normalised(new) for part in (self.train, self.validation, self.test))
+        return dataclasses.replace(self, train=train, validation=validation, test=test,
+                                   read={**self.read, **new.facts()})
 
     @property
     def num_classes(self) -> int:
@@ -85,6 +108,10 @@ class DataBundle:
         """Description of the data read, with the number of samples skipped so far per split."""
         splits = {split: {**self.read["splits"][split], "skipped": count} for split, count in self.skipped.items()}
         return {**self.read, "splits": splits}
+
+
+def _as_many(numbers, count):
+    return numbers * count if len(numbers) == 1 else numbers
 
 
 def make_bundle(name: str, splits: Mapping[str, Dataset], input_shape: Iterable[int], class_names: Iterable[str],

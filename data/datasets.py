@@ -11,7 +11,7 @@ from tinyq.data.images.decode import ImageFile
 from tinyq.data.transforms import random_crop_flip
 from tinyq.data.views import CentreView
 from tinyq.errors import BadInput
-from tinyq.inputs.preparation import Preparation, normalise
+from tinyq.inputs.preparation import DEEP, WHITE, Preparation, grey, normalise
 
 Indices: TypeAlias = np.ndarray | Sequence[int]
 
@@ -48,6 +48,10 @@ class Dataset(Protocol):
         """Return the same samples with another preparation, for evaluation."""
         ...
 
+    def normalised(self, preparation: Preparation) -> "Dataset":
+        """Return the same samples with mean and std of a preparation, whose other fields are this one's own."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -74,6 +78,10 @@ class Table:
         """See Dataset.prepared."""
         return self if self.values is None else replace(self, features=preparation.of_features(self.values))
 
+    def normalised(self, preparation: Preparation) -> "Table":
+        """See Dataset.normalised."""
+        return self.prepared(preparation, self.features.shape[1:])
+
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
@@ -98,6 +106,10 @@ class Numbers:
 
     def prepared(self, preparation: Preparation, input_shape: tuple[int, ...]) -> "Numbers":
         """See Dataset.prepared."""
+        return replace(self, preparation=preparation)
+
+    def normalised(self, preparation: Preparation) -> "Numbers":
+        """See Dataset.normalised."""
         return replace(self, preparation=preparation)
 
 
@@ -138,6 +150,10 @@ class ImageArray:
         return replace(self, images=preparation.levels(self.images, self.brightest), brightest=preparation.brightest,
                        mean=preparation.mean, std=preparation.std, top=preparation.divisor)
 
+    def normalised(self, preparation: Preparation) -> "ImageArray":
+        """See Dataset.normalised."""
+        return replace(self, mean=preparation.mean, std=preparation.std)
+
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
@@ -155,6 +171,7 @@ class ImageFiles:
     random_view: Any            # for training: takes the sample's stream too
     skip_bad: bool = False
     skipped: dict[int, str] = field(default_factory=dict)
+    channels: int = 3           # 1: grey
 
     def __len__(self) -> int:
         """Number of samples, unreadable ones included."""
@@ -164,9 +181,9 @@ class ImageFiles:
         """See Dataset.batch; skipped images are missing, so n may be smaller than len(indices)."""
         views = {int(i): self._view_of(int(i), draws) for i in indices}
         kept = np.array([i for i in views if views[i] is not None], np.int64)
-        size = self.view.size
-        images = np.array([views[i] for i in kept.tolist()], np.uint8).reshape(len(kept), size, size, 3)
-        return self.preparation.of_pixels(images.transpose(0, 3, 1, 2)), self.labels[kept]
+        shape, deep = (len(kept), self.view.size, self.view.size, self.channels), self._deep
+        images = np.array([views[i] for i in kept.tolist()], np.uint16 if deep else np.uint8).reshape(shape)
+        return (self.preparation.of_pixels(images.transpose(0, 3, 1, 2), DEEP if deep else WHITE), self.labels[kept])
 
     def digest(self) -> str:
         """SHA-256 of names, sizes and labels, because reading every image would take too long."""
@@ -175,7 +192,16 @@ class ImageFiles:
     def prepared(self, preparation: Preparation, input_shape: tuple[int, ...]) -> "ImageFiles":
         """See Dataset.prepared."""
         size = input_shape[1]
-        return replace(self, preparation=preparation, view=CentreView(size, preparation.resized(size)))
+        return replace(self, preparation=preparation, view=CentreView(size, preparation.resized(size)),
+                       channels=input_shape[0])
+
+    def normalised(self, preparation: Preparation) -> "ImageFiles":
+        """See Dataset.normalised."""
+        return replace(self, preparation=preparation)
+
+    @property
+    def _deep(self) -> bool:
+        return self.channels == 1 and self.preparation.is_deep
 
     def _size(self, name):
         try:
@@ -188,8 +214,9 @@ class ImageFiles:
     def _view_of(self, index, draws):
         name = self.names[index]
         try:
-            image = ImageFile(self.tree.read(name), name, self.preparation.exif)
-            return self.view(image) if draws is None else self.random_view(image, draws.stream(index))
+            image = ImageFile(self.tree.read(name), name, self.preparation.exif, self._deep)
+            view = self.view(image) if draws is None else self.random_view(image, draws.stream(index))
+            return grey(view) if self.channels < view.shape[-1] else view
         except BadInput as error:
             self._skip(index, error)
             return None

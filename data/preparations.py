@@ -4,7 +4,7 @@ from typing import Any
 from tinyq.data.sources import cifar10, embedded, imagefolder, mnist
 from tinyq.inputs.preparation import Preparation
 
-OPTIONS = ("size", "resize", "whole", "exif")           # options of readers that are part of the preparation
+OPTIONS = ("size", "resize", "whole", "exif", "channels", "bits")   # of readers that are part of the preparation
 
 
 def class_names_of(name: str) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from tinyq.data.images.formats import SUFFIXES, decoder_of, format_of, webp_size
 from tinyq.data.images.image_parts import count_scans
 from tinyq.data.images.orientation import TURNS, orientation_of
 from tinyq.errors import BadInput
+from tinyq.inputs.preparation import DEEP, WHITE, grey
 
 PIXEL_LIMIT = 50_000_000                # of the image in the file
 DECODED_LIMIT = 25_000_000              # of the decoded image, of which memory holds two copies of 4 bytes per pixel
@@ -27,9 +28,12 @@ class ImageFile:
     several) named so, of at most PIXEL_LIMIT pixels.
     """
 
-    def __init__(self, data: bytes, name: str, exif: str = "ignore"):
-        """Read the header. data: bytes of the file; name: its name in messages; exif: "ignore" or "apply"."""
-        self.name = name
+    def __init__(self, data: bytes, name: str, exif: str = "ignore", deep: bool = False):
+        """Read the header.
+
+        data: bytes of the file; name: its name in messages; exif: "ignore" or "apply"; deep: keep 16 bits of grey.
+        """
+        self.name, self.deep = name, deep
         form = format_of(data)
         if form is None or not name.lower().endswith(SUFFIXES[form]) and form not in ("JPEG", "PNG"):
             found = f" but {form}; end its name with {SUFFIXES[form][0]}," if form else ";"
@@ -61,7 +65,8 @@ class ImageFile:
     def pixels(self, smallest: tuple[int, int] | None = None) -> np.ndarray:
         """Decode to (H, W, 4) uint8: red, green, blue and an unused byte. Grey, palette and CMYK images become RGB.
 
-        Of 16 bits per channel the upper 8 are kept, in grey images as in coloured ones.
+        Of 16 bits per channel the upper 8 are kept, in grey images as in coloured ones. A deep file becomes (H, W, 1)
+        uint16 instead: grey of 16 bits as it is, anything else from the grey of its 8 bits.
         smallest: least (height, width) needed. A JPEG of at least twice that size is decoded at 1/2, 1/4 or 1/8, which
         is faster. Call this once. BadInput if the image is damaged.
         """
@@ -69,7 +74,7 @@ class ImageFile:
             if smallest is not None:
                 self._image.draft(self._image.mode, self._turn.shape(smallest)[::-1])
             self._check_pixel_count(self._image.size, DECODED_LIMIT)
-            return np.ascontiguousarray(self._turn.image(_pixels(self._image)))
+            return np.ascontiguousarray(self._turn.image((_deep_pixels if self.deep else _pixels)(self._image)))
         except BadInput:
             raise
         except Exception as error:
@@ -97,6 +102,13 @@ def _pixels(image):
             band = band.convert("RGB")
         pixels[top:top + BAND] = np.frombuffer(band.tobytes("raw", "RGBX"), np.uint8).reshape(-1, width, 4)
     return pixels
+
+
+def _deep_pixels(image):
+    if image.mode not in _DEEP:
+        return grey(_pixels(image)[..., :3]).astype(np.uint16) * (DEEP // WHITE)
+    image.load()
+    return np.asarray(image).astype(np.uint16)[..., None]
 
 
 def _unreadable(name, error):

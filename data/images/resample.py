@@ -13,14 +13,18 @@ _BITS = 22                      # fraction bits of a weight: 255 * 2**22 fits an
 def resize(image: np.ndarray, shape: tuple[int, int], box: tuple[int, int, int, int] | None = None) -> np.ndarray:
     """Resize `image` to `shape`; return the result, or its part `box`.
 
-    image (H, W, 4) uint8, contiguous; shape (h, w); box (top, left, height, width) inside `shape`.
-    Returns (height, width, 4) uint8. A target pixel is a weighted sum of source pixels, first along the columns, then,
-    after rounding to 8 bits, along the rows.
+    image (H, W, 4) uint8 or (H, W, 1) uint16, contiguous; shape (h, w); box (top, left, height, width) inside it.
+    Returns (height, width, channels) of its dtype. A target pixel is a weighted sum of source pixels, first along the
+    columns, then, after rounding, along the rows.
     """
     top, left, height, width = box or (0, 0, *shape)
     rows, row_weights = _taps(image.shape[0], shape[0], top, height)
     columns, column_weights = _taps(image.shape[1], shape[1], left, width)
     first = rows.min()
+    if image.dtype == np.uint16:
+        deep = image[first:rows.max() + 1, :, 0]
+        narrow = _weighted_deep(column_weights[:, None], (deep.take(taken, axis=1) for taken in columns))
+        return _weighted_deep(row_weights[:, :, None], (narrow[taken - first] for taken in rows))[..., None]
     pixels = image[first:rows.max() + 1].view(np.uint32)[..., 0]                # one word per pixel, gathered together
     narrow = _weighted(np.repeat(column_weights, 4, axis=1)[:, None],
                        (pixels.take(taken, axis=1).view(np.uint8) for taken in columns))
@@ -36,6 +40,14 @@ def _weighted(weights, images):
         part += total
         total = part
     return (total >> _BITS).astype(np.uint8)
+
+
+def _weighted_deep(weights, images):
+    """Return sum_k weights[k] * images[k] in fixed point, rounded to uint16."""
+    total = np.int64(1 << (_BITS - 1))
+    for weight, image in zip(weights, images, strict=True):
+        total = total + image.astype(np.int64) * weight
+    return np.minimum(total >> _BITS, 65535).astype(np.uint16)
 
 
 def _taps(source: int, target: int, first: int, count: int):

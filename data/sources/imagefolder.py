@@ -13,9 +13,10 @@ from tinyq.data.local.tree import labelled_images, open_tree
 from tinyq.data.splits import classes_in_turn, hold_out_last
 from tinyq.data.views import CentreView, RandomCropView, RandomResizedView
 from tinyq.errors import BadInput, UsageError, did_you_mean
-from tinyq.inputs.preparation import EXIF, Preparation
+from tinyq.inputs.preparation import DEEP, EXIF, WHITE, Preparation
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)        # of ImageNet's training images, as in every recipe
+GREY_MEAN, GREY_STD = (0.449,), (0.226,)                        # of its grey, as networks of one channel have them
 RANDOM_VIEWS = {
     "resized": lambda size, resize, flip, jitter: RandomResizedView(size, flip=flip, jitter=jitter),
     "crop": lambda size, resize, flip, jitter: RandomCropView(size, resize, flip, jitter),
@@ -24,7 +25,8 @@ RANDOM_VIEWS = {
 
 def load_imagefolder(path: str | Path | None = None, *, classes: str | None = None, validation: int | None = None,
                      size: int = 224, resize: int | None = None, random_view: str = "resized", flip: bool = True,
-                     jitter: float = 0.0, exif: str = "ignore", bad_image: str = "fail") -> DataBundle:
+                     jitter: float = 0.0, exif: str = "ignore", channels: int = 3, bits: int = 8,
+                     bad_image: str = "fail") -> DataBundle:
     """Read images in class folders or a .zip of them: train/<class>/ and, for testing, test/<class>/ or val/<class>/.
 
     If both test/ and val/ exist, val/ is for validation. valid/ and validation/ are val/. Images in sub-folders of a
@@ -44,28 +46,37 @@ def load_imagefolder(path: str | Path | None = None, *, classes: str | None = No
         jitter: strength of random changes of brightness, contrast and saturation; 0 for none.
         exif: EXIF orientation of photographs: "ignore" takes the pixels as stored, as torchvision does; "apply" turns
             the images upright.
+        channels: 3 for colours, 1 for grey.
+        bits: 8, or 16, which grey pictures of 16 bits keep; of coloured ones the upper 8 bits are kept.
         bad_image: what an unreadable image does: "fail" stops the run, "skip" leaves the image out.
     """
     check_choice("random_view", random_view, RANDOM_VIEWS)
     check_choice("bad_image", bad_image, ("fail", "skip"))
-    how = preparation(size=size, resize=resize, exif=exif)
+    how = preparation(size=size, resize=resize, exif=exif, channels=channels, bits=bits)
+    if how.is_deep and jitter:
+        raise UsageError("jitter: changes 8-bit colours; leave it out, or bits 16")
     tree = open_tree(data_root(path))
     class_names, parts = _parts(tree, classes, validation)
     varied = RANDOM_VIEWS[random_view](size, how.resized(size), flip, jitter)
     view = CentreView(size, how.resized(size))
-    splits = {name: ImageFiles(tree, names, labels, how, view, varied, bad_image == "skip")
+    splits = {name: ImageFiles(tree, names, labels, how, view, varied, bad_image == "skip", channels=channels)
               for name, (names, labels) in parts.items()}
-    return make_bundle("imagefolder", splits, (3, size, size), class_names, **how.facts(), size=size,
+    return make_bundle("imagefolder", splits, (channels, size, size), class_names, **how.facts(), size=size,
                        sha256_of="file names, sizes and labels", passed_over=tree.passed_over())
 
 
-def preparation(*, size: int = 224, resize: int | None = None, exif: str = "ignore") -> Preparation:
+def preparation(*, size: int = 224, resize: int | None = None, exif: str = "ignore", channels: int = 3,
+                bits: int = 8) -> Preparation:
     """Return how photographs become input: the shorter side `resize` pixels long, by default 8/7 of `size`."""
     check_choice("exif", exif, EXIF)
+    if channels not in (1, 3) or bits not in (8, 16) or (channels, bits) == (3, 16):
+        raise UsageError(f"channels {channels} with bits {bits}: pictures have 3 channels of 8 bits, or 1 of 8 or 16")
     resize = resize or -(-size * 8 // 7)
     if not 0 < size <= resize:
         raise UsageError(f"size {size} with resize {resize}: the square must lie inside the resized image")
-    return Preparation(MEAN, STD, resize=resize, exif=exif)
+    mean, std = (MEAN, STD) if channels == 3 else (GREY_MEAN, GREY_STD)
+    top = DEEP if bits == 16 else WHITE
+    return Preparation(mean, std, divisor=top, brightest=top, resize=resize, exif=exif)
 
 
 def _parts(tree, classes, validation):

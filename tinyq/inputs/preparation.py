@@ -11,12 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinyq.errors import UsageError
+
 EXIF = ("ignore", "apply")
 SHOWN = 8                               # numbers in a message
 MAX_RESIZED = 1 << 14                   # pixels along a side
 MAX_DIVISOR = 1 << 16
 WHITE = 255                             # largest value of an 8-bit pixel
 DEEP = 65535                            # of a 16-bit pixel
+LUMA = np.array([299, 587, 114], np.int64)              # thousandths of red, green, blue in grey
 
 
 def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike, top: int = WHITE) -> np.ndarray:
@@ -30,6 +33,11 @@ def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike, top: int = WH
     x -= mean
     x /= std
     return x
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    """Return the luma (ITU-R BT.601) of 8-bit colours: pixels (..., 3) uint8, the result (..., 1) uint8."""
+    return ((pixels.astype(np.int64) * LUMA).sum(axis=-1, keepdims=True) // 1000).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,11 @@ class Preparation:
         """Return the input for measurements (N, features, ...): float32 of their shape, computed in float64."""
         mean, std = (np.array(v).reshape(-1, *(1,) * (values.ndim - 2)) for v in (self.mean, self.std))
         return ((np.asarray(values, np.float64) / self.divisor - mean) / std).astype(np.float32)
+
+    @property
+    def is_deep(self) -> bool:
+        """True where pixels have 16 bits."""
+        return self.brightest > WHITE
 
     def resized(self, size: int) -> int:
         """Return the length of the shorter side of a photograph of which the middle `size` pixels are cut out."""
@@ -101,6 +114,19 @@ def parse(text: str, input_shape: tuple[int, ...]) -> Preparation:
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         pass
     raise ValueError("no mean and std above 0 for each channel, with whole sizes")
+
+
+def numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    """Read numbers with commas between them; None for None. UsageError, with the parameter's name, for other texts."""
+    if text is None:
+        return None
+    try:
+        found = tuple(map(float, text.split(",")))
+    except ValueError:
+        found = (math.nan,)
+    if not all(map(math.isfinite, found)):
+        raise UsageError(f"{name} {text}: give numbers with commas between them, such as 0.5,0.5,0.5")
+    return found
 
 
 def _is_right(found: Preparation, input_shape: tuple[int, ...]) -> bool:

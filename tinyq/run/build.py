@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from tinyq import data, kernels, models
 from tinyq.data import DataBundle, Dataset, Loader
 from tinyq.errors import BadInput, UsageError
+from tinyq.inputs.preparation import numbers
 from tinyq.inputs.shapes import PHOTOGRAPHS
 from tinyq.kernels.jit.cores import allow_threads
 from tinyq.kernels.jit.variables import MAX_THREADS
@@ -105,8 +106,8 @@ def load_data(config: Config, code: RunCode) -> DataBundle:
     offered = {"workers": config.workers}
     options = {k: v for k, v in offered.items() if k in data.options_of(config.dataset)}
     with naming_options_of(config.dataset):
-        return data.load(code.functions.get("data") or config.data, config.data_path, **options,
-                         **config.options[config.dataset])
+        return data.load(code.functions.get("data") or config.data, config.data_path, mean=numbers("mean", config.mean),
+                         std=numbers("std", config.std), **options, **config.options[config.dataset])
 
 
 def steps_are_used_up(job: Job, position: Position) -> bool:

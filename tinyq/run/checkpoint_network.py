@@ -8,6 +8,7 @@ from tinyq.errors import BadInput, TinyqError, UsageError
 from tinyq.files import hdf5
 from tinyq.files import weights as weight_files
 from tinyq.files.weights import weights_sha256
+from tinyq.inputs.preparation import numbers
 from tinyq.methods.base import Data, GradientMethod, Method
 from tinyq.nn import Module
 from tinyq.own_code import UserFunction, code_in, names_code
@@ -113,7 +114,8 @@ def _training_data(path: str | Path, config: Config, attributes: dict) -> Data:
     if names_code(config.data):
         raise BadInput(f"{path}: its method reads the training data, which code of the user's own returns; name a "
                        "model.h5 of the run instead")
-    bundle = data.load(name, **config.options[name] | data_paths_beside(path, name))
+    bundle = data.load(name, mean=numbers("mean", config.mean), std=numbers("std", config.std),
+                       **config.options[name] | data_paths_beside(path, name))
     if bundle.train is None or bundle.manifest["sha256"] != attributes["data_sha256"]:
         raise BadInput(f"{path}: its network is made from the run's training data, but the data here are others")
     return bundle.train

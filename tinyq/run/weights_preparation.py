@@ -1,4 +1,5 @@
 """Compare how the inputs of --weights were prepared with how the data of a run are."""
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tinyq.inputs.preparation import EXIF, Preparation
 from tinyq.run.settings.config import Config
 from tinyq.saved.attributes import preparation_of
 
+MOST_NUMBERS = 16                       # of a mean that a message shows
 Options = dict[str, object]
 
 
@@ -28,7 +30,7 @@ def check_same_preparation(path: Path, attributes: dict, config: Config, bundle:
     same_size = attributes["input_shape"] == ",".join(map(str, shape))
     if _compared(there, same_size) == _compared(here, same_size):
         return
-    flags = _flags_for(there, config, shape, same_size)
+    flags = _flags_for(there, config, shape, same_size) or _mean_and_std(there, here, same_size)
     raise UsageError(f"--weights {path}: trained on inputs prepared otherwise ({there.shown()}; here {here.shown()}); "
                      + (f"{flags} prepares these as those, " if flags else "")
                      + f"--weights-preparation any trains {'them ' if flags else ''}as they are")
@@ -49,6 +51,15 @@ def _flags_for(there: Preparation, config: Config, shape: tuple[int, ...], same_
             if found and _compared(found, same_size) == _compared(there, same_size):
                 return " ".join(_flag(config.dataset, name, value) for name, value in changes.items())
     return ""
+
+
+def _mean_and_std(there: Preparation, here: Preparation, same_size: bool) -> str:
+    """Return the flags of mean and std where nothing else differs; empty where something does."""
+    changed = dataclasses.replace(here, mean=there.mean, std=there.std)
+    if len(there.mean) > MOST_NUMBERS or _compared(changed, same_size) != _compared(there, same_size):
+        return ""
+    given = (("mean", there.mean), ("std", there.std))
+    return " ".join(f"--{name}={','.join(map(str, numbers))}" for name, numbers in given)
 
 
 def _changes(there: Preparation, same_size: bool) -> Iterator[Options]:

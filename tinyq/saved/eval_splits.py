@@ -64,8 +64,9 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
 
 def _prepared(bundle: DataBundle, preparation: Preparation | None, input_shape: tuple[int, ...]) -> DataBundle:
     """Prepare the data as the network's file says, if it does and they have as many channels or features."""
+    channels = (1, 3) if bundle.name in PHOTOGRAPHS else bundle.input_shape[:1]
     fits = (preparation and bundle.preparation and len(input_shape) == len(bundle.input_shape)
-            and input_shape[0] == bundle.input_shape[0])
+            and input_shape[0] in channels)
     return bundle.prepared(preparation, input_shape) if preparation and fits else bundle
 
 

@@ -8,13 +8,11 @@ import numpy as np
 
 from tinyq.errors import BadInput, UsageError
 from tinyq.files.read import read_file
-from tinyq.inputs.preparation import Preparation
+from tinyq.inputs.preparation import DEEP, WHITE, Preparation, grey
 from tinyq.saved.attributes import preparation_of, shape_of
 
 if TYPE_CHECKING:
     from tinyq.data.images.decode import ImageFile
-
-LUMA = np.array([299, 587, 114], np.int64)              # thousandths of red, green, blue in grey (ITU-R BT.601)
 
 
 class Unprepared(BadInput):
@@ -37,17 +35,18 @@ def read_image(path: Path, attributes: dict, exif: str | None = None,
         raise UsageError(f"{path}: the network takes inputs of shape {shape}, not images")
     preparation = _preparation(attributes)
     preparation = dataclasses.replace(preparation, exif=exif or preparation.exif)
-    image_file = ImageFile(read_file(path, BYTE_LIMIT), str(path), preparation.exif)
+    deep = shape[0] == 1 and preparation.is_deep
+    image_file = ImageFile(read_file(path, BYTE_LIMIT), str(path), preparation.exif, deep)
     if preparation.exif == "ignore" and image_file.orientation != 1:
         on_tag(path, image_file.orientation)
     pixels = _view(image_file, shape[1:], preparation)
-    if shape[0] == 1:
-        pixels = ((pixels.astype(np.int64) * LUMA).sum(axis=2, keepdims=True) // 1000).astype(np.uint8)
-    return preparation.of_pixels(pixels.transpose(2, 0, 1)[None])[0]
+    if shape[0] == 1 and not deep:
+        pixels = grey(pixels)
+    return preparation.of_pixels(pixels.transpose(2, 0, 1)[None], DEEP if deep else WHITE)[0]
 
 
 def _view(image_file: "ImageFile", plane: tuple[int, ...], preparation: Preparation) -> np.ndarray:
-    """Return (h, w, 3) uint8 of a network's plane (h, w)."""
+    """Return (h, w, 3) uint8, or (h, w, 1) uint16 of a deep file, of a network's plane (h, w)."""
     from tinyq.data.views import CentreView
 
     if plane[0] == plane[1]:
@@ -63,6 +62,9 @@ def _preparation(attributes: dict) -> Preparation:
         preparation = preparation_of("the network's file", attributes)
     except BadInput as error:
         raise Unprepared(str(error)) from error
+    if preparation is not None and not preparation.brightest:
+        raise UsageError("the network was trained on numbers, not on pixels, so that no picture can be its input; give "
+                         "them with --data FILE.npz, or train it on whole pixels")
     if preparation is None:
         raise Unprepared("the network's file does not say how images are prepared: convert its weights again with "
                          "--data NAME, such as --data mnist, and pack it again")

@@ -89,6 +89,8 @@ def pixel_values(packed: Packed) -> np.ndarray | None:
         preparation = parse(packed.meta["preprocessing"], shape)
     except (KeyError, ValueError):
         return None
+    if not preparation.brightest:
+        return None
     pixels = np.arange(PIXELS, dtype=np.uint8)
     with np.errstate(all="ignore"):
         values = preparation.of_pixels(np.broadcast_to(pixels, (1, shape[0], 1, PIXELS)))[0, :, 0]

@@ -36,6 +36,10 @@ class Config:
                                 "path/to/file.py:function", group=WHAT)
     data: str = setting(None, "dataset", group=WHAT)
     data_path: str | None = setting(None, "folder or file of the dataset", group=WHAT)
+    mean: str | None = setting(None, "mean of the inputs, one number per channel or feature or one for all, of pixels "
+                               "divided by their largest value; by default the dataset's own, or that of the training "
+                               "part of your own data", group=WHAT)
+    std: str | None = setting(None, "standard deviation of the inputs, likewise", group=WHAT)
     method: str = setting(None, "method that puts the weights on their levels", group=WHAT)
     levels: str | None = setting("ternary", "level set: binary, ternary, shift1, shift2, or a list such as "
                                  "--levels=-2,-1,0,1,2; or one for each layer, by name or pattern, such as "
