@@ -1,6 +1,7 @@
 """A user's own data through every command: trained, verified, replayed, measured, packed, inferred, exported to C."""
 import json
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import pytest
 from tinyq import data
 from tinyq.__main__ import main as tinyq
 from tinyq.audit.ledger.hash_chain import chain
+from tinyq.packed.network import PackedNetwork
 from tinyq.run.settings.resolve import resolve
+
+CC = shutil.which("gcc") or shutil.which("cc")
 
 FUNCTION = """import numpy as np
 
@@ -78,6 +82,40 @@ def test_every_command_takes_it(run, request, folder, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["n"] == json.loads((run / "result.json").read_text())["samples"]["test"]
     command("pack", tmp_path / "net.tq.h5", "--c", tmp_path / "c")
     assert ("code_of_pixel" in (tmp_path / "c" / "net.h").read_text()) == (run.name == "pictures")
+
+
+MAIN = """
+#include <math.h>
+#include <stdio.h>
+#include "net.h"
+int main(void) {
+    static const float mean[] = NET_INPUT_MEAN, std[] = NET_INPUT_STD;
+    uint8_t codes[NET_INPUTS];
+    int32_t output[NET_OUTPUTS];
+    double raw;
+    for (int n = 0; scanf("%lf", &raw) == 1; n++) {
+        double x = ((raw / NET_RAW_DIVISOR - mean[n % 4]) / std[n % 4]) * NET_INPUT_CODES_PER_UNIT;
+        codes[n % 4] = (uint8_t)fmin(255, fmax(0, nearbyint(x) + NET_INPUT_ZERO));
+        if (n % 4 < 3) continue;
+        net_run(codes, output);
+        printf("%d\\n", output[0] >= output[1] && output[0] >= output[2] ? 0 : output[1] >= output[2] ? 1 : 2);
+    }
+    return 0;
+}
+"""
+
+
+@pytest.mark.skipif(CC is None, reason="no C compiler")
+def test_a_c_program_prepares_raw_features_by_the_header(of_csv, folder, tmp_path):
+    command("pack", of_csv, tmp_path / "net.tq.h5", "--float-layer-bits", 8, "--calibrate")
+    command("pack", tmp_path / "net.tq.h5", "--c", tmp_path)
+    (tmp_path / "main.c").write_text(MAIN)
+    subprocess.run([CC, "-std=c99", "net.c", "main.c", "tinyq_runtime.c", "-lm", "-o", "net"], cwd=tmp_path, check=True)
+    bundle = data.load("csv", folder / "iris.csv")
+    raw = "\n".join(map(str, bundle.test.values.reshape(-1).tolist()))
+    said = subprocess.run([tmp_path / "net"], input=raw, capture_output=True, text=True, check=True).stdout.split()
+    network = PackedNetwork.load(tmp_path / "net.tq.h5", "int8")
+    assert [int(k) for k in said] == network(bundle.arrays("test")[0]).argmax(axis=1).tolist()
 
 
 def test_one_table_has_one_digest_whichever_way_it_is_read(folder, of_csv, of_function):

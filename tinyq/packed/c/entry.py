@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyq.errors import UsageError
-from tinyq.inputs.preparation import parse
+from tinyq.inputs.preparation import Preparation, parse
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import Constant, Node
 from tinyq.packed.float_network import FloatNetwork
@@ -80,16 +80,18 @@ def expected_codes(program: IntegerProgram, packed: Packed, entry: Entry,
     return first, last.astype(np.int32)
 
 
-def pixel_values(packed: Packed) -> np.ndarray | None:
-    """Return (c, 256) float32, the network's input per 8-bit pixel and channel; None where meta does not tell."""
-    shape = packed.graph.input_shape
-    if len(shape) != 3:
-        return None
+def preparation_of(packed: Packed) -> Preparation | None:
+    """Return how raw samples become the network's input; None where meta does not tell."""
     try:
-        preparation = parse(packed.meta["preprocessing"], shape)
+        return parse(packed.meta["preprocessing"], packed.graph.input_shape)
     except (KeyError, ValueError):
         return None
-    if not preparation.brightest:
+
+
+def pixel_values(packed: Packed) -> np.ndarray | None:
+    """Return (c, 256) float32, the network's input per 8-bit pixel and channel; None where its inputs are no pixels."""
+    shape, preparation = packed.graph.input_shape, preparation_of(packed)
+    if len(shape) != 3 or preparation is None or not preparation.brightest:
         return None
     pixels = np.arange(PIXELS, dtype=np.uint8)
     with np.errstate(all="ignore"):

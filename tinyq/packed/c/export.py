@@ -13,7 +13,7 @@ from tinyq.packed.c import templates
 from tinyq.packed.c.c_names import FROM, check_free, check_name, macro_prefix, name_of, shown
 from tinyq.packed.c.calls import Body
 from tinyq.packed.c.constants import array_text
-from tinyq.packed.c.entry import expected_codes, find_entry, pixel_codes, pixel_values
+from tinyq.packed.c.entry import expected_codes, find_entry, pixel_codes, pixel_values, preparation_of
 from tinyq.packed.c.placement import place
 from tinyq.packed.file import format
 from tinyq.packed.file.format import Packed, golden_input
@@ -97,13 +97,16 @@ class _Source:
         before = f", after its {', '.join(self.entry.before)}," if self.entry.before else ""
         meaning = (templates.BEFORE_FLOATS.substitute(after=", ".join(self.entry.after)) if self.entry.after
                    else templates.LARGEST)
+        preparation = preparation_of(self.packed)
         table = "" if self.pixels is None else templates.PIXEL_TABLE.substitute(self.names, channels=len(self.pixels))
         return templates.HEADER.substitute(
             self.names, kind=self.program.kind, inputs=math.prod(shape), input_shape=" x ".join(map(str, shape)),
             before=before, meaning=meaning, reciprocal=_float(start.reciprocal), input_zero=start.quant.zero,
             input_low=start.quant.low, input_high=start.quant.high,
             outputs=math.prod(self.program.shapes[self.program.end]), output_scale=_float(result.scale),
-            output_zero=result.zero, flash=self.sizes.flash, arena=self.sizes.arena, pixel_table=table)
+            output_zero=result.zero, flash=self.sizes.flash, arena=self.sizes.arena, pixel_table=table,
+            preparation="" if preparation is None else templates.PREPARATION.substitute(
+                self.names, divisor=preparation.divisor, mean=_floats(preparation.mean), std=_floats(preparation.std)))
 
     def body(self):
         """Return NAME.c."""
@@ -123,6 +126,12 @@ class _Source:
         arrays = [array_text(self.names["ctype"], "inputs", codes, sizes=f"[][{codes.shape[1]}]"),
                   array_text("int32_t", "expected", results, sizes=f"[][{results.shape[1]}]")]
         return templates.SELF_TEST.substitute(self.names, samples=len(codes), arrays="\n".join(arrays))
+
+
+def _floats(values):
+    """Return the initialisers of an array, eight in a line of the macro."""
+    texts = [_float(value) for value in values]
+    return ", \\\n    ".join(", ".join(texts[k:k + 8]) for k in range(0, len(texts), 8))
 
 
 def _float(value):

@@ -37,7 +37,7 @@ $origin
 #define ${NAME}_OUTPUT_ZERO ($output_zero)
 #define ${NAME}_FLASH_BYTES $flash  /* constant arrays */
 #define ${NAME}_ARENA_BYTES $arena  /* writable arrays */
-
+$preparation
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -50,6 +50,14 @@ $pixel_table
 #endif
 
 #endif
+""")
+
+PREPARATION = Template("""
+/* A value of the network's input is (raw / ${NAME}_RAW_DIVISOR - mean) / std, with the mean and std of its channel or
+   feature, along the first axis, or with the only ones. */
+#define ${NAME}_RAW_DIVISOR $divisor
+#define ${NAME}_INPUT_MEAN {$mean}
+#define ${NAME}_INPUT_STD {$std}
 """)
 
 PIXEL_TABLE = Template("""
