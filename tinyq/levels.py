@@ -1,4 +1,4 @@
-"""Sets of levels, the values that a constrained weight may take: for all layers or each (methods/README.md, section 0)."""
+"""Sets of levels, the values that a constrained weight may take, for all layers or for each (methods/README.md)."""
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

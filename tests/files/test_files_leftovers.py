@@ -131,3 +131,65 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "x").touch()
     with pytest.raises(CannotCreate, match="x: cannot create this folder"):
         write("folder", tmp_path / "x")
+
+
+OLD = {"a": "1", "main.c": "mine"}
+
+
+def contents(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, text in OLD.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def refuse_to_replace(monkeypatch, target, error):
+    """Let os.replace fail once, for this target."""
+    replace, left = os.replace, [error]
+
+    def fails(source, where):
+        if where == target and left:
+            raise left.pop()
+        replace(source, where)
+
+    monkeypatch.setattr(os, "replace", fails)
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+@pytest.mark.parametrize("error, raised", [(OSError(errno.EIO, "failed"), InputOutputError),
+                                           (KeyboardInterrupt(), KeyboardInterrupt)], ids=["error", "interrupt"])
+def test_a_folder_that_exists_gets_all_files_or_keeps_all_it_had(folder, monkeypatch, name, error, raised):
+    refuse_to_replace(monkeypatch, folder / name, error)
+    with pytest.raises(raised):
+        atomic.write_files(folder, {"b": "2", "a": "3", "c": "4"})
+    assert contents(folder) == OLD
+    atomic.write_files(folder, {"b": "2", "a": "3", "c": "4"})
+    assert contents(folder) == {"b": "2", "a": "3", "c": "4", "main.c": "mine"}
+
+
+def test_where_the_system_has_no_hard_links_the_old_files_are_copied(folder, monkeypatch):
+    monkeypatch.setattr(os, "link", refuse(errno.EPERM))
+    refuse_to_replace(monkeypatch, folder / "b", OSError(errno.EIO, "failed"))
+    with pytest.raises(InputOutputError, match="writing failed"):
+        atomic.write_files(folder, {"a": "3", "b": "4"})
+    assert contents(folder) == OLD
+
+
+def test_a_link_or_a_folder_in_the_place_of_one_file_leaves_all_as_they_were(folder):
+    (folder / "b").mkdir()
+    with pytest.raises(CannotCreate, match="b: exists and is not a plain file"):
+        atomic.write_files(folder, {"a": "3", "b": "4"})
+    assert (folder / "a").read_text() == "1" and sorted(os.listdir(folder)) == ["a", "b", "main.c"]
+
+
+@pytest.mark.parametrize("number, error, says", [(errno.EACCES, CannotCreate, "cannot create this folder"),
+                                                 (errno.ENOSPC, InputOutputError, "the disk is full")])
+def test_a_folder_without_room_for_the_new_files_stays_as_it_was(folder, monkeypatch, number, error, says):
+    with monkeypatch.context() as patch, pytest.raises(error, match=says):
+        patch.setattr(os, "mkdir", refuse(number))
+        atomic.write_files(folder, {"a": "3"})
+    assert contents(folder) == OLD

@@ -67,6 +67,17 @@ def test_tracing_leaves_the_model_as_it_was_and_adds_up_shared_layers():
     assert trace(Twice(), (4,))[0].macs == 32
 
 
+def test_layers_are_listed_in_the_order_in_which_they_run_and_those_that_do_not_at_the_end():
+    class Reversed(nn.Module):
+        def __init__(self):
+            self.unused, self.last, self.first = (nn.Linear(4, 4) for _ in range(3))
+
+        def forward(self, x):
+            return self.last(self.first(x))
+
+    assert [row.name for row in layers(Reversed(), (4,))] == ["first", "last", "unused"]
+
+
 def test_the_table_has_a_line_for_the_float_remainder():
     text = "\n".join(as_table(layers(models.build("mlp:5", 3, (4,)), (4,), TERNARY)))
     assert "float remainder" in text and "fc1" in text and len({len(line) for line in text.splitlines()[:1]}) == 1

@@ -52,11 +52,7 @@ def write_bytes(path: str | Path, data: Buffer) -> None:
             raise InputOutputError(f"{target}: writing failed ({error.strerror}); the old file, if any, is intact; "
                                    "free some space or use another disk") from error
         raise
-    try:
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise NotSynced(f"{target}: written, but its folder cannot be synced ({error.strerror}), so a power cut "
-                        "may bring the old file back; check this disk") from error
+    _sync_folder_of(target)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -89,28 +85,33 @@ def remove(path: str | Path) -> None:
 
 
 def write_files(folder: str | Path, texts: Mapping[str, str]) -> None:
-    """Write {file name: text} into a folder; a missing folder is created with all files or not at all.
+    """Write {file name: text} into a folder, all files or none; a missing folder is created with them.
 
-    In a folder that exists, each file is replaced atomically, one after the other. CannotCreate or InputOutputError
+    In a folder that exists, all are written beside the old ones first, and an error puts back what was replaced; only a
+    kill or a power cut while they are renamed leaves some old and some new. CannotCreate, InputOutputError or NotSynced
     as from `write_text`.
     """
     folder = Path(folder)
-    if os.path.lexists(folder):
-        _write_each(make_folder(folder), texts)
-        return
-    make_folder(folder.parent)
-    temporary = _new_temporary(folder)
+    exists = os.path.lexists(folder)
+    make_folder(folder if exists else folder.parent)
+    for name in texts if exists else ():
+        _check_target(folder / name)
+    temporary = _new_temporary(folder / "files" if exists else folder)
     try:
         os.mkdir(temporary)
     except OSError as error:
-        raise CannotCreate(f"{folder}: cannot create this folder ({error.strerror}); choose another path") from error
+        raise _refused(folder, error, f"{folder}: cannot create this folder ({error.strerror}); choose another "
+                       "path") from error
     try:
         descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with held(descriptor):
-                _write_each(temporary, texts)
-                os.replace(temporary, folder)
-                _sync_folder(folder.parent)
+                for name, text in texts.items():
+                    write_text(temporary / name, text)
+                if exists:
+                    _replace_all(folder, temporary, list(texts))
+                else:
+                    os.replace(temporary, folder)
         finally:
             os.close(descriptor)
     except BaseException as error:
@@ -121,6 +122,8 @@ def write_files(folder: str | Path, texts: Mapping[str, str]) -> None:
         if isinstance(error, TinyqError):
             raise type(error)(str(error).replace(str(temporary), str(folder))) from error
         raise
+    shutil.rmtree(temporary, ignore_errors=True)        # there only if the folder existed
+    _sync_folder_of(folder / "files" if exists else folder)
 
 
 def temporaries(folder: str | Path) -> list[Path]:
@@ -161,9 +164,30 @@ def make_numbered_folder(parent: str | Path, name: str) -> Path:
     raise CannotCreate(f"{parent}: a million runs are named {name}; choose another folder")
 
 
-def _write_each(folder, texts):
-    for name, text in texts.items():
-        write_text(folder / name, text)
+def _replace_all(folder, new, names):
+    """Move the files of the folder `new` over those of `folder`; if one cannot be moved, put back what was there."""
+    before = new / ".before"
+    before.mkdir()
+    for name in names:
+        if (folder / name).exists():
+            _keep(folder / name, before / name)
+    try:
+        for name in names:
+            os.replace(new / name, folder / name)
+    except BaseException:
+        for name in names:
+            if (before / name).exists():
+                os.replace(before / name, folder / name)        # the same file again where it was not moved
+            elif not (new / name).exists():
+                os.unlink(folder / name)
+        raise
+
+
+def _keep(path, copy):
+    try:
+        os.link(path, copy)
+    except OSError:                                 # a file system without links
+        shutil.copy2(path, copy)
 
 
 def _new_temporary(target):
@@ -191,10 +215,14 @@ def _create(temporary, path):
     try:
         return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputOutputError(f"{path}: the disk is full ({error.strerror}); free some space") from error
-        raise CannotCreate(f"{path}: cannot create this file ({error.strerror}); "
-                           "make its folder writable or choose another") from error
+        raise _refused(path, error, f"{path}: cannot create this file ({error.strerror}); make its folder writable or "
+                       "choose another") from error
+
+
+def _refused(path, error, message):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputOutputError(f"{path}: the disk is full ({error.strerror}); free some space")
+    return CannotCreate(message)
 
 
 def _write_all(descriptor, data):
@@ -217,6 +245,15 @@ def _compare(path, data):
         os.close(descriptor)
     if at != len(data) or piece:
         raise OSError(errno.EIO, f"the bytes read back differ from byte {at} on")
+
+
+def _sync_folder_of(target):
+    """Sync the folder in which `target` was written; NotSynced where that fails."""
+    try:
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise NotSynced(f"{target}: written, but its folder cannot be synced ({error.strerror}), so a power cut "
+                        "may bring the old file back; check this disk") from error
 
 
 def _sync_folder(folder):

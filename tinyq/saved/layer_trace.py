@@ -18,21 +18,25 @@ class LayerTrace:
 
 
 def trace(model: Module, input_shape: tuple[int, ...]) -> list[LayerTrace]:
-    """Trace the layers with parameters, in the model's order; input_shape: of one sample."""
+    """Trace the layers with parameters in the order of their first calls, and at the end those that none calls.
+
+    input_shape: of one sample.
+    """
     layers = [(name, module) for name, module in model.named_modules()
               if any(isinstance(value, Parameter) for value in vars(module).values())]
-    outputs: dict[int, list[tuple[int, ...]]] = {id(module): [] for _, module in layers}
+    outputs: dict[Module, list[tuple[int, ...]]] = {}
 
     def note(module, call, *inputs, **options):
+        found = outputs.setdefault(module, [])
         y = call(*inputs, **options)
-        outputs[id(module)].append(y.shape[1:])
+        found.append(y.shape[1:])
         return y
 
     with hooked([module for _, module in layers], note):
         logits_of(model, np.zeros((1, *input_shape), np.float32))
-    traces = []
-    for name, module in layers:
-        shapes = outputs[id(module)]
+    traces, names = [], {module: name for name, module in layers}
+    for module in dict.fromkeys([*outputs, *names]):
+        name, shapes = names[module], outputs.get(module, [])
         macs = sum(_macs(module, shape) for shape in shapes)
         traces.append(LayerTrace(name, type(module).__name__, shapes[-1] if shapes else (), macs))
     return traces

@@ -53,7 +53,7 @@ def find_entry(program: IntegerProgram, packed: Packed) -> Entry:
                 (after if op.y > program.end and not nodes[op.y].weight else floats).append(nodes[op.y])
     starts = [op for op in program.operations if isinstance(op, Quantise) and op.x in first]
     if floats or not starts:
-        names = dict.fromkeys(node.weight.name if node.weight else node.operation for node in floats or nodes)
+        names = dict.fromkeys(node.label for node in floats or nodes)
         raise (FloatLayers if any(node.weight for node in floats) else UsageError)(
             f"C export needs an all-integer network, and this one computes {', '.join(names)} in floats")
     if len(starts) > 1:

@@ -35,9 +35,9 @@ class Sizes:
 
 def export(program: IntegerProgram, packed: Packed, folder: str | Path, name: str, samples: np.ndarray | None = None,
            pixels: np.ndarray | None = None, origin: str = "none") -> Sizes:
-    """Write NAME.h, NAME.c, NAME_selftest.c and the runtime into a folder, which is created if missing.
+    """Write NAME.h, NAME.c, NAME_selftest.c and the runtime into a folder, all or none; it is created if missing.
 
-    The first three compile only together: an interrupted export may leave files of two exports side by side.
+    The first three compile only together: a kill while they are renamed may leave files of two exports.
 
     samples: float32 (n, ...), inputs of the self-test; by default the packed file's own (format.golden_input).
     pixels: float32 (c, 256), the network's input per 8-bit pixel and channel; NAME.c then has a table of their codes.

@@ -45,6 +45,13 @@ class Node:
     weight: Weight | None = None        # of a product; its second input, if any, is added to it
 
     @property
+    def label(self) -> str:
+        """Name of the layer with its kind, as "conv1 (Conv2d)"; of a node without weights the operation."""
+        if self.weight is None:
+            return self.operation
+        return f"{self.weight.name} ({'Linear' if self.params['options'] is None else 'Conv2d'})"
+
+    @property
     def product_weight(self) -> Weight:
         """The weight of a node that is a product."""
         assert self.weight is not None, self.operation
@@ -61,6 +68,10 @@ class Graph:
     def shape_of(self, number: int) -> tuple[int, ...]:
         """Return the shape of a value per sample; -1 is the input."""
         return self.input_shape if number == -1 else self.nodes[number].shape
+
+    def label_of(self, number: int) -> str:
+        """Name a value for a message: by the layer or the operation that computes it; -1 is the input."""
+        return "the input" if number == -1 else self.nodes[number].label
 
     def products(self) -> "list[Node]":
         """Return the nodes that have weights."""

@@ -27,7 +27,8 @@ def ranges(packed: Packed, batches: Sequence[np.ndarray]) -> np.ndarray:
             work.advance()
         bad = np.flatnonzero(~np.isfinite(full).all(axis=1))
         if bad.size:
-            raise UsageError(f"calibration: the output of node {bad[0] - 1} is infinite or NaN for some samples")
+            raise UsageError(f"calibration: {packed.graph.label_of(int(bad[0]) - 1)} is infinite or NaN for some "
+                             "samples")
         for x in batches:
             for value, array in network.values(x):
                 low, high = full[value + 1]
