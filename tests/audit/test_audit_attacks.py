@@ -12,7 +12,7 @@ from audit_runs import chained, of_step, read, resume, rewrite, train, write_led
 from forgeries import reseal
 
 from tinyq.__main__ import main
-from tinyq.audit.ledger.hash_chain import LEDGER_FILE, Line
+from tinyq.audit.ledger.hash_chain import Line
 from tinyq.audit.ledger.history import MAX_NOTED
 from tinyq.audit.ledger.records import GRADIENT_FIELDS
 from tinyq.audit.replay import replay_all as replay_all_module
@@ -26,6 +26,7 @@ from tinyq.audit.verification.metrics import MetricsComparison
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import AuditMismatch, BadInput
 from tinyq.files import weights as weight_files
+from tinyq.files.journal import LEDGER_FILE
 from tinyq.files.read import sha256_of
 from tinyq.files.weights import weights_sha256
 from tinyq.run import checkpoint

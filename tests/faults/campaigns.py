@@ -19,10 +19,10 @@ from operations import Failing, Killing, Recording, watched
 from power import Disk
 
 from tinyq.audit import observers_for
-from tinyq.audit.ledger.hash_chain import LEDGER_FILE, chain
+from tinyq.audit.ledger.hash_chain import chain
 from tinyq.audit.verification.verify import verify
 from tinyq.errors import AuditMismatch, TinyqError, exit_code_of
-from tinyq.files.journal import Journal
+from tinyq.files.journal import LEDGER_FILE, Journal
 from tinyq.files.weights import weights_sha256
 from tinyq.run import checkpoint, loop, session
 from tinyq.run.observers import signals

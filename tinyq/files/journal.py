@@ -9,6 +9,8 @@ from tinyq.errors import BadInput
 from tinyq.files.lines import Lines, lines_of
 from tinyq.output.terminal import tell
 
+LEDGER_FILE = "ledger.jsonl"            # the audit's records of a run
+
 
 class Journal:
     """An append-only file such as metrics.jsonl: appended records survive a kill, synced ones a power cut."""

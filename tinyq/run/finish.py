@@ -7,7 +7,6 @@ from pathlib import Path
 from tinyq.errors import CannotCreate, InputOutputError, TinyqError
 from tinyq.files import weights as weight_files
 from tinyq.files.atomic import remove, write_text
-from tinyq.files.journal import read_records
 from tinyq.files.weights import Weights
 from tinyq.output.counting import counted
 from tinyq.packed.file import format as packed_files
@@ -17,6 +16,7 @@ from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.checkpoint_network import begun
 from tinyq.run.figures import curves
+from tinyq.run.figures.curve_records import curve_records
 from tinyq.run.observers.observer import Observer
 from tinyq.run.phases import config_after
 from tinyq.saved import model_file
@@ -24,7 +24,6 @@ from tinyq.saved.eval_splits import calibration_batches
 from tinyq.saved.packing import pack_model
 from tinyq.saved.run_folder import (
     BEST_FILE,
-    METRICS_FILE,
     MODEL_FILE,
     PACKED_FILE,
     RESULT_FILE,
@@ -57,7 +56,7 @@ def finish(job: Job, folder: Path, position: Position, observers: Observer,
     if observers.head:
         outcome["ledger_head"] = observers.head
     observers.sync()
-    curves.write_all(folder / "plots", read_records(folder / METRICS_FILE), histograms)
+    curves.write_all(folder / "plots", curve_records(folder), histograms)
     write_text(folder / RESULT_FILE, json.dumps(outcome, indent=2) + "\n")
     return outcome
 

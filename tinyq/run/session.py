@@ -17,7 +17,6 @@ from tinyq.files.atomic import (
     temporaries,
     write_text,
 )
-from tinyq.files.journal import read_records
 from tinyq.files.lock import locked
 from tinyq.files.own_folder import check_not_shared, check_own_folder
 from tinyq.own_code import RunCode, code_in, recorded
@@ -26,6 +25,7 @@ from tinyq.run.build import Job, build, steps_are_used_up
 from tinyq.run.checkpoint import Position
 from tinyq.run.dry_run import not_packed, splits
 from tinyq.run.figures import curves
+from tinyq.run.figures.curve_records import curve_records
 from tinyq.run.finish import finish
 from tinyq.run.loop import Loop
 from tinyq.run.observers.checkpointer import Checkpointer
@@ -44,7 +44,6 @@ from tinyq.saved.model_file import describe
 from tinyq.saved.run_folder import (
     CONFIG_FILE,
     FLOAT_FILE,
-    METRICS_FILE,
     MODEL_FILE,
     RESULT_FILE,
     anchored,
@@ -246,7 +245,7 @@ def _run(job: Job, folder: Path, position: Position, states: dict | None, watchi
             if observers.head:
                 observers.log(f"ledger head {observers.head}")
             with suppress(CannotCreate, InputOutputError):          # a full disk must not hide what stopped the run
-                curves.write_all(folder / "plots", read_records(folder / METRICS_FILE), {})
+                curves.write_all(folder / "plots", curve_records(folder), {})
             raise
         except InputOutputError as error:
             raise InputOutputError(f"{error}; then go on with: {resume_command(folder)}") from error

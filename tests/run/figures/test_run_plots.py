@@ -1,9 +1,12 @@
+import json
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from tinyq.__main__ import main
 from tinyq.run.figures import curves
+from tinyq.run.figures.curve_records import curve_records
 from tinyq.run.figures.svg import COLOURS, Axes, Picture, round_numbers
 from tinyq.saved.text_table import table
 
@@ -11,8 +14,12 @@ EPOCHS = [{"record": "epoch", "phase": "float" if i < 2 else "cbp", "loss": 0.5 
            "validation_loss": None, "validation_error": 0.0} for i in range(4)]
 
 
+def shapes_in(element, tag):
+    return element.findall(f"{{http://www.w3.org/2000/svg}}{tag}")
+
+
 def shapes(picture, tag):
-    return ElementTree.fromstring(str(picture)).findall(f"{{http://www.w3.org/2000/svg}}{tag}")
+    return shapes_in(ElementTree.fromstring(str(picture)), tag)
 
 
 def test_curves_draw_a_line_a_figure_and_a_dash_where_the_method_begins():
@@ -105,3 +112,26 @@ def test_a_run_that_ended_within_its_first_epoch_has_the_curve_of_its_recorded_s
     assert ">step</text>" in picture and picture.count("<circle") == 4
     assert ">epoch</text>" in curves.pictures([*steps, *EPOCHS], {})["curves.svg"]
     assert curves.pictures([{"record": "step", "step": "x", "objective": 1.0}], {}) == {}
+
+
+def test_without_print_freq_the_ledger_has_the_steps_of_the_first_epoch(tmp_path, capsys):
+    line = ("--model mlp:8,16 --data iris --method backprop --recipe none --epochs 1 --batch-size 16 --threads 1 "
+            "--workers 0")
+    for name, flags in (("r", []), ("off", ["--audit", "off"])):
+        assert main(["train", *line.split(), "--max-steps", "5", "--output", str(tmp_path / name), *flags]) == 0
+    shown = ElementTree.parse(tmp_path / "r" / "plots" / "curves.svg").getroot()
+    assert len(shapes_in(shown, "circle")) == 5 and not (tmp_path / "off" / "plots" / "curves.svg").exists()
+    assert main(["audit", "verify", str(tmp_path / "r")]) == 0
+    assert main(["audit", "replay", str(tmp_path / "r"), "--all", "--final"]) == 0
+    assert main(["train", "--resume", str(tmp_path / "r"), "--max-steps", "99"]) == 0
+    assert ">epoch</text>" in (tmp_path / "r" / "plots" / "curves.svg").read_text()
+
+
+def test_of_many_steps_some_are_drawn_and_malformed_ones_are_not(tmp_path):
+    lines = [json.dumps({"record": "step", "step": i, "metrics": {"objective": float(i).hex()}}) for i in range(5000)]
+    lines[3:4] = ["[]", "{", json.dumps({"record": "step", "metrics": {"objective": 1}}),
+                  json.dumps({"record": "phase"})]
+    (tmp_path / "ledger.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "metrics.jsonl").write_text("")
+    steps = [record["step"] for record in curve_records(tmp_path)]
+    assert 1000 < len(steps) <= 2000 and steps[:3] == [0, 4, 7] and steps[-1] > 4990

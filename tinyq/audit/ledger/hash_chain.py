@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyq.errors import AuditMismatch
+from tinyq.files.journal import LEDGER_FILE
 from tinyq.files.lines import Lines, lines_of
 
-LEDGER_FILE = "ledger.jsonl"
 FORMAT = "tinyq ledger/4"
 NOTHING_BEFORE = "0" * 64
 # Kinds of records that depend on the configuration and the data alone: a replay makes the same ones.

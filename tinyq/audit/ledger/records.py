@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tinyq.audit.ledger.digests import KINDS
-from tinyq.audit.ledger.hash_chain import LEDGER_FILE, Line, chain, check_format
+from tinyq.audit.ledger.hash_chain import Line, chain, check_format
 from tinyq.errors import AuditMismatch, BadInput
+from tinyq.files.journal import LEDGER_FILE
 from tinyq.run.checkpoint import path_of
 
 # kind -> {field: type}; fields of OPTIONAL may be missing.

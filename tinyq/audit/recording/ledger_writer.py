@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tinyq.audit.capture.capture import Capture, Captured
 from tinyq.audit.ledger.environment import environment
-from tinyq.audit.ledger.hash_chain import FIXED, FORMAT, LEDGER_FILE, NOTHING_BEFORE, Ledger, chain
+from tinyq.audit.ledger.hash_chain import FIXED, FORMAT, NOTHING_BEFORE, Ledger, chain
 from tinyq.audit.ledger.records import UNAUDITED_FIGURES
 from tinyq.audit.recording.checkpoint_record import check_state, checkpoint_record
 from tinyq.audit.recording.recorder import Recorder
@@ -15,6 +15,7 @@ from tinyq.audit.step.step_check import check
 from tinyq.data import Batch
 from tinyq.errors import AuditMismatch, CannotCreate, Diverged, InputOutputError, UsageError
 from tinyq.files.atomic import remove
+from tinyq.files.journal import LEDGER_FILE
 from tinyq.files.read import sha256_of
 from tinyq.optim import Optimizer
 from tinyq.run.build import Job

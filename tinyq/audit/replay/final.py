@@ -11,7 +11,6 @@ from tinyq.audit.replay.rerun import Source, check_input_shape, rerun
 from tinyq.audit.verification.spelling import check_spelling
 from tinyq.errors import AuditMismatch, UsageError
 from tinyq.files import weights as weight_files
-from tinyq.files.journal import read_records
 from tinyq.files.read import read_file
 from tinyq.files.weights import Weights, weights_sha256
 from tinyq.packed.file import format as packed_files
@@ -19,11 +18,12 @@ from tinyq.run import result
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.figures import curves
+from tinyq.run.figures.curve_records import curve_records
 from tinyq.run.finish import best_weights, finished_packed, finished_weights
 from tinyq.run.loop import Loop
 from tinyq.run.observers import float_baseline
 from tinyq.run.observers.observer import Observer
-from tinyq.saved.run_folder import BEST_FILE, FLOAT_FILE, METRICS_FILE, MODEL_FILE, PACKED_FILE
+from tinyq.saved.run_folder import BEST_FILE, FLOAT_FILE, MODEL_FILE, PACKED_FILE
 
 NOT_REPEATED = (*UNAUDITED_FIGURES, "bytes_packed_file")        # verify compares the file's size
 
@@ -130,7 +130,7 @@ def _packed(source: Source, job: Job, weights: Weights) -> list[str]:
 
 
 def _compare_plots(source: Source, histograms: dict) -> None:
-    expected = curves.pictures(read_records(source.folder / METRICS_FILE), histograms)
+    expected = curves.pictures(curve_records(source.folder), histograms)
     made = {name: picture.encode() for name, picture in expected.items()}
     found = {path.name: read_file(path) if path.is_file() else b"" for path in (source.folder / "plots").glob("*")}
     differing = [name for name in {**made, **found} if made.get(name) != found.get(name)]

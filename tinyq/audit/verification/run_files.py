@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from tinyq.audit.ledger.digests import digest_of
-from tinyq.audit.ledger.hash_chain import LEDGER_FILE, differing_keys
+from tinyq.audit.ledger.hash_chain import differing_keys
 from tinyq.audit.ledger.records import UNAUDITED_FIGURES, number_of
 from tinyq.audit.recording.checkpoint_record import check_state, file_of
 from tinyq.audit.step.dump import STEPS, step_file
@@ -13,12 +13,13 @@ from tinyq.audit.verification.checks import check, check_description, sha256_on_
 from tinyq.audit.verification.evidence import Evidence
 from tinyq.audit.verification.spelling import check_spelling
 from tinyq.errors import AuditMismatch
-from tinyq.files.journal import read_records
+from tinyq.files.journal import LEDGER_FILE, read_records
 from tinyq.files.read import read_file
 from tinyq.methods import METHODS
 from tinyq.own_code.code_names import copy_names
 from tinyq.run import checkpoint
 from tinyq.run.figures import curves
+from tinyq.run.figures.curve_records import curve_records
 from tinyq.run.observers import tensorboard
 from tinyq.run.observers.tensorboard import EVENTS_FILE
 from tinyq.run.phases import BACKPROP, FLOAT_PHASE
@@ -157,7 +158,7 @@ def _plots(evidence: Evidence) -> str:
     if evidence.history.result is None:
         return ""
     finished = evidence.finished
-    expected = curves.pictures(read_records(evidence.run / METRICS_FILE),
+    expected = curves.pictures(curve_records(evidence.run),
                                {} if finished is None or finished.histograms is None else finished.histograms)
     known = {path.name for path in (evidence.run / "plots").glob("*")}
     unproved = known - expected.keys()

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from tinyq import kernels
-from tinyq.audit.ledger.hash_chain import LEDGER_FILE, Line
+from tinyq.audit.ledger.hash_chain import Line
 from tinyq.audit.ledger.history import History, read_history
 from tinyq.audit.ledger.records import UNAUDITED
 from tinyq.audit.verification.evidence import Evidence
@@ -13,6 +13,7 @@ from tinyq.audit.verification.invariants import MALFORMED, Invariants
 from tinyq.audit.verification.metrics import MetricsComparison
 from tinyq.audit.verification.run_files import EXAMINATIONS
 from tinyq.errors import AuditMismatch, TinyqError
+from tinyq.files.journal import LEDGER_FILE
 from tinyq.output.counting import counted
 from tinyq.run.result import EARLY_STOPPING
 

@@ -29,7 +29,7 @@ def pictures(records: list[dict], histograms: dict) -> dict[str, str]:
              if r.get("record") == "step" and is_drawable(r.get("step")) and is_drawable(r.get("objective"))]
     if epochs:
         found["curves.svg"] = str(curves(epochs))
-    elif steps:                                         # ended within its first epoch, with --print-freq
+    elif steps:                                         # ended within its first epoch
         found["curves.svg"] = str(step_curve(steps))
     if histograms:
         found["levels.svg"] = str(level_histograms(histograms))
