@@ -5,7 +5,9 @@ __version__ = "0.1.0"
 
 # module of the package -> its names that are public here
 _FROM = {"autodiff": ("Tensor", "check_gradients", "check_vjp", "detach", "no_record", "primitive"),
-         "levels": ("LevelSet",), "nn": ("Module", "Parameter"), "streams": ("Stream", "Streams")}
+         "levels": ("LevelSet",), "saved.layer_table": ("summary_of",),
+         "saved.model_file": ("load_module", "save_module"), "nn": ("Module", "Parameter"),
+         "streams": ("Stream", "Streams")}
 _MODULES = ("autodiff", "data", "errors", "functional", "kernels", "levels", "methods", "models", "nn", "optim",
             "schedules", "streams")
 

@@ -4,10 +4,10 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from tinyq.output.terminal import forget, tell
-from tinyq.output.torch_names import NAMES
+from tinyq.output.torch_names import NAMES, PARAMETERS
 from tinyq.output.work import Work
 
 _NO_ROOM = "failed to map segment", "annot allocate memory"
@@ -34,6 +34,7 @@ class TinyqError(Exception):
     """An internal fault; the message is one line: what, which file, what to do."""
 
     exit_code = 70
+    layer: tuple[object, str, str] | None = None    # (layer of a network, line that called it, message without these)
 
 
 class UsageError(TinyqError):
@@ -97,6 +98,15 @@ def absent(what: str, name: str, names: Iterable[str]) -> AttributeError:
         return AttributeError(f"{what} has no {name!r}")
     known = NAMES.get(name)
     return AttributeError(f"{what} has no {name!r}; " + (f"write {known}" if known else did_you_mean(name, names)))
+
+
+def check_parameters(what: str, given: Iterable[str], own: Collection[str]) -> None:
+    """Raise UsageError, with the name that was meant, for a parameter that is not one of `what`'s own."""
+    for name in given:
+        if name not in own:
+            meant = PARAMETERS.get(name)
+            raise UsageError(f"{what}: no parameter {name}; "
+                             + (f"write {meant}" if meant in own else did_you_mean(name, own)))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

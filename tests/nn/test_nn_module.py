@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinyq import nn
 from tinyq.autodiff import Tensor
-from tinyq.errors import BadInput
+from tinyq.errors import BadInput, UsageError
 from tinyq.nn import BatchNorm1d, Conv2d, Dropout, Linear, Module, Parameter, ReLU, Sequential, evaluating, hooked
 from tinyq.streams import Streams
 
@@ -217,3 +218,82 @@ def test_nobody_swaps_a_layers_function_by_hand():
              for path in (root / folder).rglob("*.py")}
     assert {path: lines for path, lines in found.items() if lines} == {}
     assert swapped("layer.forward = f\na, weight.effective = b\ndel layer.forward\nself.forward = f") == [1, 2, 3]
+
+
+class Pair(Module):
+    def __init__(self):
+        self.act, self.conv = ReLU(), Conv2d(4, 4, 3)
+
+    def forward(self, x):
+        return self.act(self.conv(x))
+
+
+def test_an_error_names_the_layer_by_its_path_its_class_and_the_users_line():
+    model, x = Sequential(Conv2d(1, 4, 3), Sequential(Pair(), Pair())), Tensor(np.zeros((1, 3, 9, 9), np.float32))
+    own = Path(__file__).name
+    with pytest.raises(UsageError, match=rf"^0 \(Conv2d, {own}:\d+\): conv2d: input .*"):
+        model(x)
+    with pytest.raises(UsageError, match=rf"^1.0.conv \(Conv2d, {own}:\d+\): conv2d: input .1, 1, 7, 7. does") as found:
+        Sequential(Conv2d(3, 1, 3), Sequential(Pair(), Pair()))(x)
+    assert str(found.value).count("Conv2d") == 1, "the name is that from the outermost network on"
+    with pytest.raises(UsageError, match=r"^conv2d: input"):
+        Conv2d(1, 4, 3)(x)
+
+
+def test_a_layers_parameter_under_another_name_is_answered_with_the_right_one():
+    for make, says in (
+            (lambda: Conv2d(in_channels=1, c_out=2, kernel_size=3), "Conv2d: no parameter in_channels; write c_in"),
+            (lambda: nn.Softmax(dim=1), "Softmax: no parameter dim; write axis"),
+            (lambda: nn.LeakyReLU(negative_slope=0.2), "LeakyReLU: no parameter negative_slope; write slope"),
+            (lambda: Linear(3, 4, biass=True), "Linear: no parameter biass; did you mean 'bias'")):
+        with pytest.raises(UsageError, match=says):
+            make()
+
+
+def test_forward_and_backward_hooks_see_and_replace_and_are_removed_in_any_order():
+    layer, seen = Linear(2, 2).initialise(Streams(0)), []
+    x = Tensor(np.ones((3, 2), np.float32), requires_grad=True)
+    first = layer.register_forward_hook(lambda module, inputs, y: seen.append((module, inputs[0].shape, y.shape)))
+    double = layer.register_forward_hook(lambda module, inputs, y: y * 2)
+    back = layer.register_backward_hook(lambda module, g: g * 0)
+    y = layer(x)
+    assert seen == [(layer, (3, 2), (3, 2))]
+    y.sum().backward()
+    assert not x.grad.any()
+    first.remove()
+    plain = y.data / 2
+    back.remove(), back.remove(), double.remove()
+    assert np.array_equal(layer(x).data, plain) and len(seen) == 1 and layer.hooks == ()
+
+
+def test_a_module_list_holds_layers_by_number_and_nothing_else():
+    model = Sequential(Linear(2, 2))
+    model.blocks = nn.ModuleList([Linear(2, 2), ReLU()])
+    assert [name for name, _ in model.named_parameters()][2:] == ["blocks.0.weight", "blocks.0.bias"]
+    with pytest.raises(UsageError, match="ModuleList: its layer 0 is a function"):
+        nn.ModuleList([lambda x: x])
+
+
+def test_a_network_is_saved_loaded_summarised_and_packed(tmp_path):
+    from tinyq.levels import parse
+    from tinyq.methods.straight_through import LevelQuantizer
+    from tinyq.packed.network import PackedNetwork
+
+    def small():
+        return Sequential(Conv2d(1, 4, 3), nn.SiLU(), nn.Flatten(), Linear(36, 3))
+
+    model = small().initialise(Streams(0))
+    model[0].weight.parametrization = LevelQuantizer(parse("ternary"), np.full(4, 0.25, np.float32))
+    model[0].weight.data = np.sign(model[0].weight.data) * np.float32(0.25)
+    model.save(tmp_path / "small.h5")
+    other = small().load(tmp_path / "small.h5").eval()
+    x = np.random.default_rng(0).standard_normal((2, 1, 5, 5)).astype(np.float32)
+    assert np.array_equal(model.eval()(Tensor(x)).data, other(Tensor(x)).data)
+    assert "ternary" in other.summary((1, 5, 5)) and "Linear" in other.summary((1, 5, 5))
+    packed = PackedNetwork.from_model(other, (1, 5, 5))
+    np.testing.assert_allclose(packed(x), other(Tensor(x)).data, rtol=1e-5, atol=1e-6)
+    whole = PackedNetwork.from_model(Sequential(Conv2d(1, 4, 3), ReLU(), nn.Flatten(), Linear(36, 3)).initialise(
+        Streams(0)), (1, 5, 5), "int8", [x])
+    assert whole(x).shape == (2, 3)
+    with pytest.raises(BadInput, match="small.h5"):
+        Sequential(Conv2d(1, 4, 5)).load(tmp_path / "small.h5")

@@ -22,8 +22,7 @@ from tinyq import kernels
 from tinyq.autodiff import tape
 from tinyq.autodiff.tape import VJP, Edge, Node, Read
 from tinyq.autodiff.tensors import NUMBERS, Tensor
-from tinyq.errors import TinyqError, UsageError, did_you_mean
-from tinyq.output.torch_names import PARAMETERS
+from tinyq.errors import TinyqError, UsageError, check_parameters
 
 VJPs: TypeAlias = tuple[VJP | None, ...]          # one per array input, None where no gradient flows
 OutputAndVJPs: TypeAlias = tuple[np.ndarray, VJPs]  # what a forward function returns
@@ -66,7 +65,8 @@ class Primitive(Generic[Result]):
         if self._joins or len(inputs) > len(self._arrays):
             inputs, params = self._spread(inputs, params)
         if params:
-            self._check(params)
+            if not self._open:
+                check_parameters(self.name, params, (*self._arrays, *self._options))
             if not self._arrays.keys().isdisjoint(params):
                 inputs, params = self._bind(inputs, params)
         arrays, parents, dtype = self._unwrap(inputs)
@@ -102,14 +102,6 @@ class Primitive(Generic[Result]):
             takes = ", ".join([*self._arrays, *self._options])
             raise UsageError(f"{self.name}: {len(inputs)} inputs; it takes {takes}")
         return inputs[:count], {**dict(zip(self._options, inputs[count:], strict=False)), **params}
-
-    def _check(self, params: dict[str, Any]) -> None:
-        """Raise UsageError, with the name that was meant, for a parameter that the forward function does not have."""
-        own = [*self._arrays, *self._options]
-        for name in () if self._open else params.keys() - own:
-            meant = PARAMETERS.get(name)
-            raise UsageError(f"{self.name}: no parameter {name}; "
-                             + (f"write {meant}" if meant in own else did_you_mean(name, own)))
 
     def _bind(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Move array inputs given as keywords to their positions."""

@@ -8,7 +8,7 @@ import numpy as np
 from tinyq.autodiff import Tensor, no_record, tape
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.levels import REST, LayerLevels, Levels, layer_of
-from tinyq.nn.conv_layers import Conv2d
+from tinyq.nn.conv_layers import Conv1d, Conv2d
 from tinyq.nn.linear import Linear
 from tinyq.nn.module import Module, evaluating
 from tinyq.nn.parameter import Parameter
@@ -119,7 +119,7 @@ def computing_weights(model: Module, input_shape: tuple[int, ...]) -> tuple[list
 
 
 def _layer_weights(model: Module) -> list[Parameter]:
-    return [module.weight for _, module in model.named_modules() if isinstance(module, Conv2d | Linear)]
+    return [module.weight for _, module in model.named_modules() if isinstance(module, Conv1d | Conv2d | Linear)]
 
 
 def _weighted_layers(model: Module) -> dict[str, Parameter]:

@@ -1,5 +1,5 @@
-"""Sequential: a chain of layers."""
-from collections.abc import Iterator
+"""Sequential, a chain of layers, and ModuleList."""
+from collections.abc import Iterable, Iterator
 
 from tinyq.autodiff import Tensor
 from tinyq.errors import UsageError
@@ -34,3 +34,14 @@ class Sequential(Module):
         for layer in self:
             x = layer(x)
         return x
+
+
+class ModuleList(list[Module]):
+    """List of layers, for torch's name; a plain list that is an attribute holds layers just as well."""
+
+    def __init__(self, layers: Iterable[Module] = ()) -> None:
+        """Store the layers; UsageError for one that is no Module."""
+        super().__init__(layers)
+        for i, layer in enumerate(self):
+            if not isinstance(layer, Module):
+                raise UsageError(f"ModuleList: its layer {i} is a {type(layer).__name__}, not a Module")

@@ -4,21 +4,40 @@ The attributes of a module are its parts: a Module is a child, a Parameter is tr
 saved but not trained. Parts may also lie in lists, tuples and dicts that are attributes: `blocks.0.weight`,
 `heads.left.bias`. There is no registration and no base constructor to call.
 """
+from __future__ import annotations
+
+import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+import tinyq
 from tinyq.autodiff import Tensor
-from tinyq.errors import BadInput
+from tinyq.errors import BadInput, TinyqError, check_parameters
 from tinyq.nn.parameter import Parameter
 from tinyq.streams import Stream, Streams
 
 T = TypeVar("T")
 SHOWN = 12                              # differences in a message
+
+
+class Hook:
+    """Function around each call of a module until remove(): hook(module, call, *inputs, **options)."""
+
+    def __init__(self, module: Module, hook: Callable[..., Tensor]) -> None:
+        """Register the hook, outside those that are there."""
+        self.module, self.around = module, partial(hook)                # an object of its own, registered twice or not
+        module.hooks = (*module.hooks, self.around)
+
+    def remove(self) -> None:
+        """Take the hook off."""
+        self.module.hooks = tuple(hook for hook in self.module.hooks if hook is not self.around)
 
 
 class Module:
@@ -30,7 +49,14 @@ class Module:
     training = True
     draws: str | None = None            # purpose of the random stream of a layer that draws at each step
     stream: Stream | None = None        # the stream for the current step; key_step sets it
-    _hook: Callable[..., Tensor] | None = None          # replaces `forward` in a call; see hooked
+    hooks: tuple[Callable[..., Tensor], ...] = ()       # around each call, the latest is the outermost; see hooked
+
+    def __new__(cls, *inputs: Any, **options: Any) -> Self:
+        """Check the names of the options; UsageError says which was meant."""
+        own = inspect.signature(cls.__init__).parameters if options else {}
+        if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+            check_parameters(cls.__name__, options, own)
+        return super().__new__(cls)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the input Tensor to the output Tensor; a subclass defines it."""
@@ -44,8 +70,38 @@ class Module:
         return self(x), []
 
     def __call__(self, *inputs: Any, **options: Any) -> Tensor:
-        """Run `forward`, or the hook of `hooked`."""
-        return (self._hook or self.forward)(*inputs, **options)
+        """Run `forward` inside the hooks. An error of tinyq names the layer, by its name from the outermost call on."""
+        call = self.forward
+        for hook in self.hooks:
+            call = partial(hook, self, call)
+        try:
+            return call(*inputs, **options)
+        except TinyqError as error:
+            _locate(error, self)
+            raise
+
+    def register_forward_hook(self, hook: Callable[[Self, tuple[Any, ...], Tensor], Tensor | None]) -> Hook:
+        """Call hook(module, inputs, output) after each call; a Tensor that it returns replaces the output.
+
+        remove() of the result takes the hook off.
+        """
+        def around(module: Self, call: Callable[..., Tensor], *inputs: Any, **options: Any) -> Tensor:
+            y = call(*inputs, **options)
+            replaced = hook(module, inputs, y)
+            return y if replaced is None else replaced
+
+        return Hook(self, around)
+
+    def register_backward_hook(self, hook: Callable[[Self, np.ndarray], np.ndarray | None]) -> Hook:
+        """Call hook(module, g) in each backward with the gradient at the output; an array that it returns replaces g.
+
+        remove() of the result takes the hook off.
+        """
+        def watch(module: Self, inputs: tuple[Any, ...], y: Tensor) -> None:
+            if y.requires_grad:
+                y.register_hook(partial(hook, module))
+
+        return self.register_forward_hook(watch)
 
     def reset(self, key: Callable[[str], Stream]) -> None:
         """Set the parameters and buffers of this module, without its children, to their initial values.
@@ -55,7 +111,7 @@ class Module:
 
     # ---- the tree ----
 
-    def named_modules(self, prefix: str = "") -> "list[tuple[str, Module]]":
+    def named_modules(self, prefix: str = "") -> list[tuple[str, Module]]:
         """Return (dotted name, module) of this module ("") and all below it, parents first, each once."""
         found: list[tuple[str, Module]] = []
         seen: set[int] = set()
@@ -177,7 +233,19 @@ class Module:
         return {name: parameters[name].data if name in parameters else buffers[name] for name in names
                 if name in parameters or name in buffers}
 
+    def save(self, path: str | Path) -> None:
+        """Save all parameters and buffers in an HDF5 file, atomically; constrained weights with scale and levels."""
+        tinyq.save_module(self, path)
+
+    def load(self, path: str | Path) -> Self:
+        """Load what `save` wrote, in place; return the module. BadInput if the file does not fit this network."""
+        return tinyq.load_module(self, path)
+
     # ---- display ----
+
+    def summary(self, input_shape: tuple[int, ...]) -> str:
+        """Return a table of the layers with shapes, sizes and cost, as text; input_shape: of one sample."""
+        return tinyq.summary_of(self, input_shape)
 
     def describe(self) -> str:
         """Return the sizes and options of the layer, for its repr."""
@@ -209,14 +277,12 @@ def hooked(modules: Iterable[Module], hook: Callable[..., Tensor]) -> Iterator[N
 
     call(*inputs, **options) computes the output without the hook. Hooks nest; the latest is the outermost.
     """
-    before = [(module, module._hook) for module in modules]
-    for module, outer in before:
-        module._hook = partial(hook, module, outer or module.forward)
+    registered = [Hook(module, hook) for module in modules]
     try:
         yield
     finally:
-        for module, outer in before:
-            module._hook = outer
+        for one in registered:
+            one.remove()
 
 
 def _entries(name: str, value: object, inside: tuple[int, ...]) -> Iterator[tuple[str, object]]:
@@ -226,6 +292,21 @@ def _entries(name: str, value: object, inside: tuple[int, ...]) -> Iterator[tupl
     elif id(value) not in inside:                       # a container may contain itself
         for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _entries(f"{name}.{key}", entry, (*inside, id(value)))
+
+
+def _locate(error: TinyqError, module: Module) -> None:
+    """Begin the error with the layer that it came from: its name from `module` on, its class, the user's line."""
+    if error.layer is None:
+        frame = sys._getframe(2)
+        while frame.f_back and frame.f_globals.get("__name__", "").startswith("tinyq.nn."):
+            frame = frame.f_back
+        own = frame.f_globals.get("__name__", "").startswith("tinyq.")
+        line = "" if own else f", {Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        error.layer = module, line, str(error)
+    layer, line, said = error.layer
+    name = next((name for name, found in module.named_modules() if found is layer), "")
+    if name:
+        error.args = (f"{name} ({type(layer).__name__}{line}): {said}",)
 
 
 def _initial_stream(streams: Streams, prefix: str, name: str) -> Stream:

@@ -37,6 +37,8 @@ NAMES = {
 }
 # Parameters.
 PARAMETERS = {
+    "in_channels": "c_in", "out_channels": "c_out", "in_features": "n_in", "out_features": "n_out",
+    "elementwise_affine": "affine",
     "correction": "ddof", "dim": "axis", "dim0": "axis1", "dim1": "axis2", "dims": "axis", "keepdim": "keepdims",
     "kernel_size": "kernel", "label_smoothing": "smoothing", "max": "high", "max_val": "high", "min": "low",
     "min_val": "low", "negative_slope": "slope", "num_groups": "groups", "pad": "widths", "sections": "parts",

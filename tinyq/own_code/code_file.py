@@ -109,8 +109,10 @@ def errors_with_line(what: str, path: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        kind = "" if isinstance(error, TinyqError) else f"{type(error).__name__}: "
-        raise UsageError(f"{what}: {_place(error, path)} failed: {kind}{error}") from error
+        said = str(error) if isinstance(error, TinyqError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, TinyqError) and error.layer:
+            said = said.replace(f"{error.layer[1]}):", "):", 1)             # the line is said already
+        raise UsageError(f"{what}: {_place(error, path)} failed: {said}") from error
 
 
 class _Loader(importlib.abc.InspectLoader):

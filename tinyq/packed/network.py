@@ -19,6 +19,7 @@ from tinyq.packed.integer.lowering import lower
 from tinyq.packed.integer.numpy_executor import NumpyExecutor
 
 if TYPE_CHECKING:
+    from tinyq.nn import Module
     from tinyq.packed.integer.compiled_executor import CompiledExecutor
 
 
@@ -62,6 +63,19 @@ class PackedNetwork:
         del packed
         return_freed_memory()
         return network
+
+    @classmethod
+    def from_model(cls, model: "Module", input_shape: tuple[int, ...], activations: str = "float32",
+                   calibration: Sequence[np.ndarray] = ()) -> "PackedNetwork":
+        """Pack a network as it computes in evaluation mode; input_shape: of one sample.
+
+        calibration: batches on which the ranges of int8 and int16 activations are measured. UsageError where a packed
+        file cannot hold the network.
+        """
+        from tinyq.packed.file.encode_model import pack
+
+        packed = pack(model, input_shape, {})
+        return cls(calibrated(packed, calibration) if len(calibration) else with_golden(packed), activations)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Compute the logits of a batch."""

@@ -36,6 +36,11 @@ def layers(model: Module, input_shape: tuple[int, ...], planned: Levels | None =
     return [_layer(step, by_module[step.name]) for step in trace(model, input_shape)]
 
 
+def summary_of(model: Module, input_shape: tuple[int, ...]) -> str:
+    """Return the summary as text; input_shape: of one sample."""
+    return "\n".join(as_table(layers(model, input_shape)))
+
+
 def as_table(found: list[Layer], origin: str = "calculated") -> list[str]:
     """Format the summary as lines of text; origin: where the packed sizes are from."""
     header = ["layer", "kind", "output", "weight", "parameters", "set", "bits", "packed bytes", "MACs"]

@@ -2,6 +2,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from tinyq.saved.attributes import check_attributes, network_of, shape_of, witho
 from tinyq.saved.measure import logits_of
 
 PROBES = 4
+M = TypeVar("M", bound=Module)
 
 
 def views(model: Module) -> dict[str, Quantizer]:
@@ -111,6 +113,26 @@ def load_model(path: str | Path, name: str | None = None) -> tuple[Module, dict]
     model.eval()
     check_probe(path, model, held)
     return model, attributes
+
+
+def save_module(model: Module, path: str | Path) -> None:
+    """Save a network's parameters and buffers, constrained weights with their scale and levels; nothing about data."""
+    check_finite(shown_state(model))
+    files.write(path, Weights(shown_state(model), *scales_and_levels(model)))
+
+
+def load_module(model: M, path: str | Path) -> M:
+    """Load the weights of a file into a network in place, those with levels constrained to them; return the network.
+
+    BadInput where the file does not fit the network.
+    """
+    held = files.read(path, model.state_dict())
+    model.load_state_dict(held.state, source=str(path))
+    for name, parameter in model.named_parameters():
+        levels = held.levels.get(name)
+        parameter.parametrization = None if levels is None else LevelQuantizer(
+            set_of(levels.tolist()), _compact(held.scales[name]))
+    return model
 
 
 def load_weights(path: str | Path, model: Module) -> tuple[bool, list[str]]:
