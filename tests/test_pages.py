@@ -5,17 +5,15 @@ import shlex
 from pathlib import Path
 
 import pytest
+from page_examples import blocks, write_files
 
 from tinyq import train
 from tinyq.__main__ import COMMANDS
+from tinyq.run.settings import plugins
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md",
          *sorted(path for folder in ("tinyq", "models", "data") for path in (ROOT / folder).rglob("README.md"))]
-
-
-def blocks(page, language):
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.S)
 
 
 def commands():
@@ -23,23 +21,33 @@ def commands():
     for page in PAGES:
         for line in "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines():
             if found := re.search(r"python -m tinyq\.(\w+)(.*)", line.partition("#")[0]):
-                yield pytest.param(found[1], shlex.split(found[2]), id=f"{page.parent.name}: {line.strip()[:60]}")
+                yield pytest.param(page, found[1], shlex.split(found[2]), id=f"{page.parent.name}: {line.strip()[:60]}")
 
 
-@pytest.mark.parametrize("command, arguments", list(commands()))
-def test_every_flag_of_a_shown_command_exists(command, arguments, capsys):
+@pytest.fixture
+def shown(request, tmp_path, monkeypatch):
+    """Work in a folder with the files that the page shows, with the plug-ins that the command names."""
+    page, arguments = request.getfixturevalue("page"), request.getfixturevalue("arguments")
+    write_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    yield ["--plugin", arguments[arguments.index("--plugin") + 1]] if "--plugin" in arguments else []
+    plugins.use(None)
+
+
+@pytest.mark.parametrize("page, command, arguments", list(commands()))
+def test_every_flag_of_a_shown_command_exists(page, command, arguments, shown, capsys):
     module = importlib.import_module(COMMANDS[command][0])
     subcommand = [arguments[0]] if command in ("audit", "data") else []
     with pytest.raises(SystemExit):
-        module.main([*subcommand, "--help"])
+        module.main([*subcommand, *shown, "--help"])
     text = capsys.readouterr().out
     for argument in arguments:
         if argument.startswith("-"):
             assert argument.partition("=")[0] in text
 
 
-@pytest.mark.parametrize("command, arguments", [p for p in commands() if p.values[0] == "train"])
-def test_the_shown_training_commands_are_accepted(command, arguments, capsys):
+@pytest.mark.parametrize("page, command, arguments", [p for p in commands() if p.values[1] == "train"])
+def test_the_shown_training_commands_are_accepted(page, command, arguments, shown, capsys):
     if "--resume" in arguments:
         pytest.skip("needs a run to resume")
     kept = [argument for argument in arguments if argument != "--dry-run"]

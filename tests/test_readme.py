@@ -3,6 +3,9 @@ import re
 from pathlib import Path
 
 import pytest
+from page_examples import code_to_run, write_files
+
+from tinyq.run.settings import plugins
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -17,9 +20,11 @@ def blocks(language, text=README):
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks("python", (ROOT / page).read_text())], ids=str)
 def test_the_python_examples_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    write_files(ROOT / page, tmp_path)
     names = {"__name__": "example"}
-    for code in blocks("python", (ROOT / page).read_text()):
+    for code in code_to_run(ROOT / page):
         exec(compile(code, str(page), "exec"), names)
+    plugins.use(None)
 
 
 def test_the_set_up_is_two_commands():

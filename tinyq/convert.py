@@ -8,7 +8,8 @@ from tinyq.errors import UsageError, exit_code_of
 from tinyq.inputs.shapes import SHAPES
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say
-from tinyq.run.settings.flags import Parser, naming_flags
+from tinyq.run.settings import plugins
+from tinyq.run.settings.flags import Parser, add_plugin_flag, naming_flags
 
 if TYPE_CHECKING:                       # imported where it is used, for a fast --help
     from tinyq.saved.foreign.converted_inputs import Inputs
@@ -23,6 +24,7 @@ EXAMPLES = """examples:
 def convert(argv: list[str]) -> None:
     """Convert in the direction that the file names imply, and print one line."""
     arguments = _parser().parse(argv)
+    plugins.use(arguments.plugin)
     from tinyq.data.local.class_names import class_lines
     from tinyq.saved.foreign import conversion
     from tinyq.saved.run_folder import weights_file
@@ -86,6 +88,7 @@ def _parser() -> Parser:
                         "out (default: 8/7 of the input's, 256 for 224; torchvision's second weights have 232)")
     parser.add_argument("--mean", metavar="X,X,X", help="mean per channel of pixels / 255, instead of the data's")
     parser.add_argument("--std", metavar="X,X,X", help="standard deviation per channel, likewise")
+    add_plugin_flag(parser)
     return parser
 
 

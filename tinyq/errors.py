@@ -30,6 +30,9 @@ OTHER_WORDS = {
 }
 
 
+own_code: set[str] = set()              # files of the user's own that ran; their errors are named by their lines
+
+
 class TinyqError(Exception):
     """An internal fault; the message is one line: what, which file, what to do."""
 
@@ -41,6 +44,10 @@ class UsageError(TinyqError):
     """A flag, key or name is unknown, or cannot be used together with others."""
 
     exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A setting, method, model or dataset of this name does not come with tinyq, nor with an active plug-in."""
 
 
 class BadInput(TinyqError):
@@ -171,6 +178,8 @@ def _is_of_output(error: OSError) -> bool:
 
 
 def _text(error):
+    if place := _users_line(error):
+        return f"{place} failed: {type(error).__name__}: {error}; --debug shows the traceback"
     if isinstance(error, FileNotFoundError) and _working_folder_is_gone():
         return f"{error.strerror}: the working directory was removed; change to another one"
     if isinstance(error, (TinyqError, OSError)):            # the text of an OSError names the file
@@ -178,6 +187,15 @@ def _text(error):
     if _missing_package(error):
         return f"this needs {_missing_package(error)}, which is not installed: pip install {_missing_package(error)}"
     return f"internal error: {type(error).__name__}: {error}; run again with --debug"
+
+
+def _users_line(error: BaseException) -> str:
+    """Return path:line of the innermost line of a user's own code that led to an unexpected error; "" without one."""
+    if isinstance(error, TinyqError):
+        return ""
+    lines = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)
+             if frame.filename in own_code]
+    return lines[-1] if lines else ""
 
 
 def _working_folder_is_gone():
@@ -195,6 +213,8 @@ def _missing_package(error):
 
 
 def _exit_code(error: Exception) -> int:
+    if _users_line(error):
+        return UsageError.exit_code
     if isinstance(error, OSError):
         return InputOutputError.exit_code
     if _missing_package(error):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tinyq.errors import BadInput, UsageError, exit_code_of
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json
-from tinyq.run.settings.flags import Parser, naming_flags, threads_of
+from tinyq.run.settings import plugins
+from tinyq.run.settings.flags import Parser, add_plugin_flag, naming_flags, threads_of
 
 WORST = 5                               # number of worst classes printed
 if TYPE_CHECKING:                       # imported where they are used, for a fast --help
@@ -24,6 +25,7 @@ EXAMPLES = """examples:
 def evaluate(argv: list[str]) -> None:
     """Print the scores, or JSON."""
     arguments = _parser().parse(argv)
+    plugins.use(arguments.plugin)
     from tinyq.run.build import use_threads
     from tinyq.saved.eval_splits import check_split, split_for
     from tinyq.saved.measure import measure
@@ -115,6 +117,7 @@ def _parser() -> Parser:
     parser.add_argument("--predictions", metavar="FILE.csv",
                         help="also write the five most likely classes of each sample")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_plugin_flag(parser)
     return parser
 
 

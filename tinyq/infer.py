@@ -12,7 +12,8 @@ from tinyq.inputs.preparation import EXIF
 from tinyq.kernels.jit.availability import numba_is_there
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json, tell
-from tinyq.run.settings.flags import Parser, naming_flags, threads_of
+from tinyq.run.settings import plugins
+from tinyq.run.settings.flags import Parser, add_plugin_flag, naming_flags, threads_of
 
 if TYPE_CHECKING:                       # imported where they are used, for a fast --help
     from tinyq.packed.file.format import Packed
@@ -29,6 +30,7 @@ EXAMPLES = """examples:
 def infer(argv: list[str]) -> None:
     """Print the most likely classes of each image, or the accuracy on a dataset."""
     arguments = _parser().parse(argv)
+    plugins.use(arguments.plugin)
     if bool(arguments.images) == (arguments.data is not None):
         raise UsageError("give either images or --data")
     if arguments.exif not in (None, *EXIF):
@@ -208,6 +210,7 @@ def _parser() -> Parser:
                         "or apply, which turns them upright (default: as in training)")
     parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_plugin_flag(parser)
     return parser
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from tinyq.errors import UsageError, exit_code_of
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json
-from tinyq.run.settings.flags import Parser, naming_flags
+from tinyq.run.settings import plugins
+from tinyq.run.settings.flags import Parser, add_plugin_flag, naming_flags
 
 PACKED = ".tq.h5"
 COMPARED = 8                            # samples
@@ -18,6 +19,7 @@ EXAMPLES = """examples:
 def command(argv: list[str]) -> None:
     """Pack, or export, and print what was written."""
     arguments = _parser().parse(argv)
+    plugins.use(arguments.plugin)
     if str(arguments.network).endswith(PACKED) != bool(arguments.c):
         raise UsageError(f"a run or a model.h5 is packed (python -m tinyq.pack RUN OUT{PACKED}), "
                          f"and a {PACKED} is exported (python -m tinyq.pack MODEL{PACKED} --c DIR)")
@@ -153,6 +155,7 @@ def _parser():
     parser.add_argument("--c", metavar="DIR", help="write the packed network as C99 into this folder")
     parser.add_argument("--activations", metavar="KIND", help="activations of the C code: int8 (default) or int16")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_plugin_flag(parser)
     return parser
 
 

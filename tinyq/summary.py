@@ -7,7 +7,8 @@ from tinyq.errors import UsageError, did_you_mean, exit_code_of
 from tinyq.inputs.shapes import SHAPES
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json
-from tinyq.run.settings.flags import Parser, naming_flags
+from tinyq.run.settings import plugins
+from tinyq.run.settings.flags import Parser, add_plugin_flag, naming_flags
 
 if TYPE_CHECKING:                       # imported where it is used, for a fast --help
     from tinyq.saved.layer_table import Layer
@@ -21,6 +22,7 @@ EXAMPLES = """examples:
 def summarise(argv: list[str]) -> None:
     """Print the table, or JSON."""
     arguments = _parser().parse(argv)
+    plugins.use(arguments.plugin)
     from tinyq import levels
     from tinyq.saved import layer_table
 
@@ -106,6 +108,7 @@ def _parser() -> Parser:
     parser.add_argument("--keep", metavar="LAYERS", help="layers that would stay float, such as "
                         "\"conv1,layer4.*\"")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_plugin_flag(parser)
     return parser
 
 

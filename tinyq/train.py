@@ -5,8 +5,11 @@ from pathlib import Path
 
 from tinyq.errors import UsageError, exit_code_of
 from tinyq.output.terminal import folded, output_width, say
-from tinyq.run.settings.flags import given, naming_flags, train_parser
-from tinyq.run.settings.resolve import read_toml, resolve, to_toml
+from tinyq.run.settings import plugins
+from tinyq.run.settings.config import converted
+from tinyq.run.settings.flags import given, named_plugins, naming_flags, train_parser
+from tinyq.run.settings.resolve import check_code, resolve, to_toml
+from tinyq.run.settings.toml_file import checked, read_flat
 
 
 def train(**settings: object) -> Path:
@@ -19,12 +22,14 @@ def train(**settings: object) -> Path:
     from tinyq.audit import observers_for
     from tinyq.run import session
 
+    plugins.use(converted("plugin", settings["plugin"], "plugin ") if settings.get("plugin") else None)
     _, folder = session.start(resolve(settings), observers_for)
     return folder
 
 
 def run_command(argv: list[str]) -> None:
     """Train, resume, or print the settings or the plan."""
+    plugins.use(named_plugins(argv))                    # first: their methods and data have flags
     settings, actions = given(train_parser().parse(argv))
     _check_actions(settings, actions)
     trust = actions.pop("trust", False)
@@ -32,7 +37,7 @@ def run_command(argv: list[str]) -> None:
         return _resume(actions["resume"], settings, trust)
     if trust:
         raise UsageError("--trust works only with --resume; to train your own network, name it with --model")
-    file = read_toml(actions["config"]) if "config" in actions else {}
+    file = _file(actions["config"], settings) if "config" in actions else {}
     if "seeds" in actions:
         return _train_seeds(actions["seeds"], settings, file, argv)
     resolved = resolve(settings, file)
@@ -55,6 +60,13 @@ def run_command(argv: list[str]) -> None:
 
     _report(*session.start(resolved, observers_for))
     return None
+
+
+def _file(path: str, flags: dict) -> dict:
+    """Read the settings of --config; BadInput where they name code that no flag names, before any name is looked up."""
+    settings = read_flat(path)
+    check_code({key: value for key, value in settings.items() if key not in flags})
+    return checked(path, settings)
 
 
 def _check_actions(settings: dict, actions: dict) -> None:

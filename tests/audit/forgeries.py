@@ -21,7 +21,7 @@ from tinyq.files.read import sha256_of
 from tinyq.files.weights import weights_sha256
 from tinyq.packed.file import format as packed_format
 from tinyq.run import checkpoint
-from tinyq.run.settings.resolve import read_toml
+from tinyq.run.settings.toml_file import read_toml
 
 # What the page names as the owner's word: (file or kind of record, part of the path).
 UNAUDITED = {("begin", "environment"), ("resume", "environment"), ("exception", "message"), ("result.json", "seconds"),

@@ -8,7 +8,8 @@ from tinyq.data.loader import Batch
 from tinyq.errors import Diverged, InputOutputError
 from tinyq.run import build, checkpoint, divergence, loop, session
 from tinyq.run.observers.diverged_step import STEP_FILE
-from tinyq.run.settings.resolve import read_toml, resolve
+from tinyq.run.settings.resolve import resolve
+from tinyq.run.settings.toml_file import read_toml
 
 DIGITS = {"model": "digits_cnn", "data": "digits", "method": "backprop", "recipe": "none", "batch_size": 64,
           "epochs": 1, "threads": 1, "workers": 0}

@@ -69,7 +69,7 @@ def test_what_the_user_names_runs(capsys, path):
 
 @pytest.mark.parametrize("name, value, says", [
     ("model", None, "model is no text"), ("model", 3, "model is no text"),
-    ("data", None, "data is no text"), ("data", b"irises", "no data is named 'irises'"),
+    ("data", None, "data is no text"),
     ("method", None, "method is no text"), ("constrain", 1.5, "constrain is no text"),
     ("levels", 2, "levels is no text"),
     ("class_names", None, "class_names"), ("class_names", np.bytes_(b"setosa"), "class_names"),
@@ -91,6 +91,13 @@ def test_read_attributes_another_kind_are_refused_in_one_line(capsys, path, name
     set_attribute(path, name, np.bytes_(value) if isinstance(value, bytes) else value)
     for command in (f"evaluate {path} --threads 1", f"summary {path}"):
         assert says in refused(capsys, command)
+
+
+@pytest.mark.parametrize("name", [b"irises", b"own.py:load"])
+def test_data_that_do_not_come_with_tinyq_are_refused_where_they_are_needed(capsys, path, name):
+    set_attribute(path, "data", np.bytes_(name))
+    assert f"its data {name.decode()!r} do not come with tinyq" in refused(capsys, f"evaluate {path} --threads 1")
+    assert main(["summary", str(path)]) == 0
 
 
 def test_every_fault_is_told_at_once(path):

@@ -15,7 +15,8 @@ from tinyq.errors import AuditMismatch, UsageError
 from tinyq.files import weights
 from tinyq.packed.file import format
 from tinyq.run.phases import method_of
-from tinyq.run.settings.resolve import read_toml, resolve
+from tinyq.run.settings.resolve import resolve
+from tinyq.run.settings.toml_file import read_toml
 from tinyq.saved.model_file import load_model, views
 
 TEXT = "fc2=shift1,fc3=-1,0,2,*=binary"
@@ -64,7 +65,7 @@ def test_it_is_verified_and_every_step_and_the_end_are_repeated(mixed, capsys):
 
 
 def test_levels_of_a_file_that_the_configuration_does_not_give_are_a_fault(mixed):
-    evidence = SimpleNamespace(config=resolve({}, read_toml(mixed / "config.toml")).config)
+    evidence = SimpleNamespace(config=resolve({}, read_toml(mixed / "config.toml")).config, lacks_plugins=False)
     levels = weights.read(mixed / "model.h5").levels
     check_sets(evidence, "model.h5", levels)
     with pytest.raises(AuditMismatch, match=re.escape("model.h5 has other levels than config.toml gives: fc2.weight")):

@@ -11,7 +11,7 @@ from tinyq.errors import BadInput, TinyqError
 from tinyq.files.journal import read_records
 from tinyq.files.lock import is_locked
 from tinyq.files.read import read_file
-from tinyq.run.settings.resolve import read_flat
+from tinyq.run.settings.toml_file import read_flat
 from tinyq.saved.run_folder import CONFIG_FILE, METRICS_FILE, RESULT_FILE
 
 MAX_RESULT = 1 << 20                    # bytes of result.json

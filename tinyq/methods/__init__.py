@@ -11,16 +11,5 @@ from tinyq.methods.straight_through import LevelQuantizer
 
 METHODS: dict[str, Callable[..., Method]] = {"backprop": Backprop, "cbp": CBP, "rpr": RPR, "conntra": CoNNTrA}
 
-
-def register(name: str, method: Callable[..., Method]) -> None:
-    """Add a method class to METHODS: --method `name`, with a flag per argument of the constructor.
-
-    tinyq.audit.methods.register also adds it to the audit. ValueError if the name is taken.
-    """
-    if name in METHODS:
-        raise ValueError(f"method {name}: the name is taken; choose another")
-    METHODS[name] = method
-
-
 __all__ = ["CBP", "METHODS", "RPR", "Backprop", "CoNNTrA", "Column", "GradientMethod", "LevelQuantizer", "Method",
-           "gradient_step", "register"]
+           "gradient_step"]

@@ -5,7 +5,7 @@ them, and `state` saves them.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -158,6 +158,7 @@ class GradientMethod:
     uses_gradients: ClassVar[bool] = True
     constrains_everything: ClassVar[bool] = False
     columns: ClassVar[tuple[Column, ...]] = ()
+    audit: ClassVar[Any] = None                     # of a plug-in's method: its tinyq.audit.methods.MethodAudit
 
     @property
     def done(self) -> bool:

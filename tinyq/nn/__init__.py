@@ -25,10 +25,16 @@ from tinyq.nn.norm_layers import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
 from tinyq.nn.parameter import Parameter, Quantizer, quantizer_of
 from tinyq.nn.pool_layers import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
+# By name, for networks that take the names of their layers.
+LAYERS: dict[str, type[Module]] = {
+    layer.__name__: layer for layer in list(vars().values())
+    if isinstance(layer, type) and issubclass(layer, Module) and layer is not Module}
+
 __all__ = [
-    "ELU", "GELU", "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d", "Dropout",
-    "Flatten", "GroupNorm", "Identity", "LayerNorm", "LeakyReLU", "Linear", "MaxPool2d", "Module", "ModuleList",
-    "Parameter", "Quantizer", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Tanh", "binary_cross_entropy",
+    "ELU", "GELU", "LAYERS", "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d",
+    "Dropout", "Flatten", "GroupNorm", "Identity", "LayerNorm", "LeakyReLU", "Linear", "MaxPool2d", "Module",
+    "ModuleList", "Parameter", "Quantizer", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Tanh",
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "check_levels", "computing_weights", "constrain", "cross_entropy", "evaluating",
     "hooked", "init", "kl_divergence", "mean_absolute_error", "mean_squared_error", "quantizer_of",
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Self
 
-from tinyq.errors import TinyqError, UsageError
+from tinyq.errors import TinyqError, UsageError, own_code
 from tinyq.files.read import read_file
 from tinyq.own_code.code_names import split_name
 from tinyq.own_code.neighbours import check_imports
@@ -129,11 +129,19 @@ class _Loader(importlib.abc.InspectLoader):
 
 
 def _run(file: CodeFile) -> ModuleType:
+    from tinyq.autodiff import PRIMITIVES
+
     name = f"own_code_{Path(file.path).stem}_{file.sha256[:8]}"
     spec = importlib.util.spec_from_file_location(name, file.path, loader=_Loader(file))
     assert spec and spec.loader                 # both are there with a loader
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)     # dataclasses look up their module
-    spec.loader.exec_module(module)
+    own_code.add(file.path)
+    before = dict(PRIMITIVES)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        PRIMITIVES.clear()                      # the primitives of a user's file are known in it alone
+        PRIMITIVES.update(before)
     return module
 
 

@@ -1,5 +1,6 @@
 """All code of the user's own in a run: read where the command line names it, or trusted copies of a run folder."""
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,13 +24,17 @@ class RunCode:
     copies: dict[str, CodeFile]
 
     @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> Self:
-        """Read the files that settings of the command line name; UsageError for one that is not there."""
-        code = code_in(settings)
+    def read(cls, settings: Mapping[str, Any], known: Iterable[CodeFile] = ()) -> Self:
+        """Read the files that settings of the command line name; UsageError for one that is not there.
+
+        known: files that were read, and may have run, already.
+        """
+        code, read = code_in(settings), {os.path.abspath(file.path): file for file in known}
         _check_names(code)
         files: dict[str, CodeFile] = {}
         for key, path in files_in(code):
-            files[path] = files.get(path) or CodeFile.read(path, f"{key} {code[key]}")
+            what = f"{key} {path if key == PLUGIN else code[key]}"
+            files[path] = files.get(path) or read.get(os.path.abspath(path)) or CodeFile.read(path, what)
         return cls._of(code, files, copy_names(code))
 
     @classmethod

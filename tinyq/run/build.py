@@ -14,6 +14,7 @@ from tinyq.run.checkpoint import Position
 from tinyq.run.checkpoint_network import attributes_of, load_start
 from tinyq.run.phases import BACKPROP, Phase, naming_options_of, phases_of
 from tinyq.run.readiness import check_constraint, check_smallest_batch, check_targets, obstacle_to_packing
+from tinyq.run.settings import plugins
 from tinyq.run.settings.config import Config
 from tinyq.run.weights_preparation import check_same_preparation
 from tinyq.saved.run_folder import weights_file
@@ -63,7 +64,8 @@ def build(config: Config, code: RunCode | None = None) -> Job:
     code: the user's own code, if not that in the files which the configuration names.
     """
     use_threads(config.threads)
-    code = code or RunCode.read(vars(config))
+    code = code or RunCode.read(vars(config), plugins.active())
+    plugins.activate(code.plugins)
     bundle = load_data(config, code)
     if bundle.train is None:
         place = "; it belongs in train/<class>/" if config.data in PHOTOGRAPHS else ""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyq import data, models
-from tinyq.errors import BadInput, TinyqError, UsageError
+from tinyq.errors import BadInput, TinyqError, UnknownName, UsageError
 from tinyq.files import hdf5
 from tinyq.files import weights as weight_files
 from tinyq.files.weights import weights_sha256
@@ -12,17 +12,18 @@ from tinyq.inputs.preparation import numbers
 from tinyq.methods.base import Data, GradientMethod, Method
 from tinyq.nn import Module
 from tinyq.own_code import UserFunction, code_in, names_code
+from tinyq.own_code.code_names import PLUGIN
 from tinyq.run import checkpoint
 from tinyq.run.checkpoint import Position
 from tinyq.run.phases import BACKPROP, phases_of
 from tinyq.run.settings.config import Config
 from tinyq.run.settings.resolve import resolve
-from tinyq.saved.attributes import check_attributes, network_of, shape_of
+from tinyq.saved.attributes import check_attributes, data_of, network_of, shape_of
 from tinyq.saved.model_file import load_model, load_weights, outputs_of_other_classes, shown_state, views
 from tinyq.saved.run_folder import data_paths_beside
 from tinyq.streams import Streams
 
-NOT_SETTINGS = ("data_sha256", "code")          # of Position.made_with
+NOT_SETTINGS = ("data_sha256", "code", PLUGIN)         # of Position.made_with; plug-ins are active or not
 
 
 def load_network(path: str | Path, name: str | None = None) -> tuple[Module, dict]:
@@ -66,6 +67,8 @@ def network_of_checkpoint(path: str | Path, network: str | UserFunction | None =
         model = models.build(network or network_of(path, attributes), len(attributes["class_names"]),
                              shape_of(attributes), attributes["constrain"], attributes.get("keep", ""))
         begun(config, model, position, states, lambda: _training_data(path, config, attributes), str(path)).finish()
+    except UnknownName as error:
+        raise BadInput(f"{path}: {error}; if a plug-in adds it, name that with --plugin FILE.py") from error
     except (UsageError, ValueError, KeyError, MemoryError) as error:
         raise BadInput(f"{path}: {error}") from error
     model.eval()
@@ -110,10 +113,10 @@ def _config_of(position: Position) -> Config:
 
 def _training_data(path: str | Path, config: Config, attributes: dict) -> Data:
     """Load the training split that a method reads when it begins, from where the run had it."""
-    name = config.dataset
     if names_code(config.data):
         raise BadInput(f"{path}: its method reads the training data, which code of the user's own returns; name a "
                        "model.h5 of the run instead")
+    name = data_of(path, attributes)
     bundle = data.load(name, mean=numbers("mean", config.mean), std=numbers("std", config.std),
                        **config.options[name] | data_paths_beside(path, name))
     if bundle.train is None or bundle.manifest["sha256"] != attributes["data_sha256"]:

@@ -14,6 +14,7 @@ from tinyq.own_code import code_in
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
 from tinyq.run.figures import curves
+from tinyq.run.settings import plugins
 from tinyq.saved.layer_sizes import Size, on_levels, sizes
 from tinyq.saved.measure import measure
 from tinyq.saved.model_file import views
@@ -50,6 +51,7 @@ def outcome(job: Job, position: Position, weights: Weights, moved: float | None,
         "bytes_float": sum(size.bytes_float for size in layers),
         "bytes_packed": sum(size.bytes_packed for size in layers),
         "weights_sha256": weights_sha256(weights.state),
+        **({"plugin": config.plugin} if config.plugin else {}),
         "samples": {name: len(part) for name in ("train", "validation", "test")
                     if (part := getattr(bundle, name)) is not None},
         "skipped": bundle.skipped,
@@ -156,13 +158,14 @@ def remedy(outcome: dict, folder: str | Path) -> list[str]:
 def next_commands(outcome: dict, folder: str | Path) -> list[str]:
     """Return the commands that a user may want next."""
     run, code = str(folder), code_in(outcome)
-    network = code_flags(folder, code, ("model",))
+    network = code_flags(folder, code, ("model", "plugin"))
     own = code_flags(folder, code, ("data",))
     split = [] if outcome["test_accuracy"] is not None else ["--split", *[
         name for name in ("validation", "train") if name in outcome["samples"]][:1]]
     commands = [["evaluate", run, *network, *own, *split]]
     if (Path(folder) / PACKED_FILE).is_file():
-        commands.append(["infer", str(Path(folder) / PACKED_FILE), *(own or ["--data"]), *split])
+        reader = code_flags(folder, code, ("plugin",)) if plugins.adds("data", outcome["data"]) else []
+        commands.append(["infer", str(Path(folder) / PACKED_FILE), *(own or ["--data"]), *split, *reader])
     if "ledger_head" in outcome:
         commands.append(["audit", "verify", run, *(["--trust"] if code else [])])
     return [shlex.join(["python", "-m", f"tinyq.{name}", *rest]) for name, *rest in commands]

@@ -37,9 +37,10 @@ from tinyq.run.observers.progress import Progress
 from tinyq.run.observers.signals import Stopped, StopRequest, stop_request
 from tinyq.run.observers.stopwatch import Stopwatch
 from tinyq.run.result import EARLY_STOPPING, MAX_STEPS, summary
-from tinyq.run.settings import extension
+from tinyq.run.settings import extension, plugins
 from tinyq.run.settings.config import Config, divides_its_epochs
-from tinyq.run.settings.resolve import Resolved, read_toml, resolve, to_toml
+from tinyq.run.settings.resolve import Resolved, resolve, to_toml
+from tinyq.run.settings.toml_file import checked, read_flat
 from tinyq.saved.model_file import describe
 from tinyq.saved.run_folder import (
     CONFIG_FILE,
@@ -87,8 +88,10 @@ def resume(folder: str | Path, changes: dict,
         raise BadInput(f"{folder}: no {CONFIG_FILE} here; --resume takes the folder of a run")
     check_own_folder(folder)
     with locked(folder):
-        settings = read_toml(folder / CONFIG_FILE)
-        code = _trusted_code(folder, settings, trust)
+        given = read_flat(folder / CONFIG_FILE)
+        code = _trusted_code(folder, given, trust)
+        plugins.activate(code.plugins)
+        settings = checked(folder / CONFIG_FILE, given)
         job = build(anchored(resolve({**changes, **code_in(settings)}, settings)).config, code)
         extends = "epochs" in changes
         position, states = _newest_position(job, folder, extends)

@@ -42,7 +42,17 @@ def network_of(path: str | Path, attributes: dict) -> str:
     name = attributes["model"]
     if names_code(name) or name.partition(":")[0] not in models.REGISTRY:
         raise BadInput(f"{path}: its network {name!r} does not come with tinyq; if it is your own, "
-                       "name it with --model path/to/file.py:function")
+                       "name it with --model path/to/file.py:function, or the plug-in that makes it with --plugin "
+                       "FILE.py")
+    return name
+
+
+def data_of(path: str | Path, attributes: dict) -> str:
+    """Name of the file's data; BadInput unless they come with tinyq or an active plug-in, and are no code."""
+    name = attributes["data"]
+    if name not in data.READERS:
+        raise BadInput(f"{path}: its data {name!r} do not come with tinyq; if they are your own, name them with "
+                       "--data, or the plug-in that reads them with --plugin FILE.py")
     return name
 
 
@@ -86,8 +96,8 @@ def _target_faults(attributes: dict) -> list[str]:
 
 def _data_faults(attributes: dict) -> list[str]:
     name = attributes["data"]
-    if name not in data.READERS:
-        return [f"no data is named {name!r}"]
+    if name not in data.READERS:                            # which data_of says where the data are needed
+        return []
     try:
         options = data_options(attributes)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):

@@ -11,7 +11,7 @@ from tinyq.errors import BadInput, UsageError, did_you_mean
 from tinyq.inputs.preparation import Preparation
 from tinyq.inputs.shapes import PHOTOGRAPHS
 from tinyq.inputs.targets import CLASSES
-from tinyq.saved.attributes import data_options, preparation_of, shape_of, without_preparation
+from tinyq.saved.attributes import data_of, data_options, preparation_of, shape_of, without_preparation
 from tinyq.saved.run_folder import data_paths_beside
 
 WNID = re.compile(r"n\d{8}\b")
@@ -35,9 +35,9 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
     check_split(part)
     if name:
         name, data_path = dataset_and_path(name, data_path)
-    name = name or attributes["data"]
-    if not name:
+    if not name and not attributes["data"]:
         raise UsageError(f"data: {path} does not say which data it is for; name some, such as mnist")
+    name = name or data_of(path, attributes)
     component = component_of(name)
     own = component == attributes["data"]
     options = {**without_preparation(data_options(attributes)), **data_paths_beside(path, component)} if own else {}

@@ -10,7 +10,8 @@ from tinyq import data
 from tinyq.errors import BadInput
 from tinyq.own_code import SETTINGS, code_in
 from tinyq.own_code.code_names import absolute, copies_in
-from tinyq.run.settings.resolve import Resolved, read_toml
+from tinyq.run.settings.resolve import Resolved
+from tinyq.run.settings.toml_file import read_flat
 from tinyq.saved.foreign.choice import refuse_foreign
 
 CONFIG_FILE, METRICS_FILE, RESULT_FILE = "config.toml", "metrics.jsonl", "result.json"
@@ -57,7 +58,7 @@ def resume_command(folder: str | Path) -> str:
 
 def pack_command(folder: str | Path) -> str:
     """Return the command that packs a finished run beside its model.h5."""
-    own = code_flags(folder, code_in(read_toml(Path(folder) / CONFIG_FILE)), ("model",))
+    own = code_flags(folder, code_in(read_flat(Path(folder) / CONFIG_FILE)), ("model", "plugin"))
     return shlex.join(["python", "-m", "tinyq.pack", str(folder), str(Path(folder) / PACKED_FILE), *own])
 
 
@@ -74,9 +75,9 @@ def data_paths_beside(weights: str | Path, name: str) -> dict[str, str]:
     """Arguments of data.load for the paths of a run's data; weights: a weight file or checkpoint of it."""
     folder = Path(weights).resolve().parent
     config = (folder.parent if folder.name == CHECKPOINTS else folder) / CONFIG_FILE
-    settings = read_toml(config) if config.is_file() else {}
+    settings = read_flat(config) if config.is_file() else {}
     keys = {"path": "data_path", **{option: f"{name}.{option}" for option in data.PATH_OPTIONS}}
-    return {option: settings[key] for option, key in keys.items() if key in settings}
+    return {option: text for option, key in keys.items() if isinstance(text := settings.get(key), str)}
 
 
 def _absolute(path: str) -> str:

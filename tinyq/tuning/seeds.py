@@ -21,7 +21,8 @@ from tinyq.run.observers.signals import Stopped
 from tinyq.run.result import summary
 from tinyq.run.session import RESUMABLE, ObserversFor
 from tinyq.run.settings.config import FIELDS, Config, converted
-from tinyq.run.settings.resolve import Resolved, read_flat
+from tinyq.run.settings.resolve import Resolved
+from tinyq.run.settings.toml_file import read_flat
 from tinyq.saved.run_folder import CHECKPOINTS, CONFIG_FILE, anchored
 
 SUMMARY_FILE, TABLES_FILE, CURVES_FILE = "seeds.json", "seeds.md", "seeds.svg"

@@ -9,6 +9,7 @@ import pytest
 import tinyq.audit.methods as audits
 from tinyq.audit.methods import audit_of, conntra, method_table
 from tinyq.audit.methods.method_audit import MethodAudit, no_arrays
+from tinyq.errors import UsageError
 from tinyq.methods import METHODS
 
 ROOT = Path(audits.__file__).resolve().parents[2]                       # tinyq/
@@ -33,9 +34,9 @@ def test_every_method_that_constrains_has_a_file_of_its_own():
 
 @pytest.mark.parametrize("path", AUDIT_FILES, ids=lambda path: path.stem)
 def test_no_file_imports_the_method_it_checks(path):
-    """Only the table imports anything of tinyq.methods, to register."""
+    """Only the table imports anything of tinyq.methods, to know the classes of plug-ins by their names."""
     imported = [name for name in imports_of(path) if f"{name}.".startswith("tinyq.methods.")]
-    assert imported == [] or path.stem == "method_table" and imported == ["tinyq.methods.register"], imported
+    assert imported == [] or path.stem == "method_table" and imported == ["tinyq.methods.METHODS"], imported
 
 
 @pytest.mark.parametrize("path", WHOLE_ROOM, ids=lambda path: str(path.relative_to(ROOT)))
@@ -75,23 +76,14 @@ def test_a_method_without_a_row_is_audited_as_one_that_follows_a_gradient():
     assert no_arrays(None) == no_arrays(None, 8) == {}
 
 
-@pytest.fixture
-def registered():
-    """Undo what a test adds to the tables."""
-    before = dict(METHODS), dict(method_table.AUDITS)
-    yield
-    for table, rows in zip((METHODS, method_table.AUDITS), before, strict=True):
-        table.clear()
-        table.update(rows)
-
-
-def test_a_method_is_added_to_both_tables_once(registered):
-    method = type("Another", (METHODS["backprop"],), {})
+def test_a_method_that_does_not_come_with_tinyq_has_the_audit_of_its_class(monkeypatch):
     audit = MethodAudit()
-    method_table.register("another", method, audit)
-    assert METHODS["another"] is method and audit_of("Another") is audit
-    with pytest.raises(ValueError, match="method other: the class name Another is taken; choose another"):
-        method_table.register("other", method)
+    monkeypatch.setitem(METHODS, "another", type("Another", (METHODS["backprop"],), {"audit": audit}))
+    assert audit_of("Another") is method_table.own_audit("Another") is audit and method_table.is_known("Another")
+    assert method_table.own_audit("Backprop") is method_table.own_audit("Unknown") is None
+    monkeypatch.setitem(METHODS, "other", type("Other", (METHODS["backprop"],), {"audit": 3}))
+    with pytest.raises(UsageError, match="method Other: its audit is a int, not a tinyq.audit.methods.MethodAudit"):
+        audit_of("Other")
 
 
 def visits(codes, errors, tried):

@@ -10,7 +10,8 @@ from tinyq.run.settings import config
 from tinyq.run.settings.docstrings import argument_texts
 from tinyq.run.settings.flags import given, naming_flags, train_parser
 from tinyq.run.settings.recipes import RECIPES
-from tinyq.run.settings.resolve import read_toml, resolve, to_toml
+from tinyq.run.settings.resolve import resolve, to_toml
+from tinyq.run.settings.toml_file import read_toml
 
 
 def parsed(line):

@@ -1,7 +1,8 @@
-"""List the methods that the audit checks beyond their gradient, and add one."""
+"""List the methods that the audit checks beyond their gradient; a method of a plug-in brings its own row."""
 from tinyq.audit.methods import cbp, conntra, rpr
 from tinyq.audit.methods.method_audit import MethodAudit
-from tinyq.methods import register as register_method
+from tinyq.errors import UsageError
+from tinyq.methods import METHODS
 
 GRADIENT_ONLY = MethodAudit()
 # By class name.
@@ -11,15 +12,24 @@ AUDITS: dict[str, MethodAudit] = {"Backprop": GRADIENT_ONLY, "CBP": cbp.AUDIT, "
 
 def audit_of(class_name: str) -> MethodAudit:
     """Return the row of a method's class, by its name in ledgers; a class without a row gets plain backprop's."""
-    return AUDITS.get(class_name, GRADIENT_ONLY)
+    return AUDITS.get(class_name) or own_audit(class_name) or GRADIENT_ONLY
 
 
-def register(name: str, method: type, audit: MethodAudit = GRADIENT_ONLY) -> None:
-    """Add a training method: as --method `name` with its constructor's settings, and in the audit.
+def own_audit(class_name: str) -> MethodAudit | None:
+    """Return the `audit` of a class that does not come with tinyq; None where it has none or is unknown here."""
+    if class_name in AUDITS:
+        return None
+    for method in METHODS.values():
+        audit = getattr(method, "audit", None)
+        if isinstance(method, type) and method.__name__ == class_name and audit is not None:
+            if not isinstance(audit, MethodAudit):
+                raise UsageError(f"method {class_name}: its audit is a {type(audit).__name__}, not a "
+                                 "tinyq.audit.methods.MethodAudit")
+            return audit
+    return None
 
-    ValueError if the name or the class name is taken.
-    """
-    if method.__name__ in AUDITS:
-        raise ValueError(f"method {name}: the class name {method.__name__} is taken; choose another")
-    register_method(name, method)
-    AUDITS[method.__name__] = audit
+
+def is_known(class_name: str) -> bool:
+    """Return True for the class of a method that comes with tinyq, or with a plug-in that runs here."""
+    return class_name in AUDITS or any(isinstance(method, type) and method.__name__ == class_name
+                                       for method in METHODS.values())

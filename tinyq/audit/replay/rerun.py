@@ -17,7 +17,9 @@ from tinyq.run import checkpoint
 from tinyq.run.build import Job, build
 from tinyq.run.checkpoint import Position
 from tinyq.run.loop import Loop
-from tinyq.run.settings.resolve import read_toml, resolve
+from tinyq.run.settings import plugins
+from tinyq.run.settings.resolve import resolve
+from tinyq.run.settings.toml_file import checked, read_flat
 from tinyq.saved.attributes import shape_of
 from tinyq.saved.run_folder import CONFIG_FILE, anchored, weights_file
 
@@ -54,6 +56,18 @@ class Source:
                                 f"{str(history.steps)[:20]}")
         return history
 
+    @cached_property
+    def written(self) -> dict:
+        """The settings in config.toml, whatever their names."""
+        return read_flat(self.folder / CONFIG_FILE)
+
+    @cached_property
+    def code(self) -> RunCode:
+        """The user's own code in the run; BadInput where it is not trusted, or is not the recorded one."""
+        kept = {key: value for key, value in self.written.items() if key not in self.changes}
+        recorded = self.history.begin.record["settings"].get("code")
+        return RunCode.trusted(self.folder, kept, self.trust, recorded) | RunCode.read(self.changes)
+
     @property
     def eras(self) -> list[Era]:
         """The run, cut where it was extended."""
@@ -71,22 +85,21 @@ class Source:
 
         BadInput where the data differ from the run's, or the run has code that is not trusted.
         """
-        settings, recorded = read_toml(self.folder / CONFIG_FILE), self.history.begin.record
-        sha256 = recorded["settings"].get("code")
-        kept = {key: value for key, value in settings.items() if key not in self.changes}
-        code = RunCode.trusted(self.folder, kept, self.trust, sha256) | RunCode.read(self.changes)
+        recorded = self.history.begin.record
+        plugins.activate(self.code.plugins)
+        settings = checked(self.folder / CONFIG_FILE, self.written)
         epochs, last = era or self.eras[-1]
-        config = anchored(resolve({**code_in(kept), **self.changes}, settings)).config
+        config = anchored(resolve({**code_in(settings), **self.changes}, settings)).config
         self._check_weights(config.weights, recorded.get("weights_file"))
-        job = build(dataclasses.replace(config, max_steps=last, epochs=epochs), code)
-        self._tell_replaced(code, sha256)
+        job = build(dataclasses.replace(config, max_steps=last, epochs=epochs), self.code)
+        self._tell_replaced(recorded["settings"].get("code"))
         self._check_data(recorded["data"], plain(job.bundle.read))
         return job
 
-    def _tell_replaced(self, code: RunCode, recorded: object) -> None:
+    def _tell_replaced(self, recorded: object) -> None:
         """Say whether a file that a flag names in place of a copy is the one on record."""
         known = recorded.values() if isinstance(recorded, dict) else ()
-        for file in (code.functions[key].file for key in code_in(self.changes)):
+        for file in (self.code.functions[key].file for key in code_in(self.changes)):
             tell_once(f"tinyq: note: --model runs {file.path}, SHA-256 {file.sha256}, "
                       + ("as on record" if file.sha256 in known else "another than on record"))
 

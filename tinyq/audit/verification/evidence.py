@@ -1,5 +1,6 @@
 """State shared by the examinations of a run folder: its history, its configuration, the network at its end."""
 import dataclasses
+import hashlib
 from functools import cached_property
 
 from tinyq.audit.ledger.hash_chain import Line, plain
@@ -10,12 +11,15 @@ from tinyq.errors import AuditMismatch
 from tinyq.files import weights as weight_files
 from tinyq.files.read import read_file
 from tinyq.own_code import RunCode, code_in
+from tinyq.own_code.code_names import PLUGIN
 from tinyq.run import checkpoint
 from tinyq.run.checkpoint import Position
 from tinyq.run.session import made_with
+from tinyq.run.settings import plugins
 from tinyq.run.settings.config import Config
 from tinyq.run.settings.extension import epochs_in, restored
-from tinyq.run.settings.resolve import MAX_TOML_BYTES, read_toml, resolve
+from tinyq.run.settings.resolve import resolve
+from tinyq.run.settings.toml_file import MAX_TOML_BYTES, checked, config_as_written, read_flat
 from tinyq.saved.attributes import shape_of
 from tinyq.saved.run_folder import CONFIG_FILE, MODEL_FILE, anchored
 
@@ -29,14 +33,30 @@ class Evidence:
 
     @cached_property
     def config(self) -> Config:
-        """The configuration in config.toml; the user's own code is named in it, and not run."""
-        settings = read_toml(self.run / CONFIG_FILE)
-        return anchored(resolve(code_in(settings), settings)).config
+        """The configuration in config.toml; the user's own code is named in it, and not run.
+
+        Where it names plug-ins that do not run here, it is taken as it is written.
+        """
+        path = self.run / CONFIG_FILE
+        settings = read_flat(path)
+        if settings.get(PLUGIN) and not plugins.active():
+            return config_as_written(path)
+        return anchored(resolve(code_in(settings), checked(path, settings))).config
+
+    @property
+    def lacks_plugins(self) -> bool:
+        """True where the run has plug-ins that do not run here."""
+        return bool(self.config.plugin) and not plugins.active()
 
     @property
     def code(self) -> dict[str, str]:
         """The settings of config.toml that name code of the user's own, with the paths they had."""
         return code_in(vars(self.config))
+
+    @property
+    def is_as_recorded(self) -> bool:
+        """True where config.toml, without its extensions, has the SHA-256 on record."""
+        return hashlib.sha256(self.begun[0].encode()).hexdigest() == self.history.begin.record["config_sha256"]
 
     @cached_property
     def begun(self) -> tuple[str, list[tuple[int, int]]]:

@@ -3,9 +3,10 @@ from collections.abc import Iterable
 
 from tinyq.audit.ledger.hash_chain import Line
 from tinyq.audit.methods.method_audit import Rules
-from tinyq.audit.methods.method_table import AUDITS
+from tinyq.audit.methods.method_table import AUDITS, audit_of, is_known, own_audit
 from tinyq.audit.verification.chronology import Chronology
 from tinyq.audit.verification.ending import Ending
+from tinyq.own_code.code_names import PLUGIN
 
 MAX_FAULTS = 100                        # kept; the rest are counted
 MALFORMED = (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError, RecursionError)
@@ -19,6 +20,7 @@ class Invariants:
         self.faults: list[str] = []
         self.count = 0
         self.methods: list[str] = []    # whose rules were applied, by class name
+        self.without_rules: dict[str, str] = {}         # why the others have none, by class name
         self._chronology: Chronology | None = None
         self._ending: Ending | None = None
         self._rules: Rules | None = None
@@ -53,11 +55,17 @@ class Invariants:
 
     def _begin_phase(self, record):
         self._rules = None
-        if record["method"] not in AUDITS:
-            yield f"the method {record['method']} is unknown here, so its rules cannot be applied"
+        name = record["method"]
+        if not is_known(name):
+            if self._begin["settings"].get(PLUGIN) is None:
+                yield f"the method {name} is unknown here, so its rules cannot be applied"
+            self.without_rules[name] = "the plug-in of the run has them: --trust"
             return
-        self._rules = AUDITS[record["method"]].rules(self._begin, record)
-        self.methods.append(record["method"])
+        self._rules = audit_of(name).rules(self._begin, record)
+        if name in AUDITS or own_audit(name):
+            self.methods.append(name)
+        else:
+            self.without_rules[name] = "its class has no audit; the sums of its epochs hold"
 
     def _note(self, line, fault):
         what = "end of epoch, " if line.kind == "epoch" else "" if line.kind == "step" else f"{line.kind}, "

@@ -70,8 +70,11 @@ def _check_derived(evidence, held):
 
 
 def check_sets(evidence: Evidence, file: str, levels: Mapping[str, np.ndarray]) -> None:
-    """Check that each tensor's levels are those that the configuration gives to its layer."""
-    if not levels or not takes_levels(evidence.config.method):
+    """Check that each tensor's levels are those that the configuration gives to its layer.
+
+    A method or a level set of a plug-in that does not run here is passed over.
+    """
+    if not levels or evidence.lacks_plugins or not takes_levels(evidence.config.method):
         return
     configured = parse(evidence.config.levels or "")
     other = [name for name, values in levels.items()

@@ -7,15 +7,19 @@ from pathlib import Path
 from tinyq import kernels
 from tinyq.audit.ledger.hash_chain import Line
 from tinyq.audit.ledger.history import History, read_history
-from tinyq.audit.ledger.records import UNAUDITED
+from tinyq.audit.ledger.records import UNAUDITED, records_of
 from tinyq.audit.verification.evidence import Evidence
 from tinyq.audit.verification.invariants import MALFORMED, Invariants
 from tinyq.audit.verification.metrics import MetricsComparison
 from tinyq.audit.verification.run_files import EXAMINATIONS
-from tinyq.errors import AuditMismatch, TinyqError
+from tinyq.errors import AuditMismatch, BadInput, TinyqError, UnknownName
 from tinyq.files.journal import LEDGER_FILE
 from tinyq.output.counting import counted
+from tinyq.own_code import RunCode
 from tinyq.run.result import EARLY_STOPPING
+from tinyq.run.settings import plugins
+from tinyq.run.settings.toml_file import read_flat
+from tinyq.saved.run_folder import CONFIG_FILE
 
 MAX_SHOWN = 3                           # faults of one kind in a message
 
@@ -27,6 +31,7 @@ def verify(run: str | Path, head: str | None = None, trust: bool = False) -> lis
     own network in the folder, to derive the finished network with it.
     """
     run = Path(run)
+    trust = _run_plugins(run, trust)
     invariants, metrics, since = Invariants(), MetricsComparison(run), _SinceHead(head)
 
     def examine_line(line: Line) -> None:
@@ -37,6 +42,7 @@ def verify(run: str | Path, head: str | None = None, trust: bool = False) -> lis
     invariants.finish()
     metrics.finish(history.end is not None)
     evidence = Evidence(history, trust)
+    _check_names_known(evidence)
     examinations: dict[str, Callable[[], str]] = {
         "head": lambda: since.told(run), "rules": lambda: _rules(invariants),
         "checks while training": lambda: _checks(history), "metrics": lambda: _metrics(metrics),
@@ -48,6 +54,32 @@ def verify(run: str | Path, head: str | None = None, trust: bool = False) -> lis
     return [f"chain: {counted(history.last.number, 'record')}, {counted(history.steps, 'step')}, head "
             f"{history.last.head}", *found, *_notes(history, evidence),
             f"not audited, the owner's word: {', '.join(UNAUDITED)}"]
+
+
+def _run_plugins(run: Path, trust: bool) -> bool:
+    """Make the rules of the run's plug-ins known, if they are trusted; return False where their copies cannot run.
+
+    An examination then says what is wrong with the copies.
+    """
+    plugins.activate(())
+    recorded = next(records_of(run)).record["settings"].get("code")
+    try:
+        plugins.activate(RunCode.trusted(run, read_flat(run / CONFIG_FILE), True, recorded).plugins if trust else ())
+    except (TinyqError, OSError):
+        return False
+    return trust
+
+
+def _check_names_known(evidence: Evidence) -> None:
+    """Raise BadInput where a config.toml, which is the recorded one, names what is not known here."""
+    try:
+        evidence.config             # noqa: B018    the examination of the configuration says what else is wrong
+    except UnknownName as error:
+        if evidence.is_as_recorded:
+            raise BadInput(f"{error}; what it names is no part of this tinyq, and no plug-in of the run has it, so the "
+                           "run cannot be verified here") from error
+    except (TinyqError, OSError, *MALFORMED):
+        pass
 
 
 def _results(examinations: dict[str, Callable[[], str]]) -> tuple[list[str], list[str]]:
@@ -90,7 +122,8 @@ def _rules(invariants: Invariants) -> str:
     if invariants.faults:
         more = f" and {invariants.count - MAX_SHOWN} more" if invariants.count > MAX_SHOWN else ""
         raise AuditMismatch("; ".join(invariants.faults[:MAX_SHOWN]) + more)
-    return f"the rules of {', '.join(invariants.methods)} hold at every step" if invariants.methods else ""
+    held = [f"the rules of {', '.join(invariants.methods)} hold at every step"] if invariants.methods else []
+    return "; ".join(held + [f"no rules known for {name}: {why}" for name, why in invariants.without_rules.items()])
 
 
 def _checks(history: History) -> str:

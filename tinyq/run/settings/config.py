@@ -40,6 +40,8 @@ class Config:
                                "divided by their largest value; by default the dataset's own, or that of the training "
                                "part of your own data", group=WHAT)
     std: str | None = setting(None, "standard deviation of the inputs, likewise", group=WHAT)
+    plugin: str | None = setting(None, "Python file of your own that adds methods, models, data, losses or layers; "
+                                 "give the flag again for a further file", group=WHAT)
     method: str = setting(None, "method that puts the weights on their levels", group=WHAT)
     levels: str | None = setting("ternary", "level set: binary, ternary, shift1, shift2, or a list such as "
                                  "--levels=-2,-1,0,1,2; or one for each layer, by name or pattern, such as "
@@ -120,7 +122,7 @@ class Config:
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config) if f.name != "options"}
 MAX_WHOLE = (1 << 31) - 1               # of a whole number without a limit of its own
-PATHS = ("data_path", "weights", "output")
+PATHS = ("data_path", "weights", "output", "plugin")
 KINDS = typing.get_type_hints(Config)
 _OF_READERS = ("path", "function")      # parameters of datasets' readers that settings of every run give
 
@@ -144,7 +146,12 @@ def components() -> dict[str, Callable]:
 
 def options_of(component: str) -> dict[str, inspect.Parameter]:
     """The options of a method or dataset: its parameters with a default that are not settings of every run."""
-    parameters = inspect.signature(components()[component]).parameters
+    return options_of_maker(components()[component])
+
+
+def options_of_maker(maker: Callable) -> dict[str, inspect.Parameter]:
+    """The options of a method's class or a dataset's reader."""
+    parameters = inspect.signature(maker).parameters
     return {name: p for name, p in parameters.items()
             if p.default is not p.empty and name not in FIELDS and name not in _OF_READERS}
 

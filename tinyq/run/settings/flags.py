@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from tinyq.errors import UsageError, nearest
 from tinyq.kernels.jit.variables import check_variables
 from tinyq.output.help_format import HelpFormatter
+from tinyq.own_code.code_names import PLUGIN
 from tinyq.run.settings import config
 from tinyq.run.settings.config import FIELDS, KINDS
 from tinyq.run.settings.docstrings import argument_texts
@@ -73,6 +74,32 @@ def _attached(argv: list[str]) -> list[str]:
         else:
             attached.append(word)
     return attached
+
+
+class _Joined(argparse.Action):
+    """Join the values of a flag that is given several times, with commas between."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        """Add a value; an empty one is kept alone, to be refused."""
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, f"{before},{values}" if before and values else values)
+
+
+def add_plugin_flag(parser: Parser) -> None:
+    """Add the flag that names the plug-ins of a network."""
+    parser.add_argument("--plugin", metavar="FILE.py", action=_Joined, help="Python file of your own that adds its "
+                        "model or data; a weight file cannot choose which code runs")
+
+
+def named_plugins(argv: list[str]) -> str | None:
+    """Return the plug-ins that a command line names, with commas between, before its other flags are known."""
+    parser = Parser(add_help=False, allow_abbrev=False)
+    add_plugin_flag(parser)
+    try:
+        return parser.parse_known_args(argv)[0].plugin
+    except UsageError:                                  # the command's own parser says so
+        return None
 
 
 def naming_flags(command: Callable[[list[str]], None], parser: Callable[[], Parser]) -> Callable[[list[str]], None]:
@@ -149,7 +176,8 @@ def _add(group: argparse._ArgumentGroup, name: str, kind: type, default: object,
     else:
         is_path = name in config.PATHS or name.endswith(".classes")
         metavar = "PATH" if is_path else {int: "N", float: "X", str: "NAME"}[kind]
-        group.add_argument(*flags, dest=name, metavar=metavar, help=text)
+        action = _Joined if name == PLUGIN else "store"
+        group.add_argument(*flags, dest=name, metavar=metavar, help=text, action=action)
 
 
 def _add_component_options(parser: Parser) -> None:

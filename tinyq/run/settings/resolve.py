@@ -1,15 +1,11 @@
 """Combine settings: flags beat the file, the file beats the recipe, the recipe beats the defaults."""
 import json
-import re
 import shlex
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from tinyq import levels
-from tinyq.errors import BadInput, UsageError, did_you_mean
-from tinyq.files.read import read_file
+from tinyq.errors import BadInput, UnknownName, UsageError, did_you_mean
 from tinyq.own_code import code_in, names_code
 from tinyq.own_code.code_names import FUNCTIONS
 from tinyq.run.settings import config
@@ -17,11 +13,8 @@ from tinyq.run.settings.config import FIELDS, Config
 from tinyq.run.settings.idle import check_effect
 from tinyq.run.settings.recipes import RECIPES
 from tinyq.run.settings.spelling_of_names import canonical
+from tinyq.run.settings.toml_file import flat
 
-MAX_TOML_BYTES = 64 << 10                               # twenty times the longest configuration
-# What tomllib reads as a key never lies in these.
-_TEXTS = re.compile(r'''"""(?:\\.|[^\\])*?"""|\'{3}.*?\'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*''', re.DOTALL)
-_DEEP_KEY = re.compile(r"(?:\.[^\n.=\[\]{},]*){3}")
 _SUBJECT = ("model", "data", "method")
 
 
@@ -47,13 +40,13 @@ def resolve(flags: dict, file: dict | None = None) -> Resolved:
     _check_not_empty(flags, "flag")
     _check_subject_names({**file, **flags})
     recipe = _recipe_name(flags, file)
-    layers = [(_flat(RECIPES.get(recipe, {})), f"recipe {recipe}"), (file, "file"), (flags, "flag")]
+    layers = [(flat(RECIPES.get(recipe, {})), f"recipe {recipe}"), (file, "file"), (flags, "flag")]
     for layer, origin in layers:
         for key, value in layer.items():
             settings[key] = config.converted(key, value, f"{_shown(key, origin)} ")
             origins[key] = origin
     settings["recipe"] = recipe
-    _check_code(settings, origins)
+    check_code({key: value for key, value in settings.items() if origins.get(key) == "file"})
     _check_subject_given(settings, recipe)
     _pretraining(settings, origins)
     _levels(settings, origins)
@@ -63,27 +56,6 @@ def resolve(flags: dict, file: dict | None = None) -> Resolved:
     _check_other_names(resolved)
     check_effect(resolved, [key for key, origin in origins.items() if origin == "flag"])
     return Resolved(resolved, origins)
-
-
-def read_toml(path: str | Path) -> dict:
-    """Read the flat settings in a TOML file; BadInput where it cannot be read, UsageError for an unknown key."""
-    flat, known = read_flat(path), config.known_keys()
-    for key in flat:
-        if key not in known:
-            raise UsageError(f"{path}: no setting named {key!r}; {did_you_mean(key, known)}")
-    return {key: config.converted(key, value, f"{path}: {key} = ") for key, value in flat.items()}
-
-
-def read_flat(path: str | Path) -> dict:
-    """Read a TOML file as {"key": value, "table.key": value}, whatever its keys; BadInput where it cannot be read."""
-    try:
-        text = read_file(path, MAX_TOML_BYTES).decode()
-        if _DEEP_KEY.search(_TEXTS.sub("_", text)):     # tomllib's memory grows with the square of a key's depth
-            raise BadInput(f"{path}: a key has more than three parts; settings are written as key = value or, below "
-                           "[component], as key = value")
-        return _flat(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{path}: not a TOML file: {error}") from error
 
 
 def to_toml(resolved: Resolved, origins: bool = True) -> str:
@@ -101,7 +73,7 @@ def _check_known(flags: dict) -> None:
     known = config.known_keys()
     for key in flags:
         if key not in known:
-            raise UsageError(f"{key}: no such setting; {did_you_mean(key, known)}")
+            raise UnknownName(f"{key}: no such setting; {did_you_mean(key, known)}")
 
 
 def _check_not_empty(given: dict, origin: str) -> None:
@@ -161,9 +133,9 @@ def _check_subject_names(given: dict) -> None:
             _check_name(str(given[key]).partition(":")[0], known, f"--{key}")
 
 
-def _check_code(settings: dict, origins: dict) -> None:
-    named = {key: value for key, value in code_in(settings).items() if origins.get(key) == "file"}
-    if named:
+def check_code(settings: dict) -> None:
+    """Raise BadInput where settings of a file name code, with the flags that name it."""
+    if named := code_in(settings):
         listed = " and ".join(f"{key} {value}" for key, value in named.items())
         flags = " ".join(f"--{key} {shlex.quote(value)}" for key, value in named.items())
         raise BadInput(f"{listed}: is code, and runs only where the command line names it; if you trust this file, add "
@@ -215,15 +187,7 @@ def _check_other_names(c: Config) -> None:
 
 def _check_name(name: str, known: Iterable[str], flag: str) -> None:
     if name not in known:
-        raise UsageError(f"{flag} {name}: unknown; {did_you_mean(name, known)}")
-
-
-def _flat(tables: dict) -> dict:
-    """Return {"cbp": {"period": 1}} as {"cbp.period": 1}."""
-    flat: dict = {}
-    for key, value in tables.items():
-        flat.update({f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value})
-    return flat
+        raise UnknownName(f"{flag} {name}: unknown; {did_you_mean(name, known)}")
 
 
 def _shown(key: str, origin: str) -> str:
