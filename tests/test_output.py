@@ -44,6 +44,13 @@ def test_sentences_are_folded_at_spaces_where_a_terminal_is_narrower():
     assert terminal.folded([line], None) == [line] and terminal.folded([90 * "c"], 80) == [90 * "c"]
 
 
+def test_what_is_no_terminal_gets_a_sentence_in_a_line(monkeypatch, capsys):
+    terminal.say_folded("one two three")
+    monkeypatch.setattr(terminal, "output_width", lambda: 8)
+    terminal.say_folded("one two three")
+    assert capsys.readouterr().out == "one two three\none two\n  three\n"
+
+
 def test_help_is_folded_but_no_command_is():
     command, text = "  python -m tinyq.train --data digits --method cbp --levels binary", "train a small network"
     assert fold(f"{command}   {text}", 80) == [command, f"      {text}"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from tinyq.audit.audit_flags import add_machine_flags, add_trust_flag, any_command_parser, command_parser
 from tinyq.errors import AuditMismatch, BadInput, Busy, UsageError, did_you_mean, exit_code_of
 from tinyq.files.atomic import check_target
-from tinyq.output.terminal import folded, output_width, say, say_json, tell
+from tinyq.output.terminal import say, say_folded, say_json, tell
 
 
 def audit(argv: list[str]) -> None:
@@ -41,7 +41,7 @@ def _verify(argv):
         if is_locked(arguments.run):
             raise Busy(f"{arguments.run}: a run is working in this folder; verify it when it has stopped") from error
         raise
-    say(*folded(found, output_width()), "verified: the run folder agrees with its ledger")
+    say_folded(*found, "verified: the run folder agrees with its ledger")
 
 
 def _head(argv):
@@ -117,7 +117,7 @@ def _replay(argv):
     if arguments.final:
         from tinyq.audit.replay.final import replay_final
 
-        say(*replay_final(source))
+        say_folded(*replay_final(source))
     say("replayed: everything that was asked for agrees with the ledger")
 
 
@@ -133,8 +133,8 @@ def _replay_steps(source, arguments):
 
 
 def _print_replayed(source, done):
-    say(f"steps: {done.wanted:,} of {source.history.steps:,} were asked for and compared, every digest equal",
-        f"on the way: {done.summary}, all equal")
+    say_folded(f"steps: {done.wanted:,} of {source.history.steps:,} were asked for and compared, every digest equal",
+               f"on the way: {done.summary}, all equal")
 
 
 def _check(argv):
@@ -172,7 +172,7 @@ def _compare(argv):
     if arguments.json:
         say_json({**as_json(found), "operation": named})
     else:
-        say(*as_lines(found), *([f"  operation: {named}"] if named else []))
+        say_folded(*as_lines(found), *([f"  operation: {named}"] if named else []))
 
 
 def _explain(argv):
@@ -215,8 +215,8 @@ def _report(argv):
     if found.history is not None:
         _tell_differences(found.history)
     write_text(arguments.output, page(found))
-    say(f"written: {arguments.output}, {Path(arguments.output).stat().st_size / 1024:,.0f} KiB",
-        *(f"{check.name}: {check.outcome}: {_in_a_line(check)}" for check in found.checks))
+    say_folded(f"written: {arguments.output}, {Path(arguments.output).stat().st_size / 1024:,.0f} KiB",
+               *(f"{check.name}: {check.outcome}: {_in_a_line(check)}" for check in found.checks))
     for check in found.checks:
         if check.outcome == "FAILED":
             raise AuditMismatch(f"{arguments.run}: {check.name} failed: {_in_a_line(check)}")

@@ -22,6 +22,11 @@ def say(*lines: str) -> None:
     _print("\n".join(map(shown, lines)), sys.stdout)
 
 
+def say_folded(*lines: str) -> None:
+    """Print sentences as `say` does; a terminal that is narrower gets them folded at spaces."""
+    say(*folded(lines, output_width()))
+
+
 def say_json(value: object, indent: int | None = 2) -> None:
     """Print a value as JSON: in ASCII, with every control character escaped."""
     print(json.dumps(value, indent=indent), flush=True)
