@@ -195,7 +195,9 @@ def test_json_names_groups_runs_and_spreads(nine, capsys):
 
 def test_runs_are_named_by_as_many_folders_as_tell_them_apart_and_once(tmp_path):
     made = [run_folder(tmp_path / "x" / "run"), run_folder(tmp_path / "y" / "run", {"seed": 1})]
-    assert [run.name for run in read_runs([*made, made[0]])] == ["x/run", "y/run"]
+    (tmp_path / "link").symlink_to(made[0])
+    assert [run.name for run in read_runs([*made, made[0] / ".." / "run"])] == ["x/run", "y/run"]
+    assert len(read_runs([made[0], tmp_path / "link"])) == 1
 
 
 def test_a_folder_of_seeds_stands_for_its_runs(tmp_path):

@@ -44,7 +44,7 @@ class Run:
 
 def read_runs(folders: Iterable[str | Path]) -> list[Run]:
     """Read runs, each once; a folder of `--seeds` stands for its runs. BadInput where a folder is none."""
-    found = list(dict.fromkeys(run for folder in folders for run in runs_in(Path(folder))))
+    found = list({os.path.realpath(run): run for folder in folders for run in runs_in(Path(folder))}.values())
     return [_read(folder, name) for folder, name in zip(found, _names(found), strict=True)]
 
 
