@@ -8,6 +8,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tinyq.files.read import read_file
 LARGEST = 1 << 30                       # bytes of a table, unpacked
 SEPARATORS = ",;\t|"
 SAMPLE = 20                             # rows by which the separator is chosen
+LONGEST_LABEL = 200                     # characters
 SHOWN = 40                              # characters of a cell in a message
 HEADERS = ("auto", "yes", "no")
 
@@ -35,10 +37,15 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class CsvRows:
-    """A table that was read: inputs (rows, columns) float64, targets (rows, columns) texts, names of its classes."""
+    """A table that was read.
+
+    inputs: (rows, columns) float64. cells: the different texts in the columns of targets; targets: (rows, columns)
+    int64, numbers of these. class_names: of the table's header, if it has them.
+    """
 
     inputs: np.ndarray
-    targets: list[list[str]]
+    cells: list[str]
+    targets: np.ndarray
     columns: Columns
     class_names: tuple[str, ...] | None
 
@@ -55,13 +62,12 @@ def read_rows(path: str | Path, header: str, choose: Callable[[Sequence[str], bo
         text = _text(path)
         separator = _separator(text, where)
         rows = _rows(text, separator)
-        first = next(rows)
-        second = next(rows, None)
-        if second is None:
+        first, second = ([cell.strip() for cell in next(rows, (0, []))[1]] for _ in range(2))
+        if not second:
             raise BadInput(f"{where}: has one row; a table needs a row for each sample")
-        classes = _scikit_header(first[1], second[1], text, separator)
-        names = first[1] if classes is None and _is_header(first[1], second[1], header) else None
-        columns = choose(names or list(map(str, range(1, len(second[1]) + 1))), names is not None)
+        classes = _scikit_header(first, second, text, separator)
+        names = first if classes is None and _is_header(first, second, header) else None
+        columns = choose(names or list(map(str, range(1, len(second) + 1))), names is not None)
         return _read(_rows(text, separator), names is not None or classes is not None, columns, classes, where)
     except UnicodeError as error:
         raise BadInput(f"{where}: is no text in UTF-8 ({error}); save it as UTF-8") from error
@@ -95,11 +101,11 @@ def _text(path: str | Path) -> Callable[[], io.TextIOWrapper]:
 
 
 def _rows(text, separator) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, cells without spaces around them) of each row that is not empty."""
+    """Yield (line number, cells) of each row that is not empty."""
     reader = csv.reader(text(), delimiter=separator, strict=True, skipinitialspace=True)
     for row in reader:
         if row and (len(row) > 1 or row[0].strip()):
-            yield reader.line_num, [cell.strip() for cell in row]
+            yield reader.line_num, row
 
 
 def _separator(text, where):
@@ -142,7 +148,9 @@ def _scikit_header(first, second, text, separator):
 
 
 def _read(rows, skip, columns, classes, where):
-    numbers, targets, width = array("d"), [], len(columns.names)
+    numbers, targets, width = array("d"), array("q"), len(columns.names)
+    taken, several = itemgetter(*columns.inputs), len(columns.inputs) > 1
+    cells: dict[str, int] = {}                              # a table of millions of rows has few classes
     for count, (line, row) in enumerate(rows):
         if skip and count == 0:
             if len(row) != width and classes is None:
@@ -151,21 +159,28 @@ def _read(rows, skip, columns, classes, where):
         if len(row) != width:
             raise _other_width(where, line, row, width)
         try:
-            numbers.extend(float(row[k]) for k in columns.inputs)
+            numbers.extend(map(float, taken(row) if several else (row[columns.inputs[0]],)))
         except ValueError:
             raise _no_number(where, line, row, columns) from None
         if "_" in "".join(row) and any("_" in row[k] for k in columns.inputs):     # which Python reads as digits
             raise _no_number(where, line, row, columns)
-        targets.append([row[k] for k in columns.targets])
-        if "" in targets[-1]:
-            raise BadInput(f"{where}: line {line} has no label; complete the row, or remove it")
-    inputs = np.array(numbers).reshape(len(targets), len(columns.inputs))
+        for cell in (row[k].strip() for k in columns.targets):
+            if not 0 < len(cell) <= LONGEST_LABEL:
+                raise _no_label(where, line, cell)
+            targets.append(cells.setdefault(cell, len(cells)))
+    inputs = np.array(numbers).reshape(-1, len(columns.inputs))
     wrong = np.argwhere(~np.isfinite(inputs))
     if len(wrong):
         name = columns.names[columns.inputs[wrong[0][1]]]
         raise BadInput(f"{where}: column {name[:SHOWN]!r} is not finite in row {wrong[0][0] + 1} of the samples; "
                        "complete or remove it")
-    return CsvRows(inputs, targets, columns, classes)
+    return CsvRows(inputs, list(cells), np.array(targets).reshape(-1, len(columns.targets)), columns, classes)
+
+
+def _no_label(where, line, cell):
+    what = f"a label of {len(cell):,} characters, over the limit of {LONGEST_LABEL}" if cell else "no label"
+    return BadInput(f"{where}: line {line} has {what}; complete the row, remove it, or name another column in "
+                    "csv.label")
 
 
 def _other_width(where, line, row, width):
@@ -174,6 +189,6 @@ def _other_width(where, line, row, width):
 
 def _no_number(where, line, row, columns):
     wrong = next(k for k in columns.inputs if not is_number(row[k]))
-    held = f"{row[wrong][:SHOWN]!r}, no number" if row[wrong] else "no value"
+    held = f"{row[wrong].strip()[:SHOWN]!r}, no number" if row[wrong].strip() else "no value"
     return BadInput(f"{where}: line {line}, column {columns.names[wrong][:SHOWN]!r}: {held}; complete it, write "
                     "decimals with a point, or leave the column out with csv.ignore")

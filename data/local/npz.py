@@ -1,6 +1,7 @@
 """Read arrays out of a NumPy archive (.npz) without unpickling anything."""
 import math
 import zipfile
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -36,9 +37,9 @@ def names_in(path: str | Path) -> list[str]:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
     except Exception as error:                  # zipfile raises anything on hostile bytes
         raise _unreadable(path, error) from error
-    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
-    if twice is not None:
-        raise BadInput(f"{str(path)!r}: holds {twice!r} twice; save it again")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise BadInput(f"{str(path)!r}: holds {twice[0]!r} twice; save it again")
     return names
 
 

@@ -2,14 +2,25 @@
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tinyq.data.images.decode import BYTE_LIMIT, SKIP
 from tinyq.data.images.formats import ALL_SUFFIXES
-from tinyq.data.local.filters import HIDDEN, LOOPING, OUTSIDE, described, is_hidden, is_image, quoted, suffix_of, total
+from tinyq.data.local.filters import (
+    HIDDEN,
+    LOOPING,
+    OUTSIDE,
+    PARTS,
+    described,
+    is_hidden,
+    is_image,
+    quoted,
+    suffix_of,
+    total,
+)
 from tinyq.errors import BadInput
 from tinyq.files.read import read_file
 
@@ -116,6 +127,7 @@ class ZipTree:
         self._classes: dict[str, Classes] = {}
         self._counts: Counter = Counter()
         self._hidden: set[str] = set()
+        self._depth = _depth(member.filename.split("/") for member in self._zip.infolist())
         for member in self._zip.infolist():
             self._add(member)
         held = sum(member.compress_size for member in self._members.values())
@@ -130,6 +142,9 @@ class ZipTree:
         if hidden is not None:
             self._hidden.add("/".join(parts[:hidden + 1]))
             return
+        if self._depth and member.is_dir() and len(parts) == 2:         # the folder around all others
+            return
+        parts = parts[self._depth:]
         if len(parts) > 1:
             split = self._classes.setdefault(parts[0], {})
         if len(parts) > 2 and parts[1]:
@@ -139,12 +154,13 @@ class ZipTree:
         if len(parts) < 3 or not is_image(parts[-1]):
             self._counts[OUTSIDE if len(parts) < 3 else suffix_of(parts[-1])] += 1
             return
-        _check(member.filename not in self._members, f"{where} occurs twice; do not trust this file")
+        name = "/".join(parts)
+        _check(name not in self._members, f"{where} occurs twice; do not trust this file")
         _check(member.file_size <= BYTE_LIMIT, f"{where} claims {member.file_size:,} bytes for one image; remove it")
         _check(member.file_size <= SMALL + MAX_RATIO * member.compress_size,
                f"{where} claims {member.file_size:,} bytes, unpacked from {member.compress_size:,}; remove it")
-        self._members[member.filename] = member
-        split[parts[1]].append(member.filename)
+        self._members[name] = member
+        split[parts[1]].append(name)
 
     def splits(self) -> list[str]:
         """Return the names of the top-level folders."""
@@ -175,8 +191,33 @@ class ZipTree:
 
 
 def open_tree(path: str | Path) -> FolderTree | ZipTree:
-    """Open the image tree at `path`, a .zip file or a folder."""
-    return ZipTree(path) if Path(path).suffix.lower() == ".zip" else FolderTree(path)
+    """Open the image tree at `path`, a .zip file or a folder; one folder around the parts is passed through."""
+    if Path(path).suffix.lower() == ".zip":
+        return ZipTree(path)
+    if not os.path.isdir(path):
+        return FolderTree(path)                                         # which says what is missing
+    tops = _folders(path)
+    below = [inner.name for inner in _folders(tops[0].path)] if len(tops) == 1 else []
+    return FolderTree(tops[0].path if _is_around([top.name for top in tops], below) else path)
+
+
+def _folders(path):
+    """Return the entries of the folders in a folder, without hidden ones; none where it cannot be listed."""
+    try:
+        return [entry for entry in os.scandir(path) if entry.is_dir() and not is_hidden(entry.name)]
+    except OSError:
+        return []
+
+
+def _depth(names: Iterable[list[str]]) -> int:
+    """Return 1 where one folder lies around the parts in a .zip, 0 where the parts are its top folders."""
+    seen = [parts for parts in names if not any(map(is_hidden, parts))]
+    tops, below = ({parts[k] for parts in seen if len(parts) > k + 1} for k in (0, 1))
+    return int(_is_around(tops, below))
+
+
+def _is_around(tops: Collection[str], below: Collection[str]) -> bool:
+    return len(tops) == 1 and not set(tops) & set(PARTS) and bool(set(below) & set(PARTS))
 
 
 def labelled_images(tree: FolderTree | ZipTree, split: str, class_names: Sequence[str] | None = None,

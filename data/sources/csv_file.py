@@ -10,6 +10,7 @@ from tinyq.data.local.csv_rows import HEADERS, Columns, CsvRows, is_number, read
 from tinyq.data.local.filters import quoted
 from tinyq.data.own.assemble import Choices, Pairs, bundle_of
 from tinyq.data.own.named_arrays import PARTS, WHOLE
+from tinyq.data.own.own_targets import MOST
 from tinyq.errors import BadInput, UsageError, did_you_mean
 
 LABELS = ("label", "labels", "class", "target", "targets", "y")        # columns that hold the label unless one is named
@@ -126,17 +127,22 @@ def _check_alike(tables, where):
 
 def _targets(tables: dict[str, CsvRows], where: str) -> dict[str, np.ndarray]:
     """Return the targets of each part: whole numbers, floats, or texts where a cell of any part is one."""
-    cells = [cell for table in tables.values() for row in table.targets for cell in row]
+    cells = [cell for table in tables.values() for cell in table.cells]
     several = len(next(iter(tables.values())).columns.targets) > 1
-    made = {part: np.array(table.targets).reshape(len(table.targets), -1) for part, table in tables.items()}
+    dtype: type | None = None
     if all(_is_whole(cell) for cell in cells):
-        made = {part: values.astype(np.int64) for part, values in made.items()}
+        dtype = np.int64
     elif all(map(is_number, cells)):
-        made = {part: values.astype(np.float64) for part, values in made.items()}
-    elif several:
+        dtype = np.float64
+    else:
         text = next(cell for cell in cells if not is_number(cell))
-        raise BadInput(f"{where}: several columns of targets must be numbers, and one holds {text[:40]!r}")
-    return {part: values if several else values[:, 0] for part, values in made.items()}
+        if several:
+            raise BadInput(f"{where}: several columns of targets must be numbers, and one holds {text[:40]!r}")
+        if len(cells) > len(tables) * MOST:
+            raise BadInput(f"{where}: more than {MOST:,} different texts in the column of the label, such as "
+                           f"{text[:40]!r}; name another in csv.label")
+    found = {part: np.array(table.cells).astype(dtype or str)[table.targets] for part, table in tables.items()}
+    return {part: values if several else values[:, 0] for part, values in found.items()}
 
 
 def _is_whole(cell):

@@ -137,6 +137,8 @@ def test_a_folder_holds_the_table_of_each_part(tmp_path):
     (b"PK\3\4\xff\xfe" + bytes(99), "is no text|is no table"),
     (table() + "1,2," + "x" * 200_000, "is no table of comma-separated values .field larger"),
     (table([["1", "2", f"c{k}"] for k in range(40)]), "40 classes for 40 samples"),
+    (table([["1", "2", f"c{k}"] for k in range(5000)]), "more than 4,096 different texts in the column of the label"),
+    (table([*ROWS, ["1", "2", "c" * 201]]), "line 41 has a label of 201 characters, over the limit of 200"),
 ], ids=lambda value: None if isinstance(value, str) and len(value) < 99 else "text")
 def test_a_table_that_does_not_fit_is_refused_in_one_line(load, text, message):
     with pytest.raises(BadInput, match=message) as raised:

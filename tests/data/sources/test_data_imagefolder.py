@@ -40,6 +40,22 @@ def test_labels_follow_the_class_folders_in_order(tmp_path, stored):
     assert red == [2, 3]                                    # b/2.png and a/0.png
 
 
+@EITHER
+def test_one_folder_around_the_parts_is_passed_through(tmp_path, stored):
+    contents = names_of(train={"a": 30, "b": 30}, test={"a": 2, "b": 2})
+    (tmp_path / "plain").mkdir()
+    plain = data.load("imagefolder", in_folder(tmp_path / "plain", contents), **SMALL)
+    beside = {"__MACOSX/photos/x.txt": b"", ".hidden/y": b""}
+    around = {f"photos/{name}": held for name, held in contents.items()} | beside
+    (tmp_path / "deep").mkdir()
+    deep = data.load("imagefolder", stored(tmp_path / "deep", around), **SMALL)
+    assert deep.manifest["sha256"] == plain.manifest["sha256"]
+    (tmp_path / "deeper").mkdir()
+    two = stored(tmp_path / "deeper", {f"x/{name}": held for name, held in around.items()})
+    with pytest.raises(BadInput, match="neither val/ nor test/ here, but 'x'"):
+        data.load("imagefolder", two, **SMALL)
+
+
 def test_folder_and_zip_give_the_same_manifest(tmp_path):
     contents = names_of(train={"a": 30, "b": 30}, test={"a": 2, "b": 2})
     folder, packed = (data.load("imagefolder", stored(tmp_path, contents), **SMALL) for stored in (in_folder, in_zip))
