@@ -10,7 +10,7 @@ from tinyq.data.download.fetch import DATASETS, fetch
 from tinyq.data.download.transfer import Downloader
 from tinyq.data.local.roots import data_root
 from tinyq.data.sources import cifar10, mnist
-from tinyq.errors import BadInput, UsageError, exit_code_of
+from tinyq.errors import BadInput, UsageError, did_you_mean, exit_code_of
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import lines_above, note_shown, say
 
@@ -32,7 +32,13 @@ class _Parser(argparse.ArgumentParser):
 
 def run(argv: list[str]) -> None:
     """Fetch, verify or locate datasets; BadInput if `verify` finds a missing or wrong file."""
-    arguments = _parser().parse_args(argv)
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        raise UsageError(f"tinyq.data {argv[0]}: no such command; {did_you_mean(argv[0], COMMANDS)}")
+    arguments, others = _parser().parse_known_args(argv)
+    if others:
+        raise UsageError(f"{others[0]}: {'no such flag' if others[0].startswith('-') else 'unexpected'}; see --help")
+    if not hasattr(arguments, "command"):
+        raise UsageError(f"tinyq.data: give a command; {did_you_mean('', COMMANDS)}")
     arguments.command(arguments)
 
 
@@ -44,12 +50,10 @@ def main(argv: list[str] | None = None) -> int:
 def _parser():
     parser = _Parser(prog="python -m tinyq.data", description=(__doc__ or "").partition(": ")[2], epilog=_EXAMPLE,
                      formatter_class=HelpFormatter, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, function, about in (("fetch", _fetch, "download a dataset, or its missing files, and check the SHA-256"),
-                                  ("verify", _verify, "check the SHA-256 of the files on disk"),
-                                  ("where", _where, "print where datasets are searched for, and which are there")):
+    commands = parser.add_subparsers(metavar="COMMAND")
+    for name, (function, about) in COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
-        command.add_argument("datasets", nargs="+" if name == "fetch" else "*", metavar="DATASET",
+        command.add_argument("datasets", nargs="*", metavar="DATASET",
                              help=" or ".join(DATASETS))
         command.add_argument("--data-path", metavar="DIR", help="folder of the datasets")
         command.set_defaults(command=function)
@@ -76,6 +80,8 @@ def _chosen(arguments):
 
 
 def _fetch(arguments):
+    if not arguments.datasets:
+        raise UsageError(f"tinyq.data fetch: name the datasets; {did_you_mean('', DATASETS)}")
     root = data_root(arguments.data_path)
     for name, dataset in _chosen(arguments).items():
         with tqdm(unit="B", unit_scale=True, disable=None, leave=False, desc=name) as bar:
@@ -124,6 +130,11 @@ def _place(name, root):
         return {"mnist": mnist.located, "cifar10": cifar10.located}[name](root)
     except BadInput:
         return None
+
+
+COMMANDS = {"fetch": (_fetch, "download a dataset, or its missing files, and check the SHA-256"),
+            "verify": (_verify, "check the SHA-256 of the files on disk"),
+            "where": (_where, "print where datasets are searched for, and which are there")}
 
 
 if __name__ == "__main__":

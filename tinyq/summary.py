@@ -80,14 +80,27 @@ def _shape(arguments: argparse.Namespace) -> tuple[int, tuple[int, ...]]:
     if name is None and not (arguments.input_shape and arguments.num_classes):
         raise UsageError(f"--model {arguments.model}: give --data NAME, such as imagenet, or --input-shape, such as "
                          "3,32,32, and --num-classes, such as 10")
-    if name is not None and name not in SHAPES:
-        raise UsageError(f"--data {name}: choose from: {', '.join(SHAPES)}")
-    classes, shape = SHAPES[name] if name is not None else (0, ())      # --input-shape and --num-classes are both given
+    classes, shape = _shape_of_data(name) if name is not None else (0, ())      # the flags of both are given
     try:
         given = tuple(map(int, arguments.input_shape.split(","))) if arguments.input_shape else shape
         return int(arguments.num_classes or classes), given
     except ValueError:
         raise UsageError("--input-shape and --num-classes take whole numbers, such as 3,32,32 and 10") from None
+
+
+def _shape_of_data(named: str) -> tuple[int, tuple[int, ...]]:
+    """Return (classes, input shape) of a dataset by name, or of the user's own, which is read."""
+    from tinyq import data
+    from tinyq.data.named_data import OWN, dataset_and_path
+    from tinyq.own_code import names_code
+
+    name, path = dataset_and_path(named)
+    if name in SHAPES and path is None:
+        return SHAPES[name]
+    if not names_code(name) and name not in (*OWN, *SHAPES):
+        raise UsageError(f"--data {named}: choose from: {', '.join(SHAPES)}; or name a file of your own")
+    bundle = data.load(name, path)
+    return bundle.num_classes, bundle.input_shape
 
 
 def _parser() -> Parser:
@@ -97,7 +110,8 @@ def _parser() -> Parser:
                         help="trained network: a run folder, a model.h5, a checkpoint or a MODEL.tq.h5")
     parser.add_argument("--model", metavar="NAME", help="untrained network by name, or path/to/file.py:function; "
                         "needed too for a trained network of your own")
-    parser.add_argument("--data", metavar="NAME", help="dataset of the untrained network: " + ", ".join(SHAPES))
+    parser.add_argument("--data", metavar="NAME", help="dataset of the untrained network: " + ", ".join(SHAPES)
+                        + "; or your own file")
     parser.add_argument("--input-shape", metavar="C,H,W", help="shape of one sample, instead of --data")
     parser.add_argument("--num-classes", metavar="N", help="number of classes, instead of --data")
     parser.add_argument("--levels", default="ternary", metavar="NAME",

@@ -1,6 +1,7 @@
 """A user's own data through every command: trained, verified, replayed, measured, packed, inferred, exported to C."""
 import json
 import shutil
+import struct
 import subprocess
 
 import numpy as np
@@ -168,3 +169,22 @@ def test_bad_data_are_one_line_and_leave_no_folder(tmp_path, monkeypatch, capsys
     assert tinyq(["train", "--data", name, "--model", "mlp", "--method", "backprop"]) == 65
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tinyq: ")]
     assert len(lines) == 1 and message in lines[0] and not (tmp_path / "runs").exists()
+
+
+def test_a_small_dataset_of_another_name_is_measured_whole(of_pictures, tmp_path, capsys):
+    for part, n in (("train", 30), ("t10k", 20)):                       # 5,000 are held out of MNIST's own
+        for kind, array in (("images-idx3", np.zeros((n, 8, 8), np.uint8)), ("labels-idx1", np.arange(n) % 10)):
+            header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            (tmp_path / f"{part}-{kind}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
+    command("evaluate", of_pictures, "--data", "mnist", "--data-path", tmp_path, "--json")
+    assert json.loads(capsys.readouterr().out)["n"] == 20
+    words = ["evaluate", str(of_pictures), "--data", "mnist", "--data-path", str(tmp_path), "--split", "train"]
+    assert tinyq(words) == 65
+    assert "cannot hold out 5000 of its 30 training samples" in capsys.readouterr().err
+
+
+def test_summary_of_an_untrained_network_takes_own_data(folder, capsys):
+    command("summary", "--model", "mlp:8", "--data", folder / "iris.csv", "--json")
+    assert json.loads(capsys.readouterr().out)["layers"][0]["weight"] == [8, 4]
+    assert tinyq(["summary", "--model", "mlp:8", "--data", "irsi"]) == 2
+    assert "choose from: iris, digits" in capsys.readouterr().err

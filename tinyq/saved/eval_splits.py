@@ -15,6 +15,7 @@ from tinyq.saved.attributes import data_of, data_options, preparation_of, shape_
 from tinyq.saved.run_folder import data_paths_beside
 
 WNID = re.compile(r"n\d{8}\b")
+HOLDING_OUT = ("mnist", "cifar10")                          # a fixed number of samples; the test part is the same
 SPLITS = ("test", "validation", "train")
 CALIBRATION_SAMPLES, CALIBRATION_NUMBERS = 512, 1 << 23     # limits: samples, and numbers in them
 
@@ -41,6 +42,8 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
     component = component_of(name)
     own = component == attributes["data"]
     options = {**without_preparation(data_options(attributes)), **data_paths_beside(path, component)} if own else {}
+    if part == "test" and name in HOLDING_OUT:
+        options["validation"] = 0                           # a small dataset has fewer samples than are held out
     given = {"path": data_path, "classes": classes}
     bundle = data.load(name, **options | {option: value for option, value in given.items() if value})
     assumed = not own and "preparation_assumed" in attributes           # the data that are named know better

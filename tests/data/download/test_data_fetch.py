@@ -257,7 +257,7 @@ def test_fetch_and_where_and_verify_on_the_command_line(capsys, served, mnist, t
 
 @pytest.mark.parametrize("arguments, code, message", [
     (["fetch", "mnst"], 2, "choose from: mnist, cifar10"),
-    (["fetch"], 2, "DATASET"),
+    (["fetch"], 2, "name the datasets"),
     (["fech"], 2, "fech"),
     (["fetch", "mnist", "--mirror", "http://127.0.0.1/"], 2, "only https"),
     (["fetch", "cifar10", "--offline"], 65, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
@@ -284,3 +284,13 @@ def test_the_pinned_files_are_the_real_ones(shared_data):
 
 def test_a_read_only_folder_can_be_verified_and_loaded_from(shared_data):
     assert np.bincount(data.load("mnist", shared_data("mnist")).test.labels)[0] == 980
+
+
+@pytest.mark.parametrize("words, message", [
+    ("list", "tinyq.data list: no such command; choose from: fetch, verify, where"),
+    ("fetsh mnist", "tinyq.data fetsh: no such command; did you mean 'fetch'?"), ("", "tinyq.data: give a command"),
+    ("fetch", "tinyq.data fetch: name the datasets"), ("where --bad", "--bad: no such flag"),
+    ("fetch imagenet", "cannot fetch or verify 'imagenet'")])
+def test_words_that_are_no_command_are_named(words, message, capsys):
+    assert main(words.split()) == 2
+    assert message in capsys.readouterr().err
