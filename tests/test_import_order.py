@@ -24,7 +24,7 @@ FLOORS = [
     "tinyq.kernels",
     "tinyq.autodiff",
     "tinyq.nn tinyq.optim",
-    "tinyq.inference tinyq.schedules tinyq.functional tinyq.own_code",
+    "tinyq.inference tinyq.schedules tinyq.functional tinyq.own_code tinyq.tasks",
     "tinyq.models tinyq.data tinyq.methods tinyq.packed",
     "tinyq.run.settings",
     "tinyq.saved",

@@ -10,11 +10,12 @@ from tinyq.output.terminal import say, say_json
 from tinyq.run.settings import plugins
 from tinyq.run.settings.flags import Parser, add_plugin_flag, naming_flags, threads_of
 
-WORST = 5                               # number of worst classes printed
 if TYPE_CHECKING:                       # imported where they are used, for a fast --help
     from tinyq.data import DataBundle
     from tinyq.nn import Module
-    from tinyq.saved.measure import Network, Scores
+    from tinyq.saved.measure import Network
+    from tinyq.tasks.loss import Loss
+    from tinyq.tasks.scores import Scores
 
 EXAMPLES = """examples:
   python -m tinyq.evaluate runs/digits_cnn-digits-cbp-001
@@ -39,12 +40,14 @@ def evaluate(argv: list[str]) -> None:
     model, attributes = _network(path, arguments.model)
     dataset, bundle = split_for(path, attributes, arguments.split, arguments.data, arguments.data_path,
                                 arguments.classes)
-    predictions = Predictions(dataset, bundle.class_names) if arguments.predictions else None
+    loss, known = _loss(arguments.loss, attributes, bundle)
+    predictions = Predictions(dataset, bundle.class_names, loss.task) if arguments.predictions else None
     scores = measure(model, dataset, bundle.num_classes, bundle.input_shape,
-                     each=predictions.add if predictions else None)
+                     each=predictions.add if predictions else None, loss=loss)
     if predictions:
         predictions.write(arguments.predictions)
     report = _report(arguments, attributes, bundle, scores)
+    report |= {} if known else {"loss": None}
     if arguments.json:
         say_json(report)
     else:
@@ -54,6 +57,18 @@ def evaluate(argv: list[str]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     return exit_code_of(naming_flags(evaluate, _parser), sys.argv[1:] if argv is None else argv)
+
+
+def _loss(name: str | None, attributes: dict, bundle: "DataBundle") -> "tuple[Loss, bool]":
+    """Return the loss of the file, or the one that --loss names, and whether its value is known."""
+    from tinyq.own_code import RunCode, code_in
+    from tinyq.tasks.loss_choice import loss_of_file
+
+    given = {} if name is None else {"loss": name}
+    function = RunCode.read(code_in(given)).functions.get("loss")
+    parts = {part: getattr(bundle, part) for part in ("train", "validation", "test")}
+    labels = {part: split.labels for part, split in parts.items() if split is not None}
+    return loss_of_file({**attributes, **given}, bundle.num_classes, labels, function and function.call)
 
 
 def _network(path: Path, name: str | None) -> "tuple[Module | Network, dict]":
@@ -74,26 +89,19 @@ def _network(path: Path, name: str | None) -> "tuple[Module | Network, dict]":
 
 
 def _report(arguments: argparse.Namespace, attributes: dict, bundle: "DataBundle", scores: "Scores") -> dict:
-    counts = zip(bundle.class_names, scores.correct.tolist(), scores.confusion.sum(axis=1).tolist(), strict=True)
-    per_class = {name: right / held for name, right, held in counts if held}
+    from tinyq.tasks.score_report import report_of
+
     return {"model": attributes["model"], "method": attributes["method"], "levels": attributes.get("levels"),
-            "data": bundle.name, "split": arguments.split, "n": scores.samples, "top1": scores.accuracy,
-            "top5": scores.top5_accuracy, "loss": scores.loss, "worst_class": min(per_class, key=per_class.__getitem__),
-            "per_class": per_class, "weights_sha256": attributes["weights_sha256"],
+            "data": bundle.name, "split": arguments.split, **report_of(scores, bundle.class_names),
+            "weights_sha256": attributes["weights_sha256"],
             "passed_over": bundle.read.get("passed_over", {})}
 
 
 def _lines(report: dict, path: Path) -> list[str]:
     from tinyq.data.local.filters import described
+    from tinyq.tasks.score_report import lines_of
 
-    wrong = report["n"] - round(report["top1"] * report["n"])
-    lines = [f"{report['model']} ({path}) on {report['data']}, {report['split']} part",
-             f"top-1        {report['top1']:.2%}   n = {report['n']:,}, {wrong:,} wrong"]
-    if report["top5"] is not None:
-        lines.append(f"top-5        {report['top5']:.2%}")
-    worst = sorted(report["per_class"].items(), key=lambda item: item[1])[:WORST]
-    lines.append("worst        " + ", ".join(f"{name} {share:.2%}" for name, share in worst))
-    lines.append(f"loss         {report['loss']:.4f}")
+    lines = [f"{report['model']} ({path}) on {report['data']}, {report['split']} part", *lines_of(report)]
     if report["passed_over"]:
         lines.append(f"passed over  {described(report['passed_over'])}")
     return lines
@@ -112,10 +120,12 @@ def _parser() -> Parser:
                         help="file with one class per line, as in training on image folders")
     parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function, for a network of your own; "
                         "a weight file cannot choose which code runs")
+    parser.add_argument("--loss", metavar="NAME", help="loss to measure: cross-entropy, mse, bce or path/to/file.py:"
+                        "function (default: the one the network was trained with; one of your own must be named)")
     parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")
     parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: one per core)")
-    parser.add_argument("--predictions", metavar="FILE.csv",
-                        help="also write the five most likely classes of each sample")
+    parser.add_argument("--predictions", metavar="FILE.csv", help="also write what the network says of each sample: "
+                        "the five most likely classes, the numbers or the probability of each label")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_plugin_flag(parser)
     return parser

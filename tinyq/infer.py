@@ -28,7 +28,7 @@ EXAMPLES = """examples:
 
 
 def infer(argv: list[str]) -> None:
-    """Print the most likely classes of each image, or the accuracy on a dataset."""
+    """Print what the network says of each image, or its figures on a dataset."""
     arguments = _parser().parse(argv)
     plugins.use(arguments.plugin)
     if bool(arguments.images) == (arguments.data is not None):
@@ -116,15 +116,24 @@ def _calibration(arguments: argparse.Namespace, meta: dict) -> list[np.ndarray]:
 
 def _of_data(network: "PackedNetwork", arguments: argparse.Namespace) -> dict:
     from tinyq.saved.eval_splits import split_for
+    from tinyq.tasks.loss_choice import loss_of_file
+    from tinyq.tasks.score_report import report_of
+    from tinyq.tasks.scores import ClassScores, Tally
 
     dataset, bundle = split_for(arguments.network, network.meta, arguments.split, arguments.data or None,
                                 arguments.data_path, arguments.classes)
-    seen = right = 0
+    tally = Tally(loss_of_file({**network.meta, "class_weights": None}, bundle.num_classes,
+                               {arguments.split: dataset.labels})[0], bundle.num_classes)
     for start in range(0, len(dataset), BATCH):
         x, y = dataset.batch(np.arange(start, min(start + BATCH, len(dataset))))
-        seen, right = seen + len(y), right + int((network(x).argmax(axis=1) == y).sum())
+        tally.add(0.0, network(x), y)
+    scores = tally.scores
+    if isinstance(scores, ClassScores):
+        figures = {"n": scores.samples, "correct": int(scores.correct.sum()), "top1": scores.accuracy}
+    else:
+        figures = {name: value for name, value in report_of(scores, bundle.class_names).items() if name != "loss"}
     return {"data": bundle.name, "split": arguments.split, "activations": network.activations,
-            "kernels": network.executor, "n": seen, "correct": right, "top1": right / seen}
+            "kernels": network.executor, **figures}
 
 
 def _pictures(paths: list[str]) -> list[str]:
@@ -164,10 +173,20 @@ def _show_images(network: "PackedNetwork", paths: list[str], as_json: bool, exif
 
 
 def _of_image(network: "PackedNetwork", path: str, exif: str | None) -> dict:
+    from tinyq import kernels
+    from tinyq.inputs.targets import CLASSES
     from tinyq.saved.image_input import read_image
+    from tinyq.tasks.loss_choice import CROSS_ENTROPY, task_of
 
     meta = network.meta
     logits = network(read_image(Path(path), meta, exif, _say_ignored)[None])[0]
+    match task_of(meta.get("loss", CROSS_ENTROPY), meta.get("targets", CLASSES)).kind:
+        case "numbers":
+            return {"image": str(path), "numbers": dict(zip(meta["class_names"], logits.tolist(), strict=True))}
+        case "labels":
+            return {"image": str(path), "labels": [
+                {"label": name, "probability": share, "holds": logit > 0} for name, logit, share in zip(
+                    meta["class_names"], logits.tolist(), kernels.sigmoid(logits).tolist(), strict=True)]}
     shares = np.exp((logits - logits.max()).astype(np.float64))
     shares /= shares.sum()
     order = np.argsort(-logits, kind="stable")[:SHOWN]
@@ -180,12 +199,22 @@ def _say_ignored(path: Path, orientation: int) -> None:
 
 
 def _line(image: dict) -> str:
+    """Describe an image: the likeliest classes, the numbers, or the labels with their probabilities."""
+    if "numbers" in image:
+        return f"{image['image']}: " + ", ".join(f"{name} {value:.6g}" for name, value in image["numbers"].items())
+    if "labels" in image:
+        found = sorted(image["labels"], key=lambda one: -one["probability"])
+        return f"{image['image']}: " + ", ".join(f"{one['label']} {one['probability']:.1%}" for one in found)
     return f"{image['image']}: " + ", ".join(f"{c['class']} {c['probability']:.1%}" for c in image["classes"])
 
 
 def _text(report: dict) -> str:
+    from tinyq.tasks.task import in_words
+
+    figures = (f"{report['top1']:.2%} of {report['n']:,} correct" if "top1" in report
+               else f"{in_words(report)}, of {report['n']:,} samples")
     return (f"{report['data']}, {report['split']} part, {report['activations']} activations ({report['kernels']}): "
-            f"{report['top1']:.2%} of {report['n']:,} correct")
+            + figures)
 
 
 def _parser() -> Parser:

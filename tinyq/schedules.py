@@ -182,24 +182,30 @@ class Plateau(Schedule):
 
 @dataclass
 class EarlyStopping:
-    """Stop after `patience` epochs without a better validation accuracy; 0 never stops.
+    """Stop after `patience` epochs without a better validation figure; 0 never stops.
 
-    Better is above every accuracy of the phase before, as for best.h5, whose epoch is therefore the last better one.
+    Better is above (below unless `higher`) every figure of the phase before, as for best.h5, whose epoch is therefore
+    the last better one.
     """
 
     patience: int = 0
-    best: float = field(init=False, default=-math.inf)
+    higher: bool = True
+    best: float = field(init=False)
     stale: int = field(init=False, default=0)           # epochs since the best one
+
+    def __post_init__(self) -> None:
+        """Start with the worst figure."""
+        self.best = -math.inf if self.higher else math.inf
 
     @property
     def done(self) -> bool:
         """True when the phase is to end."""
         return 0 < self.patience <= self.stale
 
-    def observe(self, accuracy: float) -> None:
-        """Count an epoch with this validation accuracy."""
-        better = accuracy > self.best
-        self.best, self.stale = (float(accuracy), 0) if better else (self.best, self.stale + 1)
+    def observe(self, figure: float) -> None:
+        """Count an epoch with this validation figure."""
+        better = figure > self.best if self.higher else figure < self.best
+        self.best, self.stale = (float(figure), 0) if better else (self.best, self.stale + 1)
 
     def state(self) -> dict[str, float]:
         """Return the state that a resume needs: {name: number}, {} where nothing ever stops."""

@@ -292,7 +292,7 @@ def test_a_line_has_one_spelling(spelling, run):
 
 
 def other_float_accuracy(records):
-    next(r for r in records if r["record"] == "float")["test_accuracy"] = "0x1p+0"
+    next(r for r in records if r["record"] == "float")["figures"]["accuracy"] = "0x1p+0"
 
 
 def without_gradients(records):
@@ -427,10 +427,10 @@ def test_a_killed_run_may_lack_the_record_of_its_last_step_only(run):
 def test_the_best_epoch_of_a_checkpoint_is_the_best_on_record(run):
     path = sorted((run / "checkpoints").glob("*.h5"))[-1]
     position, states = checkpoint.load(path)
-    position.best_steps, position.best_accuracy = 21, next(
+    position.best_steps, position.best_figure = 21, next(
         line.record["measured"]["validation_accuracy"] for line in read(run / "ledger.jsonl")
         if line.kind == "epoch" and line.record["step"] == 21)
-    position.best_accuracy = float.fromhex(position.best_accuracy)
+    position.best_figure = float.fromhex(position.best_figure)
     checkpoint.write(path, position, states)
     with pytest.raises(AuditMismatch, match=f"{path.name} names another best epoch than the ledger"):
         verify(run)

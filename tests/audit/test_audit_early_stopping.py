@@ -97,7 +97,7 @@ def test_early_stopping_that_cannot_be_is_refused(changes, says, tmp_path):
 
 def test_the_plan_says_when_it_ends(capsys):
     assert main("train --dry-run --model mlp:8,16 --data iris --method cbp --early-stopping 3".split()) == 0
-    assert "after 3 epochs of cbp without a better validation accuracy" in capsys.readouterr().out
+    assert "after 3 epochs of cbp without a better validation figure" in capsys.readouterr().out
 
 
 def test_equal_is_not_better_and_the_state_goes_on():

@@ -21,8 +21,8 @@ FORBIDDEN = {
 # As methods of an array. (.sum() and .mean() of a Tensor are our own, so those two are looked for with np. only.)
 METHODS = {"dot", "std", "var"}
 UFUNC_METHODS = {f"np.{ufunc}.{method}" for ufunc in ("add", "multiply") for method in ("reduce", "accumulate")}
-TRAINING_PATH = ["tinyq/kernels", "tinyq/autodiff", "tinyq/nn", "tinyq/methods", "tinyq/optim.py", "tinyq/schedules.py",
-                 "tinyq/streams.py", "tinyq/levels.py", "models"]
+TRAINING_PATH = ["tinyq/kernels", "tinyq/autodiff", "tinyq/nn", "tinyq/tasks", "tinyq/methods", "tinyq/optim.py",
+                 "tinyq/schedules.py", "tinyq/streams.py", "tinyq/levels.py", "models"]
 # The checker compares gradients in float64 and trains nothing; float64 references of functions may use NumPy's; sums of
 # whole numbers that are all exact are the same in any order.
 EXEMPT = ["tinyq/autodiff/gradient_check.py", "tinyq/kernels/reference/elementwise/functions.py",

@@ -13,6 +13,7 @@ from tinyq.errors import BadInput, Diverged
 from tinyq.methods import METHODS, GradientMethod, LevelQuantizer, Method
 from tinyq.optim import SGD
 from tinyq.streams import Streams
+from tinyq.tasks.loss import CrossEntropy
 
 # Hyper-parameters under which a few steps show something: the schedule fires after every epoch.
 BUSY = {"backprop": {}, "cbp": dict(lambda_lr=0.05, period=1), "rpr": dict(epochs=5), "conntra": {}}
@@ -231,7 +232,7 @@ def test_a_gradient_that_overflows_stops_the_run_before_anything_moves(name):
 
 @every_gradient_method
 def test_label_smoothing_reaches_the_loss(name):
-    plain, smooth = Run(name, **STILL[name]), Run(name, label_smoothing=0.2, **STILL[name])
+    plain, smooth = Run(name, **STILL[name]), Run(name, loss=CrossEntropy(label_smoothing=0.2), **STILL[name])
     x, y = batch(0)
     logits = smooth.model(Tensor(x))
     assert smooth.method.step([batch(0)]) == pytest.approx(

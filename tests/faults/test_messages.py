@@ -205,7 +205,7 @@ def states(owner, change):
 @pytest.mark.parametrize("change", [
     positions(phase=7), positions(phase=-1), positions(steps="3"), positions(epoch=1.5), positions(records=1 << 60),
     positions(seconds="x"), positions(made_with=[]), positions(skipped=3), positions(skipped={"train": "x"}),
-    positions(skipped={"train": [-1]}), positions(test_accuracy_float=[1]), positions(made_with={"lr": 3}),
+    positions(skipped={"train": [-1]}), positions(test_float=[1]), positions(made_with={"lr": 3}),
     states("model", dict.clear), states("model", lambda s: s.update(extra=np.ones(3))),
     states("model", lambda s: s.update({name: np.ones(3, np.float32) for name in s})),
     states("model", lambda s: s.update({name: value.astype(np.float64) for name, value in s.items()})),

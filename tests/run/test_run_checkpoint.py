@@ -17,7 +17,7 @@ STATES = {"model": {"w": np.arange(5, dtype=np.float32)}}
 @pytest.fixture
 def newest(tmp_path):
     checkpoint.save(tmp_path, Position(epoch=2, steps=10), STATES)
-    return checkpoint.save(tmp_path, Position(epoch=3, steps=15, test_accuracy_float=0.5), STATES)
+    return checkpoint.save(tmp_path, Position(epoch=3, steps=15, test_float={"accuracy": 0.5}), STATES)
 
 
 def assert_passed_over(path, says):
@@ -28,7 +28,7 @@ def assert_passed_over(path, says):
 
 def test_the_newest_position_comes_back(newest):
     position, states, complaints = checkpoint.load_newest(newest.parent)
-    assert position == Position(epoch=3, steps=15, test_accuracy_float=0.5) and complaints == []
+    assert position == Position(epoch=3, steps=15, test_float={"accuracy": 0.5}) and complaints == []
     assert np.array_equal(states["model"]["w"], STATES["model"]["w"])
 
 
@@ -69,8 +69,8 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     position = Position()
     for epoch, accuracy in enumerate([0.1, 0.9, 0.5, 0.6, 0.7, 0.8]):
         position.steps, position.epoch = 10 * (epoch + 1), epoch + 1
-        if accuracy > (position.best_accuracy or 0):
-            position.best_steps, position.best_accuracy = position.steps, accuracy
+        if accuracy > (position.best_figure or 0):
+            position.best_steps, position.best_figure = position.steps, accuracy
         checkpoint.save(tmp_path, position, STATES)
         checkpoint.remove_old(tmp_path, position)
     assert sorted(path.name for path in tmp_path.iterdir()) == [

@@ -103,7 +103,7 @@ def test_a_plateau_hears_the_validation_accuracy(tmp_path, monkeypatch):
     def said(*arguments, **options):
         scores = measure(*arguments, **options)
         right = next(accuracies)
-        return type("Said", (), {"loss": scores.loss, "accuracy": right})
+        return type("Said", (), {"recorded": {"loss": scores.loss, "accuracy": right}})
 
     monkeypatch.setattr(loop, "measure", said)
     train(tmp_path / "r", schedule="plateau", lr_patience=0, lr_gamma=0.5, lr=0.08, epochs=5)

@@ -186,11 +186,11 @@ def test_a_checkpoint_is_saved_whenever_its_minutes_have_passed(whole, tmp_path,
 def test_the_best_epoch_of_the_last_phase_is_kept(tmp_path, monkeypatch):
     accuracies = iter([0.9, 0.9, 0.5, 0.7, 0.7, 0.6, 0.6, 0.6])
     monkeypatch.setattr(loop, "measure", lambda *arguments, **options: type(
-        "Said", (), {"loss": 1.0, "accuracy": next(accuracies)}))
+        "Said", (), {"recorded": {"loss": 1.0, "accuracy": next(accuracies)}}))
     train(tmp_path / "r", epochs=6)
     names = sorted(path.name for path in (tmp_path / "r" / "checkpoints").iterdir())
     assert [int(name[5:-3]) for name in names] == [28, 42, 49, 56]
-    assert checkpoint.load_newest(tmp_path / "r" / "checkpoints")[0].best_accuracy == 0.7
+    assert checkpoint.load_newest(tmp_path / "r" / "checkpoints")[0].best_figure == 0.7
 
 
 def test_a_network_that_is_not_finite_takes_no_checkpoint_s_place(tmp_path, monkeypatch):
@@ -202,7 +202,8 @@ def test_a_network_that_is_not_finite_takes_no_checkpoint_s_place(tmp_path, monk
             self.job.model.parameters()[0].data[0, 0] = np.inf
 
     monkeypatch.setattr(loop.Loop, "_step", spoil)
-    monkeypatch.setattr(loop, "measure", lambda *arguments, **options: type("Said", (), {"loss": 1.0, "accuracy": 0}))
+    monkeypatch.setattr(loop, "measure", lambda *arguments, **options: type(
+        "Said", (), {"recorded": {"loss": 1.0, "accuracy": 0.0}}))
     with pytest.raises(Diverged, match="is not finite"):
         train(tmp_path / "r")
     assert checkpoint.load_newest(tmp_path / "r" / "checkpoints")[0].steps == 7

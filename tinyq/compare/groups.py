@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tinyq.compare.run_record import Run, number_or_none
+from tinyq.tasks.task import FIGURE_NAMES
 
 UNKNOWN = "?"                           # a setting of a run whose config.toml cannot be read
 
@@ -86,15 +87,16 @@ def figures_of(run: Run) -> dict[str, object]:
               "test_error": last.get("test_error") if test is None else test,
               "test_error_float": _error(result.get("test_accuracy_float")),
               "seconds": result.get("seconds", last.get("seconds"))}
+    found |= {f"test_{name}": result.get(f"test_{name}") for name in FIGURE_NAMES if name not in ("accuracy", "loss")}
     return found
 
 
 def figures_in(runs: Sequence[Run]) -> list[Figure]:
-    """Return the figures that some run has, validation figures of other tasks among them."""
+    """Return the figures that some run has, those of other tasks among them."""
     held = [{key for key, value in figures_of(run).items() if number_or_none(value) is not None} for run in runs]
     keys = set().union(*held)
-    others = sorted(key for key in keys if key.startswith("validation_") and key not in
-                    ("validation_error", "validation_accuracy"))
+    others = sorted(key for key in keys if key.startswith(("validation_", "test_")) and key not in
+                    ("validation_error", "validation_accuracy", "test_error", "test_error_float"))
     return [figure for figure in FIGURES if figure.key in keys] + [
         Figure(key, key.replace("_", " ")) for key in others]
 

@@ -37,6 +37,7 @@ FAMILIES = {
     "reduction.tree_hash": ("chaining_values",),
     "elementwise.optimizer_update": ("sgd", "adam"),
     "search.visit": ("visit", "recompute"),
+    "search.outputs": ("outputs_of_levels", "settle"),
 }
 
 

@@ -31,6 +31,7 @@ from tinyq.kernels.reduction.cross_entropy import softmax_cross_entropy, softmax
 from tinyq.kernels.reduction.hashing import digest
 from tinyq.kernels.reduction.reduce import channel_sums, sum
 from tinyq.kernels.reduction.tree_hash import chaining_values
+from tinyq.kernels.search.outputs import outputs_of_levels, settle
 from tinyq.kernels.search.visit import recompute, visit
 
 FAMILIES: dict[str, tuple[str, ...]]
@@ -44,7 +45,8 @@ __all__ = [
     "batch_norm", "batch_norm_grad", "batch_norm_inference", "batch_norm_relu", "batch_norm_relu_grad",
     "chaining_values", "channel_affine", "channel_sums", "code_linear", "code_weights", "constraint", "conv2d",
     "conv2d_input_grad", "conv2d_packed", "conv2d_weight_grad", "conv_geometry", "digest", "exp", "linear_packed",
-    "log", "matmul", "max_pool2d", "max_pool2d_grad", "max_pool2d_values", "nearest_level", "pack_linear",
-    "pack_weights", "recode", "recompute", "relu", "relu_grad", "return_freed_memory", "set_threads", "sgd", "sigmoid",
+    "log", "matmul", "max_pool2d", "max_pool2d_grad", "max_pool2d_values", "nearest_level",
+    "outputs_of_levels", "pack_linear", "pack_weights", "recode", "recompute", "relu", "relu_grad",
+    "return_freed_memory", "set_threads", "settle", "sgd", "sigmoid",
     "softmax_cross_entropy", "softmax_cross_entropy_grad", "sum", "tanh", "verify_arithmetic", "visit", "without_numba",
 ]

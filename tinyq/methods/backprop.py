@@ -9,5 +9,5 @@ class Backprop(GradientMethod):
     """Gradient descent on the loss of the float network; no weight is constrained, even if marked so.
 
     Args:
-        label_smoothing: share of each label spread over all classes; in [0, 1).
+        loss: what a step lowers, and the kind of task it serves.
     """

@@ -14,6 +14,7 @@ from tinyq.methods.gradient_step import Batch, Step, gradient_step
 from tinyq.nn import Module, Parameter
 from tinyq.optim import Optimizer
 from tinyq.streams import Streams
+from tinyq.tasks.loss import CROSS_ENTROPY, Loss
 
 Numbers = dict[str, float]              # ints and bools among them
 
@@ -31,10 +32,18 @@ class Column(NamedTuple):
 COMMON_COLUMNS = (
     Column("objective", "objective", "{:.4f}", "mean of what the method lowers, over the steps of the epoch so far"),
     Column("loss", "loss", "{:.4f}", "mean loss of the training batches, each before its update"),
-    Column("error", "error", "{:.2%}", "share of these samples that are classified wrongly"),
-    Column("validation_error", "validation", "{:.2%}", "share of the validation samples that are classified wrongly "
-           "after the epoch"),
-    Column("test_error", "test", "{:.2%}", "the same of the test samples, with --watch-test"),
+    Column("error", "error", "{:.2%}", "share of these samples that are classified wrongly; of several labels, share "
+           "of the wrong decisions"),
+    Column("validation_error", "validation", "{:.2%}", "the same of the validation samples, after the epoch"),
+    Column("validation_mean_average_precision", "mAP", "{:.2%}", "several labels: mean average precision on the "
+           "validation samples"),
+    Column("validation_mean_squared_error", "MSE", "{:.4g}", "regression: mean squared error on the "
+           "validation samples"),
+    Column("validation_r2", "R2", "{:.4f}", "regression: 1 - squared errors / squared deviations from the mean, on the "
+           "validation samples"),
+    Column("test_error", "test", "{:.2%}", "error on the test samples, with --watch-test"),
+    Column("test_mean_average_precision", "test mAP", "{:.2%}", "the same mean average precision of the test samples"),
+    Column("test_mean_squared_error", "test MSE", "{:.4g}", "mean squared error on the test samples"),
     Column("lr", "lr", "{:.2g}", "learning rate of the epoch's last step"),
 )
 
@@ -94,11 +103,12 @@ class Method(Protocol):
 class Sums:
     """Sums over the steps of the current epoch, computed on the training batches before each update.
 
-    loss is summed over samples, objective over steps.
+    loss is summed over samples, objective over steps; correct and decisions are counts (Step).
     """
 
     loss: float = 0.0
     correct: int = 0
+    decisions: int = 0
     samples: int = 0
     objective: float = 0.0
     steps: int = 0
@@ -107,16 +117,20 @@ class Sums:
         """Count one step."""
         self.loss += step.loss * step.samples
         self.correct += step.correct
+        self.decisions += step.decisions
         self.samples += step.samples
         self.objective += step.objective
         self.steps += 1
 
     def means(self) -> Numbers:
-        """Return the averages: loss and accuracy over samples, objective over steps; {} before the first step."""
+        """Return the averages: loss over samples, objective over steps, and accuracy where something is decided.
+
+        {} before the first step.
+        """
         if not self.steps:
             return {}
-        return {"train_loss": self.loss / self.samples, "train_accuracy": self.correct / self.samples,
-                "train_objective": self.objective / self.steps}
+        accuracy = {"train_accuracy": self.correct / self.decisions} if self.decisions else {}
+        return {"train_loss": self.loss / self.samples, **accuracy, "train_objective": self.objective / self.steps}
 
 
 def constrained_weights(model: Module, method: str) -> list[tuple[str, Parameter]]:
@@ -148,10 +162,11 @@ class GradientMethod:
     """Base class of methods that follow a gradient: the bookkeeping that backprop, CBP and RPR share.
 
     A subclass overrides `start` and `update`, and names its own numbers in STATE.
+    loss: of a batch, with the kind of task that it serves.
     State: model, optimizer, streams; sums, of the epoch; last_step, a Step.
     """
 
-    label_smoothing: float = field(default=0.0, kw_only=True)
+    loss: Loss = field(default=CROSS_ENTROPY, kw_only=True)
 
     STATE: ClassVar[dict[str, type]] = {}           # attributes that are saved: plain numbers, by name and type
     stronger_pull: ClassVar[str] = ""               # parameter to raise where weights end far from their levels
@@ -190,7 +205,7 @@ class GradientMethod:
 
     def update(self, batches: Sequence[Batch]) -> Step:
         """Take the gradient step; a subclass adds its own part."""
-        return gradient_step(self.model, self.optimizer, batches, label_smoothing=self.label_smoothing)
+        return gradient_step(self.model, self.optimizer, batches, loss=self.loss)
 
     def so_far(self) -> Numbers:
         """Return the mean objective of the epoch's steps."""
@@ -216,7 +231,7 @@ class GradientMethod:
     def load_state(self, state: dict) -> None:
         """Continue from a `state`; BadInput lists what does not fit."""
         check_state(state, self.shapes())
-        self.sums = Sums(float(state["sums/loss"]), int(state["sums/correct"]), int(state["sums/samples"]),
-                         float(state["sums/objective"]), int(state["sums/steps"]))
+        self.sums = Sums(float(state["sums/loss"]), int(state["sums/correct"]), int(state["sums/decisions"]),
+                         int(state["sums/samples"]), float(state["sums/objective"]), int(state["sums/steps"]))
         for name, kind in self.STATE.items():
             setattr(self, name, kind(state[name]))

@@ -13,12 +13,14 @@ from tinyq.own_code import RunCode, UserFunction
 from tinyq.run.checkpoint import Position
 from tinyq.run.checkpoint_network import attributes_of, load_start
 from tinyq.run.phases import BACKPROP, Phase, naming_options_of, phases_of
-from tinyq.run.readiness import check_constraint, check_smallest_batch, check_targets, obstacle_to_packing
+from tinyq.run.readiness import check_constraint, check_smallest_batch, obstacle_to_packing
 from tinyq.run.settings import plugins
 from tinyq.run.settings.config import Config
 from tinyq.run.weights_preparation import check_same_preparation
 from tinyq.saved.run_folder import weights_file
 from tinyq.streams import Streams
+from tinyq.tasks.loss import Loss
+from tinyq.tasks.loss_choice import make_loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,7 @@ class Job:
     loader: Loader
     streams: Streams
     phases: list[Phase]
+    loss: Loss
     starts_on_levels: bool          # --weights names a network that is constrained already
     reinitialised: list[str]        # its parameters that do not fit, made for another number of classes
     code: RunCode                   # the user's own code
@@ -70,7 +73,6 @@ def build(config: Config, code: RunCode | None = None) -> Job:
     if bundle.train is None:
         place = "; it belongs in train/<class>/" if config.data in PHOTOGRAPHS else ""
         raise BadInput(f"--data {config.data}: there is no training part here{place}")
-    check_targets(bundle)
     if bundle.validation is None and _needs_validation(config):
         raise UsageError(f"--schedule plateau: {config.data} has no validation part with these settings, and nothing "
                          "else lowers the rate; choose another schedule or hold some samples back for validation")
@@ -86,12 +88,13 @@ def build(config: Config, code: RunCode | None = None) -> Job:
     model.initialise(streams)
     starts_on_levels, reinitialised = (_start_from_weights(config, model, bundle, network) if config.weights
                                        else (False, []))
+    loss = loss_of(config, bundle, code)
     loader = Loader(bundle.train, config.batch_size, streams, shuffle=True, augment=True, workers=config.workers)
     check_smallest_batch(model, bundle.input_shape, loader.smallest, config.batch_size)
-    phases = phases_of(config, model)
+    phases = phases_of(config, model, loss)
     unpackable = obstacle_to_packing(model, bundle.input_shape) if network and config.method != BACKPROP else ""
     kernels.return_freed_memory()                           # initialising took more memory than the weights need
-    return Job(config, bundle, model, loader, streams, phases, starts_on_levels, reinitialised, code, unpackable)
+    return Job(config, bundle, model, loader, streams, phases, loss, starts_on_levels, reinitialised, code, unpackable)
 
 
 def _start_from_weights(config: Config, model: Module, bundle: DataBundle,
@@ -110,6 +113,15 @@ def load_data(config: Config, code: RunCode) -> DataBundle:
     with naming_options_of(config.dataset):
         return data.load(code.functions.get("data") or config.data, config.data_path, mean=numbers("mean", config.mean),
                          std=numbers("std", config.std), **options, **config.options[config.dataset])
+
+
+def loss_of(config: Config, bundle: DataBundle, code: RunCode) -> Loss:
+    """Make the configured loss for the data; its errors are those of make_loss."""
+    function = code.functions.get("loss")
+    parts = {name: getattr(bundle, name) for name in ("train", "validation", "test")}
+    labels = {name: part.labels for name, part in parts.items() if part is not None}
+    with naming_options_of(config.data):
+        return make_loss(vars(config), bundle.targets, bundle.num_classes, labels, function and function.call)
 
 
 def steps_are_used_up(job: Job, position: Position) -> bool:

@@ -15,7 +15,7 @@ from tinyq.nn import Module
 from tinyq.run.phases import Phase
 
 KEPT = 3                                        # newest checkpoints to keep, besides that of the best epoch
-FORMAT = "tinyq checkpoint/3"
+FORMAT = "tinyq checkpoint/4"
 
 
 @dataclass
@@ -28,9 +28,9 @@ class Position:
     steps: int = 0                              # steps of the run
     records: int = 0                            # lines of metrics.jsonl
     seconds: float = 0.0                        # of training, resumed parts included
-    test_accuracy_float: float | None = None
-    best_steps: int | None = None               # at the end of the epoch with this phase's best validation accuracy
-    best_accuracy: float | None = None
+    test_float: dict | None = None              # figures of the float network on the test split
+    best_steps: int | None = None               # at the end of the epoch with this phase's best validation figure
+    best_figure: float | None = None            # the one that the task names (tasks/task.py)
     made_with: dict = field(default_factory=dict)       # settings and data that the bits depend on
     ledger_head: str | None = None              # of the ledger, when the checkpoint was taken
     skipped: dict = field(default_factory=dict)         # {split: indices of the unreadable images left out so far}
@@ -40,7 +40,7 @@ class Position:
     def to_next_phase(self) -> None:
         """Move to the beginning of the next phase, of which no epoch is the best yet."""
         self.phase, self.epoch, self.batch = self.phase + 1, 0, 0
-        self.best_steps = self.best_accuracy = None
+        self.best_steps = self.best_figure = None
 
 
 def states_of(model: Module, phase: Phase) -> dict[str, dict]:
@@ -138,10 +138,11 @@ def _states(datasets):
 def _checked(position: Position) -> Position:
     """Return the position; ValueError where a value has the wrong type."""
     counts = (position.phase, position.epoch, position.batch, position.steps, position.records)
-    measured = (position.seconds, position.test_accuracy_float, position.best_steps, position.best_accuracy)
+    measured = (position.seconds, position.best_steps, position.best_figure)
     fits = (all(type(count) is int and 0 <= count < 1 << 48 for count in counts)
             and all(value is None or type(value) in (int, float) for value in measured)
-            and position.seconds is not None and type(position.made_with) is type(position.network) is dict
+            and position.seconds is not None and (position.test_float is None or type(position.test_float) is dict)
+            and type(position.made_with) is type(position.network) is dict
             and all(type(indices) is list and all(type(i) is int and i >= 0 for i in indices)
                     for indices in position.skipped.values()))
     if not fits:

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from tinyq import data, models
+from tinyq.data import Dataset
 from tinyq.errors import BadInput, TinyqError, UnknownName, UsageError
 from tinyq.files import hdf5
 from tinyq.files import weights as weight_files
 from tinyq.files.weights import weights_sha256
 from tinyq.inputs.preparation import numbers
-from tinyq.methods.base import Data, GradientMethod, Method
+from tinyq.methods.base import GradientMethod, Method
 from tinyq.nn import Module
 from tinyq.own_code import UserFunction, code_in, names_code
 from tinyq.own_code.code_names import PLUGIN
@@ -22,6 +23,8 @@ from tinyq.saved.attributes import check_attributes, data_of, network_of, shape_
 from tinyq.saved.model_file import load_model, load_weights, outputs_of_other_classes, shown_state, views
 from tinyq.saved.run_folder import data_paths_beside
 from tinyq.streams import Streams
+from tinyq.tasks.loss import CROSS_ENTROPY, Loss
+from tinyq.tasks.loss_choice import loss_of_file
 
 NOT_SETTINGS = ("data_sha256", "code", PLUGIN)         # of Position.made_with; plug-ins are active or not
 
@@ -66,7 +69,9 @@ def network_of_checkpoint(path: str | Path, network: str | UserFunction | None =
         config = _config_of(position)
         model = models.build(network or network_of(path, attributes), len(attributes["class_names"]),
                              shape_of(attributes), attributes["constrain"], attributes.get("keep", ""))
-        begun(config, model, position, states, lambda: _training_data(path, config, attributes), str(path)).finish()
+        outputs = len(attributes["class_names"])
+        begun(config, model, position, states, lambda: _training_data(path, config, attributes), str(path),
+              lambda split: loss_of_file(attributes, outputs, {"train": split.labels})[0]).finish()
     except UnknownName as error:
         raise BadInput(f"{path}: {error}; if a plug-in adds it, name that with --plugin FILE.py") from error
     except (UsageError, ValueError, KeyError, MemoryError) as error:
@@ -91,16 +96,20 @@ def load_start(path: str | Path, model: Module, network: str | UserFunction) -> 
 
 
 def begun(config: Config, model: Module, position: Position, states: dict[str, dict],
-          training_data: Callable[[], Data | None], source: str = "the checkpoint") -> Method:
+          training_data: Callable[[], Any], source: str = "the checkpoint",
+          loss: Callable[[Any], Loss] = lambda data: CROSS_ENTROPY) -> Method:
     """Load the states of a checkpoint into the model and begin the method of its phase from them; return the method.
 
-    training_data: called for a method that may read the data when it begins; source: named in errors.
+    training_data: called for a method that may read the data when it begins, and loss with the result: the others
+    need a loss for their steps alone. source: named in errors.
     """
     model.load_state_dict(states["model"], source=source)
-    phase = phases_of(config, model)[position.phase]
+    phase, needed = phases_of(config, model)[position.phase], None
+    if not isinstance(phase.method, GradientMethod):
+        needed = training_data()
+        phase = phases_of(config, model, loss(needed))[position.phase]
     phase.optimizer.load_state(states["optimizer"])
     method: Any = phase.method
-    needed = None if isinstance(method, GradientMethod) else training_data()
     method.begin(model, phase.optimizer, needed, Streams(config.seed), state=states.get("method", {}))
     return method
 
@@ -108,10 +117,11 @@ def begun(config: Config, model: Module, position: Position, states: dict[str, d
 def _config_of(position: Position) -> Config:
     """Return the configuration that a checkpoint was made with, as far as bits depend on it."""
     given = {key: value for key, value in position.made_with.items() if value is not None and key not in NOT_SETTINGS}
-    return resolve({"model": given.pop("model"), "recipe": "none", **code_in(given)}, given).config
+    code = {key: given.pop(key) for key in (*code_in(given), "model") if key in given}     # is named here, not run
+    return resolve({**code, "recipe": "none"}, given).config
 
 
-def _training_data(path: str | Path, config: Config, attributes: dict) -> Data:
+def _training_data(path: str | Path, config: Config, attributes: dict) -> Dataset:
     """Load the training split that a method reads when it begins, from where the run had it."""
     if names_code(config.data):
         raise BadInput(f"{path}: its method reads the training data, which code of the user's own returns; name a "

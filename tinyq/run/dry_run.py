@@ -51,7 +51,7 @@ def plan(config: Config) -> list[str]:
           f"lr {phase.optimizer.groups[0]['lr']:g}" for phase in job.phases),
         *([f"ends         after step {config.max_steps:,}, by --max-steps"] if config.max_steps is not None else []),
         *([f"ends         after {counted(config.early_stopping, 'epoch')} of {config.method} without a better "
-           "validation accuracy, by --early-stopping"] if config.early_stopping else []),
+           "validation figure, by --early-stopping"] if config.early_stopping else []),
         f"parameters   {sum(size.count for size in layers if size.trained):,}" + (
             f", {_by_set(constrained)}" if planned else ", all of them float"),
     ]

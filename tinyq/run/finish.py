@@ -30,6 +30,7 @@ from tinyq.saved.run_folder import (
     pack_command,
     resume_command,
 )
+from tinyq.tasks.task import FIGURE_NAMES, figure_text
 
 
 def finish(job: Job, folder: Path, position: Position, observers: Observer,
@@ -51,7 +52,8 @@ def finish(job: Job, folder: Path, position: Position, observers: Observer,
     _save_best(job, folder, position, weights.attributes.get("ledger_head"), observers)
     if outcome["ended_by"] == result.EARLY_STOPPING:
         observers.log(f"early stopping ended the run after {position.steps:,} steps: "
-                      f"{counted(job.config.early_stopping, 'epoch')} without a better validation accuracy")
+                      f"{counted(job.config.early_stopping, 'epoch')} without a better validation "
+                      f"{FIGURE_NAMES[job.loss.task.best]}")
     observers.measured(position, outcome)
     if observers.head:
         outcome["ledger_head"] = observers.head
@@ -75,16 +77,16 @@ def finished_weights(job: Job, position: Position) -> Weights:
 def best_weights(job: Job, folder: Path, position: Position) -> Weights | None:
     """Return the contents of best.h5, except the ledger's head, from the checkpoint of the best epoch.
 
-    The best is that of the last phase trained, by validation accuracy. None without a validation split.
+    The best is that of the last phase trained, by the task's best validation figure. None without a validation split.
     """
     if position.best_steps is None:
         return None
     phase, config = job.phases[position.phase], job.config
     at, states = checkpoint.load(checkpoint.path_of(folder / "checkpoints", position.best_steps))
     model = job.new_model()
-    begun(config, model, at, states, lambda: job.training_data).finish()
+    begun(config, model, at, states, lambda: job.training_data, loss=lambda data: job.loss).finish()
     attributes = {**model_file.describe(config_after(config, phase.name), job.bundle),
-                  "epoch": phase.epoch_number(at.epoch - 1), "validation_accuracy": position.best_accuracy}
+                  "epoch": phase.epoch_number(at.epoch - 1), f"validation_{job.loss.task.best}": position.best_figure}
     return model_file.weights_of(model, attributes, model_file.probe_inputs(job.bundle))
 
 
@@ -111,13 +113,21 @@ def _save_best(job: Job, folder: Path, position: Position, head: str | None, obs
             weights.attributes.update({"ledger_head": head} if head else {})
             weight_files.write(path, weights)
             observers.saved(path, position)
-            observers.log(f"best validation error {1 - weights.attributes['validation_accuracy']:.2%}, after epoch "
-                          f"{weights.attributes['epoch']}: saved as {path}")
+            observers.log(f"best validation {_best_text(job, position)}, after epoch {weights.attributes['epoch']}: "
+                          f"saved as {path}")
             return
     except (TinyqError, MemoryError, OSError) as error:
         observers.log(f"tinyq: no {BEST_FILE}: {'out of memory' if isinstance(error, MemoryError) else error}")
     with suppress(InputOutputError):
         remove(path)
+
+
+def _best_text(job: Job, position: Position) -> str:
+    name, figure = job.loss.task.best, position.best_figure
+    assert figure is not None
+    if name == "accuracy":
+        return f"error {figure_text('error', 1 - figure)}"
+    return f"{FIGURE_NAMES[name]} {figure_text(name, figure)}"
 
 
 def _save_packed(job: Job, folder: Path, position: Position, weights: Weights, observers: Observer) -> int | None:

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tinyq.data import Batch, Dataset
 from tinyq.errors import Diverged
+from tinyq.inputs.targets import NUMBERS
 from tinyq.run import divergence
 from tinyq.run.build import Job, steps_are_used_up
 from tinyq.run.checkpoint import Position
 from tinyq.run.observers.observer import Observer
 from tinyq.run.phases import FLOAT_PHASE, Phase
-from tinyq.saved.measure import Scores, measure
+from tinyq.saved.measure import measure
+from tinyq.tasks.scores import Scores
 
 
 class Loop:
@@ -105,35 +107,34 @@ class Loop:
         position, number = self.position, phase.epoch_number(self.position.epoch)
         validation, test = self._validation(phase), self._watched_test(phase)
         if validation:                      # after both: a run stopped during one repeats both
-            phase.schedule.observe(validation["validation_accuracy"])
-            phase.stopping.observe(validation["validation_accuracy"])
+            figure = validation[f"validation_{self.job.loss.task.best}"]
+            phase.schedule.observe(figure)
+            phase.stopping.observe(figure)
         lr = phase.optimizer.groups[0]["lr"]                # before the method may change it for the next epoch
         method = phase.method.end_epoch(validation or None)
         accuracy = method.pop("train_accuracy", None)
-        training = {"loss": method.pop("train_loss", None), "accuracy": accuracy,
-                    "error": None if accuracy is None else 1 - accuracy}
+        training = {"loss": method.pop("train_loss", None)}
+        if self.job.loss.task.kind != NUMBERS:
+            training |= {"accuracy": accuracy, "error": None if accuracy is None else 1 - accuracy}
         position.epoch, position.batch = position.epoch + 1, 0
         self.observers.end_epoch(phase, number, position, {**training, **validation, **test, **method, "lr": lr})
 
     def _validation(self, phase: Phase) -> dict:
         """Measure the validation split, which the schedule and the method may use."""
         scores = self._measure(phase, self.job.bundle.validation)
-        if scores is None:
-            return {}
-        return {"validation_loss": scores.loss, "validation_accuracy": scores.accuracy,
-                "validation_error": 1 - scores.accuracy}
+        return {} if scores is None else {f"validation_{name}": value for name, value in scores.recorded.items()}
 
     def _watched_test(self, phase: Phase) -> dict:
         """Measure the test split if `watch_test` is set; nothing in the run uses the result."""
         scores = self._measure(phase, self.job.bundle.test) if self.job.config.watch_test else None
-        return {} if scores is None else {"test_error": 1 - scores.accuracy}
+        return {} if scores is None else {f"test_{name}": value for name, value in scores.recorded.items()}
 
     def _measure(self, phase: Phase, split: Dataset | None) -> Scores | None:
         if split is None:
             return None
         bundle = self.job.bundle
         return measure(self.job.model, split, bundle.num_classes, bundle.input_shape,
-                       before_batch=lambda: self.observers.measuring(phase, self.position))
+                       before_batch=lambda: self.observers.measuring(phase, self.position), loss=self.job.loss)
 
 
 def _in_groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

@@ -14,6 +14,8 @@ from tinyq.nn import Module
 from tinyq.optim import OPTIMIZERS, Optimizer, groups_by_decay
 from tinyq.run.settings.config import Config, known_keys, options_of
 from tinyq.schedules import EarlyStopping
+from tinyq.tasks.loss import CROSS_ENTROPY, Loss
+from tinyq.tasks.task import Task
 
 BACKPROP, FLOAT_PHASE = "backprop", "float"
 ONE_SET = (LevelSet, "LevelSet")        # annotations of a constructor that takes no sets per layer
@@ -45,16 +47,18 @@ def config_after(config: Config, phase: str) -> Config:
     return dataclasses.replace(config, method=BACKPROP, levels=None) if phase == FLOAT_PHASE else config
 
 
-def phases_of(config: Config, model: Module) -> list[Phase]:
-    """Make the phases: backprop first, if there are epochs for it, then the configured method."""
+def phases_of(config: Config, model: Module, loss: Loss = CROSS_ENTROPY) -> list[Phase]:
+    """Make the phases: backprop first, if there are epochs for it, then the configured method.
+
+    loss: what they lower; a phase that takes no step needs none.
+    """
     found = []
     if config.pretrain_epochs:
         given = {key: getattr(config, f"pretrain_{key}") for key in PHASE_SETTINGS}
         changes = {key: value for key, value in given.items() if value is not None}
         pretraining = dataclasses.replace(config, **changes)
-        method = METHODS[BACKPROP](label_smoothing=config.label_smoothing)
-        found.append(_phase(FLOAT_PHASE, pretraining, model, method, 0))
-    found.append(_phase(config.method, config, model, method_of(config), config.pretrain_epochs,
+        found.append(_phase(FLOAT_PHASE, pretraining, model, METHODS[BACKPROP](loss=loss), 0, loss.task))
+    found.append(_phase(config.method, config, model, method_of(config, loss), config.pretrain_epochs, loss.task,
                         config.early_stopping))
     return found
 
@@ -64,10 +68,10 @@ def takes_levels(method: str) -> bool:
     return "levels" in inspect.signature(METHODS[method]).parameters
 
 
-def method_of(config: Config) -> Method:
+def method_of(config: Config, loss: Loss = CROSS_ENTROPY) -> Method:
     """Make the configured method with its options, and the settings of the run that its constructor takes."""
     chosen = levels.parse(config.levels) if config.levels else None
-    offered = {"levels": chosen, "label_smoothing": config.label_smoothing, "epochs": config.epochs}
+    offered = {"levels": chosen, "loss": loss, "epochs": config.epochs}
     asked = inspect.signature(METHODS[config.method]).parameters
     with naming_options_of(config.method):
         if isinstance(chosen, LayerLevels) and "levels" in asked and asked["levels"].annotation in ONE_SET:
@@ -85,24 +89,24 @@ def optimizer_of(config: Config, model: Module) -> Optimizer:
     return OPTIMIZERS[config.opt](groups, lr=config.lr, **{k: v for k, v in offered.items() if k in asked})
 
 
-def schedule_of(config: Config) -> schedules.Schedule:
-    """Make the configured schedule over the epochs after the warm-up."""
+def schedule_of(config: Config, task: Task) -> schedules.Schedule:
+    """Make the configured schedule over the epochs after the warm-up; a plateau is one of the task's best figure."""
     steps = _whole_numbers(config.lr_steps)
     options: dict[str, dict] = {"step": dict(size=steps[0], gamma=config.lr_gamma),
                                 "multistep": dict(milestones=steps, gamma=config.lr_gamma),
                                 "cosine": dict(epochs=max(config.epochs - config.warmup, 1e-9), minimum=config.lr_min),
-                                "plateau": dict(mode="max", factor=config.lr_gamma, patience=config.lr_patience,
-                                                minimum=config.lr_min)}
+                                "plateau": dict(mode="max" if task.higher else "min", factor=config.lr_gamma,
+                                                patience=config.lr_patience, minimum=config.lr_min)}
     if config.lr_min > config.lr and config.schedule in ("cosine", "plateau"):
         raise UsageError(f"--lr-min {config.lr_min}: must be at most the learning rate, {config.lr}")
     schedule = schedules.build(config.schedule, **options.get(config.schedule, {}))
     return schedules.WarmUp(schedule, config.warmup) if config.warmup else schedule
 
 
-def _phase(name: str, config: Config, model: Module, method: Method, first_epoch: int,
+def _phase(name: str, config: Config, model: Module, method: Method, first_epoch: int, task: Task,
            patience: int = 0) -> Phase:
-    return Phase(name, method, optimizer_of(config, model), schedule_of(config), config.epochs, first_epoch,
-                 EarlyStopping(patience))
+    return Phase(name, method, optimizer_of(config, model), schedule_of(config, task), config.epochs, first_epoch,
+                 EarlyStopping(patience, task.higher))
 
 
 @contextmanager

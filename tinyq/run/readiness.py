@@ -3,9 +3,7 @@ import numpy as np
 
 from tinyq import levels, nn
 from tinyq.autodiff import Tensor, no_record
-from tinyq.data import DataBundle
 from tinyq.errors import BadInput, UsageError
-from tinyq.inputs.targets import CLASSES
 from tinyq.methods import METHODS
 from tinyq.methods.base import check_everything
 from tinyq.nn import BatchNorm1d, BatchNorm2d, Module
@@ -26,12 +24,6 @@ def check_constraint(config: Config, model: Module) -> None:
         check_everything(model, config.method)
     if takes_levels(config.method):
         nn.check_levels(model, levels.parse(config.levels or ""), config.keep or "", everything)
-
-
-def check_targets(bundle: DataBundle) -> None:
-    """Raise UsageError where the targets are not what the loss compares with."""
-    if bundle.targets != CLASSES:
-        raise UsageError(f"--data {bundle.name}: its targets are {bundle.targets}, and the cross-entropy needs classes")
 
 
 def check_smallest_batch(model: Module, input_shape: tuple[int, ...], smallest: int, batch_size: int) -> None:

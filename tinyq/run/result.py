@@ -20,6 +20,7 @@ from tinyq.saved.measure import measure
 from tinyq.saved.model_file import views
 from tinyq.saved.run_folder import PACKED_FILE, code_flags, resume_command
 from tinyq.saved.text_table import table
+from tinyq.tasks.task import FIGURE_NAMES, SPLITS, figure_text, shown_of
 
 # what may end a run
 EARLY_STOPPING, METHOD, EPOCHS, MAX_STEPS = "early_stopping", "method", "epochs", "max_steps"
@@ -28,22 +29,24 @@ FAR = 0.1                               # mean distance from the levels, in thei
 
 def outcome(job: Job, position: Position, weights: Weights, moved: float | None,
             before_batch: Callable[[], None] | None = None) -> dict:
-    """Make result.json of a finished run; accuracies are of the saved weights, None where the split is missing.
+    """Make result.json of a finished run; figures are of the saved weights, None where the split is missing.
 
     moved: distance_from_levels before the method finished; before_batch: as for measure.
     """
     config, bundle = job.config, job.bundle
     layers = sizes(job.model)
-    test, validation = (_accuracy(job, part, before_batch) for part in (bundle.test, bundle.validation))
+    test, validation = (_figures(job, part, before_batch) for part in (bundle.test, bundle.validation))
+    test_float = position.test_float if views(job.model) else test
     return {
         "model": config.model, "data": config.data, "method": config.method, "levels": config.levels,
-        "constrain": config.constrain, "keep": config.keep, "recipe": config.recipe, "seed": config.seed,
+        "constrain": config.constrain, "keep": config.keep, "loss": config.loss, "recipe": config.recipe,
+        "seed": config.seed,
         "steps": position.steps, "ended_by": _ended_by(job, position),
         "method_stepped": position.epoch > 0 or position.batch > 0,
         "seconds": round(position.seconds, 1),
-        "validation_accuracy": validation,
-        "test_accuracy_float": position.test_accuracy_float if views(job.model) else test,
-        "test_accuracy": test,
+        **{layout.format(name): None if found is None else found[name]
+           for (layout, _), found in zip(SPLITS, (validation, test_float, test), strict=True)
+           for name in job.loss.task.figures},
         "on_levels": on_levels(job.model), "moved_by_finish": moved,
         "constrained_weights": sum(size.count for size in layers if size.set_name),
         "sets": sets_of(layers),
@@ -117,15 +120,19 @@ def summary(outcome: dict) -> list[str]:
     """Make the lines of the table at the end of a run; they say if the method took no step."""
     stepped = outcome["method_stepped"]
     name = "float" if stepped or outcome["on_levels"] is not None else "initial, no step taken"
-    rows = [[name, _percent(outcome["test_accuracy_float"]), outcome["bytes_float"]]]
+    figures = shown_of(outcome, "test_{}")
+    heads = ["network", *(f"test {FIGURE_NAMES[figure]}" for figure in figures), "bytes"]
+    rows = [[name, *(figure_text(figure, outcome[f"test_{figure}_float"]) for figure in figures),
+             outcome["bytes_float"]]]
     count = sum(outcome["skipped"].values())
     skipped = [f"unreadable images left out: {count}"] if count else []
     if outcome["on_levels"] is None:
-        return [*table(["network", "test accuracy", "bytes"], rows), *skipped]
+        return [*table(heads, rows), *skipped]
     name = f"{outcome['levels']} ({outcome['method']}{'' if stepped else ', no step taken'})"
-    rows.append([name, _percent(outcome["test_accuracy"]), outcome["bytes_packed"]])
+    rows.append([name, *(figure_text(figure, outcome[f"test_{figure}"]) for figure in figures),
+                 outcome["bytes_packed"]])
     share = outcome["bytes_float"] / outcome["bytes_packed"]
-    lines = [*table(["network", "test accuracy", "bytes"], rows),
+    lines = [*table(heads, rows),
              f"{outcome['on_levels']:.2%} of {outcome['constrained_weights']:,} constrained weights are exactly on "
              f"their levels{_by_set(outcome)}; packed {share:.1f} times smaller",
              f"finish moved them by {outcome['moved_by_finish']:.2%} of their scale on average"]
@@ -160,7 +167,7 @@ def next_commands(outcome: dict, folder: str | Path) -> list[str]:
     run, code = str(folder), code_in(outcome)
     network = code_flags(folder, code, ("model", "plugin"))
     own = code_flags(folder, code, ("data",))
-    split = [] if outcome["test_accuracy"] is not None else ["--split", *[
+    split = [] if "test" in outcome["samples"] else ["--split", *[
         name for name in ("validation", "train") if name in outcome["samples"]][:1]]
     commands = [["evaluate", run, *network, *own, *split]]
     if (Path(folder) / PACKED_FILE).is_file():
@@ -171,11 +178,8 @@ def next_commands(outcome: dict, folder: str | Path) -> list[str]:
     return [shlex.join(["python", "-m", f"tinyq.{name}", *rest]) for name, *rest in commands]
 
 
-def _accuracy(job: Job, dataset: Dataset | None, before_batch: Callable[[], None] | None) -> float | None:
+def _figures(job: Job, dataset: Dataset | None, before_batch: Callable[[], None] | None) -> dict | None:
     if dataset is None:
         return None
-    return measure(job.model, dataset, job.bundle.num_classes, job.bundle.input_shape, before_batch).accuracy
-
-
-def _percent(accuracy: float | None) -> str:
-    return "-" if accuracy is None else f"{accuracy:.2%}"
+    return measure(job.model, dataset, job.bundle.num_classes, job.bundle.input_shape, before_batch,
+                   loss=job.loss).figures

@@ -122,7 +122,7 @@ def _extend(job: Job, folder: Path, position: Position, states: dict | None, obs
     stopping.load_state(states.get("stopping", {}))
     if stopping.done:
         raise UsageError(f"--epochs {epochs}: early stopping ended the run, after {stopping.patience} epochs without a "
-                         "better validation accuracy; start a new run with a larger --early-stopping")
+                         "better validation figure; start a new run with a larger --early-stopping")
     if steps_are_used_up(job, position):
         raise UsageError(f"--epochs {epochs}: --max-steps {job.config.max_steps} ends the run before; raise that too")
     observers.check_extension(folder, position)

@@ -23,7 +23,7 @@ def check_attributes(path: str | Path, attributes: dict) -> None:
         faults.append("class_names is no list of texts")
     if not _is_shape(attributes.get("input_shape")):
         faults.append("input_shape is no shape such as 1,28,28")
-    faults += _target_faults(attributes)
+    faults += _target_faults(attributes) + _loss_faults(attributes)
     if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
         faults.append("probe_tolerance is no number from 0 up")
     if not faults and attributes["data"]:
@@ -92,6 +92,12 @@ def _target_faults(attributes: dict) -> list[str]:
         return [f"targets is none of {', '.join(KINDS)}"]
     fits = _is_shape(shape) and isinstance(names, list) and math.prod(map(int, str(shape).split(","))) == len(names)
     return [] if fits else ["target_shape is no shape of as many numbers as class_names has"]
+
+
+def _loss_faults(attributes: dict) -> list[str]:
+    texts = [name for name in ("loss", "class_weights") if not isinstance(attributes.get(name, ""), str)]
+    return [f"{name} is no text" for name in texts] + (
+        [] if type(attributes.get("ignore_index", 0)) is int else ["ignore_index is no whole number"])
 
 
 def _data_faults(attributes: dict) -> list[str]:

@@ -16,9 +16,11 @@ from tinyq.inputs.targets import CLASSES
 from tinyq.levels import set_of
 from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.nn import Module, Quantizer, quantizer_of
+from tinyq.own_code import recorded
 from tinyq.run.settings.config import Config
 from tinyq.saved.attributes import check_attributes, network_of, shape_of, without_preparation
 from tinyq.saved.measure import logits_of
+from tinyq.tasks.loss_choice import CROSS_ENTROPY
 
 PROBES = 4
 M = TypeVar("M", bound=Module)
@@ -71,7 +73,8 @@ def description(config: Config, input_shape: Sequence[int], class_names: Sequenc
             **({"levels": config.levels} if config.levels else {}), "constrain": config.constrain,
             **({"keep": config.keep} if config.keep else {}), "seed": config.seed,
             "input_shape": ",".join(map(str, input_shape)), "class_names": list(class_names),
-            **preprocessing(manifest), **predicted(manifest), "data_sha256": manifest["sha256"],
+            **preprocessing(manifest), **predicted(manifest), **loss_attributes(config),
+            "data_sha256": manifest["sha256"],
             "data_options": json.dumps(without_preparation(config.options[config.dataset]))}
 
 
@@ -85,6 +88,14 @@ def predicted(manifest: dict) -> dict:
     """Return the attributes that say what the network predicts, where that is no class; manifest: of the data."""
     kind = manifest.get("targets", CLASSES)
     return {} if kind == CLASSES else {"targets": kind, "target_shape": ",".join(map(str, manifest["target_shape"]))}
+
+
+def loss_attributes(config: Config) -> dict:
+    """Return the attributes that say which loss trained the network, where it is not the plain cross-entropy."""
+    name = recorded(vars(config)).get("loss", config.loss)
+    given = {"loss": None if name == CROSS_ENTROPY else name, "class_weights": config.class_weights,
+             "ignore_index": config.ignore_index}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def load_model(path: str | Path, name: str | None = None) -> tuple[Module, dict]:

@@ -154,7 +154,7 @@ def test_a_broken_chain_has_a_page_that_names_the_place_and_shows_what_comes_bef
     for words in ("Did not hold", "line 21 does not follow line 20", "the 20 lines before that place"):
         assert words in verdict
     assert "replay of the steps before the break" in text and "Norm of the gradient" in text and "<polyline" in text
-    assert "Head of the last line that can be read" in text and "Accuracies" not in text
+    assert "Head of the last line that can be read" in text and "<h2>Figures" not in text
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\n", b'{"prev":"0"}\n', b'{"prev":"1","record":"begin"}\n'])

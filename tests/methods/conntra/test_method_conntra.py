@@ -120,7 +120,8 @@ def test_the_model_computes_what_the_search_computes_and_every_parameter_is_on_i
     method.finish()
     logits = model(Tensor(data.features)).data
     np.testing.assert_allclose(logits, true_logits(method), rtol=1e-4, atol=1e-4)
-    assert np.count_nonzero(logits.argmax(axis=1) == data.labels) == round(method.search.accuracy() * 300)
+    assert np.count_nonzero(logits.argmax(axis=1) == data.labels) == round(
+        method.end_epoch()["train_accuracy"] * 300)
     for p in model.parameters():
         assert p.data.tobytes() == p.parametrization.effective(p.data).tobytes()
 
@@ -269,7 +270,7 @@ def test_parameters_left_float_are_refused():
 
 
 def test_hyper_parameters_that_mean_nothing_are_refused():
-    with pytest.raises(UsageError, match="error must be rate or cross-entropy, got rat; did you mean 'rate'"):
+    with pytest.raises(UsageError, match="error must be rate, cross-entropy or loss, got rat; did you mean 'rate'"):
         CoNNTrA(error="rat")
     with pytest.raises(UsageError, match="subset must be at least 0, got -1"):
         CoNNTrA(subset=-1)

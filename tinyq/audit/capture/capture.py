@@ -52,11 +52,6 @@ class Captured:
     groups: dict[str, dict[str, Any]]               # hyper-parameters of each parameter's update
     parametrizations: dict[str, Any]                # of each parameter during the step, or None
 
-    @property
-    def auxiliary(self) -> bool:
-        """Return True if auxiliary heads add to the loss."""
-        return sum(a.primitive.name == "softmax_cross_entropy" for a in self.applications) > len(self.batches)
-
 
 class Capture(Trace):
     """Fill a Captured while its step runs; copy every array that the step may still change."""

@@ -56,9 +56,9 @@ def _differences(a, b, tensors, buffers):
     for field, what, names in (("g", "gradient of", tensors), ("w", "weights:", tensors + buffers)):
         if a.get(field) != b.get(field):
             yield f"{what} {_names(a.get(f'{field}_of', ''), b.get(f'{field}_of', ''), names)}"
-    for key in ("weights_sha256", "test_accuracy"):
-        yield from differing_values(*({key: record[key]} if key in record else {} for record in (a, b)))
-    for field in ("measured", "metrics"):
+    yield from differing_values(*({key: record[key] for key in record.keys() & {"weights_sha256"}}
+                                  for record in (a, b)))
+    for field in ("measured", "metrics", "figures"):
         yield from (f"metric {text}" for text in differing_values(a.get(field, {}), b.get(field, {})))
 
 

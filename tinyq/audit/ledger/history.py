@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinyq.audit.ledger.hash_chain import FIXED, Line
-from tinyq.audit.ledger.records import checkpoint_file, number_of, records_of
+from tinyq.audit.ledger.records import checkpoint_file, number_of, records_of, task_of_record
+from tinyq.tasks.task import Task
 
 Record = dict
-Best = tuple[int, float] | None         # steps and validation accuracy at the end of an epoch
+Best = tuple[int, float] | None         # steps and the task's best validation figure at the end of an epoch
 MAX_NOTED = 100                         # exceptions and failed checks kept in full; the rest are counted
 
 
@@ -68,6 +69,11 @@ class History:
         """Epochs of the method, as extended last."""
         return self.extensions[-1]["epochs"] if self.extensions else self.begin.record["settings"].get("epochs", 0)
 
+    @property
+    def task(self) -> Task:
+        """The task of the run."""
+        return task_of_record(self.begin.record)
+
     def first_line_after(self, checkpoint: Checkpoint | None) -> Line:
         """Return the line of the checkpoint, or of record 0 for None: the records after it come next."""
         return checkpoint.line if checkpoint else self.begin
@@ -97,10 +103,10 @@ def _add_step(history: History, line: Line) -> None:
 
 def _add_epoch(history: History, line: Line) -> None:
     history.epochs.append(line.record)
-    accuracy = number_of(line.record["measured"].get("validation_accuracy"))
+    figure = number_of(line.record["measured"].get(f"validation_{history.task.best}"))
     history.best_now = history.best
-    if isinstance(accuracy, float) and (history.best is None or accuracy > history.best[1]):
-        history.best_now = line.record["step"], accuracy
+    if isinstance(figure, float) and history.task.better(figure, history.best[1] if history.best else None):
+        history.best_now = line.record["step"], figure
 
 
 def _add_checkpoint(history: History, line: Line) -> None:

@@ -10,7 +10,10 @@ from tinyq.audit.ledger.digests import KINDS
 from tinyq.audit.ledger.hash_chain import Line, chain, check_format
 from tinyq.errors import AuditMismatch, BadInput
 from tinyq.files.journal import LEDGER_FILE
+from tinyq.inputs.targets import CLASSES
 from tinyq.run.checkpoint import path_of
+from tinyq.tasks.loss_choice import task_of
+from tinyq.tasks.task import Task
 
 # kind -> {field: type}; fields of OPTIONAL may be missing.
 FIELDS: dict[str, dict[str, type]] = {
@@ -22,7 +25,7 @@ FIELDS: dict[str, dict[str, type]] = {
              "ops": str, "ops_of": str, "vjps": str, "vjps_of": str, "g": str, "g_of": str, "w": str, "w_of": str,
              "metrics": dict},
     "epoch": {"step": int, "phase": str, "epoch": int, "measured": dict, "w": str, "w_of": str, "metrics": dict},
-    "float": {"step": int, "weights_sha256": str, "test_accuracy": str},
+    "float": {"step": int, "weights_sha256": str, "figures": dict},
     "checkpoint": {"step": int, "phases_done": int, "epochs_done": int, "batches_done": int, "state_sha256": str},
     "resume": {"step": int, "repeated": int, "head": str, "environment": dict, "print_freq": int},
     "extension": {"step": int, "epochs": int},
@@ -33,7 +36,7 @@ FIELDS: dict[str, dict[str, type]] = {
     "result": {"step": int, "figures": dict},
 }
 GRADIENT_FIELDS = ("ops", "ops_of", "vjps", "vjps_of", "g", "g_of")
-OPTIONAL = {"step": ("skipped", *GRADIENT_FIELDS), "float": ("test_accuracy",), "begin": ("weights_file",)}
+OPTIONAL = {"step": ("skipped", *GRADIENT_FIELDS), "float": ("figures",), "begin": ("weights_file",)}
 UNAUDITED_FIGURES = {"seconds", "ledger_head"}          # of result.json: a time, and a head that is compared itself
 # Compared with nothing: an auditor has only the word of the run's owner.
 UNAUDITED = {
@@ -76,6 +79,11 @@ def records_of(run: str | Path, after: Line | None = None) -> Iterator[Line]:
 def checkpoint_file(steps: int) -> str:
     """Return the name in a ledger of the file of a checkpoint."""
     return path_of("checkpoints", steps).as_posix()
+
+
+def task_of_record(begin: dict) -> Task:
+    """Return the task of a run, from its loss and the targets of its data; classification for a foreign record."""
+    return task_of(str(begin["settings"].get("loss")), str(begin["data"].get("targets", CLASSES)))
 
 
 def number_of(value: object) -> object:

@@ -171,8 +171,8 @@ def constraint_functions(captured: Captured) -> Iterator[str]:
         if np.abs(captured.after[weight.name]).max() > BOUND:
             yield f"{weight.name}: a latent weight left [-1, 1]"
         penalty += float(np.sum(weight.multiplier.data.astype(np.float64) * expected))
-    said = method.last_step.objective - method.last_step.loss
-    if not captured.auxiliary and abs(penalty - said) > 1e-4 * (1 + abs(penalty)):
+    said = method.last_step.objective - method.last_step.loss - method.last_step.auxiliary
+    if abs(penalty - said) > 1e-4 * (1 + abs(penalty)):
         yield f"the constraint term is {said:.6g}, by its definition {penalty:.6g}"
 
 

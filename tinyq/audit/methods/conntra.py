@@ -8,8 +8,9 @@ import numpy as np
 
 from tinyq.audit.capture.capture import Captured
 from tinyq.audit.methods.method_audit import Arrays, MethodAudit, Metrics, Record, Rules
+from tinyq.autodiff import Tensor
 from tinyq.kernels.reference.search import visit as literal
-from tinyq.kernels.search.tables import NOT_TRIED
+from tinyq.kernels.search.tables import C_OUT, LOSS_UNIT, NOT_TRIED, OUTPUT, WIDE
 from tinyq.levels import parse
 from tinyq.streams import Streams
 
@@ -102,6 +103,30 @@ def sweeps(captured: Captured) -> Iterator[str]:
         yield from _repeated(search, visits)
 
 
+def _loss_by_level(search, held, pick):
+    """Return the error of every level of a parameter by the search's loss, the network run as a whole for each."""
+    before, errors = held.codes[pick], np.full(len(held.levels), NOT_TRIED)
+    for code in range(held.sizes[literal.column(held, pick)]):
+        literal.set_code(held, pick, code)
+        errors[code] = _loss(search, held)
+    literal.set_code(held, pick, before)
+    return errors
+
+
+def _loss(search, held):
+    """Return the sum of the loss over the samples in LOSS_UNIT."""
+    literal.recompute(_every(held), held)
+    stage, samples = held.stages[-1], len(search.targets)
+    kept = held.kept_wide if stage[WIDE] else held.kept_narrow
+    outputs = kept[:, stage[OUTPUT]:stage[OUTPUT] + stage[C_OUT]].transpose(0, 2, 1).reshape(-1, stage[C_OUT])
+    loss = search.loss(Tensor(outputs[:samples].astype(np.float64) * search.output_scale), search.targets)
+    return math.floor(loss.item() * search.loss.size(search.targets) / LOSS_UNIT + 0.5)
+
+
+def _every(held):
+    return np.arange(max(held.kept_narrow.shape[1], held.kept_wide.shape[1]))
+
+
 def choices(visits: Any) -> Iterator[str]:
     """Check that each visit kept the last of the levels with the least error, and noted that error."""
     if not len(visits.picks):
@@ -122,11 +147,14 @@ def _errors(visits, k):
 def _repeated(search, visits):
     """Repeat the last visit by Algorithm 2 to the letter: run the whole network for every level."""
     held = type(search.held)(*(np.array(a) if isinstance(a, np.ndarray) else a for a in search.held))
-    every = np.arange(max(held.kept_narrow.shape[1], held.kept_wide.shape[1]))
-    error = literal.recompute(every, held)
+    error = literal.recompute(_every(held), held) if search.loss is None else _loss(search, held)
     if error != search.error():
         yield f"the error kept is {search.error()}, the network run as a whole makes {error}"
-    codes, errors, _, tried = literal.visit(visits.picks[-1:], held)
+    if search.loss is None:
+        codes, errors, _, tried = literal.visit(visits.picks[-1:], held)
+    else:
+        tried = _loss_by_level(search, held, visits.picks[-1])[None]
+        codes, errors = [np.flatnonzero(tried[0] == tried.min())[-1]], [tried.min()]
     if codes[0] != visits.codes[-1] or errors[0] != visits.errors[-1]:
         yield (f"the last visit left parameter {visits.picks[-1]} at level {visits.codes[-1]} with error "
                f"{visits.errors[-1]}, Algorithm 2 at {codes[0]} with {errors[0]}")

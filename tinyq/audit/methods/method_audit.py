@@ -27,8 +27,9 @@ class Metrics:
     def step(self) -> Record:
         """Metrics of the step just done."""
         last = self.method.last_step
+        decisions = {} if last.decisions == last.samples else {"decisions": last.decisions}
         return {"loss": last.loss.hex(), "objective": last.objective.hex(), "correct": last.correct,
-                "samples": last.samples}
+                "samples": last.samples, **decisions}
 
     def epoch(self) -> Record:
         """Return the metrics of the state in which the next epoch, or the first one, begins."""
@@ -50,7 +51,7 @@ class Rules:
         self.begin, self.settings, self.phase = begin, begin["settings"], phase
         self.now = phase["metrics"]             # metrics that the steps to come must agree with
         self.loss, self.objective = 0.0, 0.0
-        self.samples, self.correct, self.steps = 0, 0, 0
+        self.samples, self.correct, self.decisions, self.steps = 0, 0, 0, 0
 
     def step(self, record: Record) -> Iterator[str]:
         """Violations of a step's record."""
@@ -60,10 +61,11 @@ class Rules:
             yield f"the objective is {objective}"
         if "loss" in metrics:
             loss, samples = float.fromhex(metrics["loss"]), metrics["samples"]
-            if not math.isfinite(loss) or not 0 <= metrics["correct"] <= samples:
-                yield f"a loss of {loss}, {metrics['correct']} of {samples} right"
+            decisions = metrics.get("decisions", samples)
+            if not math.isfinite(loss) or not 0 <= metrics["correct"] <= decisions:
+                yield f"a loss of {loss}, {metrics['correct']} of {decisions} right"
             self.loss, self.samples = self.loss + loss * samples, self.samples + samples
-            self.correct += metrics["correct"]
+            self.correct, self.decisions = self.correct + metrics["correct"], self.decisions + decisions
         self.objective, self.steps = self.objective + objective, self.steps + 1
 
     def epoch(self, record: Record) -> Iterator[str]:
@@ -73,7 +75,8 @@ class Rules:
             for name, value in (("loss", self.loss / self.samples), ("train_objective", self.objective / self.steps)):
                 if name in measured and measured[name] != value.hex():
                     yield f"{name} is {measured[name]}, the mean over its steps {value.hex()}"
-            if "accuracy" in measured and measured["accuracy"] != (self.correct / self.samples).hex():
+            accuracy = self.correct / self.decisions if self.decisions else None
+            if "accuracy" in measured and measured["accuracy"] != (None if accuracy is None else accuracy.hex()):
                 yield "the training accuracy is not that of its steps"
         self.now = record["metrics"]
         self._reset_sums()
@@ -90,7 +93,7 @@ class Rules:
 
     def _reset_sums(self):
         self.loss, self.objective = 0.0, 0.0
-        self.samples, self.correct, self.steps = 0, 0, 0
+        self.samples, self.correct, self.decisions, self.steps = 0, 0, 0, 0
 
 
 class UpdateTerms:

@@ -44,10 +44,10 @@ class Recorder(Observer):
                        "constrained": [name for name, p in self.parameters.items() if p.parametrization is not None],
                        **self._weights_digest(), "metrics": metrics})
 
-    def measured_float(self, position: Position, state: dict, test_accuracy: float | None) -> None:
+    def measured_float(self, position: Position, state: dict, figures: dict | None) -> None:
         """Record the float network that the last phase starts from."""
-        accuracy = {} if test_accuracy is None else {"test_accuracy": test_accuracy.hex()}
-        self.keep({"record": "float", "step": position.steps, "weights_sha256": weights_sha256(state), **accuracy})
+        measured = {} if figures is None else {"figures": _exact(figures)}
+        self.keep({"record": "float", "step": position.steps, "weights_sha256": weights_sha256(state), **measured})
 
     @contextmanager
     def step(self, phase: Phase, position: Position, batches: Sequence[Batch]) -> Iterator[None]:
@@ -70,9 +70,8 @@ class Recorder(Observer):
 
     def end_epoch(self, phase: Phase, epoch: int, position: Position, metrics: dict) -> None:
         """Record the epoch's metrics, the weights, and the state of the method that the next epoch starts from."""
-        exact = {key: value.hex() if isinstance(value, float) else value for key, value in metrics.items()}
         self.keep({"record": "epoch", "phase": phase.name, "epoch": epoch,
-                   "step": position.steps, "measured": exact,
+                   "step": position.steps, "measured": _exact(metrics),
                    **self._weights_digest(), "metrics": self.metrics.epoch()})
 
     def _step_record(self, phase, position, batches):
@@ -119,3 +118,8 @@ class Recorder(Observer):
     def _weights_digest(self):
         w = digest_of(self.kind, self._weights())
         return {"w": w.root, "w_of": w.leaves}
+
+
+def _exact(figures: dict) -> dict:
+    """Return the figures with each float in hexadecimal, as a ledger has them."""
+    return {name: value.hex() if isinstance(value, float) else value for name, value in figures.items()}

@@ -47,9 +47,9 @@ class Comparison(Recorder):
     def before_phase(self, phase: Phase, position: Position) -> None:
         """Measure the float network again where the run did."""
         if float_baseline.is_due(self.job, phase):
-            accuracy = float_baseline.test_accuracy(self.job)
-            position.test_accuracy_float = accuracy
-            self.measured_float(position, float_baseline.weights_of(self.job).state, accuracy)
+            figures = float_baseline.test_figures(self.job)
+            position.test_float = figures
+            self.measured_float(position, float_baseline.weights_of(self.job).state, figures)
 
     def new_trace(self, step: int, optimizer: Optimizer) -> Trace:
         """Capture a step that is examined, checked or kept whole; trace only the primitives of other steps."""

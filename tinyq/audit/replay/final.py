@@ -24,6 +24,7 @@ from tinyq.run.loop import Loop
 from tinyq.run.observers import float_baseline
 from tinyq.run.observers.observer import Observer
 from tinyq.saved.run_folder import BEST_FILE, FLOAT_FILE, MODEL_FILE, PACKED_FILE
+from tinyq.tasks.task import FIGURE_NAMES, SPLITS, figure_text, shown_of
 
 NOT_REPEATED = (*UNAUDITED_FIGURES, "bytes_packed_file")        # verify compares the file's size
 
@@ -48,11 +49,11 @@ def replay_final(source: Source) -> list[str]:
     _compare_weights(source, MODEL_FILE, weights)
     floats = [*_best(source, job, position), *_float(source, job)]
     _compare_plots(source, histograms)
-    accuracies = ", ".join(f"{name.replace('_', ' ')} {figures[name]:.2%}"
-                           for name in ("validation_accuracy", "test_accuracy_float", "test_accuracy")
-                           if figures[name] is not None)
+    named = [(layout.replace("_", " ").format(FIGURE_NAMES[name]), name, figures[layout.format(name)])
+             for layout, _ in SPLITS for name in shown_of(figures, layout)]
+    measured = ", ".join(f"{what} {figure_text(name, figure)}" for what, name, figure in named if figure is not None)
     return [f"end: the network of {MODEL_FILE} was made again, equal in every bit, attribute and probe",
-            f"accuracies: {accuracies}: measured again, equal", *floats, *packed, "plots: drawn again, equal"]
+            f"figures: {measured}: measured again, equal", *floats, *packed, "plots: drawn again, equal"]
 
 
 def _at_the_end(source: Source) -> tuple[Job, Position]:
@@ -83,8 +84,8 @@ def _best(source: Source, job: Job, position: Position) -> list[str]:
     if not (source.folder / BEST_FILE).is_file():
         return []
     assert source.history.end is not None
-    steps, accuracy = source.history.at_end and source.history.at_end.best or (None, None)
-    made = best_weights(job, source.folder, dataclasses.replace(position, best_steps=steps, best_accuracy=accuracy))
+    steps, figure = source.history.at_end and source.history.at_end.best or (None, None)
+    made = best_weights(job, source.folder, dataclasses.replace(position, best_steps=steps, best_figure=figure))
     if made is None:
         raise AuditMismatch(f"{BEST_FILE} is there, but the run has no best epoch")
     made.attributes["ledger_head"] = source.history.end.head

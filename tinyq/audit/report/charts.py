@@ -1,4 +1,4 @@
-"""Curves of the page: loss and accuracy over the epochs, and series of every tensor over the steps."""
+"""Curves of the page: loss and figures over the epochs, and series of every tensor over the steps."""
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from tinyq.audit.report.numbers import number_or_none
 from tinyq.audit.report.series import evenly
 from tinyq.output.quoting import markup
 from tinyq.run.figures.svg import COLOURS, Axes, Picture
+from tinyq.tasks.task import FIGURE_NAMES
 
 WIDTH, HEIGHT = 520, 250
 LEFT, TOP, RIGHT, BOTTOM = 62, 26, 24, 46
@@ -19,8 +20,8 @@ SERIES = (("gradient", "norm of the gradient", True), ("ratio", "norm of the upd
           ("cosine", "cosine of true and surrogate gradient", False),
           ("descent", "cosine of the update and the descent of the true gradient", False))
 EPOCH_CURVES = (("loss (logarithmic)", (("training", "loss"), ("validation", "validation_loss")), True),
-                ("accuracy", (("training", "accuracy"), ("validation", "validation_accuracy"),
-                              ("test", "test_accuracy")), False))
+                *((FIGURE_NAMES[name], (("training", name), ("validation", f"validation_{name}"),
+                                        ("test", f"test_{name}")), False) for name in FIGURE_NAMES if name != "loss"))
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,15 @@ class Curve:
 
 
 def epoch_curves(report: Report) -> str:
-    """Draw loss and accuracy over the epochs, each phase marked where it begins."""
+    """Draw loss and figures over the epochs, each phase marked where it begins."""
     if report.history is None or not report.history.epochs:
         return ""
     epochs = report.history.epochs
     shown = [(i + 1, epochs[i]["measured"]) for i in evenly(range(len(epochs)), MOST_EPOCHS)]
     phases = [(record["epoch"] - 1, record["phase"]) for record in report.history.phases]
-    figures = "".join(
-        _figure(title, [Curve(name, points) for name, key in names if (points := _points(shown, key))], "epoch",
-                phases, log) for title, names, log in EPOCH_CURVES)
+    drawn = [(title, [Curve(name, points) for name, key in names if (points := _points(shown, key))], log)
+             for title, names, log in EPOCH_CURVES]
+    figures = "".join(_figure(title, lines, "epoch", phases, log) for title, lines, log in drawn if lines)
     return ('<p class="note">From the records of epochs, which a replay compares. Dashed lines: the beginning of a '
             f'phase.</p><div class="charts">{figures}</div>')
 

@@ -1,4 +1,4 @@
-"""The top of the page: verdict, the run in a few lines, checks, accuracies, machine and versions."""
+"""The top of the page: verdict, the run in a few lines, checks, figures, machine and versions."""
 import json
 
 from tinyq.audit.ledger.history import History
@@ -10,15 +10,14 @@ from tinyq.files.read import read_file
 from tinyq.output.quoting import markup
 from tinyq.output.work import duration
 from tinyq.saved.run_folder import RESULT_FILE
+from tinyq.tasks.task import FIGURE_NAMES, SPLITS, figure_text, shown_of
 
 SHORT = 16                              # characters of a digest
 RESULT_BYTES = 1 << 20
 CLASSES = {"passed": "passed", "FAILED": "failed", "not done": "undone"}
 HELD = {"verify": "Every file on record agrees with the ledger, and every record with the rules of the method",
         "replay": "A replay of every step gave every digest on record",
-        "final": "The finished network was made again, and its accuracies were measured again"}
-ACCURACIES = (("validation_accuracy", "validation, constrained network"),
-              ("test_accuracy_float", "test, float network"), ("test_accuracy", "test, constrained network"))
+        "final": "The finished network was made again, and its figures were measured again"}
 
 
 def verdict(report: Report) -> str:
@@ -31,7 +30,7 @@ def verdict(report: Report) -> str:
     number = sum(check.name not in HELD for check in report.checks)
     finished = report.history is not None and report.history.result is not None
     return _verdict("passed", "Held: no check found a fault", f"{held}. Steps checked in float64 without a fault: "
-                    f"{number}.{'' if finished else ' The run is not finished: it has no accuracy to measure again.'}")
+                    f"{number}.{'' if finished else ' The run is not finished: it has no figure to measure again.'}")
 
 
 def outline(report: Report) -> str:
@@ -60,17 +59,19 @@ def checks(report: Report) -> str:
             f"</thead><tbody>{rows}</tbody></table>")
 
 
-def accuracies(report: Report) -> str:
-    """Tabulate the accuracies on record, and say whether they were measured again."""
+def figures(report: Report) -> str:
+    """Tabulate the figures on record, and say whether they were measured again."""
     if report.history is None or report.history.result is None:
         return ""
-    figures = report.history.result.record["figures"]
+    found = report.history.result.record["figures"]
+    names = shown_of(found, "test_{}")
     again = any(check.name == "final" and check.passed for check in report.checks)
     note = ("Measured again from the network and the data for this page, and equal." if again else
             "The figures on record. They were NOT measured again.")
-    rows = [(what, "-" if (value := number_or_none(figures.get(name))) is None else f"{value:.2%}")
-            for name, what in ACCURACIES]
-    return f"<p>{note}</p>" + html_table(("data and network", "accuracy"), rows, "parts numbers")
+    rows = [(what, *(figure_text(name, number_or_none(found.get(layout.format(name)))) for name in names))
+            for layout, what in SPLITS]
+    head = "data and network", *(FIGURE_NAMES[name] for name in names)
+    return f"<p>{note}</p>" + html_table(head, rows, "parts numbers")
 
 
 def machines(report: Report) -> str:

@@ -1,7 +1,7 @@
 """Write the report as one self-contained HTML page: it loads nothing, and is readable with scripts off."""
 from tinyq.audit.report.charts import epoch_curves, series, tensor_by_tensor
 from tinyq.audit.report.findings import Report
-from tinyq.audit.report.headline import accuracies, checks, machines, outline, verdict
+from tinyq.audit.report.headline import checks, figures, machines, outline, verdict
 from tinyq.audit.report.heat_map import commands, heat_map
 from tinyq.audit.report.page_tables import occupancy, update_terms
 from tinyq.audit.report.sections import Section
@@ -12,8 +12,8 @@ from tinyq.output.quoting import markup
 def page(report: Report) -> str:
     """Return the page's HTML."""
     sections = [section for section in (
-        Section("accuracies", "Accuracies", accuracies(report)),
-        Section("curves", "Loss and accuracy", epoch_curves(report)),
+        Section("figures", "Figures", figures(report)),
+        Section("curves", "Loss and figures over the epochs", epoch_curves(report)),
         Section("checks", "Checks", checks(report)),
         Section("machines", "Machine and versions", machines(report)),
         Section("updates", "Update / weight, per tensor and step", heat_map(report)),

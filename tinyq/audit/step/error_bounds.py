@@ -69,6 +69,10 @@ def _summed(rule, inputs, params, y):
     return FEW * UNIT * np.abs(_output(rule(*_magnitudes(inputs), **params)))
 
 
+def _difference(rule, inputs, params, y):
+    return FEW * UNIT * (np.abs(inputs[0]) + np.abs(inputs[1]))
+
+
 def _of_magnitudes(application, rule, inputs, position, g):
     vjp = rule(*_magnitudes(inputs), **application.params)[1][position]
     return np.abs(application.primitive.gradient(vjp, np.abs(g), position, np.empty(inputs[position].shape)))
@@ -153,10 +157,11 @@ def _normalised_vjp(application, rule, inputs, position, g, gx):
 
 
 _PRODUCTS = ("conv2d", "conv1d", "linear", "matmul")
-_SUMS = ("sum", "mean", "avg_pool2d", "adaptive_avg_pool2d", "add", "sub")
-_FORWARD = {**dict.fromkeys(_PRODUCTS, _product), **dict.fromkeys(_SUMS, _summed), "softmax_cross_entropy": _loss,
+_SUMS = ("sum", "mean", "avg_pool2d", "adaptive_avg_pool2d", "add")
+_FORWARD = {**dict.fromkeys(_PRODUCTS, _product), **dict.fromkeys(_SUMS, _summed), "sub": _difference,
+            "softmax_cross_entropy": _loss,
             "cross_entropy_of_targets": _targets_loss, "binary_cross_entropy_with_logits": _binary_loss,
             "batch_norm": _normalised, "batch_norm_relu": _normalised}
-_BACKWARD = {**dict.fromkeys(_PRODUCTS, _product_vjp), **dict.fromkeys((*_SUMS, "max_pool2d"), _summed_vjp),
+_BACKWARD = {**dict.fromkeys(_PRODUCTS, _product_vjp), **dict.fromkeys((*_SUMS, "sub", "max_pool2d"), _summed_vjp),
              "softmax_cross_entropy": _loss_vjp, "cross_entropy_of_targets": _targets_loss_vjp,
              "binary_cross_entropy_with_logits": _binary_loss_vjp, "batch_norm": _normalised_vjp}

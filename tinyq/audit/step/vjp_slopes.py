@@ -8,13 +8,13 @@ import dataclasses
 
 import numpy as np
 
-from tinyq import nn
 from tinyq.audit.capture.capture import Application, Captured
 from tinyq.audit.step.error_bounds import wide
 from tinyq.autodiff import Finding, Tensor, examine_gradients, finite_differences
 from tinyq.methods.base import GradientMethod
 from tinyq.output.work import Work
 from tinyq.streams import Streams
+from tinyq.tasks.loss import CROSS_ENTROPY
 
 RTOL, LOSS_RTOL = 1e-5, 1e-4
 JITTER = 1e-3                           # inputs are moved by this share of their size, away from kinks at 0
@@ -55,14 +55,14 @@ def of_loss(captured: Captured, streams: Streams) -> list[Finding]:
         parameter.parametrization = _widened(captured.parametrizations.get(name))
     x, y = (array[:LOSS_SAMPLES] for array in captured.batches[0][:2])
     method = captured.phase.method
-    smoothing = method.label_smoothing if isinstance(method, GradientMethod) else 0.0
+    loss_of = method.loss if isinstance(method, GradientMethod) else CROSS_ENTROPY
 
     def loss():
         model.key_step(streams, captured.epoch, captured.batch)
         logits, auxiliary = model.training_outputs(Tensor(x.astype(np.float64)))
-        total = nn.cross_entropy(logits, y, smoothing)
+        total = loss_of(logits, y)
         for share, output in auxiliary:
-            total = total + share * nn.cross_entropy(output, y, smoothing)
+            total = total + share * loss_of(output, y)
         return total
 
     reached: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if name in captured.backpropagated}

@@ -2,8 +2,9 @@
 from collections.abc import Iterator
 
 from tinyq.audit.ledger.hash_chain import Line
-from tinyq.audit.ledger.records import number_of
+from tinyq.audit.ledger.records import number_of, task_of_record
 from tinyq.output.counting import counted
+from tinyq.tasks.task import FIGURE_NAMES
 
 Record = dict
 
@@ -17,34 +18,39 @@ class Ending:
         self._method, self._patience = settings["method"], settings.get("early_stopping", 0)
         self._planned = settings.get("epochs", 0)               # of the method
         self._phase = ""
-        self._accuracies: list[float] = []                      # of the phase's epochs
+        self._task = task_of_record(begin)
+        self._stale, self._best = 0, None                       # epochs since the phase's best one, and its figure
         self._epochs = 0                                        # of the phase
 
     @property
     def stopped(self) -> bool:
-        """True after `early_stopping` epochs of the method without a better validation accuracy."""
-        if not self._patience or self._phase != self._method or not self._accuracies:
-            return False
-        best = self._accuracies.index(max(self._accuracies))
-        return len(self._accuracies) - 1 - best >= self._patience
+        """True after `early_stopping` epochs of the method without a better validation figure."""
+        return 0 < self._patience <= self._stale and self._phase == self._method
 
     def faults(self, line: Line) -> Iterator[str]:
         """Yield the faults of the next record, then move on."""
         record = line.record
         if self.stopped and line.kind in ("phase", "step", "epoch", "extension"):
             yield (f"comes after early stopping had ended the run: {counted(self._patience, 'epoch')} without a "
-                   "better validation accuracy")
+                   f"better validation {FIGURE_NAMES[self._task.best]}")
         if line.kind == "phase":
             self._phase, self._epochs = record["phase"], 0
-            self._accuracies.clear()
+            self._stale, self._best = 0, None
         elif line.kind == "epoch":
             self._epochs += 1
-            accuracy = number_of(record["measured"].get("validation_accuracy"))
-            self._accuracies += [accuracy] if isinstance(accuracy, float) else []
+            self._count(record["measured"].get(f"validation_{self._task.best}"))
         elif line.kind == "extension":
             self._planned = record["epochs"]
         elif line.kind == "result":
             yield from self._ended_by(record["figures"])
+
+    def _count(self, figure: object) -> None:
+        """Count an epoch; figure: its validation figure, None without a validation split."""
+        if figure is None:
+            return
+        number = number_of(figure)
+        better = isinstance(number, float) and self._task.better(number, self._best)
+        self._best, self._stale = (number, 0) if better else (self._best, self._stale + 1)
 
     def _ended_by(self, figures: Record) -> Iterator[str]:
         """Yield a fault unless the recorded reason is the one that the records of epochs give."""

@@ -45,7 +45,7 @@ class MetricsComparison:
                 self._compare(line, _of_step(record))
             elif self._every and record["step"] % self._every == 0:
                 self._missing = line
-        elif line.kind == "epoch" or line.kind == "float" and "test_accuracy" in record:
+        elif line.kind == "epoch" or line.kind == "float" and "figures" in record:
             expected = _of_epoch(record) if line.kind == "epoch" else _of_float(record)
             self._report_missing()
             if self._is_next(line.kind, record["step"]):
@@ -114,4 +114,5 @@ def _of_epoch(record):
 
 
 def _of_float(record):
-    return {"record": "float", "step": record["step"], "test_accuracy": number_of(record["test_accuracy"])}
+    return {"record": "float", "step": record["step"],
+            **{f"test_{name}": number_of(value) for name, value in record["figures"].items()}}

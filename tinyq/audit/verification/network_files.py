@@ -20,6 +20,7 @@ from tinyq.saved.run_folder import (
     MODEL_FILE,
     PACKED_FILE,
 )
+from tinyq.tasks.task import FIGURE_NAMES
 
 
 def float_network(evidence: Evidence) -> str:
@@ -99,10 +100,11 @@ def best(evidence: Evidence) -> str:
     check(held.attributes.get("ledger_head") == evidence.end.head, f"{BEST_FILE} does not name this ledger's end")
     check_description(evidence, BEST_FILE, held.attributes, config_after(evidence.config, history.phases[-1]["phase"]))
     best = history.at_end.best if history.at_end else None
-    steps, accuracy = best or (None, None)
+    steps, figure = best or (None, None)
+    key = f"validation_{history.task.best}"
     number = next((record["epoch"] for record in history.epochs if record["step"] == steps), None)
-    facts = {key: held.attributes.get(key) for key in ("epoch", "validation_accuracy")}
-    check(not differing_keys(facts, {"epoch": number, "validation_accuracy": accuracy}),
+    facts = {key: held.attributes.get(key) for key in ("epoch", key)}
+    check(not differing_keys(facts, {"epoch": number, key: figure}),
           f"{BEST_FILE} names another best epoch than the ledger")
     check_sets(evidence, BEST_FILE, held.levels)
     finished = evidence.finished_at(steps)
@@ -111,8 +113,8 @@ def best(evidence: Evidence) -> str:
     check(weights_sha256(finished.state) == weights_sha256(held.state),
           f"{BEST_FILE} has other weights than the checkpoint of epoch {number}")
     _check_scales_and_levels(BEST_FILE, held, finished)
-    return (f"of epoch {number}, with the best validation accuracy on record; it is what the method makes of its "
-            "checkpoint")
+    return (f"of epoch {number}, with the best validation {FIGURE_NAMES[history.task.best]} on record; it is what the "
+            "method makes of its checkpoint")
 
 
 def packed(evidence: Evidence) -> str:

@@ -118,11 +118,12 @@ def _check_figures(evidence, recorded, path, position):
     check(not differing_keys(position.made_with, {**history.begin.record["settings"], "epochs": recorded.epochs}),
           f"{name} was made with other settings")
     check_description(evidence, name, position.network, evidence.config, whole=True)
-    accuracies = [number_of(record["test_accuracy"]) for record in history.floats if "test_accuracy" in record]
-    expected = accuracies[-1] if accuracies and position.phase == len(history.phases) - 1 else None
-    check(json.dumps(position.test_accuracy_float) == json.dumps(expected),
-          f"{name} has another accuracy of the float network than on record")
-    named = {"steps": position.best_steps, "accuracy": position.best_accuracy}
+    figures = [{key: number_of(value) for key, value in record["figures"].items()} for record in history.floats
+               if "figures" in record]
+    expected = figures[-1] if figures and position.phase == len(history.phases) - 1 else None
+    check(json.dumps(position.test_float, sort_keys=True) == json.dumps(expected, sort_keys=True),
+          f"{name} has other figures of the float network than on record")
+    named = {"steps": position.best_steps, "figure": position.best_figure}
     best = dict(zip(named, recorded.best or (None, None), strict=True))
     check(not differing_keys(named, best), f"{name} names another best epoch than the ledger")
 

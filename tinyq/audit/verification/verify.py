@@ -156,7 +156,7 @@ def _notes(history: History, evidence: Evidence) -> list[str]:
         notes.append(f"{counted(history.superseded_ends, 'earlier end')} on record; only the last end is derived")
     if history.result and history.result.record["figures"].get("ended_by") == EARLY_STOPPING:
         notes.append(f"ended by early stopping after {done} of {counted(planned, 'epoch')}: "
-                     f"{counted(evidence.config.early_stopping, 'epoch')} without a better validation accuracy")
+                     f"{counted(evidence.config.early_stopping, 'epoch')} without a better validation figure")
     elif done < planned:
         notes.append(f"{done} of the {planned} configured epochs are on record")
     return notes

@@ -43,7 +43,7 @@ class CBP(GradientMethod):
         period: epochs after which the schedule fires at the latest; at least 1.
         g_max: largest window parameter g, which closes the unconstrained window; no limit if not given.
         stop: mean constraint failure, in units of the scale, below which training ends; 0 trains through all epochs.
-        label_smoothing: share of each label spread over all classes; in [0, 1).
+        loss: what a step lowers, and the kind of task it serves.
     """
 
     levels: Levels = NAMED["ternary"]
@@ -84,7 +84,7 @@ class CBP(GradientMethod):
 
     def update(self, batches: Sequence[Batch]) -> Step:
         """Take the gradient step on the Lagrangian."""
-        return gradient_step(self.model, self.optimizer, batches, label_smoothing=self.label_smoothing,
+        return gradient_step(self.model, self.optimizer, batches, loss=self.loss,
                              adjust=self._constrain_and_clip, after=self._clamp)
 
     def end_epoch(self, validation: Numbers | None = None) -> Numbers:

@@ -9,12 +9,13 @@ An epoch is one pass: as many visits as there are parameters. A step makes a par
 size of its batch; it does not use the samples of the batch.
 """
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from tinyq.errors import UsageError, did_you_mean
+from tinyq.inputs.targets import CLASSES
 from tinyq.levels import NAMED, Levels
 from tinyq.methods.base import Column, Data, Numbers, check_everything, check_state
 from tinyq.methods.conntra.chain import NotAChain, chain_of
@@ -25,8 +26,10 @@ from tinyq.methods.gradient_step import Batch
 from tinyq.nn import Module
 from tinyq.optim import Optimizer
 from tinyq.streams import Streams
+from tinyq.tasks.loss import CROSS_ENTROPY as PLAIN
+from tinyq.tasks.loss import Loss
 
-RATE, CROSS_ENTROPY = "rate", "cross-entropy"
+ERRORS = RATE, CROSS_ENTROPY, LOSS = "rate", "cross-entropy", "loss"
 COUNTS = ("pass", "seen", "made", "visits", "moves")     # seen, made: samples, visits of this pass
 
 
@@ -38,7 +41,8 @@ class CoNNTrA:
 
         p_i <- max { q in levels : error(p with p_i = q) is least }
 
-    The error is the misclassification rate (the paper's) or the cross-entropy, on the whole training set or a subset.
+    The error is the misclassification rate (the paper's), the cross-entropy or the loss of the run, on the whole
+    training set or a subset.
     The error never rises, and a visit changes at most one parameter.
 
     Reference: Date et al., "Training Deep Neural Networks with Constrained Learning Parameters", 2020, Algorithm 2;
@@ -46,19 +50,21 @@ class CoNNTrA:
 
     Args:
         levels: set of normalised levels that all parameters, biases included, are put on, or one for each layer.
-        error: quantity that visits lower, "rate" (misclassification) or "cross-entropy".
-        surrogate: number of first passes that lower the cross-entropy instead of `error`; at least 0.
+        error: quantity that visits lower, "rate" (misclassification), "cross-entropy" or "loss"; by default by task.
+        surrogate: number of first passes that lower the cross-entropy instead of the rate; at least 0.
         subset: number of training samples searched on, drawn once by the seed; 0 takes all.
         inverse_temperature: factor on the logits in the cross-entropy, besides their scales; above 0.
         visits: visits per step; 0 makes an epoch one pass, as many visits as there are parameters.
+        loss: what visits lower where `error` says so, and the kind of task it serves.
     """
 
     levels: Levels = NAMED["ternary"]
-    error: str = RATE
+    error: str | None = None
     surrogate: int = 0
     subset: int = 0
     inverse_temperature: float = 1.0
     visits: int = 0
+    loss: Loss = field(default=PLAIN, kw_only=True)
 
     uses_gradients: ClassVar[bool] = False
     constrains_everything: ClassVar[bool] = True
@@ -72,9 +78,12 @@ class CoNNTrA:
 
     def __post_init__(self) -> None:
         """Raise UsageError for hyper-parameters out of range."""
-        if self.error not in (RATE, CROSS_ENTROPY):
-            raise UsageError(f"error must be {RATE} or {CROSS_ENTROPY}, got {self.error}; "
-                             f"{did_you_mean(self.error, (RATE, CROSS_ENTROPY))}")
+        if self.error is not None and self.error not in ERRORS:
+            raise UsageError(f"error must be {RATE}, {CROSS_ENTROPY} or {LOSS}, got {self.error}; "
+                             f"{did_you_mean(self.error, ERRORS)}")
+        if self.error in (RATE, CROSS_ENTROPY) and self.loss.task.kind != CLASSES:
+            raise UsageError(f"error {self.error}: counts classes, and the targets are {self.loss.task.kind}; leave it "
+                             f"out, or choose {LOSS}")
         for name, value in (("surrogate", self.surrogate), ("subset", self.subset), ("visits", self.visits)):
             if value < 0:
                 raise UsageError(f"{name} must be at least 0, got {value}")
@@ -90,9 +99,11 @@ class CoNNTrA:
         self.streams, self.samples = streams, len(data)
         check_everything(model, "conntra")
         x, y = data.batch(self._chosen(len(data)))
+        counted = self.loss.counted(y)
+        x, self.targets = (x, y) if counted.all() else (x[counted], y[counted])
         chain = chain_of(model, x[:1])
-        self.search: Search = (NetworkSearch(model, self.levels, x, y, chain.reason) if isinstance(chain, NotAChain)
-                               else ChainSearch(chain, self.levels, x, y))
+        self.search: Search = (NetworkSearch(model, self.levels, x, self.targets, chain.reason)
+                               if isinstance(chain, NotAChain) else ChainSearch(chain, self.levels, x, self.targets))
         if state is None:
             self._start(*self.search.rounded(), dict.fromkeys(COUNTS, 0))
         else:
@@ -120,13 +131,16 @@ class CoNNTrA:
 
     def so_far(self) -> Numbers:
         """Return the error or cross-entropy after the last visit, and the number of moves in the pass."""
-        name = "objective" if self._error_temperature() else "error"
+        name = "error" if self._lowered() == RATE else "objective"
         return {name: self.search.mean_error(), "moves": self.counts["moves"]}
 
     def end_epoch(self, validation: Numbers | None = None) -> Numbers:
         """Return the record of the pass and begin the next."""
-        record = {"train_accuracy": self.search.accuracy(), "train_objective": self.search.mean_error(),
-                  "moves": self.counts["moves"], "visits": self.counts["visits"]}
+        correct, decisions = self.loss.right(self.search.results(), self.targets)
+        accuracy = {"train_accuracy": correct / decisions} if decisions else {}
+        loss = {"train_loss": self.search.mean_error()} if self._lowered() == LOSS else {}
+        record = {**loss, **accuracy, "train_objective": self.search.mean_error(), "moves": self.counts["moves"],
+                  "visits": self.counts["visits"]}
         self.counts.update({"pass": self.counts["pass"] + 1, "seen": 0, "made": 0, "moves": 0})
         return record
 
@@ -149,13 +163,20 @@ class CoNNTrA:
         self.search.place(codes, scales)
         self._set_error()
 
+    def _lowered(self):
+        """Return what this pass lowers, one of ERRORS."""
+        labels = self.targets.ndim == 1 and self.targets.dtype.kind in "iu"
+        lowered = self.error or (RATE if self.loss.is_plain and labels else LOSS)
+        if lowered == RATE and self.counts["pass"] < self.surrogate:
+            lowered = CROSS_ENTROPY
+        return lowered if labels or lowered != CROSS_ENTROPY else LOSS          # kernels know labels only
+
     def _error_temperature(self):
-        """Return the factor on the logits in this pass's cross-entropy; 0 if the pass lowers the error rate."""
-        surrogate = self.error == CROSS_ENTROPY or self.counts["pass"] < self.surrogate
-        return self.inverse_temperature if surrogate else 0.0
+        """Return the factor on the logits in this pass's error, 0 for the rate."""
+        return {RATE: 0.0, CROSS_ENTROPY: self.inverse_temperature, LOSS: 1.0}[self._lowered()]
 
     def _set_error(self):
-        self.search.set_error(self._error_temperature())
+        self.search.set_error(self._error_temperature(), self.loss if self._lowered() == LOSS else None)
 
     def _visit(self, picks):
         if not len(picks):

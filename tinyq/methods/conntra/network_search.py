@@ -14,10 +14,12 @@ from tinyq.errors import BadInput, UsageError
 from tinyq.kernels.search.tables import LOSS_UNIT, NOT_TRIED
 from tinyq.levels import Levels
 from tinyq.methods.conntra.chain import has_sublayers
+from tinyq.methods.conntra.search import error_of, labels_of
 from tinyq.methods.least_squares_scale import best_scale
 from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.nn import Module, evaluating, hooked, quantizer_of
 from tinyq.output.work import Work
+from tinyq.tasks.loss import Loss
 
 CHUNK = 16                              # samples that go through the network at once
 YEAR, DAY = 365.25 * 86400, 86400
@@ -34,8 +36,9 @@ class NetworkSearch:
     held = None
 
     def __init__(self, model: Module, levels: Levels, x: np.ndarray, y: np.ndarray, reason: str) -> None:
-        """Store x (samples, ...) and y (samples,). reason: why the network is not a chain."""
-        self.model, self.labels, self.reason = model, y, reason
+        """Store x (samples, ...) and the targets y. reason: why the network is not a chain."""
+        self.model, self.targets, self.labels, self.reason = model, y, labels_of(y), reason
+        self.loss: Loss | None = None
         self.chunks = [x[start:start + CHUNK] for start in range(0, len(x), CHUNK)]
         self.parameters = list(model.named_parameters())
         self.sets = [levels.of(name) for name, _ in self.parameters]
@@ -66,9 +69,9 @@ class NetworkSearch:
             p.data[...] = (p.parametrization.scale * values).reshape(p.shape)
         self._run_all()
 
-    def set_error(self, inverse_temperature: float) -> None:
-        """Count wrong classifications (0), or the cross-entropy of the logits times `inverse_temperature`."""
-        self.inverse_temperature = inverse_temperature
+    def set_error(self, inverse_temperature: float, loss: Loss | None = None) -> None:
+        """Count wrong classifications (0), the cross-entropy of the logits times `inverse_temperature`, or a loss."""
+        self.inverse_temperature, self.loss = inverse_temperature, loss
         self.best = self._error_of(self.logits)
 
     def visit(self, picks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -83,16 +86,17 @@ class NetworkSearch:
         return codes, errors, moved, tried
 
     def error(self) -> int:
-        """Number of wrong classifications, or the cross-entropy in LOSS_UNIT."""
+        """Number of wrong classifications, or the cross-entropy or the loss in LOSS_UNIT."""
         return self.best
 
     def mean_error(self) -> float:
-        """Share of the samples that are classified wrongly, or their mean cross-entropy."""
-        return self.best * (LOSS_UNIT if self.inverse_temperature else 1) / len(self.labels)
+        """Share of the samples that are classified wrongly, or their mean cross-entropy or loss."""
+        size = len(self.targets) if self.loss is None else self.loss.size(self.targets)
+        return self.best * (LOSS_UNIT if self.inverse_temperature else 1) / size
 
-    def accuracy(self) -> float:
-        """Share of the samples that are classified correctly."""
-        return np.count_nonzero(self.logits.argmax(axis=1) == self.labels) / len(self.labels)
+    def results(self) -> np.ndarray:
+        """Outputs (samples, outputs) float32."""
+        return self.logits
 
     def _visit(self, pick, tried):
         """Try every level in ascending order and write its error into `tried`; keep the last one of least error."""
@@ -144,7 +148,9 @@ class NetworkSearch:
         return np.concatenate([of_chunk[-1] for of_chunk in outputs]), outputs
 
     def _error_of(self, logits):
-        """Return the number of wrong classifications, or the sum of cross-entropies in LOSS_UNITs, as an int."""
+        """Return the number of wrong classifications, or the sum of cross-entropies or losses in LOSS_UNITs."""
+        if self.loss is not None:
+            return error_of(self.loss, logits.astype(np.float64), self.targets)
         if not self.inverse_temperature:
             return int(np.count_nonzero(logits.argmax(axis=1) != self.labels))
         shifted = (logits - logits.max(axis=1, keepdims=True)) * np.float32(self.inverse_temperature)
@@ -156,14 +162,14 @@ class NetworkSearch:
         total = seconds * len(self.codes)
         length = f"{total / YEAR:,.1f} years" if total > YEAR else f"{total / DAY:,.1f} days"
         self.notice = (f"conntra: {self.reason}, so each candidate re-runs the network from its layer on: about "
-                       f"{seconds:.2g} s per visit over {len(self.labels):,} samples, {length} for a pass of "
+                       f"{seconds:.2g} s per visit over {len(self.targets):,} samples, {length} for a pass of "
                        f"{len(self.codes):,} visits; the setting visits limits the visits per step")
 
     def _check_memory(self, outputs):
         needed = 2 * len(self.chunks) * sum(array.nbytes for array in outputs)
         held = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if needed > held // 2:
-            raise UsageError(f"subset must be smaller: the layers' outputs for {len(self.labels):,} samples take "
+            raise UsageError(f"subset must be smaller: the layers' outputs for {len(self.targets):,} samples take "
                              f"{needed >> 20:,} MiB, more than half of the {held >> 20:,} MiB of memory")
 
 

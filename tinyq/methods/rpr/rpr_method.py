@@ -38,10 +38,10 @@ class RPR(GradientMethod):
         levels: set of normalised levels that the constrained weights end on, or one for each layer.
         epochs: epochs of the whole schedule; normally the run's.
         fractions: frozen fractions in ascending order, separated by commas, from 0 or more to exactly 1.
-        patience: epochs without a better validation accuracy that end the first fraction; at least 1.
+        patience: epochs without a better validation figure that end the first fraction; at least 1.
         period: epochs at each fraction between the first and 1; by default epochs * 15 / 112, the paper's proportion.
         final: epochs at fraction 1, a third each at 1, 0.1 and 0.01 times the rate; by default epochs * 30 / 112.
-        label_smoothing: share of each label spread over all classes; in [0, 1).
+        loss: what a step lowers, and the kind of task it serves.
     """
 
     levels: Levels = NAMED["ternary"]
@@ -79,7 +79,7 @@ class RPR(GradientMethod):
                         for name, parameter in constrained_weights(self.model, "rpr")]
         self.base_rates = np.array([group["base_lr"] for group in self.optimizer.groups])
         self.epoch, self.stage, self.stage_epoch = 0, 0, 0
-        self.best, self.stale = -math.inf, 0
+        self.best, self.stale = -math.inf if self.loss.task.higher else math.inf, 0
         self._begin_epoch()
 
     def update(self, batches: Sequence[Batch]) -> Step:
@@ -87,7 +87,7 @@ class RPR(GradientMethod):
         for weight in self.weights:
             weight.relax()
         try:
-            return gradient_step(self.model, self.optimizer, batches, label_smoothing=self.label_smoothing,
+            return gradient_step(self.model, self.optimizer, batches, loss=self.loss,
                                  where={weight.parameter: weight.relaxed for weight in self.weights})
         finally:
             for weight in self.weights:
@@ -141,7 +141,8 @@ class RPR(GradientMethod):
         """True once the first of several fractions no longer improves the fully quantised network."""
         if validation is None or self.stage > 0 or len(self.schedule.fractions) == 1:
             return False
-        better = validation["validation_accuracy"] > self.best
-        self.best = validation["validation_accuracy"] if better else self.best
+        figure = validation[f"validation_{self.loss.task.best}"]
+        better = self.loss.task.better(figure, self.best)
+        self.best = figure if better else self.best
         self.stale = 0 if better else self.stale + 1
         return self.stale >= self.patience

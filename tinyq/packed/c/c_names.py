@@ -52,3 +52,8 @@ def check_free(folder: str | Path, name: str, source: str) -> None:
 def shown(path: str | Path) -> str:
     """Return a file's name as a C comment can hold it."""
     return ascii(Path(path).name)[1:-1]
+
+
+def comment_text(text: str) -> str:
+    """Return a text as a C comment can hold it."""
+    return ascii(text)[1:-1].replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")

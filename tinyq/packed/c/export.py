@@ -9,8 +9,9 @@ import numpy as np
 
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.files import atomic
+from tinyq.inputs.targets import CLASSES
 from tinyq.packed.c import templates
-from tinyq.packed.c.c_names import FROM, check_free, check_name, macro_prefix, name_of, shown
+from tinyq.packed.c.c_names import FROM, check_free, check_name, comment_text, macro_prefix, name_of, shown
 from tinyq.packed.c.calls import Body
 from tinyq.packed.c.constants import array_text
 from tinyq.packed.c.entry import expected_codes, find_entry, pixel_codes, pixel_values, preparation_of
@@ -19,8 +20,10 @@ from tinyq.packed.file import format
 from tinyq.packed.file.format import Packed, golden_input
 from tinyq.packed.integer.lowering import lower
 from tinyq.packed.integer.program import IntegerProgram
+from tinyq.tasks.loss_choice import CROSS_ENTROPY, task_of
 
 RUNTIME = ("tinyq_runtime.h", "tinyq_runtime.c", "tinyq_kernels.h")
+NAMED = 32                              # outputs whose names stand in NAME.h
 CTYPES = {"int8": "uint8_t", "int16": "int16_t"}
 
 
@@ -96,7 +99,7 @@ class _Source:
         shape = self.packed.graph.input_shape
         before = f", after its {', '.join(self.entry.before)}," if self.entry.before else ""
         meaning = (templates.BEFORE_FLOATS.substitute(after=", ".join(self.entry.after)) if self.entry.after
-                   else templates.LARGEST)
+                   else self._meaning())
         preparation = preparation_of(self.packed)
         table = "" if self.pixels is None else templates.PIXEL_TABLE.substitute(self.names, channels=len(self.pixels))
         return templates.HEADER.substitute(
@@ -107,6 +110,14 @@ class _Source:
             output_zero=result.zero, flash=self.sizes.flash, arena=self.sizes.arena, pixel_table=table,
             preparation="" if preparation is None else templates.PREPARATION.substitute(
                 self.names, divisor=preparation.divisor, mean=_floats(preparation.mean), std=_floats(preparation.std)))
+
+    def _meaning(self):
+        """Return what the outputs are, by the task of the packed network."""
+        meta = self.packed.meta
+        kind = task_of(str(meta.get("loss", CROSS_ENTROPY)), str(meta.get("targets", CLASSES))).kind
+        given = [comment_text(str(name)) for name in meta.get("class_names", ())]
+        names = ", ".join(given[:NAMED]) + (", ..." if len(given) > NAMED else "")
+        return templates.MEANINGS[kind].substitute(self.names, names=names)
 
     def body(self):
         """Return NAME.c."""

@@ -10,8 +10,13 @@ _SAME_EXPORT = """\
 #endif
 """
 
-LARGEST = """The largest code is
-   the largest logit, so finding the class needs no floating point."""
+# What the outputs mean, by the kind of the task.
+MEANINGS = {"classes": Template("""The largest code is
+   the largest logit, so finding the class needs no floating point."""),
+            "numbers": Template("""The values are
+   the predicted numbers, in this order: $names."""),
+            "labels": Template("""A label
+   holds where its code is above ${NAME}_OUTPUT_ZERO; its probability is 1 / (1 + exp(-value)). Order: $names.""")}
 
 BEFORE_FLOATS = Template("""They are
    the values before the network's last operations ($after), which are in floats and left to you.""")

@@ -11,6 +11,12 @@ from tinyq.run.figures.svg import COLOURS, Axes, Picture
 BINS, MAX_BINS = 61, 600       # usual number; limit where levels lie very close
 REACH = 3                       # times the largest level: limit of a histogram's range
 MOST = 1e30                     # largest loss or error that is drawn
+# (title, figures, factor) of each picture of curves.svg; one without a figure is left out.
+PANELS = (("loss", ("loss", "validation_loss"), 1.0),
+          ("error, %", ("error", "validation_error", "test_error"), 100.0),
+          ("mean average precision, %", ("validation_mean_average_precision", "test_mean_average_precision"), 100.0),
+          ("mean squared error", ("validation_mean_squared_error", "test_mean_squared_error"), 1.0),
+          ("R2", ("validation_r2", "test_r2"), 1.0))
 FEW_POINTS = 12                 # up to this many points of a curve get a marker each
 
 
@@ -37,10 +43,10 @@ def pictures(records: list[dict], histograms: dict) -> dict[str, str]:
 
 
 def curves(epochs: list[dict]) -> Picture:
-    """Plot loss and error over the epochs of all phases; a dashed line and a name mark the beginning of each."""
-    picture = Picture(900, 350)
-    panels = [("loss", ["loss", "validation_loss"], 1.0),
-              ("error, %", ["error", "validation_error", "test_error"], 100.0)]
+    """Plot loss and figures over the epochs of all phases; a dashed line and a name mark the beginning of each."""
+    found = {name for record in epochs for name in record}
+    panels = [panel for panel in PANELS if found.intersection(panel[1]) or panel[0] == "loss"]
+    picture = Picture(450 * len(panels), 350)
     for i, (title, names, factor) in enumerate(panels):
         lines = {name: _points(epochs, name, factor) for name in names}
         _panel(picture, 60 + 450 * i, title, {n: p for n, p in lines.items() if p}, _beginnings(epochs))
@@ -107,7 +113,7 @@ def _panel(picture, left, title, lines, phases, x_label="epoch"):
     values = [y for points in lines.values() for _, y in points] or [1.0]
     last = max((x for points in lines.values() for x, _ in points), default=1)
     log = min(values) > 0                               # a logarithmic axis has no place for a zero
-    axes = Axes(picture, left, 60, 370, 230, (0, last), (min(values) if log else 0, max(values)), log)
+    axes = Axes(picture, left, 60, 370, 230, (0, last), (min(values) if log else min(0, *values), max(*values, 0)), log)
     axes.ticks(x_label, f"{title} (log scale)" if log else title)
     for start, name in phases:
         if start:

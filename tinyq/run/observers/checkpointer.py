@@ -40,7 +40,7 @@ class Checkpointer(Observer):
 
     def end_epoch(self, phase: Phase, epoch: int, position: Position, metrics: dict) -> None:
         """Save; Stopped if a signal has come."""
-        self._save(phase, position, metrics.get("validation_accuracy"))
+        self._save(phase, position, metrics.get(f"validation_{self._job.loss.task.best}"))
         self._request.check(self._folder, position.steps)
 
     def _stop_if_asked(self, phase: Phase, position: Position) -> None:
@@ -52,16 +52,16 @@ class Checkpointer(Observer):
         minutes = self._job.config.checkpoint_minutes
         return bool(minutes) and time.monotonic() - self._saved_at >= 60 * minutes
 
-    def _save(self, phase: Phase, position: Position, accuracy: float | None = None) -> None:
-        """Write a checkpoint; accuracy: the validation accuracy of an epoch that ends here, to keep the best epoch."""
-        best = position.best_steps, position.best_accuracy
-        if accuracy is not None and accuracy > (-1 if best[1] is None else best[1]):
-            position.best_steps, position.best_accuracy = position.steps, accuracy
+    def _save(self, phase: Phase, position: Position, figure: float | None = None) -> None:
+        """Write a checkpoint; figure: by which the epoch that ends here is compared with the best one."""
+        best = position.best_steps, position.best_figure
+        if figure is not None and self._job.loss.task.better(figure, best[1]):
+            position.best_steps, position.best_figure = position.steps, figure
         self._is_recorded = False
         if self._attempt(lambda: self._write(phase, position)):
             self._attempt(lambda: checkpoint.remove_old(self._folder / "checkpoints", position))
         elif not self._is_recorded:
-            position.best_steps, position.best_accuracy = best
+            position.best_steps, position.best_figure = best
         self._saved_at = time.monotonic()
 
     def _write(self, phase: Phase, position: Position) -> None:

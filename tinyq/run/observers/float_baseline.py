@@ -14,6 +14,7 @@ from tinyq.run.phases import FLOAT_PHASE, Phase, config_after
 from tinyq.saved import model_file
 from tinyq.saved.measure import measure
 from tinyq.saved.run_folder import FLOAT_FILE
+from tinyq.tasks.task import in_words
 
 
 def is_due(job: Job, phase: Phase) -> bool:
@@ -27,19 +28,20 @@ def weights_of(job: Job) -> Weights:
     return model_file.weights_of(job.model, attributes, model_file.probe_inputs(job.bundle))
 
 
-def test_accuracy(job: Job, before_batch: Callable[[], None] | None = None) -> float | None:
-    """Return the network's accuracy on the test split, None without one; before_batch: as for measure."""
+def test_figures(job: Job, before_batch: Callable[[], None] | None = None) -> dict | None:
+    """Return the network's figures on the test split, None without one; before_batch: as for measure."""
     bundle = job.bundle
     if bundle.test is None:
         return None
-    return measure(job.model, bundle.test, bundle.num_classes, bundle.input_shape, before_batch).accuracy
+    return measure(job.model, bundle.test, bundle.num_classes, bundle.input_shape, before_batch,
+                   loss=job.loss).figures
 
 
 class FloatBaseline(Observer):
     """Save and measure the network once, before the last phase, if it is a trained float network."""
 
     def __init__(self, observers: Observer, metrics: MetricsJournal, request: StopRequest):
-        """observers: to notify; metrics: takes the test accuracy; request: may stop the measurement."""
+        """observers: to notify; metrics: takes the test figures; request: may stop the measurement."""
         self._observers, self._metrics, self._request = observers, metrics, request
 
     def begin(self, job: Job, folder: Path, position: Position) -> None:
@@ -57,14 +59,15 @@ class FloatBaseline(Observer):
 
     def _measure(self, position: Position) -> None:
         weights = weights_of(self._job)
-        accuracy = test_accuracy(self._job, lambda: self._request.check(self._folder, position.steps))
-        position.test_accuracy_float = accuracy
-        self._observers.measured_float(position, weights.state, accuracy)
+        figures = test_figures(self._job, lambda: self._request.check(self._folder, position.steps))
+        position.test_float = figures
+        self._observers.measured_float(position, weights.state, figures)
         is_saved = self._save(weights, position)
-        if accuracy is not None:
-            self._metrics.append(position, {"record": "float", "step": position.steps, "test_accuracy": accuracy})
+        if figures is not None:
+            self._metrics.append(position, {"record": "float", "step": position.steps, **{
+                f"test_{name}": value for name, value in figures.items()}})
             where = f"saved as {self._folder / FLOAT_FILE}" if is_saved else "not saved"
-            self.log(f"float network: test error {1 - accuracy:.2%}, {where}")
+            self.log(f"float network: test {in_words(figures)}, {where}")
 
     def _save(self, weights: Weights, position: Position) -> bool:
         path = self._folder / FLOAT_FILE

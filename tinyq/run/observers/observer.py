@@ -75,8 +75,8 @@ class Observer:
     def checkpoint(self, position: Position, states: dict[str, dict]) -> None:
         """A checkpoint of these states is about to be written."""
 
-    def measured_float(self, position: Position, state: dict, test_accuracy: float | None) -> None:
-        """The float network that the last phase starts from has this state, {name: array}, and accuracy."""
+    def measured_float(self, position: Position, state: dict, figures: dict | None) -> None:
+        """The float network that the last phase starts from has this state, {name: array}, and test figures."""
 
     def measured(self, position: Position, figures: dict) -> None:
         """The finished network was saved and measured; figures: of result.json."""
@@ -172,10 +172,10 @@ class Observers(Observer):
         for observer in self.observers:
             observer.checkpoint(position, states)
 
-    def measured_float(self, position: Position, state: dict, test_accuracy: float | None) -> None:
+    def measured_float(self, position: Position, state: dict, figures: dict | None) -> None:
         """Send the event to each observer."""
         for observer in self.observers:
-            observer.measured_float(position, state, test_accuracy)
+            observer.measured_float(position, state, figures)
 
     def measured(self, position: Position, figures: dict) -> None:
         """Send the event to each observer."""

@@ -68,15 +68,21 @@ class Config:
 
     epochs: int = setting(10, "epochs of the method", group=TRAINING, low=0)
     max_steps: int | None = setting(None, "stop after this many steps, float training included", group=TRAINING, low=0)
-    early_stopping: int = setting(0, "end the phase of --method after N epochs without a better validation accuracy; "
+    early_stopping: int = setting(0, "end the phase of --method after N epochs without a better validation figure; "
                                   "0 never does", group=TRAINING, low=0)
     batch_size: int = setting(128, "samples per batch", group=TRAINING, low=1, short="-b")
     accumulate: int = setting(1, "batches per step, whose gradients are combined; batch norm takes its statistics from "
                               "each batch alone, so a larger --batch-size gives other results", group=TRAINING, low=1)
     watch_test: bool = setting(False, "also measure the test split after each epoch, for its curve; the run itself "
                                "never uses it", group=TRAINING)
-    label_smoothing: float = setting(0.0, "share of each label that is spread over all classes", group=TRAINING, low=0,
-                                     below=1)
+    loss: str = setting("cross-entropy", "what training lowers; a loss of your own is path/to/file.py:function",
+                        group=TRAINING)
+    label_smoothing: float = setting(0.0, "share of each label that is spread over all classes, with cross-entropy",
+                                     group=TRAINING, low=0, below=1)
+    class_weights: str | None = setting(None, "factors of the classes in cross-entropy, or of the labels in bce, such "
+                                        "as 1,2.5,1; or balanced, which weighs all classes alike", group=TRAINING)
+    ignore_index: int | None = setting(None, "class whose samples count neither for the loss nor for a figure",
+                                       group=TRAINING)
 
     opt: str = setting("sgd", "optimiser", group=OPTIMISER)
     lr: float = setting(0.01, "learning rate", group=OPTIMISER, above=0)
@@ -90,8 +96,8 @@ class Config:
                             "rate falls", group=OPTIMISER)
     lr_gamma: float = setting(0.1, "factor by which step, multistep and plateau lower the rate", group=OPTIMISER,
                               above=0, below=1)
-    lr_patience: int = setting(10, "with --schedule plateau, epochs without a better validation accuracy before the "
-                               "rate falls", group=OPTIMISER, low=0)
+    lr_patience: int = setting(10, "with --schedule plateau, epochs without a better validation figure (the one that "
+                               "best.h5 has, too) before the rate falls", group=OPTIMISER, low=0)
     lr_min: float = setting(0.0, "lowest rate of cosine and plateau", group=OPTIMISER, low=0)
 
     seed: int = setting(0, "seed of all random numbers", group=RUN, low=0, below=1 << 63)

@@ -2,7 +2,7 @@
 import argparse
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from tinyq.errors import UsageError, nearest
@@ -160,9 +160,11 @@ def _figures() -> str:
 def _names_of(setting: str) -> list[str]:
     """The names that a setting can take, if a table has them."""
     from tinyq import data, methods, models, optim, schedules
+    from tinyq.tasks import loss_choice
 
-    tables: dict[str, dict] = {"model": models.REGISTRY, "data": data.READERS, "method": methods.METHODS,
-                               "opt": optim.OPTIMIZERS, "schedule": schedules.SCHEDULES}
+    tables: dict[str, Iterable[str]] = {
+        "model": models.REGISTRY, "data": data.READERS, "method": methods.METHODS, "opt": optim.OPTIMIZERS,
+        "schedule": schedules.SCHEDULES, "loss": (*loss_choice.NAMES, *loss_choice.LOSSES)}
     return list(tables.get(setting, ()))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from tinyq.errors import UsageError
 from tinyq.run.settings import config
+from tinyq.tasks.loss_choice import NAMES
 
 Rows = dict[str, dict[str, Any]]        # by table
 
@@ -14,9 +15,11 @@ _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 def tables() -> Rows:
     """Return the tables themselves, by what their rows are."""
     from tinyq import data, levels, methods, models, nn, optim, schedules
+    from tinyq.tasks import loss_choice
 
     return {"method": methods.METHODS, "model": models.REGISTRY, "data": data.READERS, "layer": nn.LAYERS,
-            "optimiser": optim.OPTIMIZERS, "schedule": schedules.SCHEDULES, "level set": levels.NAMED}
+            "optimiser": optim.OPTIMIZERS, "schedule": schedules.SCHEDULES, "level set": levels.NAMED,
+            "loss": loss_choice.LOSSES}
 
 
 def check_row(what: str, kind: str, name: object, value: Any, owners: Mapping[tuple[str, str], str]) -> None:
@@ -40,6 +43,8 @@ def _rivals(kind: str) -> Mapping[str, Mapping[str, Any]]:
     held = tables()
     if kind in ("method", "data"):
         return {"method": held["method"], "data": held["data"], "setting": config.FIELDS}
+    if kind == "loss":
+        return {"loss": {**dict.fromkeys(NAMES), **held["loss"]}}
     return {kind: held[kind]}
 
 

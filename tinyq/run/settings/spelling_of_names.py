@@ -3,7 +3,8 @@ from collections.abc import Iterable
 
 from tinyq.own_code.code_names import FUNCTIONS, names_code
 
-TABLES = ("model", "data", "method", "levels", "opt", "schedule", "recipe", "pretrain_opt", "pretrain_schedule")
+TABLES = ("model", "data", "method", "levels", "opt", "schedule", "recipe", "loss", "pretrain_opt",
+          "pretrain_schedule")
 
 
 def canonical(given: dict) -> dict:
@@ -35,8 +36,10 @@ def _spelled(key: str, value: str) -> str:
 def _names(key: str) -> Iterable[str]:
     from tinyq import data, levels, methods, models, optim, schedules
     from tinyq.run.settings.recipes import RECIPES
+    from tinyq.tasks import loss_choice
 
     tables: dict[str, Iterable[str]] = {
         "model": models.REGISTRY, "data": data.READERS, "method": methods.METHODS, "levels": levels.NAMED,
-        "opt": optim.OPTIMIZERS, "schedule": schedules.SCHEDULES, "recipe": RECIPES}
+        "loss": (*loss_choice.NAMES, *loss_choice.LOSSES), "opt": optim.OPTIMIZERS, "schedule": schedules.SCHEDULES,
+        "recipe": RECIPES}
     return tables[key.removeprefix("pretrain_")]

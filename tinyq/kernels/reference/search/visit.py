@@ -56,12 +56,12 @@ def visit(picks: np.ndarray, search: Search) -> tuple[np.ndarray, np.ndarray, np
     best = recompute(every_unit, search)
     for k, p in enumerate(picks.tolist()):
         kept = before = search.codes[p]
-        for j in range(search.sizes[_column(search, p)]):
-            _set(search, p, j)
+        for j in range(search.sizes[column(search, p)]):
+            set_code(search, p, j)
             error = tried[k, j] = recompute(every_unit, search)
             if error <= best:
                 best, kept = error, j
-        _set(search, p, kept)
+        set_code(search, p, kept)
         codes[k], errors[k], moved[k] = kept, best, kept != before
     recompute(every_unit, search)
     return codes, errors, moved, tried
@@ -88,18 +88,19 @@ def _stage(search, p):
     return int(np.searchsorted(search.stages[:, WEIGHTS], p, side="right")) - 1
 
 
-def _column(search, p):
+def column(search: Search, p: int) -> int:
     """Return the column of levels of parameter p: of its stage's product, or of its batch norm."""
     k = _stage(search, p)
     return 2 * k + int(search.stages[k, GAMMA] != NONE and p >= search.stages[k, GAMMA])
 
 
-def _set(search, p, code):
+def set_code(search: Search, p: int, code: int) -> None:
+    """Give parameter p a code; the caller must then recompute the stored results."""
     k = _stage(search, p)
     first = search.stages[k, BIAS]
     is_bias = first != NONE and first <= p < first + search.stages[k, C_OUT]
     search.codes[p] = code
-    level = search.levels[code, _column(search, p)]
+    level = search.levels[code, column(search, p)]
     search.wide[p] = search.narrow[p] = level * (search.bias_units[k] if is_bias else 1)
 
 
