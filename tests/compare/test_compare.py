@@ -51,7 +51,7 @@ def test_runs_that_differ_in_their_seed_alone_are_a_group(nine):
 def test_the_tables_say_what_differs_the_figures_and_their_mean_and_range(nine, capsys):
     code, out, err = compare(nine, capsys)
     assert (code, err) == (0, "")
-    settings = out.partition("\nruns: ")[0]
+    settings = out.partition("\nruns\n")[0]
     assert "method  levels" in settings and "model" not in settings and "threads" not in settings
     assert re.search(r"cbp-binary-2 +3  finished +4 +40  0\.5500", out)
     assert re.search(r"1  method cbp, levels ternary +3 .* 9\.00% \(8\.00% to 10\.00%\)", out)

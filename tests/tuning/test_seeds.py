@@ -46,7 +46,7 @@ def test_the_summary_says_mean_and_range(three, capsys):
     assert "![curves](seeds.svg)" in (three / "seeds.md").read_text() and (three / "seeds.svg").is_file()
     assert main(["compare", str(three)]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"test +\d+\.\d\d% +\d+\.\d\d% +\d+\.\d\d% +3\n", out) and "3 runs of " in out
+    assert re.search(r"test error +\d+\.\d\d% +\d+\.\d\d% +\d+\.\d\d% +3\n", out) and "3 runs of " in out
 
 
 def test_called_again_it_trains_nothing_twice(three, tmp_path, capsys):

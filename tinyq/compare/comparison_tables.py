@@ -112,7 +112,7 @@ def _settings(groups: Sequence[Group]) -> Table:
 
 def _figures(groups: Sequence[Group]) -> Table:
     runs = [run for group in groups for run in group.runs]
-    return Table("runs: validation and test are errors", [
+    return Table("runs", [
         Column("run", [run.name for run in runs]),
         Column("group", [str(group.number) for group in groups for _ in group.runs], True),
         Column("state", [run.described for run in runs]),

@@ -63,8 +63,8 @@ class Spread:
 
 FIGURES = (
     Figure("epochs", "epochs", "{:,}"), Figure("steps", "steps", "{:,}"), Figure("loss", "loss", "{:.4f}"),
-    Figure("validation_error", "validation", "{:.2%}"), Figure("best_validation_error", "best", "{:.2%}"),
-    Figure("test_error_float", "float test", "{:.2%}"), Figure("test_error", "test", "{:.2%}"),
+    Figure("validation_error", "validation error", "{:.2%}"), Figure("best_validation_error", "best error", "{:.2%}"),
+    Figure("test_error_float", "float test error", "{:.2%}"), Figure("test_error", "test error", "{:.2%}"),
     Figure("bytes_packed", "packed bytes", "{:,}"), Figure("seconds", "seconds", "{:,.0f}"))
 
 

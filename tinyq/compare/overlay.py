@@ -14,8 +14,10 @@ MAX_LABEL, MAX_PHASE, PHASE_ROWS = 100, 24, 3                   # characters; ro
 MAX_KEY = 60                            # groups in the key
 TEST = next(figure for figure in FIGURES if figure.key == "test_error")
 # (heading, key of the records, factor): the first that some run has is drawn on the right
-RIGHT = (("validation error, %", "validation_error", 100.0), ("validation loss", "validation_loss", 1.0),
-         ("training error, %", "error", 100.0))
+RIGHT = (("validation error, %", "validation_error", 100.0),
+         ("validation mean average precision, %", "validation_mean_average_precision", 100.0),
+         ("validation mean squared error", "validation_mean_squared_error", 1.0),
+         ("validation loss", "validation_loss", 1.0), ("training error, %", "error", 100.0))
 GOLDEN = 0.618034                       # of a turn: hues that stay apart
 
 
@@ -44,7 +46,7 @@ def _panel(picture: Picture, left: float, title: str, key: str, factor: float, g
     every = [point for found in lines.values() for points in found for point in points]
     values, last = [y for _, y in every] or [1.0], max((x for x, _ in every), default=1)
     log = min(values) > 0
-    axes = Axes(picture, left, TOP, PANEL, HEIGHT, (0, last), (min(values) if log else 0, max(values)), log)
+    axes = Axes(picture, left, TOP, PANEL, HEIGHT, (0, last), (min(values) if log else min(0, *values), max(values)), log)
     axes.ticks("epoch", "")
     picture.text(left, 16, f"{title} (log scale)" if log else title, 13)
     _phases(picture, axes, groups, last)
