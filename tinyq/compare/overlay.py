@@ -46,7 +46,8 @@ def _panel(picture: Picture, left: float, title: str, key: str, factor: float, g
     every = [point for found in lines.values() for points in found for point in points]
     values, last = [y for _, y in every] or [1.0], max((x for x, _ in every), default=1)
     log = min(values) > 0
-    axes = Axes(picture, left, TOP, PANEL, HEIGHT, (0, last), (min(values) if log else min(0, *values), max(values)), log)
+    low = min(values) if log else min(0, *values)
+    axes = Axes(picture, left, TOP, PANEL, HEIGHT, (0, last), (low, max(values)), log)
     axes.ticks("epoch", "")
     picture.text(left, 16, f"{title} (log scale)" if log else title, 13)
     _phases(picture, axes, groups, last)

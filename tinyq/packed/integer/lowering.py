@@ -155,8 +155,8 @@ class _Lowering:
             return compute_requant(self.quants[y], factors, shifts, sums, constants, relu,
                                    None if added is None else self.quants[added])
         except OverflowError as error:
-            raise UsageError(f"activations {self.kind.name}: the values of {self.graph.label_of(y)} are far outside the "
-                             "calibrated range; use float32 activations") from error
+            raise UsageError(f"activations {self.kind.name}: the values of {self.graph.label_of(y)} are far outside "
+                             "the calibrated range; use float32 activations") from error
 
     # -- the operations of one node -----------------------------------------------------------------------------------
 
