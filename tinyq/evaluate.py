@@ -68,7 +68,7 @@ def _loss(name: str | None, attributes: dict, bundle: "DataBundle") -> "tuple[Lo
     function = RunCode.read(code_in(given)).functions.get("loss")
     parts = {part: getattr(bundle, part) for part in ("train", "validation", "test")}
     labels = {part: split.labels for part, split in parts.items() if split is not None}
-    return loss_of_file({**attributes, **given}, bundle.num_classes, labels, function and function.call)
+    return loss_of_file({**attributes, **given}, bundle.num_classes, labels, function.call if function else None)
 
 
 def _network(path: Path, name: str | None) -> "tuple[Module | Network, dict]":

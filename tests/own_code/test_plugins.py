@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tinyq import data, methods, models, nn, schedules
+from tinyq.__main__ import main
 from tinyq.autodiff import PRIMITIVES
 from tinyq.errors import UsageError
 from tinyq.own_code import CodeFile
@@ -22,8 +23,8 @@ class Ste(methods.Backprop):
         factor: a number of its own.
     """
 
-    def __init__(self, factor: float = 0.5, *, label_smoothing: float = 0.0):
-        super().__init__(label_smoothing=label_smoothing)
+    def __init__(self, factor: float = 0.5, *, loss=methods.CROSS_ENTROPY):
+        super().__init__(loss=loss)
         self.factor = factor
 
 methods.METHODS["ste"] = Ste
@@ -166,3 +167,18 @@ def test_the_primitives_of_a_users_file_are_known_in_it_alone(write):
     with pytest.raises(UsageError, match="primitive 'relu' is declared in tinyq.autodiff.elementwise and own_code_"):
         plugins.use(write(text.replace("swish", "relu")))
     assert PRIMITIVES["relu"].forward.__module__ == "tinyq.autodiff.elementwise"
+
+
+def test_a_loss_that_a_method_does_not_take_is_refused(tmp_path, capsys):
+    (tmp_path / "deaf.py").write_text(START + '''
+class Deaf(methods.Backprop):
+    """Backprop with the loss that it likes."""
+
+    def __init__(self):
+        super().__init__()
+
+methods.METHODS["deaf"] = Deaf
+''')
+    assert main(["train", "--plugin", str(tmp_path / "deaf.py"), "--method", "deaf", "--data", "iris", "--model",
+                 "mlp:3", "--constrain", "all", "--class-weights", "1,1,2", "--output", str(tmp_path / "run")]) == 2
+    assert "deaf, whose constructor takes no loss" in capsys.readouterr().err

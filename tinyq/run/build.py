@@ -121,7 +121,7 @@ def loss_of(config: Config, bundle: DataBundle, code: RunCode) -> Loss:
     parts = {name: getattr(bundle, name) for name in ("train", "validation", "test")}
     labels = {name: part.labels for name, part in parts.items() if part is not None}
     with naming_options_of(config.data):
-        return make_loss(vars(config), bundle.targets, bundle.num_classes, labels, function and function.call)
+        return make_loss(vars(config), bundle.targets, bundle.num_classes, labels, function.call if function else None)
 
 
 def steps_are_used_up(job: Job, position: Position) -> bool:

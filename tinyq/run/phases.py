@@ -77,6 +77,9 @@ def method_of(config: Config, loss: Loss = CROSS_ENTROPY) -> Method:
         if isinstance(chosen, LayerLevels) and "levels" in asked and asked["levels"].annotation in ONE_SET:
             raise UsageError(f"levels {config.levels}: {config.method} takes one set for all layers (its constructor's "
                              "levels are a LevelSet, not Levels)")
+        if "loss" not in asked and loss != CROSS_ENTROPY:
+            raise UsageError(f"loss {config.loss}: with these settings has no effect on {config.method}, whose "
+                             "constructor takes no loss")
         return METHODS[config.method](**config.options[config.method],
                                       **{k: v for k, v in offered.items() if k in asked})
 

@@ -154,7 +154,7 @@ def _repeated(search, visits):
         codes, errors, _, tried = literal.visit(visits.picks[-1:], held)
     else:
         tried = _loss_by_level(search, held, visits.picks[-1])[None]
-        codes, errors = [np.flatnonzero(tried[0] == tried.min())[-1]], [tried.min()]
+        codes, errors = np.flatnonzero(tried[0] == tried.min())[-1:], tried.min(1)
     if codes[0] != visits.codes[-1] or errors[0] != visits.errors[-1]:
         yield (f"the last visit left parameter {visits.picks[-1]} at level {visits.codes[-1]} with error "
                f"{visits.errors[-1]}, Algorithm 2 at {codes[0]} with {errors[0]}")

@@ -19,7 +19,8 @@ class Ending:
         self._planned = settings.get("epochs", 0)               # of the method
         self._phase = ""
         self._task = task_of_record(begin)
-        self._stale, self._best = 0, None                       # epochs since the phase's best one, and its figure
+        self._stale = 0                                         # epochs since the phase's best one
+        self._best: float | None = None                         # its figure
         self._epochs = 0                                        # of the phase
 
     @property
@@ -49,8 +50,10 @@ class Ending:
         if figure is None:
             return
         number = number_of(figure)
-        better = isinstance(number, float) and self._task.better(number, self._best)
-        self._best, self._stale = (number, 0) if better else (self._best, self._stale + 1)
+        if isinstance(number, float) and self._task.better(number, self._best):
+            self._best, self._stale = number, 0
+        else:
+            self._stale += 1
 
     def _ended_by(self, figures: Record) -> Iterator[str]:
         """Yield a fault unless the recorded reason is the one that the records of epochs give."""

@@ -100,7 +100,8 @@ class CoNNTrA:
         check_everything(model, "conntra")
         x, y = data.batch(self._chosen(len(data)))
         counted = self.loss.counted(y)
-        x, self.targets = (x, y) if counted.all() else (x[counted], y[counted])
+        self.targets: np.ndarray = y[counted]
+        x = x[counted]
         chain = chain_of(model, x[:1])
         self.search: Search = (NetworkSearch(model, self.levels, x, self.targets, chain.reason)
                                if isinstance(chain, NotAChain) else ChainSearch(chain, self.levels, x, self.targets))
