@@ -152,19 +152,21 @@ def _pictures(paths: list[str]) -> list[str]:
 def _show_images(network: "PackedNetwork", paths: list[str], as_json: bool, exif: str | None) -> None:
     """Print the classes of each picture; of several, name those that cannot be read and go on with the others."""
     from tinyq.saved.image_input import Unprepared
+    from tinyq.saved.row_input import holds_rows
 
     reports: list[dict] = []
     for path in paths:
         try:
-            reports.append(_of_image(network, path, exif))
+            found = _of_rows(network, path) if holds_rows(path) else [_of_image(network, path, exif)]
         except BadInput as error:
             if len(paths) == 1 or isinstance(error, Unprepared):
                 raise
             tell(f"tinyq: {error}")
             reports.append({"image": path, "error": str(error)})
             continue
+        reports += found
         if not as_json:
-            say(_line(reports[-1]))
+            say(*map(_line, found))
     if as_json:
         say_json({"activations": network.activations, "kernels": network.executor, "images": reports})
     unread = sum("error" in report for report in reports)
@@ -172,14 +174,27 @@ def _show_images(network: "PackedNetwork", paths: list[str], as_json: bool, exif
         raise BadInput(f"{unread} of {len(paths)} pictures could not be read; the lines above name them")
 
 
+def _of_rows(network: "PackedNetwork", path: str) -> list[dict]:
+    """Report on each sample of a table or an archive of arrays, named by its number from 0."""
+    from tinyq.saved.row_input import read_samples
+
+    inputs = read_samples(path, network.meta)
+    outputs = [row for start in range(0, len(inputs), BATCH) for row in network(inputs[start:start + BATCH])]
+    return [_report_of(f"{path}[{k}]", row, network.meta) for k, row in enumerate(outputs)]
+
+
 def _of_image(network: "PackedNetwork", path: str, exif: str | None) -> dict:
+    from tinyq.saved.image_input import read_image
+
+    return _report_of(path, network(read_image(Path(path), network.meta, exif, _say_ignored)[None])[0], network.meta)
+
+
+def _report_of(path: str, logits: np.ndarray, meta: dict) -> dict:
+    """Say what the outputs of one sample are: classes, numbers or labels."""
     from tinyq import kernels
     from tinyq.inputs.targets import CLASSES
-    from tinyq.saved.image_input import read_image
     from tinyq.tasks.loss_choice import CROSS_ENTROPY, task_of
 
-    meta = network.meta
-    logits = network(read_image(Path(path), meta, exif, _say_ignored)[None])[0]
     match task_of(meta.get("loss", CROSS_ENTROPY), meta.get("targets", CLASSES)).kind:
         case "numbers":
             return {"image": str(path), "numbers": dict(zip(meta["class_names"], logits.tolist(), strict=True))}
@@ -224,7 +239,8 @@ def _parser() -> Parser:
                         "a run folder, a model.h5 or a checkpoint, which is packed in memory")
     parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function, for a network of your own that is "
                         "not packed")
-    parser.add_argument("images", metavar="IMAGE", nargs="*", help="image files, or folders of them")
+    parser.add_argument("images", metavar="IMAGE", nargs="*", help="image files or folders of them, or raw "
+                        "samples without labels as .csv or .npz")
     parser.add_argument("--data", nargs="?", const="", metavar="NAME",
                         help="dataset to run on instead of images (default: the one the network was trained on)")
     parser.add_argument("--split", default="test", metavar="PART", help="test (default), validation or train")

@@ -169,12 +169,13 @@ def _read(rows, skip, columns, classes, where):
                 raise _no_label(where, line, cell)
             targets.append(cells.setdefault(cell, len(cells)))
     inputs = np.array(numbers).reshape(-1, len(columns.inputs))
+    numbered = np.array(targets, np.int64).reshape(len(inputs), len(columns.targets))
     wrong = np.argwhere(~np.isfinite(inputs))
     if len(wrong):
         name = columns.names[columns.inputs[wrong[0][1]]]
         raise BadInput(f"{where}: column {name[:SHOWN]!r} is not finite in row {wrong[0][0] + 1} of the samples; "
                        "complete or remove it")
-    return CsvRows(inputs, list(cells), np.array(targets).reshape(-1, len(columns.targets)), columns, classes)
+    return CsvRows(inputs, list(cells), numbered, columns, classes)
 
 
 def _no_label(where, line, cell):

@@ -12,6 +12,7 @@ from tinyq.__main__ import main as tinyq
 from tinyq.audit.ledger.hash_chain import chain
 from tinyq.packed.network import PackedNetwork
 from tinyq.run.settings.resolve import resolve
+from tinyq.saved.row_input import read_samples
 
 CC = shutil.which("gcc") or shutil.which("cc")
 
@@ -188,3 +189,35 @@ def test_summary_of_an_untrained_network_takes_own_data(folder, capsys):
     assert json.loads(capsys.readouterr().out)["layers"][0]["weight"] == [8, 4]
     assert tinyq(["summary", "--model", "mlp:8", "--data", "irsi"]) == 2
     assert "choose from: iris, digits" in capsys.readouterr().err
+
+
+def test_raw_samples_without_labels_are_inferred_as_they_are_measured(of_csv, of_pictures, folder, tmp_path, capsys):
+    flowers, digits = data.load("csv", folder / "iris.csv"), data.load("npz", folder / "digits.npz", brightest=16)
+    np.savetxt(tmp_path / "rows.csv", flowers.test.values, delimiter=";", fmt="%.1f")
+    np.savez(tmp_path / "images.npz", x=digits.test.images[:9, 0])
+    for run, file, test in ((of_csv, "rows.csv", flowers.test), (of_pictures, "images.npz", digits.test)):
+        packed = run / "model.tq.h5"
+        x = read_samples(tmp_path / file, PackedNetwork.load(packed).meta)
+        assert np.array_equal(x, test.batch(np.arange(len(x)))[0])
+        capsys.readouterr()
+        command("infer", packed, tmp_path / file)
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == len(x) and lines[3].startswith(f"{tmp_path / file}[3]: ")
+
+
+@pytest.mark.parametrize("name, write, message", [
+    ("a.csv", lambda path: path.write_text("1,2,3\n4,5,6\n"), "has 3 columns, where the network has 4 inputs"),
+    ("a.npz", lambda path: np.savez(path, a=np.ones(3), b=np.ones(3)), "holds 'a', 'b'; one array, or one named x"),
+    ("a.npz", lambda path: np.savez(path, x=np.ones((3, 5))), r"samples of shape (5,), where the network takes (4,)"),
+    ("a.png", lambda path: path.write_bytes(b""), "the network takes inputs of shape (4,), not images")])
+def test_samples_that_do_not_fit_the_network_are_refused(of_csv, tmp_path, capsys, name, write, message):
+    write(tmp_path / name)
+    assert tinyq(["infer", str(of_csv / "model.tq.h5"), str(tmp_path / name)]) in (2, 65)
+    assert message in capsys.readouterr().err
+
+
+def test_pixels_that_the_network_cannot_have_seen_are_refused(of_pictures, tmp_path, capsys):
+    for value in (17, -1, 0.5):
+        np.savez(tmp_path / "x.npz", x=np.full((2, 8, 8), value))
+        assert tinyq(["infer", str(of_pictures / "model.tq.h5"), str(tmp_path / "x.npz")]) == 65
+        assert "the network takes whole pixels of 0 to 16" in capsys.readouterr().err
