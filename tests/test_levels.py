@@ -149,6 +149,12 @@ def test_a_layer_without_a_set_or_with_two_is_refused_with_a_remedy():
     assert parse("fc*=shift1,*1=shift1").of("fc1.weight") is NAMED["shift1"]
 
 
+def test_a_set_is_found_by_its_own_name_in_any_case(monkeypatch):
+    monkeypatch.setitem(NAMED, "Wide", LevelSet("Wide", (-3.0, 0.0, 3.0)))
+    assert parse("Wide").levels == (-3, 0, 3) and parse("SHIFT1") is NAMED["shift1"]
+    assert parse("fc1=Wide,*=Ternary").of("fc1.weight").name == "Wide"
+
+
 def test_a_set_is_known_by_its_levels():
     assert parse("-1,0,1") is NAMED["ternary"]
     assert set_of((-1.0, float(np.float32(0.1)), 2.0)).name == "-1,0.1,2"

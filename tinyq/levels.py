@@ -154,8 +154,9 @@ def parse(text: str) -> Levels:
 
 
 def _level_set(text: str, shown: str) -> LevelSet:
-    if text.strip().lower() in NAMED:
-        return NAMED[text.strip().lower()]
+    for name in (text.strip(), text.strip().lower()):
+        if name in NAMED:
+            return NAMED[name]
     try:
         numbers = sorted(float(part) for part in text.split(","))
     except ValueError:

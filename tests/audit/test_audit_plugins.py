@@ -69,7 +69,7 @@ def folder(tmp_path_factory):
     for name, text in (("ste", STE), ("parts", PARTS)):
         (folder / f"{name}.py").write_text(text)
     train(plugin=f"{folder}/ste.py", model="mlp:8,16", data="iris", output=str(folder / "run"), **SMALL,
-          **{"ste.factor": 0.7})
+          **{"ste.factor": 0.7}, levels="fc2=ternary")
     train(plugin=[f"{folder}/parts.py", f"{folder}/ste.py"], model="tiny", data="spirals", output=str(folder / "all"),
           **SMALL, **{"spirals.turns": 1.5})
     for name in ("ste", "parts"):
