@@ -23,7 +23,7 @@ FLOORS = [
     "tinyq.kernels.reference",
     "tinyq.kernels",
     "tinyq.autodiff",
-    "tinyq.nn tinyq.optim",
+    "tinyq.nn tinyq.optim tinyq.checks",
     "tinyq.inference tinyq.schedules tinyq.functional tinyq.own_code tinyq.tasks",
     "tinyq.models tinyq.data tinyq.methods tinyq.packed",
     "tinyq.run.settings",

@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from tinyq.autodiff import PRIMITIVES, Primitive, Tensor, check_vjp, examine_vjp
+from tinyq.autodiff import PRIMITIVES, Primitive, Tensor
+from tinyq.checks import check_vjp, examine_vjp
 from tinyq.streams import Streams
 
 STREAMS = Streams(2)

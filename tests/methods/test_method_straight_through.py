@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from tinyq.autodiff import Tensor, check_vjp
+from tinyq.autodiff import Tensor
+from tinyq.checks import check_vjp
 from tinyq.levels import NAMED, rounded_down
 from tinyq.methods import LevelQuantizer
 from tinyq.methods.straight_through import straight_through

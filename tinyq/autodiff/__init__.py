@@ -1,4 +1,4 @@
-"""Reverse-mode differentiation of NumPy arrays: the tape, the primitives by family, and the gradient checker."""
+"""Reverse-mode differentiation of NumPy arrays: the tape, and the primitives by family."""
 from tinyq.autodiff import (
     activations,
     convolution,
@@ -10,13 +10,11 @@ from tinyq.autodiff import (
     reductions,
     shape,
 )
-from tinyq.autodiff.gradient_check import Finding, check_gradients, check_vjp, examine_gradients, examine_vjp
 from tinyq.autodiff.primitives import PRIMITIVES, Primitive, once, primitive
 from tinyq.autodiff.tape import no_record
 from tinyq.autodiff.tensors import Tensor, detach
 
 __all__ = [
-    "PRIMITIVES", "Finding", "Primitive", "Tensor", "activations", "check_gradients", "check_vjp", "convolution",
-    "detach", "elementwise", "examine_gradients", "examine_vjp", "linalg", "losses", "no_record",
-    "normalization", "once", "pooling", "primitive", "reductions", "shape",
+    "PRIMITIVES", "Primitive", "Tensor", "activations", "convolution", "detach", "elementwise", "linalg", "losses",
+    "no_record", "normalization", "once", "pooling", "primitive", "reductions", "shape",
 ]

@@ -1,5 +1,5 @@
 """Layers, the modules they make up, their parameters, and losses."""
-from tinyq.autodiff.losses import binary_cross_entropy, kl_divergence, mean_absolute_error
+from tinyq.autodiff.losses import binary_cross_entropy, kl_divergence, mean_absolute_error, mean_squared_error
 from tinyq.errors import absent
 from tinyq.nn import init
 from tinyq.nn.activation_layers import (
@@ -19,7 +19,7 @@ from tinyq.nn.container import ModuleList, Sequential
 from tinyq.nn.conv_layers import Conv1d, Conv2d
 from tinyq.nn.dropout import Dropout
 from tinyq.nn.linear import Linear
-from tinyq.nn.loss_functions import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
+from tinyq.nn.loss_functions import binary_cross_entropy_with_logits, cross_entropy
 from tinyq.nn.module import Module, evaluating, hooked
 from tinyq.nn.norm_layers import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
 from tinyq.nn.parameter import Parameter, Quantizer, quantizer_of

@@ -65,8 +65,3 @@ def binary_cross_entropy_with_logits(logits: Tensor, targets: np.ndarray, weight
     """
     weights = None if weights is None else weights.astype(logits.dtype)
     return losses.binary_cross_entropy_with_logits(logits, targets.astype(logits.dtype), weights)
-
-
-def mean_squared_error(x: Tensor, target: Tensor | np.ndarray) -> Tensor:
-    """Return the mean of (x - target)^2 over all elements, a 0-d Tensor; UsageError unless both have one shape."""
-    return losses.mean_squared_error(x, target)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyq.autodiff import Tensor, check_vjp
+from tinyq.autodiff import Tensor
+from tinyq.checks import check_vjp
 from tinyq.levels import NAMED
 from tinyq.methods import LevelQuantizer
 from tinyq.methods.rpr.partition import PartitionQuantizer, UnitQuantizer, frozen_count, part_frozen, relaxed_entries

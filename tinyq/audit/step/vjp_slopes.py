@@ -10,7 +10,8 @@ import numpy as np
 
 from tinyq.audit.capture.capture import Application, Captured
 from tinyq.audit.step.error_bounds import wide
-from tinyq.autodiff import Finding, Tensor, examine_gradients, finite_differences
+from tinyq.autodiff import Tensor
+from tinyq.checks import Finding, examine_gradients, finite_differences
 from tinyq.methods.base import GradientMethod
 from tinyq.output.work import Work
 from tinyq.streams import Streams

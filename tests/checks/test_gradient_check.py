@@ -8,13 +8,8 @@ from tinyq.autodiff import (
     PRIMITIVES,
     Primitive,
     Tensor,
-    check_gradients,
-    check_vjp,
     convolution,
     elementwise,
-    examine_gradients,
-    examine_vjp,
-    gradient_check,
     linalg,
     losses,
     no_record,
@@ -24,7 +19,7 @@ from tinyq.autodiff import (
     shape,
     tape,
 )
-from tinyq.autodiff.gradient_check import WrongGradient
+from tinyq.checks import WrongGradient, check_gradients, check_vjp, examine_gradients, examine_vjp, gradient_check
 from tinyq.errors import TinyqError, UsageError
 from tinyq.streams import Streams
 

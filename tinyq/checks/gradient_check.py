@@ -15,10 +15,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from tinyq.autodiff.finite_differences import compare
 from tinyq.autodiff.primitives import Primitive
 from tinyq.autodiff.tape import Node, no_record, replacing
 from tinyq.autodiff.tensors import Tensor
+from tinyq.checks.finite_differences import compare
 from tinyq.errors import TinyqError, UsageError
 from tinyq.streams import Stream
 
