@@ -244,14 +244,16 @@ def in_float64(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     So sums and functions of float32 numbers lose nothing on the way, and cost more than a kernel.
     """
+    quiet = np.errstate(all="ignore")                       # as kernels are: infinities and NaNs are results
+
     @functools.wraps(forward)
+    @quiet
     def computed(*arrays: Any, **params: Any) -> OutputAndVJPs:
         dtype = next(a.dtype for a in arrays if a is not None and a.dtype.kind == "f")
         wide = once(lambda g: g.astype(np.float64))
-        with np.errstate(all="ignore"):
-            y, vjps = forward(*(a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a for a in arrays),
-                              **params)
-            return y.astype(dtype), tuple(vjp and (lambda g, vjp=vjp: vjp(wide(g)).astype(dtype)) for vjp in vjps)
+        y, vjps = forward(*(a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a for a in arrays),
+                          **params)
+        return y.astype(dtype), tuple(vjp and quiet(lambda g, vjp=vjp: vjp(wide(g)).astype(dtype)) for vjp in vjps)
 
     return computed
 
