@@ -124,7 +124,7 @@ def repeat(x: Tensor, repeats: int | Sequence[int], axis: int) -> Tensor:
 def flip(x: Tensor, axis: Axes = None) -> Tensor:
     """Reverse the order of the elements along `axis`, along all axes for None."""
     axes = normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim)
-    return getitem(x, index=tuple(slice(None, None, -1 if a in axes else 1) for a in range(x.ndim)))
+    return getitem(x, index=tuple(slice(None, None, -1 if a in axes else None) for a in range(x.ndim)))
 
 
 def gather(x: Tensor, index: np.ndarray, axis: int) -> Tensor:

@@ -122,6 +122,32 @@ def test_a_network_that_cannot_be_packed_is_refused_in_a_line(forward, says):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("function, says", [
+    (functional.gelu, "computes gelu"), (functional.softmax, "computes softmax"), (functional.sin, "computes sin"),
+    (functional.layer_norm, "computes layer_norm"), (functional.round, "computes round"),
+    (lambda x: functional.cumsum(x, 1), "computes cumsum"),
+    (lambda x: x - x.std((1, 2, 3), keepdims=True), "computes std"),
+    (lambda x: functional.minimum(x, 1), "computes minimum"), (lambda x: x.swapaxes(2, 3), "computes transpose"),
+    (lambda x: x ** 1.5, "cannot hold this power of the network .the exponent 1.5"),
+    (lambda x: functional.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0)), 3.0)[:, :, 1:], "cannot hold this pad.*with 3.0"),
+    (lambda x: x.repeat(2, 1)[:, ::2], "cannot hold this getitem"), (lambda x: x.flip(0), "cannot hold this getitem")])
+def test_a_new_operation_is_refused_by_its_name(function, says):
+    with pytest.raises(UsageError, match=says):
+        record_graph(constrained(model(lambda m, x: m.last(nn.Flatten()(function(m.first(x)))))), SHAPE)
+
+
+def test_compositions_of_what_a_file_holds_are_held():
+    def forward(m, x):
+        x = functional.silu(m.first(x)).flip(3)
+        left, right = x.split(2, axis=1)
+        x = functional.concatenate([right, left], axis=1).expand_dims(1).squeeze(1)
+        return m.last(nn.Flatten()(x))
+
+    network = constrained(model(forward))
+    x = Streams(4).key("x").normal((3, *SHAPE)).astype(np.float32)
+    np.testing.assert_array_equal(FloatNetwork(pack(network, SHAPE, {}))(x), Fused(network)(x))
+
+
 @pytest.mark.parametrize("bits", [1, 16, 0, "8"])
 def test_other_float_layer_bits_are_refused(bits):
     with pytest.raises(UsageError, match=f"float_layer_bits {bits}: choose from: 8, 32"):
