@@ -3,8 +3,10 @@ import re
 from pathlib import Path
 
 import pytest
-from page_examples import code_to_run, write_files
+from page_examples import steps, write_files
 
+from tinyq.__main__ import main
+from tinyq.autodiff import PRIMITIVES
 from tinyq.run.settings import plugins
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,14 +19,19 @@ def blocks(language, text=README):
     return re.findall(rf"```{language}\n(.*?)```", text, re.S)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks("python", (ROOT / page).read_text())], ids=str)
-def test_the_python_examples_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", [page for page in PAGES if list(steps(ROOT / page))], ids=str)
+def test_the_examples_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_files(ROOT / page, tmp_path)
-    names = {"__name__": "example"}
-    for code in code_to_run(ROOT / page):
-        exec(compile(code, str(page), "exec"), names)
+    names, primitives = {"__name__": "example"}, dict(PRIMITIVES)
+    for step in steps(ROOT / page):
+        if isinstance(step, str):
+            exec(compile(step, str(page), "exec"), names)
+        else:
+            assert main(step) == 0, capsys.readouterr().err
     plugins.use(None)
+    PRIMITIVES.clear()
+    PRIMITIVES.update(primitives)
 
 
 def test_the_set_up_is_two_commands():
