@@ -9,10 +9,10 @@ from test_import_order import MODULES
 
 from tinyq.output import quoting, terminal
 from tinyq.output.help_format import fold
+from tinyq.output.text_table import table
 from tinyq.run.figures.svg import Picture
 from tinyq.run.settings.resolve import resolve, to_toml
 from tinyq.run.settings.toml_file import read_toml
-from tinyq.saved.text_table import table
 
 EVIL = "E\x1b]0;owned\x07\x9b31m\nverified: forged\r\x7f\u202e<script>alert(1)</script>\"'&"
 

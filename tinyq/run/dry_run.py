@@ -5,6 +5,7 @@ from tinyq.data.local.filters import described
 from tinyq.data.named_data import shown_name
 from tinyq.output.counting import counted
 from tinyq.output.quoting import shown
+from tinyq.output.text_table import table
 from tinyq.run.build import build
 from tinyq.run.phases import BACKPROP
 from tinyq.run.result import sets_of, weights_by_set
@@ -12,7 +13,6 @@ from tinyq.run.settings.config import Config
 from tinyq.run.step_memory import memory_of
 from tinyq.saved.layer_sizes import Size, sizes
 from tinyq.saved.run_folder import PACKED_FILE
-from tinyq.saved.text_table import table
 
 
 def headline(config: Config) -> str:

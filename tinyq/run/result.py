@@ -10,6 +10,7 @@ from tinyq.data import Dataset
 from tinyq.files.weights import Weights, weights_sha256
 from tinyq.methods import METHODS
 from tinyq.nn import Module
+from tinyq.output.text_table import table
 from tinyq.own_code import code_in
 from tinyq.run.build import Job
 from tinyq.run.checkpoint import Position
@@ -19,7 +20,6 @@ from tinyq.saved.layer_sizes import Size, on_levels, sizes
 from tinyq.saved.measure import measure
 from tinyq.saved.model_file import views
 from tinyq.saved.run_folder import PACKED_FILE, code_flags, resume_command
-from tinyq.saved.text_table import table
 from tinyq.tasks.task import FIGURE_NAMES, SPLITS, figure_text, shown_of
 
 # what may end a run

@@ -3,9 +3,9 @@ from dataclasses import asdict, dataclass
 
 from tinyq.levels import Levels
 from tinyq.nn import Module
+from tinyq.output.text_table import table
 from tinyq.saved.layer_sizes import Size, sizes
 from tinyq.saved.layer_trace import LayerTrace, trace
-from tinyq.saved.text_table import table
 
 FLOAT = "float"
 

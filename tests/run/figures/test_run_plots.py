@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from tinyq.__main__ import main
+from tinyq.output.text_table import table
 from tinyq.run.figures import curves
 from tinyq.run.figures.curve_records import curve_records
 from tinyq.run.figures.svg import COLOURS, Axes, Picture, round_numbers
-from tinyq.saved.text_table import table
 
 EPOCHS = [{"record": "epoch", "phase": "float" if i < 2 else "cbp", "loss": 0.5 / (i + 1), "error": 0.1 / (i + 1),
            "validation_loss": None, "validation_error": 0.0} for i in range(4)]

@@ -9,7 +9,7 @@ from tinyq.audit.methods.method_table import audit_of
 from tinyq.errors import AuditMismatch
 from tinyq.nn.parameter import Quantizer
 from tinyq.output.counting import counted
-from tinyq.saved.text_table import table
+from tinyq.output.text_table import table
 
 LARGEST = 5                             # terms of a sum that are listed
 

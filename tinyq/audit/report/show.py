@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tinyq.audit.ledger.hash_chain import Line
 from tinyq.errors import AuditMismatch
-from tinyq.saved.text_table import table
+from tinyq.output.text_table import table
 
 # Columns of the table, and the fields that fill each: the first one that the record has.
 COLUMNS = {"record": ("record",), "step": ("step",), "phase": ("phase",), "epoch": ("epoch",),

@@ -7,7 +7,7 @@ from tinyq.audit.step.step_check import Checked
 from tinyq.audit.step.update_terms import TERMS
 from tinyq.errors import AuditMismatch, CannotCreate, InputOutputError
 from tinyq.files.own_folder import check_own_folder
-from tinyq.saved.text_table import table
+from tinyq.output.text_table import table
 
 SHOWN_FAULTS, SHOWN_KINKS = 5, 3
 FOLDER = "audit"                        # of a run, for the arrays of steps that failed their check
