@@ -41,7 +41,7 @@ def epoch_curves(report: Report) -> str:
     phases = [(record["epoch"] - 1, record["phase"]) for record in report.history.phases]
     drawn = [(title, [Curve(name, points) for name, key in names if (points := _points(shown, key))], log)
              for title, names, log in EPOCH_CURVES]
-    figures = "".join(_figure(title, lines, "epoch", phases, log) for title, lines, log in drawn if lines)
+    figures = "".join(_figure(title, lines, "epoch", phases, log) for title, lines, log in drawn if lines or log)
     return ('<p class="note">From the records of epochs, which a replay compares. Dashed lines: the beginning of a '
             f'phase.</p><div class="charts">{figures}</div>')
 
