@@ -16,6 +16,7 @@ import numpy as np
 from tinyq.data.local.idx import MAX_RATIO, SMALL
 from tinyq.errors import BadInput
 from tinyq.files.read import read_file
+from tinyq.output.counting import counted
 
 LARGEST = 1 << 30                       # bytes of a table, unpacked
 SEPARATORS = ",;\t|"
@@ -185,7 +186,7 @@ def _no_label(where, line, cell):
 
 
 def _other_width(where, line, row, width):
-    return BadInput(f"{where}: line {line} has {len(row)} columns, where others have {width}")
+    return BadInput(f"{where}: line {line} has {counted(len(row), 'column')}, where others have {width}")
 
 
 def _no_number(where, line, row, columns):

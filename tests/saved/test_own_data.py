@@ -161,7 +161,7 @@ def test_a_run_folder_does_not_choose_the_code_of_its_data(of_function, capsys):
 
 @pytest.mark.parametrize("name, content, message", [
     ("a.npz", b"PK", "not a readable NumPy archive"), ("a.csv", b"\xff\xfe\xff", "is no text"),
-    ("a.csv", b"1,a\n2,b\n3", "line 3 has 1 columns"),
+    ("a.csv", b"1,a\n2,b\n3", "line 3 has 1 column, where"),
     ("a.py:f", b"def f(): return 1", "returned a int"), ("none.npz", None, "there is no such file")])
 def test_bad_data_are_one_line_and_leave_no_folder(tmp_path, monkeypatch, capsys, name, content, message):
     monkeypatch.chdir(tmp_path)
