@@ -142,3 +142,16 @@ def test_probabilities_are_measured_as_classes(tmp_path, capsys):
         said(capsys, "audit", "replay", tmp_path / method, "--all", "--final")
 
 
+
+
+def test_a_loss_of_a_plug_in_is_named_like_those_of_tinyq(files, tmp_path, capsys):
+    (tmp_path / "more.py").write_text(OWN + """
+from tinyq.tasks.loss_choice import LOSSES
+
+LOSSES["huber"] = huber
+""")
+    assert main(["train", "--plugin", str(tmp_path / "more.py"), "--data", str(files / "number.npz"), "--loss", "huber",
+                 "--output", str(tmp_path / "r"), *QUICK]) == 0
+    said(capsys, "audit", "verify", tmp_path / "r")
+    said(capsys, "audit", "replay", tmp_path / "r", "--all", "--final", "--trust")
+    assert "loss " in said(capsys, "evaluate", tmp_path / "r", "--plugin", tmp_path / "more.py")
