@@ -1,4 +1,5 @@
 """Turn the labels of a user's own data into classes, numbers or several labels each; what they are is recorded."""
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from tinyq.errors import BadInput, UsageError, did_you_mean
 from tinyq.inputs.targets import CLASSES, KINDS, LABELS, NUMBERS
 
 AUTO = "auto"
+NAME_BYTES = 40_000                     # of all names, each as long as the longest: what an attribute of a file holds
 MOST = 4096                             # classes, or numbers per sample: all are named in the network's file
 Arrays = Mapping[str, np.ndarray]       # by part
 
@@ -40,6 +42,10 @@ def targets_of(parts: Arrays, where: str, kind: str = AUTO, names: Sequence[str]
     kind = _kind_of(parts, everything) if kind == AUTO else kind
     convert = {CLASSES: _classes, NUMBERS: _numbers, LABELS: _labels}[kind]
     made, found, shape = convert(parts, everything, where, names)
+    longest = max(len(json.dumps(name)) for name in found)
+    if longest * len(found) > NAME_BYTES:
+        raise BadInput(f"{where}: {len(found):,} names of up to {longest:,} bytes, over the limit of {NAME_BYTES:,} "
+                       "bytes in all; shorten them, or give numbers")
     return Targets(kind, found, shape, made)
 
 

@@ -151,6 +151,7 @@ NAN = np.where(np.arange(240).reshape(60, 4) == 9, np.nan, X)
     (dict(x=X, y=np.zeros(60, int)), "all samples are of one class, 0"),
     (dict(x=X, y=np.arange(60)), "60 classes for 60 samples; if they are to be predicted as numbers, set"),
     (dict(x=X, y=np.array(["ab", "c"] * 30).reshape(60), class_names=np.array(["c", "d"])), "the label 'ab' is none"),
+    (dict(x=X, y=Y, class_names=np.array([f"{k:x>300}" for k in range(300)])), "300 names of up to 302 bytes, over"),
     (dict(x=X, y=Y, class_names=np.array(["c"])), "class_names must be 2 to 4,096 different names"),
 ])
 def test_arrays_that_cannot_be_trained_on_are_refused_in_one_line(load, arrays, message):

@@ -1,7 +1,4 @@
 """Data that a function of the user's own returns: arrays, samples one by one, and what is refused."""
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -103,11 +100,3 @@ def test_a_function_must_be_named(tmp_path):
     (tmp_path / "own.py").write_text("")
     with pytest.raises(UsageError, match="defines no named"):
         data.load(f"{tmp_path}/own.py:named")
-
-
-def test_the_function_on_the_page_gives_what_the_page_says(tmp_path):
-    page = (Path(data.__path__[0]) / "README.md").read_text()
-    block, = (text for text in re.findall(r"```python\n(.*?)```", page, re.S) if "def waves" in text)
-    (tmp_path / "data.py").write_text(block)
-    bundle = data.load(f"{tmp_path}/data.py:waves", layout="plain")
-    assert bundle.input_shape == (1, 32) and bundle.class_names == ("0", "1") and len(bundle.test) == 100
