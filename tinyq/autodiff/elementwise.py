@@ -4,11 +4,12 @@ IEEE arithmetic fixes the bits of + - * / sqrt, remainders and comparisons, whic
 sigmoid are kernels. np.where selects, because np.maximum may return either zero of +0 and -0.
 """
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from tinyq import kernels, portable
-from tinyq.autodiff.primitives import OutputAndVJPs, in_float64, primitive
+from tinyq.autodiff.primitives import OutputAndVJPs, Primitive, in_float64, primitive
 from tinyq.autodiff.tensors import NUMBERS, Operand, Tensor
 
 
@@ -65,11 +66,21 @@ def abs(x: np.ndarray) -> OutputAndVJPs:
     return np.abs(x), (lambda g: np.where(x > 0, g, _kept(x < 0, -g)),)
 
 
-@primitive
-def exp(x: np.ndarray) -> OutputAndVJPs:
-    """Return e ** x."""
-    y = kernels.exp(x)
-    return y, (lambda g: g * y,)
+def _of_output(name: str, says: str, function: Callable[..., np.ndarray],
+               vjp: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Primitive[Tensor]:
+    """Declare the primitive of a function of one array; vjp(g, y) needs the output y alone, so that x is not kept."""
+    def forward(x: np.ndarray) -> OutputAndVJPs:
+        y = function(x)
+        return y, (lambda g: vjp(g, y),)
+
+    forward.__name__, forward.__doc__ = name, f"Return {says}."
+    return primitive(forward)
+
+
+exp = _of_output("exp", "e ** x", lambda x: kernels.exp(x), lambda g, y: g * y)
+tanh = _of_output("tanh", "the hyperbolic tangent of x", lambda x: kernels.tanh(x), lambda g, y: g * (1 - y * y))
+sigmoid = _of_output("sigmoid", "1 / (1 + e ** -x)", lambda x: kernels.sigmoid(x), lambda g, y: g * (y * (1 - y)))
+sqrt = _of_output("sqrt", "the square root of x", np.sqrt, lambda g, y: g / (2 * y))
 
 
 @primitive
@@ -79,35 +90,10 @@ def log(x: np.ndarray) -> OutputAndVJPs:
 
 
 @primitive
-def tanh(x: np.ndarray) -> OutputAndVJPs:
-    """Return the hyperbolic tangent."""
-    y = kernels.tanh(x)
-    return y, (lambda g: g * (1 - y * y),)
-
-
-@primitive
-def sigmoid(x: np.ndarray) -> OutputAndVJPs:
-    """Return 1 / (1 + e ** -x)."""
-    y = kernels.sigmoid(x)
-    return y, (lambda g: g * (y * (1 - y)),)
-
-
-@primitive
-def sqrt(x: np.ndarray) -> OutputAndVJPs:
-    """Return the square root of x."""
-    return _square_root(x)
-
-
-def _square_root(x: np.ndarray) -> OutputAndVJPs:
-    y = np.sqrt(x)
-    return y, (lambda g: g / (2 * y),)
-
-
-@primitive
 def power(x: np.ndarray, *, exponent: float) -> OutputAndVJPs:
     """Return x ** exponent: of an integer by products, of 1/2 by the square root, else by logarithms in float64."""
     if exponent == 0.5:
-        return _square_root(x)
+        return sqrt.forward(x)
     if exponent != math.floor(exponent):
         y, vjps = float_power.forward(x, np.asarray(float(exponent)))
         return y, vjps[:1]
