@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 def _refuse_idle_flags(arguments):
     """Raise UsageError for flags that would have no effect."""
     given = {name for name, value in vars(arguments).items() if value not in (None, False)} - {"network", "json"}
-    packing = {"target", "float_layer_bits", "trits", "calibrate", "data_path", "classes", "model"}
+    packing = {"target", "float_layer_bits", "trits", "calibrate", "data_path", "classes", "model", "plugin"}
     idle = given & packing if arguments.c else given & {"activations"}
     if not arguments.c and arguments.calibrate is None:
         idle |= given & {"data_path", "classes"}
