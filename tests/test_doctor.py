@@ -34,4 +34,5 @@ def test_after_a_warm_up_nothing_is_compiled(tmp_path):
 
     assert "all kernels are compiled" in run("tinyq.doctor", "--warm-up")
     for recipe in ("digits-cbp", "digits-rpr", "iris-conntra"):
-        assert "compiling" not in run("tinyq.train", "--recipe", recipe, "--max-steps", "3"), recipe
+        for changes in ([], ["--pretrain-epochs", "0"]):
+            assert "compiling" not in run("tinyq.train", "--recipe", recipe, "--max-steps", "3", *changes), recipe

@@ -14,7 +14,9 @@ from tinyq.run.session import ObserversFor, start
 from tinyq.run.settings.resolve import resolve
 from tinyq.streams import Streams
 
-RECIPES = ("digits-cbp", "digits-rpr", "digits-float", "iris-mlp", "digits-conntra")
+METHODS = {"pretrain_epochs": 0}        # two steps must reach the method itself
+RECIPES: dict[str, dict] = {"digits-float": {}, "iris-mlp": {}, "digits-cbp": METHODS, "digits-rpr": METHODS,
+                            "digits-conntra": METHODS, "iris-conntra": METHODS}
 NETWORKS = (("lenet", (1, 28, 28), 64), ("resnet20", (3, 32, 32), 64), ("googlenet", (3, 64, 64), 8))
 
 
@@ -24,11 +26,11 @@ def warm_up(report: Callable[[str], None], observers_for: ObserversFor) -> None:
     observers_for: as for session.start.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for recipe in RECIPES:
+        for recipe, changes in RECIPES.items():
             report(recipe)
             output = str(Path(folder) / recipe)
             with contextlib.redirect_stdout(io.StringIO()):
-                resolved = resolve({"recipe": recipe, "max_steps": 2, "workers": 0, "output": output})
+                resolved = resolve({"recipe": recipe, "max_steps": 2, "workers": 0, "output": output, **changes})
                 start(resolved, observers_for)
     for name, shape, batch in NETWORKS:
         report(f"{name} at {shape[1]}x{shape[2]}")
