@@ -3,7 +3,7 @@ import math
 import pytest
 
 from tinyq.errors import UsageError
-from tinyq.schedules import SCHEDULES, Cosine, MultiStep, Plateau, Schedule, Step, WarmUp, build
+from tinyq.schedules import SCHEDULES, Cosine, EarlyStopping, MultiStep, Plateau, Schedule, Step, WarmUp, build
 
 
 def test_the_constant_schedule_is_constant():
@@ -77,3 +77,11 @@ def test_a_schedule_is_found_by_name():
 def test_a_wrong_setting_is_refused(make):
     with pytest.raises(UsageError):
         make()
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_an_infinite_figure_is_no_better_one_as_for_best_h5(higher):
+    stopping = EarlyStopping(2, higher)
+    for figure in (0.5, math.inf, -math.inf):
+        stopping.observe(figure)
+    assert stopping.done and stopping.best == 0.5

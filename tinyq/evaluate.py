@@ -62,10 +62,12 @@ def main(argv: list[str] | None = None) -> int:
 def _loss(name: str | None, attributes: dict, bundle: "DataBundle") -> "tuple[Loss, bool]":
     """Return the loss of the file, or the one that --loss names, and whether its value is known."""
     from tinyq.own_code import RunCode, code_in
-    from tinyq.tasks.loss_choice import loss_of_file
+    from tinyq.tasks.loss_choice import CROSS_ENTROPY, loss_of_file
 
-    given = {} if name is None else {"loss": name}
-    function = RunCode.read(code_in(given)).functions.get("loss")
+    given: dict = {} if name is None else {"loss": name}
+    if name not in (None, attributes.get("loss", CROSS_ENTROPY)):
+        given["class_weights"] = None                       # they belong to the file's own loss
+    function = RunCode.read(code_in({"loss": name})).functions.get("loss")
     parts = {part: getattr(bundle, part) for part in ("train", "validation", "test")}
     labels = {part: split.labels for part, split in parts.items() if split is not None}
     return loss_of_file({**attributes, **given}, bundle.num_classes, labels, function.call if function else None)

@@ -204,7 +204,7 @@ class EarlyStopping:
 
     def observe(self, figure: float) -> None:
         """Count an epoch with this validation figure."""
-        better = figure > self.best if self.higher else figure < self.best
+        better = math.isfinite(figure) and (figure > self.best if self.higher else figure < self.best)
         self.best, self.stale = (float(figure), 0) if better else (self.best, self.stale + 1)
 
     def state(self) -> dict[str, float]:

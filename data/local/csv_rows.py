@@ -141,9 +141,9 @@ def _is_header(first, second, header):
 
 def _scikit_header(first, second, text, separator):
     """Return the class names of a first row as scikit-learn writes it: samples, features, classes; None for another."""
-    if len(first) < 4 or not (first[0].isdecimal() and first[1].isdecimal()) or int(first[1]) != len(second) - 1:
+    if len(first) < 4 or first[1] != str(len(second) - 1) or any(map(is_number, first[2:])):
         return None
-    if any(map(is_number, first[2:])) or sum(1 for _ in _rows(text, separator)) != int(first[0]) + 1:
+    if first[0] != str(sum(1 for _ in _rows(text, separator)) - 1):
         return None
     return tuple(first[2:])
 

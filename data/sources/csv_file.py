@@ -1,5 +1,7 @@
 """Read a user's own table: a row for each sample, a column for each feature, and one or more columns of targets."""
+import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tinyq.errors import BadInput, UsageError, did_you_mean
 
 LABELS = ("label", "labels", "class", "target", "targets", "y")        # columns that hold the label unless one is named
 ENDS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_SIZE = re.compile("[1-9][0-9]{0,8}")
 MOST_NAMES = 256                        # features whose names are recorded
 
 
@@ -104,13 +107,14 @@ def _columns(names: Sequence[str], header: bool, label: str | None, ignore: str 
 
 def _chosen(names, wanted, option, path):
     """Return the numbers, from 0, of columns named or numbered from 1, or from -1 at the end."""
+    numbers = {str(k + sign): k % len(names) for sign in (1, -len(names)) for k in range(len(names))}
     found = []
     for word in wanted.split(","):
         word = word.strip()
         if word in names:
             found.append(list(names).index(word))
-        elif word.lstrip("-").isdecimal() and 1 <= abs(int(word)) <= len(names):
-            found.append(int(word) - 1 if int(word) > 0 else len(names) + int(word))
+        elif word in numbers:
+            found.append(numbers[word])
         else:
             raise UsageError(f"{option} {word}: {path!r} has no such column; {did_you_mean(word, names)}")
     if len(set(found)) < len(found):
@@ -154,7 +158,7 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdecimal() and int(part) for part in parts):
+    if not all(_SIZE.fullmatch(part.strip()) for part in parts):
         raise UsageError(f"shape {text}: give whole numbers with commas, such as 28,28 or 3,32,32")
     return tuple(map(int, parts))
 
@@ -162,7 +166,7 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
 def _inputs(rows, sample, where):
     if sample is None:
         return rows
-    if np.prod(sample) != rows.shape[1]:
+    if math.prod(sample) != rows.shape[1]:
         raise BadInput(f"{where}: has {rows.shape[1]} columns of inputs, which the shape {sample} does not take")
     whole = (rows == np.rint(rows)).all() and np.abs(rows).max(initial=0) < 1 << 31
     return (rows.astype(np.int64) if whole else rows).reshape(len(rows), *sample)

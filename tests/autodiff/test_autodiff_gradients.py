@@ -22,6 +22,10 @@ def positive(*shape, key="x"):
     return 0.3 + np.abs(normal(*shape, key=key))
 
 
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
 def unary(draw=normal, **params):
     return [((draw(*shape),), params) for shape in SHAPES]
 
@@ -151,7 +155,9 @@ EXAMPLES = {
                               for n, c in [(5, 4), (1, 2), (3, 40)] for s in (0.0, 0.1)],
     "cross_entropy_of_targets": [((normal(n, c), positive(n, c) * (normal(n, c, key="t") > 0)), {})
                                  for n, c in [(5, 4), (1, 2), (3, 40)]],
-    "binary_cross_entropy_with_logits": [((normal(n, c), 1 / (1 + np.exp(-normal(n, c, key="t"))), w), {})
+    "binary_cross_entropy": [((logistic(normal(n, c)), logistic(normal(n, c, key="t"))), {})
+                             for n, c in [(5, 4), (1, 1)]],
+    "binary_cross_entropy_with_logits": [((normal(n, c), logistic(normal(n, c, key="t")), w), {})
                                          for n, c in [(5, 4), (1, 1)] for w in (None, positive(c))],
     "dropout": [((normal(4, 5),), {"p": p, "mask": mask(4, 5)}) for p in (0.0, 0.5)]
                + [((normal(4, 5),), {"p": 1.0, "mask": np.zeros((4, 5), bool)}),

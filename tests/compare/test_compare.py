@@ -162,6 +162,13 @@ def test_nothing_of_a_foreign_run_acts_on_what_shows_it(tmp_path, capsys):
     assert not any(cell.lstrip().startswith(("=", "@", "+")) for cell in cells)
 
 
+def test_the_heading_of_a_group_is_text_too(tmp_path):
+    made = [run_folder(tmp_path / str(seed), {"model": EVIL, "method": "[x](http://e.x)", "seed": seed})
+            for seed in (0, 1)]
+    page = as_markdown(tables_of(groups_of(read_runs(made))))
+    assert "### 2 runs of model" in page and "<" not in page and r"\[x\](http\://e.x)" in page and is_clean(page)
+
+
 def test_the_csv_has_the_settings_that_differ_and_unrounded_numbers(nine):
     rows = list(csv.DictReader(io.StringIO(as_csv(groups_of(read_runs(nine))))))
     assert len(rows) == 9 and rows[1]["seed"] == "1" and rows[3]["method"] == "rpr" and rows[3]["group"] == "2"

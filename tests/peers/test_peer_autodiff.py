@@ -110,9 +110,9 @@ EXAMPLES = [
 ]
 # Compared on torch's own sample inputs, in test_peer_samples.py.
 ON_TORCHS_SAMPLES = {
-    "ceil", "conv1d", "cos", "cumsum", "elu", "expm1", "float_power", "floor", "floor_divide", "gelu", "group_norm",
-    "layer_norm", "leaky_relu", "log1p", "log_softmax", "logsumexp", "min", "minimum", "prod", "remainder", "round",
-    "sign", "sin", "softmax", "softplus", "std", "var"}
+    "binary_cross_entropy", "ceil", "conv1d", "cos", "cumsum", "elu", "expm1", "float_power", "floor", "floor_divide",
+    "gelu", "group_norm", "layer_norm", "leaky_relu", "log1p", "log_softmax", "logsumexp", "min", "minimum", "prod",
+    "remainder", "round", "sign", "sin", "softmax", "softplus", "std", "var"}
 # Constants here, though torch would differentiate them: by primitive, the positions.
 CONSTANT = {"linear": {2}, "conv2d": {2}, "batch_norm_inference": {3, 4},
             "cross_entropy_of_targets": {1}, "binary_cross_entropy_with_logits": {1, 2}}

@@ -102,6 +102,17 @@ def test_cross_entropy_agrees(labels, options):
     assert_close(ours.grad, theirs.grad, np.float64)
 
 
+def test_binary_cross_entropy_of_certain_probabilities_is_torchs():
+    p, target = np.array([0.0, 0, 1, 1, 0.25]), np.array([0.0, 1, 0, 1, 0.5])
+    ours, theirs = Tensor(p, requires_grad=True), torch.tensor(p, requires_grad=True)
+    loss, peer = nn.binary_cross_entropy(ours, target), torch.nn.functional.binary_cross_entropy(
+        theirs, torch.tensor(target))
+    loss.backward()
+    peer.backward()
+    assert loss.item() == pytest.approx(peer.item(), rel=1e-13)
+    assert np.allclose(ours.grad, theirs.grad, rtol=1e-8)             # where it divides by 1e-12, a float32 in torch
+
+
 def test_binary_cross_entropy_keeps_its_digits_where_torchs_float32_is_0():
     x = np.linspace(-80, 80, 321)
     exact = torch.nn.functional.softplus(torch.tensor(x), threshold=1e9).numpy()         # the loss at target 0

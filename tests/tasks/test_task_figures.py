@@ -38,6 +38,13 @@ def test_r2_is_0_for_the_mean_and_1_for_the_truth_and_stays_finite_for_equal_tar
         (1 + y[:, 1].var()) / 3)
 
 
+@pytest.mark.parametrize("samples", [3, 7, 10, 30, 100])
+@pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 1e9])
+def test_r2_of_equal_targets_is_0_or_1_whose_mean_is_rounded_too(samples, value):
+    y = np.full((samples, 1), value)
+    assert NumberScores(0.0, y, y).r2s == 1 and NumberScores(0.0, y + 1e-3, y).r2s == 0
+
+
 def test_labels_hold_where_the_output_is_above_0():
     scores = LabelScores(0.0, np.array([[1.0, -1], [-1, 0]]), np.array([[True, True], [True, False]]))
     assert scores.label_accuracy == [0.5, 0.5] and scores.recorded["error"] == 0.5
@@ -99,7 +106,8 @@ def test_balanced_weights_weigh_all_classes_alike():
     ({"loss": "bce"}, "labels", [[0.5, 1.5]], BadInput, "must lie between 0 and 1"),
     ({"loss": "mse"}, "numbers", [[0.5, math.nan]], BadInput, "must be finite"),
     ({"loss": "mse"}, "numbers", [[0.5]], BadInput, "a target of train has 1 numbers, but the network has 2 outputs"),
-    ({"loss": "cross-entropy", "ignore_index": 1}, "classes", [1, 1], BadInput, "not one of the 2 samples of train")])
+    ({"loss": "cross-entropy", "ignore_index": 1}, "classes", [1, 1], BadInput, "not one of the 2 samples of train"),
+    ({"loss": "cross-entropy", "class_weights": "1,0"}, "classes", [1, 1], BadInput, "a weight above 0")])
 def test_targets_and_options_that_do_not_fit_are_refused(settings, targets, labels, error, words):
     with pytest.raises(error, match=words):
         make_loss(settings, targets, 2, {"train": np.array(labels)})
@@ -121,3 +129,10 @@ def test_a_file_with_a_loss_that_is_code_gives_a_loss_of_its_task_without_a_valu
     assert not known and loss.task is REGRESSION and loss(Tensor(np.ones((2, 1))), np.ones((2, 1))).item() == 0
     with pytest.raises(BadInput, match="the file names cannot be measured"):
         loss_of_file({"loss": "mse", "class_weights": "1"}, 1, {"test": np.ones((2, 1))})
+
+
+def test_balanced_weights_of_a_file_are_unknown_without_the_training_samples():
+    file, y = {"class_weights": "balanced"}, np.array([0, 0, 1])
+    loss, known = loss_of_file(file, 2, {"test": y})
+    assert loss == CrossEntropy() and not known
+    assert loss_of_file(file, 2, {"train": y, "test": y}) == (CrossEntropy(class_weights=balanced(y, 2)), True)

@@ -1,10 +1,9 @@
 """Losses: means over the samples, each one number."""
 import numpy as np
 
-from tinyq import kernels
-from tinyq.autodiff.activations import log1p
-from tinyq.autodiff.elementwise import abs, add, div, log, maximum, mul, neg, sub, where
-from tinyq.autodiff.primitives import OutputAndVJPs, primitive
+from tinyq import kernels, portable
+from tinyq.autodiff.elementwise import abs, div, log, mul, sub, where
+from tinyq.autodiff.primitives import OutputAndVJPs, in_float64, primitive
 from tinyq.autodiff.reductions import mean, sum
 from tinyq.autodiff.tensors import Tensor
 from tinyq.errors import UsageError
@@ -83,14 +82,19 @@ def mean_absolute_error(x: Tensor, target: Tensor | np.ndarray) -> Tensor:
     return mean(abs(sub(x, target)))
 
 
-def binary_cross_entropy(p: Tensor, target: Tensor | np.ndarray) -> Tensor:
-    """Return the mean of -(t log p + (1 - t) log(1 - p)), logarithms at least -100 as in torch; p: probabilities.
+@primitive
+@in_float64
+def binary_cross_entropy(p: np.ndarray, target: np.ndarray) -> OutputAndVJPs:
+    """Return the mean of -(t log p + (1 - t) log(1 - p)), logarithms at least -100; p: probabilities.
 
-    UsageError unless both have one shape. Of logits binary_cross_entropy_with_logits is more accurate.
+    Its gradient is finite at 0 and 1, as in torch: p (1 - p), which it divides by, is at least 1e-12. UsageError unless
+    both have one shape. Of logits binary_cross_entropy_with_logits is more accurate.
     """
     _check_shapes("binary_cross_entropy", p, target)
-    yes, no = (maximum(logarithm, -100.0) for logarithm in (log(p), log1p(neg(p))))
-    return neg(mean(add(mul(target, yes), mul(sub(1.0, target), no))))
+    yes, no = np.maximum(portable.real_log(p), -100), np.maximum(portable.log1p(-p), -100)
+    n = np.float64(p.size)
+    return -kernels.sum(target * yes + (1 - target) * no, tuple(range(p.ndim))) / n, (
+        lambda g: g / n * (p - target) / np.maximum(p * (1 - p), 1e-12), lambda g: g / n * (no - yes))
 
 
 def kl_divergence(logs: Tensor, target: Tensor | np.ndarray) -> Tensor:
@@ -105,6 +109,6 @@ def kl_divergence(logs: Tensor, target: Tensor | np.ndarray) -> Tensor:
     return div(sum(sub(entropy, mul(target, logs))), float(len(t)))
 
 
-def _check_shapes(name: str, x: Tensor, target: Tensor | np.ndarray) -> None:
+def _check_shapes(name: str, x: Tensor | np.ndarray, target: Tensor | np.ndarray) -> None:
     if x.shape != target.shape:
         raise UsageError(f"{name}: the input is {x.shape}, the target {target.shape}; reshape one of them")

@@ -56,7 +56,7 @@ def as_markdown(tables: Sequence[Table], picture: str | None = None) -> str:
     lines = [f"![curves]({picture})", ""] if picture else []
     for table in tables:
         rows = zip(*(column.cells for column in table.columns), strict=True)
-        lines += [f"### {table.title[0].upper()}{table.title[1:]}", "",
+        lines += [f"### {markdown_cell(table.title[0].upper() + table.title[1:])}", "",
                   _row([markdown_cell(column.title) for column in table.columns]),
                   _row(["---:" if column.numeric else "---" for column in table.columns]),
                   *(_row([markdown_cell(cell) for cell in row]) for row in rows), ""]

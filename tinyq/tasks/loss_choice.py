@@ -66,15 +66,17 @@ def loss_of_file(attributes: Mapping[str, Any], outputs: int, labels: Mapping[st
                  function: Function | None = None) -> tuple[Loss, bool]:
     """Return (the loss that a network's file names, True); labels and function: as for make_loss.
 
-    Of a loss that is code, and of a plug-in's that is not there, the file alone gives no value: (a loss that is 0 and
-    serves its task, False). BadInput for options that do not fit.
+    Of a loss that is code, of a plug-in's that is not there, and of weights balanced by training samples that are not
+    there, the file alone gives no value: (a loss that serves the same task, False). BadInput for options that do not
+    fit.
     """
     name = attributes.get("loss", CROSS_ENTROPY)
     targets = attributes.get("targets", CLASSES)
-    known = name in NAMES or function is not None or name in LOSSES
+    is_there = name in NAMES or function is not None or name in LOSSES
+    known = is_there and (attributes.get("class_weights") != BALANCED or "train" in labels)
+    settings = {**attributes, "loss": name, "label_smoothing": 0.0} | ({} if known else {"class_weights": None})
     try:
-        return make_loss({**attributes, "loss": name, "label_smoothing": 0.0}, targets, outputs, labels,
-                         function if known else _nothing), known
+        return make_loss(settings, targets, outputs, labels, function if is_there else _nothing), known
     except UsageError as error:
         raise BadInput(f"the loss that the file names cannot be measured: {error}") from error
 
@@ -90,8 +92,9 @@ def check_targets(loss: Loss, outputs: int, labels: Mapping[str, np.ndarray]) ->
     but finite numbers is predicted.
     """
     for split, y in labels.items():
-        if not loss.counted(y).any():
-            raise BadInput(f"loss: not one of the {len(y)} samples of {split} counts; ignore another class")
+        if not loss.size(y):
+            raise BadInput(f"loss: not one of the {len(y)} samples of {split} counts; ignore another class, or give "
+                           "their classes a weight above 0")
         if y.ndim == 1 and y.dtype.kind in "iu":
             continue
         table = y.reshape(len(y), -1).astype(np.float64)

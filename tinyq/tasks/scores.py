@@ -90,7 +90,7 @@ class NumberScores:
         """
         deviations = _squares(self.targets - _sums(self.targets) / self.samples) / self.samples
         errors = self.squared_errors
-        varies = deviations > 0
+        varies = (self.targets != self.targets[0]).any(axis=0)      # the deviations from a rounded mean may not be 0
         return np.where(varies, 1 - errors / np.where(varies, deviations, 1.0), np.where(errors == 0, 1.0, 0.0))
 
     @property

@@ -1,4 +1,5 @@
 """The events of --tensorboard are held against metrics.jsonl, of a finished and of a killed run."""
+import re
 import shutil
 
 import pytest
@@ -44,3 +45,11 @@ def test_the_events_of_a_killed_run_may_be_short_but_not_others(killed):
     (killed / EVENTS_FILE).write_bytes(held[:-5] + b"x")
     with pytest.raises(AuditMismatch, match="differs from the events"):
         verify(killed)
+
+
+def test_a_time_that_is_no_number_is_a_fault(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "r")
+    text = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(re.sub('"seconds": [0-9.]+', '"seconds": "x"', text))
+    with pytest.raises(AuditMismatch, match="events: cannot be checked"):
+        verify(folder)

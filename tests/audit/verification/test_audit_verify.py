@@ -178,6 +178,17 @@ def test_a_chain_made_anew_that_says_the_impossible_is_found(name, run):
         verify(run)
 
 
+def test_a_size_on_record_is_a_whole_number(run):
+    result = json.loads((run / "result.json").read_text())
+    size = float(result["bytes_packed_file"])
+    rewrite(run, lambda r: r[-1]["figures"].update(bytes_packed_file=size))
+    head = read(run / "ledger.jsonl")[-1].head
+    (run / "result.json").write_text(
+        json.dumps({**result, "bytes_packed_file": size, "ledger_head": head}, indent=2) + "\n")
+    with pytest.raises(AuditMismatch, match=r"model.tq.h5 has another size than on record"):
+        verify(run)
+
+
 def test_a_file_that_is_gone_is_named(run):
     (run / "config.toml").unlink()
     with pytest.raises(AuditMismatch, match="config.toml: cannot be read"):

@@ -104,6 +104,7 @@ def test_columns_may_be_the_pixels_of_a_picture(load):
 def test_the_first_row_of_scikit_learn_names_the_classes(load):
     rows = [["1", str(k), str(k % 2)] for k in range(40)]
     assert load(table(rows, ["40", "2", "no", "yes"])).class_names == ("no", "yes")
+    assert load(table(rows, ["40", "9" * 5000, "a"])).class_names == ("0", "1")
 
 
 def test_a_folder_holds_the_table_of_each_part(tmp_path):
@@ -148,6 +149,8 @@ def test_a_table_that_does_not_fit_is_refused_in_one_line(load, text, message):
 
 @pytest.mark.parametrize("options, message", [
     ({"label": "kinds"}, "label kinds: .* has no such column; did you mean 'kind'"), ({"label": "9"}, "label 9"),
+    ({"label": "--1"}, "label --1: .* has no such column"), ({"label": "9" * 5000}, "has no such column"),
+    ({"shape": "9" * 5000}, "give whole numbers"), ({"shape": "0,2"}, "give whole numbers"),
     ({"label": "kind,-1"}, "names a column twice"), ({"ignore": "a,b,c,kind"}, "ignore c"),
     ({"header": "perhaps"}, "header"), ({"ignore": "a,b"}, "no column left for the inputs"),
     ({"label": "a,kind"}, "several columns of targets must be numbers")])

@@ -59,7 +59,7 @@ def event_of(record: dict) -> bytes:
         if name not in POSITION and isinstance(value, int | float) and math.isfinite(value) and abs(value) <= LARGEST:
             number = struct.pack("<f", value)
             values += _field(1, BYTES, _text(1, f"{kind}/{name}") + _field(2, FIXED32, number))
-    time = struct.pack("<d", record.get("seconds", 0.0))
+    time = struct.pack("<d", float(record.get("seconds", 0.0)))
     return framed(_field(1, FIXED64, time) + _field(2, VARINT, _varint(record["step"])) + _field(5, BYTES, values))
 
 
