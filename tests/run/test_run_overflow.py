@@ -54,6 +54,13 @@ def test_a_float_network_that_overflowed_is_not_saved(tmp_path, monkeypatch):
     assert not (tmp_path / "r" / "float.h5").exists()
 
 
+def test_a_loss_beyond_float32_ends_in_one_line_without_a_warning(tmp_path):
+    table = tmp_path / "far.csv"
+    table.write_text("x,y\n" + "".join(f"{i},{(i - 20) * 1e22}\n" for i in range(40)))
+    with pytest.raises(Diverged, match="the loss is inf"):         # a warning is an error in these tests
+        train(tmp_path / "r", method="backprop", data=str(table), loss="mse")
+
+
 @pytest.mark.parametrize("settings", [{"schedule": "plateau"},
                                       {"schedule": "constant", "pretrain_epochs": 1, "pretrain_schedule": "plateau"}])
 def test_a_plateau_that_would_hear_nothing_is_refused(tmp_path, settings):

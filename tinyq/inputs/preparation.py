@@ -113,7 +113,7 @@ def parse(text: str, input_shape: tuple[int, ...]) -> Preparation:
             return found
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         pass
-    raise ValueError("no mean and std above 0 for each channel, with whole sizes")
+    raise ValueError("give a mean and a std above 0 for each channel or feature, or one for all; sizes are whole")
 
 
 def numbers(name: str, text: str | None) -> tuple[float, ...] | None:

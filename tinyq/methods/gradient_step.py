@@ -44,6 +44,7 @@ class Step:
     auxiliary: float = 0.0
 
 
+@np.errstate(all="ignore")          # an infinity is found below and named; NumPy need not warn of it too
 def gradient_step(model: nn.Module, optimizer: Optimizer, batches: Sequence[Batch], *, loss: Loss = CROSS_ENTROPY,
                   adjust: Callable[[], float] | None = None, where: dict | None = None,
                   after: Callable[[], None] | None = None) -> Step:

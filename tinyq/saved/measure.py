@@ -24,6 +24,7 @@ def logits_of(model: Module, x: np.ndarray) -> np.ndarray:
     return Fused(model)(x)
 
 
+@np.errstate(all="ignore")          # a loss beyond float32 is a figure
 def measure(model: Module | Network, dataset: Dataset, num_classes: int, input_shape: tuple[int, ...],
             before_batch: Callable[[], None] | None = None,
             each: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,

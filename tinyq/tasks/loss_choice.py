@@ -134,8 +134,9 @@ def _weights(text: str, targets: str, outputs: int, labels: np.ndarray | None,
     except ValueError:
         weights = ()
     if len(weights) != outputs or not all(0 <= weight < np.inf for weight in weights) or not any(weights):
-        raise UsageError(f"class_weights {text}: give {outputs} numbers from 0 up, one per class, such as "
-                         f"{','.join(['1'] * min(outputs, 4))}{',...' if outputs > 4 else ''}; or {BALANCED}")
+        of, balance = ("class", f"; or {BALANCED}") if targets == CLASSES else ("label", "")
+        raise UsageError(f"class_weights {text}: give {outputs} numbers from 0 up, one per {of}, such as "
+                         f"{','.join(['1'] * min(outputs, 4))}{',...' if outputs > 4 else ''}{balance}")
     return weights
 
 
