@@ -47,6 +47,8 @@ def test_operations_read_as_numpys(ours, of_numpy):
     (lambda: F.pad(leaf(), (1, 2)), "pad: widths .1, 2. are not .before, after. for each of 2 axes"),
     (lambda: F.einsum("ij,jk->ik", leaf()), "einsum 'ij,jk->ik': does not fit operands with .2. axes"),
     (lambda: F.einsum("ij->ik", leaf()), "does not fit"), (lambda: F.concatenate([]), "concatenate: "),
+    (lambda: leaf() + None, "add: y is None; give"), (lambda: F.pad(leaf(), 1), "widths 1 are not .* each of 2 axes"),
+    (lambda: nn.cross_entropy(leaf(X[None]), np.zeros((1, 2, 3))), r"must be \(n, classes\), but are \(1, 2, 3\)"),
     (lambda: F.gelu(leaf(), approximate="erf"), "gelu: approximate is 'erf'; it must be 'none' or 'tanh'")])
 def test_a_wrong_parameter_is_refused_with_the_right_one(write, says):
     with pytest.raises(UsageError, match=says):
@@ -58,7 +60,8 @@ def test_a_wrong_parameter_is_refused_with_the_right_one(write, says):
     (lambda: leaf().unsqueeze, "write expand_dims"), (lambda: leaf().clamp, "write clip"),
     (lambda: leaf().sofmax, "did you mean 'softmax'"), (lambda: F.relu6, "tinyq.functional has no 'relu6'; write clip"),
     (lambda: F.cat, "write concatenate"), (lambda: nn.ReLU6, r"tinyq.nn has no 'ReLU6'; write tinyq.functional.clip"),
-    (lambda: nn.Liner, "did you mean 'Linear'"), (lambda: nn.CrossEntropyLoss, "write nn.cross_entropy")])
+    (lambda: nn.Liner, "did you mean 'Linear'"), (lambda: nn.CrossEntropyLoss, "write nn.cross_entropy"),
+    (lambda: nn.Embedding, "tinyq.nn has no 'Embedding': embeddings are not part of tinyq")])
 def test_another_librarys_name_is_answered_with_tinyqs(get, says):
     with pytest.raises(AttributeError, match=says):
         get()

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterable
 
 from tinyq.output.terminal import forget, tell
-from tinyq.output.torch_names import NAMES, PARAMETERS
+from tinyq.output.torch_names import NAMES, NOTHING, PARAMETERS
 from tinyq.output.work import Work
 
 _NO_ROOM = "failed to map segment", "annot allocate memory"
@@ -104,6 +104,8 @@ def absent(what: str, name: str, names: Iterable[str]) -> AttributeError:
     if name.startswith("_"):                                # asked for by Python and NumPy, often
         return AttributeError(f"{what} has no {name!r}")
     known = NAMES.get(name)
+    if known and known.startswith(NOTHING):
+        return AttributeError(f"{what} has no {name!r}: {known.removeprefix(NOTHING)}")
     return AttributeError(f"{what} has no {name!r}; " + (f"write {known}" if known else did_you_mean(name, names)))
 
 

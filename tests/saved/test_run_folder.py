@@ -27,6 +27,10 @@ def test_a_folder_stands_for_the_network_in_it(tmp_path):
         weights_file(tmp_path / "none.h5")
     with pytest.raises(BadInput, match=r"neither a run \(no config\.toml\) nor a weight file"):
         weights_file(tmp_path)
+    (tmp_path / "seed-1").mkdir()
+    (tmp_path / "seed-1" / "config.toml").touch()
+    with pytest.raises(BadInput, match="a folder of runs; name one of them, such as .*seed-1$"):
+        weights_file(tmp_path)
     (tmp_path / "config.toml").touch()
     with pytest.raises(BadInput, match="not finished; name a file of .*, or go on with: .* --resume"):
         weights_file(tmp_path)

@@ -189,7 +189,7 @@ def test_the_remedy_for_a_grey_network_works(folder, tmp_path, monkeypatch, caps
 def test_a_preparation_that_is_only_assumed_gives_way_to_that_of_the_data_named(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     own = data.load("cifar10", folder / "small", validation=0)
-    monkeypatch.setitem(data.READERS, "cifar10", lambda path, validation=0: own)
+    monkeypatch.setitem(data.READERS, "cifar10", lambda path, *, validation=0: own)
     convert("logistic", 10, "3,32,32", "")
     assert "inputs as imagefolder (assumed; --data NAME says otherwise): mean 0.485" in capsys.readouterr().out
     attributes = model_file.load_model("net.h5")[1]

@@ -68,7 +68,7 @@ def linear(x: np.ndarray, w: np.ndarray, scale: np.ndarray | None = None,
     x: (n, in). w: (out, in). scale, bias: (out,) or None; scale gets no gradient.
     """
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
-        raise ValueError("the input must be (n, in) and the weight (out, in)")
+        raise ValueError("the input must be (n, in) and the weight (out, in), with the same in")
     check_channels(len(w), scale=scale, bias=bias)
     y = kernels.matmul(x, w.T)
     if scale is not None or bias is not None:

@@ -149,6 +149,11 @@ class Primitive(Generic[Result]):
             made = forward(*arrays, **params)
         except (ValueError, IndexError) as error:           # NumPy's complaints about shapes and indices
             raise UsageError(f"{self.name}: {' '.join(str(error).split())}; inputs: {_described(inputs)}") from error
+        except (AttributeError, TypeError) as error:
+            given = zip(self._arrays.items(), arrays, strict=False)
+            if none := [name for (name, default), a in given if a is None and default is not None]:
+                raise UsageError(f"{self.name}: {none[0]} is None; give a Tensor, an array or a number") from error
+            raise
         if len(made) != 2 + self.auxiliary:
             raise TinyqError(f"{self.name}: the forward function returns {len(made)} values; "
                              f"{2 + self.auxiliary} are declared")

@@ -87,7 +87,7 @@ def _slice(i: int, axis: int) -> VJP:
 @primitive
 def pad(x: np.ndarray, *, widths: Sequence[tuple[int, int]], value: float = 0.0) -> OutputAndVJPs:
     """Pad x with `value`; widths: (before, after) for each axis."""
-    if len(widths) != x.ndim or any(np.size(width) != 2 for width in widths):
+    if np.shape(widths) != (x.ndim, 2):
         raise ValueError(f"widths {widths} are not (before, after) for each of {x.ndim} axes")
     inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
     return np.pad(x, widths, constant_values=value), (lambda g: g[inside],)

@@ -17,7 +17,9 @@ def cross_entropy(logits: Tensor, labels: np.ndarray, label_smoothing: float = 0
     """
     if labels.dtype.kind in "iu" and class_weights is None and ignore_index is None:
         return losses.softmax_cross_entropy(logits, labels, smoothing=label_smoothing)
-    n, c = logits.shape if logits.ndim == 2 else (0, 0)
+    if logits.ndim != 2:
+        raise UsageError(f"cross_entropy: the logits must be (n, classes), but are {logits.shape}")
+    n, c = logits.shape
     targets = _probabilities(labels, n, c, ignore_index)
     if not 0 <= label_smoothing < 1:
         raise UsageError(f"cross_entropy: label smoothing {label_smoothing} must be at least 0 and below 1")

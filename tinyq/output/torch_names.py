@@ -1,11 +1,12 @@
 """Names that users of torch and NumPy type, and what to write here instead."""
+NOTHING = "nothing: "               # the reason follows
 # Functions, layers and methods.
 NAMES = {
     "absolute": "abs", "amax": "max", "amin": "min", "argmax": "x.data.argmax(axis)", "argmin": "x.data.argmin(axis)",
     "argsort": "np.argsort(x.data)", "attention": "nothing: attention is not part of tinyq",
     "AvgPool1d": "nn.AvgPool2d on x.reshape(n, c, 1, length)", "BatchNorm3d": "nn.BatchNorm1d on x.reshape(n, c, -1)",
     "BCELoss": "nn.binary_cross_entropy", "BCEWithLogitsLoss": "nn.binary_cross_entropy_with_logits", "bmm": "matmul",
-    "cat": "concatenate", "chunk": "split", "clamp": "clip", "clone": "Tensor(x.data.copy())",
+    "cat": "concatenate", "concat": "concatenate", "chunk": "split", "clamp": "clip", "clone": "Tensor(x.data.copy())",
     "cpu": "nothing: each tensor is on the CPU", "CrossEntropyLoss": "nn.cross_entropy",
     "cuda": "nothing: tinyq runs on the CPU", "detach": "tinyq.detach(x)",
     "device": "nothing: each tensor is on the CPU", "dim": "x.ndim", "divide": "div", "dot": "matmul",
@@ -29,7 +30,8 @@ NAMES = {
     "retain_grad": "x.register_hook(...), which is given the gradient", "rsqrt": "1 / sqrt(x)",
     "select": "x[:, index]", "Softplus": "tinyq.functional.softplus",
     "sort": "np.sort(x.data): sorting has no gradient here", "square": "x * x", "subtract": "sub",
-    "swapdims": "swapaxes", "Swish": "nn.SiLU", "swish": "silu", "t": "x.T", "take_along_axis": "gather",
+    "swapdims": "swapaxes", "Swish": "nn.SiLU", "swish": "silu", "t": "x.T", "take": "x[:, index]",
+    "take_along_axis": "gather",
     "tensor": "Tensor(array)", "tile": "repeat or concatenate",
     "to": "module.astype(dtype), or Tensor(x.data.astype(dtype))", "tolist": "x.data.tolist()",
     "topk": "np.argsort(x.data): sorting has no gradient here", "trace": "einsum('ii', x)", "true_divide": "div",

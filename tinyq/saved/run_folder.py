@@ -47,7 +47,13 @@ def weights_file(path: str | Path) -> Path:
     if (path / CONFIG_FILE).is_file():
         raise BadInput(f"{path}: this run is not finished; name a file of {path / CHECKPOINTS}, or go on with: "
                        f"{resume_command(path)}")
-    raise BadInput(f"{path}: neither a run (no {CONFIG_FILE}) nor a weight file")
+    raise no_run(path, f"neither a run (no {CONFIG_FILE}) nor a weight file")
+
+
+def no_run(folder: str | Path, reason: str) -> BadInput:
+    """Return the error for a folder that is no run: a run in it, as `--seeds` leaves them, or the reason."""
+    first = min((file.parent for file in Path(folder).glob(f"*/{CONFIG_FILE}")), default=None)
+    return BadInput(f"{folder}: {reason if first is None else f'a folder of runs; name one of them, such as {first}'}")
 
 
 def resume_command(folder: str | Path) -> str:

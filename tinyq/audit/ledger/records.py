@@ -12,6 +12,7 @@ from tinyq.errors import AuditMismatch, BadInput
 from tinyq.files.journal import LEDGER_FILE
 from tinyq.inputs.targets import CLASSES
 from tinyq.run.checkpoint import path_of
+from tinyq.saved.run_folder import no_run
 from tinyq.tasks.loss_choice import task_of
 from tinyq.tasks.task import Task
 
@@ -62,7 +63,7 @@ def records_of(run: str | Path, after: Line | None = None) -> Iterator[Line]:
     if not Path(run).exists():
         raise BadInput(f"{run}: no such folder; give the folder of a run, such as one in runs/")
     if not path.is_file():
-        raise BadInput(f"{run}: no {LEDGER_FILE} here; give the folder of a run trained without --audit off")
+        raise no_run(run, f"no {LEDGER_FILE} here; give the folder of a run trained without --audit off")
     line = None
     for line in chain(path, after):
         if line.number == 1:
