@@ -187,7 +187,7 @@ def _window(stage, layer):
     """Return the layer's window; None for an AdaptiveAvgPool2d that does not divide its input evenly."""
     if not isinstance(layer, nn.AdaptiveAvgPool2d):
         return layer.window
-    size = pair(layer.output_size, "output size")
+    size = pair(layer.window["output_size"], "output size")
     if any(pixels % n for pixels, n in zip(stage.sums, size, strict=True)):
         return None
     kernel = tuple(pixels // n for pixels, n in zip(stage.sums, size, strict=True))
