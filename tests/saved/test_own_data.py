@@ -206,7 +206,8 @@ def test_raw_samples_without_labels_are_inferred_as_they_are_measured(of_csv, of
 
 
 @pytest.mark.parametrize("name, write, message", [
-    ("a.csv", lambda path: path.write_text("1,2,3\n4,5,6\n"), "has 3 columns, where the network has 4 inputs"),
+    ("a.csv", lambda path: path.write_text("1,2,3\n4,5,6\n"), "where the network has 4 inputs; give all of them"),
+    ("a.csv", lambda path: path.write_text("1,2,3,4,5\n6,7,8,9,1\n"), "the network has 4 inputs; leave out the"),
     ("a.npz", lambda path: np.savez(path, a=np.ones(3), b=np.ones(3)), "holds 'a', 'b'; one array, or one named x"),
     ("a.npz", lambda path: np.savez(path, x=np.ones((3, 5))), r"samples of shape (5,), where the network takes (4,)"),
     ("a.png", lambda path: path.write_bytes(b""), "the network takes inputs of shape (4,), not images")])

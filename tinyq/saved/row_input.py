@@ -40,8 +40,9 @@ def _table(path, shape):
 
     def every(names: Sequence[str], header: bool) -> Columns:
         if len(names) != count:
-            raise BadInput(f"{str(path)!r}: has {len(names)} columns, where the network has {count} inputs; leave out "
-                           "the others, such as the label, or measure with --data")
+            remedy = "leave out the others, such as the label" if len(names) > count else "give all of them"
+            raise BadInput(f"{str(path)!r}: has {len(names)} columns, where the network has {count} inputs; {remedy}, "
+                           "or measure with --data")
         return Columns(tuple(range(count)), (), tuple(names), header)
 
     return read_rows(path, "auto", every).inputs.reshape(-1, *shape)

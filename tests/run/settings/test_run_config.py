@@ -97,6 +97,7 @@ def test_weights_and_plain_backprop_need_no_pretraining_unless_it_is_asked_for()
     ("--method cpb", "did you mean 'cbp'"),
     ("--model lnet", "did you mean 'lenet'"),
     ("--data mnsit", "did you mean 'mnist'"),
+    ("--data .", "--data .: unknown; name a folder as ./; or choose from: "),
     ("--recipe digit-cbp", "did you mean 'digits-cbp'"),
     ("--opt sdg", "did you mean 'sgd'"),
     ("--pretrain-schedule cosin", "did you mean 'cosine'"),

@@ -1,5 +1,6 @@
 """Combine settings: flags beat the file, the file beats the recipe, the recipe beats the defaults."""
 import json
+import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -190,7 +191,8 @@ def _check_other_names(c: Config) -> None:
 
 def _check_name(name: str, known: Iterable[str], flag: str) -> None:
     if name not in known:
-        raise UnknownName(f"{flag} {name}: unknown; {did_you_mean(name, known)}")
+        folder = f"name a folder as {name}{os.sep}; or " if flag == "--data" and os.path.isdir(name) else ""
+        raise UnknownName(f"{flag} {name}: unknown; {folder}{did_you_mean(name, known)}")
 
 
 def _shown(key: str, origin: str) -> str:
