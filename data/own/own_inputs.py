@@ -108,7 +108,7 @@ def _check_numbers(array, what):
         return
     step = max(1, BLOCK // max(1, array[0].size))
     for start in range(0, len(array), step):
-        block = array[start:start + step]
+        block = array[start:start + step].astype(np.float64)           # float16 has no 1e18
         with np.errstate(invalid="ignore"):
             wrong = np.argwhere(~(np.abs(block) <= FARTHEST))
         if len(wrong):

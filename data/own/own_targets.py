@@ -10,6 +10,7 @@ from tinyq.inputs.targets import CLASSES, KINDS, LABELS, NUMBERS
 
 AUTO = "auto"
 NAME_BYTES = 40_000                     # of all names, each as long as the longest: what an attribute of a file holds
+FARTHEST = 1 << 53                      # largest float that is a class: above it not every whole number is one
 MOST = 4096                             # classes, or numbers per sample: all are named in the network's file
 Arrays = Mapping[str, np.ndarray]       # by part
 
@@ -89,6 +90,8 @@ def _classes(parts, everything, where, names):
     if values.dtype.kind == "f":
         if not np.isfinite(values).all() or (values != np.rint(values)).any():
             raise BadInput(f"{where}: the targets have fractions, so they are no classes; they may be numbers")
+        if (np.abs(values) > FARTHEST).any():
+            raise BadInput(f"{where}: the target {np.abs(values).max():g} is too large for a class; it may be a number")
         values = values.astype(np.int64)
     known, index = np.unique(values, return_inverse=True)
     if names is not None:

@@ -1,6 +1,8 @@
 """Read a user's own arrays from a NumPy archive: x_train, y_train, x_test, y_test, or x and y."""
 from pathlib import Path
 
+import numpy as np
+
 from tinyq.data.bundle import DataBundle
 from tinyq.data.local.npz import names_in, read_arrays
 from tinyq.data.own.assemble import Choices, bundle_of
@@ -36,9 +38,15 @@ def load_npz(path: str | Path | None = None, *, split: int = 0, test: int | None
     used = [name for pair in named.parts.values() for name in pair]
     arrays = read_arrays(path, [*used, *([named.class_names] if named.class_names else [])])
     pairs = {part: (arrays[x], arrays[y]) for part, (x, y) in named.parts.items()}
-    names = arrays[named.class_names].tolist() if named.class_names else None
+    names = _names(arrays[named.class_names], where) if named.class_names else None
     choices = Choices(split, test, validation, targets, layout, brightest, whole, padding, flip)
     return bundle_of("npz", where, pairs, choices, names, passed_over=_passed_over(named.others))
+
+
+def _names(array: np.ndarray, where: str) -> list:
+    if array.ndim != 1:
+        raise BadInput(f"{where}: class_names has the shape {array.shape}; it must be a list of names")
+    return array.tolist()
 
 
 def _passed_over(others: list[str]) -> dict[str, int]:

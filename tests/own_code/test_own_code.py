@@ -67,7 +67,7 @@ def test_settings_without_code_need_no_trust(tmp_path):
 
 
 def test_copies_that_are_not_trusted_are_not_read(settings, tmp_path):
-    with pytest.raises(BadInput, match="own.py:net and .*own_2.py:data and .*own.py:loss, read it and add --trust"):
+    with pytest.raises(BadInput, match="own.py:net and .*own_2.py:data and .*own.py:loss, read them and add --trust"):
         RunCode.trusted(tmp_path / "nowhere", settings, False, {})
 
 

@@ -137,8 +137,8 @@ def test_a_file_named_as_data_is_data_at_a_path(folder, monkeypatch):
     assert (pictures.data, pictures.data_path) == ("imagefolder", "photographs/")
 
 
-def test_a_file_and_another_path_are_refused(folder, capsys):
-    for words in (("train", "--model", "mlp", "--method", "backprop"), ("evaluate", folder / "csv")):
+def test_a_file_and_another_path_are_refused(folder, of_csv, capsys):
+    for words in (("train", "--model", "mlp", "--method", "backprop"), ("evaluate", of_csv)):
         assert tinyq([*map(str, words), "--data", f"{folder}/iris.csv", "--data-path", "elsewhere.csv"]) == 2
         assert "names its file already; leave out --data-path elsewhere.csv" in capsys.readouterr().err
 

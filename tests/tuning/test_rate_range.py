@@ -4,8 +4,10 @@ import re
 import pytest
 
 from tinyq.__main__ import main
+from tinyq.errors import Diverged
+from tinyq.output.work import Work
 from tinyq.run.settings.resolve import resolve
-from tinyq.tuning.rate_range import LAST, STEPS, RangeTest, as_lines, find_rate
+from tinyq.tuning.rate_range import LAST, STEPS, Curve, Growth, RangeTest, as_lines, find_rate
 
 IRIS = "--model mlp:8,16 --data iris --recipe none --batch-size 16 --threads 1 --workers 0"
 
@@ -52,6 +54,17 @@ def test_every_rate_is_tried_once_and_grows_by_the_same_factor(capsys):
 def test_where_no_rate_lowers_the_loss_none_is_suggested(points):
     found = RangeTest("backprop", "--lr", points, diverged=True)
     assert found.suggestion is None and "no rate lowers the loss" in as_lines(found)[-1]
+
+
+def test_a_loss_below_0_may_fall_and_grow_too():
+    growth = Growth()
+    curve = Curve(growth, Work("test", STEPS))
+    for loss in (-1.0, -2.0, -2.5):
+        curve.end_step(None, None, loss)
+    assert RangeTest("backprop", "--lr", curve.points, diverged=False).lowest == curve.points[-1]
+    with pytest.raises(Diverged):
+        curve.end_step(None, None, 30.0)
+    assert RangeTest("backprop", "--lr", [(1e-7, -1, -1.0), (1e-6, -1, -1.01)], diverged=False).lowest is None
 
 
 def test_a_method_without_gradients_has_no_rate(capsys):

@@ -48,8 +48,9 @@ class RunCode:
         names, copies = copy_names(code), copies_in(folder, code)
         if code and not trust:
             named = " and ".join(f"{key} {value}" for key, value in code.items())
-            raise BadInput(f"{folder}: its {named} is code, which a run folder must not choose; to run the copy "
-                           f"{' and '.join(copies.values())}, read it and add --trust")
+            are, copy, them = ("are", "copies", "them") if len(code) > 1 else ("is", "copy", "it")
+            raise BadInput(f"{folder}: its {named} {are} code, which a run folder must not choose; to run the {copy} "
+                           f"{' and '.join(copies.values())}, read {them} and add --trust")
         _check_names(code)
         files = {path: _trusted_file(Path(folder) / name, recorded) for path, name in names.items()}
         return cls._of(code, files, names)

@@ -21,8 +21,8 @@ from tinyq.schedules import EarlyStopping, Schedule
 
 FIRST, LAST, STEPS = 1e-7, 10.0, 100    # rates, and steps between them
 SMOOTHING = 0.9                         # share of the average before in the next one
-DIVERGED = 4.0                          # times the lowest smoothed loss: the end of the test
-LEAST_FALL = 0.02                       # share of the first smoothed loss by which it must fall
+DIVERGED = 3.0                          # times the size of the lowest smoothed loss above it: the end of the test
+LEAST_FALL = 0.02                       # share of the size of the first smoothed loss by which it must fall
 ROWS, BAR = 25, 40                      # of the printed curve: lines, columns of the longest bar
 
 
@@ -44,8 +44,8 @@ class RangeTest:
         """The point with the lowest smoothed loss; None where no rate lowered it."""
         if not self.points:
             return None
-        lowest = min(self.points, key=lambda point: point[2])
-        return lowest if lowest[2] < (1 - LEAST_FALL) * self.points[0][2] else None
+        lowest, first = min(self.points, key=lambda point: point[2]), self.points[0][2]
+        return lowest if first - lowest[2] > LEAST_FALL * abs(first) else None
 
     @property
     def suggestion(self) -> float | None:
@@ -85,7 +85,8 @@ class Curve(Observer):
         self.points.append((self._growth.now, objective, smoothed))
         self._growth.step += 1
         self._work.advance()
-        if smoothed > DIVERGED * min(point[2] for point in self.points) and len(self.points) > 1:
+        lowest = min(point[2] for point in self.points)
+        if smoothed - lowest > DIVERGED * abs(lowest):
             raise Diverged("the loss grows out of bounds")
 
 

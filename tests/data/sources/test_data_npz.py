@@ -131,6 +131,9 @@ NAN = np.where(np.arange(240).reshape(60, 4) == 9, np.nan, X)
 
 
 @pytest.mark.parametrize("arrays, message", [
+    (dict(x=np.where(X > 1, np.inf, X).astype(np.float16), y=Y), "hold inf in sample"),
+    (dict(x=X, y=Y, class_names=np.array("abc")), r"class_names has the shape \(\)"),
+    (dict(x=X, y=Y, class_names=np.eye(3)), r"class_names has the shape \(3, 3\)"),
     (dict(x=X), "'x' has no y beside it"), (dict(x_train=X, y_test=Y), "'x_train' has no y_train"),
     (dict(a=X, b=Y), "neither x_train and y_train nor x and y here; it holds 'a', 'b'"),
     (dict(x=X, y=Y, x_test=X, y_test=Y), "x and y stand beside x_test"),
@@ -173,6 +176,7 @@ def test_arrays_that_cannot_be_trained_on_are_refused_in_one_line(load, arrays, 
     ({"targets": "labels"}, dict(x=X, y=X), "a matrix of 0 and 1"),
     ({"targets": "classes"}, dict(x=X, y=X), "single 1"),
     ({"targets": "classes"}, dict(x=X, y=X[:, 0]), "the targets have fractions"),
+    ({"targets": "classes"}, dict(x=X, y=Y * 1e300), r"the target 2e\+300 is too large for a class"),
     ({"targets": "numbers"}, dict(x=X, y=np.array(["a"] * 60)), "the target 'a' is no number"),
     ({"targets": "numbers"}, dict(x=X, y=np.zeros((60, 4097))), "4,097 targets per sample; there must be 1 to 4,096"),
     ({"whole": True}, dict(x=np.full((60, 2), 70_000), y=Y), "above 65,535")])
