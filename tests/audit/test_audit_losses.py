@@ -102,6 +102,11 @@ def test_a_weight_is_explained_and_two_losses_are_compared(runs, capsys):
     assert "loss bce in A, mse in B" in capsys.readouterr().out
 
 
+def test_another_loss_is_measured_without_the_weights_of_the_file_s_own(runs, capsys):
+    assert main(["evaluate", str(runs("labels", "cbp")), "--loss", "mse"]) == 0
+    assert "R2" in capsys.readouterr().out
+
+
 def test_figures_of_two_float_networks_are_compared():
     a, b = ({"record": "float", "step": 1, "weights_sha256": "0", "figures": {"r2": value}} for value in ("0x1p-1",
                                                                                                         "0x1p-2"))
