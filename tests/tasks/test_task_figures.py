@@ -107,6 +107,7 @@ def test_balanced_weights_weigh_all_classes_alike():
     ({"loss": "bce"}, "labels", [[0.5, 1.5]], BadInput, "must lie between 0 and 1"),
     ({"loss": "mse"}, "numbers", [[0.5, math.nan]], BadInput, "must be finite"),
     ({"loss": "mse"}, "numbers", [[0.5]], BadInput, "a target of train has 1 numbers, but the network has 2 outputs"),
+    ({"loss": "mse", "ignore_index": 2}, "classes", [0, 1], UsageError, "no sample has this class; .* from 0 to 1"),
     ({"loss": "cross-entropy", "ignore_index": 1}, "classes", [1, 1], BadInput, "not one of the 2 samples of train"),
     ({"loss": "cross-entropy", "class_weights": "1,0"}, "classes", [1, 1], BadInput, "a weight above 0")])
 def test_targets_and_options_that_do_not_fit_are_refused(settings, targets, labels, error, words):

@@ -48,6 +48,7 @@ from tinyq.saved.run_folder import (
     MODEL_FILE,
     RESULT_FILE,
     anchored,
+    no_run,
     resume_command,
 )
 
@@ -85,7 +86,7 @@ def resume(folder: str | Path, changes: dict,
         if key not in (*RESUMABLE, "epochs"):
             raise UsageError(f"--{key.replace('_', '-')}: cannot be changed by --resume, which continues bit for bit")
     if not (folder / CONFIG_FILE).is_file():
-        raise BadInput(f"{folder}: no {CONFIG_FILE} here; --resume takes the folder of a run")
+        raise no_run(folder, f"no {CONFIG_FILE} here; --resume takes the folder of a run")
     check_own_folder(folder)
     with locked(folder):
         given = read_flat(folder / CONFIG_FILE)

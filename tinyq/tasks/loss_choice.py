@@ -40,6 +40,9 @@ def make_loss(settings: Mapping[str, Any], targets: str, outputs: int, labels: M
     smoothing, task = settings.get("label_smoothing") or 0.0, task_of(str(name), targets)
     if ignored is not None and targets != CLASSES:
         raise UsageError(f"ignore_index {ignored}: these targets are {targets}; only a class can be ignored")
+    if ignored is not None and not 0 <= ignored < outputs and "train" in labels and not any(
+            (np.asarray(y) == ignored).any() for y in labels.values()):
+        raise UsageError(f"ignore_index {ignored}: no sample has this class; they are counted from 0 to {outputs - 1}")
     if smoothing and name != CROSS_ENTROPY:
         raise UsageError(f"label_smoothing {smoothing}: has no effect with loss {name}; only {CROSS_ENTROPY} has it")
     if weights is not None and name not in (CROSS_ENTROPY, BCE):
