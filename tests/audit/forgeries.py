@@ -11,6 +11,7 @@ import numpy as np
 from audit_runs import read
 
 from tinyq.audit.ledger.hash_chain import NOTHING_BEFORE, encode
+from tinyq.audit.replay.comparison import nearly_equal
 from tinyq.audit.replay.final import replay_final
 from tinyq.audit.replay.replay_all import replay_all
 from tinyq.audit.replay.rerun import Source
@@ -102,9 +103,12 @@ class Forger:
         number = draw.randrange(len(records))
         leaves = [leaf for leaf in leaves_of(records[number]) if leaf[0][0] not in ("prev", "record")]
         path, value = draw.choice(leaves)
-        put(records[number], path, other(value, draw))
-        reseal(run, records, forged=number)
+        new = other(value, draw)
+        put(records[number], path, new)
         kind = records[number]["record"]
+        reseal(run, records, forged=number)
+        if kind == "check" and type(new) is float and nearly_equal(self.records[number], records[number], path[0]):
+            return None
         if kind == "file" and path == ("sha256",) and not (run / records[number]["file"]).exists():
             return None
         return None if (kind, path[0]) in UNAUDITED else f"record {number} ({kind}): {path}: {value}"

@@ -164,6 +164,7 @@ REWRITTEN = {
     "an unknown record": (lambda r: r[5].update(record="stop"), "line 6: a record of kind 'stop' does not belong"),
     "a second beginning": (lambda r: r.insert(4, r[0]), "line 5: a record of kind 'begin' does not belong"),
     "a record without its field": (lambda r: of_step(r, 3).pop("ids"), "step without ids"),
+    "files in another order": (lambda r: r.insert(-3, r.pop(-2)), "records model.h5, which no run writes there"),
     "one number": (lambda r: of_step(r, 3)["metrics"].update(objective="inf"), "rules|step 3: the objective is inf"),
     "many numbers": (lambda r: [of_step(r, t)["metrics"].update(objective="inf") for t in range(2, 9)],
                      "and [4-9] more|and 1. more"),

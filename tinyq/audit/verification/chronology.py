@@ -6,7 +6,7 @@ from tinyq.audit.ledger.records import checkpoint_file
 from tinyq.saved.run_folder import BEST_FILE, FLOAT_FILE, MODEL_FILE, PACKED_FILE
 
 Record = dict
-FINISHED = (MODEL_FILE, PACKED_FILE, BEST_FILE)                # written after the end
+FINISHED = (MODEL_FILE, PACKED_FILE, BEST_FILE)                # written after the end, in this order
 
 
 class Chronology:
@@ -25,6 +25,7 @@ class Chronology:
         self.gap = ""                                   # the first step that left batches out
         self.skips = False                              # some image could not be read
         self.ended = False                              # an end is on record, and no resume since
+        self.finished = 0                               # files of FINISHED that may not come any more
         self.last_kind = "begin"
         self.epochs = self.had_epochs = self.settings.get("epochs", 0)      # of the method; before its last extension
         self.extended_at = -1                           # the step of that
@@ -132,14 +133,18 @@ class Chronology:
         yield from self._same_step(record)
         if not self.phase:
             yield "ends a run without a phase"
+        self.finished = 0
 
     def _file(self, record: Record) -> Iterator[str]:
         yield from self._same_step(record)
         name = record["file"]
         if name == checkpoint_file(record["step"]):
             follows = "checkpoint" in self.since
+        elif name in FINISHED:
+            follows = "end" in self.since and FINISHED.index(name) >= self.finished
+            self.finished = FINISHED.index(name) + 1
         else:
-            follows = self.last_fixed == "float" if name == FLOAT_FILE else "end" in self.since and name in FINISHED
+            follows = name == FLOAT_FILE and self.last_fixed == "float"
         if not follows:
             yield f"records {name}, which no run writes there"
 
