@@ -100,7 +100,7 @@ def test_the_traced_sample_leaves_nothing_behind(build):
     ("broken", line("return 1 / 0") + "ZeroDivisionError: division by zero"),
     ("leaves", line('sys.exit("no more")') + "SystemExit: no more"),
     ("no_arguments", "nets.py failed: TypeError: no_arguments() takes 0 positional arguments"),
-    ("Clumsy", line("return self.head(self.unused(x))") + "linear: "),
+    ("Clumsy", line("return self.head(self.unused(x))") + "unused (Linear): linear: "),
     ("Wordy", "one sample of (4,) gives a str, not logits of (1, 3)"),
     ("Headless", "one sample of (4,) gives a Tensor of (1, 4), not logits of (1, 3)"),
 ])
