@@ -27,7 +27,7 @@ class DataBundle:
 
     @property
     def targets(self) -> str:
-        """What is predicted: CLASSES, NUMBERS or LABELS of tinyq.inputs.targets."""
+        """The kind of the targets: CLASSES, NUMBERS or LABELS of tinyq.inputs.targets."""
         return self.read.get("targets", CLASSES)
 
     @property

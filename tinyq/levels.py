@@ -104,7 +104,7 @@ class LayerLevels:
 
     @property
     def remedy(self) -> str:
-        """What to add for a layer that nothing fits."""
+        """The entry to add for a layer that nothing fits."""
         return f"add {REST}=ternary, or another set for the layers that nothing else fits"
 
 

@@ -57,6 +57,18 @@ def locked(folder: str | Path) -> Iterator[None]:
 
 
 @contextmanager
+def removed_if_empty(folder: str | Path) -> Iterator[None]:
+    """Remove the folder after a with block that left nothing in it but its lock."""
+    try:
+        yield
+    finally:
+        if os.path.isdir(folder) and {*os.listdir(folder)} <= {".lock"}:
+            with suppress(OSError):
+                Path(folder, ".lock").unlink(missing_ok=True)
+                os.rmdir(folder)
+
+
+@contextmanager
 def held(descriptor: int) -> Iterator[None]:
     """Hold the lock of an open file or folder during a with block, if there are locks; the block may close it."""
     copy = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,24 +20,12 @@ from numpy.typing import DTypeLike
 import tinyq
 from tinyq.autodiff import Tensor
 from tinyq.errors import BadInput, TinyqError, check_parameters
+from tinyq.nn.hooks import Hook
 from tinyq.nn.parameter import Parameter
 from tinyq.streams import Stream, Streams
 
 T = TypeVar("T")
 SHOWN = 12                              # differences in a message
-
-
-class Hook:
-    """Function around each call of a module until remove(): hook(module, call, *inputs, **options)."""
-
-    def __init__(self, module: Module, hook: Callable[..., Tensor]) -> None:
-        """Register the hook, outside those that are there."""
-        self.module, self.around = module, partial(hook)                # an object of its own, registered twice or not
-        module.hooks = (*module.hooks, self.around)
-
-    def remove(self) -> None:
-        """Take the hook off."""
-        self.module.hooks = tuple(hook for hook in self.module.hooks if hook is not self.around)
 
 
 class Module:
@@ -269,20 +257,6 @@ def evaluating(model: Module) -> Iterator[Module]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-@contextmanager
-def hooked(modules: Iterable[Module], hook: Callable[..., Tensor]) -> Iterator[None]:
-    """Replace each call of these modules inside by hook(module, call, *inputs, **options), which returns the output.
-
-    call(*inputs, **options) computes the output without the hook. Hooks nest; the latest is the outermost.
-    """
-    registered = [Hook(module, hook) for module in modules]
-    try:
-        yield
-    finally:
-        for one in registered:
-            one.remove()
 
 
 def _entries(name: str, value: object, inside: tuple[int, ...]) -> Iterator[tuple[str, object]]:

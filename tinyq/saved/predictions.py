@@ -1,4 +1,4 @@
-"""What a network says of each sample, as a CSV table: the most likely classes, numbers or probabilities of labels."""
+"""Predictions for each sample as a CSV table: the most likely classes, numbers or probabilities of labels."""
 import csv
 import io
 from collections.abc import Sequence

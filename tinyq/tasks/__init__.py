@@ -1,1 +1,1 @@
-"""What a network is trained for: the loss, the kind of its targets, and the figures that are measured of it."""
+"""The task of a network: the loss, the kind of its targets, and the figures that are measured of it."""

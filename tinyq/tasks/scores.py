@@ -10,7 +10,7 @@ from tinyq.tasks.loss import Loss, classes_of
 
 
 class Scores(Protocol):
-    """What was measured of a split."""
+    """Measurements of a split."""
 
     @property
     def loss(self) -> float:

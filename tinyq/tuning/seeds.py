@@ -1,7 +1,6 @@
 """One setting with several seeds: independent runs in one folder, each resumable, and a summary of their figures."""
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tinyq.compare.comparison_tables import as_lines, as_markdown, figures_json, tables_of
@@ -10,7 +9,7 @@ from tinyq.compare.overlay import overlay
 from tinyq.compare.run_record import Run, read_runs
 from tinyq.errors import BadInput, CannotCreate, Diverged, UsageError
 from tinyq.files.atomic import make_folder, make_numbered_folder, temporaries, write_text
-from tinyq.files.lock import locked
+from tinyq.files.lock import locked, removed_if_empty
 from tinyq.files.own_folder import check_not_shared, check_own_folder
 from tinyq.files.read import read_file
 from tinyq.output.terminal import folded, output_width
@@ -62,7 +61,7 @@ def train_seeds(seeds: Sequence[int], folder: Path, resolved_for: ResolvedFor, c
     in the folder with other settings; a run that diverges does not stop the others, and Diverged names it at the end.
     """
     diverged = []
-    with _removed_if_empty(folder), locked(folder):
+    with removed_if_empty(folder), locked(folder):
         for number, seed in enumerate(seeds, 1):
             run = folder / f"seed-{seed}"
             log(f"seed {seed}, {number} of {len(seeds)}: {run}")
@@ -129,15 +128,3 @@ def _summarise(folder: Path) -> list[str]:
 def _headline(runs: list[Run]) -> str:
     settings = runs[0].settings
     return ", ".join(settings[key] for key in ("model", "data", "method", "levels") if key in settings)
-
-
-@contextmanager
-def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove the folder again where no run was begun in it: a mistake in the settings leaves nothing behind."""
-    try:
-        yield
-    finally:
-        if folder.is_dir() and {path.name for path in folder.iterdir()} <= {".lock"}:
-            with suppress(OSError):
-                (folder / ".lock").unlink(missing_ok=True)
-                folder.rmdir()

@@ -68,7 +68,7 @@ class ChainSearch:
 
     @property
     def output_scale(self) -> float:
-        """What a kept output is multiplied by to be the network's."""
+        """The factor that turns a kept output into the network's."""
         return 1 / self.units.logits * units_of(self.stages, self.scales)[1]
 
     def set_error(self, inverse_temperature: float, loss: Loss | None = None) -> None:
