@@ -6,7 +6,8 @@ from tinyq.errors import UsageError
 from tinyq.own_code.code_names import names_code
 
 OWN_FUNCTION = "own"                    # the dataset of which a function of the user's own returns the arrays
-SUFFIXES = {".npz": "npz", ".csv": "csv", ".csv.gz": "csv", ".tsv": "csv", ".tsv.gz": "csv", ".zip": "imagefolder"}
+TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+SUFFIXES = {".npz": "npz", **dict.fromkeys(TABLES, "csv"), ".zip": "imagefolder"}
 OWN = ("npz", "csv")                          # data that are known by the name of their file
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from tinyq.data.bundle import DataBundle
 from tinyq.data.local.csv_rows import HEADERS, Columns, CsvRows, is_number, read_rows
 from tinyq.data.local.filters import quoted
+from tinyq.data.named_data import TABLES
 from tinyq.data.own.assemble import Choices, Pairs, bundle_of
 from tinyq.data.own.named_arrays import PARTS, WHOLE
 from tinyq.data.own.own_targets import MOST
 from tinyq.errors import BadInput, UsageError, did_you_mean
 
 LABELS = ("label", "labels", "class", "target", "targets", "y")        # columns that hold the label unless one is named
-ENDS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _SIZE = re.compile("[1-9][0-9]{0,8}")
 MOST_NAMES = 256                        # features whose names are recorded
 
@@ -81,7 +81,7 @@ def _files(path):
         return {WHOLE: Path(path)}
     found: dict[str, Path] = {}
     for part, stems in PARTS.items():
-        there = [Path(path) / f"{stem}{end}" for stem in stems for end in ENDS
+        there = [Path(path) / f"{stem}{end}" for stem in stems for end in TABLES
                  if os.path.isfile(os.path.join(path, f"{stem}{end}"))]
         if len(there) > 1:
             raise BadInput(f"{str(path)!r}: {quoted([file.name for file in there])} are the same part; remove one")
