@@ -31,7 +31,7 @@ def hash_of(run, threads, **environment):
     return result.stdout.split()[-1]
 
 
-# The others are proofs of 10 to 50 s each that no other kernels differ either.
+# The other runs are slow, and use few kernels that these do not.
 QUICK = ("lenet", "digits", "resnet18")
 RUNS = [pytest.param(run, marks=() if run in QUICK else pytest.mark.slow) for run in WEIGHTS_SHA256]
 
