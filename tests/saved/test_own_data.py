@@ -10,6 +10,7 @@ import pytest
 from tinyq import data
 from tinyq.__main__ import main as tinyq
 from tinyq.audit.ledger.hash_chain import chain
+from tinyq.packed.c.export import COMPILED
 from tinyq.packed.network import PackedNetwork
 from tinyq.run.settings.resolve import resolve
 from tinyq.saved.row_input import read_samples
@@ -112,7 +113,7 @@ def test_a_c_program_prepares_raw_features_by_the_header(of_csv, folder, tmp_pat
     command("pack", of_csv, tmp_path / "net.tq.h5", "--float-layer-bits", 8, "--calibrate")
     command("pack", tmp_path / "net.tq.h5", "--c", tmp_path)
     (tmp_path / "main.c").write_text(MAIN)
-    subprocess.run([CC, "-std=c99", "net.c", "main.c", "tinyq_runtime.c", "-lm", "-o", "net"], cwd=tmp_path, check=True)
+    subprocess.run([CC, "-std=c99", "net.c", "main.c", *COMPILED, "-lm", "-o", "net"], cwd=tmp_path, check=True)
     bundle = data.load("csv", folder / "iris.csv")
     raw = "\n".join(map(str, bundle.test.values.reshape(-1).tolist()))
     said = subprocess.run([tmp_path / "net"], input=raw, capture_output=True, text=True, check=True).stdout.split()

@@ -5,51 +5,22 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from functools import cache
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pytest
+from compiling import GCC, STRICT, compiled, needs_compiler
 from packed_networks import SHAPES, packed, samples
 from small_models import MODELS, SHAPE, WITH_FLOATS_INSIDE, small
 
 from tinyq.data.transforms import normalise
 from tinyq.errors import BadInput, CannotCreate, UsageError
 from tinyq.packed.c.entry import expected_codes, find_entry, pixel_values
-from tinyq.packed.c.export import RUNTIME, export, export_file
+from tinyq.packed.c.export import COMPILED, RUNTIME, export, export_file
 from tinyq.packed.file import format
 from tinyq.packed.integer.lowering import lower
 
-GCC = shutil.which("gcc") or shutil.which("cc")
 KINDS = ("int8", "int16")
-STRICT = "-std=c99 -Wall -Wextra -Werror -pedantic -Wconversion -Wshadow -Wundef -Wmissing-prototypes -O2".split()
 SANITIZED = "-fsanitize=undefined,address -fno-sanitize-recover=all -g".split()
-needs_compiler = pytest.mark.skipif(GCC is None, reason="no C compiler")
-
-
-@cache
-def runtime(options):
-    """The runtime's object file, compiled once."""
-    folder = Path(tempfile.mkdtemp(dir=runtime.folder))
-    for name in RUNTIME:
-        (folder / name).write_text((resources.files("tinyq.packed") / "c" / name).read_text())
-    subprocess.run([GCC, *options, "-c", "tinyq_runtime.c"], cwd=folder, check=True)
-    return folder / "tinyq_runtime.o"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def runtime_folder(tmp_path_factory):
-    runtime.folder = tmp_path_factory.mktemp("runtime")
-
-
-def compiled(folder, name, *options):
-    """The result of compiling and running the self-test."""
-    options = *STRICT, *options
-    sources = [f"{name}.c", f"{name}_selftest.c", runtime(options)]
-    subprocess.run([GCC, *options, *sources, "-o", name], cwd=folder, check=True, timeout=300)
-    return subprocess.run([folder / name], capture_output=True, text=True, timeout=300)
 
 
 def extremes(shape):
@@ -154,7 +125,7 @@ def test_the_library_runs_on_8_bit_pixels(tmp_path):
     program, values = lower(network, "int8"), pixel_values(network)
     export(program, network, tmp_path, "net", pixels=values)
     assert "of the network's input, after its mul, add," in (tmp_path / "net.h").read_text()
-    subprocess.run([GCC, *STRICT, "-shared", "-fPIC", "net.c", "tinyq_runtime.c", "-o", "net.so"], cwd=tmp_path,
+    subprocess.run([GCC, *STRICT, "-shared", "-fPIC", "net.c", *COMPILED, "-o", "net.so"], cwd=tmp_path,
                    check=True)
     library = ctypes.CDLL(str(tmp_path / "net.so"))
     table = np.ctypeslib.as_array((ctypes.c_uint8 * 768).in_dll(library, "net_code_of_pixel")).reshape(3, 256)
@@ -184,7 +155,7 @@ def test_two_networks_of_both_kinds_link_together(tmp_path):
     for kind in KINDS:
         export(lower(network, kind), network, tmp_path, f"net_{kind}")
     (tmp_path / "main.c").write_text('#include "net_int8.h"\n#include "net_int16.h"\nint main(void) { return 0; }\n')
-    subprocess.run([GCC, *STRICT, "main.c", "net_int8.c", "net_int16.c", "tinyq_runtime.c"], cwd=tmp_path, check=True)
+    subprocess.run([GCC, *STRICT, "main.c", "net_int8.c", "net_int16.c", *COMPILED], cwd=tmp_path, check=True)
 
 
 def test_the_c_is_integers_without_a_heap(tmp_path):
@@ -268,7 +239,7 @@ def test_exports_into_one_folder_replace_none_and_are_used_together(tmp_path):
     included, used = "".join(f'#include "{name}.h"\n' for name in names), " || ".join(f"!{name}_run" for name in names)
     (folder / "main.c").write_text(f"{included}int main(void)\n{{\n    return {used};\n}}\n")
     sources = [f"{name}.c" for name in names]
-    subprocess.run([GCC, "-std=c99", "-I.", "main.c", *sources, "tinyq_runtime.c"], cwd=folder, check=True)
+    subprocess.run([GCC, "-std=c99", "-I.", "main.c", *sources, *COMPILED], cwd=folder, check=True)
 
 
 def test_what_cannot_be_exported_is_said(tmp_path):
@@ -289,7 +260,7 @@ def test_files_of_two_exports_are_not_compiled_together(tmp_path, old):
     export(lower(one, "int8"), one, tmp_path / "old", "net")
     export(lower(other, "int8"), other, tmp_path / "new", "net")
     shutil.copy(tmp_path / "old" / old, tmp_path / "new" / old)
-    done = subprocess.run([GCC, "-std=c99", "net.c", "net_selftest.c", "tinyq_runtime.c"], cwd=tmp_path / "new",
+    done = subprocess.run([GCC, "-std=c99", "net.c", "net_selftest.c", *COMPILED], cwd=tmp_path / "new",
                           capture_output=True, text=True)
     assert done.returncode and "net.h is of another export than this file; export the network again" in done.stderr
 

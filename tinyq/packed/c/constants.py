@@ -33,11 +33,12 @@ class Constants:
 
     def structure(self, ctype: str, name: str, members: Members) -> str:
         """Define a constant structure and return "&name"."""
-        self.texts.append(f"static const {ctype} {name} = {braced(members)};\n")
+        self.texts.append(f"TINYQ_CONST static const {ctype} {name} = {braced(members)};\n")
         return f"&{name}"
 
 
-def array_text(ctype: str, name: str, values: np.ndarray, linkage: str = "static const", sizes: str = "[]") -> str:
+def array_text(ctype: str, name: str, values: np.ndarray, linkage: str = "TINYQ_CONST static const",
+               sizes: str = "[]") -> str:
     """Return the definition of an array, and a check of its size at compile time.
 
     values: (n,), or (n, m) for an array of structures or of arrays.

@@ -23,13 +23,15 @@ from tinyq.packed.integer.program import IntegerProgram
 from tinyq.tasks.loss_choice import CROSS_ENTROPY, task_of
 
 RUNTIME = ("tinyq_runtime.h", "tinyq_runtime.c", "tinyq_kernels.h")
+COMPILED = tuple(file for file in RUNTIME if file.endswith(".c"))
 NAMED = 32                              # outputs whose names stand in NAME.h
+ALIGN = 4                               # of the arena, in bytes
 CTYPES = {"int8": "uint8_t", "int16": "int16_t"}
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of all constant arrays, of the weights among them, and of the writable arrays."""
+    """Bytes of all constant arrays, of the weights among them, and of the arena."""
 
     flash: int
     weights: int
@@ -71,7 +73,7 @@ def export_file(path: str | Path, folder: str | Path, kind: str) -> dict[str, st
     sizes = export(lower(packed, kind), packed, folder, name, pixels=pixel_values(packed), origin=origin)
     return {"files": f"{Path(folder) / name}.h, .c, _selftest.c; {', '.join(RUNTIME)}", "activations": kind,
             "bytes_flash": sizes.flash, "bytes_flash_weights": sizes.weights, "bytes_arena": sizes.arena,
-            "self_test": f"cc -std=c99 -O2 {name}.c {name}_selftest.c tinyq_runtime.c && ./a.out"}
+            "self_test": f"cc -std=c99 -O2 {name}.c {name}_selftest.c {' '.join(COMPILED)} && ./a.out"}
 
 
 class _Source:
@@ -85,13 +87,21 @@ class _Source:
         outside |= {program.end: "output"} if program.is_wide(program.end) else {}
         self.memory = place(self.entry.behind, program, outside)
         self.parts = Body(program, self.entry.behind, packed.graph.nodes, lambda value: (
-            f"arena + {self.memory.offsets[value]}" if value in self.memory.offsets else outside.get(value, "input")))
-        self.sizes = self._sizes()
+            f"codes + {self.memory.offsets[value]}" if value in self.memory.offsets else outside.get(value, "input")))
+        self.pointers, arena = self._arena()
+        table = 0 if self.pixels is None else self.pixels.nbytes
+        self.sizes = Sizes(self.parts.constants.nbytes + table, sum(t.data.nbytes for t in packed.tensors.values()),
+                           arena)
 
-    def _sizes(self):
-        parts, table = self.parts, 0 if self.pixels is None else self.pixels.nbytes
-        return Sizes(parts.constants.nbytes + table, sum(t.data.nbytes for t in self.packed.tensors.values()),
-                     self.memory.size * self.program.dtype.itemsize + parts.levels + 4 * parts.sums)
+    def _arena(self):
+        """Return lines of C that find the parts of the arena, and its size in bytes."""
+        parts, end, lines = self.parts, 0, []
+        for name, ctype, size in (("codes", self.names["ctype"], self.memory.size * self.program.dtype.itemsize),
+                                  ("sums", "int32_t", 4 * parts.sums), ("levels", "int8_t", parts.levels)):
+            if size:
+                lines.append(f"{ctype} *const {name} = ({ctype} *)(void *)((uint8_t *)arena + {end});")
+            end += -(-size // ALIGN) * ALIGN
+        return lines or ["(void)arena;"], max(end, ALIGN)
 
     def header(self):
         """Return NAME.h."""
@@ -107,7 +117,7 @@ class _Source:
             before=before, meaning=meaning, reciprocal=_float(start.reciprocal), input_zero=start.quant.zero,
             input_low=start.quant.low, input_high=start.quant.high,
             outputs=math.prod(self.program.shapes[self.program.end]), output_scale=_float(result.scale),
-            output_zero=result.zero, flash=self.sizes.flash, arena=self.sizes.arena, pixel_table=table,
+            output_zero=result.zero, flash=self.sizes.flash, arena=self.sizes.arena, align=ALIGN, pixel_table=table,
             preparation="" if preparation is None else templates.PREPARATION.substitute(
                 self.names, divisor=preparation.divisor, mean=_floats(preparation.mean), std=_floats(preparation.std)))
 
@@ -122,14 +132,12 @@ class _Source:
     def body(self):
         """Return NAME.c."""
         parts, ctype = self.parts, self.names["ctype"]
-        arrays = {"arena": (ctype, self.memory.size), "levels": ("int8_t", parts.levels),
-                  "sums": ("int32_t", parts.sums)}
-        memory = "".join(f"static {type_} {name}[{size}];\n" for name, (type_, size) in arrays.items() if size)
         constants = list(parts.constants.texts)
         if self.pixels is not None:
-            constants.append(array_text(ctype, f"{self.names['name']}_code_of_pixel", self.pixels, "const", "[][256]"))
-        return templates.SOURCE.substitute(self.names, constants="\n".join(constants), memory=memory,
-                                        calls="\n    ".join(parts.calls))
+            name = f"{self.names['name']}_code_of_pixel"
+            constants.append(array_text(ctype, name, self.pixels, "TINYQ_CONST const", "[][256]"))
+        return templates.SOURCE.substitute(self.names, constants="\n".join(constants),
+                                           calls="\n    ".join(self.pointers + parts.calls))
 
     def self_test(self, samples):
         """Return NAME_selftest.c."""

@@ -41,14 +41,21 @@ $origin
 #define ${NAME}_OUTPUT_SCALE $output_scale
 #define ${NAME}_OUTPUT_ZERO ($output_zero)
 #define ${NAME}_FLASH_BYTES $flash  /* constant arrays */
-#define ${NAME}_ARENA_BYTES $arena  /* writable arrays */
+#define ${NAME}_ARENA_BYTES $arena
+#define ${NAME}_ARENA_ALIGN $align
 $preparation
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Not reentrant: memory is static. */
+/* Compute the outputs. arena: ${NAME}_ARENA_BYTES of memory, aligned to ${NAME}_ARENA_ALIGN, whose contents matter
+   only during the call: networks that do not run at the same time may share it. Reentrant. */
+void ${name}_run_in(void *arena, const $ctype *input, int32_t *output);
+
+#ifndef TINYQ_NO_STATIC_ARENA
+/* Compute the outputs in a static arena. Not reentrant. */
 void ${name}_run(const $ctype *input, int32_t *output);
+#endif
 $pixel_table
 #ifdef __cplusplus
 }
@@ -78,11 +85,19 @@ SOURCE = Template("""\
 """ + _SAME_EXPORT + """
 $constants
 /* Values whose lifetimes do not overlap share memory. */
-$memory
-void ${name}_run(const $ctype *input, int32_t *output)
+void ${name}_run_in(void *arena, const $ctype *input, int32_t *output)
 {
     $calls
 }
+
+#ifndef TINYQ_NO_STATIC_ARENA
+TINYQ_ARENA static int32_t static_arena[${NAME}_ARENA_BYTES / 4];
+
+void ${name}_run(const $ctype *input, int32_t *output)
+{
+    ${name}_run_in(static_arena, input, output);
+}
+#endif
 """)
 
 SELF_TEST = Template("""\
@@ -90,6 +105,7 @@ SELF_TEST = Template("""\
 #include <stdio.h>
 
 #include "$name.h"
+#include "tinyq_runtime.h"
 
 """ + _SAME_EXPORT + """
 #define SAMPLES $samples

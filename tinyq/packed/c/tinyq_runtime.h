@@ -11,6 +11,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Attributes of all constants and of the static arenas, such as -D'TINYQ_ARENA=__attribute__((section(".dtcm")))'. */
+#ifndef TINYQ_CONST
+#define TINYQ_CONST
+#endif
+#ifndef TINYQ_ARENA
+#define TINYQ_ARENA
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
