@@ -363,13 +363,15 @@ def test_a_browser_shows_it_without_a_complaint(written):
 
 
 def screenshot(page, path):
-    """The page's picture; on a busy machine the browser may take it before it has painted anything."""
-    for _ in range(5):
+    """The page's picture; on a busy machine the browser may take it before it has painted all: two must be equal."""
+    before = None
+    for _ in range(8):
         chromium(f"--screenshot={path}", "--window-size=1100,1500", "--hide-scrollbars", "--virtual-time-budget=4000",
                  page.as_uri())
         picture = np.asarray(Image.open(path).convert("L"))
-        if picture.min() < picture.max():
+        if picture.min() < picture.max() and before is not None and np.array_equal(before, picture):
             break
+        before = picture
     return picture
 
 
