@@ -182,8 +182,8 @@ def elu(x, alpha=1.0, scale=1.0, input_scale=1.0, inplace=False):
 
 
 def softplus(x, beta=1, threshold=20):
-    refuse(threshold < 20, OUT + "a low threshold: softplus is exact")
-    return F.softplus(x * float(beta)) / float(beta)
+    exact = F.softplus(x * float(beta)) / float(beta)         # torch's is x above the threshold
+    return F.where(x * float(beta) > float(threshold), x, exact)
 
 
 def convolution(op, ndim):
