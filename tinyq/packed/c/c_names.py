@@ -1,11 +1,12 @@
 """Name the C files, functions and macros of an exported network."""
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from tinyq.errors import CannotCreate, UsageError
 from tinyq.files.read import read_file
 
-MAX_NAME, MAX_HEADER = 60, 1 << 24
+MAX_NAME, MAX_LAYER, MAX_HEADER = 60, 40, 1 << 24
 FROM = "   Packed file: "               # begins the line of NAME.h that names the file it was made from
 # Headers of C and POSIX: NAME.h in a folder of -I would take their place.
 HEADERS = frozenset("""alloca assert complex ctype dirent endian errno fcntl features fenv float inttypes iso646 limits
@@ -27,6 +28,20 @@ def check_name(name: str) -> None:
                          "begin with a letter but not with tinyq")
     if name in HEADERS:
         raise UsageError(f"{name!r} cannot name C files: {name}.h is a header of C; choose another name")
+
+
+def layer_names(labels: Iterable[str]) -> list[str]:
+    """Return a C name per layer, all different: "layer1.0.conv1" is layer1_0_conv1, a second relu is relu_2."""
+    names: dict[str, None] = {}
+    last: dict[str, int] = {}
+    for label in labels:
+        text = re.sub(r"\W+", "_", label, flags=re.ASCII).strip("_")[:MAX_LAYER]
+        base = name = text if text[:1].isalpha() and not text.startswith("tinyq") else f"layer_{text}".rstrip("_")
+        while name in names:
+            last[base] = last.get(base, 1) + 1
+            name = f"{base}_{last[base]}"
+        names[name] = None
+    return list(names)
 
 
 def macro_prefix(name: str) -> str:

@@ -1,10 +1,10 @@
 """Translate the operations of a program to calls of the C runtime, with the constants they need."""
 import math
-import re
 from collections.abc import Callable, Sequence
 
 from tinyq.errors import UsageError
 from tinyq.packed.c import constants
+from tinyq.packed.c.c_names import layer_names
 from tinyq.packed.c.constants import MAX_AXES, Constants
 from tinyq.packed.file.graph import Node
 from tinyq.packed.integer.program import (
@@ -31,28 +31,31 @@ class Body:
         self.calls: list[str] = []
         self.levels, self.sums = 0, 0
         self._suffix = "u8" if program.dtype.itemsize == 1 else "i16"
-        for i, op in enumerate(operations):
-            self.calls.append(f"/* {i}: {_comment(nodes[op.y])} */")
-            self._translate(op, f"op_{i}")
+        self.layers = layer_names(map(_label, operations, (nodes[op.y] for op in operations)))
+        for i, (op, layer) in enumerate(zip(operations, self.layers, strict=True)):
+            self.calls += [f"TINYQ_LAYER_HOOK({i}); /* {layer} */"]
+            self.constants.layer = layer
+            self._translate(op)
+        self.calls.append(f"TINYQ_LAYER_HOOK({len(self.layers)});")
         if not program.is_wide(program.end):
             self._call("widen", place(program.end), "output", self._count(program.end))
 
-    def _translate(self, op: CodeOperation, name: str):
+    def _translate(self, op: CodeOperation):
         x, y = self.place(op.x), self.place(op.y)
         match op:
             case IntegerProduct():
-                self._product(op, name)
+                self._product(op)
             case MaxPool():
-                self._call("max", self._windows(op, name), x, y)
+                self._call("max", self._windows(op), x, y)
             case Mean():
-                requant = self._requant(op.requant, name)
-                self._call("mean", self._windows(op, name), requant, x, y)
+                requant = self._requant(op.requant)
+                self._call("mean", self._windows(op), requant, x, y)
             case Add():
-                self._call("add", self._requant(op.requant, name), x, self.place(op.added), y, self._count(op.y))
+                self._call("add", self._requant(op.requant), x, self.place(op.added), y, self._count(op.y))
             case Clip():
                 self._call("clip", op.low, op.high, x, y, self._count(op.y))
             case Move():
-                self._move(op, name)
+                self._move(op)
             case Reshape():
                 pass                                        # the codes stay where they are
 
@@ -62,36 +65,36 @@ class Body:
     def _count(self, value):
         return math.prod(self.program.shapes[value])
 
-    def _product(self, op: IntegerProduct, name):
+    def _product(self, op: IntegerProduct):
         assert op.tensor is not None
         product = {"weights": constants.weights(self.constants, op),
                    "requant": constants.requant(self.constants, op.requant), "wide": int(self.program.is_wide(op.y))}
         x, y, added = self.place(op.x), self.place(op.y), "NULL" if op.added is None else self.place(op.added)
         self.levels = max(self.levels, op.tensor.k)
         if op.geometry is None:
-            self._call("linear", self.constants.structure("tinyq_linear", name, product), x, added, y, "levels")
+            self._call("linear", self.constants.structure("tinyq_linear", product), x, added, y, "levels")
         else:
             self.sums = max(self.sums, op.geometry.output_size[1])
             members = {"product": product, **constants.convolution(self.constants, op)}
-            self._call("conv", self.constants.structure("tinyq_conv", name, members), x, added, y, "levels", "sums")
+            self._call("conv", self.constants.structure("tinyq_conv", members), x, added, y, "levels", "sums")
 
-    def _windows(self, op: MaxPool | Mean, name):
+    def _windows(self, op: MaxPool | Mean):
         channels, *plane = self.program.shapes[op.x]
         members = constants.windows(self.constants, op.windows, channels, math.prod(plane))
-        return self.constants.structure("tinyq_windows", name, members)
+        return self.constants.structure("tinyq_windows", members)
 
-    def _requant(self, requant: Requant, name):
-        return self.constants.structure("tinyq_requant", f"{name}_requant", constants.requant(self.constants, requant))
+    def _requant(self, requant: Requant):
+        return self.constants.structure("tinyq_requant", constants.requant(self.constants, requant), "requant")
 
-    def _move(self, op: Move, name):
+    def _move(self, op: Move):
         if op.fill is not None:
             self._call("fill", op.fill, self.place(op.y), self._count(op.y))
         members = constants.move(op, self.program.shapes[op.x], self.program.shapes[op.y])
         if members is None:
             raise UsageError(f"the C runtime moves blocks of at most {MAX_AXES} axes; node {op.y} needs more")
-        self._call("move", self.constants.structure("tinyq_move", name, members), self.place(op.x), self.place(op.y))
+        self._call("move", self.constants.structure("tinyq_move", members), self.place(op.x), self.place(op.y))
 
 
-def _comment(node: Node) -> str:
-    """Return a node's name without characters that could end a comment: names come from an untrusted file."""
-    return re.sub(r"[^\w. :-]", "", f"{node.operation} {node.weight.name if node.weight else ''}".strip())
+def _label(op: CodeOperation, node: Node) -> str:
+    """Return the name of a product's weights, of another operation its kind."""
+    return node.weight.name if node.weight and isinstance(op, IntegerProduct) else node.operation

@@ -1,40 +1,55 @@
 """Write the constants of a program as C99: arrays, each stored once, and structures of them."""
-from typing import Any
-
 import numpy as np
 
 from tinyq.kernels.geometry.conv_geometry import ConvGeometry
 from tinyq.kernels.geometry.pooling_windows import Windows
+from tinyq.packed.c.structures import Members, braced, size_of
 from tinyq.packed.file.tensor import BYTES
 from tinyq.packed.integer.program import IntegerProduct, Move, Requant
 
 MAX_AXES = 3                            # of tinyq_move
 COLUMNS = 24                            # numbers per line
-Members = dict[str, Any]                # of a C structure, in order: numbers, names, structures as dicts
 SCHEMES = {"p3": "TINYQ_PLANES", "t243": "TINYQ_TRITS", BYTES: "TINYQ_BYTES"}      # any other: TINYQ_BITS
 
 
 class Constants:
-    """Arrays and structures at the top of a program's file; `nbytes` counts the arrays."""
+    """Arrays and structures at the top of a program's file.
+
+    layer: C name of the layer whose constants follow; their names begin with it. nbytes: of each layer's arrays and
+    structures on a 32-bit processor; what layers share counts for the first.
+    """
 
     def __init__(self) -> None:
         self.texts: list[str] = []
-        self.nbytes = 0
+        self.layer = ""
+        self.nbytes: dict[str, int] = {}
         self._names: dict[tuple[str, bytes], str] = {}
+        self._taken: set[str] = set()
 
-    def array(self, ctype: str, values: np.ndarray) -> str:
-        """Define a constant integer array and return its name; equal arrays share one definition."""
+    def array(self, ctype: str, values: np.ndarray, role: str) -> str:
+        """Define a constant integer array LAYER_role and return its name; equal arrays share one definition."""
         key = ctype, values.tobytes()
         if key not in self._names:
-            name = self._names[key] = f"{ctype.removesuffix('_t').removeprefix('tinyq_')}_{len(self._names)}"
+            name = self._names[key] = self._new(role)
             self.texts.append(array_text(ctype, name, values))
-            self.nbytes += values.nbytes
+            self._count(values.nbytes)
         return self._names[key]
 
-    def structure(self, ctype: str, name: str, members: Members) -> str:
-        """Define a constant structure and return "&name"."""
-        self.texts.append(f"TINYQ_CONST static const {ctype} {name} = {braced(members)};\n")
+    def structure(self, ctype: str, members: Members, role: str = "layer") -> str:
+        """Define a constant structure LAYER_role and return "&LAYER_role"."""
+        name = self._new(role)
+        self.texts.append(f"TINYQ_CONST static const {ctype} {name} = {braced(ctype, members)};\n")
+        self._count(size_of(ctype))
         return f"&{name}"
+
+    def _new(self, role):
+        name = f"{self.layer}_{role}"
+        assert name not in self._taken, name
+        self._taken.add(name)
+        return name
+
+    def _count(self, size):
+        self.nbytes[self.layer] = self.nbytes.get(self.layer, 0) + size
 
 
 def array_text(ctype: str, name: str, values: np.ndarray, linkage: str = "TINYQ_CONST static const",
@@ -57,31 +72,24 @@ def size_check(name: str, size: int) -> str:
     return f"typedef char {name}_has_its_size[sizeof {name} == {size} ? 1 : -1];\n"
 
 
-def braced(members: Members) -> str:
-    """Return an initialiser, nested structures included."""
-    parts = [f".{name} = {braced(v) if isinstance(v, dict) else v}" for name, v in members.items()]
-    return "{" + ", ".join(parts) + "}"
-
-
 def weights(constants: Constants, op: IntegerProduct) -> Members:
     """Return the members of tinyq_weights; the codes are those of the file."""
     tensor = op.tensor
     assert tensor is not None
-    members: Members = {"data": constants.array("uint8_t", tensor.data.view(np.uint8).reshape(-1))}
-    if tensor.levels is not None:
-        members["levels"] = constants.array("int8_t", (tensor.levels / np.float32(op.unit)).astype(np.int8))
+    levels = None if tensor.levels is None else (tensor.levels / np.float32(op.unit)).astype(np.int8)
     scheme = SCHEMES.get(tensor.scheme, "TINYQ_BITS")
     bits = int(tensor.scheme[1:]) if scheme == "TINYQ_BITS" else 0
-    return {**members, "scheme": scheme, "bits": bits, "rows": tensor.rows, "k": tensor.k,
-            "row_bytes": tensor.data.shape[1]}
+    return {"data": constants.array("uint8_t", tensor.data.view(np.uint8).reshape(-1), "codes"),
+            "levels": None if levels is None else constants.array("int8_t", levels, "levels"),
+            "scheme": scheme, "bits": bits, "rows": tensor.rows, "k": tensor.k, "row_bytes": tensor.data.shape[1]}
 
 
 def requant(constants: Constants, r: Requant) -> Members:
     """Return the members of tinyq_requant; numbers equal for all rows or windows are stored once."""
     each = len(set(zip(r.multiplier.tolist(), r.offset.tolist(), strict=True))) > 1
     count = len(r.multiplier) if each else 1
-    return {"multiplier": constants.array("int32_t", r.multiplier[:count].astype(np.int32)),
-            "offset": constants.array("int64_t", r.offset[:count].astype(np.int64)), "each": int(each),
+    return {"multiplier": constants.array("int32_t", r.multiplier[:count].astype(np.int32), "multiplier"),
+            "offset": constants.array("int64_t", r.offset[:count].astype(np.int64), "offset"), "each": int(each),
             "shift": r.shift, "low": r.low, "high": r.high, "added_multiplier": r.added_multiplier,
             "added_shift": r.added_shift}
 
@@ -94,7 +102,7 @@ def spans(constants: Constants, geometry: ConvGeometry) -> str:
         columns = outputs * geometry.stride[1] + j * geometry.dilation[1] - geometry.padding[1]
         inside = np.flatnonzero((columns >= 0) & (columns < width))
         rows.append((inside[0], inside[-1] + 1, columns[inside[0]]) if inside.size else (0, 0, 0))
-    return constants.array("tinyq_span", np.array(rows, np.int32))
+    return constants.array("tinyq_span", np.array(rows, np.int32), "spans")
 
 
 def windows(constants: Constants, windows: Windows, channels: int, plane: int) -> Members:
@@ -103,7 +111,8 @@ def windows(constants: Constants, windows: Windows, channels: int, plane: int) -
     rows = np.stack([origins[:, 0], windows.heights.reshape(oh, ow)[:, 0]], axis=1).astype(np.int32)
     columns = np.stack([origins[0] - origins[0, 0], windows.widths.reshape(oh, ow)[0]], axis=1).astype(np.int32)
     assert (rows[:, :1] + columns[:, 0] == origins).all()
-    return {"rows": constants.array("tinyq_taps", rows), "columns": constants.array("tinyq_taps", columns),
+    return {"rows": constants.array("tinyq_taps", rows, "rows"),
+            "columns": constants.array("tinyq_taps", columns, "columns"),
             "channels": channels, "plane": plane, "out_height": oh, "out_width": ow,
             "step_y": windows.step[0], "step_x": windows.step[1]}
 

@@ -1,6 +1,5 @@
 """Export an integer program as C99 without heap or floating point: NAME.h, NAME.c, a self-test and the runtime."""
 import hashlib
-import importlib.resources
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from tinyq.packed.c.calls import Body
 from tinyq.packed.c.constants import array_text
 from tinyq.packed.c.entry import expected_codes, find_entry, pixel_codes, pixel_values, preparation_of
 from tinyq.packed.c.placement import place
+from tinyq.packed.c.structures import runtime_text
 from tinyq.packed.file import format
 from tinyq.packed.file.format import Packed, golden_input
 from tinyq.packed.integer.lowering import lower
@@ -31,7 +31,7 @@ CTYPES = {"int8": "uint8_t", "int16": "int16_t"}
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of all constant arrays, of the weights among them, and of the arena."""
+    """Bytes of all constants, of the weights among them, and of the arena."""
 
     flash: int
     weights: int
@@ -53,7 +53,7 @@ def export(program: IntegerProgram, packed: Packed, folder: str | Path, name: st
     source = _Source(program, packed, name, pixels, origin)
     texts = {f"{name}.h": source.header(), f"{name}.c": source.body(),
              f"{name}_selftest.c": source.self_test(golden_input(packed.graph) if samples is None else samples),
-             **{file: (importlib.resources.files("tinyq.packed") / "c" / file).read_text() for file in RUNTIME}}
+             **{file: runtime_text(file) for file in RUNTIME}}
     digest = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:16]
     atomic.write_files(folder, {file: text.replace(templates.DIGEST, f"0x{digest}u") for file, text in texts.items()})
     return source.sizes
@@ -89,9 +89,8 @@ class _Source:
         self.parts = Body(program, self.entry.behind, packed.graph.nodes, lambda value: (
             f"codes + {self.memory.offsets[value]}" if value in self.memory.offsets else outside.get(value, "input")))
         self.pointers, arena = self._arena()
-        table = 0 if self.pixels is None else self.pixels.nbytes
-        self.sizes = Sizes(self.parts.constants.nbytes + table, sum(t.data.nbytes for t in packed.tensors.values()),
-                           arena)
+        flash = sum(self.parts.constants.nbytes.values()) + (0 if self.pixels is None else self.pixels.nbytes)
+        self.sizes = Sizes(flash, sum(t.data.nbytes for t in packed.tensors.values()), arena)
 
     def _arena(self):
         """Return lines of C that find the parts of the arena, and its size in bytes."""

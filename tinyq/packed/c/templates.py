@@ -40,7 +40,7 @@ $origin
 #define ${NAME}_OUTPUTS $outputs
 #define ${NAME}_OUTPUT_SCALE $output_scale
 #define ${NAME}_OUTPUT_ZERO ($output_zero)
-#define ${NAME}_FLASH_BYTES $flash  /* constant arrays */
+#define ${NAME}_FLASH_BYTES $flash  /* constants, where pointers have 32 bits */
 #define ${NAME}_ARENA_BYTES $arena
 #define ${NAME}_ARENA_ALIGN $align
 $preparation

@@ -80,6 +80,7 @@ static void decode(const tinyq_weights *w, int32_t row, int8_t *levels)
         decode_trits(w, data, levels);
         break;
     case TINYQ_BYTES:
+    default:
         decode_bytes(w, data, levels);
         break;
     }

@@ -11,12 +11,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A header of yours may define the macros below: -D'TINYQ_CONFIG="my_config.h"'. */
+#ifdef TINYQ_CONFIG
+#include TINYQ_CONFIG
+#endif
+
 /* Attributes of all constants and of the static arenas, such as -D'TINYQ_ARENA=__attribute__((section(".dtcm")))'. */
 #ifndef TINYQ_CONST
 #define TINYQ_CONST
 #endif
 #ifndef TINYQ_ARENA
 #define TINYQ_ARENA
+#endif
+
+/* Is called before layer i and, with the number of layers, after the last: a watchdog, a yield, a profiler. */
+#ifndef TINYQ_LAYER_HOOK
+#define TINYQ_LAYER_HOOK(i) ((void)0)
 #endif
 
 #ifdef __cplusplus
