@@ -1,6 +1,7 @@
 """Run a network's C code on a target: its outputs, instructions per inference, and bytes of flash, RAM and stack."""
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ class Network:
 
     function: its name, `void function(const CODE *input, int32_t *output)`. sources: C files. flags: of the compiler.
     samples: (n, inputs) codes. expected: (n, outputs) int32, or None where nothing tells what the code computes.
+    library: C files that many networks share, compiled once per target and flags.
     """
 
     function: str
@@ -26,6 +28,16 @@ class Network:
     samples: np.ndarray
     expected: np.ndarray | None
     outputs: int
+    library: "Library | None" = None
+
+
+@dataclass(frozen=True)
+class Library:
+    """C files with flags of the compiler; folder: for the object files."""
+
+    sources: tuple[Path, ...]
+    flags: tuple[str, ...]
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class Wrong(Exception):
 
 def measured(target: Target, network: Network, folder: Path, *flags: str) -> Measured:
     """Measure a network compiled with these flags; its outputs are checked. Wrong where they differ."""
-    objects = compiled(target, network.sources, folder / "network", *network.flags, *flags)
+    objects = _objects(target, network, folder, flags)
     short, long = (_program(target, network, objects, folder, flags, again=again) for again in (0, 1))
     (printed, fewer), (_, more) = (run_counted(target, program) for program in (short, long))
     stack, outputs = _parsed(printed)
@@ -65,11 +77,22 @@ def measured(target: Target, network: Network, folder: Path, *flags: str) -> Mea
 
 def outputs_of(target: Target, network: Network, folder: Path, *flags: str) -> np.ndarray:
     """Return the outputs (n, outputs) int32 that the target computes for all samples; Wrong where some differ."""
-    objects = compiled(target, network.sources, folder / "network", *network.flags, *flags)
+    objects = _objects(target, network, folder, flags)
     program = _program(target, network, objects, folder, flags, len(network.samples))
     _, outputs = _parsed(run(target, program))
     _check(outputs, network, target)
     return outputs
+
+
+def _objects(target, network, folder, flags):
+    own = compiled(target, network.sources, folder / "network", *network.flags, *flags)
+    return own if network.library is None else own + _library(target, network.library, flags)
+
+
+@cache
+def _library(target, library, flags):
+    return compiled(target, list(library.sources), library.folder / target.title.replace(" ", "_"), *library.flags,
+                    *flags)
 
 
 def _program(target, network, objects, folder, flags, samples=2, again=0):

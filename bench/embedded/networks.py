@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq import models
+from tinyq import models, nn
 from tinyq.levels import parse
 from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.packed.file import format
@@ -16,7 +16,8 @@ from tinyq.packed.network import calibrated
 from tinyq.saved.eval_splits import split_for
 from tinyq.streams import Streams
 
-CIFAR = (3, 32, 32)
+CIFAR, NOISE = (3, 32, 32), 16         # shape, images
+TESTED = 1000                           # images of a test part at most
 # Short trainings: the weights are at their levels, and the classes are right.
 TRAINED = {"digits": ("--recipe", "digits-cbp"),
            "lenet": ("--recipe", "mnist-lenet-cbp", "--pretrain-epochs", "2", "--epochs", "2")}
@@ -44,7 +45,7 @@ def made(name: str, levels: str, folder: Path, mnist: Path | None) -> Made:
         _tinyq("pack", str(run), str(file), "--float-layer-bits", "8", "--calibrate", *data)
     packed = format.read(file)
     dataset, _ = split_for(file, packed.meta, "test", data_path=mnist if name == "lenet" else None)
-    return Made(packed, *dataset.batch(np.arange(len(dataset))))
+    return Made(packed, *dataset.batch(np.arange(min(len(dataset), TESTED))))
 
 
 def _tinyq(command, *arguments):
@@ -53,12 +54,18 @@ def _tinyq(command, *arguments):
 
 def _untrained(name, levels):
     """A network with initial weights, rounded to the levels, and noise: its sizes and its counts are real."""
-    model = models.build(name, 10, CIFAR).initialise(Streams(0))
+    streams = Streams(0)
+    model = models.build(name, 10, CIFAR).initialise(streams)
+    for layer, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm2d):                  # another scale per channel, as after a training
+            stream = streams.key("norm", layer)
+            module.running_var[...] = 0.5 + stream.uniform(module.num_features)
+            module.bias.data[...] = 0.3 * stream.normal(module.num_features)
     for _, parameter in model.named_parameters():
         if parameter.constrained:
             scale = np.float32(np.abs(parameter.data).mean(dtype=np.float64))
             parameter.parametrization = LevelQuantizer(parse(levels), scale)
             parameter.data[...] = parameter.parametrization.effective(parameter.data)
     model.eval()
-    images = Streams(1).key("images").normal((4, *CIFAR)).astype(np.float32)
-    return Made(calibrated(pack(model, CIFAR, {}, float_layer_bits=8), [images]), images, None)
+    images = Streams(1).key("images").normal((NOISE, *CIFAR)).astype(np.float32)
+    return Made(calibrated(pack(model, CIFAR, {}, float_layer_bits=8), [images[:4]]), images, None)

@@ -19,6 +19,10 @@ class Failed(Exception):
     """A compiler or an emulated program failed."""
 
 
+class TooLarge(Failed):
+    """A program has no room in the target's memory."""
+
+
 def compiled(target: Target, sources: list[Path], folder: Path, *flags: str) -> list[Path]:
     """Compile C files into object files of a folder, which is made; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +104,7 @@ def _by_function(found, counts):
 def _command(command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=SECONDS)
     if done.returncode:
-        said = done.stdout[-SHOWN:] + done.stderr[-SHOWN:]
-        raise Failed(f"{' '.join(map(str, command))}: exit {done.returncode}\n{said}")
+        said = (done.stdout + done.stderr)[-SHOWN:]
+        raise (TooLarge if " will not fit in region " in said else Failed)(
+            f"{command[0]} ... {command[-1]}: exit {done.returncode}\n{said}")
     return done.stdout

@@ -58,7 +58,7 @@ class Target:
 
 @cache
 def _missing(target):
-    for program in (f"{target.tools}gcc", target.emulator[0]):
+    for program in (f"{target.tools}gcc", *target.emulator[:1]):
         if shutil.which(program) is None:
             return f"{program} is not installed"
     if target.memory:
@@ -66,6 +66,9 @@ def _missing(target):
         if subprocess.run(asked, capture_output=True, text=True).stdout.strip() == "picolibc.specs":
             return f"picolibc for {target.tools}gcc is not installed"
     return ""
+
+
+HOST = Target("this machine", "", (), (), None)
 
 
 def _board(program, machine, *more):
