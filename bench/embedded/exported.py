@@ -5,7 +5,7 @@ import numpy as np
 from embedded.measure import Network
 
 from tinyq.packed.c.entry import expected_codes, find_entry
-from tinyq.packed.c.export import export
+from tinyq.packed.c.export import COMPILED, export
 from tinyq.packed.file.format import Packed
 from tinyq.packed.integer.lowering import lower
 
@@ -15,5 +15,5 @@ def exported(packed: Packed, kind: str, samples: np.ndarray, folder: Path, name:
     program = lower(packed, kind)
     export(program, packed, folder, name, samples[:1])
     codes, results = expected_codes(program, packed, find_entry(program, packed), samples)
-    return Network(f"{name}_run", [folder / f"{name}.c", folder / "tinyq_runtime.c"], ("-std=c99", f"-I{folder}"),
-                   codes, results, results.shape[1])
+    sources = [folder / file for file in (f"{name}.c", *COMPILED)]
+    return Network(f"{name}_run", sources, ("-std=c99", f"-I{folder}"), codes, results, results.shape[1])
