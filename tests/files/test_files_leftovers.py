@@ -193,3 +193,52 @@ def test_a_folder_without_room_for_the_new_files_stays_as_it_was(folder, monkeyp
         patch.setattr(os, "mkdir", refuse(number))
         atomic.write_files(folder, {"a": "3"})
     assert contents(folder) == OLD
+
+
+NESTED = {"a": "3", "examples/b/c": "4", "examples/d": b"5"}
+
+
+def everything(folder):
+    return {str(path.relative_to(folder)): path.read_text() if path.is_file() else "" for path in folder.rglob("*")}
+
+
+def test_files_are_written_into_subfolders_of_a_new_folder_and_of_an_old_one(tmp_path, folder):
+    made = {"a": "3", "examples": "", "examples/b": "", "examples/b/c": "4", "examples/d": "5"}
+    atomic.write_files(folder, NESTED)
+    assert everything(folder) == OLD | made
+    atomic.write_files(tmp_path / "new", NESTED)
+    assert everything(tmp_path / "new") == made
+
+
+@pytest.mark.parametrize("name", ["examples/b/c", "examples/d"])
+def test_a_failure_in_a_subfolder_removes_the_subfolders_that_were_made(folder, monkeypatch, name):
+    with monkeypatch.context() as patch, pytest.raises(InputOutputError):
+        refuse_to_replace(patch, folder / name, OSError(errno.EIO, "failed"))
+        atomic.write_files(folder, NESTED)
+    assert everything(folder) == OLD
+    (folder / "examples").mkdir()
+    (folder / "examples" / "d").write_text("mine")
+    with monkeypatch.context() as patch, pytest.raises(InputOutputError):
+        refuse_to_replace(patch, folder / name, OSError(errno.EIO, "failed"))
+        atomic.write_files(folder, NESTED)
+    assert everything(folder) == OLD | {"examples": "", "examples/d": "mine"}
+
+
+def test_a_subfolder_that_cannot_be_made_leaves_all_as_it_was(folder, monkeypatch):
+    make = os.mkdir
+    monkeypatch.setattr(os, "mkdir", lambda path, *rest: refuse(errno.EACCES)() if path == folder / "examples"
+                        else make(path, *rest))
+    with pytest.raises(InputOutputError):
+        atomic.write_files(folder, NESTED)
+    assert everything(folder) == OLD
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
+def test_what_is_no_folder_in_the_place_of_a_subfolder_is_refused(tmp_path, folder, kind):
+    if kind == "file":
+        (folder / "examples").write_text("mine")
+    else:
+        (folder / "examples").symlink_to(tmp_path if kind == "link" else "nowhere")
+    with pytest.raises(CannotCreate, match="examples: exists and is not a plain folder"):
+        atomic.write_files(folder, NESTED)
+    assert (folder / "a").read_text() == "1"

@@ -89,7 +89,7 @@ def test_the_exported_c_says_what_its_outputs_are(runs, capsys, tmp_path):
         said(capsys, "pack", runs / name, packed, "--float-layer-bits", "8", "--calibrate")
         said(capsys, "pack", packed, "--c", tmp_path / name)
         assert words in (tmp_path / name / "model.h").read_text()
-    subprocess.run("cc -std=c99 -O1 *.c && ./a.out", shell=True, check=True,
+    subprocess.run("cc -std=c99 -O1 -I. *.c examples/model/selftest.c && ./a.out", shell=True, check=True,
                    cwd=tmp_path / "number", capture_output=True)
 
 

@@ -84,17 +84,19 @@ def remove(path: str | Path) -> None:
         raise InputOutputError(f"{path}: cannot be deleted ({error.strerror})") from error
 
 
-def write_files(folder: str | Path, texts: Mapping[str, str]) -> None:
-    """Write {file name: text} into a folder, all files or none; a missing folder is created with them.
+def write_files(folder: str | Path, contents: Mapping[str, str | bytes]) -> None:
+    """Write {file name: text or bytes} into a folder, all files or none; a missing folder is created with them.
 
-    In a folder that exists, all are written beside the old ones first, and an error puts back what was replaced; only a
-    kill or a power cut while they are renamed leaves some old and some new. CannotCreate, InputOutputError or NotSynced
-    as from `write_text`.
+    A name may begin with subfolders: "examples/a.c". In a folder that exists, all are written beside the old ones
+    first, and an error puts back what was replaced; only a kill or a power cut while they are renamed leaves some old
+    and some new. CannotCreate, InputOutputError or NotSynced as from `write_text`.
     """
     folder = Path(folder)
     exists = os.path.lexists(folder)
     make_folder(folder if exists else folder.parent)
-    for name in texts if exists else ():
+    for name in contents if exists else ():
+        for subfolder in _subfolders(name):
+            _check_folder(folder / subfolder)
         _check_target(folder / name)
     temporary = _new_temporary(folder / "files" if exists else folder)
     try:
@@ -106,10 +108,14 @@ def write_files(folder: str | Path, texts: Mapping[str, str]) -> None:
         descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with held(descriptor):
-                for name, text in texts.items():
-                    write_text(temporary / name, text)
+                for name, content in contents.items():
+                    make_folder((temporary / name).parent)
+                    if isinstance(content, str):
+                        write_text(temporary / name, content)
+                    else:
+                        write_bytes(temporary / name, content)
                 if exists:
-                    _replace_all(folder, temporary, list(texts))
+                    _replace_all(folder, temporary, list(contents))
                 else:
                     os.replace(temporary, folder)
         finally:
@@ -123,7 +129,9 @@ def write_files(folder: str | Path, texts: Mapping[str, str]) -> None:
             raise type(error)(str(error).replace(str(temporary), str(folder))) from error
         raise
     shutil.rmtree(temporary, ignore_errors=True)        # there only if the folder existed
-    _sync_folder_of(folder / "files" if exists else folder)
+    written = [folder / name for name in contents] if exists else [folder]
+    for path in {path.parent: path for path in written}.values():
+        _sync_folder_of(path)
 
 
 def temporaries(folder: str | Path) -> list[Path]:
@@ -168,10 +176,16 @@ def _replace_all(folder, new, names):
     """Move the files of the folder `new` over those of `folder`; if one cannot be moved, put back what was there."""
     before = new / ".before"
     before.mkdir()
+    subfolders = list(dict.fromkeys(subfolder for name in names for subfolder in _subfolders(name)))
+    for subfolder in subfolders:
+        (before / subfolder).mkdir()
     for name in names:
         if (folder / name).exists():
             _keep(folder / name, before / name)
+    added = [folder / subfolder for subfolder in subfolders if not (folder / subfolder).exists()]
     try:
+        for path in added:
+            path.mkdir()
         for name in names:
             os.replace(new / name, folder / name)
     except BaseException:
@@ -180,7 +194,15 @@ def _replace_all(folder, new, names):
                 os.replace(before / name, folder / name)        # the same file again where it was not moved
             elif not (new / name).exists():
                 os.unlink(folder / name)
+        for path in reversed(added):
+            with suppress(OSError):                     # it was not made
+                path.rmdir()
         raise
+
+
+def _subfolders(name):
+    """Return the subfolders that a name begins with, the outermost first."""
+    return [str(path) for path in reversed(Path(name).parents[:-1])]
 
 
 def _keep(path, copy):
@@ -209,6 +231,12 @@ def _check_target(path):
         raise CannotCreate(f"{path}: is a link, which tinyq does not write through; delete it or name the file itself")
     if os.path.exists(path) and not os.path.isfile(path):
         raise CannotCreate(f"{path}: exists and is not a plain file; choose another path")
+
+
+def _check_folder(path):
+    """Refuse what is no folder, and a link to one."""
+    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
+        raise CannotCreate(f"{path}: exists and is not a plain folder; choose another path")
 
 
 def _create(temporary, path):

@@ -11,7 +11,7 @@ import pytest
 from tinyq.packed.c.export import RUNTIME
 
 GCC = shutil.which("gcc") or shutil.which("cc")
-STRICT = "-std=c99 -Wall -Wextra -Werror -pedantic -Wconversion -Wshadow -Wundef -Wmissing-prototypes -O2".split()
+STRICT = "-std=c99 -Wall -Wextra -Werror -pedantic -Wconversion -Wshadow -Wundef -Wmissing-prototypes -O2 -I.".split()
 needs_compiler = pytest.mark.skipif(GCC is None, reason="no C compiler")
 
 
@@ -25,9 +25,11 @@ def runtime(options):
     return sorted(folder.glob("*.o"))
 
 
-def compiled(folder, name, *options, sources=("{name}.c", "{name}_selftest.c")):
+def compiled(folder, name, *options,
+             sources=("{name}.c", "{name}_selftest.c", "examples/{name}/selftest.c")):
     """The result of compiling the sources with the runtime, and running the program."""
     options = *STRICT, *options
     sources = [source.format(name=name) for source in sources]
-    subprocess.run([GCC, *options, *sources, *runtime(options), "-o", name], cwd=folder, check=True, timeout=300)
-    return subprocess.run([folder / name], capture_output=True, text=True, timeout=300)
+    subprocess.run([GCC, *options, *sources, *runtime(options), "-o", f"{name}.out"], cwd=folder, check=True,
+                   timeout=300)
+    return subprocess.run([folder / f"{name}.out"], capture_output=True, text=True, timeout=300)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from tinyq.errors import CannotCreate, UsageError
 from tinyq.files.read import read_file
+from tinyq.packed.c.project.provenance import FROM
 
 MAX_NAME, MAX_LAYER, MAX_HEADER = 60, 40, 1 << 24
-FROM = "   Packed file: "               # begins the line of NAME.h that names the file it was made from
+MAX_STRING = 200                        # characters of a class's name
+_PLAIN = frozenset(range(0x20, 0x7f)) - frozenset(b'"\\?')          # of two ? begins a trigraph
 # Headers of C and POSIX: NAME.h in a folder of -I would take their place.
 HEADERS = frozenset("""alloca assert complex ctype dirent endian errno fcntl features fenv float inttypes iso646 limits
     locale malloc math memory pthread sched setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib
@@ -50,18 +52,27 @@ def macro_prefix(name: str) -> str:
 
 
 def check_free(folder: str | Path, name: str, source: str) -> None:
-    """Raise CannotCreate where the folder holds a NAME.h that was not made from this packed file.
+    """Raise CannotCreate where the folder holds a NAME.h or the like that was not made from this packed file.
 
     source: the file's name, as `shown` writes it.
     """
-    header = Path(folder) / f"{name}.h"
-    if not header.is_file():
-        return
-    lines = read_file(header, MAX_HEADER).decode(errors="replace").split("\n")[:8]
-    made_from = next((line.removeprefix(FROM) for line in lines if line.startswith(FROM)), "another program")
-    if made_from != source:
-        raise CannotCreate(f"{header}: is of {made_from}, and would be replaced; choose another folder, or rename "
-                           "the packed file")
+    for path in (Path(folder) / f"{name}{ending}" for ending in (".h", ".c", "_selftest.c")):
+        if not path.is_file():
+            continue
+        lines = _text_of(path).split("\n")[:8]
+        made_from = next((line.removeprefix(FROM) for line in lines if line.startswith(FROM)), "another program")
+        if made_from != source:
+            raise CannotCreate(f"{path}: is of {made_from}, and would be replaced; choose another folder, or rename "
+                               "the packed file")
+
+
+def is_foreign(path: Path) -> bool:
+    """Return whether there is a file that tinyq did not write."""
+    return path.is_file() and "Written by tinyq" not in _text_of(path)
+
+
+def _text_of(path):
+    return read_file(path, MAX_HEADER).decode(errors="replace")
 
 
 def shown(path: str | Path) -> str:
@@ -72,3 +83,9 @@ def shown(path: str | Path) -> str:
 def comment_text(text: str) -> str:
     """Return a text as a C comment can hold it."""
     return ascii(text)[1:-1].replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
+
+
+def string_literal(text: str) -> str:
+    """Return a text of at most MAX_STRING characters as a C string in UTF-8; nothing in it ends the string early."""
+    data = text[:MAX_STRING].encode(errors="replace")
+    return '"' + "".join(chr(b) if b in _PLAIN else f"\\{b:03o}" for b in data) + '"'

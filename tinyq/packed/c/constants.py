@@ -1,8 +1,11 @@
 """Write the constants of a program as C99: arrays, each stored once, and structures of them."""
+from collections.abc import Sequence
+
 import numpy as np
 
 from tinyq.kernels.geometry.conv_geometry import ConvGeometry
 from tinyq.kernels.geometry.pooling_windows import Windows
+from tinyq.packed.c.c_names import string_literal
 from tinyq.packed.c.structures import Members, braced, size_of
 from tinyq.packed.file.tensor import BYTES
 from tinyq.packed.integer.program import IntegerProduct, Move, Requant
@@ -65,6 +68,12 @@ def array_text(ctype: str, name: str, values: np.ndarray, linkage: str = "TINYQ_
         lines = ["{" + ", ".join(map(str, row)) + "}" for row in values.tolist()]
     body = ",\n    ".join(lines)
     return f"{linkage} {ctype} {name}{sizes} = {{\n    {body}\n}};\n{size_check(name, values.nbytes)}"
+
+
+def text_array(name: str, texts: Sequence[str]) -> str:
+    """Return the definition of an array of UTF-8 strings."""
+    body = ",\n    ".join(map(string_literal, texts))
+    return f"TINYQ_CONST const char *const {name}[] = {{\n    {body}\n}};\n"
 
 
 def size_check(name: str, size: int) -> str:

@@ -59,8 +59,9 @@ def _members(line):
     """Read one declaration, such as `const int32_t *a, *b` or `int32_t count[3], step`."""
     kind, *rest = re.sub(r"\b(const|volatile|struct)\b", "", line).split(maxsplit=1)
     for text in rest[0].split(","):
-        name, count = re.fullmatch(r"[\s*]*(\w+)\s*(?:\[(\d+)\])?\s*", text).groups()
-        yield Member(name, kind, "*" in text, int(count or 1))
+        found = re.fullmatch(r"[\s*]*(\w+)\s*(?:\[(\d+)\])?\s*", text)
+        assert found, text
+        yield Member(found[1], kind, "*" in text, int(found[2] or 1))
 
 
 def _layout(ctype):

@@ -1,14 +1,7 @@
-"""Templates of the C files; export.py substitutes the $names."""
+"""Templates of NAME.h and NAME.c; c_source.py substitutes the $names."""
 from string import Template
 
-DIGEST = "@DIGEST@"                     # export.py puts a hash of all files in its place
-
-# The preprocessor compares whole numbers: NAME.h of another export is noticed.
-_SAME_EXPORT = """\
-#if ${NAME}_EXPORT != @DIGEST@
-#error "$name.h is of another export than this file; export the network again"
-#endif
-"""
+from tinyq.packed.c.project.provenance import SAME_RUNTIME
 
 # What the outputs mean, by the kind of the task.
 MEANINGS = {"classes": Template("""The largest code is
@@ -22,8 +15,7 @@ BEFORE_FLOATS = Template("""They are
    the values before the network's last operations ($after), which are in floats and left to you.""")
 
 HEADER = Template("""\
-/* Written by tinyq: the network of $name.c in integer arithmetic ($kind activations).
-$origin
+$head
 
    Input: $inputs codes ($input_shape, last axis fastest), one per value of the network's input$before
        code = clamp(round_half_even(value * ${NAME}_INPUT_CODES_PER_UNIT) + ${NAME}_INPUT_ZERO, $input_low, $input_high)
@@ -33,13 +25,19 @@ $origin
 
 #include <stdint.h>
 
-#define ${NAME}_EXPORT @DIGEST@  /* hash of all files written together */
+#define ${NAME}_EXPORT $digest  /* hash of all files written together */
+#define ${NAME}_PACKED_SHA256 "$sha256"
+#define ${NAME}_TINYQ_VERSION "$version"
+
 #define ${NAME}_INPUTS $inputs
-#define ${NAME}_INPUT_CODES_PER_UNIT $reciprocal
+${dimensions}#define ${NAME}_INPUT_CODES_PER_UNIT $reciprocal
 #define ${NAME}_INPUT_ZERO ($input_zero)
+#define ${NAME}_INPUT_LOW ($input_low)
+#define ${NAME}_INPUT_HIGH ($input_high)
 #define ${NAME}_OUTPUTS $outputs
 #define ${NAME}_OUTPUT_SCALE $output_scale
 #define ${NAME}_OUTPUT_ZERO ($output_zero)
+#define ${NAME}_LAYERS $layers
 #define ${NAME}_FLASH_BYTES $flash  /* constants, where pointers have 32 bits */
 #define ${NAME}_ARENA_BYTES $arena
 #define ${NAME}_ARENA_ALIGN $align
@@ -51,10 +49,18 @@ extern "C" {
 /* Compute the outputs. arena: ${NAME}_ARENA_BYTES of memory, aligned to ${NAME}_ARENA_ALIGN, whose contents matter
    only during the call: networks that do not run at the same time may share it. Reentrant. */
 void ${name}_run_in(void *arena, const $ctype *input, int32_t *output);
+$classes_in$class_names
+/* Compute the outputs of the samples in ${name}_selftest.c; return 0, or the number, from 1, of the first sample whose
+   outputs are not as expected. correct: NULL, or where to store how many samples have the class of their label. */
+#define ${NAME}_SELFTEST_SAMPLES $samples
+#define ${NAME}_SELFTEST_LABELS $labels
+int ${name}_selftest_in(void *arena, int *correct);
 
+/* The same in a static arena, which others may use between the calls. Not reentrant. */
 #ifndef TINYQ_NO_STATIC_ARENA
-/* Compute the outputs in a static arena. Not reentrant. */
+extern int32_t ${name}_arena[${NAME}_ARENA_BYTES / 4];
 void ${name}_run(const $ctype *input, int32_t *output);
+${classes}int ${name}_selftest(void);
 #endif
 $pixel_table
 #ifdef __cplusplus
@@ -62,6 +68,27 @@ $pixel_table
 #endif
 
 #endif
+""")
+
+CLASSES_IN = Template("""\
+
+/* Class of the largest output; of equal ones the first. */
+int32_t ${name}_class_of(const int32_t *output);
+
+/* Compute the outputs and return the class. */
+int32_t ${name}_classify_in(void *arena, const $ctype *input, int32_t *output);
+""")
+
+CLASSES = Template("int32_t ${name}_classify(const $ctype *input, int32_t *output);\n")
+
+CLASS_NAMES = Template("""
+extern const char *const ${name}_class_names[${NAME}_OUTPUTS];
+""")
+
+DIMENSIONS = Template("""\
+#define ${NAME}_CHANNELS $channels
+#define ${NAME}_HEIGHT $height
+#define ${NAME}_WIDTH $width
 """)
 
 PREPARATION = Template("""
@@ -78,53 +105,50 @@ extern const $ctype ${name}_code_of_pixel[$channels][256];
 """)
 
 SOURCE = Template("""\
-/* Written by tinyq. Weights are encoded as in the .tq.h5 file and decoded row by row; sums are int32_t. */
+$head
+   Weights are decoded row by row; sums are int32_t. */
 #include "$name.h"
 #include "tinyq_runtime.h"
 
-""" + _SAME_EXPORT + """
+$same_export
+""" + SAME_RUNTIME + """
 $constants
 /* Values whose lifetimes do not overlap share memory. */
 void ${name}_run_in(void *arena, const $ctype *input, int32_t *output)
 {
     $calls
 }
-
+$classes_in
 #ifndef TINYQ_NO_STATIC_ARENA
-TINYQ_ARENA static int32_t static_arena[${NAME}_ARENA_BYTES / 4];
+TINYQ_ARENA int32_t ${name}_arena[${NAME}_ARENA_BYTES / 4];
 
 void ${name}_run(const $ctype *input, int32_t *output)
 {
-    ${name}_run_in(static_arena, input, output);
+    ${name}_run_in(${name}_arena, input, output);
 }
-#endif
+$classes#endif
 """)
 
-SELF_TEST = Template("""\
-/* Written by tinyq: inputs of $name and their expected outputs; exit code 1 if $name computes others. */
-#include <stdio.h>
-
-#include "$name.h"
-#include "tinyq_runtime.h"
-
-""" + _SAME_EXPORT + """
-#define SAMPLES $samples
-
-$arrays
-int main(void)
+CLASSES_IN_SOURCE = Template("""
+int32_t ${name}_class_of(const int32_t *output)
 {
-    static int32_t output[${NAME}_OUTPUTS];
-    for (int i = 0; i < SAMPLES; i++) {
-        ${name}_run(inputs[i], output);
-        for (int j = 0; j < ${NAME}_OUTPUTS; j++)
-            if (output[j] != expected[i][j]) {
-                printf("$name: sample %d, output %d: %ld instead of %ld\\n", i, j, (long)output[j],
-                       (long)expected[i][j]);
-                return 1;
-            }
-    }
-    printf("$name: ok: %d x %d outputs; flash %ld bytes, arena %ld bytes\\n", SAMPLES, ${NAME}_OUTPUTS,
-           (long)${NAME}_FLASH_BYTES, (long)${NAME}_ARENA_BYTES);
-    return 0;
+    int32_t best = 0;
+    for (int32_t i = 1; i < ${NAME}_OUTPUTS; i++)
+        if (output[i] > output[best])
+            best = i;
+    return best;
+}
+
+int32_t ${name}_classify_in(void *arena, const $ctype *input, int32_t *output)
+{
+    ${name}_run_in(arena, input, output);
+    return ${name}_class_of(output);
+}
+""")
+
+CLASSES_SOURCE = Template("""
+int32_t ${name}_classify(const $ctype *input, int32_t *output)
+{
+    return ${name}_classify_in(${name}_arena, input, output);
 }
 """)

@@ -58,7 +58,8 @@ def test_every_level_set_gives_the_same_integers_on(core, level_sets, tmp_path):
 def test_the_exported_self_test_runs_on(core, tmp_path):
     target = emulated(core)
     files = exported(small("residual"), "int8", inputs(), tmp_path)
-    objects = compiled(target, [*files.sources, tmp_path / "net_selftest.c"], tmp_path / "objects", *files.flags, "-O2")
+    sources = [*files.sources, tmp_path / "net_selftest.c", tmp_path / "examples" / "net" / "selftest.c"]
+    objects = compiled(target, sources, tmp_path / "objects", *files.flags, "-O2")
     assert run(target, linked(target, objects, tmp_path / "net.elf")).startswith("net: ok: 1 x 4 outputs")
 
 
