@@ -11,7 +11,8 @@ import pytest
 from tinyq.packed.c.export import RUNTIME
 
 GCC = shutil.which("gcc") or shutil.which("cc")
-STRICT = "-std=c99 -Wall -Wextra -Werror -pedantic -Wconversion -Wshadow -Wundef -Wmissing-prototypes -O2 -I.".split()
+STRICT = ("-std=c99 -Wall -Wextra -Werror -pedantic -Wconversion -Wsign-conversion -Wshadow -Wcast-align=strict "
+          "-Wundef -Wmissing-prototypes -O2 -I.").split()
 needs_compiler = pytest.mark.skipif(GCC is None, reason="no C compiler")
 
 

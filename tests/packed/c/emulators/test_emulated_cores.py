@@ -17,6 +17,9 @@ CORES = ("m0", "m4", "m55", "rv32", "ppc")
 OTHERS = ("m3", "m4f", "m7", "m33", "m55-nomve")
 BIG_ENDIAN = ("ppc",)
 KINDS = ("int8", "int16")
+STRICT = ("-O2 -Wall -Wextra -Werror -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wcast-align -Wundef "
+          "-Wmissing-prototypes").split()
+TRAPS = "-O2 -fsanitize=undefined -fsanitize-undefined-trap-on-error".split()       # needs no library
 SETS = {"binary": {"levels": "binary"}, "ternary": {"levels": "ternary"}, "trits": {"levels": "ternary", "trits": True},
         "shift1": {"levels": "shift1"}, "shift2": {"levels": "shift2"}, "odd": {"levels": "-3,-1,0,2"}}
 
@@ -50,8 +53,13 @@ def level_sets(tmp_path_factory):
 
 @pytest.mark.parametrize("core", CORES)
 def test_every_level_set_gives_the_same_integers_on(core, level_sets, tmp_path):
-    said = level_sets.run(emulated(core), tmp_path, "-O2", big_endian=core in BIG_ENDIAN)
+    said = level_sets.run(emulated(core), tmp_path, *STRICT, big_endian=core in BIG_ENDIAN)
     assert said == f"0 of {len(level_sets.names)} wrong\n"
+
+
+@pytest.mark.parametrize("core", ["m4", "m55"])
+def test_the_instructions_of_a_core_are_used_without_undefined_behaviour(core, level_sets, tmp_path):
+    assert level_sets.run(emulated(core), tmp_path, *TRAPS) == f"0 of {len(level_sets.names)} wrong\n"
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -61,6 +69,12 @@ def test_the_exported_self_test_runs_on(core, tmp_path):
     sources = [*files.sources, tmp_path / "net_selftest.c", tmp_path / "examples" / "net" / "selftest.c"]
     objects = compiled(target, sources, tmp_path / "objects", *files.flags, "-O2")
     assert run(target, linked(target, objects, tmp_path / "net.elf")).startswith("net: ok: 1 x 4 outputs")
+
+
+def test_undefined_behaviour_on_a_core_is_noticed(level_sets, tmp_path):
+    part = level_sets.parts[0].replace("return 0;", "return 1 << output[0] << 31;")
+    with pytest.raises(Failed, match="hardfault"):
+        dataclasses.replace(level_sets, names=level_sets.names[:1], parts=[part]).run(emulated("m4"), tmp_path, *TRAPS)
 
 
 def test_a_wrong_integer_on_a_core_is_noticed(level_sets, tmp_path):
