@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from packed_networks import packed
 from small_models import MODELS, WITH_FLOATS_INSIDE, small
 
+from tinyq.packed.c.convolution import Convolution
 from tinyq.packed.c.entry import find_entry
 from tinyq.packed.c.placement import place
 from tinyq.packed.integer.arena import Lifetime, lifetimes, offsets
@@ -48,14 +49,30 @@ def planned(network):
     return place(start.behind, program, outside), program
 
 
-def test_the_arena_of_lenet_is_its_two_largest_neighbours():
-    block, program = planned(packed("lenet"))
-    assert block.size == 6 * 28 * 28 + 6 * 14 * 14
+def test_outputs_that_are_pooled_at_once_never_lie_in_memory():
+    block, _ = planned(packed("lenet"))
+    assert [op.pool for op in block.operations if isinstance(op, Convolution)] == [2, 2]
+    assert block.size < 6 * 28 * 28
+
+
+def test_stripes_are_smaller_where_memory_is_scarce():
+    block, _ = planned(packed("resnet20"))
+    stripes = {(op.stripe, op.out_height) for op in block.operations if isinstance(op, Convolution)}
+    assert (4, 4) in stripes and any(stripe < height for stripe, height in stripes)
+    assert block.size <= 1.3 * 2 * 16 * 16 * 16         # the smallest stripes need 1.276
 
 
 def test_a_residual_sum_takes_the_place_of_what_it_adds():
-    block, _ = planned(small("residual"))
-    assert block.size == 2 * 5 * 9 * 9                  # not three: x, the sum and what is added to it
+    block, program = planned(packed("resnet20"))
+    added = [op.product for op in block.operations if isinstance(op, Convolution) and op.product.added is not None]
+    assert len(added) == 9 and all(block.values[op.y] == block.values[op.added] for op in added)
+
+
+def test_an_output_takes_the_place_of_an_input_that_is_laid_out_before():
+    block, _ = planned(packed("digits_cnn"))
+    second = block.operations[1]
+    x, y = block.values[second.x], block.values[second.y]
+    assert second.copies_input and x < y + 32 * 4 * 4 and y < x + 16 * 8 * 8
 
 
 def test_the_input_and_a_wide_result_are_not_in_the_block():
@@ -63,4 +80,4 @@ def test_the_input_and_a_wide_result_are_not_in_the_block():
         if name not in WITH_FLOATS_INSIDE:
             network = small(name)
             block, program = planned(network)
-            assert -1 not in block.offsets and (program.end in block.offsets) != program.is_wide(program.end)
+            assert -1 not in block.values and (program.end in block.values) != program.is_wide(program.end)

@@ -167,7 +167,7 @@ def test_the_c_is_integers_without_a_heap(tmp_path):
     text = "".join(re.sub(r"/\*.*?\*/", "", (tmp_path / name).read_text(), flags=re.S) for name in (*RUNTIME, "net.c"))
     assert not re.search(r"\b(float|double|malloc|calloc|alloca|free|long|printf)\b", text)
     assert set(re.findall(r"#include (\S+)", text)) == {"<stddef.h>", "<stdint.h>", '"tinyq_runtime.h"', '"net.h"',
-                                                        '"tinyq_kernels.h"', "TINYQ_CONFIG"}
+                                                        '"tinyq_kernels.h"', '"tinyq_internal.h"', "TINYQ_CONFIG"}
 
 
 def test_an_export_has_the_same_bytes_again(tmp_path):
@@ -287,4 +287,4 @@ def test_an_export_that_is_killed_leaves_all_files_or_none(tmp_path):
         done = subprocess.run([sys.executable, "-c", code, tmp_path / "n.tq.h5", tmp_path / "c", str(at)])
         if done.returncode:
             assert at < 99 and not (tmp_path / "c").exists() and len(list(tmp_path.glob(".c.*.tmp"))) > 0
-    assert len([path for path in (tmp_path / "c").rglob("*") if path.is_file()]) == 14
+    assert len([path for path in (tmp_path / "c").rglob("*") if path.is_file()]) == 11 + len(RUNTIME)

@@ -11,7 +11,7 @@ from tinyq.packed.c.c_names import comment_text, macro_prefix
 from tinyq.packed.c.calls import Body
 from tinyq.packed.c.constants import array_text, text_array
 from tinyq.packed.c.entry import expected_codes, find_entry, pixel_codes, preparation_of
-from tinyq.packed.c.placement import place
+from tinyq.packed.c.placement import ALIGN, place
 from tinyq.packed.c.project.c_example import example
 from tinyq.packed.c.project.c_self_test import self_test
 from tinyq.packed.c.project.provenance import DIGEST, HEAD, SAME_EXPORT
@@ -20,7 +20,6 @@ from tinyq.packed.integer.program import IntegerProgram
 from tinyq.tasks.loss_choice import CROSS_ENTROPY, task_of
 
 NAMED = 32                              # outputs whose names stand in NAME.h
-ALIGN = 4                               # of the arena, in bytes
 SHAPING = {"flatten", "reshape"}        # operations before the first codes that change no value
 CTYPES = {"int8": "uint8_t", "int16": "int16_t"}
 
@@ -72,9 +71,9 @@ class Source:
         outside = {self.entry.quantise.y: "input"}
         outside |= {program.end: "output"} if program.is_wide(program.end) else {}
         self.memory = place(self.entry.behind, program, outside)
-        self.parts = Body(program, self.entry.behind, packed.graph.nodes, lambda value: (
-            f"codes + {self.memory.offsets[value]}" if value in self.memory.offsets else outside.get(value, "input")))
-        self.pointers, arena = self._arena()
+        self.parts = Body(program, self.memory, packed.graph.nodes, lambda value: (
+            self._at(self.memory.values[value]) if value in self.memory.values else outside.get(value, "input")))
+        arena = max(self.memory.size, ALIGN)
         layers = self.parts.constants.nbytes
         flash = sum(layers.values()) + (0 if self.pixels is None else self.pixels.nbytes)
         self.sizes = Sizes(flash, sum(t.data.nbytes for t in packed.tensors.values()), arena, layers)
@@ -90,15 +89,10 @@ class Source:
                 **self_test(self.names, about, self._sample_arrays(given.inputs, labels), labels is not None),
                 **self._example()}
 
-    def _arena(self):
-        """Return lines of C that find the parts of the arena, and its size in bytes."""
-        parts, end, lines = self.parts, 0, []
-        for name, ctype, size in (("codes", self.names["ctype"], self.memory.size * self.program.dtype.itemsize),
-                                  ("sums", "int32_t", 4 * parts.sums), ("levels", "int8_t", parts.levels)):
-            if size:
-                lines.append(f"{ctype} *const {name} = ({ctype} *)(void *)((uint8_t *)arena + {end});")
-            end += -(-size // ALIGN) * ALIGN
-        return lines or ["(void)arena;"], max(end, ALIGN)
+    def _at(self, offset):
+        """Return the C expression of codes in the arena."""
+        ctype = self.names["ctype"]
+        return f"arena + {offset}" if ctype == "uint8_t" else f"({ctype} *)(void *)(arena + {offset})"
 
     def _header(self):
         start, result, names = self.entry.quantise, self.program.quants[self.program.end], self.names
@@ -127,7 +121,7 @@ class Source:
         about = f"runs the network; {names['name']}.h describes its functions."
         return templates.SOURCE.substitute(
             names, head=HEAD.substitute(names, about=about), constants="\n".join(constants),
-            calls="\n    ".join(self.pointers + self.parts.calls),
+            calls="\n    ".join(self.parts.calls),
             **self._of_classes(templates.CLASSES_IN_SOURCE, templates.CLASSES_SOURCE))
 
     def _of_classes(self, in_arena, in_static_arena):

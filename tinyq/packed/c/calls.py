@@ -10,7 +10,6 @@ from tinyq.packed.file.graph import Node
 from tinyq.packed.integer.program import (
     Add,
     Clip,
-    CodeOperation,
     IntegerProduct,
     IntegerProgram,
     MaxPool,
@@ -22,29 +21,30 @@ from tinyq.packed.integer.program import (
 
 
 class Body:
-    """Lines of C in `calls`; levels, sums: elements of scratch memory they need, int8_t and int32_t."""
+    """Lines of C in `calls`, the constants that they name, and the C name of each layer."""
 
-    def __init__(self, program: IntegerProgram, operations: Sequence[CodeOperation], nodes: Sequence[Node],
-                 place: Callable[[int], str]):
-        """Translate the operations; place(value): the C expression of a value's address."""
+    def __init__(self, program: IntegerProgram, memory: Memory, nodes: Sequence[Node], place: Callable[[int], str]):
+        """Translate the placed operations; place(value): the C expression of a value's address."""
         self.program, self.place, self.constants = program, place, Constants()
         self.calls: list[str] = []
-        self.levels, self.sums = 0, 0
         self._suffix = "u8" if program.dtype.itemsize == 1 else "i16"
-        self.layers = layer_names(map(_label, operations, (nodes[op.y] for op in operations)))
-        for i, (op, layer) in enumerate(zip(operations, self.layers, strict=True)):
+        self.layers = layer_names(_label(op, nodes) for op in memory.operations)
+        for i, (op, layer) in enumerate(zip(memory.operations, self.layers, strict=True)):
             self.calls += [f"TINYQ_LAYER_HOOK({i}); /* {layer} */"]
             self.constants.layer = layer
-            self._translate(op)
+            self._translate(op, [f"arena + {at}" for at in memory.scratch[i]])
         self.calls.append(f"TINYQ_LAYER_HOOK({len(self.layers)});")
         if not program.is_wide(program.end):
             self._call("widen", place(program.end), "output", self._count(program.end))
 
-    def _translate(self, op: CodeOperation):
+    def _translate(self, op: Operation, scratch: list[str]):
         x, y = self.place(op.x), self.place(op.y)
         match op:
             case IntegerProduct():
-                self._product(op)
+                linear = self.constants.structure("tinyq_linear", self._product(op))
+                self._call("linear", linear, x, self._added(op), y, *scratch)
+            case Convolution():
+                self._convolution(op, scratch)
             case MaxPool():
                 self._call("max", self._windows(op), x, y)
             case Mean():
@@ -66,17 +66,17 @@ class Body:
         return math.prod(self.program.shapes[value])
 
     def _product(self, op: IntegerProduct):
-        assert op.tensor is not None
-        product = {"weights": constants.weights(self.constants, op),
-                   "requant": constants.requant(self.constants, op.requant), "wide": int(self.program.is_wide(op.y))}
-        x, y, added = self.place(op.x), self.place(op.y), "NULL" if op.added is None else self.place(op.added)
-        self.levels = max(self.levels, op.tensor.k)
-        if op.geometry is None:
-            self._call("linear", self.constants.structure("tinyq_linear", product), x, added, y, "levels")
-        else:
-            self.sums = max(self.sums, op.geometry.output_size[1])
-            members = {"product": product, **constants.convolution(self.constants, op)}
-            self._call("conv", self.constants.structure("tinyq_conv", members), x, added, y, "levels", "sums")
+        return {"weights": constants.weights(self.constants, op),
+                "requant": constants.requant(self.constants, op.requant), "wide": int(self.program.is_wide(op.y))}
+
+    def _added(self, op: IntegerProduct):
+        return "NULL" if op.added is None else self.place(op.added)
+
+    def _convolution(self, op: Convolution, scratch):
+        planned = plan(op, self.program.dtype.itemsize)
+        members = {"product": self._product(op.product), **constants.convolution(op, planned)}
+        self._call("add_conv" if planned.powers else "conv", self.constants.structure("tinyq_conv", members),
+                   self.place(op.x), self._added(op.product), self.place(op.y), *scratch)
 
     def _windows(self, op: MaxPool | Mean):
         channels, *plane = self.program.shapes[op.x]
@@ -95,6 +95,8 @@ class Body:
         self._call("move", self.constants.structure("tinyq_move", members), self.place(op.x), self.place(op.y))
 
 
-def _label(op: CodeOperation, node: Node) -> str:
+def _label(op: Operation, nodes: Sequence[Node]) -> str:
     """Return the name of a product's weights, of another operation its kind."""
-    return node.weight.name if node.weight and isinstance(op, IntegerProduct) else node.operation
+    product = op.product if isinstance(op, Convolution) else op
+    node = nodes[product.y]
+    return node.weight.name if node.weight and isinstance(product, IntegerProduct) else node.operation

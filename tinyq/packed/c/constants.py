@@ -3,9 +3,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinyq.kernels.geometry.conv_geometry import ConvGeometry
 from tinyq.kernels.geometry.pooling_windows import Windows
 from tinyq.packed.c.c_names import string_literal
+from tinyq.packed.c.convolution import Convolution, Plan
 from tinyq.packed.c.structures import Members, braced, size_of
 from tinyq.packed.file.tensor import BYTES
 from tinyq.packed.integer.program import IntegerProduct, Move, Requant
@@ -85,9 +85,11 @@ def weights(constants: Constants, op: IntegerProduct) -> Members:
     """Return the members of tinyq_weights; the codes are those of the file."""
     tensor = op.tensor
     assert tensor is not None
-    levels = None if tensor.levels is None else (tensor.levels / np.float32(op.unit)).astype(np.int8)
     scheme = SCHEMES.get(tensor.scheme, "TINYQ_BITS")
-    bits = int(tensor.scheme[1:]) if scheme == "TINYQ_BITS" else 0
+    bits, levels = int(tensor.scheme[1:]) if scheme == "TINYQ_BITS" else 0, None
+    if tensor.levels is not None:
+        levels = (tensor.levels / np.float32(op.unit)).astype(np.int8)
+        levels = np.pad(levels, (0, max(0, (1 << bits) - len(levels))))     # tables have a place for every code
     return {"data": constants.array("uint8_t", tensor.data.view(np.uint8).reshape(-1), "codes"),
             "levels": None if levels is None else constants.array("int8_t", levels, "levels"),
             "scheme": scheme, "bits": bits, "rows": tensor.rows, "k": tensor.k, "row_bytes": tensor.data.shape[1]}
@@ -96,22 +98,11 @@ def weights(constants: Constants, op: IntegerProduct) -> Members:
 def requant(constants: Constants, r: Requant) -> Members:
     """Return the members of tinyq_requant; numbers equal for all rows or windows are stored once."""
     each = len(set(zip(r.multiplier.tolist(), r.offset.tolist(), strict=True))) > 1
-    count = len(r.multiplier) if each else 1
+    count, half = len(r.multiplier) if each else 1, 1 << (r.shift - 1)
     return {"multiplier": constants.array("int32_t", r.multiplier[:count].astype(np.int32), "multiplier"),
-            "offset": constants.array("int64_t", r.offset[:count].astype(np.int64), "offset"), "each": int(each),
-            "shift": r.shift, "low": r.low, "high": r.high, "added_multiplier": r.added_multiplier,
-            "added_shift": r.added_shift}
-
-
-def spans(constants: Constants, geometry: ConvGeometry) -> str:
-    """Return the name of the tinyq_span array, one per column of a convolution's weights."""
-    width, outputs = geometry.x_shape[3], np.arange(geometry.output_size[1])
-    rows = []
-    for j in range(geometry.w_shape[3]):
-        columns = outputs * geometry.stride[1] + j * geometry.dilation[1] - geometry.padding[1]
-        inside = np.flatnonzero((columns >= 0) & (columns < width))
-        rows.append((inside[0], inside[-1] + 1, columns[inside[0]]) if inside.size else (0, 0, 0))
-    return constants.array("tinyq_span", np.array(rows, np.int32), "spans")
+            "offset": constants.array("int64_t", r.offset[:count].astype(np.int64) + half, "offset"),
+            "added_step": r.added_multiplier << r.added_shift, "each": int(each), "shift": r.shift, "low": r.low,
+            "high": r.high}
 
 
 def windows(constants: Constants, windows: Windows, channels: int, plane: int) -> Members:
@@ -126,15 +117,19 @@ def windows(constants: Constants, windows: Windows, channels: int, plane: int) -
             "step_y": windows.step[0], "step_x": windows.step[1]}
 
 
-def convolution(constants: Constants, op: IntegerProduct) -> Members:
+def convolution(op: Convolution, plan: Plan) -> Members:
     """Return the members of tinyq_conv, without its product."""
-    g = op.geometry
+    g = op.product.geometry
     assert g is not None
-    return {"spans": spans(constants, g), "groups": g.groups, "channels": g.w_shape[1],
-            "height": g.x_shape[2], "width": g.x_shape[3], "out_height": g.output_size[0],
-            "out_width": g.output_size[1], "kh": g.w_shape[2], "kw": g.w_shape[3],
-            "stride_y": g.stride[0], "stride_x": g.stride[1], "padding_y": g.padding[0],
-            "dilation_y": g.dilation[0], "padding_code": op.padding_code}
+    height, width, stripe = op.out_height, op.out_width, min(op.stripe, op.out_height)
+    return {"groups": g.groups, "channels": g.w_shape[1], "rows": g.w_shape[0] // g.groups,
+            "height": g.x_shape[2], "width": g.x_shape[3], "out_height": height, "out_width": width,
+            "kh": g.w_shape[2], "kw": g.w_shape[3], "stride_y": g.stride[0], "stride_x": g.stride[1],
+            "padding_y": g.padding[0], "padding_x": g.padding[1], "dilation_y": g.dilation[0],
+            "dilation_x": g.dilation[1], "padding_code": op.product.padding_code, "pool": op.pool,
+            "pooled_height": height // op.pool, "pooled_width": width // op.pool, "stripe": stripe,
+            "pooled_stripe": stripe // op.pool, "lane": plan.lane, "powers": plan.powers, "chunk": plan.chunk,
+            "sums_at": plan.sums_at}
 
 
 def move(op: Move, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> Members | None:

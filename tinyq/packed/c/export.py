@@ -20,7 +20,8 @@ from tinyq.packed.file.format import Packed
 from tinyq.packed.integer.lowering import lower
 from tinyq.packed.integer.program import IntegerProgram
 
-RUNTIME = ("tinyq_runtime.h", "tinyq_runtime.c", "tinyq_kernels.h")
+RUNTIME = ("tinyq_runtime.h", "tinyq_internal.h", "tinyq_kernels.h", "tinyq_runtime.c", "tinyq_decode.c",
+           "tinyq_additions.c")
 COMPILED = tuple(file for file in RUNTIME if file.endswith(".c"))
 
 

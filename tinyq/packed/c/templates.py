@@ -114,8 +114,10 @@ $same_export
 """ + SAME_RUNTIME + """
 $constants
 /* Values whose lifetimes do not overlap share memory. */
-void ${name}_run_in(void *arena, const $ctype *input, int32_t *output)
+void ${name}_run_in(void *memory, const $ctype *input, int32_t *output)
 {
+    uint8_t *const arena = (uint8_t *)memory;
+    (void)arena;
     $calls
 }
 $classes_in

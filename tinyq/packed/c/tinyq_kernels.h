@@ -4,67 +4,171 @@
 static void NAMED(store)(const tinyq_linear *op, int32_t row, const int32_t *sums, int32_t count, int32_t at,
                          const CODE *added, void *y)
 {
+    const tinyq_requant *q = &op->requant;
+    if (op->wide || added || q->shift < 32) {
+        for (int32_t i = 0; i < count; i++) {
+            int32_t code = tinyq_requantised(q, row, sums[i], added ? added[at + i] : 0);
+            if (op->wide)
+                ((int32_t *)y)[at + i] = code;
+            else
+                ((CODE *)y)[at + i] = (CODE)code;
+        }
+        return;
+    }
+    int32_t index = q->each ? row : 0, multiplier = q->multiplier[index], shift = q->shift, low = q->low, high = q->high;
+    int64_t offset = q->offset[index];
+    CODE *to = (CODE *)y + at;
     for (int32_t i = 0; i < count; i++) {
-        int32_t code = requantised(&op->requant, row, sums[i], added ? added[at + i] : 0);
-        if (op->wide)
-            ((int32_t *)y)[at + i] = code;
-        else
-            ((CODE *)y)[at + i] = (CODE)code;
+        int32_t code = tinyq_rounded_high((int64_t)sums[i] * multiplier + offset, shift);
+        *to++ = (CODE)(code < low ? low : code > high ? high : code);
     }
 }
 
-void NAMED(tinyq_linear)(const tinyq_linear *op, const CODE *x, const CODE *added, void *y, int8_t *levels)
+/* For four inputs' nibbles of codes, one table each: the sum of the weights that a nibble encodes times the inputs. */
+static void NAMED(fill_tables)(const tinyq_weights *w, const CODE *x, int32_t left, int32_t tables[4][16])
 {
-    for (int32_t row = 0; row < op->weights.rows; row++) {
+    int32_t each = 4 / w->bits, mask = (1 << w->bits) - 1;
+    for (int32_t t = 0; t < 4; t++)
+        for (int32_t i = 0; i < 16; i++)
+            tables[t][i] = 0;
+    for (int32_t t = 0; t < 4; t++)
+        for (int32_t j = 0; j < each && left > 0; j++, left--, x++)
+            for (int32_t i = 0; i < 16; i++)
+                tables[t][i] += w->levels[(i >> (j * w->bits)) & mask] * *x;
+}
+
+/* Codes of 1, 2 or 4 bits: two bytes of every row at a time, by tables. */
+static void NAMED(linear_by_tables)(const tinyq_linear *op, const CODE *x, const CODE *added, void *y, int32_t *sums)
+{
+    const tinyq_weights *w = &op->weights;
+    int32_t tables[4][16], each = 16 / w->bits;
+    for (int32_t row = 0; row < w->rows; row++)
+        sums[row] = 0;
+    for (int32_t j = 0; j < w->k; j += each) {
+        const uint8_t *codes = w->data + j * w->bits / 8;
+        int32_t second = w->k - j > each / 2;           /* whether a second byte is there */
+        NAMED(fill_tables)(w, x + j, w->k - j, tables);
+        for (int32_t row = 0; row < w->rows; row++, codes += w->row_bytes) {
+            uint32_t low = codes[0], high = codes[second];
+            sums[row] += tables[0][low & 15] + tables[1][low >> 4] + tables[2][high & 15] + tables[3][high >> 4];
+        }
+    }
+    for (int32_t row = 0; row < w->rows; row++)
+        NAMED(store)(op, row, sums + row, 1, row, added, y);
+}
+
+void NAMED(tinyq_linear)(const tinyq_linear *op, const CODE *x, const CODE *added, void *y, void *scratch)
+{
+    const tinyq_weights *w = &op->weights;
+    if (w->scheme == TINYQ_BITS && w->bits <= 4) {
+        NAMED(linear_by_tables)(op, x, added, y, (int32_t *)scratch);
+        return;
+    }
+    int8_t *levels = (int8_t *)scratch;
+    for (int32_t row = 0; row < w->rows; row++) {
         int32_t sum = 0;
-        decode(&op->weights, row, levels);
-        for (int32_t j = 0; j < op->weights.k; j++)
+        tinyq_decode(w, row, levels);
+        for (int32_t j = 0; j < w->k; j++)
             sum += (int32_t)levels[j] * x[j];
         NAMED(store)(op, row, &sum, 1, row, added, y);
     }
 }
 
-/* Add weight * code to the sum of each output of a row; line: the row of the image, or NULL in the padding. */
-static void NAMED(accumulate)(const tinyq_conv *op, const tinyq_span *span, int32_t weight, const CODE *line,
-                              int32_t *sums)
+/* Copy one lane of a row; start: the column of the image that word 0 holds. */
+static void NAMED(lay_out_lane)(const tinyq_conv *op, const CODE *line, int32_t start, int32_t pitch, CODE *to)
 {
-    int32_t ox = 0, padding = weight * op->padding_code;
-    if (line) {
-        int32_t ix = span->column;
-        for (; ox < span->first; ox++)
-            sums[ox] += padding;
-        for (; ox < span->end; ox++, ix += op->stride_x)
-            sums[ox] += weight * line[ix];
-    }
-    for (; ox < op->out_width; ox++)
-        sums[ox] += padding;
+    int32_t x = 0, first = start < 0 ? -start : 0, end = op->width - start;
+    CODE padding = (CODE)op->padding_code;
+    first = first < pitch ? first : pitch;
+    end = line == NULL || end < first ? first : end < pitch ? end : pitch;
+    for (; x < first; x++, to += 4)
+        *to = padding;
+    for (; x < end; x++, to += 4)
+        *to = line[start + x];
+    for (; x < pitch; x++, to += 4)
+        *to = padding;
 }
 
-/* Compute the sums of one row of outputs; image: the first channel of the group. */
-static void NAMED(sum_row)(const tinyq_conv *op, const CODE *image, int32_t oy, const int8_t *weight, int32_t *sums)
+void NAMED(tinyq_lay_out)(const tinyq_conv *op, const CODE *image, int32_t top, int32_t count, CODE *plane)
 {
-    for (int32_t ox = 0; ox < op->out_width; ox++)
-        sums[ox] = 0;
+    int32_t pitch = tinyq_pitch(op), rows = tinyq_plane_rows(op, count);
     for (int32_t c = 0; c < op->channels; c++, image += op->height * op->width)
-        for (int32_t i = 0; i < op->kh; i++) {
-            int32_t iy = oy * op->stride_y + i * op->dilation_y - op->padding_y;
-            const CODE *line = 0 <= iy && iy < op->height ? image + iy * op->width : NULL;
-            for (int32_t j = 0; j < op->kw; j++, weight++)
-                if (*weight)
-                    NAMED(accumulate)(op, op->spans + j, *weight, line, sums);
+        for (int32_t row = 0; row < rows; row++, plane += 4 * pitch) {
+            int32_t y = top * op->stride_y - op->padding_y + row;
+            const CODE *line = 0 <= y && y < op->height ? image + y * op->width : NULL;
+            for (int32_t lane = 0; lane < 4; lane++)
+                NAMED(lay_out_lane)(op, line, lane * op->lane * op->stride_x - op->padding_x, pitch, plane + lane);
         }
 }
 
-void NAMED(tinyq_conv)(const tinyq_conv *op, const CODE *x, const CODE *added, void *y, int8_t *levels, int32_t *sums)
+/* Requantise and store a block of a row's sums, `count` rows of 4 * lane; line: the first row of y that they give. */
+void NAMED(tinyq_store_block)(const tinyq_conv *op, int32_t row, int32_t line, int32_t count, int32_t *sums,
+                              const CODE *added, void *y)
 {
-    int32_t rows = op->product.weights.rows, at = 0;
-    for (int32_t row = 0; row < rows; row++) {
-        int32_t group = row / (rows / op->groups);
-        const CODE *image = x + group * op->channels * op->height * op->width;
-        decode(&op->product.weights, row, levels);
-        for (int32_t oy = 0; oy < op->out_height; oy++, at += op->out_width) {
-            NAMED(sum_row)(op, image, oy, levels, sums);
-            NAMED(store)(&op->product, row, sums, op->out_width, at, added, y);
+    int32_t pool = op->pool, pitch = 4 * op->lane, width = op->pooled_width;
+    int32_t at = (row * op->pooled_height + line) * width;
+    if (pool > 1) {
+        for (int32_t x = 0; x < width; x++)
+            sums[x] = largest(sums + x * pool, pool, pitch);
+        count = 1;
+    }
+    for (int32_t i = 0; i < count; i++, at += width, sums += pitch)
+        NAMED(store)(&op->product, row, sums, width, at, added, y);
+}
+
+/* Sums of four outputs of two rows, for weights of one row; p: word of the first, second: distance to the second. */
+static void NAMED(multiply_tile)(const tinyq_conv *op, const int8_t *weight, const CODE *p, int32_t second,
+                                 int32_t rows, int32_t *above, int32_t *below)
+{
+    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0, lane = op->lane;
+    int32_t pitch = 4 * tinyq_pitch(op), line = op->dilation_y * pitch, step = 4 * op->dilation_x;
+    for (int32_t c = 0; c < op->channels; c++, p += rows * pitch) {
+        const CODE *start = p;
+        for (int32_t i = 0; i < op->kh; i++, start += line) {
+            const CODE *a = start, *b = start + second;
+            for (int32_t j = 0; j < op->kw; j++, a += step, b += step) {
+                int32_t w = *weight++;
+                a0 += w * a[0], a1 += w * a[1], a2 += w * a[2], a3 += w * a[3];
+                b0 += w * b[0], b1 += w * b[1], b2 += w * b[2], b3 += w * b[3];
+            }
+        }
+    }
+    above[0] = a0, above[lane] = a1, above[2 * lane] = a2, above[3 * lane] = a3;
+    below[0] = b0, below[lane] = b1, below[2 * lane] = b2, below[3 * lane] = b3;
+}
+/* Compute the outputs of one row of weights in a stripe of `count` rows; line: the first row of y that they give. */
+static void NAMED(multiply_stripe)(const tinyq_conv *op, int32_t row, const int8_t *levels, const CODE *plane,
+                                   int32_t line, int32_t count, int32_t *sums, const CODE *added, void *y)
+{
+    int32_t rows = tinyq_plane_rows(op, count), step = 4 * op->stride_y * tinyq_pitch(op), pitch = 4 * op->lane;
+    int32_t most = op->pool > 1 ? op->pool : 2;
+    for (int32_t top = 0; top < count; top += most, line += op->pool > 1 ? 1 : most) {
+        int32_t n = count - top < most ? count - top : most;
+        for (int32_t i = 0; i < n; i += 2) {
+            int32_t next = i + 1 < n;
+            for (int32_t x = 0; x < op->lane; x++) {
+                int32_t *above = sums + i * pitch + x;
+                NAMED(multiply_tile)(op, levels, plane + (top + i) * step + 4 * op->stride_x * x, next * step, rows,
+                                     above, above + next * pitch);
+            }
+        }
+        NAMED(tinyq_store_block)(op, row, line, n, sums, added, y);
+    }
+}
+
+void NAMED(tinyq_conv)(const tinyq_conv *op, const CODE *x, const CODE *added, void *y, void *plane, void *work)
+{
+    int8_t *levels = (int8_t *)work;
+    int32_t *sums = (int32_t *)(void *)((uint8_t *)work + op->sums_at), line = 0;
+    for (int32_t top = 0; top < op->out_height; top += op->stripe, line += op->pooled_stripe) {
+        int32_t count = op->out_height - top < op->stripe ? op->out_height - top : op->stripe;
+        for (int32_t group = 0; group < op->groups; group++) {
+            int32_t row = group * op->rows, end = row + op->rows;
+            NAMED(tinyq_lay_out)(op, x + group * op->channels * op->height * op->width, top, count, (CODE *)plane);
+            for (; row < end; row++) {
+                tinyq_decode(&op->product.weights, row, levels);
+                NAMED(multiply_stripe)(op, row, levels, (const CODE *)plane, line, count, sums, added, y);
+            }
         }
     }
 }
@@ -95,14 +199,14 @@ void NAMED(tinyq_mean)(const tinyq_windows *op, const tinyq_requant *requant, co
                 for (int32_t i = 0; i < op->rows[oy].count; i++)
                     for (int32_t j = 0; j < op->columns[ox].count; j++)
                         sum += taps[i * op->step_y + j * op->step_x];
-                *y++ = (CODE)requantised(requant, oy * op->out_width + ox, sum, 0);
+                *y++ = (CODE)tinyq_requantised(requant, oy * op->out_width + ox, sum, 0);
             }
 }
 
 void NAMED(tinyq_add)(const tinyq_requant *requant, const CODE *x, const CODE *added, CODE *y, int32_t count)
 {
     for (int32_t i = 0; i < count; i++)
-        y[i] = (CODE)requantised(requant, 0, x[i], added[i]);
+        y[i] = (CODE)tinyq_requantised(requant, 0, x[i], added[i]);
 }
 
 void NAMED(tinyq_clip)(int32_t low, int32_t high, const CODE *x, CODE *y, int32_t count)

@@ -49,15 +49,15 @@ typedef struct {
     int32_t rows, k, row_bytes;
 } tinyq_weights;
 
-/* code = clamp(round((sum * multiplier + offset + added * added_multiplier * 2^added_shift) / 2^shift)),
-   rounding half to even */
+/* code = clamp(round((sum * multiplier + offset + added * added_step) / 2^shift)), rounding half to even; half of 2^shift
+   is already in the offset */
 typedef struct {
     const int32_t *multiplier;          /* one per row or window, or one for all */
     const int64_t *offset;
+    int64_t added_step;
     int32_t each;                       /* 1: one per row or window; 0: one for all */
     int32_t shift;
     int32_t low, high;
-    int32_t added_multiplier, added_shift;
 } tinyq_requant;
 
 typedef struct {
@@ -66,19 +66,23 @@ typedef struct {
     int32_t wide;                       /* 1: the output codes are int32_t */
 } tinyq_linear;
 
-/* Outputs of a row for which one column of the weights lies inside the image: first <= output < end. */
-typedef struct {
-    int32_t first, end;
-    int32_t column;                     /* of the image, read by output `first` */
-} tinyq_span;
+/* A convolution, perhaps followed by max pooling, `stripe` rows of outputs at a time.
 
+   The rows of a stripe's image lie in a plane in scratch memory, with their padding, in words of four codes: word
+   x of a row holds columns x, x + lane * stride_x, x + 2 * lane * stride_x and x + 3 * lane * stride_x. So the inputs of
+   outputs x, x + lane, x + 2 * lane and x + 3 * lane are one aligned word for every weight. */
 typedef struct {
     tinyq_linear product;
-    const tinyq_span *spans;            /* kw elements */
-    int32_t groups, channels;           /* channels per group */
-    int32_t height, width, out_height, out_width, kh, kw;
-    int32_t stride_y, stride_x, padding_y, dilation_y;
+    int32_t groups, channels, rows;     /* channels and rows of weights per group */
+    int32_t height, width, out_height, out_width;       /* outputs before pooling that are used */
+    int32_t kh, kw, stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
     int32_t padding_code;
+    int32_t pool, pooled_height, pooled_width;          /* an output is the largest of pool x pool sums */
+    int32_t stripe, pooled_stripe;      /* rows of outputs before and after pooling */
+    int32_t lane;
+    int32_t powers;                     /* weights are sums of +-2^p, p < powers; 0: they are multiplied */
+    int32_t chunk;                      /* channels summed in 16 bits */
+    int32_t sums_at;                    /* bytes into the work memory */
 } tinyq_conv;
 
 /* Windows over a plane; window (oy, ox) has rows[oy].count * columns[ox].count taps. */
@@ -99,16 +103,17 @@ typedef struct {
     int32_t count[3], from_step[3], to_step[3];
 } tinyq_move;
 
-/* Multiply the codes of x (at least k) by the weights. levels: buffer of k elements. y: codes, or int32_t if wide.
-   added: NULL, or codes to add before rounding; may be y itself. */
-void tinyq_linear_u8(const tinyq_linear *op, const uint8_t *x, const uint8_t *added, void *y, int8_t *levels);
-void tinyq_linear_i16(const tinyq_linear *op, const int16_t *x, const int16_t *added, void *y, int8_t *levels);
+/* Multiply the codes of x by the weights. scratch: `rows` int32_t for TINYQ_BITS, else k int8_t. y: codes, or int32_t if
+   wide. added: NULL, or codes to add before rounding; may be y itself. */
+void tinyq_linear_u8(const tinyq_linear *op, const uint8_t *x, const uint8_t *added, void *y, void *scratch);
+void tinyq_linear_i16(const tinyq_linear *op, const int16_t *x, const int16_t *added, void *y, void *scratch);
 
-/* sums: buffer of out_width elements. */
-void tinyq_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, int8_t *levels,
-                   int32_t *sums);
-void tinyq_conv_i16(const tinyq_conv *op, const int16_t *x, const int16_t *added, void *y, int8_t *levels,
-                    int32_t *sums);
+/* plane, work: scratch memory, aligned to 4 bytes. With one stripe and one group, y and work may overlap x. */
+void tinyq_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane, void *work);
+void tinyq_conv_i16(const tinyq_conv *op, const int16_t *x, const int16_t *added, void *y, void *plane, void *work);
+
+/* The same sums by additions, three rows of weights at a time; powers >= 1. */
+void tinyq_add_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane, void *work);
 
 void tinyq_max_u8(const tinyq_windows *op, const uint8_t *x, uint8_t *y);
 void tinyq_max_i16(const tinyq_windows *op, const int16_t *x, int16_t *y);

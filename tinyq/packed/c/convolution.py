@@ -1,0 +1,160 @@
+"""Decide how the C runtime computes a convolution: stripes, lanes, powers, and where its scratch memory lies."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyq.packed.integer.program import CodeOperation, IntegerProduct, IntegerProgram, MaxPool, integer_levels
+
+LANES = 4                               # outputs per word of the plane
+ROWS = 3                                # rows of weights that tinyq_add_conv takes together
+ENDS = 27                               # uint16 in front of each listing
+MOST_OF_A_SIGN = 128                    # weights whose sum of codes fits 16 bits: 128 * 255 < 2^15
+MOST_BYTES = 1 << 16                    # of a plane whose words a listing can name
+# Instructions per output, measured on a Cortex-M4: per weight that is multiplied; per power, and per weight and power
+# that are added.
+MULTIPLYING, TILE, ADDING = 1.9, 17.0, 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """A product with a geometry, whose sums are pooled first; stripe: rows of outputs computed at a time."""
+
+    product: IntegerProduct
+    y: int
+    pool: int
+    stripe: int
+
+    @property
+    def x(self) -> int:
+        """The value whose codes are convolved."""
+        return self.product.x
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """Values whose codes are read."""
+        return self.product.reads
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        """The value whose codes are written."""
+        return (self.y,)
+
+    @property
+    def overwritable(self) -> tuple[int, ...]:
+        """The added value."""
+        return self.product.overwritable
+
+    @property
+    def copies_input(self) -> bool:
+        """Return whether all of x is laid out before the first output is written."""
+        assert self.product.geometry is not None
+        return self.stripe >= self.out_height and self.product.geometry.groups == 1
+
+    @property
+    def out_height(self) -> int:
+        """Rows of outputs before pooling that are used."""
+        assert self.product.geometry is not None
+        return self.product.geometry.output_size[0] // self.pool * self.pool
+
+    @property
+    def out_width(self) -> int:
+        """Columns of outputs before pooling that are used."""
+        assert self.product.geometry is not None
+        return self.product.geometry.output_size[1] // self.pool * self.pool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Members of tinyq_conv that say how; plane, work: bytes of scratch memory."""
+
+    lane: int
+    powers: int
+    chunk: int
+    sums_at: int
+    plane: int
+    work: int
+
+
+def fuse(operations: Sequence[CodeOperation], program: IntegerProgram) -> list[CodeOperation | Convolution]:
+    """Make a Convolution of each product with a geometry, with the max pooling that alone reads it."""
+    pools: dict[int, MaxPool] = {op.x: op for op in operations if isinstance(op, MaxPool)}
+    fused: list[CodeOperation | Convolution] = []
+    for op in operations:
+        if isinstance(op, IntegerProduct) and op.geometry is not None:
+            pool = pools.get(op.y)
+            size = 0 if pool is None or _readers(operations, op.y) > 1 or op.y == program.end else _size(op, pool)
+            y = op.y if pool is None or not size else pool.y
+            fused.append(Convolution(op, y, size or 1, op.geometry.output_size[0]))
+        elif not (isinstance(op, MaxPool) and any(isinstance(f, Convolution) and f.y == op.y for f in fused)):
+            fused.append(op)
+    return fused
+
+
+def _readers(operations, value):
+    return sum(op.reads.count(value) for op in operations)
+
+
+def _size(product, pool):
+    """Return the side of windows that lie side by side from the first output on; 0 for others.
+
+    The largest sum gives the largest code only where no multiplier is negative.
+    """
+    windows, (height, width) = pool.windows, product.geometry.output_size
+    size = int(windows.heights[0])
+    (down, across), origins = windows.output_size, windows.origins
+    regular = (np.arange(down)[:, None] * size * width + np.arange(across) * size).ravel()
+    fits = (windows.step == (width, 1) and (windows.heights == size).all() and (windows.widths == size).all()
+            and (down, across) == (height // size, width // size) and np.array_equal(origins, regular))
+    return size if fits and product.added is None and (product.requant.multiplier >= 0).all() else 0
+
+
+def plan(op: Convolution, itemsize: int) -> Plan:
+    """Lay out the scratch memory; itemsize: bytes per code."""
+    g, tensor = op.product.geometry, op.product.tensor
+    assert g is not None and tensor is not None
+    channels, kh, kw = g.w_shape[1:]
+    lane = -(-op.out_width // LANES)
+    pitch = (lane - 1) * g.stride[1] + (kw - 1) * g.dilation[1] + 1
+    rows = (min(op.stripe, op.out_height) - 1) * g.stride[0] + (kh - 1) * g.dilation[0] + 1
+    plane, block = LANES * itemsize * channels * rows * pitch, 4 * LANES * lane * (op.pool if op.pool > 1 else 2)
+    k = channels * kh * kw
+    powers, chunk = _additions(op, plane) if itemsize == 1 else (0, 0)
+    if not powers:
+        return Plan(lane, 0, 0, _up(k), plane, _up(k) + block)
+    listings = _up(2 * powers * (k + ENDS * -(-channels // chunk)))
+    found = _up(k) if tensor.scheme == "b2" and powers == 1 else 2 * _up(k)
+    return Plan(lane, powers, chunk, listings, plane, listings + max(ROWS * block, found))
+
+
+def _up(size):
+    return -(-size // 4) * 4
+
+
+def _additions(op, plane):
+    """Return the powers of two in the weights and the channels per chunk; (0, 0) where multiplying is better."""
+    g = op.product.geometry
+    levels = integer_levels(op.product).reshape(-1, *g.w_shape[1:])
+    signs = _signs(levels)
+    powers, k = len(signs), levels[0].size
+    costs = powers * (TILE + ADDING * k) * (1 if len(levels) > g.groups else ROWS)
+    if not powers or plane > MOST_BYTES or costs > MULTIPLYING * k:
+        return 0, 0
+    channels = g.w_shape[1]
+    for chunks in range(1, channels + 1):
+        chunk = -(-channels // chunks)
+        parts = range(0, channels, chunk)
+        if all((signs[:, :, first:first + chunk] == sign).sum(axis=(2, 3, 4)).max() <= MOST_OF_A_SIGN
+               for first in parts for sign in (-1, 1)):
+            return powers, chunk
+    return 0, 0
+
+
+def _signs(levels):
+    """Return the nonadjacent form of integers: (powers, ...) of -1, 0, 1."""
+    w = levels.astype(np.int64)
+    half, total = w >> 1, w + (w >> 1)
+    changed = half ^ total
+    powers = int(np.bitwise_or.reduce(changed, axis=None)).bit_length()
+    bits = np.arange(powers).reshape(-1, *[1] * w.ndim)
+    return ((total & changed) >> bits & 1) - ((half & changed) >> bits & 1)

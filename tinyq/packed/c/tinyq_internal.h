@@ -1,0 +1,62 @@
+/* Shared by the files of the runtime; not for other code. */
+#ifndef TINYQ_INTERNAL_H
+#define TINYQ_INTERNAL_H
+
+#include "tinyq_runtime.h"
+
+/* C99 leaves the right shift of a negative number to the compiler; the runtime needs an arithmetic one. */
+typedef char tinyq_shifts_are_arithmetic[(-5 >> 1) == -3 ? 1 : -1];
+
+static inline int32_t tinyq_clamped(int64_t v, int32_t low, int32_t high)
+{
+    return v < low ? low : v > high ? high : (int32_t)v;
+}
+
+/* v / 2^shift, where half of 2^shift is already added to v, rounded: a tie to the even neighbour. */
+static inline int64_t tinyq_rounded(int64_t v, int32_t shift)
+{
+    int64_t q = v >> shift;
+    return (v & (((int64_t)1 << shift) - 1)) == 0 ? q & ~(int64_t)1 : q;
+}
+
+/* The same for a shift of 32 or more: the high word holds the result. */
+static inline int32_t tinyq_rounded_high(int64_t v, int32_t shift)
+{
+    int32_t high = (int32_t)(v >> 32), q = high >> (shift - 32);
+    uint32_t rest = (uint32_t)high & (((uint32_t)1 << (shift - 32)) - 1u);
+    return ((uint32_t)v | rest) == 0 ? q & ~1 : q;
+}
+
+/* Turn a sum into a code; index: of the row or window. */
+static inline int32_t tinyq_requantised(const tinyq_requant *q, int32_t index, int64_t sum, int32_t added)
+{
+    int32_t i = q->each ? index : 0;
+    int64_t v = sum * q->multiplier[i] + q->offset[i] + added * q->added_step;
+    return tinyq_clamped(tinyq_rounded(v, q->shift), q->low, q->high);
+}
+
+/* Decode the k weights of a row. */
+void tinyq_decode(const tinyq_weights *w, int32_t row, int8_t *levels);
+
+/* Words of a row of the plane, and rows of a plane of `count` rows of outputs. */
+static inline int32_t tinyq_pitch(const tinyq_conv *op)
+{
+    return (op->lane - 1) * op->stride_x + (op->kw - 1) * op->dilation_x + 1;
+}
+
+static inline int32_t tinyq_plane_rows(const tinyq_conv *op, int32_t count)
+{
+    return (count - 1) * op->stride_y + (op->kh - 1) * op->dilation_y + 1;
+}
+
+/* Lay out the rows of a group's image that `count` rows of outputs from row `top` read. */
+void tinyq_lay_out_u8(const tinyq_conv *op, const uint8_t *image, int32_t top, int32_t count, uint8_t *plane);
+void tinyq_lay_out_i16(const tinyq_conv *op, const int16_t *image, int32_t top, int32_t count, int16_t *plane);
+
+/* Requantise and store a block of a row's sums, `count` rows of 4 * lane; line: the first row of y that they give. */
+void tinyq_store_block_u8(const tinyq_conv *op, int32_t row, int32_t line, int32_t count, int32_t *sums,
+                          const uint8_t *added, void *y);
+void tinyq_store_block_i16(const tinyq_conv *op, int32_t row, int32_t line, int32_t count, int32_t *sums,
+                           const int16_t *added, void *y);
+
+#endif
