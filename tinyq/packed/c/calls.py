@@ -6,6 +6,8 @@ from tinyq.errors import UsageError
 from tinyq.packed.c import constants
 from tinyq.packed.c.c_names import layer_names
 from tinyq.packed.c.constants import MAX_AXES, Constants
+from tinyq.packed.c.convolution import Convolution, plan
+from tinyq.packed.c.placement import Memory, Operation
 from tinyq.packed.file.graph import Node
 from tinyq.packed.integer.program import (
     Add,

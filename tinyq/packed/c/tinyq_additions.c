@@ -81,9 +81,6 @@ static inline void add(sums4 *to, const sums4 *from, int32_t sign)
     }
 }
 
-/* Signs of the first two rows in the groups; see list_of_signs. */
-TINYQ_CONST static const int8_t pair_signs[5][2] = {{1, 0}, {0, 1}, {1, 1}, {1, -1}, {0, 0}};
-
 /* Sum the inputs of three rows of weights at four outputs of two rows. */
 static void sum_tile(const uint16_t *ends, const uint8_t *plane, int32_t second, sums4 out[ROWS][2])
 {
@@ -104,10 +101,12 @@ static void sum_tile(const uint16_t *ends, const uint8_t *plane, int32_t second,
                     add(&out[2][i], &plus[i], third);
             }
         }
-        for (int32_t k = 0; k < 2; k++)
-            if (pair_signs[pair][k])
-                for (int32_t i = 0; i < 2; i++)
-                    add(&out[k][i], &all[i], pair_signs[pair][k]);
+        for (int32_t i = 0; i < 2; i++) {
+            if (pair != 1 && pair != 4)
+                add(&out[0][i], &all[i], 1);
+            if (pair != 0 && pair != 4)
+                add(&out[1][i], &all[i], pair < 3 ? 1 : -1);
+        }
     }
 }
 
