@@ -179,10 +179,19 @@ def test_packing_asks_for_the_instruction_set_before_it_writes(run, tmp_path):
      "--float-layer-bits, --trits: no effect when exporting C"),
     ("pack {run} {folder}/out.tq.h5 --activations int16", 2, "--activations: no effect when packing"),
     ("pack {run} {folder}/out.tq.h5 --data-path nowhere", 2, "--data-path: no effect when packing"),
+    ("pack {packed} --c {folder}/c --data-path nowhere", 2, "--data-path: no effect when exporting C"),
+    ("pack {packed} --c {folder}/c --data iris", 65, "iris"),
+    ("pack {packed} --c {folder}/c", 2, "pack the trained network with --float-layer-bits 8 --calibrate"),
+    ("pack {run} --c {folder}/c --data", 2, "--data: no effect when packing"),
+    ("pack {run} --c {folder}/c --float-layer-bits 32", 2, "--float-layer-bits 32: C needs 8; leave it out"),
+    ("pack {run} --c {folder}/c --activations int4", 2, "int4"),
+    ("pack {run} {folder}/no/folder/out.tq.h5 --c {folder}/c", 73, "out.tq.h5"),
+    ("pack {run} {folder}/out.h5 --c {folder}/c", 2, "OUT.tq.h5"),
+    ("pack {run}", 2, "OUT.tq.h5"),
 ])
 def test_a_mistake_is_one_line_and_its_code(capsys, run, tmp_path, line, code, text):
     found, err = failed(capsys, line.format(run=run, packed=run / "model.tq.h5", folder=tmp_path))
-    assert found == code and text in err
+    assert found == code and text in err and not list(tmp_path.iterdir())
 
 
 @pytest.fixture
@@ -282,3 +291,47 @@ def test_a_file_that_gives_other_outputs_than_it_holds_is_refused(capsys, run, t
     for kind in format.KINDS:
         code, err = failed(capsys, f"infer {tmp_path / 'other.tq.h5'} --data --activations {kind}")
         assert code == 65 and "outputs differ from those stored in the file" in err
+
+
+def test_one_command_from_a_run_to_c_that_is_measured_on_the_test_part(capsys, run, tmp_path):
+    report = printed(capsys, f"pack {run} --c {tmp_path / 'c'} --json")
+    assert report["file"] == str(tmp_path / "c" / "digits_cnn.tq.h5")
+    for activations, name in (("int8", "accuracy_int8"), ("float32", "accuracy_float")):
+        told = printed(capsys, f"infer {run if name == 'accuracy_float' else report['file']} --data --json "
+                               f"--activations {activations}")
+        assert report[name] == told["top1"] and report["tested_on"] == f"{told['n']} samples of the test part of digits"
+    assert [layer["layer"] for layer in report["layers"] if layer["macs"]] == ["conv1", "conv2", "conv3", "fc"]
+    assert sum(layer["flash"] for layer in report["layers"]) + 256 == report["bytes_flash"]
+    header = (tmp_path / "c" / "digits_cnn.h").read_text()
+    assert "#define DIGITS_CNN_SELFTEST_LABELS 8" in header
+    assert '    "9"' in (tmp_path / "c" / "digits_cnn.c").read_text()
+
+
+def test_in_one_step_and_in_two_the_files_are_the_same(capsys, run, tmp_path):
+    printed(capsys, f"pack {run} {tmp_path / 'net.tq.h5'} --c {tmp_path / 'one'} --json --activations int16")
+    one = (tmp_path / "net.tq.h5").read_bytes()
+    printed(capsys, f"pack {run} {tmp_path / 'net.tq.h5'} --float-layer-bits 8 --calibrate --json")
+    assert (tmp_path / "net.tq.h5").read_bytes() == one
+    two = printed(capsys, f"pack {tmp_path / 'net.tq.h5'} --c {tmp_path / 'two'} --data --json --activations int16")
+    three = tmp_path / "three"
+    printed(capsys, f"pack {run} {three / 'net.tq.h5'} --c {three} --json --activations int16")
+    files = {folder: {path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob("*")
+                      if path.is_file()} for folder in ("one", "two", "three")}
+    assert files["one"] == files["two"] and "accuracy_int16" in two
+    assert {str(path) for path in files["three"].keys() - files["one"].keys()} == {"net.tq.h5"}
+
+
+def test_an_export_that_is_refused_writes_nothing(capsys, run, tmp_path):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "net.c").write_text("int mine;")
+    code, err = failed(capsys, f"pack {run} {tmp_path / 'net.tq.h5'} --c {tmp_path / 'c'}")
+    assert code == 73 and "c/net.c: is of another program, and would be replaced; choose another folder" in err
+    assert [path.name for path in tmp_path.rglob("*")] == ["c", "net.c"]
+
+
+def test_the_table_shows_each_layer_and_the_totals(capsys, run, tmp_path):
+    assert not tinyq(f"pack {run} --c {tmp_path / 'c'}".split())
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("layer "))
+    assert lines[start].split() == "layer operation output MACs flash bytes RAM bytes".split()
+    assert lines[start + 2].startswith("conv1 ") and lines[-1].split()[:3] == ["all", "layers", "601,600"]

@@ -13,20 +13,25 @@ COMPARED = 8                            # samples
 EXAMPLES = """examples:
   python -m tinyq.pack runs/digits_cnn-digits-cbp-001 digits.tq.h5
   python -m tinyq.pack model.h5 small.tq.h5 --float-layer-bits 8 --calibrate
-  python -m tinyq.pack small.tq.h5 --c firmware/ --activations int8"""
+  python -m tinyq.pack runs/digits_cnn-digits-cbp-001 --c firmware/
+  python -m tinyq.pack small.tq.h5 --c firmware/ --activations int8 --data"""
+PACKING = {"target", "float_layer_bits", "trits", "calibrate", "model"}
+EXPORTING = {"c", "activations"}
+OF_DATA = {"data_path", "classes", "plugin"}
 
 
 def command(argv: list[str]) -> None:
-    """Pack, or export, and print what was written."""
+    """Pack, export, or both, and print what was written."""
     arguments = _parser().parse(argv)
     plugins.use(arguments.plugin)
-    if str(arguments.network).endswith(PACKED) != bool(arguments.c):
-        raise UsageError(f"a run or a model.h5 is packed (python -m tinyq.pack RUN OUT{PACKED}), "
-                         f"and a {PACKED} is exported (python -m tinyq.pack MODEL{PACKED} --c DIR)")
-    _refuse_idle_flags(arguments)
-    if not arguments.c and not str(arguments.target or "").endswith(PACKED):
+    is_packed = str(arguments.network).endswith(PACKED)
+    if is_packed and not arguments.c:
+        raise UsageError(f"a {PACKED} is exported (python -m tinyq.pack MODEL{PACKED} --c DIR), "
+                         f"and a run or a model.h5 is packed (python -m tinyq.pack RUN OUT{PACKED})")
+    _refuse_idle_flags(arguments, is_packed)
+    if not str(arguments.target or PACKED).endswith(PACKED) or not (arguments.c or arguments.target):
         raise UsageError(f"name the file to write: OUT{PACKED}")
-    report = _export(arguments) if arguments.c else _pack(arguments)
+    report = _export(arguments) if is_packed else _pack_to_c(arguments) if arguments.c else _pack(arguments)
     if arguments.json:
         say_json(report)
     else:
@@ -38,42 +43,57 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code_of(naming_flags(command, _parser), sys.argv[1:] if argv is None else argv)
 
 
-def _refuse_idle_flags(arguments):
+def _refuse_idle_flags(arguments, is_packed):
     """Raise UsageError for flags that would have no effect."""
     given = {name for name, value in vars(arguments).items() if value not in (None, False)} - {"network", "json"}
-    packing = {"target", "float_layer_bits", "trits", "calibrate", "data_path", "classes", "model", "plugin"}
-    idle = given & packing if arguments.c else given & {"activations"}
-    if not arguments.c and arguments.calibrate is None:
-        idle |= given & {"data_path", "classes"}
-    if idle:
+    if is_packed:
+        used = EXPORTING | ({"data"} | OF_DATA if arguments.data is not None else set())
+    else:
+        calibrates = arguments.calibrate is not None or arguments.c
+        used = PACKING | {"plugin"} | (OF_DATA if calibrates else set()) | (EXPORTING if arguments.c else set())
+    if idle := given - used:
         names = ", ".join(sorted("OUT" if name == "target" else f"--{name.replace('_', '-')}" for name in idle))
-        raise UsageError(f"{names}: no effect when {'exporting C' if arguments.c else 'packing'}; see --help")
+        raise UsageError(f"{names}: no effect when {'exporting C' if is_packed else 'packing'}; see --help")
 
 
 def _pack(arguments):
-    from tinyq.kernels.jit import isa
     from tinyq.packed.file import format
+    from tinyq.saved.packing import sizes
+
+    target = Path(arguments.target)
+    model, packed, bundle = _packed(arguments, arguments.float_layer_bits or "32", arguments.calibrate)
+    format.write(target, packed)
+    batches = bundle and _batches(bundle)
+    return {"file": str(target), **sizes(packed, target), **_compared(model, packed, target, batches)}
+
+
+def _packed(arguments, bits, calibrate):
+    """Return (model, packed network, data it was calibrated on); calibrate: a name, "" for its own data or None."""
+    from tinyq.kernels.jit import isa
     from tinyq.run.checkpoint_network import load_network
-    from tinyq.saved.eval_splits import calibration_batches, split_for
-    from tinyq.saved.packing import pack_model, sizes
+    from tinyq.saved.eval_splits import split_for
+    from tinyq.saved.packing import pack_model
     from tinyq.saved.run_folder import weights_file
 
     isa.choose()                                            # UsageError for a TINYQ_ISA that does not exist
-    source, target = weights_file(arguments.network), Path(arguments.target)
+    source, bundle = weights_file(arguments.network), None
     model, attributes = load_network(source, arguments.model)
-    batches = None
-    if arguments.calibrate is not None:
-        name = arguments.calibrate or attributes["data"]
+    if calibrate is not None:
+        name = calibrate or attributes["data"]
         if not name:
             raise UsageError(f"--calibrate: {source} does not say which data it is for; name some, such as --calibrate "
                              "mnist")
-        batches = calibration_batches(
-            split_for(source, attributes, "train", name, arguments.data_path, arguments.classes)[1])
-    packed = pack_model(model, attributes, batches, _bits(arguments.float_layer_bits or "32"), arguments.trits)
+        bundle = split_for(source, attributes, "train", name, arguments.data_path, arguments.classes)[1]
+    packed = pack_model(model, attributes, bundle and _batches(bundle), _bits(bits), arguments.trits)
     if arguments.trits and not any(tensor.scheme == "t243" for tensor in packed.tensors.values()):
         raise UsageError("--trits: no weights of this network are ternary")
-    format.write(target, packed)
-    return {"file": str(target), **sizes(packed, target), **_compared(model, packed, target, batches)}
+    return model, packed, bundle
+
+
+def _batches(bundle):
+    from tinyq.saved.eval_splits import calibration_batches
+
+    return calibration_batches(bundle)
 
 
 def _compared(model, held, path, batches):
@@ -109,15 +129,62 @@ def _difference(path, kind, x, trained):
 
 
 def _export(arguments):
+    """Export a packed file, with samples of its data where --data asks for them."""
     from tinyq.packed.c.entry import FloatLayers
-    from tinyq.packed.c.export import export_file
+    from tinyq.packed.c.export import check_kind, export_file
     from tinyq.packed.integer.lowering import NotCalibrated
+    from tinyq.packed.network import PackedNetwork
+    from tinyq.saved.eval_splits import split_for
+    from tinyq.saved.exporting.measured_export import figures, self_test_samples
+    from tinyq.saved.packed_file import read_packed
 
+    kind, samples, found = arguments.activations or "int8", None, {}
+    check_kind(kind)
     try:
-        return export_file(arguments.network, Path(arguments.c), arguments.activations or "int8")
+        if arguments.data is not None:
+            packed = read_packed(arguments.network)
+            bundle = split_for(arguments.network, packed.meta, "train", arguments.data or None, arguments.data_path,
+                               arguments.classes)[1]
+            samples = self_test_samples(bundle)
+            found = figures(PackedNetwork(packed), packed, kind, bundle)
+        return {**export_file(arguments.network, Path(arguments.c), kind, samples), **found}
     except (NotCalibrated, FloatLayers) as error:
         raise UsageError(f"{arguments.network}: {error}; for C, pack the trained network with --float-layer-bits 8 "
                          "--calibrate") from error
+
+
+def _pack_to_c(arguments):
+    """Pack a trained network on 8 bits, calibrate it on its data, and export it; nothing is written before all is."""
+    import hashlib
+
+    from tinyq.files.atomic import check_target, write_bytes
+    from tinyq.packed.c import c_names, export
+    from tinyq.packed.c.c_source import Origin
+    from tinyq.packed.c.entry import pixel_values
+    from tinyq.packed.file import format
+    from tinyq.packed.integer.lowering import lower
+    from tinyq.saved.exporting.measured_export import figures, self_test_samples
+
+    if (arguments.float_layer_bits or "8") != "8":
+        raise UsageError(f"--float-layer-bits {arguments.float_layer_bits}: C needs 8; leave it out")
+    kind, folder = arguments.activations or "int8", Path(arguments.c)
+    export.check_kind(kind)
+    apart = arguments.target and Path(arguments.target).parent != folder
+    if apart:
+        check_target(arguments.target)
+    model, packed, bundle = _packed(arguments, "8", arguments.calibrate or "")
+    file = Path(arguments.target or f"{c_names.name_of(packed.meta['model'])}{PACKED}")
+    name, data = c_names.name_of(file), format.encode(packed)
+    origin = Origin(c_names.shown(file), hashlib.sha256(data).hexdigest())
+    c_names.check_free(folder, name, origin.file)
+    files, sizes = export.files_of(lower(packed, kind), packed, name, self_test_samples(bundle), pixel_values(packed),
+                                   origin)
+    found = figures(model, packed, kind, bundle)
+    if apart:
+        write_bytes(file, data)
+    export.write(folder, files if apart else {**files, file.name: data})
+    return {"file": str(file if apart else folder / file.name), **export.report_of(folder, name, kind, sizes),
+            **found}
 
 
 def _bits(text):
@@ -127,14 +194,22 @@ def _bits(text):
 
 
 def _lines(report):
-    width = max(map(len, report))
-    return [f"{key.replace('_', ' '):<{width}}  {_shown(value)}" for key, value in report.items()]
+    from tinyq.output.text_table import table
+    from tinyq.packed.c.layer_costs import HEADER, LayerCost, table_rows
+
+    layers = [LayerCost(**layer) for layer in report.get("layers", ())]
+    facts = {key: value for key, value in report.items() if key != "layers"}
+    width = max(map(len, facts))
+    lines = [f"{key.replace('_', ' '):<{width}}  {_shown(key, value)}" for key, value in facts.items()]
+    return [*lines, *(["", *table(HEADER, table_rows(layers))] if layers else [])]
 
 
-def _shown(value):
+def _shown(key, value):
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else value
+    if isinstance(value, float):
+        return f"{value:.2%}" if "accuracy" in key or "precision" in key else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _parser():
@@ -152,7 +227,10 @@ def _parser():
     parser.add_argument("--classes", metavar="FILE",
                         help="file with one class per line, as in training on image folders")
     parser.add_argument("--model", metavar="PATH", help="path/to/file.py:function of a network of your own")
-    parser.add_argument("--c", metavar="DIR", help="write the packed network as C99 into this folder")
+    parser.add_argument("--c", metavar="DIR", help="write the network as C99 into this folder; a trained network is "
+                        "packed with 8-bit layers and calibrated for it, into OUT or into the folder")
+    parser.add_argument("--data", nargs="?", const="", metavar="NAME", help=f"with --c of a {PACKED}: test on the "
+                        "network's own data, or on NAME, and put samples of them into the self-test")
     parser.add_argument("--activations", metavar="KIND", help="activations of the C code: int8 (default) or int16")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_plugin_flag(parser)

@@ -7,19 +7,24 @@ from tinyq.errors import CannotCreate, UsageError
 from tinyq.files.read import read_file
 from tinyq.packed.c.project.provenance import FROM
 
+PACKED = ".tq.h5"
 MAX_NAME, MAX_LAYER, MAX_HEADER = 60, 40, 1 << 24
 MAX_STRING = 200                        # characters of a class's name
 _PLAIN = frozenset(range(0x20, 0x7f)) - frozenset(b'"\\?')          # of two ? begins a trigraph
-# Headers of C and POSIX: NAME.h in a folder of -I would take their place.
-HEADERS = frozenset("""alloca assert complex ctype dirent endian errno fcntl features fenv float inttypes iso646 limits
-    locale malloc math memory pthread sched setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib
-    stdnoreturn string strings tgmath threads time uchar unistd wchar wctype""".split())
+# NAME.h in a folder of -I would take the place of a header of C, POSIX, C libraries, FreeRTOS, Zephyr or STM32Cube.
+HEADERS = frozenset("""aio alloca ar argp argz arduino assert byteswap complex config cpio crypt ctype device dirent
+    dlfcn elf endian envz err errno error event_groups execinfo fcntl features fenv float fmtmsg fnmatch freertos ftw
+    getopt glob grp iconv ifaddrs inttypes iso646 kernel langinfo libgen libintl limits link list locale main malloc
+    math memory monetary mqueue ndbm netdb newlib nl_types poll portmacro pthread pwd queue regex resolv sched search
+    semaphore semphr setjmp signal spawn stdalign stdarg stdatomic stdbit stdbool stdckdint stddef stdint stdio stdlib
+    stdnoreturn string strings stropts syscall sysexits syslog tar task termios tgmath threads time timers trace uchar
+    ucontext ulimit unistd utime utmp utmpx values version wait wchar wctype wordexp zephyr""".split())
 
 
 def name_of(path: str | Path) -> str:
     """Return the C name of a packed file: "my-net.tq.h5" is my_net, "3.tq.h5" net_3, "stdint.tq.h5" net_stdint."""
-    name = re.sub(r"\W+", "_", Path(path).name.removesuffix(".tq.h5"), flags=re.ASCII)
-    own = name[:1].isalpha() and not name.startswith("tinyq") and name not in HEADERS
+    name = re.sub(r"\W+", "_", Path(path).name.removesuffix(PACKED), flags=re.ASCII)
+    own = name[:1].isalpha() and not name.startswith("tinyq") and name.lower() not in HEADERS
     return (name if own else f"net_{name}")[:MAX_NAME]
 
 
@@ -28,8 +33,9 @@ def check_name(name: str) -> None:
     if not re.fullmatch("(?!tinyq)[A-Za-z][A-Za-z0-9_]*", name):
         raise UsageError(f"{name!r} cannot name C files; use letters, digits and _, "
                          "begin with a letter but not with tinyq")
-    if name in HEADERS:
-        raise UsageError(f"{name!r} cannot name C files: {name}.h is a header of C; choose another name")
+    if name.lower() in HEADERS:
+        raise UsageError(f"{name!r} cannot name C files: {name.lower()}.h is a header of C or of embedded systems; "
+                         f"choose another name, such as net_{name}")
 
 
 def layer_names(labels: Iterable[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Write the C files of one network: NAME.h, NAME.c, its self-test and its example."""
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from tinyq.packed.c.c_names import comment_text, macro_prefix
 from tinyq.packed.c.calls import Body
 from tinyq.packed.c.constants import array_text, text_array
 from tinyq.packed.c.entry import expected_codes, find_entry, pixel_codes, preparation_of
+from tinyq.packed.c.layer_costs import LayerCost, layer_costs
 from tinyq.packed.c.placement import ALIGN, place
 from tinyq.packed.c.project.c_example import example
 from tinyq.packed.c.project.c_self_test import self_test
@@ -45,12 +47,16 @@ class Samples:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of all constants, of the weights among them, and of the arena; of constants also by layer."""
+    """Bytes of all constants, of the weights and of the table of pixels among them, and of the arena.
+
+    layers: the costs of each; their constants and the table of pixels are all constants.
+    """
 
     flash: int
     weights: int
+    pixels: int
     arena: int
-    layers: dict[str, int] = field(default_factory=dict)
+    layers: Sequence[LayerCost]
 
 
 class Source:
@@ -73,10 +79,10 @@ class Source:
         self.memory = place(self.entry.behind, program, outside)
         self.parts = Body(program, self.memory, packed.graph.nodes, lambda value: (
             self._at(self.memory.values[value]) if value in self.memory.values else outside.get(value, "input")))
-        arena = max(self.memory.size, ALIGN)
-        layers = self.parts.constants.nbytes
-        flash = sum(layers.values()) + (0 if self.pixels is None else self.pixels.nbytes)
-        self.sizes = Sizes(flash, sum(t.data.nbytes for t in packed.tensors.values()), arena, layers)
+        layers = layer_costs(self.memory, self.parts.layers, program, self.parts.constants.nbytes)
+        table, weights = self.pixels.nbytes if self.pixels is not None else 0, packed.tensors.values()
+        self.sizes = Sizes(sum(layer.flash for layer in layers) + table, sum(t.data.nbytes for t in weights), table,
+                           max(self.memory.size, ALIGN), layers)
 
     def files(self, samples: Samples | None) -> dict[str, str]:
         """Return {file name: text}; without samples the self-test has the packed file's own (format.golden_input)."""

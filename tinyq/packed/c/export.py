@@ -1,14 +1,16 @@
 """Export an integer program as C99 without heap or floating point: NAME.h, NAME.c, a self-test and the runtime."""
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinyq.errors import UsageError, did_you_mean
 from tinyq.files import atomic
 from tinyq.files.read import sha256_of
-from tinyq.packed.c.c_names import check_free, check_name, is_foreign, name_of, shown
+from tinyq.packed.c.c_names import PACKED, check_free, check_name, is_foreign, name_of, shown
 from tinyq.packed.c.c_source import CTYPES, UNKNOWN, Origin, Samples, Sizes, Source
 from tinyq.packed.c.entry import pixel_values
 from tinyq.packed.c.project.build_files import build_files
@@ -55,29 +57,41 @@ def files_of(program: IntegerProgram, packed: Packed, name: str, samples: np.nda
     return {file: _filled(text, bound) for file, text in {**own, **runtime}.items()}, source.sizes
 
 
-def write(folder: str | Path, files: Mapping[str, str]) -> None:
-    """Write the files of `files_of` into a folder, all or none; build files that tinyq did not write stay."""
-    atomic.write_files(folder, {file: text for file, text in files.items()
-                                if file.endswith((".c", ".h")) or not is_foreign(Path(folder) / file)})
+def write(folder: str | Path, files: Mapping[str, str | bytes]) -> None:
+    """Write the files of `files_of`, and others, into a folder, all or none; foreign build files stay as they are."""
+    atomic.write_files(folder, {file: content for file, content in files.items()
+                                if file.endswith((".c", ".h", PACKED)) or not is_foreign(Path(folder) / file)})
 
 
-def export_file(path: str | Path, folder: str | Path, kind: str,
-                samples: Samples | None = None) -> dict[str, str | int]:
+def export_file(path: str | Path, folder: str | Path, kind: str, samples: Samples | None = None) -> dict[str, Any]:
     """Export a packed file under its own name for activations "int8" or "int16"; return a report.
 
     samples: of the self-test, as for `export`. BadInput where the file is damaged; CannotCreate where the folder holds
     another file's export of this name; UsageError as from `lower` and `export`.
     """
-    if kind not in CTYPES:
-        raise UsageError(f"activations {kind}: {did_you_mean(kind, CTYPES)}")
+    check_kind(kind)
     packed = format.read(path)
     name, origin = name_of(path), Origin(shown(path), sha256_of(path))
     check_free(folder, name, origin.file)
     sizes = export(lower(packed, kind), packed, folder, name, samples, pixel_values(packed), origin)
-    return {"files": f"{Path(folder) / name}.h, .c, _selftest.c; {', '.join(RUNTIME)}", "activations": kind,
-            "bytes_flash": sizes.flash, "bytes_flash_weights": sizes.weights, "bytes_arena": sizes.arena,
+    return report_of(folder, name, kind, sizes)
+
+
+def check_kind(kind: str) -> None:
+    """Raise UsageError for activations that C does not have."""
+    if kind not in CTYPES:
+        raise UsageError(f"activations {kind}: {did_you_mean(kind, CTYPES)}")
+
+
+def report_of(folder: str | Path, name: str, kind: str, sizes: Sizes) -> dict[str, Any]:
+    """Return what was written, its costs in bytes, and the command that compiles and runs the self-test."""
+    return {"files": f"{Path(folder) / name}.h, .c, _selftest.c; {', '.join(RUNTIME)}; example and build files",
+            "activations": kind, "bytes_flash": sizes.flash, "bytes_flash_weights": sizes.weights,
+            "bytes_flash_pixel_table": sizes.pixels, "bytes_arena": sizes.arena,
+            "not_counted": "code and stack: see tinyq/packed/README.md",
             "self_test": f"cc -std=c99 -O2 -I. {name}.c {name}_selftest.c {' '.join(COMPILED)} "
-                         f"examples/{name}/selftest.c && ./a.out"}
+                         f"examples/{name}/selftest.c && ./a.out",
+            "layers": [asdict(layer) for layer in sizes.layers]}
 
 
 def _digest(texts):

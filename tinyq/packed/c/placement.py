@@ -68,7 +68,7 @@ def _placed(operations, program, outside, scratch=True):
     itemsize = program.dtype.itemsize
     for i, op in enumerate(operations):
         if scratch:
-            for name, life, size in _scratch(op, i, itemsize):
+            for name, life, size in scratch_of(op, i, itemsize):
                 lives[name, i], sizes[name, i] = life, size
         if op.y in home or op.y in outside:         # a value of several parts already has its place
             continue
@@ -98,7 +98,7 @@ def _lifetimes(operations: Sequence[Operation], result: int) -> dict[int, Lifeti
     return lives
 
 
-def _scratch(op: Operation, i: int, itemsize: int) -> Iterator[tuple[str, Lifetime, int]]:
+def scratch_of(op: Operation, i: int, itemsize: int) -> Iterator[tuple[str, Lifetime, int]]:
     """Yield the name, lifetime and bytes of each piece of scratch memory that operation i needs."""
     always = Lifetime(2 * i, 2 * i + 1)
     if isinstance(op, Convolution):

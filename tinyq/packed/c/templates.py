@@ -86,9 +86,9 @@ extern const char *const ${name}_class_names[${NAME}_OUTPUTS];
 """)
 
 DIMENSIONS = Template("""\
-#define ${NAME}_CHANNELS $channels
-#define ${NAME}_HEIGHT $height
-#define ${NAME}_WIDTH $width
+#define ${NAME}_INPUT_CHANNELS $channels
+#define ${NAME}_INPUT_HEIGHT $height
+#define ${NAME}_INPUT_WIDTH $width
 """)
 
 PREPARATION = Template("""

@@ -27,17 +27,17 @@ OF_PIXELS = Template("""\
 /* Channels of a pixel together, as cameras give them: red, green, blue, red, green, ... */
 static void from_hwc(const uint8_t *pixels)
 {
-    for (int32_t i = 0; i < ${NAME}_HEIGHT * ${NAME}_WIDTH; i++)
-        for (int32_t c = 0; c < ${NAME}_CHANNELS; c++)
-            input[c * ${NAME}_HEIGHT * ${NAME}_WIDTH + i] = ${name}_code_of_pixel[c][*pixels++];
+    for (int32_t i = 0; i < ${NAME}_INPUT_HEIGHT * ${NAME}_INPUT_WIDTH; i++)
+        for (int32_t c = 0; c < ${NAME}_INPUT_CHANNELS; c++)
+            input[c * ${NAME}_INPUT_HEIGHT * ${NAME}_INPUT_WIDTH + i] = ${name}_code_of_pixel[c][*pixels++];
 }
 
 /* One channel after the other, as the network reads them. */
 static void from_chw(const uint8_t *pixels)
 {
-    for (int32_t c = 0; c < ${NAME}_CHANNELS; c++)
-        for (int32_t i = 0; i < ${NAME}_HEIGHT * ${NAME}_WIDTH; i++)
-            input[c * ${NAME}_HEIGHT * ${NAME}_WIDTH + i] = ${name}_code_of_pixel[c][*pixels++];
+    for (int32_t c = 0; c < ${NAME}_INPUT_CHANNELS; c++)
+        for (int32_t i = 0; i < ${NAME}_INPUT_HEIGHT * ${NAME}_INPUT_WIDTH; i++)
+            input[c * ${NAME}_INPUT_HEIGHT * ${NAME}_INPUT_WIDTH + i] = ${name}_code_of_pixel[c][*pixels++];
 }
 """)
 

@@ -1,0 +1,1 @@
+"""Export a saved network as C together with what its data tell."""
