@@ -1,4 +1,5 @@
 """Exported C computes the same integers on other processors, which QEMU emulates."""
+import dataclasses
 import re
 
 import numpy as np
@@ -25,17 +26,19 @@ SETS = {"binary": {"levels": "binary"}, "ternary": {"levels": "ternary"}, "trits
 
 
 def everything(m, x):
-    """Convolutions with strides 1 and 2, groups and padding, a residual sum, both poolings."""
+    """Convolutions with strides 1 and 2, groups and padding, a residual sum, both poolings, behind products or not."""
     x = nn.ReLU()(m.first(x))
     x = nn.ReLU()(m.second(x) + x)
-    x = nn.ReLU()(m.strided(nn.MaxPool2d(3, 1, 1)(x)))
-    x = m.pointwise(nn.AvgPool2d(2, 1)(x))
+    x = nn.MaxPool2d(2)(nn.ReLU()(m.third(nn.MaxPool2d(3, 1, 1)(x))))       # 4x4
+    x = nn.ReLU()(m.strided(x))                                             # 2x3
+    x = m.pointwise(nn.AvgPool2d(2, 1, 1)(x))                               # 3x4
     return m.last(nn.Flatten()(x))
 
 
 def network(levels, **options):
     layers = {"first": Conv2d(3, 6, 3, padding=1), "second": Conv2d(6, 6, 3, padding=1),
-              "strided": Conv2d(6, 9, (3, 2), 2, 1, groups=3), "pointwise": Conv2d(9, 7, 1), "last": Linear(7 * 16, 5)}
+              "third": Conv2d(6, 6, 3, padding=1), "strided": Conv2d(6, 9, (3, 2), 2, 1, groups=3),
+              "pointwise": Conv2d(9, 7, 1), "last": Linear(7 * 12, 5)}
     return packed_model(constrained(nn.constrain(Model(everything, **layers), "all"), levels), SHAPE, **options)
 
 
@@ -59,7 +62,9 @@ def test_every_level_set_gives_the_same_integers_on(core, level_sets, tmp_path):
 
 @pytest.mark.parametrize("core", ["m4", "m55"])
 def test_the_instructions_of_a_core_are_used_without_undefined_behaviour(core, level_sets, tmp_path):
-    assert level_sets.run(emulated(core), tmp_path, *TRAPS) == f"0 of {len(level_sets.names)} wrong\n"
+    names = [name for name in level_sets.names if name.endswith("int8")]
+    said = dataclasses.replace(level_sets, names=names).run(emulated(core), tmp_path, *TRAPS)
+    assert said == f"0 of {len(SETS)} wrong\n"
 
 
 def test_the_program_that_comes_with_an_export_runs_on_a_core(tmp_path):
