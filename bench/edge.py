@@ -110,8 +110,8 @@ def main():
                     print_profile(f"{name}, {TARGETS[core].title}, {contender}", value)
                 continue
             rows = {contender: table.numbers(value) for contender, value in found.items()}
-            print(table.row(name, core, rows), flush=True)
-            key = f"{name} {args.levels} {args.activations} -O{args.optimisation} {core}"
+            key = table.key_of(name, args.levels, args.activations, f"-O{args.optimisation}", core)
+            print(table.row(key, rows), flush=True)
             keep(args.output / "edge.json", key, rows)
 
 

@@ -8,6 +8,7 @@ from embedded.targets import TARGETS
 TINYQ, CMSIS = "tinyq", "CMSIS-NN"
 HEAD = ["network, core", "instructions: tinyq", "CMSIS-NN", "ratio", "flash: tinyq", "CMSIS-NN", "ratio", "RAM: tinyq",
         "CMSIS-NN", "stack: tinyq", "CMSIS-NN"]
+USUAL = ("ternary", "int8", "-O2")
 NO_ROOM, NONE = "no room", "-"
 
 
@@ -32,14 +33,27 @@ def head() -> str:
     return f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}"
 
 
-def row(name: str, core: str, found: Mapping[str, Numbers]) -> str:
+def row(key: str, found: Mapping[str, Numbers]) -> str:
     """Return a line of the table; found: by contender, without those that have no room on the core."""
+    name = title(key)
     ours, theirs = found.get(TINYQ), found.get(CMSIS)
     if not found:
-        return f"| {name}, {TARGETS[core].title} | {' | '.join([NO_ROOM] + [NONE] * (len(HEAD) - 2))} |"
+        return f"| {name} | {' | '.join([NO_ROOM] + [NONE] * (len(HEAD) - 2))} |"
     cells = [*_both(ours, theirs, "instructions"), *_both(ours, theirs, "code", "constants"),
              *_both(ours, theirs, "ram")[:2], *_both(ours, theirs, "stack")[:2]]
-    return f"| {name}, {TARGETS[core].title} | {' | '.join(cells)} |"
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def key_of(network: str, levels: str, activations: str, optimisation: str, core: str) -> str:
+    """Return the name of a row in a result file."""
+    return " ".join((network, levels, activations, optimisation, core))
+
+
+def title(key: str) -> str:
+    """Return the first cell of a row, which leaves out what is usual."""
+    network, levels, activations, optimisation, core = key.split()
+    unusual = [given for given, usual in zip((levels, activations, optimisation), USUAL, strict=True) if given != usual]
+    return ", ".join((network, *unusual, TARGETS[core].title))
 
 
 def _both(ours, theirs, *keys):

@@ -1,6 +1,8 @@
 """The bench of microcontrollers counts the instructions of an inference alone, and compares outputs in every run."""
 import dataclasses
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from tinyq.packed.integer.lowering import lower
 from tinyq.packed.integer.numpy_executor import NumpyExecutor
 from tinyq.packed.integer.program import integer_levels
 
+BENCH = Path(__file__).resolve().parents[2] / "bench"
 # A loop of 1,000 times two instructions; 40 bytes of constants, 80 of variables.
 FUNCTION = """\
 #include <stdint.h>
@@ -87,11 +90,23 @@ def test_what_is_missing_for_a_core_is_named():
 
 def test_a_row_holds_ratios_and_says_where_there_is_no_room():
     ours, theirs = ({"instructions": 10 * n, "code": n, "constants": n, "ram": n, "stack": n} for n in (1000, 4000))
-    assert table.row("digits", "m4", {table.TINYQ: ours, table.CMSIS: theirs}) == (
+    key = table.key_of("digits", "ternary", "int8", "-O2", "m4")
+    assert table.row(key, {table.TINYQ: ours, table.CMSIS: theirs}) == (
         "| digits, Cortex-M4 | 10,000 | 40,000 | **0.25** | 2,000 | 8,000 | **0.25** | 1,000 | 4,000 | 1,000 | 4,000 |")
-    assert table.row("digits", "m4", {table.TINYQ: ours}).startswith("| digits, Cortex-M4 | 10,000 | - | - |")
-    assert "no room" in table.row("resnet20", "m0", {})
-    assert len(set(line.count("|") for line in (*table.head().splitlines(), table.row("digits", "m4", {})))) == 1
+    assert table.row(key, {table.TINYQ: ours}).startswith("| digits, Cortex-M4 | 10,000 | - | - |")
+    assert "| no room | - |" in table.row(key, {})
+    assert len({line.count("|") for line in (*table.head().splitlines(), table.row(key, {}))}) == 1
+
+
+def test_a_row_names_what_is_unusual():
+    key = table.key_of("digits", "binary", "int16", "-Os", "rv32")
+    assert table.title(key) == "digits, binary, int16, -Os, RV32IMAC"
+
+
+def test_the_page_holds_the_rows_of_the_result_file():
+    lines = (BENCH / "README.md").read_text().splitlines()
+    results = json.loads((BENCH / "edge.json").read_text())
+    assert results and all(table.row(key, found) in lines for key, found in results.items())
 
 
 @pytest.mark.parametrize("number", [0.5, 1.0, 0.9999999999, 3.7, 1e-6])
