@@ -138,7 +138,8 @@ def test_a_hook_runs_before_each_layer_and_after_the_last(tmp_path):
 @pytest.mark.parametrize("standard", ["c++11", "c++17", "c++20"])
 def test_all_files_compile_as_cplusplus_without_a_warning(tmp_path, standard):
     written(tmp_path, of_pictures(), given=Samples(samples(2, SHAPE), np.array([0, 1])))
-    strict = "-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wswitch-default -Wundef -Werror -I.".split()
+    strict = ("-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wcast-align=strict -Wswitch-default "
+              "-Wundef -Werror -I.").split()
     sources = ["net.c", "net_selftest.c", "examples/net/selftest.c", *COMPILED]
     subprocess.run([GXX, "-x", "c++", f"-std={standard}", *strict, "-O1", *sources, "-o", "net.out"], cwd=tmp_path,
                    check=True)
