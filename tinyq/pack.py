@@ -63,7 +63,7 @@ def _pack(arguments):
     target = Path(arguments.target)
     model, packed, bundle = _packed(arguments, arguments.float_layer_bits or "32", arguments.calibrate)
     format.write(target, packed)
-    batches = bundle and _batches(bundle)
+    batches = _batches(bundle)
     return {"file": str(target), **sizes(packed, target), **_compared(model, packed, target, batches)}
 
 
@@ -84,7 +84,7 @@ def _packed(arguments, bits, calibrate):
             raise UsageError(f"--calibrate: {source} does not say which data it is for; name some, such as --calibrate "
                              "mnist")
         bundle = split_for(source, attributes, "train", name, arguments.data_path, arguments.classes)[1]
-    packed = pack_model(model, attributes, bundle and _batches(bundle), _bits(bits), arguments.trits)
+    packed = pack_model(model, attributes, _batches(bundle), _bits(bits), arguments.trits)
     if arguments.trits and not any(tensor.scheme == "t243" for tensor in packed.tensors.values()):
         raise UsageError("--trits: no weights of this network are ternary")
     return model, packed, bundle
@@ -93,7 +93,7 @@ def _packed(arguments, bits, calibrate):
 def _batches(bundle):
     from tinyq.saved.eval_splits import calibration_batches
 
-    return calibration_batches(bundle)
+    return None if bundle is None else calibration_batches(bundle)
 
 
 def _compared(model, held, path, batches):

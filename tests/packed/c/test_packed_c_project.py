@@ -227,3 +227,17 @@ def test_cmake_builds_and_tests_two_networks_of_one_folder_and_links_them(tmp_pa
         "add_executable(app main.c)\ntarget_link_libraries(app PRIVATE tinyq::net tinyq::test)\n")
     for command in (["cmake", "-S", ".", "-B", "all"], ["cmake", "--build", "all"], [tmp_path / "all" / "app"]):
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+
+@needs_compiler
+def test_the_c_of_the_page_compiles(tmp_path):
+    blocks = re.findall(r"```c\n(.*?)```", (ROOT / "tinyq" / "packed" / "README.md").read_text(), re.S)
+    facts = {"preprocessing": json.dumps({"mean": [0.5], "std": [0.5]}), "class_names": list("0123456789")}
+    for name in ("digits", "lenet"):
+        network = dataclasses.replace(packed("digits_cnn", "ternary"), meta=facts)
+        export(lower(network, "int8"), network, tmp_path, name, pixels=pixel_values(network))
+    assert len(blocks) == 2
+    for k, block in enumerate(blocks):
+        (tmp_path / f"block_{k}.c").write_text(block)
+        strict = [flag for flag in STRICT if flag != "-Wmissing-prototypes"]
+        subprocess.run([GCC, *strict, "-c", f"block_{k}.c"], cwd=tmp_path, check=True)
