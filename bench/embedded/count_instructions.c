@@ -1,7 +1,8 @@
 /* QEMU plugin: counts how often each instruction is executed, and writes "ADDRESS COUNT" lines (hexadecimal, decimal)
    to the file of its argument out=FILE. An address has a line per translation; a reader adds them up.
 
-   What it uses of QEMU's plugin interface, version 1, is declared here, so that no header of QEMU is needed. */
+   What it uses of QEMU's plugin interface is declared here, so that no header of QEMU is needed. VERSION is that of the
+   interface: QEMU 9 and later refuse 1, earlier ones know no other. */
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,11 +13,12 @@ typedef uint64_t qemu_plugin_id_t;
 struct qemu_info_t;
 struct qemu_plugin_tb;
 struct qemu_plugin_insn;
-enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
+enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
-void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *, enum qemu_plugin_op, void *, uint64_t);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, void (*)(unsigned, void *),
+                                            enum qemu_plugin_cb_flags, void *);
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, struct qemu_plugin_tb *));
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, void *), void *);
 
@@ -24,7 +26,7 @@ void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t,
 SHOWN extern int qemu_plugin_version;
 SHOWN int qemu_plugin_install(qemu_plugin_id_t, const struct qemu_info_t *, int, char **);
 
-int qemu_plugin_version = 1;
+int qemu_plugin_version = VERSION;
 
 /* Instructions of one translated block. */
 struct block {
@@ -34,6 +36,12 @@ struct block {
 };
 static struct block *blocks;
 static FILE *out;
+
+static void executed(unsigned cpu, void *count)
+{
+    (void)cpu;
+    ++*(uint64_t *)count;
+}
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *code)
 {
@@ -48,8 +56,8 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *code)
     for (size_t i = 0; i < count; i++) {
         struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(code, i);
         block->instruction[i].address = qemu_plugin_insn_vaddr(instruction);
-        qemu_plugin_register_vcpu_insn_exec_inline(instruction, QEMU_PLUGIN_INLINE_ADD_U64,
-                                                   &block->instruction[i].executed, 1);
+        qemu_plugin_register_vcpu_insn_exec_cb(instruction, executed, QEMU_PLUGIN_CB_NO_REGS,
+                                               &block->instruction[i].executed);
     }
 }
 

@@ -1,5 +1,6 @@
 """Compile C programs for a target, run them under QEMU, and count their instructions and bytes by function."""
 import bisect
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -47,18 +48,20 @@ def run_counted(target: Target, program: Path) -> tuple[str, Counter[str]]:
     """Run a program; return what it prints, and the instructions executed in each function."""
     counts = program.with_suffix(".counts")
     emulator, *arguments = target.emulator
-    printed = _command([emulator, "-plugin", f"{plugin(program.parent)},out={counts}", *arguments, program])
+    printed = _command([emulator, "-plugin", f"{_plugin(emulator, program.parent)},out={counts}", *arguments, program])
     return printed, _by_function(symbols(target, program), counts.read_text())
 
 
 @cache
-def plugin(folder: Path) -> Path:
+def _plugin(emulator, folder):
     """Compile the plugin that counts instructions, for this machine."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise Failed("gcc is not installed: the plugin that counts instructions cannot be compiled")
-    _command([compiler, "-O2", "-shared", "-fPIC", PLUGIN, "-o", folder / "count_instructions.so"])
-    return folder / "count_instructions.so"
+    major = int(re.search(r"version (\d+)", _command([emulator, "--version"]))[1])
+    result = folder / "count_instructions.so"
+    _command([compiler, "-O2", "-shared", "-fPIC", f"-DVERSION={1 if major < 9 else 2}", PLUGIN, "-o", result])
+    return result
 
 
 @dataclass(frozen=True, order=True)
