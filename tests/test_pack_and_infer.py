@@ -257,6 +257,9 @@ def test_levels_that_are_no_whole_multiples_have_no_integers_and_packing_says_so
     assert not tinyq(f"train --max-steps 2 --pretrain-epochs 0 --levels=-1.5,-0.3,0,0.7 --output {odd}".split())
     report = printed(capsys, f"pack {odd} {tmp_path / 'out.tq.h5'} --float-layer-bits 8 --calibrate --json")
     assert all("with whole k up to 127" in report[f"largest_difference_{kind}"] for kind in ("int8", "int16"))
+    code, err = failed(capsys, f"pack {odd} {tmp_path / 'c.tq.h5'} --c {tmp_path / 'c'}")
+    assert code == 2 and err.startswith(f"tinyq: {odd}: ") and "with whole k up to 127" in err
+    assert not (tmp_path / "c.tq.h5").exists() and not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize("meta", [

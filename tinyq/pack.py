@@ -177,8 +177,11 @@ def _pack_to_c(arguments):
     name, data = c_names.name_of(file), format.encode(packed)
     origin = Origin(c_names.shown(file), hashlib.sha256(data).hexdigest())
     c_names.check_free(folder, name, origin.file)
-    files, sizes = export.files_of(lower(packed, kind), packed, name, self_test_samples(bundle), pixel_values(packed),
-                                   origin)
+    try:
+        files, sizes = export.files_of(lower(packed, kind), packed, name, self_test_samples(bundle),
+                                       pixel_values(packed), origin)
+    except UsageError as error:
+        raise UsageError(f"{arguments.network}: {error}") from error
     found = figures(model, packed, kind, bundle)
     if apart:
         write_bytes(file, data)

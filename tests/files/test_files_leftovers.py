@@ -9,16 +9,16 @@ import time
 import pytest
 
 from tinyq.errors import CannotCreate, InputOutputError
-from tinyq.files import atomic, lock
+from tinyq.files import atomic, file_group, lock
 
 KILLED = """
 import os, signal, sys
-from tinyq.files import atomic
+from tinyq.files import atomic, file_group
 sync, os.fsync = os.fsync, lambda descriptor: os.kill(os.getpid(), getattr(signal, sys.argv[3]))
 if sys.argv[1] == "file":
     atomic.write_bytes(sys.argv[2], b"new")
 else:
-    atomic.write_files(sys.argv[2], {"a": "1", "b": "2"})
+    file_group.write_files(sys.argv[2], {"a": "1", "b": "2"})
 """
 
 
@@ -30,7 +30,7 @@ def write(kind, target):
     if kind == "file":
         atomic.write_bytes(target, b"newer")
     else:
-        atomic.write_files(target, {"a": "3", "b": "4"})
+        file_group.write_files(target, {"a": "3", "b": "4"})
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
@@ -165,9 +165,9 @@ def refuse_to_replace(monkeypatch, target, error):
 def test_a_folder_that_exists_gets_all_files_or_keeps_all_it_had(folder, monkeypatch, name, error, raised):
     refuse_to_replace(monkeypatch, folder / name, error)
     with pytest.raises(raised):
-        atomic.write_files(folder, {"b": "2", "a": "3", "c": "4"})
+        file_group.write_files(folder, {"b": "2", "a": "3", "c": "4"})
     assert contents(folder) == OLD
-    atomic.write_files(folder, {"b": "2", "a": "3", "c": "4"})
+    file_group.write_files(folder, {"b": "2", "a": "3", "c": "4"})
     assert contents(folder) == {"b": "2", "a": "3", "c": "4", "main.c": "mine"}
 
 
@@ -175,14 +175,14 @@ def test_where_the_system_has_no_hard_links_the_old_files_are_copied(folder, mon
     monkeypatch.setattr(os, "link", refuse(errno.EPERM))
     refuse_to_replace(monkeypatch, folder / "b", OSError(errno.EIO, "failed"))
     with pytest.raises(InputOutputError, match="writing failed"):
-        atomic.write_files(folder, {"a": "3", "b": "4"})
+        file_group.write_files(folder, {"a": "3", "b": "4"})
     assert contents(folder) == OLD
 
 
 def test_a_link_or_a_folder_in_the_place_of_one_file_leaves_all_as_they_were(folder):
     (folder / "b").mkdir()
     with pytest.raises(CannotCreate, match="b: exists and is not a plain file"):
-        atomic.write_files(folder, {"a": "3", "b": "4"})
+        file_group.write_files(folder, {"a": "3", "b": "4"})
     assert (folder / "a").read_text() == "1" and sorted(os.listdir(folder)) == ["a", "b", "main.c"]
 
 
@@ -191,7 +191,7 @@ def test_a_link_or_a_folder_in_the_place_of_one_file_leaves_all_as_they_were(fol
 def test_a_folder_without_room_for_the_new_files_stays_as_it_was(folder, monkeypatch, number, error, says):
     with monkeypatch.context() as patch, pytest.raises(error, match=says):
         patch.setattr(os, "mkdir", refuse(number))
-        atomic.write_files(folder, {"a": "3"})
+        file_group.write_files(folder, {"a": "3"})
     assert contents(folder) == OLD
 
 
@@ -204,9 +204,9 @@ def everything(folder):
 
 def test_files_are_written_into_subfolders_of_a_new_folder_and_of_an_old_one(tmp_path, folder):
     made = {"a": "3", "examples": "", "examples/b": "", "examples/b/c": "4", "examples/d": "5"}
-    atomic.write_files(folder, NESTED)
+    file_group.write_files(folder, NESTED)
     assert everything(folder) == OLD | made
-    atomic.write_files(tmp_path / "new", NESTED)
+    file_group.write_files(tmp_path / "new", NESTED)
     assert everything(tmp_path / "new") == made
 
 
@@ -214,13 +214,13 @@ def test_files_are_written_into_subfolders_of_a_new_folder_and_of_an_old_one(tmp
 def test_a_failure_in_a_subfolder_removes_the_subfolders_that_were_made(folder, monkeypatch, name):
     with monkeypatch.context() as patch, pytest.raises(InputOutputError):
         refuse_to_replace(patch, folder / name, OSError(errno.EIO, "failed"))
-        atomic.write_files(folder, NESTED)
+        file_group.write_files(folder, NESTED)
     assert everything(folder) == OLD
     (folder / "examples").mkdir()
     (folder / "examples" / "d").write_text("mine")
     with monkeypatch.context() as patch, pytest.raises(InputOutputError):
         refuse_to_replace(patch, folder / name, OSError(errno.EIO, "failed"))
-        atomic.write_files(folder, NESTED)
+        file_group.write_files(folder, NESTED)
     assert everything(folder) == OLD | {"examples": "", "examples/d": "mine"}
 
 
@@ -229,7 +229,7 @@ def test_a_subfolder_that_cannot_be_made_leaves_all_as_it_was(folder, monkeypatc
     monkeypatch.setattr(os, "mkdir", lambda path, *rest: refuse(errno.EACCES)() if path == folder / "examples"
                         else make(path, *rest))
     with pytest.raises(InputOutputError):
-        atomic.write_files(folder, NESTED)
+        file_group.write_files(folder, NESTED)
     assert everything(folder) == OLD
 
 
@@ -240,5 +240,5 @@ def test_what_is_no_folder_in_the_place_of_a_subfolder_is_refused(tmp_path, fold
     else:
         (folder / "examples").symlink_to(tmp_path if kind == "link" else "nowhere")
     with pytest.raises(CannotCreate, match="examples: exists and is not a plain folder"):
-        atomic.write_files(folder, NESTED)
+        file_group.write_files(folder, NESTED)
     assert (folder / "a").read_text() == "1"

@@ -6,8 +6,6 @@ import errno
 import os
 import re
 import secrets
-import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -33,8 +31,8 @@ def write_bytes(path: str | Path, data: Buffer) -> None:
     the folder fails.
     """
     target, view = Path(path), memoryview(data).cast("B")
-    _check_target(target)
-    temporary = _new_temporary(target)
+    check_plain(target)
+    temporary = new_temporary(target)
     descriptor = _create(temporary, target)
     try:
         with held(descriptor):
@@ -52,7 +50,7 @@ def write_bytes(path: str | Path, data: Buffer) -> None:
             raise InputOutputError(f"{target}: writing failed ({error.strerror}); the old file, if any, is intact; "
                                    "free some space or use another disk") from error
         raise
-    _sync_folder_of(target)
+    sync_folder_of(target)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -67,11 +65,20 @@ def check_writable(folder: str | Path) -> None:
     remove(probe)
 
 
+def new_temporary(target: Path) -> Path:
+    """Return a new name beside the target, and delete what killed processes left of the target."""
+    with suppress(OSError):                         # a folder may be writable and not be listed
+        for path in temporaries(target.parent):
+            if path.name[1:-len(".01234567.tmp")] == target.name:
+                remove_unless_held(path)
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+
+
 def check_target(path: str | Path) -> None:
     """Raise what `write_bytes` would, before the work whose result is to be written there."""
     target = Path(path)
-    _check_target(target)
-    temporary = _new_temporary(target)
+    check_plain(target)
+    temporary = new_temporary(target)
     os.close(_create(temporary, target))
     remove(temporary)
 
@@ -84,54 +91,28 @@ def remove(path: str | Path) -> None:
         raise InputOutputError(f"{path}: cannot be deleted ({error.strerror})") from error
 
 
-def write_files(folder: str | Path, contents: Mapping[str, str | bytes]) -> None:
-    """Write {file name: text or bytes} into a folder, all files or none; a missing folder is created with them.
+def check_plain(path: str | Path) -> None:
+    """Refuse a link, whose target somebody else may have chosen, and a device, which every process would lose."""
+    if os.path.islink(path):
+        raise CannotCreate(f"{path}: is a link, which tinyq does not write through; delete it or name the file itself")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise CannotCreate(f"{path}: exists and is not a plain file; choose another path")
 
-    A name may begin with subfolders: "examples/a.c". In a folder that exists, all are written beside the old ones
-    first, and an error puts back what was replaced; only a kill or a power cut while they are renamed leaves some old
-    and some new. CannotCreate, InputOutputError or NotSynced as from `write_text`.
-    """
-    folder = Path(folder)
-    exists = os.path.lexists(folder)
-    make_folder(folder if exists else folder.parent)
-    for name in contents if exists else ():
-        for subfolder in _subfolders(name):
-            _check_folder(folder / subfolder)
-        _check_target(folder / name)
-    temporary = _new_temporary(folder / "files" if exists else folder)
+
+def refused(path: str | Path, error: OSError, message: str) -> TinyqError:
+    """Return the error for a file or folder that cannot be created: the message, or that the disk is full."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputOutputError(f"{path}: the disk is full ({error.strerror}); free some space")
+    return CannotCreate(message)
+
+
+def sync_folder_of(target: Path) -> None:
+    """Sync the folder in which `target` was written; NotSynced where that fails."""
     try:
-        os.mkdir(temporary)
+        _sync_folder(target.parent)
     except OSError as error:
-        raise _refused(folder, error, f"{folder}: cannot create this folder ({error.strerror}); choose another "
-                       "path") from error
-    try:
-        descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with held(descriptor):
-                for name, content in contents.items():
-                    make_folder((temporary / name).parent)
-                    if isinstance(content, str):
-                        write_text(temporary / name, content)
-                    else:
-                        write_bytes(temporary / name, content)
-                if exists:
-                    _replace_all(folder, temporary, list(contents))
-                else:
-                    os.replace(temporary, folder)
-        finally:
-            os.close(descriptor)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise InputOutputError(f"{folder}: writing failed ({error.strerror}); free some space or use another "
-                                   "disk") from error
-        if isinstance(error, TinyqError):
-            raise type(error)(str(error).replace(str(temporary), str(folder))) from error
-        raise
-    shutil.rmtree(temporary, ignore_errors=True)        # there only if the folder existed
-    written = [folder / name for name in contents] if exists else [folder]
-    for path in {path.parent: path for path in written}.values():
-        _sync_folder_of(path)
+        raise NotSynced(f"{target}: written, but its folder cannot be synced ({error.strerror}), so a power cut "
+                        "may bring the old file back; check this disk") from error
 
 
 def temporaries(folder: str | Path) -> list[Path]:
@@ -172,85 +153,16 @@ def make_numbered_folder(parent: str | Path, name: str) -> Path:
     raise CannotCreate(f"{parent}: a million runs are named {name}; choose another folder")
 
 
-def _replace_all(folder, new, names):
-    """Move the files of the folder `new` over those of `folder`; if one cannot be moved, put back what was there."""
-    before = new / ".before"
-    before.mkdir()
-    subfolders = list(dict.fromkeys(subfolder for name in names for subfolder in _subfolders(name)))
-    for subfolder in subfolders:
-        (before / subfolder).mkdir()
-    for name in names:
-        if (folder / name).exists():
-            _keep(folder / name, before / name)
-    added = [folder / subfolder for subfolder in subfolders if not (folder / subfolder).exists()]
-    try:
-        for path in added:
-            path.mkdir()
-        for name in names:
-            os.replace(new / name, folder / name)
-    except BaseException:
-        for name in names:
-            if (before / name).exists():
-                os.replace(before / name, folder / name)        # the same file again where it was not moved
-            elif not (new / name).exists():
-                os.unlink(folder / name)
-        for path in reversed(added):
-            with suppress(OSError):                     # it was not made
-                path.rmdir()
-        raise
-
-
-def _subfolders(name):
-    """Return the subfolders that a name begins with, the outermost first."""
-    return [str(path) for path in reversed(Path(name).parents[:-1])]
-
-
-def _keep(path, copy):
-    try:
-        os.link(path, copy)
-    except OSError:                                 # a file system without links
-        shutil.copy2(path, copy)
-
-
-def _new_temporary(target):
-    """Return a new name beside the target, and delete what killed processes left of the target."""
-    with suppress(OSError):                         # a folder may be writable and not be listed
-        for path in temporaries(target.parent):
-            if path.name[1:-len(".01234567.tmp")] == target.name:
-                remove_unless_held(path)
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-
-
 def _no_folder(path, error):
     return CannotCreate(f"{path}: cannot create this folder ({error.strerror}); choose another path")
-
-
-def _check_target(path):
-    """Refuse a link, whose target somebody else may have chosen, and a device, which every process would lose."""
-    if os.path.islink(path):
-        raise CannotCreate(f"{path}: is a link, which tinyq does not write through; delete it or name the file itself")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise CannotCreate(f"{path}: exists and is not a plain file; choose another path")
-
-
-def _check_folder(path):
-    """Refuse what is no folder, and a link to one."""
-    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
-        raise CannotCreate(f"{path}: exists and is not a plain folder; choose another path")
 
 
 def _create(temporary, path):
     try:
         return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise _refused(path, error, f"{path}: cannot create this file ({error.strerror}); make its folder writable or "
+        raise refused(path, error, f"{path}: cannot create this file ({error.strerror}); make its folder writable or "
                        "choose another") from error
-
-
-def _refused(path, error, message):
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InputOutputError(f"{path}: the disk is full ({error.strerror}); free some space")
-    return CannotCreate(message)
 
 
 def _write_all(descriptor, data):
@@ -273,15 +185,6 @@ def _compare(path, data):
         os.close(descriptor)
     if at != len(data) or piece:
         raise OSError(errno.EIO, f"the bytes read back differ from byte {at} on")
-
-
-def _sync_folder_of(target):
-    """Sync the folder in which `target` was written; NotSynced where that fails."""
-    try:
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise NotSynced(f"{target}: written, but its folder cannot be synced ({error.strerror}), so a power cut "
-                        "may bring the old file back; check this disk") from error
 
 
 def _sync_folder(folder):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinyq.errors import UsageError, did_you_mean
-from tinyq.files import atomic
+from tinyq.files.file_group import write_files
 from tinyq.files.read import sha256_of
 from tinyq.packed.c.c_names import PACKED, check_free, check_name, is_foreign, name_of, shown
 from tinyq.packed.c.c_source import CTYPES, UNKNOWN, Origin, Samples, Sizes, Source
@@ -59,8 +59,8 @@ def files_of(program: IntegerProgram, packed: Packed, name: str, samples: np.nda
 
 def write(folder: str | Path, files: Mapping[str, str | bytes]) -> None:
     """Write the files of `files_of`, and others, into a folder, all or none; foreign build files stay as they are."""
-    atomic.write_files(folder, {file: content for file, content in files.items()
-                                if file.endswith((".c", ".h", PACKED)) or not is_foreign(Path(folder) / file)})
+    write_files(folder, {file: content for file, content in files.items()
+                         if file.endswith((".c", ".h", PACKED)) or not is_foreign(Path(folder) / file)})
 
 
 def export_file(path: str | Path, folder: str | Path, kind: str, samples: Samples | None = None) -> dict[str, Any]:

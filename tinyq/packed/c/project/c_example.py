@@ -111,13 +111,13 @@ def example(names: dict[str, str], inputs: str, shows: str, has_preparation: boo
             prepare, main = OF_PIXELS.substitute(names), MAIN_OF_PIXELS.substitute(names)
             includes = "#include <stdio.h>\n#include <string.h>\n"
         case "values":
-            usage = "Reads raw values: echo 5.1 3.5 1.4 0.2 | ./example. Needs -lm."
+            usage = f"Reads {names['NAME']}_INPUTS raw values on standard input; needs -lm."
             value = PREPARED.substitute(names) if has_preparation else UNPREPARED
             prepare = OF_VALUES.substitute(names, value=value)
             main = MAIN_OF_VALUES.substitute(names, type="float", scan="%f", code="code_of(raw, i)")
             includes = "#include <math.h>\n#include <stdio.h>\n"
         case _:
-            usage = f"Reads codes, made as {names['name']}.h says."
+            usage = f"Reads {names['NAME']}_INPUTS codes on standard input, made as {names['name']}.h says."
             prepare = ""
             main = MAIN_OF_VALUES.substitute(names, type="int", scan="%d", code=f"({names['ctype']})raw")
             includes = "#include <stdio.h>\n"
