@@ -29,7 +29,7 @@ GXX, CMAKE = shutil.which("g++"), shutil.which("cmake")
 ROOT = Path(__file__).resolve().parents[3]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 # Names that would end a string, a comment or a line, or begin a trigraph or an escape.
-NAMES = ['a "quoted" */ one', "tab\tand\nline", "what??/ \\x41", "Käse 🧀"]
+NAMES = ['a "quoted" */ one', "tab\tand\nline", "what??/ \\x41 @DIGEST@", "Käse 🧀"]
 EXAMPLE = ("{name}.c", "examples/{name}/example.c")
 
 
@@ -144,8 +144,11 @@ def test_all_files_compile_as_cplusplus_without_a_warning(tmp_path, standard):
     subprocess.run([GXX, "-x", "c++", f"-std={standard}", *strict, "-O1", *sources, "-o", "net.out"], cwd=tmp_path,
                    check=True)
     assert subprocess.run([tmp_path / "net.out"], stdout=subprocess.DEVNULL).returncode == 0
-    subprocess.run([GXX, "-x", "c++", f"-std={standard}", *strict, "-fsyntax-only", "examples/net/example.c"],
-                   cwd=tmp_path, check=True)
+    written(tmp_path / "values", dataclasses.replace(packed("mlp:20,8"), meta={
+        "preprocessing": json.dumps({"mean": [1], "std": [2], "brightest": 0})}))
+    for folder in (tmp_path, tmp_path / "values"):
+        subprocess.run([GXX, "-x", "c++", f"-std={standard}", *strict, "-fsyntax-only", "examples/net/example.c"],
+                       cwd=folder, check=True)
 
 
 ARDUINO = """\

@@ -10,7 +10,7 @@ from tinyq.packed.c.project.provenance import FROM
 PACKED = ".tq.h5"
 MAX_NAME, MAX_LAYER, MAX_HEADER = 60, 40, 1 << 24
 MAX_STRING = 200                        # characters of a class's name
-_PLAIN = frozenset(range(0x20, 0x7f)) - frozenset(b'"\\?')          # of two ? begins a trigraph
+_PLAIN = frozenset(range(0x20, 0x7f)) - frozenset(b'"\\?@')          # ?? begins a trigraph, @ a place for a digest
 # NAME.h in a folder of -I would take the place of a header of C, POSIX, C libraries, FreeRTOS, Zephyr or STM32Cube.
 HEADERS = frozenset("""aio alloca ar argp argz arduino assert byteswap complex config cpio crypt ctype device dirent
     dlfcn elf endian envz err errno error event_groups execinfo fcntl features fenv float fmtmsg fnmatch freertos ftw
