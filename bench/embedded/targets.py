@@ -45,7 +45,7 @@ class Target:
     def linker(self) -> list[str]:
         """Command that links."""
         if self.memory is None:
-            return [*self.compiler, "-static"]
+            return [*self.compiler, *(("-static",) if self.emulator else ())]
         symbols = {"__flash": self.memory.flash, "__flash_size": self.memory.flash_size, "__ram": self.memory.ram,
                    "__ram_size": self.memory.ram_size, "__stack_size": STACK}
         return [*self.compiler, "--crt0=semihost", "--oslib=semihost",
