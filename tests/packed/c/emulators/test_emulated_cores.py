@@ -59,7 +59,7 @@ def test_every_level_set_gives_the_same_integers_on(core, level_sets, tmp_path):
     assert said == f"0 of {len(level_sets.arenas)} wrong\n"
 
 
-@pytest.mark.parametrize("core", ["m4", "m55"])
+@pytest.mark.parametrize("core", [pytest.param("m4", marks=pytest.mark.slow), "m55"])
 def test_the_instructions_of_a_core_are_used_without_undefined_behaviour(core, level_sets, tmp_path):
     said = level_sets.only(lambda name: name.endswith("int8")).run(emulated(core), tmp_path, *TRAPS)
     assert said == f"0 of {len(SETS)} wrong\n"
