@@ -35,6 +35,10 @@ int main(void)
     }
 #endif
 #ifdef STACK
+    if (*bottom != PAINT) {
+        printf("the stack of %d bytes is too small\n", STACK);
+        return 1;
+    }
     while (bottom < top && *bottom == PAINT)
         bottom++;
     printf("stack %ld\n", (long)((unsigned char *)__builtin_frame_address(0) - bottom));

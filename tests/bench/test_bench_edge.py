@@ -11,7 +11,7 @@ from embedded.cmsis_code import CmsisCode
 from embedded.cmsis_numbers import SIGN, Meaning, fixed_point, meaning_of, product
 from embedded.exported import exported
 from embedded.measure import Network, Wrong, measured, outputs_of
-from embedded.programs import TooLarge
+from embedded.programs import Failed, TooLarge
 from embedded.targets import HOST, TARGETS, Memory
 from packed_networks import packed, samples
 from small_models import SHAPE, small
@@ -38,8 +38,9 @@ void net(const uint8_t *input, int32_t *output)
 
 @pytest.fixture
 def m4():
-    if TARGETS["m4"].missing():
-        pytest.skip(TARGETS["m4"].missing())
+    missing = TARGETS["m4"].missing() or HOST.missing()         # the plugin is compiled for this machine
+    if missing:
+        pytest.skip(missing)
     return TARGETS["m4"]
 
 
@@ -61,6 +62,12 @@ def test_a_wrong_output_is_an_error(m4, tmp_path):
     network = dataclasses.replace(written(tmp_path), expected=np.array([[4], [7]], np.int32))
     with pytest.raises(Wrong, match="Cortex-M4: sample 1, output 0: 6 instead of 7"):
         measured(m4, network, tmp_path, "-O2")
+
+
+def test_a_stack_that_is_too_small_is_an_error(m4, tmp_path):
+    text = FUNCTION.replace("stack[96];", "stack[2100]; for (int i = 0; i < 2100; i++) stack[i] = 0;")
+    with pytest.raises(Failed, match="the stack of 2048 bytes is too small"):
+        measured(m4, written(tmp_path, text), tmp_path, "-O2")
 
 
 def test_a_network_without_room_is_told_from_one_that_fails(m4, tmp_path):
