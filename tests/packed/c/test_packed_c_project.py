@@ -213,23 +213,66 @@ def test_build_files_of_others_stay_and_own_ones_are_replaced(tmp_path):
     assert json.loads(files["library.json"])["name"] == "net"
 
 
-@pytest.mark.skipif(CMAKE is None, reason="no CMake")
-def test_cmake_builds_and_tests_two_networks_of_one_folder_and_links_them(tmp_path):
-    folder = tmp_path / "networks"
-    for name, model in (("net", "residual"), ("test", "concatenated")):         # `test` is a target of CMake itself
-        network = small(model)
+# What Zephyr's CMake has: the module's file is read as west would have it read.
+ZEPHYR = """
+function(zephyr_library)
+  add_library(module STATIC)
+endfunction()
+function(zephyr_library_sources)
+  target_sources(module PRIVATE ${ARGV})
+endfunction()
+function(zephyr_include_directories)
+  target_include_directories(module PUBLIC ${ARGV})
+endfunction()
+add_subdirectory(networks/zephyr)
+add_executable(zephyr_app main.c)
+target_link_libraries(zephyr_app PRIVATE module)
+"""
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """A folder with two networks; one has the name of a target of CMake's own."""
+    if CMAKE is None:
+        pytest.skip("no CMake")
+    for name, model in (("net", "residual"), ("test", "concatenated")):
+        network, folder = small(model), tmp_path_factory.getbasetemp() / "networks"
         export(lower(network, "int8"), network, folder, name)
-    for command in (["cmake", "-S", folder, "-B", "alone"], ["cmake", "--build", "alone"]):
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    tested = subprocess.run(["ctest", "--test-dir", "alone"], cwd=tmp_path, check=True, capture_output=True, text=True)
-    assert "100% tests passed, 0 tests failed out of 2" in tested.stdout
+    return folder
+
+
+def run_all(folder, *commands):
+    return [subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+            for command in commands]
+
+
+def test_cmake_builds_and_tests_the_networks_of_a_folder(tmp_path, networks):
+    *_, tested = run_all(tmp_path, ["cmake", "-S", networks, "-B", "."], ["cmake", "--build", ".", "-j2"], ["ctest"])
+    assert "100% tests passed, 0 tests failed out of 2" in tested
+
+
+def test_cmake_links_networks_to_a_program_as_their_own_and_as_zephyrs(tmp_path, networks):
     (tmp_path / "main.c").write_text('#include "net.h"\n#include "test.h"\n'
                                      "int main(void) { return net_selftest() || test_selftest(); }\n")
     (tmp_path / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.13)\nproject(app C)\nadd_subdirectory(networks)\n"
-        "add_executable(app main.c)\ntarget_link_libraries(app PRIVATE tinyq::net tinyq::test)\n")
-    for command in (["cmake", "-S", ".", "-B", "all"], ["cmake", "--build", "all"], [tmp_path / "all" / "app"]):
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        f"cmake_minimum_required(VERSION 3.13)\nproject(app C)\nadd_subdirectory({networks} networks)\n"
+        "add_executable(app main.c)\ntarget_link_libraries(app PRIVATE tinyq::net tinyq::test)\n"
+        + ZEPHYR.replace("networks/zephyr", f"{networks}/zephyr zephyr"))
+    run_all(tmp_path, ["cmake", "-S", ".", "-B", "all"], ["cmake", "--build", "all", "-j2"], ["all/app"],
+            ["all/zephyr_app"])
+
+
+@pytest.mark.skipif(CMAKE is None, reason="no CMake")
+def test_cmake_refuses_folders_with_kernels_of_two_versions(tmp_path):
+    for name in ("one", "two"):
+        network = small("residual")
+        export(lower(network, "int8"), network, tmp_path / name, name)
+    text = (tmp_path / "two" / "CMakeLists.txt").read_text()
+    (tmp_path / "two" / "CMakeLists.txt").write_text(re.sub("0x[0-9a-f]{16}u", "0x0000000000000001u", text))
+    (tmp_path / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.13)\nproject(app C)\n"
+                                             "add_subdirectory(one)\nadd_subdirectory(two)\n")
+    done = subprocess.run(["cmake", "-S", ".", "-B", "build"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode and "two needs another version of tinyq's runtime" in " ".join(done.stderr.split())
 
 
 @needs_compiler

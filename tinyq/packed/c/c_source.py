@@ -103,7 +103,8 @@ class Source:
     def _header(self):
         start, result, names = self.entry.quantise, self.program.quants[self.program.end], self.names
         shape = self.packed.graph.input_shape
-        about = f"the network of {names['name']}.c in integer arithmetic ({self.program.kind} activations)."
+        about = (f"the network of {names['name']}.c in integer arithmetic ({self.program.kind} activations, "
+                 f"{names['ctype']} codes).")
         return templates.HEADER.substitute(
             names, head=HEAD.substitute(names, about=about), version=__version__, inputs=math.prod(shape),
             input_shape=" x ".join(map(str, shape)), dimensions=self._dimensions(),
