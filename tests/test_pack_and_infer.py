@@ -181,7 +181,7 @@ def test_packing_asks_for_the_instruction_set_before_it_writes(run, tmp_path):
     ("pack {run} {folder}/out.tq.h5 --data-path nowhere", 2, "--data-path: no effect when packing"),
     ("pack {packed} --c {folder}/c --data-path nowhere", 2, "--data-path: no effect when exporting C"),
     ("pack {packed} --c {folder}/c --data iris", 65, "iris"),
-    ("pack {packed} --c {folder}/c", 2, "pack the trained network with --float-layer-bits 8 --calibrate"),
+    ("pack {packed} --c {folder}/c", 2, "for C, export the trained network: python -m tinyq.pack"),
     ("pack {run} --c {folder}/c --data", 2, "--data: no effect when packing"),
     ("pack {run} --c {folder}/c --float-layer-bits 32", 2, "--float-layer-bits 32: C needs 8; leave it out"),
     ("pack {run} --c {folder}/c --activations int4", 2, "int4"),
@@ -322,6 +322,13 @@ def test_in_one_step_and_in_two_the_files_are_the_same(capsys, run, tmp_path):
                       if path.is_file()} for folder in ("one", "two", "three")}
     assert files["one"] == files["two"] and "accuracy_int16" in two
     assert {str(path) for path in files["three"].keys() - files["one"].keys()} == {"net.tq.h5"}
+
+
+def test_rounded_layers_are_the_reason_why_the_bits_are_not_those_of_training(capsys, run, tmp_path):
+    for flags, said in ("", "yes"), (" --float-layer-bits 8", "no: layers are rounded to 8 bits"):
+        assert not tinyq(f"pack {run} {tmp_path / 'net.tq.h5'}{flags}".split())
+        line, = (line for line in capsys.readouterr().out.splitlines() if line.startswith("same bits as trained"))
+        assert line.split("  ")[-1].strip() == said
 
 
 def test_an_export_that_is_refused_writes_nothing(capsys, run, tmp_path):

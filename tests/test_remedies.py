@@ -46,7 +46,8 @@ def said(capsys, line, runs, code):
 
 
 SHOWN = [                                       # a command whose message ends with another command
-    (f"train {TINY} --output RUNS/run", 73), ("evaluate RUNS/stopped", 65), ("pack RUNS/own RUNS/own.tq.h5", 65)]
+    (f"train {TINY} --output RUNS/run", 73), ("evaluate RUNS/stopped", 65), ("pack RUNS/own RUNS/own.tq.h5", 65),
+    ("pack RUNS/run/model.tq.h5 --c RUNS/firmware", 2)]
 
 
 @pytest.mark.parametrize("line, code", SHOWN, ids=lambda v: str(v)[:20])
@@ -73,9 +74,8 @@ REMEDIES = [
     ("evaluate RUNS/own", "name it with --model", "evaluate RUNS/own --model RUNS/nets.py:normed"),   # finished above
     ("infer RUNS/plain.tq.h5 --data --activations int8", "infer with --calibrate",
      "infer RUNS/plain.tq.h5 --data --activations int8 --calibrate"),
-    ("pack RUNS/plain.tq.h5 --c RUNS/c", "pack the trained network with --float-layer-bits 8 --calibrate",
-     "pack RUNS/run RUNS/whole.tq.h5 --float-layer-bits 8 --calibrate"),
-    ("pack RUNS/plain.tq.h5 --c RUNS/c", "--calibrate", "pack RUNS/whole.tq.h5 --c RUNS/c"),
+    ("pack RUNS/plain.tq.h5 --c RUNS/c", "for C, export the trained network: python -m tinyq.pack RUN --c",
+     "pack RUNS/run --c RUNS/c"),
     ("pack RUNS/run RUNS/out.h5", "OUT.tq.h5", "pack RUNS/run RUNS/out.tq.h5"),
     ("trian --help", "did you mean 'train'", f"train {TINY} --print-config"),
 ]

@@ -149,45 +149,37 @@ def _export(arguments):
             found = figures(PackedNetwork(packed), packed, kind, bundle)
         return {**export_file(arguments.network, Path(arguments.c), kind, samples), **found}
     except (NotCalibrated, FloatLayers) as error:
-        raise UsageError(f"{arguments.network}: {error}; for C, pack the trained network with --float-layer-bits 8 "
-                         "--calibrate") from error
+        reason = str(error).partition(";")[0]
+        raise UsageError(f"{arguments.network}: {reason}; for C, export the trained network: "
+                         f"{_command_to_c(arguments)}") from error
+
+
+def _command_to_c(arguments):
+    """Return the command that exports the trained network which a packed file is of, if it lies beside the file."""
+    import shlex
+
+    from tinyq.saved.run_folder import MODEL_FILE
+
+    beside = Path(arguments.network).parent
+    run = shlex.quote(str(beside)) if (beside / MODEL_FILE).is_file() else "RUN"
+    return f"python -m tinyq.pack {run} --c {shlex.quote(arguments.c)}"
 
 
 def _pack_to_c(arguments):
-    """Pack a trained network on 8 bits, calibrate it on its data, and export it; nothing is written before all is."""
-    import hashlib
-
-    from tinyq.files.atomic import check_target, write_bytes
-    from tinyq.packed.c import c_names, export
-    from tinyq.packed.c.c_source import Origin
-    from tinyq.packed.c.entry import pixel_values
-    from tinyq.packed.file import format
-    from tinyq.packed.integer.lowering import lower
-    from tinyq.saved.exporting.measured_export import figures, self_test_samples
+    """Pack a trained network on 8 bits, calibrate it on its data, and export it."""
+    from tinyq.packed.c.export import check_kind
+    from tinyq.saved.exporting.network_to_c import check_target, export_network
 
     if (arguments.float_layer_bits or "8") != "8":
         raise UsageError(f"--float-layer-bits {arguments.float_layer_bits}: C needs 8; leave it out")
     kind, folder = arguments.activations or "int8", Path(arguments.c)
-    export.check_kind(kind)
-    apart = arguments.target and Path(arguments.target).parent != folder
-    if apart:
-        check_target(arguments.target)
+    check_kind(kind)
+    check_target(arguments.target, folder)                  # before the work
     model, packed, bundle = _packed(arguments, "8", arguments.calibrate or "")
-    file = Path(arguments.target or f"{c_names.name_of(packed.meta['model'])}{PACKED}")
-    name, data = c_names.name_of(file), format.encode(packed)
-    origin = Origin(c_names.shown(file), hashlib.sha256(data).hexdigest())
-    c_names.check_free(folder, name, origin.file)
     try:
-        files, sizes = export.files_of(lower(packed, kind), packed, name, self_test_samples(bundle),
-                                       pixel_values(packed), origin)
+        return export_network(model, packed, bundle, arguments.target, folder, kind)
     except UsageError as error:
         raise UsageError(f"{arguments.network}: {error}") from error
-    found = figures(model, packed, kind, bundle)
-    if apart:
-        write_bytes(file, data)
-    export.write(folder, files if apart else {**files, file.name: data})
-    return {"file": str(file if apart else folder / file.name), **export.report_of(folder, name, kind, sizes),
-            **found}
 
 
 def _bits(text):
@@ -203,6 +195,8 @@ def _lines(report):
     layers = [LayerCost(**layer) for layer in report.get("layers", ())]
     facts = {key: value for key, value in report.items() if key != "layers"}
     width = max(map(len, facts))
+    if facts.get("same_bits_as_trained") is False and facts["bytes_8_bit_edges"]:
+        facts["same_bits_as_trained"] = "no: layers are rounded to 8 bits"
     lines = [f"{key.replace('_', ' '):<{width}}  {_shown(key, value)}" for key, value in facts.items()]
     return [*lines, *(["", *table(HEADER, table_rows(layers))] if layers else [])]
 
