@@ -21,7 +21,7 @@ from tinyq.packed.c.c_names import string_literal
 from tinyq.packed.c.c_source import Samples
 from tinyq.packed.c.entry import expected_codes, find_entry, pixel_values
 from tinyq.packed.c.export import COMPILED, RUNTIME, export, export_file
-from tinyq.packed.c.project.provenance import LICENSE
+from tinyq.packed.c.project.provenance import AUTHORS, LICENSE
 from tinyq.packed.file import format
 from tinyq.packed.integer.lowering import lower
 
@@ -186,6 +186,7 @@ def test_each_file_says_where_it_comes_from(tmp_path):
     export_file(path, tmp_path / "c", "int8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert LICENSE == project["license"] and __version__ == project["version"]
+    assert AUTHORS == project["authors"][0]["name"] and AUTHORS.lower() in (ROOT / "LICENSE").read_text()
     for file in (tmp_path / "c").rglob("*"):
         text = file.read_text() if file.is_file() else ""
         shared = file.name in (*RUNTIME, "CMakeLists.txt", "module.yml") or file.suffix == ".ino"

@@ -2,7 +2,7 @@
 import json
 from string import Template
 
-from tinyq.packed.c.project.provenance import LICENSE, MARK, RUNTIME, plain_version
+from tinyq.packed.c.project.provenance import AUTHORS, LICENSE, MARK, RUNTIME, plain_version
 
 CMAKE = f"""\
 # SPDX-License-Identifier: {LICENSE}
@@ -71,8 +71,8 @@ ARDUINO = Template(f"""\
 # SPDX-License-Identifier: {LICENSE}
 name=$name
 version={plain_version()}
-author=The tinyq authors
-maintainer=The tinyq authors
+author={AUTHORS}
+maintainer={AUTHORS}
 sentence={MARK}: a network in integers, without heap and floating point.
 paragraph=From $origin, SHA-256 $sha256.
 category=Data Processing

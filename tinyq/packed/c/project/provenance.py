@@ -5,6 +5,7 @@ from string import Template
 from tinyq import __version__
 
 LICENSE = "MIT"                         # of tinyq, as in pyproject.toml
+AUTHORS = "The tinyq authors"           # of the kernels; a network's weights are its trainer's
 DIGEST = "@DIGEST@"                     # in a network's files: a hash of them all and of the runtime
 RUNTIME = "@RUNTIME@"                   # a hash of the runtime's files
 FROM = "   Packed file: "               # begins the line of a network's files that names the file they were made from
@@ -17,7 +18,8 @@ HEAD = Template(f"""\
    SHA-256: $sha256""")
 
 RUNTIME_HEAD = f"""\
-/* SPDX-License-Identifier: {LICENSE}
+/* SPDX-FileCopyrightText: {AUTHORS}
+   SPDX-License-Identifier: {LICENSE}
    {MARK}. */
 """
 RUNTIME_MACRO = f"#define TINYQ_RUNTIME_EXPORT {RUNTIME}\n\n"
