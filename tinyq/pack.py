@@ -216,7 +216,7 @@ def _parser():
                         help=f"a run folder, a model.h5 or a checkpoint; or, with --c, a {PACKED} file")
     parser.add_argument("target", metavar="OUT", nargs="?", help=f"the {PACKED} file to write")
     parser.add_argument("--float-layer-bits", metavar="N", help="bits of the weights that are not constrained, the "
-                        "first and the last layer's: 32 (default, as trained) or 8")
+                        "first and the last layer's: 32 (default, as trained) or 8 (with --c always)")
     parser.add_argument("--trits", action="store_true", help="store five ternary codes per byte: 1.6 bits per weight")
     parser.add_argument("--calibrate", nargs="?", const="", metavar="DATA", help="also find the ranges that int8 and "
                         "int16 activations need, on the training part of the network's own data, or of DATA")
