@@ -6,8 +6,8 @@ from tinyq.errors import UsageError
 from tinyq.packed.c import constants
 from tinyq.packed.c.c_names import layer_names
 from tinyq.packed.c.constants import MAX_AXES, Constants
-from tinyq.packed.c.convolution import Convolution, plan
-from tinyq.packed.c.placement import Memory, Operation
+from tinyq.packed.c.convolution import Convolution, is_ternary, plan
+from tinyq.packed.c.placement import TABLED, Memory, Operation
 from tinyq.packed.file.graph import Node
 from tinyq.packed.integer.program import (
     Add,
@@ -43,8 +43,10 @@ class Body:
         x, y = self.place(op.x), self.place(op.y)
         match op:
             case IntegerProduct():
+                assert op.tensor is not None
+                kernel = "table_linear" if op.tensor.scheme in TABLED else "linear"
                 linear = self.constants.structure("tinyq_linear", self._product(op))
-                self._call("linear", linear, x, self._added(op), y, *scratch)
+                self._call(kernel, linear, x, self._added(op), y, *(scratch or ["NULL"]))
             case Convolution():
                 self._convolution(op, scratch)
             case MaxPool():
@@ -76,8 +78,9 @@ class Body:
 
     def _convolution(self, op: Convolution, scratch):
         planned = plan(op, self.program.dtype.itemsize)
-        members = {"product": self._product(op.product), **constants.convolution(op, planned)}
-        self._call("add_conv" if planned.powers else "conv", self.constants.structure("tinyq_conv", members),
+        members = {"product": self._product(op.product), **constants.convolution(self.constants, op, planned)}
+        kernel = "conv" if not planned.parts else "ternary_conv" if is_ternary(op) else "add_conv"
+        self._call(kernel, self.constants.structure("tinyq_conv", members),
                    self.place(op.x), self._added(op.product), self.place(op.y), *scratch)
 
     def _windows(self, op: MaxPool | Mean):

@@ -12,7 +12,7 @@ from tinyq.packed.integer.program import IntegerProduct, Move, Requant
 
 MAX_AXES = 3                            # of tinyq_move
 COLUMNS = 24                            # numbers per line
-SCHEMES = {"p3": "TINYQ_PLANES", "t243": "TINYQ_TRITS", BYTES: "TINYQ_BYTES"}      # any other: TINYQ_BITS
+DECODERS = {"p3": "tinyq_decode_planes", "t243": "tinyq_decode_trits", BYTES: None}     # any other: tinyq_decode_bits
 
 
 class Constants:
@@ -85,14 +85,14 @@ def weights(constants: Constants, op: IntegerProduct) -> Members:
     """Return the members of tinyq_weights; the codes are those of the file."""
     tensor = op.tensor
     assert tensor is not None
-    scheme = SCHEMES.get(tensor.scheme, "TINYQ_BITS")
-    bits, levels = int(tensor.scheme[1:]) if scheme == "TINYQ_BITS" else 0, None
+    decoder = DECODERS.get(tensor.scheme, "tinyq_decode_bits")
+    bits, levels = int(tensor.scheme[1:]) if decoder == "tinyq_decode_bits" else 0, None
     if tensor.levels is not None:
         levels = (tensor.levels / np.float32(op.unit)).astype(np.int8)
         levels = np.pad(levels, (0, max(0, (1 << bits) - len(levels))))     # tables have a place for every code
     return {"data": constants.array("uint8_t", tensor.data.view(np.uint8).reshape(-1), "codes"),
             "levels": None if levels is None else constants.array("int8_t", levels, "levels"),
-            "scheme": scheme, "bits": bits, "rows": tensor.rows, "k": tensor.k, "row_bytes": tensor.data.shape[1]}
+            "decode": decoder, "bits": bits, "rows": tensor.rows, "k": tensor.k, "row_bytes": tensor.data.shape[1]}
 
 
 def requant(constants: Constants, r: Requant) -> Members:
@@ -117,7 +117,7 @@ def windows(constants: Constants, windows: Windows, channels: int, plane: int) -
             "step_y": windows.step[0], "step_x": windows.step[1]}
 
 
-def convolution(op: Convolution, plan: Plan) -> Members:
+def convolution(constants: Constants, op: Convolution, plan: Plan) -> Members:
     """Return the members of tinyq_conv, without its product."""
     g = op.product.geometry
     assert g is not None
@@ -128,8 +128,9 @@ def convolution(op: Convolution, plan: Plan) -> Members:
             "padding_y": g.padding[0], "padding_x": g.padding[1], "dilation_y": g.dilation[0],
             "dilation_x": g.dilation[1], "padding_code": op.product.padding_code, "pool": op.pool,
             "pooled_height": height // op.pool, "pooled_width": width // op.pool, "stripe": stripe,
-            "pooled_stripe": stripe // op.pool, "lane": plan.lane, "powers": plan.powers, "chunk": plan.chunk,
-            "sums_at": plan.sums_at}
+            "pooled_stripe": stripe // op.pool, "lane": plan.lane, "parts":
+            constants.array("tinyq_part", np.array(plan.parts, np.int32), "parts") if plan.parts else None,
+            "count": len(plan.parts), "sums_at": plan.sums_at}
 
 
 def move(op: Move, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> Members | None:

@@ -69,8 +69,7 @@ class Plan:
     """Members of tinyq_conv that say how; plane, work: bytes of scratch memory."""
 
     lane: int
-    powers: int
-    chunk: int
+    parts: tuple[tuple[int, int, int], ...]     # channels from, to, power of two; none: by multiplication
     sums_at: int
     plane: int
     work: int
@@ -119,35 +118,47 @@ def plan(op: Convolution, itemsize: int) -> Plan:
     rows = (min(op.stripe, op.out_height) - 1) * g.stride[0] + (kh - 1) * g.dilation[0] + 1
     plane, block = LANES * itemsize * channels * rows * pitch, 4 * LANES * lane * (op.pool if op.pool > 1 else 2)
     k = channels * kh * kw
-    powers, chunk = _additions(op, plane) if itemsize == 1 else (0, 0)
-    if not powers:
-        return Plan(lane, 0, 0, _up(k), plane, _up(k) + block)
-    listings = _up(2 * powers * (k + ENDS * -(-channels // chunk)))
-    found = _up(k) if tensor.scheme == "b2" and powers == 1 else 2 * _up(k)
-    return Plan(lane, powers, chunk, listings, plane, listings + max(ROWS * block, found))
+    parts = _parts(op, plane) if itemsize == 1 else ()
+    if not parts:
+        levels = 0 if tensor.levels is None else _up(k)
+        return Plan(lane, (), levels, plane, levels + block)
+    listings = _up(2 * sum(ENDS + (end - first) * kh * kw for first, end, _ in parts))
+    found = _up(k) if is_ternary(op) else _up(2 * k)
+    return Plan(lane, parts, listings, plane, listings + max(ROWS * block, found))
+
+
+def is_ternary(op: Convolution) -> bool:
+    """Return whether the codes of the weights are 0, 1 and 2 for -1, 0 and 1, in two bits."""
+    tensor = op.product.tensor
+    assert tensor is not None
+    return tensor.scheme == "b2" and tensor.levels is not None and list(tensor.levels / op.product.unit) == [-1, 0, 1]
 
 
 def _up(size):
     return -(-size // 4) * 4
 
 
-def _additions(op, plane):
-    """Return the powers of two in the weights and the channels per chunk; (0, 0) where multiplying is better."""
+def _parts(op, plane):
+    """Return the parts whose sums fit 16 bits, as few as possible; none where multiplying is better."""
     g = op.product.geometry
     levels = integer_levels(op.product).reshape(-1, *g.w_shape[1:])
     signs = _signs(levels)
-    powers, k = len(signs), levels[0].size
+    powers, k, channels = len(signs), levels[0].size, g.w_shape[1]
     costs = powers * (TILE + ADDING * k) * (1 if len(levels) > g.groups else ROWS)
     if not powers or plane > MOST_BYTES or costs > MULTIPLYING * k:
-        return 0, 0
-    channels = g.w_shape[1]
-    for chunks in range(1, channels + 1):
-        chunk = -(-channels // chunks)
-        parts = range(0, channels, chunk)
-        if all((signs[:, :, first:first + chunk] == sign).sum(axis=(2, 3, 4)).max() <= MOST_OF_A_SIGN
-               for first in parts for sign in (-1, 1)):
-            return powers, chunk
-    return 0, 0
+        return ()
+    parts: list[tuple[int, int, int]] = []
+    for power in range(powers):
+        counts = [(signs[power] == sign).sum(axis=(2, 3)) for sign in (-1, 1)]        # (rows, channels)
+        first = 0
+        for end in range(1, channels + 1):
+            if max(count[:, first:end].sum(axis=1).max() for count in counts) > MOST_OF_A_SIGN:
+                if end - 1 == first:
+                    return ()
+                parts.append((first, end - 1, power))
+                first = end - 1
+        parts.append((first, channels, power))
+    return tuple(parts)
 
 
 def _signs(levels):

@@ -10,7 +10,7 @@ from tinyq.packed.integer.program import CodeOperation, IntegerProduct, IntegerP
 ALIGN = 4
 ALLOWED = 1.25                          # times the memory that values alone need
 SCRATCH = ("plane", "work")
-TABLED = ("b1", "b2", "b4")             # schemes that tinyq_linear multiplies by tables
+TABLED = ("b1", "b2", "b4")             # schemes that are multiplied by tables
 
 Operation = CodeOperation | Convolution
 
@@ -107,7 +107,10 @@ def scratch_of(op: Operation, i: int, itemsize: int) -> Iterator[tuple[str, Life
         yield "work", Lifetime(2 * i + 1, 2 * i + 1) if op.copies_input else always, planned.work
     elif isinstance(op, IntegerProduct):
         assert op.tensor is not None
-        yield "work", always, 4 * op.tensor.rows if op.tensor.scheme in TABLED else -(-op.tensor.k // ALIGN) * ALIGN
+        if op.tensor.scheme in TABLED:
+            yield "work", always, 4 * op.tensor.rows
+        elif op.tensor.levels is not None:
+            yield "work", always, -(-op.tensor.k // ALIGN) * ALIGN
 
 
 def _find_home(op: Operation, i: int, home: Mapping[int, int], lives: Mapping[tuple[str, int], Lifetime]) -> int:

@@ -81,8 +81,8 @@ static inline void add(sums4 *to, const sums4 *from, int32_t sign)
     }
 }
 
-/* Sum the inputs of three rows of weights at four outputs of two rows. */
-static void sum_tile(const uint16_t *ends, const uint8_t *plane, int32_t second, sums4 out[ROWS][2])
+/* Sum the inputs of three rows of weights at four outputs of two rows. Return the end of the listing. */
+static const uint16_t *sum_tile(const uint16_t *ends, const uint8_t *plane, int32_t second, sums4 out[ROWS][2])
 {
     const uint16_t *inputs = ends + ENDS, *at = inputs;
     for (int32_t k = 0; k < ROWS; k++)
@@ -108,6 +108,7 @@ static void sum_tile(const uint16_t *ends, const uint8_t *plane, int32_t second,
                 add(&out[1][i], &all[i], pair < 3 ? 1 : -1);
         }
     }
+    return inputs + *ends;
 }
 
 static int32_t is_big_endian(void)
@@ -145,100 +146,73 @@ static uint32_t spread(uint32_t codes)
     return (codes | codes << 6) & 0x03030303u;
 }
 
-/* Ternary codes of two bits are the signs. */
-static int32_t codes_are_signs(const tinyq_weights *w)
-{
-    return w->scheme == TINYQ_BITS && w->bits == 2 && w->levels[0] == -1 && w->levels[1] == 0 && w->levels[2] == 1;
-}
+/* Find the list of each input of up to three rows of weights. found: k rounded up to a multiple of 4. */
+typedef void finder(const tinyq_weights *w, int32_t row, int32_t rows, int32_t power, uint8_t *found);
 
-static void copy_signs(const tinyq_weights *w, int32_t row, int32_t rows, uint8_t *signs)
+/* Ternary codes are signs. */
+static void find_by_codes(const tinyq_weights *w, int32_t row, int32_t rows, int32_t power, uint8_t *found)
 {
     const uint8_t *first = w->data + (size_t)row * (size_t)w->row_bytes;
-    for (int32_t j = 0; j < w->k; j += 4, first++) {
+    (void)power;
+    for (const uint8_t *end = found + w->k; found < end; first++) {
         uint32_t second = rows > 1 ? first[w->row_bytes] : 0x55, third = rows > 2 ? first[2 * w->row_bytes] : 0x55;
-        uint32_t four = spread(*first) | spread(second) << 2 | spread(third) << 4;
-        for (int32_t i = 0; i < 4; i++, four >>= 8)
-            *signs++ = list_of_signs[four & 63];
+        uint32_t signs = spread(*first) | spread(second) << 2 | spread(third) << 4;
+        for (int32_t i = 0; i < 4; i++, signs >>= 8)
+            *found++ = list_of_signs[signs & 63];
     }
 }
 
-/* Find the list of each input. signs, levels: k rounded up to a multiple of 4. */
-static void find_lists(const tinyq_weights *w, int32_t row, int32_t rows, int32_t power, uint8_t *signs, int8_t *levels)
+/* Weights are decoded behind `found`. */
+static void find_by_levels(const tinyq_weights *w, int32_t row, int32_t rows, int32_t power, uint8_t *found)
 {
-    if (codes_are_signs(w)) {
-        copy_signs(w, row, rows, signs);
-        return;
-    }
     for (int32_t k = 0; k < ROWS; k++) {
-        if (k < rows)
-            tinyq_decode(w, row + k, levels);
-        for (int32_t j = 0; j < w->k; j++) {
-            uint32_t sign = k < rows ? sign_of(levels[j], power) : 1u;
-            signs[j] = (uint8_t)((k ? signs[j] : 0u) | sign << (2 * k));
-        }
+        const int8_t *levels = k < rows ? tinyq_row(w, row + k, (int8_t *)found + w->k) : NULL;
+        for (int32_t j = 0; j < w->k; j++)
+            found[j] = (uint8_t)((k ? found[j] : 0u) | (levels ? sign_of(levels[j], power) : 1u) << (2 * k));
     }
     for (int32_t j = 0; j < w->k; j++)
-        signs[j] = list_of_signs[signs[j]];
+        found[j] = list_of_signs[found[j]];
 }
 
-/* List the inputs of channels first to end - 1; `of` is the list of each. */
-static void list_inputs(const tinyq_conv *op, const uint8_t *of, int32_t first, int32_t end, int32_t rows,
-                        uint16_t *inputs, uint16_t *ends)
+/* List the inputs of a part; `of` is the list of each. Return the end of the listing. */
+static uint16_t *list_inputs(const tinyq_conv *op, const tinyq_part *part, const uint8_t *of, int32_t rows,
+                             uint16_t *ends)
 {
-    int32_t pitch = tinyq_pitch(op), count = (end - first) * op->kh * op->kw;
-    uint32_t start = 0;
+    int32_t pitch = tinyq_pitch(op), area = op->kh * op->kw, start = 0;
+    uint16_t *inputs = ends + ENDS;
+    const uint8_t *end = of + part->end * area;
+    of += part->first * area;
     for (int32_t i = 0; i < ENDS; i++)
         ends[i] = 0;
-    for (int32_t j = 0; j < count; j++)
-        ends[of[j]]++;
+    for (const uint8_t *p = of; p < end; p++)
+        ends[*p]++;
     for (int32_t i = 0; i < ENDS; i++) {
-        uint32_t n = ends[i];
-        ends[i] = (uint16_t)start;
-        start += n;
+        start += ends[i];
+        ends[i] = (uint16_t)(start - ends[i]);
     }
-    for (int32_t c = first; c < end; c++)
+    for (int32_t c = part->first; c < part->end; c++)
         for (int32_t i = 0; i < op->kh; i++) {
             uint32_t at = 4u * (uint32_t)((c * rows + i * op->dilation_y) * pitch);
             for (int32_t j = 0; j < op->kw; j++, at += 4u * (uint32_t)op->dilation_x)
                 inputs[ends[*of++]++] = (uint16_t)at;           /* a begin becomes an end */
         }
+    return inputs + start;
 }
 
-/* List the inputs of all powers and chunks. */
-static void list_all(const tinyq_conv *op, int32_t row, int32_t rows, int32_t plane_rows, uint8_t *work)
+/* Sum one tile over all parts. second: bytes to the second row of outputs, 0 if there is none; above, below: sums of the
+   two rows, lane apart. */
+static void sum_parts(const tinyq_conv *op, int32_t rows, const uint16_t *listing, const uint8_t *plane, int32_t second,
+                      int32_t *above, int32_t *below, int32_t apart)
 {
-    const tinyq_weights *w = &op->product.weights;
-    int32_t k = (w->k + 3) / 4 * 4, area = op->kh * op->kw;
-    uint8_t *of = work + op->sums_at;
-    uint16_t *to = (uint16_t *)(void *)work;
-    for (int32_t power = 0; power < op->powers; power++) {
-        find_lists(w, row, rows, power, of, (int8_t *)of + k);
-        for (int32_t first = 0; first < op->channels; first += op->chunk) {
-            int32_t end = op->channels - first < op->chunk ? op->channels : first + op->chunk;
-            list_inputs(op, of + first * area, first, end, plane_rows, to + ENDS, to);
-            to += ENDS + (end - first) * area;
+    for (int32_t i = 0; i < op->count; i++) {
+        sums4 out[ROWS][2];
+        listing = sum_tile(listing, plane, second, out);
+        for (int32_t k = 0; k < rows; k++) {
+            take_apart(&out[k][0], op->parts[i].power, i == 0, above + k * apart, op->lane);
+            if (second)
+                take_apart(&out[k][1], op->parts[i].power, i == 0, below + k * apart, op->lane);
         }
     }
-}
-
-/* Sum one tile over all powers and chunks. second: bytes to the second row of outputs, 0 if there is none; above,
-   below: sums of the two rows, lane apart. */
-static void sum_all(const tinyq_conv *op, int32_t rows, const uint16_t *lists, const uint8_t *plane, int32_t second,
-                    int32_t *above, int32_t *below, int32_t apart)
-{
-    int32_t replace = 1, area = op->kh * op->kw;
-    for (int32_t power = 0; power < op->powers; power++)
-        for (int32_t first = 0; first < op->channels; first += op->chunk, replace = 0) {
-            int32_t channels = op->channels - first < op->chunk ? op->channels - first : op->chunk;
-            sums4 out[ROWS][2];
-            sum_tile(lists, plane, second, out);
-            for (int32_t k = 0; k < rows; k++) {
-                take_apart(&out[k][0], power, replace, above + k * apart, op->lane);
-                if (second)
-                    take_apart(&out[k][1], power, replace, below + k * apart, op->lane);
-            }
-            lists += ENDS + channels * area;
-        }
 }
 
 /* Compute the outputs of up to three rows of weights in a stripe of `count` rows; line: the first row of y. */
@@ -253,9 +227,9 @@ static void add_stripe(const tinyq_conv *op, int32_t row, int32_t rows, int32_t 
             int32_t next = i + 1 < n;
             for (int32_t x = 0; x < op->lane; x++) {
                 int32_t *above = sums + i * pitch + x;
-                sum_all(op, rows, (const uint16_t *)(const void *)work,
-                        plane + (top + i) * step + 4 * op->stride_x * x, next * step, above, above + next * pitch,
-                        most * pitch);
+                sum_parts(op, rows, (const uint16_t *)(const void *)work,
+                          plane + (top + i) * step + 4 * op->stride_x * x, next * step, above, above + next * pitch,
+                          most * pitch);
             }
         }
         for (int32_t k = 0; k < rows; k++)
@@ -263,19 +237,35 @@ static void add_stripe(const tinyq_conv *op, int32_t row, int32_t rows, int32_t 
     }
 }
 
-void tinyq_add_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane, void *work)
+static void convolve(const tinyq_conv *op, finder *find, const uint8_t *x, const uint8_t *added, void *y,
+                     uint8_t *plane, uint8_t *work)
 {
-    int32_t line = 0;
+    int32_t line = 0, rows;
     for (int32_t top = 0; top < op->out_height; top += op->stripe, line += op->pooled_stripe) {
         int32_t count = op->out_height - top < op->stripe ? op->out_height - top : op->stripe;
         for (int32_t group = 0; group < op->groups; group++) {
             int32_t end = (group + 1) * op->rows;
-            tinyq_lay_out_u8(op, x + group * op->channels * op->height * op->width, top, count, (uint8_t *)plane);
-            for (int32_t row = group * op->rows; row < end; row += ROWS) {
-                int32_t rows = end - row < ROWS ? end - row : ROWS;
-                list_all(op, row, rows, tinyq_plane_rows(op, count), (uint8_t *)work);
-                add_stripe(op, row, rows, line, count, (const uint8_t *)plane, (uint8_t *)work, added, y);
+            tinyq_lay_out_u8(op, x + group * op->channels * op->height * op->width, top, count, plane);
+            for (int32_t row = group * op->rows; row < end; row += rows) {
+                uint16_t *listing = (uint16_t *)(void *)work;
+                rows = end - row < ROWS ? end - row : ROWS;
+                for (int32_t i = 0; i < op->count; i++) {
+                    find(&op->product.weights, row, rows, op->parts[i].power, work + op->sums_at);
+                    listing = list_inputs(op, op->parts + i, work + op->sums_at, tinyq_plane_rows(op, count), listing);
+                }
+                add_stripe(op, row, rows, line, count, plane, work, added, y);
             }
         }
     }
+}
+
+void tinyq_add_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane, void *work)
+{
+    convolve(op, find_by_levels, x, added, y, (uint8_t *)plane, (uint8_t *)work);
+}
+
+void tinyq_ternary_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
+                           void *work)
+{
+    convolve(op, find_by_codes, x, added, y, (uint8_t *)plane, (uint8_t *)work);
 }

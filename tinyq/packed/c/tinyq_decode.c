@@ -1,23 +1,30 @@
 /* Weights as they are stored, one row at a time. */
 #include "tinyq_internal.h"
 
-static void decode_bits(const tinyq_weights *w, const uint8_t *row, int8_t *levels)
+static const uint8_t *row_of(const tinyq_weights *w, int32_t row)
 {
+    return w->data + (size_t)row * (size_t)w->row_bytes;
+}
+
+void tinyq_decode_bits(const tinyq_weights *w, int32_t row, int8_t *levels)
+{
+    const uint8_t *data = row_of(w, row);
     int32_t each = 8 / w->bits, mask = (1 << w->bits) - 1, left = 0, codes = 0;
     for (int32_t j = 0; j < w->k; j++, left--, codes >>= w->bits) {
         if (left == 0) {
-            codes = *row++;
+            codes = *data++;
             left = each;
         }
         levels[j] = w->levels[codes & mask];
     }
 }
 
-static void decode_planes(const tinyq_weights *w, const uint8_t *row, int8_t *levels)
+void tinyq_decode_planes(const tinyq_weights *w, int32_t row, int8_t *levels)
 {
+    const uint8_t *data = row_of(w, row);
     int32_t plane = w->row_bytes / 3;
     for (int32_t j = 0; j < w->k; j++) {
-        const uint8_t *bits = row + j / 8;
+        const uint8_t *bits = data + j / 8;
         int32_t code = 0;
         for (int32_t i = 0; i < 3; i++)
             code |= ((bits[i * plane] >> (j % 8)) & 1) << i;
@@ -25,42 +32,17 @@ static void decode_planes(const tinyq_weights *w, const uint8_t *row, int8_t *le
     }
 }
 
-static void decode_trits(const tinyq_weights *w, const uint8_t *row, int8_t *levels)
+void tinyq_decode_trits(const tinyq_weights *w, int32_t row, int8_t *levels)
 {
+    const uint8_t *data = row_of(w, row);
     int32_t left = 0, codes = 0;
     for (int32_t j = 0; j < w->k; j++, left--) {
         if (left == 0) {
-            codes = *row++;
+            codes = *data++;
             left = 5;
         }
         int32_t rest = (codes * 171) >> 9;              /* codes / 3, for codes below 256 */
         levels[j] = w->levels[codes - 3 * rest];
         codes = rest;
-    }
-}
-
-static void decode_bytes(const tinyq_weights *w, const uint8_t *row, int8_t *levels)
-{
-    for (int32_t j = 0; j < w->k; j++)
-        levels[j] = (int8_t)(row[j] < 128 ? row[j] : row[j] - 256);
-}
-
-void tinyq_decode(const tinyq_weights *w, int32_t row, int8_t *levels)
-{
-    const uint8_t *data = w->data + (size_t)row * (size_t)w->row_bytes;
-    switch (w->scheme) {
-    case TINYQ_BITS:
-        decode_bits(w, data, levels);
-        break;
-    case TINYQ_PLANES:
-        decode_planes(w, data, levels);
-        break;
-    case TINYQ_TRITS:
-        decode_trits(w, data, levels);
-        break;
-    case TINYQ_BYTES:
-    default:
-        decode_bytes(w, data, levels);
-        break;
     }
 }

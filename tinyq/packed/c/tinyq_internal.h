@@ -35,8 +35,14 @@ static inline int32_t tinyq_requantised(const tinyq_requant *q, int32_t index, i
     return tinyq_clamped(tinyq_rounded(v, q->shift), q->low, q->high);
 }
 
-/* Decode the k weights of a row. */
-void tinyq_decode(const tinyq_weights *w, int32_t row, int8_t *levels);
+/* The k weights of a row, decoded into `levels` if they are codes. */
+static inline const int8_t *tinyq_row(const tinyq_weights *w, int32_t row, int8_t *levels)
+{
+    if (!w->decode)
+        return (const int8_t *)w->data + (size_t)row * (size_t)w->row_bytes;
+    w->decode(w, row, levels);
+    return levels;
+}
 
 /* Words of a row of the plane, and rows of a plane of `count` rows of outputs. */
 static inline int32_t tinyq_pitch(const tinyq_conv *op)

@@ -5,43 +5,55 @@ static void NAMED(store)(const tinyq_linear *op, int32_t row, const int32_t *sum
                          const CODE *added, void *y)
 {
     const tinyq_requant *q = &op->requant;
-    if (op->wide || added || q->shift < 32) {
-        for (int32_t i = 0; i < count; i++) {
-            int32_t code = tinyq_requantised(q, row, sums[i], added ? added[at + i] : 0);
-            if (op->wide)
-                ((int32_t *)y)[at + i] = code;
-            else
-                ((CODE *)y)[at + i] = (CODE)code;
-        }
-        return;
-    }
     int32_t index = q->each ? row : 0, multiplier = q->multiplier[index], shift = q->shift, low = q->low, high = q->high;
     int64_t offset = q->offset[index];
-    CODE *to = (CODE *)y + at;
-    for (int32_t i = 0; i < count; i++) {
-        int32_t code = tinyq_rounded_high((int64_t)sums[i] * multiplier + offset, shift);
-        *to++ = (CODE)(code < low ? low : code > high ? high : code);
+    for (int32_t end = at + count; at < end; at++) {
+        int64_t v = (int64_t)*sums++ * multiplier + offset;
+        int32_t code;
+        if (added)
+            v += added[at] * q->added_step;
+        if (shift >= 32) {
+            code = tinyq_rounded_high(v, shift);
+            code = code < low ? low : code > high ? high : code;
+        } else
+            code = tinyq_clamped(tinyq_rounded(v, shift), low, high);
+        if (op->wide)
+            ((int32_t *)y)[at] = code;
+        else
+            ((CODE *)y)[at] = (CODE)code;
     }
 }
 
-/* For four inputs' nibbles of codes, one table each: the sum of the weights that a nibble encodes times the inputs. */
+void NAMED(tinyq_linear)(const tinyq_linear *op, const CODE *x, const CODE *added, void *y, void *work)
+{
+    const tinyq_weights *w = &op->weights;
+    for (int32_t row = 0; row < w->rows; row++) {
+        const int8_t *levels = tinyq_row(w, row, (int8_t *)work);
+        int32_t sum = 0;
+        for (int32_t j = 0; j < w->k; j++)
+            sum += (int32_t)levels[j] * x[j];
+        NAMED(store)(op, row, &sum, 1, row, added, y);
+    }
+}
+
+/* Fill a table per nibble of codes: the sums of the weights that it encodes times their inputs. */
 static void NAMED(fill_tables)(const tinyq_weights *w, const CODE *x, int32_t left, int32_t tables[4][16])
 {
     int32_t each = 4 / w->bits, mask = (1 << w->bits) - 1;
-    for (int32_t t = 0; t < 4; t++)
-        for (int32_t i = 0; i < 16; i++)
-            tables[t][i] = 0;
-    for (int32_t t = 0; t < 4; t++)
-        for (int32_t j = 0; j < each && left > 0; j++, left--, x++)
-            for (int32_t i = 0; i < 16; i++)
-                tables[t][i] += w->levels[(i >> (j * w->bits)) & mask] * *x;
+    for (int32_t t = 0; t < 4; t++, x += each, left -= each)
+        for (int32_t i = 0; i < 16; i++) {
+            int32_t sum = 0, codes = i;
+            for (int32_t j = 0; j < each && j < left; j++, codes >>= w->bits)
+                sum += w->levels[codes & mask] * x[j];
+            tables[t][i] = sum;
+        }
 }
 
-/* Codes of 1, 2 or 4 bits: two bytes of every row at a time, by tables. */
-static void NAMED(linear_by_tables)(const tinyq_linear *op, const CODE *x, const CODE *added, void *y, int32_t *sums)
+/* Take two bytes of codes of every row at a time. */
+void NAMED(tinyq_table_linear)(const tinyq_linear *op, const CODE *x, const CODE *added, void *y, void *work)
 {
     const tinyq_weights *w = &op->weights;
-    int32_t tables[4][16], each = 16 / w->bits;
+    int32_t tables[4][16], each = 16 / w->bits, *sums = (int32_t *)work;
     for (int32_t row = 0; row < w->rows; row++)
         sums[row] = 0;
     for (int32_t j = 0; j < w->k; j += each) {
@@ -57,47 +69,20 @@ static void NAMED(linear_by_tables)(const tinyq_linear *op, const CODE *x, const
         NAMED(store)(op, row, sums + row, 1, row, added, y);
 }
 
-void NAMED(tinyq_linear)(const tinyq_linear *op, const CODE *x, const CODE *added, void *y, void *scratch)
-{
-    const tinyq_weights *w = &op->weights;
-    if (w->scheme == TINYQ_BITS && w->bits <= 4) {
-        NAMED(linear_by_tables)(op, x, added, y, (int32_t *)scratch);
-        return;
-    }
-    int8_t *levels = (int8_t *)scratch;
-    for (int32_t row = 0; row < w->rows; row++) {
-        int32_t sum = 0;
-        tinyq_decode(w, row, levels);
-        for (int32_t j = 0; j < w->k; j++)
-            sum += (int32_t)levels[j] * x[j];
-        NAMED(store)(op, row, &sum, 1, row, added, y);
-    }
-}
-
-/* Copy one lane of a row; start: the column of the image that word 0 holds. */
-static void NAMED(lay_out_lane)(const tinyq_conv *op, const CODE *line, int32_t start, int32_t pitch, CODE *to)
-{
-    int32_t x = 0, first = start < 0 ? -start : 0, end = op->width - start;
-    CODE padding = (CODE)op->padding_code;
-    first = first < pitch ? first : pitch;
-    end = line == NULL || end < first ? first : end < pitch ? end : pitch;
-    for (; x < first; x++, to += 4)
-        *to = padding;
-    for (; x < end; x++, to += 4)
-        *to = line[start + x];
-    for (; x < pitch; x++, to += 4)
-        *to = padding;
-}
-
 void NAMED(tinyq_lay_out)(const tinyq_conv *op, const CODE *image, int32_t top, int32_t count, CODE *plane)
 {
-    int32_t pitch = tinyq_pitch(op), rows = tinyq_plane_rows(op, count);
+    int32_t pitch = tinyq_pitch(op), rows = tinyq_plane_rows(op, count), apart = op->lane * op->stride_x;
+    CODE padding = (CODE)op->padding_code;
     for (int32_t c = 0; c < op->channels; c++, image += op->height * op->width)
-        for (int32_t row = 0; row < rows; row++, plane += 4 * pitch) {
+        for (int32_t row = 0; row < rows; row++) {
             int32_t y = top * op->stride_y - op->padding_y + row;
-            const CODE *line = 0 <= y && y < op->height ? image + y * op->width : NULL;
-            for (int32_t lane = 0; lane < 4; lane++)
-                NAMED(lay_out_lane)(op, line, lane * op->lane * op->stride_x - op->padding_x, pitch, plane + lane);
+            uint32_t width = 0 <= y && y < op->height ? (uint32_t)op->width : 0;
+            const CODE *line = image + y * op->width;
+            for (int32_t x = -op->padding_x; x < pitch - op->padding_x; x++) {
+                uint32_t column = (uint32_t)x;
+                for (int32_t lane = 0; lane < 4; lane++, column += (uint32_t)apart)
+                    *plane++ = column < width ? line[column] : padding;
+            }
         }
 }
 
@@ -158,17 +143,15 @@ static void NAMED(multiply_stripe)(const tinyq_conv *op, int32_t row, const int8
 
 void NAMED(tinyq_conv)(const tinyq_conv *op, const CODE *x, const CODE *added, void *y, void *plane, void *work)
 {
-    int8_t *levels = (int8_t *)work;
     int32_t *sums = (int32_t *)(void *)((uint8_t *)work + op->sums_at), line = 0;
     for (int32_t top = 0; top < op->out_height; top += op->stripe, line += op->pooled_stripe) {
         int32_t count = op->out_height - top < op->stripe ? op->out_height - top : op->stripe;
         for (int32_t group = 0; group < op->groups; group++) {
             int32_t row = group * op->rows, end = row + op->rows;
             NAMED(tinyq_lay_out)(op, x + group * op->channels * op->height * op->width, top, count, (CODE *)plane);
-            for (; row < end; row++) {
-                tinyq_decode(&op->product.weights, row, levels);
-                NAMED(multiply_stripe)(op, row, levels, (const CODE *)plane, line, count, sums, added, y);
-            }
+            for (; row < end; row++)
+                NAMED(multiply_stripe)(op, row, tinyq_row(&op->product.weights, row, (int8_t *)work),
+                                       (const CODE *)plane, line, count, sums, added, y);
         }
     }
 }

@@ -33,21 +33,23 @@
 extern "C" {
 #endif
 
-/* Encoding of weights in bytes: row by row, the first code in the lowest bits. */
-typedef enum {
-    TINYQ_BITS,                         /* codes of 1, 2, 4 or 8 bits */
-    TINYQ_PLANES,                       /* codes of 3 bits, as three bit planes */
-    TINYQ_TRITS,                        /* five ternary codes per byte: sum of code[i] * 3^i */
-    TINYQ_BYTES                         /* the weights themselves, two's complement */
-} tinyq_scheme;
+struct tinyq_weights;
 
-typedef struct {
+/* Decode the k weights of a row. */
+typedef void tinyq_decoder(const struct tinyq_weights *w, int32_t row, int8_t *levels);
+
+/* Weights in bytes, row by row: codes, the first in the lowest bits, or without a decoder the weights themselves. */
+typedef struct tinyq_weights {
     const uint8_t *data;
-    const int8_t *levels;               /* weight of each code; unused by TINYQ_BYTES */
-    tinyq_scheme scheme;
-    int32_t bits;                       /* per code, for TINYQ_BITS */
+    const int8_t *levels;               /* weight of each code */
+    tinyq_decoder *decode;
+    int32_t bits;                       /* per code */
     int32_t rows, k, row_bytes;
 } tinyq_weights;
+
+tinyq_decoder tinyq_decode_bits;        /* codes of 1, 2, 4 or 8 bits */
+tinyq_decoder tinyq_decode_planes;      /* codes of 3 bits, as three bit planes */
+tinyq_decoder tinyq_decode_trits;       /* five ternary codes per byte: sum of code[i] * 3^i */
 
 /* code = clamp(round((sum * multiplier + offset + added * added_step) / 2^shift)), rounding half to even; half of 2^shift
    is already in the offset */
@@ -66,6 +68,11 @@ typedef struct {
     int32_t wide;                       /* 1: the output codes are int32_t */
 } tinyq_linear;
 
+/* Channels first to end - 1, and the weights' digits +-2^power: sums that fit 16 bits. */
+typedef struct {
+    int32_t first, end, power;
+} tinyq_part;
+
 /* A convolution, perhaps followed by max pooling, `stripe` rows of outputs at a time.
 
    The rows of a stripe's image lie in a plane in scratch memory, with their padding, in words of four codes: word
@@ -80,8 +87,8 @@ typedef struct {
     int32_t pool, pooled_height, pooled_width;          /* an output is the largest of pool x pool sums */
     int32_t stripe, pooled_stripe;      /* rows of outputs before and after pooling */
     int32_t lane;
-    int32_t powers;                     /* weights are sums of +-2^p, p < powers; 0: they are multiplied */
-    int32_t chunk;                      /* channels summed in 16 bits */
+    const tinyq_part *parts;            /* for additions: the sums are those of all parts */
+    int32_t count;
     int32_t sums_at;                    /* bytes into the work memory */
 } tinyq_conv;
 
@@ -103,17 +110,23 @@ typedef struct {
     int32_t count[3], from_step[3], to_step[3];
 } tinyq_move;
 
-/* Multiply the codes of x by the weights. scratch: `rows` int32_t for TINYQ_BITS, else k int8_t. y: codes, or int32_t if
-   wide. added: NULL, or codes to add before rounding; may be y itself. */
-void tinyq_linear_u8(const tinyq_linear *op, const uint8_t *x, const uint8_t *added, void *y, void *scratch);
-void tinyq_linear_i16(const tinyq_linear *op, const int16_t *x, const int16_t *added, void *y, void *scratch);
+/* Multiply the codes of x by the weights. y: codes, or int32_t if wide. added: NULL, or codes to add before rounding; may
+   be y itself. work: k bytes, unused without a decoder. */
+void tinyq_linear_u8(const tinyq_linear *op, const uint8_t *x, const uint8_t *added, void *y, void *work);
+void tinyq_linear_i16(const tinyq_linear *op, const int16_t *x, const int16_t *added, void *y, void *work);
+
+/* The same for codes of 1, 2 or 4 bits. work: an int32_t per row. */
+void tinyq_table_linear_u8(const tinyq_linear *op, const uint8_t *x, const uint8_t *added, void *y, void *work);
+void tinyq_table_linear_i16(const tinyq_linear *op, const int16_t *x, const int16_t *added, void *y, void *work);
 
 /* plane, work: scratch memory, aligned to 4 bytes. With one stripe and one group, y and work may overlap x. */
 void tinyq_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane, void *work);
 void tinyq_conv_i16(const tinyq_conv *op, const int16_t *x, const int16_t *added, void *y, void *plane, void *work);
 
-/* The same sums by additions, three rows of weights at a time; powers >= 1. */
+/* The same sums by additions, three rows of weights at a time: for any weights, and for ternary codes of 2 bits. */
 void tinyq_add_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane, void *work);
+void tinyq_ternary_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
+                           void *work);
 
 void tinyq_max_u8(const tinyq_windows *op, const uint8_t *x, uint8_t *y);
 void tinyq_max_i16(const tinyq_windows *op, const int16_t *x, int16_t *y);
