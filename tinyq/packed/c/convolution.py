@@ -120,8 +120,8 @@ def plan(op: Convolution, itemsize: int) -> Plan:
     k = channels * kh * kw
     parts = _parts(op, plane) if itemsize == 1 else ()
     if not parts:
-        levels = 0 if tensor.levels is None else _up(k)
-        return Plan(lane, (), levels, plane, levels + block)
+        words = _up(2 * k if tensor.levels is None else 3 * k)
+        return Plan(lane, (), words, plane, words + 4 * LANES * lane * op.pool)
     listings = _up(2 * sum(ENDS + (end - first) * kh * kw for first, end, _ in parts))
     found = _up(k) if is_ternary(op) else _up(2 * k)
     return Plan(lane, parts, listings, plane, listings + max(ROWS * block, found))

@@ -5,22 +5,27 @@ static void NAMED(store)(const tinyq_linear *op, int32_t row, const int32_t *sum
                          const CODE *added, void *y)
 {
     const tinyq_requant *q = &op->requant;
+    const int32_t *end = sums + count;
+    if (op->wide || q->shift < 32) {
+        for (; sums < end; sums++, at++) {
+            int32_t code = tinyq_requantised(q, row, *sums, added ? added[at] : 0);
+            if (op->wide)
+                ((int32_t *)y)[at] = code;
+            else
+                ((CODE *)y)[at] = (CODE)code;
+        }
+        return;
+    }
     int32_t index = q->each ? row : 0, multiplier = q->multiplier[index], shift = q->shift, low = q->low, high = q->high;
     int64_t offset = q->offset[index];
-    for (int32_t end = at + count; at < end; at++) {
-        int64_t v = (int64_t)*sums++ * multiplier + offset;
-        int32_t code;
+    CODE *to = (CODE *)y + at;
+    added = added ? added + at : NULL;
+    for (; sums < end; sums++) {
+        int64_t v = (int64_t)*sums * multiplier + offset;
         if (added)
-            v += added[at] * q->added_step;
-        if (shift >= 32) {
-            code = tinyq_rounded_high(v, shift);
-            code = code < low ? low : code > high ? high : code;
-        } else
-            code = tinyq_clamped(tinyq_rounded(v, shift), low, high);
-        if (op->wide)
-            ((int32_t *)y)[at] = code;
-        else
-            ((CODE *)y)[at] = (CODE)code;
+            v += *added++ * q->added_step;
+        int32_t code = tinyq_rounded_high(v, shift);
+        *to++ = (CODE)(code < low ? low : code > high ? high : code);
     }
 }
 
@@ -36,33 +41,34 @@ void NAMED(tinyq_linear)(const tinyq_linear *op, const CODE *x, const CODE *adde
     }
 }
 
-/* Fill a table per nibble of codes: the sums of the weights that it encodes times their inputs. */
-static void NAMED(fill_tables)(const tinyq_weights *w, const CODE *x, int32_t left, int32_t tables[4][16])
+/* Fill a table of a nibble of codes: the sums of the weights that it encodes times `count` inputs. */
+static void NAMED(fill_table)(const tinyq_weights *w, const CODE *x, int32_t count, int32_t *table)
 {
-    int32_t each = 4 / w->bits, mask = (1 << w->bits) - 1;
-    for (int32_t t = 0; t < 4; t++, x += each, left -= each)
-        for (int32_t i = 0; i < 16; i++) {
-            int32_t sum = 0, codes = i;
-            for (int32_t j = 0; j < each && j < left; j++, codes >>= w->bits)
-                sum += w->levels[codes & mask] * x[j];
-            tables[t][i] = sum;
-        }
+    int32_t size = 1, codes = 1 << w->bits;
+    table[0] = 0;
+    for (int32_t j = 0; size < 16; j++, size *= codes) {
+        int32_t input = j < count ? x[j] : 0, *to = table + size * codes;
+        for (int32_t code = codes - 1; code >= 0; code--)           /* the first entries last: they are read */
+            for (int32_t i = size - 1, product = w->levels[code] * input; i >= 0; i--)
+                *--to = table[i] + product;
+    }
 }
 
 /* Take two bytes of codes of every row at a time. */
 void NAMED(tinyq_table_linear)(const tinyq_linear *op, const CODE *x, const CODE *added, void *y, void *work)
 {
     const tinyq_weights *w = &op->weights;
-    int32_t tables[4][16], each = 16 / w->bits, *sums = (int32_t *)work;
-    for (int32_t row = 0; row < w->rows; row++)
-        sums[row] = 0;
-    for (int32_t j = 0; j < w->k; j += each) {
+    int32_t tables[64], each = 4 / w->bits, *sums = (int32_t *)work, *end = sums + w->rows;
+    for (int32_t *sum = sums; sum < end; sum++)
+        *sum = 0;
+    for (int32_t j = 0; j < w->k; j += 4 * each) {
         const uint8_t *codes = w->data + j * w->bits / 8;
-        int32_t second = w->k - j > each / 2;           /* whether a second byte is there */
-        NAMED(fill_tables)(w, x + j, w->k - j, tables);
-        for (int32_t row = 0; row < w->rows; row++, codes += w->row_bytes) {
+        int32_t second = w->k - j > 2 * each, step = w->row_bytes;  /* whether a second byte is there */
+        for (int32_t t = 0; t < 4; t++)
+            NAMED(fill_table)(w, x + j + t * each, w->k - j - t * each, tables + 16 * t);
+        for (int32_t *sum = sums; sum < end; sum++, codes += step) {
             uint32_t low = codes[0], high = codes[second];
-            sums[row] += tables[0][low & 15] + tables[1][low >> 4] + tables[2][high & 15] + tables[3][high >> 4];
+            *sum += tables[low & 15] + (tables + 16)[low >> 4] + (tables + 32)[high & 15] + (tables + 48)[high >> 4];
         }
     }
     for (int32_t row = 0; row < w->rows; row++)
@@ -90,68 +96,54 @@ void NAMED(tinyq_lay_out)(const tinyq_conv *op, const CODE *image, int32_t top, 
 void NAMED(tinyq_store_block)(const tinyq_conv *op, int32_t row, int32_t line, int32_t count, int32_t *sums,
                               const CODE *added, void *y)
 {
-    int32_t pool = op->pool, pitch = 4 * op->lane, width = op->pooled_width;
-    int32_t at = (row * op->pooled_height + line) * width;
-    if (pool > 1) {
-        for (int32_t x = 0; x < width; x++)
-            sums[x] = largest(sums + x * pool, pool, pitch);
+    int32_t pitch = 4 * op->lane, width = op->pooled_width, at = (row * op->pooled_height + line) * width;
+    if (op->pool > 1) {
+        pool(sums, op->pool, pitch, width);
         count = 1;
     }
     for (int32_t i = 0; i < count; i++, at += width, sums += pitch)
         NAMED(store)(&op->product, row, sums, width, at, added, y);
 }
 
-/* Sums of four outputs of two rows, for weights of one row; p: word of the first, second: distance to the second. */
-static void NAMED(multiply_tile)(const tinyq_conv *op, const int8_t *weight, const CODE *p, int32_t second,
-                                 int32_t rows, int32_t *above, int32_t *below)
+/* Sum four outputs, lane apart in `sums`. words: for each weight, the word of the plane that it multiplies. */
+static void NAMED(multiply_tile)(const int8_t *weight, const uint16_t *words, int32_t count, const CODE *plane,
+                                 int32_t *sums, int32_t lane)
 {
-    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0, lane = op->lane;
-    int32_t pitch = 4 * tinyq_pitch(op), line = op->dilation_y * pitch, step = 4 * op->dilation_x;
-    for (int32_t c = 0; c < op->channels; c++, p += rows * pitch) {
-        const CODE *start = p;
-        for (int32_t i = 0; i < op->kh; i++, start += line) {
-            const CODE *a = start, *b = start + second;
-            for (int32_t j = 0; j < op->kw; j++, a += step, b += step) {
-                int32_t w = *weight++;
-                a0 += w * a[0], a1 += w * a[1], a2 += w * a[2], a3 += w * a[3];
-                b0 += w * b[0], b1 += w * b[1], b2 += w * b[2], b3 += w * b[3];
-            }
-        }
-    }
-    above[0] = a0, above[lane] = a1, above[2 * lane] = a2, above[3 * lane] = a3;
-    below[0] = b0, below[lane] = b1, below[2 * lane] = b2, below[3 * lane] = b3;
+    int32_t a = 0, b = 0, c = 0, d = 0;
+    for (const int8_t *end = weight + count; weight < end;)
+        MULTIPLY(*weight++, plane + 4 * *words++, a, b, c, d);
+    sums[0] = a, sums[lane] = b, sums[2 * lane] = c, sums[3 * lane] = d;
 }
+
 /* Compute the outputs of one row of weights in a stripe of `count` rows; line: the first row of y that they give. */
-static void NAMED(multiply_stripe)(const tinyq_conv *op, int32_t row, const int8_t *levels, const CODE *plane,
-                                   int32_t line, int32_t count, int32_t *sums, const CODE *added, void *y)
+static void NAMED(multiply_stripe)(const tinyq_conv *op, int32_t row, const int8_t *weights, const CODE *plane,
+                                   const uint16_t *words, int32_t line, int32_t count, int32_t *sums,
+                                   const CODE *added, void *y)
 {
-    int32_t rows = tinyq_plane_rows(op, count), step = 4 * op->stride_y * tinyq_pitch(op), pitch = 4 * op->lane;
-    int32_t most = op->pool > 1 ? op->pool : 2;
-    for (int32_t top = 0; top < count; top += most, line += op->pool > 1 ? 1 : most) {
-        int32_t n = count - top < most ? count - top : most;
-        for (int32_t i = 0; i < n; i += 2) {
-            int32_t next = i + 1 < n;
-            for (int32_t x = 0; x < op->lane; x++) {
-                int32_t *above = sums + i * pitch + x;
-                NAMED(multiply_tile)(op, levels, plane + (top + i) * step + 4 * op->stride_x * x, next * step, rows,
-                                     above, above + next * pitch);
-            }
-        }
-        NAMED(tinyq_store_block)(op, row, line, n, sums, added, y);
+    int32_t step = 4 * op->stride_y * tinyq_pitch(op), most = op->pool;
+    for (int32_t top = 0; top < count; top += most, line++) {
+        for (int32_t i = 0; i < most; i++, plane += step)
+            for (int32_t x = 0; x < op->lane; x++)
+                NAMED(multiply_tile)(weights, words, op->product.weights.k, plane + 4 * op->stride_x * x,
+                                     sums + 4 * op->lane * i + x, op->lane);
+        NAMED(tinyq_store_block)(op, row, line, 1, sums, added, y);
     }
 }
 
 void NAMED(tinyq_conv)(const tinyq_conv *op, const CODE *x, const CODE *added, void *y, void *plane, void *work)
 {
+    uint16_t *words = (uint16_t *)work;
+    int8_t *levels = (int8_t *)(words + op->product.weights.k);
     int32_t *sums = (int32_t *)(void *)((uint8_t *)work + op->sums_at), line = 0;
     for (int32_t top = 0; top < op->out_height; top += op->stripe, line += op->pooled_stripe) {
         int32_t count = op->out_height - top < op->stripe ? op->out_height - top : op->stripe;
         for (int32_t group = 0; group < op->groups; group++) {
             int32_t row = group * op->rows, end = row + op->rows;
             NAMED(tinyq_lay_out)(op, x + group * op->channels * op->height * op->width, top, count, (CODE *)plane);
+            find_words(op, tinyq_plane_rows(op, count), words);
             for (; row < end; row++)
-                NAMED(multiply_stripe)(op, row, tinyq_row(&op->product.weights, row, (int8_t *)work),
-                                       (const CODE *)plane, line, count, sums, added, y);
+                NAMED(multiply_stripe)(op, row, tinyq_row(&op->product.weights, row, levels), (const CODE *)plane,
+                                       words, line, count, sums, added, y);
         }
     }
 }
