@@ -101,7 +101,7 @@ def test_a_wrong_size_does_not_compile(tmp_path):
     network = small("residual")
     export(lower(network, "int8"), network, tmp_path, "net", samples(1, SHAPE))
     text = (tmp_path / "net.c").read_text()
-    (tmp_path / "net.c").write_text(re.sub(r"(uint8_t first_codes\[\] = \{\n    )\d+, ", r"\1", text))
+    (tmp_path / "net.c").write_text(re.sub(r"(uint16_t first_lists\[\] = \{\n    )\d+, ", r"\1", text))
     assert (tmp_path / "net.c").read_text() != text
     with pytest.raises(subprocess.CalledProcessError):
         compiled(tmp_path, "net")
@@ -167,7 +167,8 @@ def test_the_c_is_integers_without_a_heap(tmp_path):
     text = "".join(re.sub(r"/\*.*?\*/", "", (tmp_path / name).read_text(), flags=re.S) for name in (*RUNTIME, "net.c"))
     assert not re.search(r"\b(float|double|malloc|calloc|alloca|free|long|printf)\b", text)
     assert set(re.findall(r"#include (\S+)", text)) == {"<stddef.h>", "<stdint.h>", '"tinyq_runtime.h"', '"net.h"',
-                                                        '"tinyq_kernels.h"', '"tinyq_internal.h"', "TINYQ_CONFIG"}
+                                                        '"tinyq_kernels.h"', '"tinyq_internal.h"', "TINYQ_CONFIG",
+                                                        '"tinyq_additions.h"', "<arm_mve.h>"}
 
 
 def test_an_export_has_the_same_bytes_again(tmp_path):

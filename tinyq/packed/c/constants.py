@@ -5,7 +5,7 @@ import numpy as np
 
 from tinyq.kernels.geometry.pooling_windows import Windows
 from tinyq.packed.c.c_names import string_literal
-from tinyq.packed.c.convolution import Convolution, Plan
+from tinyq.packed.c.convolution import Convolution, Plan, has_lists, ternary_lists
 from tinyq.packed.c.structures import Members, braced, size_of
 from tinyq.packed.file.tensor import BYTES
 from tinyq.packed.integer.program import IntegerProduct, Move, Requant
@@ -81,10 +81,13 @@ def size_check(name: str, size: int) -> str:
     return f"typedef char {name}_has_its_size[sizeof {name} == {size} ? 1 : -1];\n"
 
 
-def weights(constants: Constants, op: IntegerProduct) -> Members:
-    """Return the members of tinyq_weights; the codes are those of the file."""
+def weights(constants: Constants, op: IntegerProduct, stored: bool = True) -> Members:
+    """Return the members of tinyq_weights; the codes are those of the file, unless they are stored elsewhere."""
     tensor = op.tensor
     assert tensor is not None
+    size = {"rows": tensor.rows, "k": tensor.k, "row_bytes": tensor.data.shape[1]}
+    if not stored:
+        return {"data": None, "levels": None, "decode": None, "bits": 0, **size}
     decoder = DECODERS.get(tensor.scheme, "tinyq_decode_bits")
     bits, levels = int(tensor.scheme[1:]) if decoder == "tinyq_decode_bits" else 0, None
     if tensor.levels is not None:
@@ -92,7 +95,7 @@ def weights(constants: Constants, op: IntegerProduct) -> Members:
         levels = np.pad(levels, (0, max(0, (1 << bits) - len(levels))))     # tables have a place for every code
     return {"data": constants.array("uint8_t", tensor.data.view(np.uint8).reshape(-1), "codes"),
             "levels": None if levels is None else constants.array("int8_t", levels, "levels"),
-            "decode": decoder, "bits": bits, "rows": tensor.rows, "k": tensor.k, "row_bytes": tensor.data.shape[1]}
+            "decode": decoder, "bits": bits, **size}
 
 
 def requant(constants: Constants, r: Requant) -> Members:
@@ -128,9 +131,11 @@ def convolution(constants: Constants, op: Convolution, plan: Plan) -> Members:
             "padding_y": g.padding[0], "padding_x": g.padding[1], "dilation_y": g.dilation[0],
             "dilation_x": g.dilation[1], "padding_code": op.product.padding_code, "pool": op.pool,
             "pooled_height": height // op.pool, "pooled_width": width // op.pool, "stripe": stripe,
-            "pooled_stripe": stripe // op.pool, "lane": plan.lane, "parts":
-            constants.array("tinyq_part", np.array(plan.parts, np.int32), "parts") if plan.parts else None,
-            "count": len(plan.parts), "sums_at": plan.sums_at}
+            "pooled_stripe": stripe // op.pool, "block": plan.block, "pooled_block": plan.block // op.pool,
+            "lane": plan.lane, "count": len(plan.parts), "sums_at": plan.sums_at,
+            "parts": constants.array("tinyq_part", np.array(plan.parts, np.int32), "parts") if plan.parts else None,
+            "lists": constants.array("uint16_t", ternary_lists(op, plan.parts), "lists") if has_lists(op, plan)
+            else None}
 
 
 def move(op: Move, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> Members | None:

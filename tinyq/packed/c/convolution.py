@@ -9,11 +9,26 @@ from tinyq.packed.integer.program import CodeOperation, IntegerProduct, IntegerP
 LANES = 4                               # outputs per word of the plane
 ROWS = 3                                # rows of weights that tinyq_add_conv takes together
 ENDS = 27                               # uint16 in front of each listing
+TILE = 4                                # words of the largest tile
+CODES = 3                               # lists per uint16
 MOST_OF_A_SIGN = 128                    # weights whose sum of codes fits 16 bits: 128 * 255 < 2^15
 MOST_BYTES = 1 << 16                    # of a plane whose words a listing can name
 # Instructions per output, measured on a Cortex-M4: per weight that is multiplied; per power, and per weight and power
 # that are added.
-MULTIPLYING, TILE, ADDING = 1.9, 17.0, 0.4
+MULTIPLYING, PER_POWER, ADDING = 1.9, 17.0, 0.4
+
+
+def _list_of_signs():
+    """Return tinyq_additions.c's list of each combination of three signs, by sign + 1."""
+    table = np.full((3, 3, 3), 26)
+    groups = [(a, b, c) for a, b in ((1, 0), (0, 1), (1, 1), (1, -1)) for c in (1, 0, -1)] + [(0, 0, 1)]
+    for group, signs in enumerate(groups):
+        for sign, add in ((1, 0), (-1, 1)):
+            table[tuple(sign * s + 1 for s in signs)] = 2 * group + add
+    return table
+
+
+LIST_OF_SIGNS = _list_of_signs()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +84,7 @@ class Plan:
     """Members of tinyq_conv that say how; plane, work: bytes of scratch memory."""
 
     lane: int
+    block: int                                  # rows of outputs summed at a time
     parts: tuple[tuple[int, int, int], ...]     # channels from, to, power of two; none: by multiplication
     sums_at: int
     plane: int
@@ -116,22 +132,58 @@ def plan(op: Convolution, itemsize: int) -> Plan:
     lane = -(-op.out_width // LANES)
     pitch = (lane - 1) * g.stride[1] + (kw - 1) * g.dilation[1] + 1
     rows = (min(op.stripe, op.out_height) - 1) * g.stride[0] + (kh - 1) * g.dilation[0] + 1
-    plane, block = LANES * itemsize * channels * rows * pitch, 4 * LANES * lane * (op.pool if op.pool > 1 else 2)
-    k = channels * kh * kw
+    plane, k = LANES * itemsize * channels * rows * pitch, channels * kh * kw
     parts = _parts(op, plane) if itemsize == 1 else ()
     if not parts:
         words = _up(2 * k if tensor.levels is None else 3 * k)
-        return Plan(lane, (), words, plane, words + 4 * LANES * lane * op.pool)
-    listings = _up(2 * sum(ENDS + (end - first) * kh * kw for first, end, _ in parts))
-    found = _up(k) if is_ternary(op) else _up(2 * k)
-    return Plan(lane, parts, listings, plane, listings + max(ROWS * block, found))
+        return Plan(lane, op.pool, (), words, plane, words + 4 * LANES * lane * op.pool)
+    listings = _up(2 * sum(ENDS + -(-(end - first) * kh * kw // CODES) * CODES for first, end, _ in parts))
+    block = block_of(op)
+    return Plan(lane, block, parts, listings, plane,
+                listings + max(ROWS * 4 * LANES * lane * block, 0 if is_ternary(op) else _up(2 * k)))
+
+
+def block_of(op: Convolution) -> int:
+    """Return the rows of outputs that are summed at a time: whole windows, and a tile of words if there are so many."""
+    lane = -(-op.out_width // LANES)
+    return -(-max(1, -(-TILE // lane)) // op.pool) * op.pool
 
 
 def is_ternary(op: Convolution) -> bool:
     """Return whether the codes of the weights are 0, 1 and 2 for -1, 0 and 1, in two bits."""
+    return _has_levels(op, "b2", [-1, 0, 1])
+
+
+def has_lists(op: Convolution, plan: Plan) -> bool:
+    """Return whether C stores the lists of the inputs instead of the weights' codes."""
+    return bool(plan.parts) and is_ternary(op)
+
+
+def is_binary(op: Convolution) -> bool:
+    """Return whether the codes of the weights are 0 and 1 for -1 and 1, in one bit."""
+    return _has_levels(op, "b1", [-1, 1])
+
+
+def _has_levels(op, scheme, levels):
     tensor = op.product.tensor
-    assert tensor is not None
-    return tensor.scheme == "b2" and tensor.levels is not None and list(tensor.levels / op.product.unit) == [-1, 0, 1]
+    return tensor.scheme == scheme and list(tensor.levels / op.product.unit) == levels
+
+
+def ternary_lists(op: Convolution, parts: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """Return what tinyq_conv.lists holds, uint16: per three rows and part, the list of each input, five bits each."""
+    assert op.product.geometry is not None
+    g = op.product.geometry
+    levels = integer_levels(op.product).reshape(g.groups, -1, *g.w_shape[1:])
+    missing = -levels.shape[1] % ROWS
+    rows = np.pad(levels, ((0, 0), (0, missing), *[(0, 0)] * 3)).reshape(-1, ROWS, *g.w_shape[1:])
+    lists = LIST_OF_SIGNS[rows[:, 0] + 1, rows[:, 1] + 1, rows[:, 2] + 1].astype(np.uint32)     # (threes, c, kh, kw)
+    packed = []
+    for first, end, _ in parts:
+        part = lists[:, first:end].reshape(len(lists), -1)
+        part = np.pad(part, ((0, 0), (0, -part.shape[1] % CODES)), constant_values=ENDS - 1)
+        part = part.reshape(len(lists), -1, CODES)
+        packed.append(part[..., 0] | part[..., 1] << 5 | part[..., 2] << 10)
+    return np.concatenate(packed, axis=1).astype(np.uint16).ravel()
 
 
 def _up(size):
@@ -144,7 +196,7 @@ def _parts(op, plane):
     levels = integer_levels(op.product).reshape(-1, *g.w_shape[1:])
     signs = _signs(levels)
     powers, k, channels = len(signs), levels[0].size, g.w_shape[1]
-    costs = powers * (TILE + ADDING * k) * (1 if len(levels) > g.groups else ROWS)
+    costs = powers * (PER_POWER + ADDING * k) * (1 if len(levels) > g.groups else ROWS)
     if not powers or plane > MOST_BYTES or costs > MULTIPLYING * k:
         return ()
     parts: list[tuple[int, int, int]] = []

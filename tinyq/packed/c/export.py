@@ -22,8 +22,9 @@ from tinyq.packed.file.format import Packed
 from tinyq.packed.integer.lowering import lower
 from tinyq.packed.integer.program import IntegerProgram
 
-RUNTIME = ("tinyq_runtime.h", "tinyq_internal.h", "tinyq_kernels.h", "tinyq_runtime.c", "tinyq_decode.c",
-           "tinyq_additions.c")
+RUNTIME = ("tinyq_runtime.h", "tinyq_internal.h", "tinyq_kernels.h", "tinyq_additions.h",
+           "tinyq_runtime.c", "tinyq_decode.c",
+           "tinyq_additions.c", "tinyq_tile.c")
 COMPILED = tuple(file for file in RUNTIME if file.endswith(".c"))
 
 

@@ -3,7 +3,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tinyq.packed.c.convolution import Convolution, fuse, plan
+from tinyq.packed.c.convolution import Convolution, block_of, fuse, plan
 from tinyq.packed.integer.arena import Lifetime, offsets
 from tinyq.packed.integer.program import CodeOperation, IntegerProduct, IntegerProgram, Reshape
 
@@ -51,7 +51,7 @@ def place(operations: Sequence[CodeOperation], program: IntegerProgram, outside:
 
 def _stripes(op: Convolution) -> Iterator[int]:
     """Yield rows of outputs per stripe, the most first: whole blocks of rows."""
-    block = op.pool if op.pool > 1 else 2
+    block = block_of(op)
     stripe = op.out_height
     while stripe > block:
         yield stripe

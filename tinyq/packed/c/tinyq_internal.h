@@ -7,19 +7,13 @@
 /* C99 leaves the right shift of a negative number to the compiler; the runtime needs an arithmetic one. */
 typedef char tinyq_shifts_are_arithmetic[(-5 >> 1) == -3 ? 1 : -1];
 
-static inline int32_t tinyq_clamped(int64_t v, int32_t low, int32_t high)
+static inline int32_t tinyq_clamped_code(int32_t v, int32_t low, int32_t high)
 {
-    return v < low ? low : v > high ? high : (int32_t)v;
+    return v < low ? low : v > high ? high : v;
 }
 
-/* v / 2^shift, where half of 2^shift is already added to v, rounded: a tie to the even neighbour. */
-static inline int64_t tinyq_rounded(int64_t v, int32_t shift)
-{
-    int64_t q = v >> shift;
-    return (v & (((int64_t)1 << shift) - 1)) == 0 ? q & ~(int64_t)1 : q;
-}
-
-/* The same for a shift of 32 or more: the high word holds the result. */
+/* v / 2^shift for a shift of 32 or more, where half of 2^shift is already added to v, rounded: a tie to the even
+   neighbour. */
 static inline int32_t tinyq_rounded_high(int64_t v, int32_t shift)
 {
     int32_t high = (int32_t)(v >> 32), q = high >> (shift - 32);
@@ -28,12 +22,7 @@ static inline int32_t tinyq_rounded_high(int64_t v, int32_t shift)
 }
 
 /* Turn a sum into a code; index: of the row or window. */
-static inline int32_t tinyq_requantised(const tinyq_requant *q, int32_t index, int64_t sum, int32_t added)
-{
-    int32_t i = q->each ? index : 0;
-    int64_t v = sum * q->multiplier[i] + q->offset[i] + added * q->added_step;
-    return tinyq_clamped(tinyq_rounded(v, q->shift), q->low, q->high);
-}
+int32_t tinyq_requantised(const tinyq_requant *q, int32_t index, int64_t sum, int32_t added);
 
 /* The k weights of a row, decoded into `levels` if they are codes. */
 static inline const int8_t *tinyq_row(const tinyq_weights *w, int32_t row, int8_t *levels)

@@ -7,25 +7,26 @@ static void NAMED(store)(const tinyq_linear *op, int32_t row, const int32_t *sum
     const tinyq_requant *q = &op->requant;
     const int32_t *end = sums + count;
     if (op->wide || q->shift < 32) {
-        for (; sums < end; sums++, at++) {
-            int32_t code = tinyq_requantised(q, row, *sums, added ? added[at] : 0);
+        for (; sums < end; sums++, at++)
             if (op->wide)
-                ((int32_t *)y)[at] = code;
+                ((int32_t *)y)[at] = tinyq_requantised(q, row, *sums, added ? added[at] : 0);
             else
-                ((CODE *)y)[at] = (CODE)code;
-        }
+                ((CODE *)y)[at] = (CODE)tinyq_requantised(q, row, *sums, added ? added[at] : 0);
         return;
     }
     int32_t index = q->each ? row : 0, multiplier = q->multiplier[index], shift = q->shift, low = q->low, high = q->high;
     int64_t offset = q->offset[index];
     CODE *to = (CODE *)y + at;
-    added = added ? added + at : NULL;
+    if (added) {
+        for (added += at; sums < end; sums++) {
+            int64_t v = (int64_t)*sums * multiplier + offset + *added++ * q->added_step;
+            *to++ = (CODE)tinyq_clamped_code(tinyq_rounded_high(v, shift), low, high);
+        }
+        return;
+    }
     for (; sums < end; sums++) {
         int64_t v = (int64_t)*sums * multiplier + offset;
-        if (added)
-            v += *added++ * q->added_step;
-        int32_t code = tinyq_rounded_high(v, shift);
-        *to++ = (CODE)(code < low ? low : code > high ? high : code);
+        *to++ = (CODE)tinyq_clamped_code(tinyq_rounded_high(v, shift), low, high);
     }
 }
 
@@ -77,17 +78,20 @@ void NAMED(tinyq_table_linear)(const tinyq_linear *op, const CODE *x, const CODE
 
 void NAMED(tinyq_lay_out)(const tinyq_conv *op, const CODE *image, int32_t top, int32_t count, CODE *plane)
 {
-    int32_t pitch = tinyq_pitch(op), rows = tinyq_plane_rows(op, count), apart = op->lane * op->stride_x;
+    int32_t pitch = tinyq_pitch(op), rows = tinyq_plane_rows(op, count);
+    uint32_t apart = (uint32_t)(op->lane * op->stride_x);
     CODE padding = (CODE)op->padding_code;
-    for (int32_t c = 0; c < op->channels; c++, image += op->height * op->width)
+    for (int32_t channel = 0; channel < op->channels; channel++, image += op->height * op->width)
         for (int32_t row = 0; row < rows; row++) {
             int32_t y = top * op->stride_y - op->padding_y + row;
             uint32_t width = 0 <= y && y < op->height ? (uint32_t)op->width : 0;
             const CODE *line = image + y * op->width;
             for (int32_t x = -op->padding_x; x < pitch - op->padding_x; x++) {
-                uint32_t column = (uint32_t)x;
-                for (int32_t lane = 0; lane < 4; lane++, column += (uint32_t)apart)
-                    *plane++ = column < width ? line[column] : padding;
+                uint32_t a = (uint32_t)x, b = a + apart, c = b + apart, d = c + apart;
+                *plane++ = a < width ? line[a] : padding;
+                *plane++ = b < width ? line[b] : padding;
+                *plane++ = c < width ? line[c] : padding;
+                *plane++ = d < width ? line[d] : padding;
             }
         }
 }
@@ -97,12 +101,10 @@ void NAMED(tinyq_store_block)(const tinyq_conv *op, int32_t row, int32_t line, i
                               const CODE *added, void *y)
 {
     int32_t pitch = 4 * op->lane, width = op->pooled_width, at = (row * op->pooled_height + line) * width;
-    if (op->pool > 1) {
+    for (; count > 0; count -= op->pool, at += width, sums += op->pool * pitch) {
         pool(sums, op->pool, pitch, width);
-        count = 1;
-    }
-    for (int32_t i = 0; i < count; i++, at += width, sums += pitch)
         NAMED(store)(&op->product, row, sums, width, at, added, y);
+    }
 }
 
 /* Sum four outputs, lane apart in `sums`. words: for each weight, the word of the plane that it multiplies. */
@@ -110,8 +112,8 @@ static void NAMED(multiply_tile)(const int8_t *weight, const uint16_t *words, in
                                  int32_t *sums, int32_t lane)
 {
     int32_t a = 0, b = 0, c = 0, d = 0;
-    for (const int8_t *end = weight + count; weight < end;)
-        MULTIPLY(*weight++, plane + 4 * *words++, a, b, c, d);
+    for (const int8_t *end = weight + count; weight < end; weight++, words++)
+        NAMED(multiply)(*weight, plane + 4 * *words, &a, &b, &c, &d);
     sums[0] = a, sums[lane] = b, sums[2 * lane] = c, sums[3 * lane] = d;
 }
 
@@ -126,7 +128,7 @@ static void NAMED(multiply_stripe)(const tinyq_conv *op, int32_t row, const int8
             for (int32_t x = 0; x < op->lane; x++)
                 NAMED(multiply_tile)(weights, words, op->product.weights.k, plane + 4 * op->stride_x * x,
                                      sums + 4 * op->lane * i + x, op->lane);
-        NAMED(tinyq_store_block)(op, row, line, 1, sums, added, y);
+        NAMED(tinyq_store_block)(op, row, line, most, sums, added, y);
     }
 }
 

@@ -1,8 +1,19 @@
 #include "tinyq_internal.h"
 
+int32_t tinyq_requantised(const tinyq_requant *q, int32_t index, int64_t sum, int32_t added)
+{
+    int32_t i = q->each ? index : 0;
+    int64_t v = sum * q->multiplier[i] + q->offset[i] + added * q->added_step, code = v >> q->shift;
+    if (code * ((int64_t)1 << q->shift) == v)               /* a tie: half is already added */
+        code &= ~(int64_t)1;
+    return code < q->low ? q->low : code > q->high ? q->high : (int32_t)code;
+}
+
 /* Replace the first `count` sums by the largest of windows of size x size. */
 static void pool(int32_t *sums, int32_t size, int32_t pitch, int32_t count)
 {
+    if (size == 1)
+        return;
     for (int32_t i = 1; i < size; i++)
         for (int32_t x = 0; x < pitch; x++)
             sums[x] = sums[i * pitch + x] > sums[x] ? sums[i * pitch + x] : sums[x];
@@ -24,23 +35,48 @@ static void find_words(const tinyq_conv *op, int32_t rows, uint16_t *words)
                 *words++ = (uint16_t)((c * rows + i * op->dilation_y) * pitch + j * op->dilation_x);
 }
 
-/* Instantiate the kernels for each type of code; MULTIPLY adds weight * p[i] to four sums. */
-#define MULTIPLY_EACH(weight, p, a, b, c, d) \
-    do { \
-        int32_t w = weight; \
-        const CODE *q = p; \
-        a += w * q[0], b += w * q[1], c += w * q[2], d += w * q[3]; \
-    } while (0)
+/* Add weight * p[0], ..., weight * p[3] to four sums. */
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(__ARM_BIG_ENDIAN)
+static inline void multiply_halves(int32_t weight, uint32_t halves, int32_t *low, int32_t *high)
+{
+    __asm__("smlabb %0, %1, %2, %0" : "+r"(*low) : "r"(halves), "r"(weight));
+    __asm__("smlatb %0, %1, %2, %0" : "+r"(*high) : "r"(halves), "r"(weight));
+}
 
+static inline void multiply_u8(int32_t weight, const uint8_t *p, int32_t *a, int32_t *b, int32_t *c, int32_t *d)
+{
+    uint32_t even, odd, word = *(const uint32_t *)(const void *)p;
+    __asm__("uxtb16 %0, %1" : "=r"(even) : "r"(word));
+    __asm__("uxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(word));
+    multiply_halves(weight, even, a, c);
+    multiply_halves(weight, odd, b, d);
+}
+
+static inline void multiply_i16(int32_t weight, const int16_t *p, int32_t *a, int32_t *b, int32_t *c, int32_t *d)
+{
+    const uint32_t *words = (const uint32_t *)(const void *)p;
+    multiply_halves(weight, words[0], a, b);
+    multiply_halves(weight, words[1], c, d);
+}
+#else
+static inline void multiply_u8(int32_t weight, const uint8_t *p, int32_t *a, int32_t *b, int32_t *c, int32_t *d)
+{
+    *a += weight * p[0], *b += weight * p[1], *c += weight * p[2], *d += weight * p[3];
+}
+
+static inline void multiply_i16(int32_t weight, const int16_t *p, int32_t *a, int32_t *b, int32_t *c, int32_t *d)
+{
+    *a += weight * p[0], *b += weight * p[1], *c += weight * p[2], *d += weight * p[3];
+}
+#endif
+
+/* Instantiate the kernels for each type of code. */
 #define CODE uint8_t
 #define NAMED(function) function##_u8
-#define MULTIPLY MULTIPLY_EACH
 #include "tinyq_kernels.h"
 #undef CODE
 #undef NAMED
-#undef MULTIPLY
 
 #define CODE int16_t
 #define NAMED(function) function##_i16
-#define MULTIPLY MULTIPLY_EACH
 #include "tinyq_kernels.h"

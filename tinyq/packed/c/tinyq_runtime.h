@@ -85,9 +85,10 @@ typedef struct {
     int32_t kh, kw, stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
     int32_t padding_code;
     int32_t pool, pooled_height, pooled_width;          /* an output is the largest of pool x pool sums */
-    int32_t stripe, pooled_stripe;      /* rows of outputs before and after pooling */
+    int32_t stripe, pooled_stripe, block, pooled_block; /* rows of outputs before and after pooling */
     int32_t lane;
-    const tinyq_part *parts;            /* for additions: the sums are those of all parts */
+    const tinyq_part *parts;            /* of additions: the sums are those of all parts */
+    const uint16_t *lists;              /* of ternary weights, instead of weights.data; see tinyq_additions.c */
     int32_t count;
     int32_t sums_at;                    /* bytes into the work memory */
 } tinyq_conv;
@@ -123,8 +124,10 @@ void tinyq_table_linear_i16(const tinyq_linear *op, const int16_t *x, const int1
 void tinyq_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane, void *work);
 void tinyq_conv_i16(const tinyq_conv *op, const int16_t *x, const int16_t *added, void *y, void *plane, void *work);
 
-/* The same sums by additions, three rows of weights at a time: for any weights, and for ternary codes of 2 bits. */
+/* The same sums by additions, three rows of weights at a time. */
 void tinyq_add_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane, void *work);
+void tinyq_binary_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
+                          void *work);
 void tinyq_ternary_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
                            void *work);
 
