@@ -86,6 +86,25 @@ static const uint16_t *find_in_bits(const tinyq_conv *op, const tinyq_part *part
     return packed(room, count, (uint16_t *)(void *)room);
 }
 
+/* Count the inputs of each list; ends[i] becomes where list i begins. Return how many inputs there are. */
+static uint32_t count_inputs(const uint16_t *lists, const uint16_t *last, uint16_t *ends)
+{
+    uint32_t start = 0;
+    for (int32_t list = 0; list <= LISTS; list++)
+        ends[list] = 1;                                     /* not 0: compilers would call memset for 54 bytes */
+    for (; lists < last; lists++) {
+        ends[*lists & 31]++;
+        ends[*lists >> 5 & 31]++;
+        ends[*lists >> 10]++;
+    }
+    for (int32_t list = 0; list <= LISTS; list++) {
+        uint32_t count = ends[list] - 1u;
+        ends[list] = (uint16_t)start;
+        start += count;
+    }
+    return start;
+}
+
 /* Where the next weight's input lies, in bytes from the first. */
 typedef struct {
     uint32_t at, step, to_line, to_channel;
@@ -109,57 +128,43 @@ static inline void put(walk *w, uint16_t *inputs, uint16_t *end)
 uint16_t *tinyq_list_inputs(const tinyq_conv *op, const tinyq_part *part, const uint16_t *lists, int32_t rows,
                             uint16_t *ends)
 {
-    uint32_t pitch = 4u * (uint32_t)tinyq_pitch(op), step = 4u * (uint32_t)op->dilation_x, start = 0;
+    uint32_t pitch = 4u * (uint32_t)tinyq_pitch(op), step = 4u * (uint32_t)op->dilation_x;
     uint32_t line = pitch * (uint32_t)op->dilation_y, channel = pitch * (uint32_t)rows;
     walk w = {(uint32_t)part->first * channel, step, line - step * (uint32_t)op->kw, channel - line * (uint32_t)op->kh,
               op->kh, op->kw, op->kh, op->kw};
     const uint16_t *last = lists + words_of_lists(op, part);
     uint16_t *inputs = ends + LISTS + 1;
-    for (int32_t list = 0; list <= LISTS; list++)
-        ends[list] = 0;
-    for (const uint16_t *p = lists; p < last; p++) {
-        ends[*p & 31]++;
-        ends[*p >> 5 & 31]++;
-        ends[*p >> 10]++;
-    }
-    for (int32_t list = 0; list <= LISTS; list++) {
-        start += ends[list];
-        ends[list] = (uint16_t)(start - ends[list]);
-    }
+    uint32_t count = count_inputs(lists, last, ends);
     for (; lists < last; lists++) {                         /* a begin becomes an end */
         put(&w, inputs, ends + (*lists & 31));
         put(&w, inputs, ends + (*lists >> 5 & 31));
         put(&w, inputs, ends + (*lists >> 10));
     }
-    return inputs + start;
+    return inputs + count;
 }
 
 /* Sum three rows of weights at a block of `count` rows of outputs; apart: sums per row of weights. */
 static void sum_block(const tinyq_conv *op, int32_t rows, const uint16_t *listings, const uint8_t *plane,
                       int32_t count, int32_t *sums, int32_t apart)
 {
-    int32_t step = 4 * op->stride_y * tinyq_pitch(op), x = 0, i = 0;
+    int32_t step = 4 * op->stride_y * tinyq_pitch(op), lane = op->lane, x = 0, i = 0;
     while (i < count) {
         const uint16_t *listing = listings;
         int32_t from[TILE], to[TILE], used = 0;
         for (int32_t t = 0; t < TILE; t++) {
             from[t] = i < count ? i * step + 4 * op->stride_x * x : from[0];
-            to[t] = 4 * op->lane * i + x;
+            to[t] = 4 * lane * i + x;
             used += i < count;
-            if (++x == op->lane)
+            if (++x == lane)
                 x = 0, i++;
         }
         for (int32_t part = 0; part < op->count; part++) {
             uint16_t tile[ROWS][4 * TILE];
+            int32_t scale = 1 << op->parts[part].power;     /* 1 for the first */
             listing = tinyq_sum_tile(listing, plane, from, tile);
-            for (int32_t k = 0; k < rows; k++) {
-                const uint16_t *sum = tile[k];
+            for (int32_t k = 0; k < rows; k++)
                 for (int32_t t = 0; t < used; t++)
-                    for (int32_t *p = sums + k * apart + to[t], *end = p + 4 * op->lane; p < end; p += op->lane) {
-                        int32_t more = (*sum++ - BIAS) * (1 << op->parts[part].power);
-                        *p = part ? *p + more : more;
-                    }
-            }
+                    tinyq_spread(tile[k] + 4 * t, scale, part == 0, sums + k * apart + to[t], lane);
         }
     }
 }

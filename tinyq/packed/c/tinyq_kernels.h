@@ -79,15 +79,16 @@ void NAMED(tinyq_table_linear)(const tinyq_linear *op, const CODE *x, const CODE
 void NAMED(tinyq_lay_out)(const tinyq_conv *op, const CODE *image, int32_t top, int32_t count, CODE *plane)
 {
     int32_t pitch = tinyq_pitch(op), rows = tinyq_plane_rows(op, count);
-    uint32_t apart = (uint32_t)(op->lane * op->stride_x);
+    uint32_t apart = (uint32_t)(op->lane * op->stride_x), start = 0u - (uint32_t)op->padding_x;
+    uint32_t end = start + (uint32_t)pitch;
     CODE padding = (CODE)op->padding_code;
     for (int32_t channel = 0; channel < op->channels; channel++, image += op->height * op->width)
         for (int32_t row = 0; row < rows; row++) {
             int32_t y = top * op->stride_y - op->padding_y + row;
             uint32_t width = 0 <= y && y < op->height ? (uint32_t)op->width : 0;
             const CODE *line = image + y * op->width;
-            for (int32_t x = -op->padding_x; x < pitch - op->padding_x; x++) {
-                uint32_t a = (uint32_t)x, b = a + apart, c = b + apart, d = c + apart;
+            for (uint32_t x = start; x != end; x++) {
+                uint32_t a = x, b = a + apart, c = b + apart, d = c + apart;
                 *plane++ = a < width ? line[a] : padding;
                 *plane++ = b < width ? line[b] : padding;
                 *plane++ = c < width ? line[c] : padding;

@@ -2,8 +2,6 @@
 #include "tinyq_additions.h"
 
 #if TILE == 4
-#include <arm_mve.h>
-
 /* Lanes of 16 bits hold sums of codes 0 and 2 of each word, or of 1 and 3. */
 const uint16_t *tinyq_sum_tile(const uint16_t *ends, const uint8_t *plane, const int32_t from[TILE],
                                uint16_t sums[ROWS][4 * TILE])
