@@ -6,7 +6,7 @@ from tinyq.errors import UsageError
 from tinyq.packed.c import constants
 from tinyq.packed.c.c_names import layer_names
 from tinyq.packed.c.constants import MAX_AXES, Constants
-from tinyq.packed.c.convolution import Convolution, has_lists, is_binary, is_ternary, plan
+from tinyq.packed.c.convolution import Convolution, is_binary, plan
 from tinyq.packed.c.placement import TABLED, Memory, Operation
 from tinyq.packed.file.graph import Node
 from tinyq.packed.integer.program import (
@@ -78,10 +78,9 @@ class Body:
 
     def _convolution(self, op: Convolution, scratch):
         planned = plan(op, self.program.dtype.itemsize)
-        product = self._product(op.product, not has_lists(op, planned))
+        kernel = "conv" if not planned.parts else "binary_conv" if is_binary(op) else "listed_conv"
+        product = self._product(op.product, stored=kernel != "listed_conv")
         members = {"product": product, **constants.convolution(self.constants, op, planned)}
-        kernel = ("conv" if not planned.parts else "ternary_conv" if is_ternary(op) else "binary_conv" if is_binary(op)
-                  else "add_conv")
         self._call(kernel, self.constants.structure("tinyq_conv", members),
                    self.place(op.x), self._added(op.product), self.place(op.y), *scratch)
 

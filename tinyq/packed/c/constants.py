@@ -5,7 +5,7 @@ import numpy as np
 
 from tinyq.kernels.geometry.pooling_windows import Windows
 from tinyq.packed.c.c_names import string_literal
-from tinyq.packed.c.convolution import Convolution, Plan, has_lists, ternary_lists
+from tinyq.packed.c.convolution import Convolution, Plan, is_binary, lists_of
 from tinyq.packed.c.structures import Members, braced, size_of
 from tinyq.packed.file.tensor import BYTES
 from tinyq.packed.integer.program import IntegerProduct, Move, Requant
@@ -134,7 +134,7 @@ def convolution(constants: Constants, op: Convolution, plan: Plan) -> Members:
             "pooled_stripe": stripe // op.pool, "block": plan.block, "pooled_block": plan.block // op.pool,
             "lane": plan.lane, "count": len(plan.parts), "sums_at": plan.sums_at,
             "parts": constants.array("tinyq_part", np.array(plan.parts, np.int32), "parts") if plan.parts else None,
-            "lists": constants.array("uint16_t", ternary_lists(op, plan.parts), "lists") if has_lists(op, plan)
+            "lists": constants.array("uint16_t", lists_of(op, plan.parts), "lists") if plan.parts and not is_binary(op)
             else None}
 
 

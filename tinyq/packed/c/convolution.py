@@ -6,12 +6,14 @@ import numpy as np
 
 from tinyq.packed.integer.program import CodeOperation, IntegerProduct, IntegerProgram, MaxPool, integer_levels
 
+Part = tuple[int, int, int]             # channels from, to; power of two
 LANES = 4                               # outputs per word of the plane
 ROWS = 3                                # rows of weights that tinyq_add_conv takes together
 ENDS = 27                               # uint16 in front of each listing
 TILE = 4                                # words of the largest tile
 CODES = 3                               # lists per uint16
 MOST_OF_A_SIGN = 128                    # weights whose sum of codes fits 16 bits: 128 * 255 < 2^15
+MORE = 2                                # times the bytes of codes that lists may take
 MOST_BYTES = 1 << 16                    # of a plane whose words a listing can name
 # Instructions per output, measured on a Cortex-M4: per weight that is multiplied; per power, and per weight and power
 # that are added.
@@ -85,7 +87,7 @@ class Plan:
 
     lane: int
     block: int                                  # rows of outputs summed at a time
-    parts: tuple[tuple[int, int, int], ...]     # channels from, to, power of two; none: by multiplication
+    parts: tuple[Part, ...]                     # none: by multiplication
     sums_at: int
     plane: int
     work: int
@@ -137,10 +139,10 @@ def plan(op: Convolution, itemsize: int) -> Plan:
     if not parts:
         words = _up(2 * k if tensor.levels is None else 3 * k)
         return Plan(lane, op.pool, (), words, plane, words + 4 * LANES * lane * op.pool)
-    listings = _up(2 * sum(ENDS + -(-(end - first) * kh * kw // CODES) * CODES for first, end, _ in parts))
+    listings = _up(2 * sum(ENDS + _words(op, part) * CODES for part in parts))
     block = block_of(op)
     return Plan(lane, block, parts, listings, plane,
-                listings + max(ROWS * 4 * LANES * lane * block, 0 if is_ternary(op) else _up(2 * k)))
+                listings + max(ROWS * 4 * LANES * lane * block, _up(2 * _words(op, parts[0])) if is_binary(op) else 0))
 
 
 def block_of(op: Convolution) -> int:
@@ -149,41 +151,35 @@ def block_of(op: Convolution) -> int:
     return -(-max(1, -(-TILE // lane)) // op.pool) * op.pool
 
 
-def is_ternary(op: Convolution) -> bool:
-    """Return whether the codes of the weights are 0, 1 and 2 for -1, 0 and 1, in two bits."""
-    return _has_levels(op, "b2", [-1, 0, 1])
-
-
-def has_lists(op: Convolution, plan: Plan) -> bool:
-    """Return whether C stores the lists of the inputs instead of the weights' codes."""
-    return bool(plan.parts) and is_ternary(op)
-
-
 def is_binary(op: Convolution) -> bool:
     """Return whether the codes of the weights are 0 and 1 for -1 and 1, in one bit."""
-    return _has_levels(op, "b1", [-1, 1])
-
-
-def _has_levels(op, scheme, levels):
     tensor = op.product.tensor
-    return tensor.scheme == scheme and list(tensor.levels / op.product.unit) == levels
+    assert tensor is not None
+    return tensor.scheme == "b1" and tensor.levels is not None and list(tensor.levels / op.product.unit) == [-1, 1]
 
 
-def ternary_lists(op: Convolution, parts: Sequence[tuple[int, int, int]]) -> np.ndarray:
+def lists_of(op: Convolution, parts: Sequence[Part]) -> np.ndarray:
     """Return what tinyq_conv.lists holds, uint16: per three rows and part, the list of each input, five bits each."""
     assert op.product.geometry is not None
     g = op.product.geometry
-    levels = integer_levels(op.product).reshape(g.groups, -1, *g.w_shape[1:])
-    missing = -levels.shape[1] % ROWS
-    rows = np.pad(levels, ((0, 0), (0, missing), *[(0, 0)] * 3)).reshape(-1, ROWS, *g.w_shape[1:])
-    lists = LIST_OF_SIGNS[rows[:, 0] + 1, rows[:, 1] + 1, rows[:, 2] + 1].astype(np.uint32)     # (threes, c, kh, kw)
+    signs = _signs(integer_levels(op.product).reshape(g.groups, -1, *g.w_shape[1:]))
+    missing = -signs.shape[2] % ROWS
+    signs = np.pad(signs, ((0, 0), (0, 0), (0, missing), *[(0, 0)] * 3)) + 1
+    threes = signs.reshape(len(signs), -1, ROWS, *g.w_shape[1:])
+    lists = LIST_OF_SIGNS[threes[:, :, 0], threes[:, :, 1], threes[:, :, 2]].astype(np.uint32)  # (powers, n, c, kh, kw)
     packed = []
-    for first, end, _ in parts:
-        part = lists[:, first:end].reshape(len(lists), -1)
+    for first, end, power in parts:
+        part = lists[power, :, first:end].reshape(lists.shape[1], -1)
         part = np.pad(part, ((0, 0), (0, -part.shape[1] % CODES)), constant_values=ENDS - 1)
-        part = part.reshape(len(lists), -1, CODES)
+        part = part.reshape(len(part), -1, CODES)
         packed.append(part[..., 0] | part[..., 1] << 5 | part[..., 2] << 10)
     return np.concatenate(packed, axis=1).astype(np.uint16).ravel()
+
+
+def _words(op, part):
+    """Return how many uint16 hold the lists of a part."""
+    first, end, _ = part
+    return -(-(end - first) * int(np.prod(op.product.geometry.w_shape[2:])) // CODES)
 
 
 def _up(size):
@@ -199,7 +195,7 @@ def _parts(op, plane):
     costs = powers * (PER_POWER + ADDING * k) * (1 if len(levels) > g.groups else ROWS)
     if not powers or plane > MOST_BYTES or costs > MULTIPLYING * k:
         return ()
-    parts: list[tuple[int, int, int]] = []
+    parts: list[Part] = []
     for power in range(powers):
         counts = [(signs[power] == sign).sum(axis=(2, 3)) for sign in (-1, 1)]        # (rows, channels)
         first = 0
@@ -210,7 +206,8 @@ def _parts(op, plane):
                 parts.append((first, end - 1, power))
                 first = end - 1
         parts.append((first, channels, power))
-    return tuple(parts)
+    size = 2 * -(-len(levels) // ROWS) * sum(_words(op, part) for part in parts)
+    return tuple(parts) if size <= MORE * op.product.tensor.data.nbytes else ()
 
 
 def _signs(levels):

@@ -1,4 +1,4 @@
-/* Convolutions without multiplications. A weight is a sum of +-2^p. For each power p, three rows of weights are taken
+/* Convolutions without multiplications. A weight is a sum of +-2^p, its nonadjacent form. For each power p, three rows of weights are taken
    together: the inputs for which the three have the same signs, or all opposite ones, are summed once for all three, so
    that 2.9 additions of rows of weights become 1, and 13 sums of such groups give the three outputs.
 
@@ -28,62 +28,28 @@ TINYQ_CONST static const uint8_t list_of_signs[43] = {
     17, 11, 18, 26, 5, 24, 0, 26, 23, 6, 12
 };
 
-/* The sign of 2^power in a weight's nonadjacent form: 0 for -, 1 for none, 2 for +. */
-static uint32_t sign_of(int32_t weight, int32_t power)
-{
-    uint32_t half = (uint32_t)(weight >> 1), sum = (uint32_t)weight + half, changed = half ^ sum;
-    return 1u + (((sum & changed) >> power) & 1u) - (((half & changed) >> power) & 1u);
-}
-
-/* Find the list of each input of a part for up to three rows of weights, and pack them as they are stored for ternary
-   weights. room: twice k bytes. */
-typedef const uint16_t *finder(const tinyq_conv *op, const tinyq_part *part, int32_t row, int32_t rows, uint8_t *room);
-
-/* What is missing to a multiple of CODES is in list LISTS. */
-static const uint16_t *packed(const uint8_t *found, int32_t count, uint16_t *to)
-{
-    const uint16_t *start = to;
-    for (; count > 0; count -= CODES, found += CODES) {
-        uint32_t second = count > 1 ? found[1] : LISTS, third = count > 2 ? found[2] : LISTS;
-        *to++ = (uint16_t)(found[0] | second << 5 | third << 10);
-    }
-    return start;
-}
-
-/* For any weights: the sign of 2^power in their nonadjacent form. */
-static const uint16_t *find_in_levels(const tinyq_conv *op, const tinyq_part *part, int32_t row, int32_t rows,
-                                      uint8_t *room)
-{
-    const tinyq_weights *w = &op->product.weights;
-    int32_t first = part->first * op->kh * op->kw, count = inputs_of(op, part);
-    for (int32_t k = 0; k < ROWS; k++) {
-        const int8_t *levels = k < rows ? tinyq_row(w, row + k, (int8_t *)room + w->k) : NULL;
-        for (int32_t j = 0; j < count; j++) {
-            uint32_t sign = levels ? sign_of(levels[first + j], part->power) : 1u;
-            room[j] = (uint8_t)((k ? room[j] : 0u) | sign << (2 * k));
-        }
-    }
-    for (int32_t j = 0; j < count; j++)
-        room[j] = list_of_signs[room[j]];
-    return packed(room, count, (uint16_t *)(void *)room);
-}
+/* Find the lists of the inputs of a part for up to three rows of weights, in the form of tinyq_conv.lists. */
+typedef void finder(const tinyq_conv *op, const tinyq_part *part, int32_t row, int32_t rows, uint16_t *found);
 
 /* For weights -1 and 1 in bits 0 and 1. */
-static const uint16_t *find_in_bits(const tinyq_conv *op, const tinyq_part *part, int32_t row, int32_t rows,
-                                    uint8_t *room)
+static void find_in_bits(const tinyq_conv *op, const tinyq_part *part, int32_t row, int32_t rows, uint16_t *found)
 {
     const tinyq_weights *w = &op->product.weights;
     const uint8_t *bits = w->data + (size_t)row * (size_t)w->row_bytes;
     int32_t second = rows > 1 ? w->row_bytes : 0, third = rows > 2 ? 2 * w->row_bytes : 0, count = inputs_of(op, part);
-    int32_t first = part->first * op->kh * op->kw;
     uint32_t absent = (second ? 0u : 4u) | (third ? 0u : 16u), present = 2u | (second ? 8u : 0u) | (third ? 32u : 0u);
-    for (int32_t i = 0; i < count; i++) {
-        const uint8_t *p = bits + (first + i) / 8;
-        int32_t bit = (first + i) % 8;
-        uint32_t a = (uint32_t)p[0] >> bit, b = (uint32_t)p[second] >> bit, c = (uint32_t)p[third] >> bit;
-        room[i] = list_of_signs[(((a & 1u) << 1 | (b & 1u) << 3 | (c & 1u) << 5) & present) | absent];
+    for (int32_t i = 0, at = part->first * op->kh * op->kw; i < count; found++) {
+        uint32_t codes = 0;
+        for (int32_t shift = 0; shift < 5 * CODES; shift += 5, i++, at++) {
+            const uint8_t *p = bits + (at >> 3);
+            uint32_t signs = (uint32_t)p[0] >> (at & 7) & 1u, list = LISTS;
+            signs = signs << 1 | ((uint32_t)p[second] >> (at & 7) & 1u) << 3 | ((uint32_t)p[third] >> (at & 7) & 1u) << 5;
+            if (i < count)
+                list = list_of_signs[(signs & present) | absent];
+            codes |= list << shift;
+        }
+        *found = (uint16_t)codes;
     }
-    return packed(room, count, (uint16_t *)(void *)room);
 }
 
 /* Count the inputs of each list; ends[i] becomes where list i begins. Return how many inputs there are. */
@@ -197,8 +163,10 @@ static void convolve(const tinyq_conv *op, finder *find, const uint8_t *x, const
                 uint16_t *listing = (uint16_t *)(void *)work;
                 rows = end - row < ROWS ? end - row : ROWS;
                 for (const tinyq_part *part = op->parts; part < op->parts + op->count; part++) {
-                    if (find)
-                        lists = find(op, part, row, rows, work + op->sums_at);
+                    if (find) {
+                        lists = (const uint16_t *)(const void *)(work + op->sums_at);
+                        find(op, part, row, rows, (uint16_t *)(void *)(work + op->sums_at));
+                    }
                     listing = tinyq_list_inputs(op, part, lists, tinyq_plane_rows(op, count), listing);
                     lists += words_of_lists(op, part);
                 }
@@ -208,19 +176,14 @@ static void convolve(const tinyq_conv *op, finder *find, const uint8_t *x, const
     }
 }
 
-void tinyq_add_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane, void *work)
-{
-    convolve(op, find_in_levels, x, added, y, (uint8_t *)plane, (uint8_t *)work);
-}
-
 void tinyq_binary_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
                           void *work)
 {
     convolve(op, find_in_bits, x, added, y, (uint8_t *)plane, (uint8_t *)work);
 }
 
-void tinyq_ternary_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
-                           void *work)
+void tinyq_listed_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
+                          void *work)
 {
     convolve(op, NULL, x, added, y, (uint8_t *)plane, (uint8_t *)work);
 }

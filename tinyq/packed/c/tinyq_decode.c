@@ -23,12 +23,10 @@ void tinyq_decode_planes(const tinyq_weights *w, int32_t row, int8_t *levels)
 {
     const uint8_t *data = row_of(w, row);
     int32_t plane = w->row_bytes / 3;
-    for (int32_t j = 0; j < w->k; j++) {
-        const uint8_t *bits = data + j / 8;
-        int32_t code = 0;
-        for (int32_t i = 0; i < 3; i++)
-            code |= ((bits[i * plane] >> (j % 8)) & 1) << i;
-        levels[j] = w->levels[code];
+    for (int32_t j = 0; j < w->k; data++) {
+        int32_t a = data[0], b = data[plane] << 1, c = data[2 * plane] << 2;
+        for (int32_t end = w->k - j < 8 ? w->k : j + 8; j < end; j++, a >>= 1, b >>= 1, c >>= 1)
+            levels[j] = w->levels[(a & 1) | (b & 2) | (c & 4)];
     }
 }
 

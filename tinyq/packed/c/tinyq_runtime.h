@@ -88,7 +88,7 @@ typedef struct {
     int32_t stripe, pooled_stripe, block, pooled_block; /* rows of outputs before and after pooling */
     int32_t lane;
     const tinyq_part *parts;            /* of additions: the sums are those of all parts */
-    const uint16_t *lists;              /* of ternary weights, instead of weights.data; see tinyq_additions.c */
+    const uint16_t *lists;              /* instead of weights.data; see tinyq_additions.c */
     int32_t count;
     int32_t sums_at;                    /* bytes into the work memory */
 } tinyq_conv;
@@ -124,12 +124,11 @@ void tinyq_table_linear_i16(const tinyq_linear *op, const int16_t *x, const int1
 void tinyq_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane, void *work);
 void tinyq_conv_i16(const tinyq_conv *op, const int16_t *x, const int16_t *added, void *y, void *plane, void *work);
 
-/* The same sums by additions, three rows of weights at a time. */
-void tinyq_add_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane, void *work);
+/* The same sums by additions, three rows of weights at a time: of weights -1 and 1 in bits, and of any by their lists. */
 void tinyq_binary_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
                           void *work);
-void tinyq_ternary_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
-                           void *work);
+void tinyq_listed_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
+                          void *work);
 
 void tinyq_max_u8(const tinyq_windows *op, const uint8_t *x, uint8_t *y);
 void tinyq_max_i16(const tinyq_windows *op, const int16_t *x, int16_t *y);
