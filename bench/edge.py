@@ -10,7 +10,7 @@ counts: the figures are instructions, not cycles, and the same on every machine.
 run of two. Flash (code and constants) and RAM are the program's symbols less those of the same program without a
 network. In every run the outputs are compared: tinyq's with the integers of the NumPy executor, CMSIS-NN's with those
 of its build for this machine, which must name the classes that tinyq names. `digits` and `lenet` are trained in DIR,
-once; ResNet-20 has initial weights rounded to the levels. bench/embedded/targets.py lists cores and Debian's packages.
+once; ResNet-20 has initial weights rounded to the levels. Cores: bench/embedded/emulated_cores.py.
 """
 import argparse
 import json
@@ -19,11 +19,11 @@ from pathlib import Path
 
 from embedded import table
 from embedded.cmsis import cmsis, with_scratch
+from embedded.edge_networks import NETWORKS, made
+from embedded.emulated_cores import TARGETS
 from embedded.exported import exported
-from embedded.measure import Wrong, measured
-from embedded.networks import NETWORKS, made
+from embedded.instructions import Wrong, measured
 from embedded.programs import TooLarge
-from embedded.targets import TARGETS
 
 CORES = ("m0", "m3", "m4", "m55", "rv32")
 SAME_CLASS = 0.99                       # least share of images for which CMSIS-NN names tinyq's class

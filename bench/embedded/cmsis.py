@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from embedded.cmsis_code import CmsisCode
 from embedded.cmsis_numbers import SIGN, meaning_of_range
-from embedded.measure import Library, Network, outputs_of
-from embedded.targets import HOST, Target
+from embedded.emulated_cores import HOST, Target
+from embedded.instructions import Library, Network, outputs_of
 
 from tinyq.packed.file.format import Packed
 from tinyq.packed.integer.lowering import lower

@@ -2,7 +2,7 @@
 from pathlib import Path
 
 import numpy as np
-from embedded.measure import Network
+from embedded.instructions import Network
 
 from tinyq.packed.c.entry import expected_codes, find_entry
 from tinyq.packed.c.export import COMPILED, export

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from embedded.targets import Target
+from embedded.emulated_cores import Target
 
 PLUGIN = Path(__file__).with_name("count_instructions.c")
 SECONDS, SHOWN = 600, 4000

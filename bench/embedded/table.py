@@ -2,8 +2,8 @@
 from collections.abc import Mapping
 from typing import TypedDict
 
-from embedded.measure import Measured
-from embedded.targets import TARGETS
+from embedded.emulated_cores import TARGETS
+from embedded.instructions import Measured
 
 TINYQ, CMSIS = "tinyq", "CMSIS-NN"
 HEAD = ["network, core", "instructions: tinyq", "CMSIS-NN", "ratio", "flash: tinyq", "CMSIS-NN", "ratio", "RAM: tinyq",

@@ -9,10 +9,10 @@ import pytest
 from embedded import table
 from embedded.cmsis_code import CmsisCode
 from embedded.cmsis_numbers import SIGN, Meaning, fixed_point, meaning_of, product
+from embedded.emulated_cores import HOST, TARGETS, Memory
 from embedded.exported import exported
-from embedded.measure import Network, Wrong, measured, outputs_of
+from embedded.instructions import Network, Wrong, measured, outputs_of
 from embedded.programs import Failed, TooLarge
-from embedded.targets import HOST, TARGETS, Memory
 from packed_networks import packed, samples
 from small_models import SHAPE, small
 

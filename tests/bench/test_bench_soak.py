@@ -7,7 +7,7 @@ import pytest
 
 from tinyq.__main__ import main
 
-SOAK = Path(__file__).resolve().parents[2] / "bench" / "soak.py"
+SOAK = Path(__file__).resolve().parents[2] / "bench" / "soak" / "soak.py"
 
 
 @pytest.fixture

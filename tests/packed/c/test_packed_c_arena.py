@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from packed_networks import packed
 from small_models import MODELS, WITH_FLOATS_INSIDE, small
 
-from tinyq.packed.c.convolution import Convolution
+from tinyq.packed.c.c_convolution import Convolution
 from tinyq.packed.c.entry import find_entry
 from tinyq.packed.c.placement import place
 from tinyq.packed.integer.arena import Lifetime, lifetimes, offsets

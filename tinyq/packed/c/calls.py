@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 from tinyq.errors import UsageError
 from tinyq.packed.c import constants
+from tinyq.packed.c.c_convolution import Convolution, is_binary, plan
 from tinyq.packed.c.c_names import layer_names
 from tinyq.packed.c.constants import MAX_AXES, Constants
-from tinyq.packed.c.convolution import Convolution, is_binary, plan
 from tinyq.packed.c.placement import TABLED, Memory, Operation
 from tinyq.packed.file.graph import Node
 from tinyq.packed.integer.program import (

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyq.kernels.geometry.pooling_windows import Windows
+from tinyq.packed.c.c_convolution import Convolution, Plan, is_binary, lists_of
 from tinyq.packed.c.c_names import string_literal
-from tinyq.packed.c.convolution import Convolution, Plan, is_binary, lists_of
 from tinyq.packed.c.structures import Members, braced, size_of
 from tinyq.packed.file.tensor import BYTES
 from tinyq.packed.integer.program import IntegerProduct, Move, Requant

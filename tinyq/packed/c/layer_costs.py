@@ -3,7 +3,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tinyq.packed.c.convolution import Convolution
+from tinyq.packed.c.c_convolution import Convolution
 from tinyq.packed.c.placement import Memory, Operation, scratch_of
 from tinyq.packed.integer.program import Add, Clip, IntegerProduct, IntegerProgram, MaxPool, Mean, Move, Reshape
 

@@ -3,7 +3,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tinyq.packed.c.convolution import Convolution, block_of, fuse, plan
+from tinyq.packed.c.c_convolution import Convolution, block_of, fuse, plan
 from tinyq.packed.integer.arena import Lifetime, offsets
 from tinyq.packed.integer.program import CodeOperation, IntegerProduct, IntegerProgram, Reshape
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from embedded.emulated_cores import TARGETS, Target
 from embedded.programs import compiled, linked, run
-from embedded.targets import TARGETS, Target
 
 from tinyq.packed.c.export import COMPILED, export
 from tinyq.packed.integer.lowering import lower

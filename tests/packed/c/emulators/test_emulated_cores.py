@@ -3,9 +3,9 @@ import re
 
 import numpy as np
 import pytest
+from embedded.emulated_cores import TARGETS
 from embedded.exported import exported
 from embedded.programs import Failed, compiled, linked, run
-from embedded.targets import TARGETS
 from one_program import Networks, emulated
 from packed_networks import constrained, packed_model, samples
 from small_models import MODELS, SHAPE, WITH_FLOATS_INSIDE, Model, small

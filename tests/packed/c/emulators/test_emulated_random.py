@@ -2,7 +2,7 @@
 import dataclasses
 
 import pytest
-from embedded.targets import HOST
+from embedded.emulated_cores import HOST
 from one_program import Networks, emulated
 from random_networks import random_case
 

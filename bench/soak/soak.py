@@ -1,7 +1,7 @@
 """Run the long fault campaigns, hostile files, and an endurance run that watches memory and open files.
 
-python bench/soak.py [NAME ...]                                 writes bench/soak.json; continues an interrupted run
-python bench/soak.py endurance --minutes 60 -- TRAINING FLAGS   writes bench/endurance.json
+python bench/soak/soak.py [NAME ...]    writes bench/soak/soak.json; continues an interrupted run
+python bench/soak/soak.py endurance --minutes 60 -- TRAINING FLAGS    writes bench/soak/endurance.json
 
 Each campaign runs in chunks with their own seeds; a chunk's findings are written before the next begins. A small
 version of each campaign is in tests/faults.
@@ -20,7 +20,7 @@ from pathlib import Path
 from tinyq.files.atomic import write_text
 
 HERE = Path(__file__).resolve().parent
-FAULTS, RESULTS = HERE.parent / "tests" / "faults", HERE / "soak.json"
+FAULTS, RESULTS = HERE.parents[1] / "tests" / "faults", HERE / "soak.json"
 METHODS = ("backprop", "cbp", "rpr", "conntra")
 ALL = 1_000_000                         # more than there are kill points
 SECONDS_PER_SAMPLE = 5                    # between samples of memory and open files

@@ -5,8 +5,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from embedded.emulated_cores import STACK, Target
 from embedded.programs import CODE, CONSTANTS, VARIABLES, compiled, linked, run, run_counted, size, symbols
-from embedded.targets import STACK, Target
 
 MAIN = Path(__file__).with_name("main.c")
 OF_MAIN = ("main", "samples", "outputs")        # symbols of main.c
