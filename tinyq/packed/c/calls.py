@@ -45,7 +45,7 @@ class Body:
             case IntegerProduct():
                 assert op.tensor is not None
                 kernel = "table_linear" if op.tensor.scheme in TABLED else "linear"
-                linear = self.constants.structure("tinyq_linear", self._product(op))
+                linear = self.constants.structure("tinyq_linear", self._product(op, decoded=kernel == "linear"))
                 self._call(kernel, linear, x, self._added(op), y, *(scratch or ["NULL"]))
             case Convolution():
                 self._convolution(op, scratch)
@@ -69,8 +69,8 @@ class Body:
     def _count(self, value):
         return math.prod(self.program.shapes[value])
 
-    def _product(self, op: IntegerProduct, stored=True):
-        return {"weights": constants.weights(self.constants, op, stored),
+    def _product(self, op: IntegerProduct, stored=True, decoded=True):
+        return {"weights": constants.weights(self.constants, op, stored, decoded),
                 "requant": constants.requant(self.constants, op.requant), "wide": int(self.program.is_wide(op.y))}
 
     def _added(self, op: IntegerProduct):
@@ -79,7 +79,7 @@ class Body:
     def _convolution(self, op: Convolution, scratch):
         planned = plan(op, self.program.dtype.itemsize)
         kernel = "conv" if not planned.parts else "binary_conv" if is_binary(op) else "listed_conv"
-        product = self._product(op.product, stored=kernel != "listed_conv")
+        product = self._product(op.product, kernel != "listed_conv", kernel == "conv")
         members = {"product": product, **constants.convolution(self.constants, op, planned)}
         self._call(kernel, self.constants.structure("tinyq_conv", members),
                    self.place(op.x), self._added(op.product), self.place(op.y), *scratch)

@@ -81,8 +81,11 @@ def size_check(name: str, size: int) -> str:
     return f"typedef char {name}_has_its_size[sizeof {name} == {size} ? 1 : -1];\n"
 
 
-def weights(constants: Constants, op: IntegerProduct, stored: bool = True) -> Members:
-    """Return the members of tinyq_weights; the codes are those of the file, unless they are stored elsewhere."""
+def weights(constants: Constants, op: IntegerProduct, stored: bool = True, decoded: bool = True) -> Members:
+    """Return the members of tinyq_weights; the codes are those of the file.
+
+    stored: False where they are stored elsewhere. decoded: False where the kernel needs no decoder.
+    """
     tensor = op.tensor
     assert tensor is not None
     size = {"rows": tensor.rows, "k": tensor.k, "row_bytes": tensor.data.shape[1]}
@@ -95,17 +98,17 @@ def weights(constants: Constants, op: IntegerProduct, stored: bool = True) -> Me
         levels = np.pad(levels, (0, max(0, (1 << bits) - len(levels))))     # tables have a place for every code
     return {"data": constants.array("uint8_t", tensor.data.view(np.uint8).reshape(-1), "codes"),
             "levels": None if levels is None else constants.array("int8_t", levels, "levels"),
-            "decode": decoder, "bits": bits, **size}
+            "decode": decoder if decoded else None, "bits": bits, **size}
 
 
 def requant(constants: Constants, r: Requant) -> Members:
     """Return the members of tinyq_requant; numbers equal for all rows or windows are stored once."""
-    each = len(set(zip(r.multiplier.tolist(), r.offset.tolist(), strict=True))) > 1
-    count, half = len(r.multiplier) if each else 1, 1 << (r.shift - 1)
-    return {"multiplier": constants.array("int32_t", r.multiplier[:count].astype(np.int32), "multiplier"),
-            "offset": constants.array("int64_t", r.offset[:count].astype(np.int64) + half, "offset"),
-            "added_step": r.added_multiplier << r.added_shift, "each": int(each), "shift": r.shift, "low": r.low,
-            "high": r.high}
+    multiplier, offset = (values[:1] if len(set(values.tolist())) == 1 else values for values in
+                          (r.multiplier.astype(np.int32), r.offset.astype(np.int64) + (1 << (r.shift - 1))))
+    return {"multiplier": constants.array("int32_t", multiplier, "multiplier"),
+            "offset": constants.array("int64_t", offset, "offset"),
+            "added_step": r.added_multiplier << r.added_shift, "multiplier_each": int(len(multiplier) > 1),
+            "offset_each": int(len(offset) > 1), "shift": r.shift, "low": r.low, "high": r.high}
 
 
 def windows(constants: Constants, windows: Windows, channels: int, plane: int) -> Members:

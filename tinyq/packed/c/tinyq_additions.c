@@ -59,9 +59,10 @@ static uint32_t count_inputs(const uint16_t *lists, const uint16_t *last, uint16
     for (int32_t list = 0; list <= LISTS; list++)
         ends[list] = 1;                                     /* not 0: compilers would call memset for 54 bytes */
     for (; lists < last; lists++) {
-        ends[*lists & 31]++;
-        ends[*lists >> 5 & 31]++;
-        ends[*lists >> 10]++;
+        uint32_t codes = *lists;
+        ends[codes & 31]++;
+        ends[codes >> 5 & 31]++;
+        ends[codes >> 10]++;
     }
     for (int32_t list = 0; list <= LISTS; list++) {
         uint32_t count = ends[list] - 1u;
@@ -102,9 +103,10 @@ uint16_t *tinyq_list_inputs(const tinyq_conv *op, const tinyq_part *part, const 
     uint16_t *inputs = ends + LISTS + 1;
     uint32_t count = count_inputs(lists, last, ends);
     for (; lists < last; lists++) {                         /* a begin becomes an end */
-        put(&w, inputs, ends + (*lists & 31));
-        put(&w, inputs, ends + (*lists >> 5 & 31));
-        put(&w, inputs, ends + (*lists >> 10));
+        uint32_t codes = *lists;
+        put(&w, inputs, ends + (codes & 31));
+        put(&w, inputs, ends + (codes >> 5 & 31));
+        put(&w, inputs, ends + (codes >> 10));
     }
     return inputs + count;
 }
@@ -135,55 +137,69 @@ static void sum_block(const tinyq_conv *op, int32_t rows, const uint16_t *listin
     }
 }
 
-/* Compute the outputs of up to three rows of weights in a stripe of `count` rows; line: the first row of y. */
-static void add_stripe(const tinyq_conv *op, int32_t row, int32_t rows, int32_t line, int32_t count,
-                       const uint8_t *plane, uint8_t *work, const uint8_t *added, void *y)
+/* Compute the outputs of up to three rows of weights whose inputs are listed. */
+static void add_rows(const tinyq_conv *op, const tinyq_stripe *s, int32_t row, int32_t rows)
 {
-    int32_t *sums = (int32_t *)(void *)(work + op->sums_at), apart = 4 * op->lane * op->block;
-    for (int32_t top = 0; top < count; top += op->block, line += op->pooled_block) {
-        int32_t n = count - top < op->block ? count - top : op->block;
-        sum_block(op, rows, (const uint16_t *)(const void *)work, plane + 4 * top * op->stride_y * tinyq_pitch(op), n,
-                  sums, apart);
+    uint8_t *work = (uint8_t *)s->work;
+    const uint8_t *plane = (const uint8_t *)s->plane;
+    int32_t *sums = (int32_t *)(void *)(work + op->sums_at), apart = 4 * op->lane * op->block, line = s->line;
+    int32_t step = 4 * op->stride_y * tinyq_pitch(op) * op->block;
+    for (int32_t left = s->count; left > 0; left -= op->block, line += op->pooled_block, plane += step) {
+        int32_t n = left < op->block ? left : op->block;
+        sum_block(op, rows, (const uint16_t *)(const void *)work, plane, n, sums, apart);
         for (int32_t k = 0; k < rows; k++)
-            tinyq_store_block_u8(op, row + k, line, n, sums + k * apart, added, y);
+            tinyq_store_block_u8(op, s, row + k, line, n, sums + k * apart);
     }
 }
 
-static void convolve(const tinyq_conv *op, finder *find, const uint8_t *x, const uint8_t *added, void *y,
-                     uint8_t *plane, uint8_t *work)
+/* Words of the lists of three rows of weights. */
+static int32_t words_of_three(const tinyq_conv *op)
 {
-    int32_t line = 0, rows;
-    for (int32_t top = 0; top < op->out_height; top += op->stripe, line += op->pooled_stripe) {
-        int32_t count = op->out_height - top < op->stripe ? op->out_height - top : op->stripe;
-        const uint16_t *lists = op->lists;
-        for (int32_t group = 0; group < op->groups; group++) {
-            int32_t end = (group + 1) * op->rows;
-            tinyq_lay_out_u8(op, x + group * op->channels * op->height * op->width, top, count, plane);
-            for (int32_t row = group * op->rows; row < end; row += rows) {
-                uint16_t *listing = (uint16_t *)(void *)work;
-                rows = end - row < ROWS ? end - row : ROWS;
-                for (const tinyq_part *part = op->parts; part < op->parts + op->count; part++) {
-                    if (find) {
-                        lists = (const uint16_t *)(const void *)(work + op->sums_at);
-                        find(op, part, row, rows, (uint16_t *)(void *)(work + op->sums_at));
-                    }
-                    listing = tinyq_list_inputs(op, part, lists, tinyq_plane_rows(op, count), listing);
-                    lists += words_of_lists(op, part);
-                }
-                add_stripe(op, row, rows, line, count, plane, work, added, y);
-            }
+    int32_t words = 0;
+    for (int32_t i = 0; i < op->count; i++)
+        words += words_of_lists(op, op->parts + i);
+    return words;
+}
+
+/* Without a finder the lists are stored. */
+static void add_stripe(const tinyq_conv *op, const tinyq_stripe *s, finder *find)
+{
+    int32_t rows = tinyq_plane_rows(op, s->count), end = (s->group + 1) * op->rows, threes = (op->rows + ROWS - 1) / ROWS;
+    uint16_t *found = (uint16_t *)(void *)((uint8_t *)s->work + op->sums_at);
+    const uint16_t *lists = find ? found : op->lists + s->group * threes * words_of_three(op);
+    for (int32_t row = s->group * op->rows; row < end; row += ROWS) {
+        uint16_t *listing = (uint16_t *)s->work;
+        int32_t three = end - row < ROWS ? end - row : ROWS;
+        for (const tinyq_part *part = op->parts; part < op->parts + op->count; part++) {
+            if (find)
+                find(op, part, row, three, found);
+            listing = tinyq_list_inputs(op, part, lists, rows, listing);
+            lists += find ? 0 : words_of_lists(op, part);
         }
+        add_rows(op, s, row, three);
     }
+}
+
+static void add_stripe_of_bits(const tinyq_conv *op, const tinyq_stripe *s)
+{
+    add_stripe(op, s, find_in_bits);
+}
+
+static void add_stripe_of_lists(const tinyq_conv *op, const tinyq_stripe *s)
+{
+    add_stripe(op, s, NULL);
 }
 
 void tinyq_binary_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
                           void *work)
 {
-    convolve(op, find_in_bits, x, added, y, (uint8_t *)plane, (uint8_t *)work);
+    tinyq_stripe s = {added, y, plane, work, 0, 0, 0};
+    tinyq_convolve_u8(op, add_stripe_of_bits, x, &s);
 }
 
 void tinyq_listed_conv_u8(const tinyq_conv *op, const uint8_t *x, const uint8_t *added, void *y, void *plane,
                           void *work)
 {
-    convolve(op, NULL, x, added, y, (uint8_t *)plane, (uint8_t *)work);
+    tinyq_stripe s = {added, y, plane, work, 0, 0, 0};
+    tinyq_convolve_u8(op, add_stripe_of_lists, x, &s);
 }

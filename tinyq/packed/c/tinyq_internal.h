@@ -44,14 +44,24 @@ static inline int32_t tinyq_plane_rows(const tinyq_conv *op, int32_t count)
     return (count - 1) * op->stride_y + (op->kh - 1) * op->dilation_y + 1;
 }
 
-/* Lay out the rows of a group's image that `count` rows of outputs from row `top` read. */
-void tinyq_lay_out_u8(const tinyq_conv *op, const uint8_t *image, int32_t top, int32_t count, uint8_t *plane);
-void tinyq_lay_out_i16(const tinyq_conv *op, const int16_t *image, int32_t top, int32_t count, int16_t *plane);
+/* A stripe of `count` rows of outputs of a group; line: the first row of y that they give. */
+typedef struct {
+    const void *added;
+    void *y, *plane, *work;
+    int32_t group, line, count;
+} tinyq_stripe;
+
+/* Compute a stripe whose plane is laid out. */
+typedef void tinyq_computation(const tinyq_conv *op, const tinyq_stripe *s);
+
+/* Lay out and compute stripe after stripe; the pointers of s are given. */
+void tinyq_convolve_u8(const tinyq_conv *op, tinyq_computation *compute, const uint8_t *x, tinyq_stripe *s);
+void tinyq_convolve_i16(const tinyq_conv *op, tinyq_computation *compute, const int16_t *x, tinyq_stripe *s);
 
 /* Requantise and store a block of a row's sums, `count` rows of 4 * lane; line: the first row of y that they give. */
-void tinyq_store_block_u8(const tinyq_conv *op, int32_t row, int32_t line, int32_t count, int32_t *sums,
-                          const uint8_t *added, void *y);
-void tinyq_store_block_i16(const tinyq_conv *op, int32_t row, int32_t line, int32_t count, int32_t *sums,
-                           const int16_t *added, void *y);
+void tinyq_store_block_u8(const tinyq_conv *op, const tinyq_stripe *s, int32_t row, int32_t line, int32_t count,
+                          int32_t *sums);
+void tinyq_store_block_i16(const tinyq_conv *op, const tinyq_stripe *s, int32_t row, int32_t line, int32_t count,
+                           int32_t *sums);
 
 #endif

@@ -14,8 +14,8 @@ static void NAMED(store)(const tinyq_linear *op, int32_t row, const int32_t *sum
                 ((CODE *)y)[at] = (CODE)tinyq_requantised(q, row, *sums, added ? added[at] : 0);
         return;
     }
-    int32_t index = q->each ? row : 0, multiplier = q->multiplier[index], shift = q->shift, low = q->low, high = q->high;
-    int64_t offset = q->offset[index];
+    int32_t multiplier = q->multiplier[row * q->multiplier_each], shift = q->shift, low = q->low, high = q->high;
+    int64_t offset = q->offset[row * q->offset_each];
     CODE *to = (CODE *)y + at;
     if (added) {
         for (added += at; sums < end; sums++) {
@@ -76,7 +76,8 @@ void NAMED(tinyq_table_linear)(const tinyq_linear *op, const CODE *x, const CODE
         NAMED(store)(op, row, sums + row, 1, row, added, y);
 }
 
-void NAMED(tinyq_lay_out)(const tinyq_conv *op, const CODE *image, int32_t top, int32_t count, CODE *plane)
+/* Lay out the rows of a group's image that `count` rows of outputs from row `top` read. */
+static void NAMED(lay_out)(const tinyq_conv *op, const CODE *image, int32_t top, int32_t count, CODE *plane)
 {
     int32_t pitch = tinyq_pitch(op), rows = tinyq_plane_rows(op, count);
     uint32_t apart = (uint32_t)(op->lane * op->stride_x), start = 0u - (uint32_t)op->padding_x;
@@ -86,7 +87,7 @@ void NAMED(tinyq_lay_out)(const tinyq_conv *op, const CODE *image, int32_t top, 
         for (int32_t row = 0; row < rows; row++) {
             int32_t y = top * op->stride_y - op->padding_y + row;
             uint32_t width = 0 <= y && y < op->height ? (uint32_t)op->width : 0;
-            const CODE *line = image + y * op->width;
+            const CODE *line = width ? image + y * op->width : image;
             for (uint32_t x = start; x != end; x++) {
                 uint32_t a = x, b = a + apart, c = b + apart, d = c + apart;
                 *plane++ = a < width ? line[a] : padding;
@@ -97,14 +98,26 @@ void NAMED(tinyq_lay_out)(const tinyq_conv *op, const CODE *image, int32_t top, 
         }
 }
 
-/* Requantise and store a block of a row's sums, `count` rows of 4 * lane; line: the first row of y that they give. */
-void NAMED(tinyq_store_block)(const tinyq_conv *op, int32_t row, int32_t line, int32_t count, int32_t *sums,
-                              const CODE *added, void *y)
+void NAMED(tinyq_convolve)(const tinyq_conv *op, tinyq_computation *compute, const CODE *x, tinyq_stripe *s)
+{
+    int32_t size = op->channels * op->height * op->width;
+    s->line = 0;
+    for (int32_t top = 0; top < op->out_height; top += op->stripe, s->line += op->pooled_stripe) {
+        s->count = op->out_height - top < op->stripe ? op->out_height - top : op->stripe;
+        for (s->group = 0; s->group < op->groups; s->group++) {
+            NAMED(lay_out)(op, x + s->group * size, top, s->count, (CODE *)s->plane);
+            compute(op, s);
+        }
+    }
+}
+
+void NAMED(tinyq_store_block)(const tinyq_conv *op, const tinyq_stripe *s, int32_t row, int32_t line, int32_t count,
+                              int32_t *sums)
 {
     int32_t pitch = 4 * op->lane, width = op->pooled_width, at = (row * op->pooled_height + line) * width;
     for (; count > 0; count -= op->pool, at += width, sums += op->pool * pitch) {
         pool(sums, op->pool, pitch, width);
-        NAMED(store)(&op->product, row, sums, width, at, added, y);
+        NAMED(store)(&op->product, row, sums, width, at, (const CODE *)s->added, s->y);
     }
 }
 
@@ -118,37 +131,34 @@ static void NAMED(multiply_tile)(const int8_t *weight, const uint16_t *words, in
     sums[0] = a, sums[lane] = b, sums[2 * lane] = c, sums[3 * lane] = d;
 }
 
-/* Compute the outputs of one row of weights in a stripe of `count` rows; line: the first row of y that they give. */
-static void NAMED(multiply_stripe)(const tinyq_conv *op, int32_t row, const int8_t *weights, const CODE *plane,
-                                   const uint16_t *words, int32_t line, int32_t count, int32_t *sums,
-                                   const CODE *added, void *y)
+static void NAMED(multiply_row)(const tinyq_conv *op, const tinyq_stripe *s, int32_t row, const uint16_t *words,
+                                const int8_t *weights)
 {
-    int32_t step = 4 * op->stride_y * tinyq_pitch(op), most = op->pool;
-    for (int32_t top = 0; top < count; top += most, line++) {
-        for (int32_t i = 0; i < most; i++, plane += step)
+    const CODE *plane = (const CODE *)s->plane;
+    int32_t step = 4 * op->stride_y * tinyq_pitch(op), line = s->line;
+    int32_t *sums = (int32_t *)(void *)((uint8_t *)s->work + op->sums_at);
+    for (int32_t top = 0; top < s->count; top += op->pool, line++) {
+        for (int32_t i = 0; i < op->pool; i++, plane += step)
             for (int32_t x = 0; x < op->lane; x++)
                 NAMED(multiply_tile)(weights, words, op->product.weights.k, plane + 4 * op->stride_x * x,
                                      sums + 4 * op->lane * i + x, op->lane);
-        NAMED(tinyq_store_block)(op, row, line, most, sums, added, y);
+        NAMED(tinyq_store_block)(op, s, row, line, op->pool, sums);
     }
+}
+
+static void NAMED(multiply_stripe)(const tinyq_conv *op, const tinyq_stripe *s)
+{
+    uint16_t *words = (uint16_t *)s->work;
+    int8_t *levels = (int8_t *)(words + op->product.weights.k);
+    find_words(op, tinyq_plane_rows(op, s->count), words);
+    for (int32_t row = s->group * op->rows; row < (s->group + 1) * op->rows; row++)
+        NAMED(multiply_row)(op, s, row, words, tinyq_row(&op->product.weights, row, levels));
 }
 
 void NAMED(tinyq_conv)(const tinyq_conv *op, const CODE *x, const CODE *added, void *y, void *plane, void *work)
 {
-    uint16_t *words = (uint16_t *)work;
-    int8_t *levels = (int8_t *)(words + op->product.weights.k);
-    int32_t *sums = (int32_t *)(void *)((uint8_t *)work + op->sums_at), line = 0;
-    for (int32_t top = 0; top < op->out_height; top += op->stripe, line += op->pooled_stripe) {
-        int32_t count = op->out_height - top < op->stripe ? op->out_height - top : op->stripe;
-        for (int32_t group = 0; group < op->groups; group++) {
-            int32_t row = group * op->rows, end = row + op->rows;
-            NAMED(tinyq_lay_out)(op, x + group * op->channels * op->height * op->width, top, count, (CODE *)plane);
-            find_words(op, tinyq_plane_rows(op, count), words);
-            for (; row < end; row++)
-                NAMED(multiply_stripe)(op, row, tinyq_row(&op->product.weights, row, levels), (const CODE *)plane,
-                                       words, line, count, sums, added, y);
-        }
-    }
+    tinyq_stripe s = {added, y, plane, work, 0, 0, 0};
+    NAMED(tinyq_convolve)(op, NAMED(multiply_stripe), x, &s);
 }
 
 void NAMED(tinyq_max)(const tinyq_windows *op, const CODE *x, CODE *y)

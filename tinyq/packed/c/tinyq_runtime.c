@@ -1,12 +1,29 @@
 #include "tinyq_internal.h"
 
+#if defined(__ARM_FEATURE_MVE) && __ARM_FEATURE_MVE
+#include <arm_mve.h>
+#endif
+
 int32_t tinyq_requantised(const tinyq_requant *q, int32_t index, int64_t sum, int32_t added)
 {
-    int32_t i = q->each ? index : 0;
-    int64_t v = sum * q->multiplier[i] + q->offset[i] + added * q->added_step, code = v >> q->shift;
+    int64_t v = sum * q->multiplier[index * q->multiplier_each] + q->offset[index * q->offset_each];
+    v += added * q->added_step;
+    int64_t code = v >> q->shift;
     if (code * ((int64_t)1 << q->shift) == v)               /* a tie: half is already added */
         code &= ~(int64_t)1;
     return code < q->low ? q->low : code > q->high ? q->high : (int32_t)code;
+}
+
+/* Replace sums by the larger of themselves and those of the next row; count: a multiple of 4. */
+static void take_larger(int32_t *sums, const int32_t *next, int32_t count)
+{
+#if defined(__ARM_FEATURE_MVE) && __ARM_FEATURE_MVE
+    for (; count > 0; count -= 4, sums += 4, next += 4)
+        vstrwq_s32(sums, vmaxq_s32(vldrwq_s32(sums), vldrwq_s32(next)));
+#else
+    for (; count > 0; count--, sums++, next++)
+        *sums = *next > *sums ? *next : *sums;
+#endif
 }
 
 /* Replace the first `count` sums by the largest of windows of size x size. */
@@ -15,8 +32,7 @@ static void pool(int32_t *sums, int32_t size, int32_t pitch, int32_t count)
     if (size == 1)
         return;
     for (int32_t i = 1; i < size; i++)
-        for (int32_t x = 0; x < pitch; x++)
-            sums[x] = sums[i * pitch + x] > sums[x] ? sums[i * pitch + x] : sums[x];
+        take_larger(sums, sums + i * pitch, pitch);
     for (const int32_t *from = sums, *end = sums + count; sums < end; sums++) {
         int32_t most = *from++;
         for (int32_t j = 1; j < size; j++, from++)

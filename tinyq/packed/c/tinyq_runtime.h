@@ -57,7 +57,7 @@ typedef struct {
     const int32_t *multiplier;          /* one per row or window, or one for all */
     const int64_t *offset;
     int64_t added_step;
-    int32_t each;                       /* 1: one per row or window; 0: one for all */
+    int32_t multiplier_each, offset_each;               /* 1: one per row or window; 0: one for all */
     int32_t shift;
     int32_t low, high;
 } tinyq_requant;
