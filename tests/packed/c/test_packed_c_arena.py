@@ -1,4 +1,8 @@
 """One block of memory: what is needed at once never overlaps, and what is not shares its place."""
+import math
+
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packed_networks import packed
@@ -6,10 +10,10 @@ from small_models import MODELS, WITH_FLOATS_INSIDE, small
 
 from tinyq.packed.c.c_convolution import Convolution
 from tinyq.packed.c.entry import find_entry
-from tinyq.packed.c.placement import place
+from tinyq.packed.c.placement import SCRATCH, place, scratch_of
 from tinyq.packed.integer.arena import Lifetime, lifetimes, offsets
 from tinyq.packed.integer.lowering import lower
-from tinyq.packed.integer.program import Add, Clip, Move
+from tinyq.packed.integer.program import Add, Clip, Move, Reshape
 
 BUFFERS = st.tuples(st.integers(1, 50), st.builds(lambda first, length: Lifetime(first, first + length),
                                                   st.integers(0, 20), st.integers(0, 20)))
@@ -42,8 +46,8 @@ def test_a_value_lives_from_its_first_part_to_its_last_reader_and_the_result_to_
     assert lives == {-1: Lifetime(0, 2), 0: Lifetime(0, 3), 1: Lifetime(1, 3), 2: Lifetime(3, 5), 3: Lifetime(4, 4)}
 
 
-def planned(network):
-    program = lower(network, "int8")
+def planned(network, kind="int8"):
+    program = lower(network, kind)
     start = find_entry(program, network)
     outside = {start.quantise.y} | ({program.end} if program.is_wide(program.end) else set())
     return place(start.behind, program, outside), program
@@ -81,3 +85,44 @@ def test_the_input_and_a_wide_result_are_not_in_the_block():
             network = small(name)
             block, program = planned(network)
             assert -1 not in block.values and (program.end in block.values) != program.is_wide(program.end)
+
+
+def run_on_owners(block, program):
+    """Run the operations on bytes that say only whose they are: what an operation reads was not overwritten."""
+    itemsize, owner, first = program.dtype.itemsize, np.full(block.size, "", "U16"), {}
+
+    def of(value):
+        return slice(block.values[value], block.values[value] + math.prod(program.shapes[value]) * itemsize)
+
+    def is_whole(value):
+        return value not in block.values or (owner[of(value)] == first[value]).all()
+
+    for i, op in enumerate(block.operations):
+        assert all(map(is_whole, op.reads)), op
+        first.setdefault(op.y, f"value {op.y}")
+        if isinstance(op, Reshape):
+            assert block.values.get(op.x) == block.values.get(op.y)
+            first[op.y] = first.get(op.x)
+            continue
+        copied = isinstance(op, Convolution) and op.copies_input
+        scratch = {name: slice(at, at + size) for at, (name, _, size) in
+                   zip(block.scratch[i], scratch_of(op, i, itemsize), strict=True)}
+        for name in filter(scratch.get, SCRATCH):
+            assert name != "work" or is_whole(op.x)
+            owner[scratch[name]] = name
+        read = [value for value in op.reads if not copied or value in op.overwritable]
+        assert all(map(is_whole, read)), op
+        if op.y in block.values:
+            owner[of(op.y)] = first[op.y]
+        kept = [value for value in read if value not in op.overwritable or value not in block.values
+                or op.y not in block.values or block.values[value] != block.values[op.y]]
+        assert all(map(is_whole, kept)), op
+        assert all((owner[place] == name).all() for name, place in scratch.items()), op
+    assert is_whole(program.end)
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16"])
+def test_nothing_is_overwritten_that_is_still_read(kind):
+    for name in (*MODELS, "digits_cnn", "resnet20"):
+        if name not in WITH_FLOATS_INSIDE:
+            run_on_owners(*planned(small(name) if name in MODELS else packed(name), kind))

@@ -9,11 +9,13 @@ import sys
 import numpy as np
 import pytest
 from compiling import GCC, STRICT, compiled, needs_compiler
-from packed_networks import SHAPES, packed, samples
+from packed_networks import SHAPES, constrained, packed, packed_model, samples
 from small_models import MODELS, SHAPE, WITH_FLOATS_INSIDE, small
 
+from tinyq import nn
 from tinyq.data.transforms import normalise
 from tinyq.errors import BadInput, CannotCreate, UsageError
+from tinyq.nn import Conv2d, Linear
 from tinyq.packed.c.c_names import layer_names
 from tinyq.packed.c.entry import expected_codes, find_entry, pixel_values
 from tinyq.packed.c.export import COMPILED, RUNTIME, export, export_file
@@ -81,6 +83,12 @@ def test_every_operation_in_c_gives_the_same_integers_and_stays_inside_its_array
                                            (",".join(map(str, range(-10, 10))), False)])
 def test_every_scheme_is_decoded_in_c(tmp_path, sanitizers, levels, trits):
     assert_runs(small("groups", levels, trits=trits), "int8", tmp_path, extremes(SHAPE), *sanitizers)
+
+
+def test_weights_in_bits_are_not_read_beyond_the_last_byte(tmp_path, sanitizers):
+    layers = Conv2d(3, 64, 1), Conv2d(64, 3, 1), nn.Flatten(), Linear(3 * 81, 4)        # 64 weights fill 8 bytes
+    network = packed_model(constrained(nn.constrain(nn.Sequential(*layers), "all"), "binary"), SHAPE)
+    assert_runs(network, "int8", tmp_path, extremes(SHAPE), *sanitizers)
 
 
 @needs_compiler

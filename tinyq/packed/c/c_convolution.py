@@ -14,7 +14,8 @@ TILE = 4                                # words of the largest tile
 CODES = 3                               # lists per uint16
 MOST_OF_A_SIGN = 128                    # weights whose sum of codes fits 16 bits: 128 * 255 < 2^15
 MORE = 2                                # times the bytes of codes that lists may take
-MOST_BYTES = 1 << 16                    # of a plane whose words a listing can name
+MOST_WORDS = 1 << 16                    # of the plane that an output's weights can name, in uint16
+MOST_LISTED = MOST_WORDS // 4           # that a listing can name, in bytes
 # Instructions per output, measured on a Cortex-M4: per weight that is multiplied; per power, and per weight and power
 # that are added.
 MULTIPLYING, PER_POWER, ADDING = 1.9, 17.0, 0.4
@@ -35,11 +36,15 @@ LIST_OF_SIGNS = _list_of_signs()
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """A product with a geometry, whose sums are pooled first; stripe: rows of outputs computed at a time."""
+    """A product with a geometry, whose sums are pooled first.
+
+    parts: of its sums by additions; none where multiplying is better. stripe: rows of outputs computed at a time.
+    """
 
     product: IntegerProduct
     y: int
     pool: int
+    parts: tuple[Part, ...]
     stripe: int
 
     @property
@@ -102,7 +107,8 @@ def fuse(operations: Sequence[CodeOperation], program: IntegerProgram) -> list[C
             pool = pools.get(op.y)
             size = 0 if pool is None or _readers(operations, op.y) > 1 or op.y == program.end else _size(op, pool)
             y = op.y if pool is None or not size else pool.y
-            fused.append(Convolution(op, y, size or 1, op.geometry.output_size[0]))
+            parts = _parts(op) if program.dtype.itemsize == 1 else ()
+            fused.append(Convolution(op, y, size or 1, parts, op.geometry.output_size[0]))
         elif not (isinstance(op, MaxPool) and any(isinstance(f, Convolution) and f.y == op.y for f in fused)):
             fused.append(op)
     return fused
@@ -128,27 +134,42 @@ def _size(product, pool):
 
 def plan(op: Convolution, itemsize: int) -> Plan:
     """Lay out the scratch memory; itemsize: bytes per code."""
-    g, tensor = op.product.geometry, op.product.tensor
-    assert g is not None and tensor is not None
-    channels, kh, kw = g.w_shape[1:]
-    lane = -(-op.out_width // LANES)
-    pitch = (lane - 1) * g.stride[1] + (kw - 1) * g.dilation[1] + 1
-    rows = (min(op.stripe, op.out_height) - 1) * g.stride[0] + (kh - 1) * g.dilation[0] + 1
+    tensor, lane, (rows, pitch) = op.product.tensor, _lane(op), _plane(op)
+    assert tensor is not None and op.product.geometry is not None
+    channels, kh, kw = op.product.geometry.w_shape[1:]
     plane, k = LANES * itemsize * channels * rows * pitch, channels * kh * kw
-    parts = _parts(op, plane) if itemsize == 1 else ()
+    parts = op.parts if reach(op) <= MOST_LISTED else ()
     if not parts:
         words = _up(2 * k if tensor.levels is None else 3 * k)
         return Plan(lane, op.pool, (), words, plane, words + 4 * LANES * lane * op.pool)
-    listings = _up(2 * sum(ENDS + _words(op, part) * CODES for part in parts))
-    block = block_of(op)
-    return Plan(lane, block, parts, listings, plane,
-                listings + max(ROWS * 4 * LANES * lane * block, _up(2 * _words(op, parts[0])) if is_binary(op) else 0))
+    listings = _up(2 * sum(ENDS + _words(op.product, part) * CODES for part in parts))
+    block = block_of(op)                        # its sums take more than a part's lists of weights in bits
+    return Plan(lane, block, parts, listings, plane, listings + ROWS * 4 * LANES * lane * block)
+
+
+def _lane(op):
+    return -(-op.out_width // LANES)
+
+
+def _plane(op):
+    """Return the rows of a channel of the plane, and the words of a row."""
+    g = op.product.geometry
+    kh, kw = g.w_shape[2:]
+    return ((min(op.stripe, op.out_height) - 1) * g.stride[0] + (kh - 1) * g.dilation[0] + 1,
+            (_lane(op) - 1) * g.stride[1] + (kw - 1) * g.dilation[1] + 1)
+
+
+def reach(op: Convolution) -> int:
+    """Return the words of the plane from the first to the last that an output reads."""
+    g, (rows, pitch) = op.product.geometry, _plane(op)
+    assert g is not None
+    channels, kh, kw = g.w_shape[1:]
+    return ((channels - 1) * rows + (kh - 1) * g.dilation[0]) * pitch + (kw - 1) * g.dilation[1] + 1
 
 
 def block_of(op: Convolution) -> int:
     """Return the rows of outputs that are summed at a time: whole windows, and a tile of words if there are so many."""
-    lane = -(-op.out_width // LANES)
-    return -(-max(1, -(-TILE // lane)) // op.pool) * op.pool
+    return -(-max(1, -(-TILE // _lane(op))) // op.pool) * op.pool
 
 
 def is_binary(op: Convolution) -> bool:
@@ -176,24 +197,24 @@ def lists_of(op: Convolution, parts: Sequence[Part]) -> np.ndarray:
     return np.concatenate(packed, axis=1).astype(np.uint16).ravel()
 
 
-def _words(op, part):
+def _words(product, part):
     """Return how many uint16 hold the lists of a part."""
     first, end, _ = part
-    return -(-(end - first) * int(np.prod(op.product.geometry.w_shape[2:])) // CODES)
+    return -(-(end - first) * int(np.prod(product.geometry.w_shape[2:])) // CODES)
 
 
 def _up(size):
     return -(-size // 4) * 4
 
 
-def _parts(op, plane):
+def _parts(product):
     """Return the parts whose sums fit 16 bits, as few as possible; none where multiplying is better."""
-    g = op.product.geometry
-    levels = integer_levels(op.product).reshape(-1, *g.w_shape[1:])
+    g = product.geometry
+    levels = integer_levels(product).reshape(-1, *g.w_shape[1:])
     signs = _signs(levels)
     powers, k, channels = len(signs), levels[0].size, g.w_shape[1]
     costs = powers * (PER_POWER + ADDING * k) * (1 if len(levels) > g.groups else ROWS)
-    if not powers or plane > MOST_BYTES or costs > MULTIPLYING * k:
+    if not powers or costs > MULTIPLYING * k:
         return ()
     parts: list[Part] = []
     for power in range(powers):
@@ -206,8 +227,8 @@ def _parts(op, plane):
                 parts.append((first, end - 1, power))
                 first = end - 1
         parts.append((first, channels, power))
-    size = 2 * -(-len(levels) // ROWS) * sum(_words(op, part) for part in parts)
-    return tuple(parts) if size <= MORE * op.product.tensor.data.nbytes else ()
+    size = 2 * g.groups * -(-len(levels) // g.groups // ROWS) * sum(_words(product, part) for part in parts)
+    return tuple(parts) if size <= MORE * product.tensor.data.nbytes else ()
 
 
 def _signs(levels):

@@ -3,7 +3,8 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tinyq.packed.c.c_convolution import Convolution, block_of, fuse, plan
+from tinyq.errors import UsageError
+from tinyq.packed.c.c_convolution import MOST_LISTED, MOST_WORDS, Convolution, block_of, fuse, plan, reach
 from tinyq.packed.integer.arena import Lifetime, offsets
 from tinyq.packed.integer.program import CodeOperation, IntegerProduct, IntegerProgram, Reshape
 
@@ -29,10 +30,10 @@ def place(operations: Sequence[CodeOperation], program: IntegerProgram, outside:
     """Place the values of operations on codes; outside: values in other memory, the input and perhaps the result.
 
     Each convolution gets the largest stripe with which all fit in ALLOWED times the memory that the values alone need,
-    or as little more as possible.
+    or as little more as possible. UsageError where the rows of one stripe are too large for the runtime.
     """
     fused = fuse(operations, program)
-    stripes = [list(_stripes(op)) if isinstance(op, Convolution) else [] for op in fused]
+    stripes = [_stripes(op) if isinstance(op, Convolution) else [] for op in fused]
     chosen = [replace(op, stripe=sizes[-1]) if isinstance(op, Convolution) else op
               for op, sizes in zip(fused, stripes, strict=True)]
     best = _placed(chosen, program, outside)
@@ -49,8 +50,22 @@ def place(operations: Sequence[CodeOperation], program: IntegerProgram, outside:
     return best
 
 
-def _stripes(op: Convolution) -> Iterator[int]:
-    """Yield rows of outputs per stripe, the most first: whole blocks of rows."""
+def _stripes(op: Convolution) -> list[int]:
+    """Return the rows that a stripe may have, the most first: few enough for additions, where those are better."""
+    sizes = list(_whole_blocks(op))
+    spans = [reach(replace(op, stripe=stripe)) for stripe in sizes]
+    most = MOST_LISTED if op.parts and spans[-1] <= MOST_LISTED else MOST_WORDS
+    fitting = [stripe for stripe, span in zip(sizes, spans, strict=True) if span <= most]
+    if not fitting:
+        g = op.product.geometry
+        assert g is not None
+        image, kernel = (" x ".join(map(str, shape[1:])) for shape in (g.x_shape, g.w_shape))
+        raise UsageError(f"the C runtime cannot convolve an image of {image} by kernels of {kernel}: the rows under a "
+                         f"kernel take more than {MOST_WORDS} words; use smaller images or fewer channels")
+    return fitting
+
+
+def _whole_blocks(op: Convolution) -> Iterator[int]:
     block = block_of(op)
     stripe = op.out_height
     while stripe > block:

@@ -1,6 +1,6 @@
-/* Convolutions without multiplications. A weight is a sum of +-2^p, its nonadjacent form. For each power p, three rows of weights are taken
-   together: the inputs for which the three have the same signs, or all opposite ones, are summed once for all three, so
-   that 2.9 additions of rows of weights become 1, and 13 sums of such groups give the three outputs.
+/* Convolutions without multiplications. A weight is a sum of +-2^p, its nonadjacent form. For each power p, three rows of
+   weights are taken together: the inputs for which the three have the same signs, or all opposite ones, are summed once
+   for all three, so that 2.9 additions of rows of weights become 1, and 13 sums of such groups give the three outputs.
 
    A word of the plane holds four codes. Sums of codes 0 and 2 are kept in the halves of one word, and sums of the
    word shifted by 8 in another: modulo 2^32 they are exact, and codes 1 and 3 follow at the end. tinyq exports parts in
@@ -41,11 +41,13 @@ static void find_in_bits(const tinyq_conv *op, const tinyq_part *part, int32_t r
     for (int32_t i = 0, at = part->first * op->kh * op->kw; i < count; found++) {
         uint32_t codes = 0;
         for (int32_t shift = 0; shift < 5 * CODES; shift += 5, i++, at++) {
-            const uint8_t *p = bits + (at >> 3);
-            uint32_t signs = (uint32_t)p[0] >> (at & 7) & 1u, list = LISTS;
-            signs = signs << 1 | ((uint32_t)p[second] >> (at & 7) & 1u) << 3 | ((uint32_t)p[third] >> (at & 7) & 1u) << 5;
-            if (i < count)
+            uint32_t list = LISTS;
+            if (i < count) {
+                const uint8_t *p = bits + (at >> 3);
+                uint32_t signs = ((uint32_t)p[0] >> (at & 7) & 1u) << 1 | ((uint32_t)p[second] >> (at & 7) & 1u) << 3 |
+                                 ((uint32_t)p[third] >> (at & 7) & 1u) << 5;
                 list = list_of_signs[(signs & present) | absent];
+            }
             codes |= list << shift;
         }
         *found = (uint16_t)codes;

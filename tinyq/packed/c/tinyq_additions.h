@@ -38,7 +38,7 @@ static inline void tinyq_spread(const uint16_t *sums, int32_t scale, int32_t rep
     vstrwq_scatter_offset_s32(to, at, more);
 #else
     for (const uint16_t *end = sums + 4; sums < end; sums++, to += lane)
-        *to = replace ? *sums - BIAS : *to + (*sums - BIAS) * scale;
+        *to = replace ? (int32_t)*sums - BIAS : *to + ((int32_t)*sums - BIAS) * scale;
 #endif
 }
 

@@ -53,6 +53,8 @@ static void find_words(const tinyq_conv *op, int32_t rows, uint16_t *words)
 
 /* Add weight * p[0], ..., weight * p[3] to four sums. */
 #if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(__ARM_BIG_ENDIAN)
+typedef uint32_t __attribute__((__may_alias__)) codes_in_word;       /* codes are stored as uint8_t or int16_t */
+
 static inline void multiply_halves(int32_t weight, uint32_t halves, int32_t *low, int32_t *high)
 {
     __asm__("smlabb %0, %1, %2, %0" : "+r"(*low) : "r"(halves), "r"(weight));
@@ -61,7 +63,7 @@ static inline void multiply_halves(int32_t weight, uint32_t halves, int32_t *low
 
 static inline void multiply_u8(int32_t weight, const uint8_t *p, int32_t *a, int32_t *b, int32_t *c, int32_t *d)
 {
-    uint32_t even, odd, word = *(const uint32_t *)(const void *)p;
+    uint32_t even, odd, word = *(const codes_in_word *)(const void *)p;
     __asm__("uxtb16 %0, %1" : "=r"(even) : "r"(word));
     __asm__("uxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(word));
     multiply_halves(weight, even, a, c);
@@ -70,7 +72,7 @@ static inline void multiply_u8(int32_t weight, const uint8_t *p, int32_t *a, int
 
 static inline void multiply_i16(int32_t weight, const int16_t *p, int32_t *a, int32_t *b, int32_t *c, int32_t *d)
 {
-    const uint32_t *words = (const uint32_t *)(const void *)p;
+    const codes_in_word *words = (const codes_in_word *)(const void *)p;
     multiply_halves(weight, words[0], a, b);
     multiply_halves(weight, words[1], c, d);
 }
