@@ -80,8 +80,8 @@ class Source:
         self.parts = Body(program, self.memory, packed.graph.nodes, lambda value: (
             self._at(self.memory.values[value]) if value in self.memory.values else outside.get(value, "input")))
         layers = layer_costs(self.memory, self.parts.layers, program, self.parts.constants.nbytes)
-        table, weights = self.pixels.nbytes if self.pixels is not None else 0, packed.tensors.values()
-        self.sizes = Sizes(sum(layer.flash for layer in layers) + table, sum(t.data.nbytes for t in weights), table,
+        table = self.pixels.nbytes if self.pixels is not None else 0
+        self.sizes = Sizes(sum(layer.flash for layer in layers) + table, self.parts.constants.weights, table,
                            max(self.memory.size, ALIGN), layers)
 
     def files(self, samples: Samples | None) -> dict[str, str]:

@@ -10,6 +10,7 @@ from tinyq.packed.c.structures import Members, braced, size_of
 from tinyq.packed.file.tensor import BYTES
 from tinyq.packed.integer.program import IntegerProduct, Move, Requant
 
+WEIGHTS = ("codes", "lists")            # roles of arrays that hold weights
 MAX_AXES = 3                            # of tinyq_move
 COLUMNS = 24                            # numbers per line
 DECODERS = {"p3": "tinyq_decode_planes", "t243": "tinyq_decode_trits", BYTES: None}     # any other: tinyq_decode_bits
@@ -19,13 +20,14 @@ class Constants:
     """Arrays and structures at the top of a program's file.
 
     layer: C name of the layer whose constants follow; their names begin with it. nbytes: of each layer's arrays and
-    structures on a 32-bit processor; what layers share counts for the first.
+    structures on a 32-bit processor; what layers share counts for the first. weights: bytes of all weights.
     """
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.layer = ""
         self.nbytes: dict[str, int] = {}
+        self.weights = 0
         self._names: dict[tuple[str, bytes], str] = {}
         self._taken: set[str] = set()
 
@@ -36,6 +38,7 @@ class Constants:
             name = self._names[key] = self._new(role)
             self.texts.append(array_text(ctype, name, values))
             self._count(values.nbytes)
+            self.weights += values.nbytes if role in WEIGHTS else 0
         return self._names[key]
 
     def structure(self, ctype: str, members: Members, role: str = "layer") -> str:
