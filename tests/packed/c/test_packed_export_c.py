@@ -86,9 +86,10 @@ def test_every_scheme_is_decoded_in_c(tmp_path, sanitizers, levels, trits):
 
 
 def test_weights_in_bits_are_not_read_beyond_the_last_byte(tmp_path, sanitizers):
-    layers = Conv2d(3, 64, 1), Conv2d(64, 3, 1), nn.Flatten(), Linear(3 * 81, 4)        # 64 weights fill 8 bytes
+    layers = Conv2d(3, 64, 1), Conv2d(64, 2, 1), nn.Flatten(), Linear(2 * 81, 4)        # 64 weights fill 8 bytes
     network = packed_model(constrained(nn.constrain(nn.Sequential(*layers), "all"), "binary"), SHAPE)
     assert_runs(network, "int8", tmp_path, extremes(SHAPE), *sanitizers)
+    assert "tinyq_binary_conv_u8(&layer_1_layer" in (tmp_path / "net.c").read_text()
 
 
 @needs_compiler

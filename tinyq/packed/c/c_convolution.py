@@ -172,11 +172,11 @@ def block_of(op: Convolution) -> int:
     return -(-max(1, -(-TILE // _lane(op))) // op.pool) * op.pool
 
 
-def is_binary(op: Convolution) -> bool:
+def is_binary(product: IntegerProduct) -> bool:
     """Return whether the codes of the weights are 0 and 1 for -1 and 1, in one bit."""
-    tensor = op.product.tensor
+    tensor = product.tensor
     assert tensor is not None
-    return tensor.scheme == "b1" and tensor.levels is not None and list(tensor.levels / op.product.unit) == [-1, 1]
+    return tensor.scheme == "b1" and tensor.levels is not None and list(tensor.levels / product.unit) == [-1, 1]
 
 
 def lists_of(op: Convolution, parts: Sequence[Part]) -> np.ndarray:
@@ -213,7 +213,8 @@ def _parts(product):
     levels = integer_levels(product).reshape(-1, *g.w_shape[1:])
     signs = _signs(levels)
     powers, k, channels = len(signs), levels[0].size, g.w_shape[1]
-    costs = powers * (PER_POWER + ADDING * k) * (1 if len(levels) > g.groups else ROWS)
+    threes = g.groups * -(-len(levels) // g.groups // ROWS)
+    costs = powers * (PER_POWER + ADDING * k) * threes * ROWS / len(levels)
     if not powers or costs > MULTIPLYING * k:
         return ()
     parts: list[Part] = []
@@ -227,8 +228,8 @@ def _parts(product):
                 parts.append((first, end - 1, power))
                 first = end - 1
         parts.append((first, channels, power))
-    size = 2 * g.groups * -(-len(levels) // g.groups // ROWS) * sum(_words(product, part) for part in parts)
-    return tuple(parts) if size <= MORE * product.tensor.data.nbytes else ()
+    size = 2 * threes * sum(_words(product, part) for part in parts)
+    return tuple(parts) if is_binary(product) or size <= MORE * product.tensor.data.nbytes else ()
 
 
 def _signs(levels):

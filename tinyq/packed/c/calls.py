@@ -78,7 +78,7 @@ class Body:
 
     def _convolution(self, op: Convolution, scratch):
         planned = plan(op, self.program.dtype.itemsize)
-        kernel = "conv" if not planned.parts else "binary_conv" if is_binary(op) else "listed_conv"
+        kernel = "conv" if not planned.parts else "binary_conv" if is_binary(op.product) else "listed_conv"
         product = self._product(op.product, kernel != "listed_conv", kernel == "conv")
         members = {"product": product, **constants.convolution(self.constants, op, planned)}
         self._call(kernel, self.constants.structure("tinyq_conv", members),

@@ -140,8 +140,8 @@ def convolution(constants: Constants, op: Convolution, plan: Plan) -> Members:
             "pooled_stripe": stripe // op.pool, "block": plan.block, "pooled_block": plan.block // op.pool,
             "lane": plan.lane, "count": len(plan.parts), "sums_at": plan.sums_at,
             "parts": constants.array("tinyq_part", np.array(plan.parts, np.int32), "parts") if plan.parts else None,
-            "lists": constants.array("uint16_t", lists_of(op, plan.parts), "lists") if plan.parts and not is_binary(op)
-            else None}
+            "lists": constants.array("uint16_t", lists_of(op, plan.parts), "lists")
+            if plan.parts and not is_binary(op.product) else None}
 
 
 def move(op: Move, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> Members | None:
