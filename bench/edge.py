@@ -90,6 +90,8 @@ def parsed():
     args = parser.parse_args()
     if "lenet" in args.networks and args.mnist is None:
         parser.error("lenet needs --mnist, the folder of MNIST; or leave it out with --networks digits resnet20")
+    if args.cmsis and not (args.cmsis / "Include/arm_nnfunctions.h").is_file():
+        parser.error(f"--cmsis {args.cmsis}: not a checkout of github.com/ARM-software/CMSIS-NN")
     for core in args.cores:
         if TARGETS[core].missing():
             parser.error(f"--cores {core}: {TARGETS[core].missing()}")

@@ -252,6 +252,15 @@ def test_cmake_builds_and_tests_the_networks_of_a_folder(tmp_path, networks):
     assert "100% tests passed, 0 tests failed out of 2" in tested
 
 
+def test_cmake_builds_a_network_whose_name_ends_as_a_self_test(tmp_path):
+    if CMAKE is None:
+        pytest.skip("no CMake")
+    network = small("residual")
+    export(lower(network, "int8"), network, tmp_path / "files", "net_selftest")
+    *_, tested = run_all(tmp_path, ["cmake", "-S", "files", "-B", "."], ["cmake", "--build", ".", "-j2"], ["ctest"])
+    assert "100% tests passed, 0 tests failed out of 1" in tested
+
+
 def test_cmake_links_networks_to_a_program_as_their_own_and_as_zephyrs(tmp_path, networks):
     (tmp_path / "main.c").write_text('#include "net.h"\n#include "test.h"\n'
                                      "int main(void) { return net_selftest() || test_selftest(); }\n")

@@ -106,7 +106,7 @@ extern const $ctype ${name}_code_of_pixel[$channels][256];
 
 SOURCE = Template("""\
 $head
-   Weights are decoded row by row; sums are int32_t. */
+   Sums are int32_t. */
 #include "$name.h"
 #include "tinyq_runtime.h"
 

@@ -25,6 +25,12 @@ if(NOT runtime STREQUAL "{RUNTIME}")
 endif()
 
 file(GLOB tests CONFIGURE_DEPENDS "${{here}}/*_selftest.c")
+foreach(test IN LISTS tests)                # of a network, which may be called NAME_selftest
+  string(REGEX REPLACE "_selftest\\.c$" ".c" network "${{test}}")
+  if(NOT EXISTS "${{network}}")
+    list(REMOVE_ITEM tests "${{test}}")
+  endif()
+endforeach()
 foreach(test IN LISTS tests)
   get_filename_component(name "${{test}}" NAME)
   string(REGEX REPLACE "_selftest\\\\.c$" "" name "${{name}}")
