@@ -1,6 +1,6 @@
 /* Convolutions without multiplications. A weight is a sum of +-2^p, its nonadjacent form. For each power p, three rows of
    weights are taken together: the inputs for which the three have the same signs, or all opposite ones, are summed once
-   for all three, so that 2.9 additions of rows of weights become 1, and 13 sums of such groups give the three outputs.
+   for all three, where each row alone would add its own, and 13 sums of such groups give the three outputs.
 
    A word of the plane holds four codes. Sums of codes 0 and 2 are kept in the halves of one word, and sums of the
    word shifted by 8 in another: modulo 2^32 they are exact, and codes 1 and 3 follow at the end. tinyq exports parts in
