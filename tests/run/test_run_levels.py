@@ -82,8 +82,8 @@ def test_it_is_packed_with_the_bits_of_each_layer_and_runs_in_integers_and_as_c(
     assert tinyq(["pack", str(packed), "--c", str(tmp_path / "c")]) == 0
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
-    sources = [path.name for path in (tmp_path / "c").glob("*.c")]
-    subprocess.run(["cc", "-std=c99", *sources, "-o", "test"], cwd=tmp_path / "c", check=True)
+    sources = [*(tmp_path / "c").glob("*.c"), *(tmp_path / "c").rglob("selftest.c")]
+    subprocess.run(["cc", "-std=c99", "-I.", *sources, "-o", "test"], cwd=tmp_path / "c", check=True)
     assert "ok" in subprocess.run(["./test"], cwd=tmp_path / "c", check=True, capture_output=True, text=True).stdout
 
 
