@@ -1,7 +1,7 @@
 """Campaigns of faults against training runs: python campaigns.py NAME METHOD CASES SEED [NAME METHOD CASES SEED ...].
 
 For each it prints a line of JSON: {"campaign": NAME, "cases": how many were tried, "failures": [what went wrong], ...}.
-tests/faults/test_faults.py runs small ones, bench/soak.py those that take hours.
+tests/faults/test_faults.py runs small ones, bench/soak/soak.py those that take hours.
 """
 import json
 import os

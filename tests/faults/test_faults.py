@@ -1,4 +1,4 @@
-"""Small versions of the fault campaigns; bench/soak.py runs the long ones."""
+"""Small versions of the fault campaigns; bench/soak/soak.py runs the long ones."""
 import json
 import os
 import subprocess

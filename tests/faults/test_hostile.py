@@ -1,4 +1,4 @@
-"""Hostile files and mutants of valid ones against every reader; bench/soak.py gives them more of the same."""
+"""Hostile files and mutants of valid ones against every reader; bench/soak/soak.py gives them more of the same."""
 import json
 import subprocess
 import sys

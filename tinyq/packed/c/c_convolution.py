@@ -8,7 +8,7 @@ from tinyq.packed.integer.program import CodeOperation, IntegerProduct, IntegerP
 
 Part = tuple[int, int, int]             # channels from, to; power of two
 LANES = 4                               # outputs per word of the plane
-ROWS = 3                                # rows of weights that tinyq_add_conv takes together
+ROWS = 3                                # rows of weights that are added together
 ENDS = 27                               # uint16 in front of each listing
 TILE = 4                                # words of the largest tile
 CODES = 3                               # lists per uint16
@@ -23,7 +23,7 @@ MULTIPLYING, PER_POWER, ADDING = 1.9, 17.0, 0.4
 
 def _list_of_signs():
     """Return tinyq_additions.c's list of each combination of three signs, by sign + 1."""
-    table = np.full((3, 3, 3), 26)
+    table = np.full((3, 3, 3), ENDS - 1)
     groups = [(a, b, c) for a, b in ((1, 0), (0, 1), (1, 1), (1, -1)) for c in (1, 0, -1)] + [(0, 0, 1)]
     for group, signs in enumerate(groups):
         for sign, add in ((1, 0), (-1, 1)):
@@ -56,11 +56,6 @@ class Convolution:
     def reads(self) -> tuple[int, ...]:
         """Values whose codes are read."""
         return self.product.reads
-
-    @property
-    def writes(self) -> tuple[int, ...]:
-        """The value whose codes are written."""
-        return (self.y,)
 
     @property
     def overwritable(self) -> tuple[int, ...]:
