@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from tinyq.kernels.integer import amx
-from tinyq.kernels.integer.dots import SUMS
+from tinyq.kernels.integer.tile_shape import SUMS
 from tinyq.kernels.simd import llvm
 from tinyq.kernels.simd.llvm import I32, I64
 

@@ -12,7 +12,7 @@ from one_product import CODES, GEOMETRIES, LINEAR, WEIGHTS, one_product, tensor
 from packed_networks import SHAPES, packed, samples
 
 from tinyq.kernels.geometry.conv_geometry import conv_geometry
-from tinyq.kernels.integer import dots
+from tinyq.kernels.integer import tile_shape
 from tinyq.kernels.integer.coded_rows import LONGEST_EVEN_ROW
 from tinyq.kernels.jit.isa import ISA, ISAS, available
 from tinyq.packed.file import format
@@ -118,7 +118,7 @@ def test_rows_read_in_place_end_where_the_arena_ends():
         program, op = one_product(kind, (5, 20000), weights, None, False, False)
         run = CompiledExecutor(program, None).run(np.zeros((5, 20000), np.float32))
         begin = run.codes[-1].ctypes.data - run.arena.ctypes.data
-        assert begin + dots.MR * 20000 * program.dtype.itemsize <= run.arena.size
+        assert begin + tile_shape.MR * 20000 * program.dtype.itemsize <= run.arena.size
 
 
 @needs_kernels

@@ -3,7 +3,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.types import int64, void
 
-from tinyq.kernels.integer.dots import BYTES, SHORTS, VECTOR_BYTES
+from tinyq.kernels.integer.tile_shape import BYTES, SHORTS, VECTOR_BYTES
 from tinyq.kernels.jit.intrinsics import emits
 from tinyq.kernels.simd.llvm import I8, I64, load, store
 

@@ -4,17 +4,19 @@ import functools
 from numba.core import cgutils
 from numba.types import int64, void
 
-from tinyq.kernels.integer.dots import (
+from tinyq.kernels.integer.dots import decoded, instructions
+from tinyq.kernels.integer.tile_shape import (
     BYTES,
+    COLUMNS,
     LANES,
+    RUN,
     SHORTS,
     SUMS,
     VECTOR_BYTES,
-    VECTORS,
-    add_products_of_bytes,
-    decoded,
+    ZERO_CODE,
 )
 from tinyq.kernels.jit.intrinsics import emits
+from tinyq.kernels.jit.isa import SHAPE
 from tinyq.kernels.simd.llvm import I32, I64, broadcast, load, splat, store
 
 LONGEST_EVEN_ROW = (2**31 - 1) // (255 * 0x30)      # codes: what the sums of even_row hold for sure
@@ -23,18 +25,17 @@ _ZERO = splat(SUMS, 0)
 
 
 def _make_coded_row(bits):
-    @emits(void(*[int64] * 5), outlined_as=f"coded_row_{bits}")
+    @emits(void(*[int64] * 5), outlined_as=f"coded_row_{bits}", beyond_base=SHAPE.beyond_base)
     def coded_row(builder, count, packed, table, codes, sums):
         """Return the sums (NR,) int32 of one row of 8-bit codes times a packed panel.
 
-        `count` packed vectors (see dots.decode) and the table by address; codes must be 0 from the row's end to where
-        the last vector's levels end.
+        `count` packed vectors (see dots.decode) and the table by address; codes must be ZERO_CODE from the row's end
+        to where the last vector's levels end.
         """
         look_up = load(builder, table, I64(0), BYTES)
         slots = _sums_in_turn(builder, count, packed, codes, 8 // bits,
                               lambda vector, j: decoded(builder, vector, j, bits, look_up))
-        for v in range(VECTORS):
-            store(builder, _total(builder, map(builder.load, slots[v::VECTORS])), sums, I64(v * VECTOR_BYTES))
+        _store(builder, (_total(builder, map(builder.load, slots[c::COLUMNS])) for c in range(COLUMNS)), sums)
 
     return coded_row
 
@@ -42,7 +43,7 @@ def _make_coded_row(bits):
 coded_row_2, coded_row_4 = _make_coded_row(2), _make_coded_row(4)
 
 
-@emits(void(*[int64] * 6), outlined_as="even_row")
+@emits(void(*[int64] * 6), outlined_as="even_row", beyond_base=SHAPE.beyond_base)
 def even_row(builder, count, packed, step, least, codes, sums):
     """coded_row_2 with evenly spaced levels: code c stands for the level c * step plus a constant.
 
@@ -51,21 +52,26 @@ def even_row(builder, count, packed, step, least, codes, sums):
     """
     slots = _sums_in_turn(builder, count, packed, codes, 4, functools.partial(_left_in_place, builder))
     step, least = (broadcast(builder, builder.trunc(a, I32), SUMS) for a in (step, least))
-    for v in range(VECTORS):
-        parts = [builder.lshr(builder.load(slot), splat(SUMS, _shift(i % 4)))
-                 for i, slot in enumerate(slots) if i % VECTORS == v]
-        total = builder.add(builder.mul(_total(builder, parts), step), least)
-        store(builder, total, sums, I64(v * VECTOR_BYTES))
+    shift = builder.ashr if ZERO_CODE else builder.lshr                # with signed codes, of signed sums
+
+    def total(column):
+        parts = [shift(builder.load(slot), splat(SUMS, _shift(i % 4)))
+                 for i, slot in enumerate(slots) if i % COLUMNS == column]
+        return builder.add(builder.mul(_total(builder, parts), step), least)
+
+    _store(builder, map(total, range(COLUMNS)), sums)
 
 
 @emits(int64(int64, int64))
 def sum_of_row(builder, length, codes):
-    """Return the sum of `length` 8-bit codes at an address; codes must be 0 from there to the end of a whole vector."""
+    """Return the sum of `length` 8-bit codes at an address, each less ZERO_CODE.
+
+    From there to the end of a whole vector codes must be ZERO_CODE.
+    """
     slot = cgutils.alloca_once_value(builder, _ZERO)
-    ones = builder.bitcast(splat(BYTES, 1), SUMS)
     with cgutils.for_range_slice(builder, I64(0), length, I64(VECTOR_BYTES)) as (at, _):
         vector = load(builder, codes, at, SUMS)
-        builder.store(add_products_of_bytes(builder, builder.load(slot), vector, ones), slot)
+        builder.store(instructions.add_codes(builder, builder.load(slot), vector), slot)
     lanes = builder.load(slot)
     total = I32(0)
     for lane in range(LANES):
@@ -90,8 +96,9 @@ def _sums_in_turn(builder, count, packed, codes, many, level_of):
     """Sum the products of codes and levels in _ACCUMULATORS slots; return the slots.
 
     A packed vector holds `many` vectors of levels; level_of(packed vector, j) is the j-th. It goes to a slot i with
-    i % many = j, so a slot belongs to vector i % VECTORS of the panel.
+    i % many = j, so a slot belongs to column i % COLUMNS of the panel.
     """
+    least = max(1, COLUMNS // many)     # packed vectors of one run
     together = _ACCUMULATORS // many
     slots = [cgutils.alloca_once_value(builder, _ZERO) for _ in range(_ACCUMULATORS)]
 
@@ -99,21 +106,28 @@ def _sums_in_turn(builder, count, packed, codes, many, level_of):
         for i in range(number):
             index = builder.add(at, I64(i))
             vector = load(builder, packed, builder.mul(index, I64(VECTOR_BYTES)), BYTES)
-            row_at = builder.mul(index, I64(4 * many // VECTORS))
+            row_at = builder.mul(index, I64(RUN * many // COLUMNS))
             for j in range(many):
-                four = load(builder, codes, builder.add(row_at, I64(4 * (j // VECTORS))), I32)
+                run = load(builder, codes, builder.add(row_at, I64(RUN * (j // COLUMNS))), instructions.RUN_OF_CODES)
                 levels = builder.bitcast(level_of(vector, j), SUMS)
                 slot = slots[i * many + j]
-                products = add_products_of_bytes(builder, builder.load(slot), broadcast(builder, four, SUMS), levels)
-                builder.store(products, slot)
+                total = builder.load(slot)
+                factors = instructions.spread(builder, run)
+                builder.store(instructions.add_products_of_bytes(builder, total, factors, levels), slot)
 
     rest = builder.urem(count, I64(together))
     whole = builder.sub(count, rest)
     with cgutils.for_range_slice(builder, I64(0), whole, I64(together)) as (at, _):
         add_vectors(at, together)
-    with cgutils.for_range_slice(builder, whole, count, I64(1)) as (at, _):
-        add_vectors(at, 1)
+    with cgutils.for_range_slice(builder, whole, count, I64(least)) as (at, _):
+        add_vectors(at, least)
     return slots
+
+
+def _store(builder, totals, sums):
+    """Store the totals of the columns as NR sums."""
+    for v, total in enumerate(instructions.joined(builder, totals)):
+        store(builder, total, sums, I64(v * VECTOR_BYTES))
 
 
 def _total(builder, vectors):

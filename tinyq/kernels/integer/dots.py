@@ -1,50 +1,27 @@
 """Integer register tiles: sums of products of 8- or 16-bit codes with small integer levels, exact on every target.
 
-A step is four 8-bit or two 16-bit codes side by side: 32 bits, which every instruction set here multiplies with as many
-levels for each 32-bit lane and adds up. A tile is MR rows of codes by NR sums.
+A step is four 8-bit or two 16-bit codes side by side: 32 bits. A tile is MR rows of codes by NR sums. How the products
+of some steps are added is each processor family's own: x86_steps.py, neon_steps.py.
 """
 from llvmlite import ir
 from numba.core import cgutils
 from numba.types import int64, void
 
+from tinyq.kernels.integer import neon_steps, x86_steps
+from tinyq.kernels.integer.tile_shape import BYTES, NR, SHORTS, SUMS, UNROLLED, VECTOR_BYTES, VECTORS
 from tinyq.kernels.jit.intrinsics import emits, outlined
 from tinyq.kernels.jit.isa import SHAPE
-from tinyq.kernels.simd.llvm import I8, I16, I32, I64, broadcast, call, load, splat, store
+from tinyq.kernels.simd.llvm import I16, I32, I64, load, splat, store
 
-UNROLLED = 4                            # steps at once: the rows' addresses may not fit the registers
-
-# The register tile computes MR x NR sums.
-MR, LANES, VECTORS = SHAPE.rows, SHAPE.lanes, 2
-NR, VECTOR_BYTES = LANES * VECTORS, 4 * LANES
-SUMS, BYTES, SHORTS = (ir.VectorType(kind, VECTOR_BYTES * 8 // kind.width) for kind in (I32, I8, I16))
-_512 = LANES == 16
-_DOT_BYTES = "llvm.x86.avx512.vpdpbusd." + ("512" if _512 else "256")
-_PAIRS_OF_BYTES = "llvm.x86.avx512.pmaddubs.w.512" if _512 else "llvm.x86.avx2.pmadd.ub.sw"
-_PAIRS_OF_SHORTS = "llvm.x86.avx512.pmaddw.d.512" if _512 else "llvm.x86.avx2.pmadd.wd"
-_LOOK_UP = "llvm.x86.avx512.pshuf.b.512" if _512 else "llvm.x86.avx2.pshuf.b"
-
-
-def add_products_of_bytes(builder, sums, codes, levels):
-    """Return sums + four unsigned codes times four signed levels in each lane; all vectors of 32-bit lanes."""
-    if SHAPE.wide:
-        return call(builder, _DOT_BYTES, SUMS, sums, codes, levels)
-    pairs = call(builder, _PAIRS_OF_BYTES, SHORTS, builder.bitcast(codes, BYTES), builder.bitcast(levels, BYTES))
-    return builder.add(sums, call(builder, _PAIRS_OF_SHORTS, SUMS, pairs, splat(SHORTS, 1)))
-
-
-def _add_products_of_shorts(builder, sums, codes, levels):
-    """sums + two signed codes times two signed levels in each lane."""
-    codes, levels = (builder.bitcast(v, SHORTS) for v in (codes, levels))
-    return builder.add(sums, call(builder, _PAIRS_OF_SHORTS, SUMS, codes, levels))
-
-
+instructions = neon_steps if SHAPE.neon else x86_steps
+SMALL_APART = instructions.SMALL_STEPS is not instructions.BYTE_STEPS      # small levels have a tile of their own
 TILE = void(*[int64] * 7)
 
 
-def _make_tile(name, together, add_products):
+def _make_tile(name, together, steps_of):
     """Return the function that takes `together` rows at a time."""
     def emit_rows(builder, *arguments):
-        _emit_tile(builder, together, add_products, *arguments)
+        _emit_tile(builder, together, steps_of, *arguments)
 
     @emits(TILE)
     def tile(builder, steps, rows, codes, stride, levels, sums, resume):
@@ -53,7 +30,7 @@ def _make_tile(name, together, add_products):
         Addresses are integers; sums (rows, NR) int32 begin at 0 unless `resume`. Rows that are missing to a
         multiple of those taken together are read and summed too.
         """
-        function = outlined(builder.module, name, 6, emit_rows)
+        function = outlined(builder.module, name, 6, emit_rows, SHAPE.beyond_base)
         with cgutils.for_range_slice(builder, I64(0), rows, I64(together)) as (row, _):
             row_codes = builder.add(codes, builder.mul(row, stride))
             row_sums = builder.add(sums, builder.mul(row, I64(NR * 4)))
@@ -62,46 +39,37 @@ def _make_tile(name, together, add_products):
     return tile
 
 
-def _emit_tile(builder, rows, add_products, steps, codes, stride, levels, sums, resume):
-    cells = [(r, v) for r in range(rows) for v in range(VECTORS)]
-    place = {(r, v): I64((r * VECTORS + v) * VECTOR_BYTES) for r, v in cells}
-    start = [builder.add(codes, builder.mul(stride, I64(r))) for r in range(rows)]
+def _emit_tile(builder, rows, steps_of, steps, codes, stride, levels, sums, resume):
+    held = -(-rows // steps_of.rows) * steps_of.rows        # rows in registers; those beyond the tile's are no one's
+    cells = [(r, v) for r in range(held) for v in range(VECTORS)]
+    place = {(r, v): I64((r * VECTORS + v) * VECTOR_BYTES) for r, v in cells if r < rows}
+    start = [builder.add(codes, builder.mul(stride, I64(min(r, rows - 1)))) for r in range(held)]
     slots = {cell: cgutils.alloca_once(builder, SUMS) for cell in cells}        # LLVM makes registers of them
     resumes = builder.icmp_signed("!=", resume, I64(0))
     with builder.if_else(resumes) as (goes_on, begins):
         with goes_on:
             for cell in cells:
-                builder.store(load(builder, sums, place[cell], SUMS), slots[cell])
+                builder.store(load(builder, sums, place[cell], SUMS) if cell in place else splat(SUMS, 0), slots[cell])
+            steps_of.arrange(builder, slots)
         with begins:
             for cell in cells:
                 builder.store(splat(SUMS, 0), slots[cell])
-
-    def step(at, count):
-        for s in range(count):
-            step_at = builder.add(at, I64(s))
-            row_at = builder.shl(step_at, I64(2))
-            level_at = builder.mul(step_at, I64(VECTORS * VECTOR_BYTES))
-            columns = [load(builder, levels, builder.add(level_at, I64(v * VECTOR_BYTES)), SUMS)
-                       for v in range(VECTORS)]
-            for r in range(rows):
-                x = broadcast(builder, load(builder, start[r], row_at, I32), SUMS)
-                for v in range(VECTORS):
-                    builder.store(add_products(builder, builder.load(slots[r, v]), x, columns[v]), slots[r, v])
-
     rest = builder.and_(steps, I64(UNROLLED - 1))
     whole = builder.sub(steps, rest)
     with cgutils.for_range_slice(builder, I64(0), whole, I64(UNROLLED)) as (at, _):
-        step(at, UNROLLED)
-    with cgutils.for_range_slice(builder, whole, steps, I64(1)) as (at, _):
-        step(at, 1)
-    for cell in cells:
+        steps_of.add(builder, slots, start, levels, at, UNROLLED)
+    with cgutils.for_range_slice(builder, whole, steps, I64(steps_of.least)) as (at, _):
+        steps_of.add(builder, slots, start, levels, at, steps_of.least)
+    steps_of.arrange(builder, slots)
+    for cell in place:
         store(builder, builder.load(slots[cell]), sums, place[cell])
 
 
-byte_tile = _make_tile("byte_tile", SHAPE.vector_rows, add_products_of_bytes)
-short_tile = _make_tile("short_tile", SHAPE.vector_rows, _add_products_of_shorts)
-byte_row = _make_tile("byte_row", 1, add_products_of_bytes)
-short_row = _make_tile("short_row", 1, _add_products_of_shorts)
+byte_tile = _make_tile("byte_tile", SHAPE.vector_rows, instructions.BYTE_STEPS)
+short_tile = _make_tile("short_tile", SHAPE.vector_rows, instructions.SHORT_STEPS)
+small_tile = _make_tile("small_tile", SHAPE.vector_rows, instructions.SMALL_STEPS)      # levels up to MAX_SMALL
+byte_row = _make_tile("byte_row", 1, instructions.BYTE_STEPS)
+short_row = _make_tile("short_row", 1, instructions.SHORT_STEPS)
 
 
 def decoded(builder, packed, j, bits, table):
@@ -112,7 +80,7 @@ def decoded(builder, packed, j, bits, table):
     if j:
         shifted = builder.lshr(shifted, splat(SHORTS, j * bits))
     codes = builder.and_(builder.bitcast(shifted, BYTES), splat(BYTES, (1 << bits) - 1))
-    return call(builder, _LOOK_UP, BYTES, table, codes)
+    return instructions.look_up(builder, table, codes)
 
 
 def _make_decode(bits):

@@ -2,7 +2,7 @@
 import numpy as np
 
 from tinyq.kernels.integer.coded_rows import LONGEST_EVEN_ROW
-from tinyq.kernels.integer.dots import NR, VECTOR_BYTES
+from tinyq.kernels.integer.tile_shape import NR, RUN, SHORT_RUN, VECTOR_BYTES
 from tinyq.kernels.jit.isa import MAX_NARROW, SHAPE
 
 _CODES = ((2, 4), (4, 16))              # (bits a code, how many levels they tell apart)
@@ -12,17 +12,18 @@ def pack_levels(levels, groups, size):
     """Return (packed uint8 (groups, panels, halves * panel bytes), table (VECTOR_BYTES,) int8, bits, steps, halves).
 
     levels: (outputs, k) int8, k as rows of codes are gathered; size: bytes of an activation's code. A panel is NR
-    outputs of one group, (steps, NR, 4 / size). halves: 2 where the instruction set holds a pair of products of
-    8-bit codes only up to MAX_NARROW: then the levels are the sum of two.
+    outputs of one group, (4 * steps / (size * run), NR, run): `run` levels of an output lie side by side. halves: 2
+    where the instruction set holds a pair of products of 8-bit codes only up to MAX_NARROW: then the levels are the sum
+    of two.
     """
-    each = 4 // size
+    each, run = 4 // size, RUN if size == 1 else SHORT_RUN
     outputs, k = levels.shape
     multiple = SHAPE.step_multiple if size == 1 else 1
     steps, panels = -(-k // (each * multiple)) * multiple, -(-(outputs // groups) // NR)
     halves = 2 if size == 1 and not SHAPE.wide and np.abs(levels.astype(np.int64)).max() > MAX_NARROW else 1
     padded = np.zeros((groups, panels * NR, steps * each), np.int8)
     padded[:, :outputs // groups, :k] = levels.reshape(groups, -1, k)
-    ordered = padded.reshape(groups, panels, NR, steps, each).transpose(0, 1, 3, 2, 4)
+    ordered = padded.reshape(groups, panels, NR, -1, run).transpose(0, 1, 3, 2, 4)
     parts = [ordered]
     if halves == 2:
         first = np.clip(ordered, -MAX_NARROW, MAX_NARROW)

@@ -12,16 +12,14 @@ import numpy as np
 from tinyq.kernels.integer.code_moves import copy_bytes, copy_exactly, copy_runs, fill_codes
 from tinyq.kernels.integer.coded_rows import coded_row_2, coded_row_4, even_row, sum_of_row
 from tinyq.kernels.integer.dots import (
-    LANES,
-    MR,
-    NR,
-    VECTOR_BYTES,
+    SMALL_APART,
     byte_row,
     decode_2,
     decode_4,
     decode_8,
     short_row,
     short_tile,
+    small_tile,
 )
 from tinyq.kernels.integer.requantise import (
     finish_bytes,
@@ -30,6 +28,7 @@ from tinyq.kernels.integer.requantise import (
     finish_shorts,
     finish_shorts_added,
 )
+from tinyq.kernels.integer.tile_shape import LANES, MR, NR, VECTOR_BYTES, ZERO_CODE
 from tinyq.kernels.integer.tiles import begin_tiles, byte_tile, end_tiles
 from tinyq.kernels.jit.compile import njit, part, prange
 
@@ -71,6 +70,7 @@ class Fields(NamedTuple):
     bits: int
     panel_bytes: int
     table: int                  # address of the levels that the codes stand for
+    small: int                  # 1: no level is beyond MAX_SMALL
     min_level: int              # of evenly spaced levels, and the distance between two; 0 and 0 for others
     level_step: int
     multiplier: int             # requantisation (requantise.py): addresses, one number per output
@@ -117,7 +117,7 @@ def _task(f, block, group, which, scratch):
     if f.coded:
         for r in range(pixels):                             # so that bytes after the row add nothing
             row = gathered + r * row_stride
-            fill_codes(row + f.group_channels, row_stride - f.group_channels, 0, 1)
+            fill_codes(row + f.group_channels, row_stride - f.group_channels, ZERO_CODE, 1)
             base = f.min_level * sum_of_row(f.group_channels, row) if f.level_step else 0
             for panel in range(begin, end):
                 _coded_row(f, panel, row, base, sums)
@@ -169,6 +169,8 @@ def _multiply(f, count, rows, row_stride, levels, sums, resume):
     if f.size == 1:
         if few:
             byte_row(f.steps, count, rows, row_stride, levels, sums, resume)
+        elif SMALL_APART and f.small:
+            small_tile(f.steps, count, rows, row_stride, levels, sums, resume)
         else:
             byte_tile(f.steps, count, rows, row_stride, levels, sums, resume)
     elif few:

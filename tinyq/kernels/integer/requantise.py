@@ -3,7 +3,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.types import int64, void
 
-from tinyq.kernels.integer.dots import LANES, NR
+from tinyq.kernels.integer.tile_shape import LANES, NR
 from tinyq.kernels.jit.intrinsics import emits
 from tinyq.kernels.simd.llvm import I8, I16, I32, I64, broadcast, load, splat, store
 

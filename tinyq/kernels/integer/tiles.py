@@ -3,7 +3,8 @@ from numba.core import cgutils
 from numba.types import void
 
 from tinyq.kernels.integer import amx, dots
-from tinyq.kernels.integer.dots import NR, TILE, VECTOR_BYTES, VECTORS
+from tinyq.kernels.integer.dots import TILE
+from tinyq.kernels.integer.tile_shape import NR, VECTOR_BYTES, VECTORS
 from tinyq.kernels.jit.intrinsics import emits
 from tinyq.kernels.jit.isa import SHAPE
 from tinyq.kernels.simd.llvm import I64

@@ -10,11 +10,12 @@ from numba.extending import intrinsic
 _I64 = ir.IntType(64)
 
 
-def emits(signature: Signature, outlined_as: str | None = None) -> Callable:
+def emits(signature: Signature, outlined_as: str | None = None, beyond_base: str = "") -> Callable:
     """Make numba code able to call the decorated emitter of LLVM code, emit(builder, *values).
 
     signature: numba's, such as void(uintp, int64). The emitter returns the result, or None for void.
     outlined_as: the name of an LLVM function of its own for the code; all arguments must then be int64 or uintp.
+    beyond_base: see outlined.
     """
     def decorate(emit):
         def define(typing_context, *arguments):
@@ -22,7 +23,7 @@ def emits(signature: Signature, outlined_as: str | None = None) -> Callable:
 
         def generate(context, builder, _, values):
             if outlined_as:
-                builder.call(outlined(builder.module, outlined_as, len(values), emit), values)
+                builder.call(outlined(builder.module, outlined_as, len(values), emit, beyond_base), values)
                 return context.get_dummy_value()
             result = emit(builder, *values)
             return context.get_dummy_value() if result is None else result
@@ -34,8 +35,10 @@ def emits(signature: Signature, outlined_as: str | None = None) -> Callable:
     return decorate
 
 
-def outlined(module: ir.Module, name: str, arguments: int, emit: Callable) -> ir.Function:
+def outlined(module: ir.Module, name: str, arguments: int, emit: Callable, beyond_base: str = "") -> ir.Function:
     """Return the module's function tinyq_`name` of int64 arguments; its body is emit(builder, *arguments).
+
+    beyond_base: instruction sets such as "+dotprod" that the code needs and LLVM may not know this processor to have.
 
     When these functions were inlined, LLVM gave their sums too few registers.
     """
@@ -45,6 +48,8 @@ def outlined(module: ir.Module, name: str, arguments: int, emit: Callable) -> ir
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * arguments), name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
+    if beyond_base:                                         # llvmlite knows no attributes with a value
+        set.add(function.attributes, f'"target-features"="{beyond_base}"')
     builder = ir.IRBuilder(function.append_basic_block())
     emit(builder, *function.args)
     builder.ret_void()

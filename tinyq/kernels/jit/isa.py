@@ -5,6 +5,7 @@ from tinyq.kernels.jit.availability import numba_is_there
 from tinyq.kernels.jit.variables import FORCED_ISA, forced_isa
 
 MAX_NARROW = 64                        # the largest level that pairs of 8-bit products hold in 16 bits
+MAX_SMALL = 31                         # the largest of which eight products with -128 ... 127 do
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,11 @@ class Isa:
     wide: it sums four 8-bit products in 32 bits at once, with levels up to 127.
 
     tiles: rows of byte codes are multiplied in AMX's tile registers, the rest as by `vnni`.
+
+    neon: the vectors are NEON's. dots: its instructions sum products of bytes in 32 bits. signed: bytes of codes are
+    multiplied as signed numbers. run: codes of one row that meet one vector of levels.
+
+    beyond_base: instruction sets that LLVM must be told of where the processor's name does not imply them.
     """
 
     name: str
@@ -22,11 +28,16 @@ class Isa:
     lanes: int                          # 32-bit, of a vector
     wide: bool
     tiles: bool
+    neon: bool = False
+    dots: bool = False
+    signed: bool = False
+    run: int = 4
+    beyond_base: str = ""
 
     @property
     def step_multiple(self) -> int:
         """Divisor of the number of steps of a row of byte codes."""
-        return 16 if self.tiles else 1
+        return 16 if self.tiles else self.run // 4
 
     @property
     def vector_rows(self) -> int:
@@ -34,7 +45,7 @@ class Isa:
         return self.rows // 4 if self.tiles else self.rows
 
 
-ISAS = tuple(Isa(name, frozenset(needs.split()), rows, lanes, wide, tiles)
+X86 = tuple(Isa(name, frozenset(needs.split()), rows, lanes, wide, tiles)
              for name, needs, rows, lanes, wide, tiles in (
     ("amx", "avx512f avx512bw avx512vnni amx-tile amx-int8", 32, 16, True, True),
     ("vnni", "avx512f avx512bw avx512vnni", 14, 16, True, False),
@@ -42,6 +53,14 @@ ISAS = tuple(Isa(name, frozenset(needs.split()), rows, lanes, wide, tiles)
     ("avxvnni", "avx2 avxvnni", 6, 8, True, False),
     ("avx2", "avx2", 5, 8, False, False),
 ))
+ARM = (
+    Isa("i8mm", frozenset({"neon", "dotprod", "i8mm"}), 8, 4, True, False, neon=True, dots=True, run=8,
+        beyond_base="+neon,+dotprod,+i8mm"),
+    Isa("dotprod", frozenset({"neon", "dotprod"}), 8, 4, True, False, neon=True, dots=True, signed=True,
+        beyond_base="+neon,+dotprod"),
+    Isa("neon", frozenset({"neon"}), 4, 4, True, False, neon=True, signed=True),
+)
+ISAS = X86 + ARM                        # of each family, the best first
 NUMPY = "numpy"                         # NumPy alone, no kernels
 
 
@@ -82,4 +101,4 @@ def _what_is_missing(wanted, name):
 
 
 ISA, NOTE = choose()
-SHAPE = ISA or ISAS[-1]                # the functions are defined for some shape even where nobody calls them
+SHAPE = ISA or X86[-1]                 # the functions are defined for some shape even where nobody calls them

@@ -12,7 +12,7 @@ from functools import cache
 from tinyq.errors import UsageError, did_you_mean
 
 MAX_THREADS = 4096                                      # with 100,000 the process dies while it starts them
-INSTRUCTION_SETS = ("amx", "vnni", "avx512", "avxvnni", "avx2", "numpy")
+INSTRUCTION_SETS = ("amx", "vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod", "neon", "numpy")
 FORCED_ISA, NUM_THREADS, LAYER = "TINYQ_ISA", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER"
 LAYERS = ("default", "omp", "workqueue", "tbb", "safe", "forksafe", "threadsafe")
 _SURE_LAYERS = LAYERS[:3]                               # the others need libraries that may be missing

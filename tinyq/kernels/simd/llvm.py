@@ -72,6 +72,11 @@ def call(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.Value
     return builder.call(cgutils.get_or_insert_function(builder.module, function, name), arguments)
 
 
+def keep_order(builder: ir.IRBuilder) -> None:
+    """Let no load or store pass this point."""
+    builder.asm(ir.FunctionType(VOID, []), "", "~{memory}", [], side_effect=True)
+
+
 def _place(builder, base, index, kind):
     if isinstance(base.type, ir.IntType):
         return pointer(builder, builder.add(base, index), kind)

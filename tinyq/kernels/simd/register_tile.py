@@ -5,13 +5,12 @@ fused multiply-adds over k ascending. Tile shape and vector width therefore choo
 together and never change a bit (kernels/README.md).
 """
 import numpy as np
-from llvmlite import ir
 from numba.types import int64, uintp, void
 
 from tinyq.kernels.contract import KC
 from tinyq.kernels.jit.compile import part
 from tinyq.kernels.jit.intrinsics import emits
-from tinyq.kernels.simd.llvm import I8, I32, I64, VOID, broadcast, call, element, fma, load, pointer, store
+from tinyq.kernels.simd.llvm import I8, I32, I64, VOID, broadcast, call, element, fma, keep_order, load, pointer, store
 from tinyq.kernels.simd.vectors import LANES, MR, NR, SINGLES, VECTORS, ZEROS
 
 # Offsets for a tile's operands: rows packed side by side (weight_panels.py), and a panel (KC, NR).
@@ -99,7 +98,9 @@ def _emit_steps(builder, cells, start, k, row_start, linear_step, b, offsets, ga
         for v in range(vectors):
             sums[r, v] = fma(builder, x, columns[v], accumulators[r, v])
     if gathers:
-        _keep_order(builder)
+        # Mixing two steps of k costs a fifth of the speed where eight loads wait for an offset; where one load does, it
+        # gains a tenth.
+        keep_order(builder)
     else:
         _prefetch(builder, element(builder, row_start[0], builder.add(step, I64(_AHEAD))))
     following = builder.add(i, I64(1))
@@ -127,14 +128,6 @@ def _emit_end(builder, sums, at, carry, total, flags):
 def _prefetch(builder, place):
     """Ask for the cache line at a pointer."""
     call(builder, "llvm.prefetch.p0", VOID, builder.bitcast(place, I8.as_pointer()), I32(0), I32(3), I32(1))
-
-
-def _keep_order(builder):
-    """Let no load pass this point, so that LLVM does not mix two steps of k.
-
-    Mixing costs a fifth of the speed where eight loads wait for an offset; where one load does, it gains a tenth.
-    """
-    builder.asm(ir.FunctionType(VOID, []), "", "~{memory}", [], side_effect=True)
 
 
 tile, narrow_tile = _make_tile(VECTORS), _make_tile(1)

@@ -5,6 +5,8 @@ import numpy as np
 
 from tinyq.kernels.integer import code_ops, integer_product
 from tinyq.kernels.integer.integer_levels import even_levels, pack_levels
+from tinyq.kernels.integer.tile_shape import ZERO_CODE
+from tinyq.kernels.jit.isa import MAX_SMALL
 from tinyq.packed.integer.program import IntegerProduct, integer_levels
 
 ALIGNMENT = 64
@@ -21,10 +23,11 @@ class ProductWeights:
             levels = levels.transpose(0, 2, 3, 1)
         levels = np.ascontiguousarray(levels).reshape(len(levels), -1)
         self.packed, self.table, self.bits, self.steps, self.halves = pack_levels(levels, groups, itemsize)
+        self.small = int(np.abs(levels.astype(np.int64)).max() <= MAX_SMALL)
         self.least, self.step = even_levels(self.table, self.bits, self.steps)
         per_group = self.packed.shape[1] * integer_product.NR
         self.multiplier = _by_panels(op.requant.multiplier, groups, per_group)
-        self.offset = _by_panels(op.requant.offset, groups, per_group)
+        self.offset = _by_panels(op.requant.offset + _taken_off(op, levels, itemsize), groups, per_group)
 
     @property
     def panels(self) -> int:
@@ -35,6 +38,13 @@ class ProductWeights:
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         return sum(a.nbytes for a in (self.packed, self.table, self.multiplier, self.offset))
+
+
+def _taken_off(op, levels, itemsize):
+    """Return what kernels that multiply codes less ZERO_CODE take off a sum times its multiplier, int64 (outputs,)."""
+    if itemsize > 1:
+        return np.zeros(len(levels), np.int64)
+    return op.requant.multiplier.astype(np.int64) * ZERO_CODE * levels.sum(axis=1, dtype=np.int64)
 
 
 def _by_panels(values, groups, per_group):
@@ -69,7 +79,8 @@ def product_fields(op: IntegerProduct, weights: ProductWeights, x: np.ndarray, a
         group_outputs=outputs // groups, outputs=outputs, size=size, result_size=y.itemsize, steps=weights.steps,
         padding=op.padding_code, panels=weights.panels, halves=weights.halves,
         codes=weights.packed.ctypes.data, bits=weights.bits, panel_bytes=weights.packed.shape[2],
-        table=weights.table.ctypes.data, min_level=weights.least, level_step=weights.step,
+        table=weights.table.ctypes.data, small=weights.small,
+        min_level=weights.least, level_step=weights.step,
         multiplier=weights.multiplier.ctypes.data, offset=weights.offset.ctypes.data,
         shift=r.shift, low=r.low, high=r.high, added_multiplier=r.added_multiplier, added_shift=r.added_shift,
         direct=int(direct), coded=int(coded), row_stride=row_stride, blocks=blocks, parts=parts, scratch=0,
