@@ -17,7 +17,7 @@ from layers import peak
 from step import CLASSES, SIZE, batch_of, our_model, torch_model
 
 from tinyq import kernels
-from tinyq.inference import Fused
+from tinyq.inference.fused_network import Fused
 from tinyq.saved.layer_table import layers, totals
 
 CONTENDERS = ("tinyq", "default", "channels_last", "onnxruntime")

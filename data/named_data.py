@@ -2,11 +2,11 @@
 import os
 from pathlib import Path
 
+from tinyq.data.local.csv_rows import TABLES
 from tinyq.errors import UsageError
 from tinyq.own_code.code_names import names_code
 
 OWN_FUNCTION = "own"                    # the dataset of which a function of the user's own returns the arrays
-TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 SUFFIXES = {".npz": "npz", **dict.fromkeys(TABLES, "csv"), ".zip": "imagefolder"}
 OWN = ("npz", "csv")                          # data that are known by the name of their file
 

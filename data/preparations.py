@@ -4,7 +4,8 @@ from typing import Any
 from tinyq.data.sources import cifar10, embedded, imagefolder, mnist
 from tinyq.inputs.preparation import Preparation
 
-OPTIONS = ("size", "resize", "whole", "exif", "channels", "bits")   # of readers that are part of the preparation
+# of readers that are part of the preparation
+PREPARATION_OPTIONS = ("size", "resize", "whole", "exif", "channels", "bits")
 
 
 def class_names_of(name: str) -> tuple[str, ...] | None:
@@ -22,7 +23,7 @@ def preparation_of(name: str, input_shape: tuple[int, ...], **options: Any) -> P
 
     options: of its reader, of which those that matter are used. UsageError for a wrong value.
     """
-    kept = {key: value for key, value in options.items() if key in OPTIONS}
+    kept = {key: value for key, value in options.items() if key in PREPARATION_OPTIONS}
     match name:
         case "iris":                                    # its mean and std are those of its training part
             others = {key: value for key, value in options.items() if key in ("split", "validation")}

@@ -21,7 +21,7 @@ FLOORS = [
     "tinyq.kernels.elementwise tinyq.kernels.pooling tinyq.kernels.gemm tinyq.kernels.integer",
     "tinyq.kernels.reduction tinyq.kernels.search",
     "tinyq.kernels.reference",
-    "tinyq.kernels",
+    "tinyq.kernels tinyq.command_line",
     "tinyq.autodiff",
     "tinyq.nn tinyq.optim tinyq.checks",
     "tinyq.inference tinyq.schedules tinyq.functional tinyq.own_code tinyq.tasks",

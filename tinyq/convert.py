@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinyq.command_line import Parser, add_plugin_flag, naming_flags
 from tinyq.errors import UsageError, exit_code_of
 from tinyq.inputs.shapes import SHAPES
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say
 from tinyq.run.settings import plugins
-from tinyq.run.settings.flags import Parser, add_plugin_flag, naming_flags
 
 if TYPE_CHECKING:                       # imported where it is used, for a fast --help
     from tinyq.saved.foreign.converted_inputs import Inputs

@@ -5,10 +5,10 @@ import sys
 import time
 
 from tinyq import __version__
+from tinyq.command_line import Parser
 from tinyq.errors import exit_code_of
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json, tell
-from tinyq.run.settings.flags import Parser
 
 EXAMPLES = """examples:
   python -m tinyq.doctor

@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinyq.command_line import Parser, add_plugin_flag, count_of, naming_flags
 from tinyq.errors import BadInput, UsageError, exit_code_of
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json
 from tinyq.run.settings import plugins
-from tinyq.run.settings.flags import Parser, add_plugin_flag, naming_flags, threads_of
 
 if TYPE_CHECKING:                       # imported where they are used, for a fast --help
     from tinyq.data import DataBundle
@@ -27,14 +27,15 @@ def evaluate(argv: list[str]) -> None:
     """Print the scores, or JSON."""
     arguments = _parser().parse(argv)
     plugins.use(arguments.plugin)
+    from tinyq.inputs.parts import check_split
     from tinyq.run.build import use_threads
-    from tinyq.saved.eval_splits import check_split, split_for
+    from tinyq.saved.eval_splits import split_for
     from tinyq.saved.measure import measure
     from tinyq.saved.predictions import Predictions
     from tinyq.saved.run_folder import weights_file
 
     check_split(arguments.split)
-    threads = threads_of(arguments)
+    threads = count_of("--threads", arguments.threads)
     path = weights_file(arguments.network)
     use_threads(threads)
     model, attributes = _network(path, arguments.model)
@@ -62,7 +63,8 @@ def main(argv: list[str] | None = None) -> int:
 def _loss(name: str | None, attributes: dict, bundle: "DataBundle") -> "tuple[Loss, bool]":
     """Return the loss of the file, or the one that --loss names, and whether its value is known."""
     from tinyq.own_code import RunCode, code_in
-    from tinyq.tasks.loss_choice import CROSS_ENTROPY, loss_of_file
+    from tinyq.tasks.loss_choice import loss_of_file
+    from tinyq.tasks.task import CROSS_ENTROPY
 
     given: dict = {} if name is None else {"loss": name}
     if name not in (None, attributes.get("loss", CROSS_ENTROPY)):

@@ -2,18 +2,19 @@
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinyq.command_line import Parser, add_plugin_flag, count_of, naming_flags
 from tinyq.errors import BadInput, UsageError, did_you_mean, exit_code_of
+from tinyq.inputs.parts import check_split
 from tinyq.inputs.preparation import EXIF
 from tinyq.kernels.jit.availability import numba_is_there
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json, tell
-from tinyq.run.settings import plugins
-from tinyq.run.settings.flags import Parser, add_plugin_flag, naming_flags, threads_of
 
 if TYPE_CHECKING:                       # imported where they are used, for a fast --help
     from tinyq.packed.file.format import Packed
@@ -30,7 +31,7 @@ EXAMPLES = """examples:
 def infer(argv: list[str]) -> None:
     """Print what the network says of each image, or its figures on a dataset."""
     arguments = _parser().parse(argv)
-    plugins.use(arguments.plugin)
+    _use_plugins(arguments.plugin)
     if bool(arguments.images) == (arguments.data is not None):
         raise UsageError("give either images or --data")
     if arguments.exif not in (None, *EXIF):
@@ -39,10 +40,8 @@ def infer(argv: list[str]) -> None:
         raise UsageError("--exif is for images; data are prepared as in training")
     if arguments.calibrate is not None and arguments.activations == "float32":
         raise UsageError("--calibrate is for --activations int8 and int16")
-    from tinyq.saved.eval_splits import check_split
-
     check_split(arguments.split)
-    _use_threads(threads_of(arguments))
+    _use_threads(count_of("--threads", arguments.threads))
     network = _network(arguments)
     if arguments.images:
         _show_images(network, _pictures(arguments.images), arguments.json, arguments.exif)
@@ -59,6 +58,14 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code_of(naming_flags(infer, _parser), sys.argv[1:] if argv is None else argv)
 
 
+def _use_plugins(named: str | None) -> None:
+    """Make the tables hold the rows of these plug-ins; without the module that adds rows there are none."""
+    if named or "tinyq.run.settings.plugins" in sys.modules:
+        from tinyq.run.settings import plugins
+
+        plugins.use(named)
+
+
 def _use_threads(threads: int | None) -> None:
     if not numba_is_there():                                # NumPy has threads of its own
         return
@@ -71,11 +78,8 @@ def _network(arguments: argparse.Namespace) -> "PackedNetwork":
     """Load the file's network."""
     from tinyq.packed.integer.lowering import NotCalibrated
     from tinyq.packed.network import PackedNetwork, calibrated
-    from tinyq.run.checkpoint_network import is_unpacked
-    from tinyq.saved.packed_file import read_packed
 
-    arguments.network = _file_of(arguments.network)
-    packed = _packed_now(arguments) if is_unpacked(arguments.network) else read_packed(arguments.network)
+    packed = _packed(arguments)
     if arguments.calibrate is not None:
         packed = calibrated(packed, _calibration(arguments, packed.meta))
     try:
@@ -87,20 +91,30 @@ def _network(arguments: argparse.Namespace) -> "PackedNetwork":
         raise BadInput(f"{arguments.network}: {error}") from error
 
 
+def _packed(arguments: argparse.Namespace) -> "Packed":
+    """Read the packed network; a model.h5, a checkpoint and a run folder without one are packed in memory."""
+    from tinyq.saved.packed_file import is_packed, read_packed
+
+    found = False
+    with suppress(BadInput):                                # a run folder, say
+        found = is_packed(arguments.network)
+    if found:
+        return read_packed(arguments.network)
+    from tinyq.run.checkpoint_network import is_unpacked, load_network
+    from tinyq.saved.packing import pack_model
+
+    arguments.network = _file_of(arguments.network)
+    if is_unpacked(arguments.network):
+        return pack_model(*load_network(arguments.network, arguments.model))
+    return read_packed(arguments.network)
+
+
 def _file_of(network: str) -> str:
     """Return the file to run: of a run folder the packed network, or model.h5 where there is none."""
     from tinyq.saved.run_folder import PACKED_FILE, weights_file
 
     packed = Path(network) / PACKED_FILE
     return str(packed if packed.is_file() else weights_file(network))
-
-
-def _packed_now(arguments: argparse.Namespace) -> "Packed":
-    """Pack a model.h5 or a checkpoint in memory."""
-    from tinyq.run.checkpoint_network import load_network
-    from tinyq.saved.packing import pack_model
-
-    return pack_model(*load_network(arguments.network, arguments.model))
 
 
 def _calibration(arguments: argparse.Namespace, meta: dict) -> list[np.ndarray]:
@@ -193,7 +207,7 @@ def _report_of(path: str, logits: np.ndarray, meta: dict) -> dict:
     """Say what the outputs of one sample are: classes, numbers or labels."""
     from tinyq import kernels
     from tinyq.inputs.targets import CLASSES
-    from tinyq.tasks.loss_choice import CROSS_ENTROPY, task_of
+    from tinyq.tasks.task import CROSS_ENTROPY, task_of
 
     match task_of(meta.get("loss", CROSS_ENTROPY), meta.get("targets", CLASSES)).kind:
         case "numbers":

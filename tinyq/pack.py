@@ -2,11 +2,11 @@
 import sys
 from pathlib import Path
 
+from tinyq.command_line import Parser, add_plugin_flag, naming_flags
 from tinyq.errors import UsageError, exit_code_of
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import say, say_json
 from tinyq.run.settings import plugins
-from tinyq.run.settings.flags import Parser, add_plugin_flag, naming_flags
 
 PACKED = ".tq.h5"
 COMPARED = 8                            # samples

@@ -3,11 +3,12 @@ import shlex
 import sys
 from pathlib import Path
 
+from tinyq.command_line import naming_flags
 from tinyq.errors import UsageError, exit_code_of
 from tinyq.output.terminal import folded, output_width, say
 from tinyq.run.settings import plugins
 from tinyq.run.settings.config import converted
-from tinyq.run.settings.flags import given, named_plugins, naming_flags, train_parser
+from tinyq.run.settings.flags import given, named_plugins, train_parser
 from tinyq.run.settings.resolve import check_code, resolve, to_toml
 from tinyq.run.settings.toml_file import checked, read_flat
 

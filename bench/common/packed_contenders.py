@@ -99,7 +99,7 @@ def _packed_pass(contender, x, folder):
 
 
 def _unpacked_pass(name, x):
-    from tinyq.inference import Fused
+    from tinyq.inference.fused_network import Fused
 
     network = Fused(ternary(name))
     return lambda: network(x)

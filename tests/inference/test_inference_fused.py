@@ -4,7 +4,7 @@ import pytest
 
 from tinyq import models, nn
 from tinyq.autodiff import Tensor, elementwise, no_record, pooling, shape
-from tinyq.inference import Fused
+from tinyq.inference.fused_network import Fused
 from tinyq.kernels.pooling import max_pool
 from tinyq.levels import parse
 from tinyq.methods.straight_through import LevelQuantizer

@@ -1,7 +1,7 @@
 """The flags of the audit's commands, and their help."""
 
+from tinyq.command_line import Parser
 from tinyq.output.help_format import HelpFormatter
-from tinyq.run.settings.flags import Parser
 
 # Command -> what it does.
 ABOUT = {

@@ -2,10 +2,10 @@
 import os
 import sys
 
+from tinyq.command_line import Parser, naming_flags
 from tinyq.errors import exit_code_of
 from tinyq.output.help_format import HelpFormatter
 from tinyq.output.terminal import output_width, say, say_json
-from tinyq.run.settings.flags import Parser, naming_flags
 
 EXAMPLES = """examples:
   python -m tinyq.compare runs/*                                    tables of settings and figures

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyq.autodiff import Tensor
-from tinyq.inference.record import Step, Value
-
-PRODUCT = "product"         # a step of inputs (x, w, scale, shift[, added]) and params: options and relu of Product
+from tinyq.inference.steps import PRODUCT, Step, Value, readers_of
 
 
 @dataclass(eq=False)
@@ -39,16 +37,6 @@ def fuse(steps: Sequence[Step], result: Value, input_shape: tuple[int, ...]) -> 
             last = _grow(product, Value(i), fused, readers, shapes)
             fused[last] = _step(product, shapes[Value(last)])
     return fused
-
-
-def readers_of(steps: Sequence[Step | None], result: Value) -> dict[Value, list[int]]:
-    """Return {Value: numbers of the steps that read it}; -1 is the reader of the result."""
-    readers = {result: [-1]}
-    for i, step in enumerate(steps):
-        for a in step.inputs if step else ():
-            if type(a) is Value:
-                readers.setdefault(a, []).append(i)
-    return readers
 
 
 def _grow(product, own, steps, readers, shapes):

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinyq import kernels
-from tinyq.inference.fuse import PRODUCT
-from tinyq.inference.record import Step
+from tinyq.inference.steps import PRODUCT, Step
 
 MAX_POOL = "max_pool2d"
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinyq.inference.fuse import PRODUCT
-from tinyq.inference.record import Step, Value
+from tinyq.inference.steps import PRODUCT, Step, Value
 
 BUFFER = -2                 # Value(BUFFER - i) is the output buffer of concatenation i
 

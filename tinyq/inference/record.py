@@ -1,36 +1,13 @@
 """Record a network's evaluation as a list of steps, one for each primitive applied to a batch."""
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tinyq.autodiff import Tensor, no_record, tape
 from tinyq.autodiff.primitives import Primitive
+from tinyq.inference.steps import Step, Value
 from tinyq.nn import Module, evaluating
-
-
-@dataclass(frozen=True)
-class Value:
-    """An array that depends on the network's input. step: number of the step that computes it; -1 is the input."""
-
-    step: int
-
-
-@dataclass(eq=False)
-class Step:
-    """One call of a function of arrays. inputs: Values, constant arrays or None.
-
-    tensors: {position: Tensor} of the constant inputs that were Tensors, such as a Parameter or an effective weight.
-    """
-
-    name: str
-    run: Callable | None                # None for a product until it is prepared
-    inputs: tuple
-    shape: tuple[int, ...]              # of the output
-    params: dict = field(default_factory=dict)
-    tensors: dict[int, Tensor] = field(default_factory=dict)
 
 
 def record(model: Module, x: np.ndarray) -> tuple[list[Step], Value | np.ndarray]:

@@ -3,10 +3,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from tinyq.inference.fuse import PRODUCT
-from tinyq.inference.fused_network import Program
 from tinyq.inference.fused_product import prepare, ready
-from tinyq.inference.record import Step, Value
+from tinyq.inference.fused_program import Program
+from tinyq.inference.steps import PRODUCT, Step, Value
 from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import Constant
 from tinyq.packed.file.operations import OPERATIONS, conv_options

@@ -7,7 +7,7 @@ from tinyq.errors import BadInput, UsageError
 from tinyq.methods import METHODS
 from tinyq.methods.base import check_everything
 from tinyq.nn import BatchNorm1d, BatchNorm2d, Module
-from tinyq.packed.file.graph import record_graph
+from tinyq.packed.file.record_graph import record_graph
 from tinyq.run.phases import takes_levels
 from tinyq.run.settings.config import Config
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinyq import models, nn, optim
 from tinyq.autodiff import Tensor
-from tinyq.inference import Fused
+from tinyq.inference.fused_network import Fused
 from tinyq.run.session import ObserversFor, start
 from tinyq.run.settings.resolve import resolve
 from tinyq.streams import Streams

@@ -4,18 +4,22 @@ import math
 import re
 from pathlib import Path
 
-from tinyq import data, models
 from tinyq.errors import BadInput, UsageError
 from tinyq.inputs.preparation import Preparation, parse
 from tinyq.inputs.targets import CLASSES, KINDS
-from tinyq.own_code import names_code
-from tinyq.run.settings import config
 
 TEXTS = ("model", "data", "method", "constrain")       # data is empty where it is not known
 
 
 def check_attributes(path: str | Path, attributes: dict) -> None:
     """Raise BadInput, listing every fault, unless each attribute that tinyq reads is present and valid."""
+    check_without_data(path, attributes)
+    if attributes["data"]:
+        _refuse(path, _data_faults(attributes))
+
+
+def check_without_data(path: str | Path, attributes: dict) -> None:
+    """Raise BadInput as check_attributes does, but pass over the options of the data, which run no network."""
     faults = [f"{name} is no text" for name in TEXTS if not isinstance(attributes.get(name), str)]
     faults += [f"{name} is no text" for name in ("levels", "keep") if not isinstance(attributes.get(name, ""), str)]
     names, tolerance = attributes.get("class_names"), attributes.get("probe_tolerance", 0.0)
@@ -26,8 +30,10 @@ def check_attributes(path: str | Path, attributes: dict) -> None:
     faults += _target_faults(attributes) + _loss_faults(attributes)
     if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
         faults.append("probe_tolerance is no number from 0 up")
-    if not faults and attributes["data"]:
-        faults = _data_faults(attributes)
+    _refuse(path, faults)
+
+
+def _refuse(path: str | Path, faults: list[str]) -> None:
     if faults:
         raise BadInput(f"{path}: its attributes do not say which model this is: {'; '.join(faults)}")
 
@@ -39,6 +45,9 @@ def shape_of(attributes: dict) -> tuple[int, ...]:
 
 def network_of(path: str | Path, attributes: dict) -> str:
     """Name of the file's network; BadInput unless it comes with tinyq: a file must not choose which code runs."""
+    from tinyq import models
+    from tinyq.own_code import names_code
+
     name = attributes["model"]
     if names_code(name) or name.partition(":")[0] not in models.REGISTRY:
         raise BadInput(f"{path}: its network {name!r} does not come with tinyq; if it is your own, "
@@ -49,6 +58,8 @@ def network_of(path: str | Path, attributes: dict) -> str:
 
 def data_of(path: str | Path, attributes: dict) -> str:
     """Name of the file's data; BadInput unless they come with tinyq or an active plug-in, and are no code."""
+    from tinyq import data
+
     name = attributes["data"]
     if name not in data.READERS:
         raise BadInput(f"{path}: its data {name!r} do not come with tinyq; if they are your own, name them with "
@@ -58,13 +69,17 @@ def data_of(path: str | Path, attributes: dict) -> str:
 
 def data_options(attributes: dict) -> dict:
     """Return the options that the data were read with, except paths, which are never taken from a file."""
+    from tinyq import data
+
     options = json.loads(attributes["data_options"])
     return {key: value for key, value in options.items() if key not in data.PATH_OPTIONS}
 
 
 def without_preparation(options: dict) -> dict:
     """Return the options of a dataset's reader that do not say how samples become input."""
-    return {key: value for key, value in options.items() if key not in data.PREPARATION_OPTIONS}
+    from tinyq.data import PREPARATION_OPTIONS
+
+    return {key: value for key, value in options.items() if key not in PREPARATION_OPTIONS}
 
 
 def preparation_of(path: str | Path, attributes: dict) -> Preparation | None:
@@ -101,6 +116,9 @@ def _loss_faults(attributes: dict) -> list[str]:
 
 
 def _data_faults(attributes: dict) -> list[str]:
+    from tinyq import data
+    from tinyq.run.settings import config
+
     name = attributes["data"]
     if name not in data.READERS:                            # which data_of says where the data are needed
         return []
@@ -115,6 +133,8 @@ def _data_faults(attributes: dict) -> list[str]:
 
 
 def _is_taken(name: str, key: str, value: object, default: object) -> bool:
+    from tinyq.run.settings import config
+
     try:
         return value == default or (config.converted(f"{name}.{key}", value, "") == value
                                     and not (isinstance(value, int | float) and value < 0))

@@ -7,23 +7,24 @@ import numpy as np
 from tinyq import data
 from tinyq.data import DataBundle, Dataset, component_of
 from tinyq.data.named_data import dataset_and_path
-from tinyq.errors import BadInput, UsageError, did_you_mean
+from tinyq.errors import BadInput, UsageError
+from tinyq.inputs.parts import check_split
 from tinyq.inputs.preparation import Preparation
 from tinyq.inputs.shapes import PHOTOGRAPHS
 from tinyq.inputs.targets import CLASSES
-from tinyq.saved.attributes import data_of, data_options, preparation_of, shape_of, without_preparation
+from tinyq.saved.attributes import (
+    check_attributes,
+    data_of,
+    data_options,
+    preparation_of,
+    shape_of,
+    without_preparation,
+)
 from tinyq.saved.run_folder import data_paths_beside
 
 WNID = re.compile(r"n\d{8}\b")
 HOLDING_OUT = ("mnist", "cifar10")                          # a fixed number of samples; the test part is the same
-SPLITS = ("test", "validation", "train")
 CALIBRATION_SAMPLES, CALIBRATION_NUMBERS = 512, 1 << 23     # limits: samples, and numbers in them
-
-
-def check_split(part: str) -> None:
-    """Raise UsageError unless the split is test, validation or train."""
-    if part not in SPLITS:
-        raise UsageError(f"split {part}: {did_you_mean(part, SPLITS)}")
 
 
 def split_for(path: str | Path, attributes: dict, part: str, name: str | None = None,
@@ -34,6 +35,7 @@ def split_for(path: str | Path, attributes: dict, part: str, name: str | None = 
     BadInput if the data do not fit the network, UsageError if they have no such split.
     """
     check_split(part)
+    check_attributes(path, attributes)
     if name:
         name, data_path = dataset_and_path(name, data_path)
     if not name and not attributes["data"]:

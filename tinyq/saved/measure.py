@@ -8,7 +8,7 @@ import numpy as np
 from tinyq.autodiff import Tensor
 from tinyq.data import Dataset
 from tinyq.errors import BadInput
-from tinyq.inference import Fused
+from tinyq.inference.fused_network import Fused
 from tinyq.nn import Module
 from tinyq.output.work import Work
 from tinyq.tasks.loss import CROSS_ENTROPY, Loss

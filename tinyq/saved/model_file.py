@@ -20,7 +20,7 @@ from tinyq.own_code import recorded
 from tinyq.run.settings.config import Config
 from tinyq.saved.attributes import check_attributes, network_of, shape_of, without_preparation
 from tinyq.saved.measure import logits_of
-from tinyq.tasks.loss_choice import CROSS_ENTROPY
+from tinyq.tasks.task import CROSS_ENTROPY
 
 PROBES = 4
 M = TypeVar("M", bound=Module)

@@ -5,7 +5,7 @@ from tinyq.errors import BadInput
 from tinyq.files import hdf5
 from tinyq.packed.file import format
 from tinyq.packed.file.format import Packed
-from tinyq.saved.attributes import check_attributes, shape_of
+from tinyq.saved.attributes import check_without_data, shape_of
 
 
 def is_packed(path: str | Path) -> bool:
@@ -17,7 +17,7 @@ def is_packed(path: str | Path) -> bool:
 def read_packed(path: str | Path) -> Packed:
     """Read a packed network; BadInput where it is damaged, or is not for the inputs and classes that it names."""
     packed = format.read(path)
-    check_attributes(path, packed.meta)
+    check_without_data(path, packed.meta)
     graph = packed.graph
     if shape_of(packed.meta) != graph.input_shape or (len(packed.meta["class_names"]),) != graph.nodes[-1].shape:
         raise BadInput(f"{path}: its network does not fit the input shape and the classes that the file names")

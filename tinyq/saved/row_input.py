@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.data.local.csv_rows import Columns, read_rows
+from tinyq.data.local.csv_rows import TABLES, Columns, read_rows
 from tinyq.data.local.npz import names_in, read_arrays
-from tinyq.data.named_data import TABLES
 from tinyq.data.own.named_arrays import X
 from tinyq.data.own.own_inputs import AUTO, PLAIN, inputs_of
 from tinyq.errors import BadInput, UsageError

@@ -8,23 +8,12 @@ from tinyq.autodiff import Tensor
 from tinyq.errors import BadInput, UsageError
 from tinyq.inputs.targets import CLASSES
 from tinyq.tasks.loss import BinaryCrossEntropy, CrossEntropy, Function, Loss, MeanSquaredError, OwnLoss, classes_of
-from tinyq.tasks.task import CLASSIFICATION, REGRESSION, SEVERAL_LABELS, TASKS, Task
+from tinyq.tasks.task import BCE, CROSS_ENTROPY, LOSS_NAMES, MSE, task_of
 
-NAMES = CROSS_ENTROPY, MSE, BCE = "cross-entropy", "mse", "bce"
 BALANCED = "balanced"
 LOSSES: dict[str, Function] = {}                    # of plug-ins: functions of (outputs, y)
 TRIED = 2                                           # samples that a user's own loss is tried on
 SUM_OF_PROBABILITIES = 1e-3                         # how far from 1 it may be
-
-
-def task_of(loss: str, targets: str) -> Task:
-    """Return the task of a loss on targets of a kind; floats are probabilities, numbers or labels as the loss says.
-
-    loss: a name of NAMES, or another one for a user's own, whose task follows from the targets alone.
-    """
-    if targets not in TASKS or targets == CLASSES:
-        return CLASSIFICATION
-    return {CROSS_ENTROPY: CLASSIFICATION, MSE: REGRESSION, BCE: SEVERAL_LABELS}.get(loss, TASKS[targets])
 
 
 def make_loss(settings: Mapping[str, Any], targets: str, outputs: int, labels: Mapping[str, np.ndarray],
@@ -75,7 +64,7 @@ def loss_of_file(attributes: Mapping[str, Any], outputs: int, labels: Mapping[st
     """
     name = attributes.get("loss", CROSS_ENTROPY)
     targets = attributes.get("targets", CLASSES)
-    is_there = name in NAMES or function is not None or name in LOSSES
+    is_there = name in LOSS_NAMES or function is not None or name in LOSSES
     known = is_there and (attributes.get("class_weights") != BALANCED or "train" in labels)
     settings = {**attributes, "loss": name, "label_smoothing": 0.0} | ({} if known else {"class_weights": None})
     try:

@@ -27,6 +27,17 @@ CLASSIFICATION = Task(CLASSES, ("accuracy",), "accuracy", True)
 REGRESSION = Task(NUMBERS, ("loss", "mean_squared_error", "r2"), "loss", False)
 SEVERAL_LABELS = Task(LABELS, ("mean_average_precision", "accuracy", "label_accuracy"), "mean_average_precision", True)
 TASKS = {task.kind: task for task in (CLASSIFICATION, REGRESSION, SEVERAL_LABELS)}
+LOSS_NAMES = CROSS_ENTROPY, MSE, BCE = "cross-entropy", "mse", "bce"
+
+
+def task_of(loss: str, targets: str) -> Task:
+    """Return the task of a loss on targets of a kind; floats are probabilities, numbers or labels as the loss says.
+
+    loss: a name of LOSS_NAMES, or another one for a user's own, whose task follows from the targets alone.
+    """
+    if targets not in TASKS or targets == CLASSES:
+        return CLASSIFICATION
+    return {CROSS_ENTROPY: CLASSIFICATION, MSE: REGRESSION, BCE: SEVERAL_LABELS}.get(loss, TASKS[targets])
 
 
 # In words, in the order in which they are shown.

@@ -10,12 +10,12 @@ from tinyq import functional, models, nn
 from tinyq.autodiff import Tensor
 from tinyq.autodiff.shape import getitem, pad, reshape, transpose
 from tinyq.errors import UsageError
-from tinyq.inference import Fused
+from tinyq.inference.fused_network import Fused
 from tinyq.models import REGISTRY
 from tinyq.nn import Conv2d, Linear
 from tinyq.packed.file.encode_model import pack
-from tinyq.packed.file.graph import record_graph
 from tinyq.packed.file.graph_json import from_json, to_json
+from tinyq.packed.file.record_graph import record_graph
 from tinyq.packed.float_network import FloatNetwork
 from tinyq.streams import Streams
 

@@ -4,11 +4,12 @@ import tracemalloc
 
 import pytest
 
+from tinyq.command_line import naming_flags
 from tinyq.errors import BadInput, UsageError
 from tinyq.run.phases import method_of
 from tinyq.run.settings import config
 from tinyq.run.settings.docstrings import argument_texts
-from tinyq.run.settings.flags import given, naming_flags, train_parser
+from tinyq.run.settings.flags import given, train_parser
 from tinyq.run.settings.recipes import RECIPES
 from tinyq.run.settings.resolve import resolve, to_toml
 from tinyq.run.settings.toml_file import read_toml

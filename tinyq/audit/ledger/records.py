@@ -13,8 +13,7 @@ from tinyq.files.journal import LEDGER_FILE
 from tinyq.inputs.targets import CLASSES
 from tinyq.run.checkpoint import path_of
 from tinyq.saved.run_folder import no_run
-from tinyq.tasks.loss_choice import task_of
-from tinyq.tasks.task import Task
+from tinyq.tasks.task import Task, task_of
 
 # kind -> {field: type}; fields of OPTIONAL may be missing.
 FIELDS: dict[str, dict[str, type]] = {

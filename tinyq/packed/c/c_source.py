@@ -19,7 +19,7 @@ from tinyq.packed.c.project.c_self_test import self_test
 from tinyq.packed.c.project.provenance import DIGEST, HEAD, SAME_EXPORT
 from tinyq.packed.file.format import Packed, golden_input
 from tinyq.packed.integer.program import IntegerProgram
-from tinyq.tasks.loss_choice import CROSS_ENTROPY, task_of
+from tinyq.tasks.task import CROSS_ENTROPY, task_of
 
 NAMED = 32                              # outputs whose names stand in NAME.h
 SHAPING = {"flatten", "reshape"}        # operations before the first codes that change no value

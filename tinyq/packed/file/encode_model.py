@@ -4,7 +4,7 @@ import numpy as np
 from tinyq.errors import UsageError
 from tinyq.nn import Module, quantizer_of
 from tinyq.packed.file.format import Packed
-from tinyq.packed.file.graph import record_graph
+from tinyq.packed.file.record_graph import record_graph
 from tinyq.packed.file.tensor import encode_bytes, encode_floats, encode_levels
 
 FLOAT_LAYER_BITS = (8, 32)

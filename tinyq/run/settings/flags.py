@@ -1,12 +1,9 @@
 """The command line of `tinyq.train`, generated from the table of settings and the docstrings of methods and readers."""
 import argparse
-import functools
-import re
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from collections.abc import Iterable
 
-from tinyq.errors import UsageError, nearest
-from tinyq.kernels.jit.variables import check_variables
+from tinyq.command_line import Joined, Parser, add_plugin_flag
+from tinyq.errors import UsageError
 from tinyq.output.help_format import HelpFormatter
 from tinyq.own_code.code_names import PLUGIN
 from tinyq.run.settings import config
@@ -24,72 +21,12 @@ recipes (--print-config shows the settings of one):
   """
 
 
-_NEGATIVE_LIST = re.compile(r"-[0-9.][0-9.eE+-]*(,[0-9.eE+-]*)+")
-_FLAG = re.compile(r"--[a-z][a-z0-9.-]*")
+class _SettingsParser(Parser):
+    """A parser that leaves the check of a setting's value to its rule in config.py."""
 
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UsageError and suggests the nearest flag."""
-
-    def __init__(self, **options: Any):
-        """options: of argparse.ArgumentParser. Each command also has --debug, which errors.exit_code_of reads."""
-        super().__init__(**options)
-        self.add_argument("--debug", action="store_true", help="show the traceback of an error too")
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError, which exit_code_of turns into one line and exit code 2."""
-        raise UsageError(f"{message}; see --help")
-
-    def parse(self, argv: list[str]) -> argparse.Namespace:
-        """Parse the arguments; UsageError for an unknown one, with the flag that was probably meant.
-
-        UsageError also for an environment variable that the kernels cannot use: the command has not yet begun.
-        """
-        known, others = self.parse_known_intermixed_args(_attached(argv))       # flags between images, say
-        if others:
-            if not others[0].startswith("-"):
-                raise UsageError(f"{others[0]}: unexpected argument; see --help")
-            flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
-            near = nearest(others[0].partition("=")[0], flags)
-            raise UsageError(f"{others[0]}: no such flag; {f'did you mean {near!r}?' if near else 'see --help'}")
-        for action in self._actions:
-            self._check_not_empty(action, getattr(known, action.dest, None))
-        check_variables()
-        return known
-
-    def _check_not_empty(self, action: argparse.Action, value: object) -> None:
-        """Refuse an empty text: as a path it is the working folder. Settings of a run are checked by themselves."""
-        setting = self.argument_default == argparse.SUPPRESS and (action.dest in FIELDS or "." in action.dest)
-        if value in ("", [""]) and action.const != "" and not setting:
-            shown = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
-            raise UsageError(f"{shown}: is empty; give a value, or leave it out")
-
-
-def _attached(argv: list[str]) -> list[str]:
-    """Attach a list that begins with a minus to the flag before it: --levels -1,0,1 is --levels=-1,0,1."""
-    attached: list[str] = []
-    for word in argv:
-        if _NEGATIVE_LIST.fullmatch(word) and attached and _FLAG.fullmatch(attached[-1]):
-            attached[-1] += f"={word}"
-        else:
-            attached.append(word)
-    return attached
-
-
-class _Joined(argparse.Action):
-    """Join the values of a flag that is given several times, with commas between."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
-                 option_string: str | None = None) -> None:
-        """Add a value; an empty one is kept alone, to be refused."""
-        before = getattr(namespace, self.dest, None)
-        setattr(namespace, self.dest, f"{before},{values}" if before and values else values)
-
-
-def add_plugin_flag(parser: Parser) -> None:
-    """Add the flag that names the plug-ins of a network."""
-    parser.add_argument("--plugin", metavar="FILE.py", action=_Joined, help="Python file of your own that adds its "
-                        "model or data; a weight file cannot choose which code runs")
+    def checks_later(self, action: argparse.Action) -> bool:
+        """Return True for the flag of a setting."""
+        return action.dest in FIELDS or "." in action.dest
 
 
 def named_plugins(argv: list[str]) -> str | None:
@@ -102,32 +39,13 @@ def named_plugins(argv: list[str]) -> str | None:
         return None
 
 
-def naming_flags(command: Callable[[list[str]], None], parser: Callable[[], Parser]) -> Callable[[list[str]], None]:
-    """Wrap a command so that a UsageError which begins with a parameter's name begins with its flag instead.
-
-    "levels x: no such set" becomes "--levels x: no such set", where the parser has that flag.
-    """
-    @functools.wraps(command)
-    def run(argv: list[str]) -> None:
-        try:
-            command(argv)
-        except UsageError as error:
-            name, space, rest = str(error).partition(" ")
-            colon = ":" * name.endswith(":")
-            flag = "--" + name.removesuffix(":").replace("_", "-")
-            if any(flag in action.option_strings for action in parser()._actions):
-                raise UsageError(f"{flag}{colon}{space}{rest}") from error
-            raise
-    return run
-
-
 def train_parser() -> Parser:
     """Make the parser with every setting as a flag; only flags that were given appear in the namespace."""
-    parser = Parser(prog="python -m tinyq.train", usage="python -m tinyq.train [--flag value ...]",
-                    argument_default=argparse.SUPPRESS, allow_abbrev=False,
-                    description="Train a network whose weights are constrained to a few values.",
-                    epilog=EXAMPLES + "\n  ".join(RECIPES) + _figures(),
-                    formatter_class=HelpFormatter)
+    parser = _SettingsParser(prog="python -m tinyq.train", usage="python -m tinyq.train [--flag value ...]",
+                             argument_default=argparse.SUPPRESS, allow_abbrev=False,
+                             description="Train a network whose weights are constrained to a few values.",
+                             epilog=EXAMPLES + "\n  ".join(RECIPES) + _figures(),
+                             formatter_class=HelpFormatter)
     groups = {title: parser.add_argument_group(title) for title in (f.metadata["group"] for f in FIELDS.values())}
     for name, setting in FIELDS.items():
         rule, names = setting.metadata, _names_of(name)
@@ -160,11 +78,11 @@ def _figures() -> str:
 def _names_of(setting: str) -> list[str]:
     """The names that a setting can take, if a table has them."""
     from tinyq import data, methods, models, optim, schedules
-    from tinyq.tasks import loss_choice
+    from tinyq.tasks import loss_choice, task
 
     tables: dict[str, Iterable[str]] = {
         "model": models.REGISTRY, "data": data.READERS, "method": methods.METHODS, "opt": optim.OPTIMIZERS,
-        "schedule": schedules.SCHEDULES, "loss": (*loss_choice.NAMES, *loss_choice.LOSSES)}
+        "schedule": schedules.SCHEDULES, "loss": (*task.LOSS_NAMES, *loss_choice.LOSSES)}
     return list(tables.get(setting, ()))
 
 
@@ -178,7 +96,7 @@ def _add(group: argparse._ArgumentGroup, name: str, kind: type, default: object,
     else:
         is_path = name in config.PATHS or name.endswith(".classes")
         metavar = "PATH" if is_path else {int: "N", float: "X", str: "NAME"}[kind]
-        action = _Joined if name == PLUGIN else "store"
+        action = Joined if name == PLUGIN else "store"
         group.add_argument(*flags, dest=name, metavar=metavar, help=text, action=action)
 
 
@@ -193,11 +111,6 @@ def _add_component_options(parser: Parser) -> None:
         for name, parameter in options.items():
             kind = config.kind_of_parameter(parameter)
             _add(group, f"{component}.{name}", kind, parameter.default, texts.get(name, "").rstrip("."))
-
-
-def threads_of(arguments: argparse.Namespace) -> int | None:
-    """Check the value of --threads; None where it is not given."""
-    return None if arguments.threads is None else config.converted("threads", arguments.threads, "--threads ")
 
 
 def _add_actions(group: argparse._ArgumentGroup) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tinyq.errors import UsageError
 from tinyq.run.settings import config
-from tinyq.tasks.loss_choice import NAMES
+from tinyq.tasks.task import LOSS_NAMES
 
 Rows = dict[str, dict[str, Any]]        # by table
 
@@ -44,7 +44,7 @@ def _rivals(kind: str) -> Mapping[str, Mapping[str, Any]]:
     if kind in ("method", "data"):
         return {"method": held["method"], "data": held["data"], "setting": config.FIELDS}
     if kind == "loss":
-        return {"loss": {**dict.fromkeys(NAMES), **held["loss"]}}
+        return {"loss": {**dict.fromkeys(LOSS_NAMES), **held["loss"]}}
     return {kind: held[kind]}
 
 

@@ -171,10 +171,10 @@ def _component_options(settings: dict, origins: dict) -> dict[str, dict]:
 def _check_other_names(c: Config) -> None:
     """Check the names that other packages define."""
     from tinyq import optim, schedules
-    from tinyq.tasks import loss_choice
+    from tinyq.tasks import loss_choice, task
 
     if not names_code(c.loss):
-        _check_name(c.loss, (*loss_choice.NAMES, *loss_choice.LOSSES), "--loss")
+        _check_name(c.loss, (*task.LOSS_NAMES, *loss_choice.LOSSES), "--loss")
     if c.levels:
         try:
             levels.parse(c.levels)

@@ -36,10 +36,10 @@ def _spelled(key: str, value: str) -> str:
 def _names(key: str) -> Iterable[str]:
     from tinyq import data, levels, methods, models, optim, schedules
     from tinyq.run.settings.recipes import RECIPES
-    from tinyq.tasks import loss_choice
+    from tinyq.tasks import loss_choice, task
 
     tables: dict[str, Iterable[str]] = {
         "model": models.REGISTRY, "data": data.READERS, "method": methods.METHODS, "levels": levels.NAMED,
-        "loss": (*loss_choice.NAMES, *loss_choice.LOSSES), "opt": optim.OPTIMIZERS, "schedule": schedules.SCHEDULES,
+        "loss": (*task.LOSS_NAMES, *loss_choice.LOSSES), "opt": optim.OPTIMIZERS, "schedule": schedules.SCHEDULES,
         "recipe": RECIPES}
     return tables[key.removeprefix("pretrain_")]
