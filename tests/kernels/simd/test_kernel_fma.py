@@ -66,7 +66,6 @@ def test_one_sum_of_many_that_rounding_twice_changes_is_rounded_once():
     a, b, c = (np.ones(9, np.float32) for _ in range(3))
     a[4], b[4], c[4] = 1 + 2.0**-12, 2.0**-24, 1 + 2.0**-23
     assert fma(a, b, c)[4] == np.float32(1 + 2 * 2.0**-23) and (np.delete(fma(a, b, c), 4) == 2).all()
-    a[4], b[4], c[4] = 2.0**-75, 2.0**-75, 2.0**-149                # just above half of the least number, on an odd one
-    assert fma(a[4], b[4], c[4]) == np.float32(2.0**-149) == fma(a, b, c)[4]
-    a[4], b[4], c[4] = 2.0**-75 * (1 + 2.0**-12), 2.0**-75, 2.0**-148
-    assert fma(a, b, c)[4] == rounded(Fraction(float(a[4])) * Fraction(float(b[4])) + Fraction(2) ** -148)
+    for factor in (1, 1 + 2.0**-12, 1 - 2.0**-12):                  # about half of the least number, beside an odd one
+        a[4], b[4], c[4] = 2.0**-75 * factor, 2.0**-75, 2.0**-149
+        assert fma(a, b, c)[4] == rounded(Fraction(float(a[4])) * Fraction(2) ** -75 + Fraction(2) ** -149)
