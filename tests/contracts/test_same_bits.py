@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).parent / "fixed_run.py"
+EMULATED_NEON = Path(__file__).parents[1] / "kernels/simd/emulated_neon_floats.py"
+X86 = platform.machine() in ("x86_64", "AMD64")
 
 # If a constant of tinyq/kernels/contract.py changes, these change once, in a commit that says so.
 WEIGHTS_SHA256 = {
@@ -23,9 +25,9 @@ HASWELL = ",".join(f"+{f}" for f in (
     "sse sse2 sse3 ssse3 sse4.1 sse4.2 popcnt cx16 movbe avx avx2 fma f16c bmi bmi2 lzcnt xsave").split())
 
 
-def hash_of(run, threads, **environment):
+def hash_of(run, threads, *before, **environment):
     env = {**os.environ, "NUMBA_NUM_THREADS": str(max(threads, 2)), "OMP_WAIT_POLICY": "passive", **environment}
-    command = [sys.executable, RUN, run, str(threads)]
+    command = [sys.executable, *before, RUN, run, str(threads)]
     result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stderr
     return result.stdout.split()[-1]
@@ -49,9 +51,15 @@ def numpy_features_beyond_avx2():
     return " ".join(f for f in __cpu_dispatch__ if __cpu_features__[f] and ("512" in f or f in ("X86_V4", "AVX512")))
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="AVX2 is x86's")
+@pytest.mark.skipif(not X86, reason="AVX2 is x86's")
 @pytest.mark.parametrize("run", RUNS)
 def test_a_cpu_without_avx512(run):
     restricted = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": HASWELL,
                   "NPY_DISABLE_CPU_FEATURES": numpy_features_beyond_avx2()}
     assert hash_of(run, 2, **restricted) == WEIGHTS_SHA256[run]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not X86, reason="x86 emulates NEON's look-ups")
+def test_the_register_tiles_of_neon(tmp_path):
+    assert hash_of("lenet", 2, EMULATED_NEON, TINYQ_CACHE=str(tmp_path)) == WEIGHTS_SHA256["lenet"]

@@ -12,7 +12,7 @@ from tinyq.kernels.geometry.packed_input import ZERO, pack_input
 from tinyq.kernels.geometry.spans import count_parts
 from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.memory_ops import load_float
-from tinyq.kernels.simd.register_tile import FLUSH, PACKED_ROWS, any_tile
+from tinyq.kernels.simd.register_tile import FLUSH, PACKED_ROWS, any_packed_tile
 from tinyq.kernels.simd.vectors import LANES, MR, NR
 
 
@@ -123,7 +123,7 @@ def _multiply(weights, row_tiles, base, layout, lanes, tiles):
         for t in range(row_tiles):
             out = sums + t * MR * lanes * 4
             row = weights + (start * row_tiles + t * count) * MR * 4
-            any_tile(lanes, count, row, rows, MR, base, offsets + start * 8, out, out, flags)
+            any_packed_tile(lanes, count, row, rows, MR, base, offsets + start * 8, out, out, flags)
 
 
 @part

@@ -19,7 +19,7 @@ from tinyq.kernels.geometry.conv_plan import Layout, Plan
 from tinyq.kernels.geometry.packed_input import ZERO, pack_input
 from tinyq.kernels.jit.compile import njit, part, prange
 from tinyq.kernels.simd.memory_ops import copy_vector, load_float, load_index, store_float
-from tinyq.kernels.simd.register_tile import FLUSH, PACKED_ROWS, PANEL, any_tile
+from tinyq.kernels.simd.register_tile import FLUSH, PACKED_ROWS, PANEL, any_packed_tile
 from tinyq.kernels.simd.vectors import LANES, MR, NR
 
 _MAX_TILES = 16                # per task: their panels use a block of weights while it is in the second-level cache
@@ -153,7 +153,8 @@ def _multiply(source, packed, coded, layout, workspace, task, tiles):
             for r in range(rows):
                 total = sums + (t * rows * NR + r * lanes) * MR * 4
                 row = first_row + r * k * MR * 4
-                any_tile(lanes, k, row, PACKED_ROWS.ctypes.data, MR, panel, PANEL.ctypes.data, total, total, FLUSH)
+                any_packed_tile(lanes, k, row, PACKED_ROWS.ctypes.data, MR, panel, PANEL.ctypes.data, total, total,
+                                FLUSH)
 
 
 @part

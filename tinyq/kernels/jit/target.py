@@ -11,9 +11,10 @@ _ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA = 158, 0x1023, 18         # x86_64
 
 
 def target_features() -> frozenset[str]:
-    """Return LLVM's names of the target's instruction sets."""
-    _, _, features = cpu_target.target_context.codegen().magic_tuple()
-    return frozenset(f[1:] for f in features.split(",") if f.startswith("+"))
+    """Return LLVM's names of the target's instruction sets; where Linux does not list them, NEON on every AArch64."""
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    base = {"neon"} if triple.startswith(("aarch64", "arm64")) else set()
+    return frozenset(f[1:] for f in features.split(",") if f.startswith("+")) | base
 
 
 @cache

@@ -10,8 +10,22 @@ from numba.types import int64, uintp, void
 from tinyq.kernels.contract import KC
 from tinyq.kernels.jit.compile import part
 from tinyq.kernels.jit.intrinsics import emits
-from tinyq.kernels.simd.llvm import I8, I32, I64, VOID, broadcast, call, element, fma, keep_order, load, pointer, store
-from tinyq.kernels.simd.vectors import LANES, MR, NR, SINGLES, VECTORS, ZEROS
+from tinyq.kernels.simd.llvm import (
+    I8,
+    I32,
+    I64,
+    VOID,
+    broadcast,
+    call,
+    element,
+    fma,
+    keep_order,
+    load,
+    pointer,
+    splat,
+    store,
+)
+from tinyq.kernels.simd.vectors import INTEGERS, LANES, MR, NEON, NR, SINGLES, VECTORS, ZEROS
 
 # Offsets for a tile's operands: rows packed side by side (weight_panels.py), and a panel (KC, NR).
 PACKED_ROWS, PANEL = np.arange(MR), np.arange(KC) * NR
@@ -35,9 +49,22 @@ def _make_tile(vectors):
         Addresses are integers; `rows` (MR) and `offsets` (k) point to int64 element offsets; `carry` and
         `total` are tiles (MR, vectors * LANES) of float32; `flags` combines RESUME and FLUSH.
         """
-        _emit_tile(builder, (MR, vectors), False, k, a, rows, a_step, b, offsets, carry, total, flags)
+        _emit_tile(builder, (MR, vectors), _each_row, False, k, a, rows, a_step, b, offsets, carry, total, flags)
 
     return tile
+
+
+def _make_packed_tile(vectors):
+    """Return the tile for rows packed side by side, whose values vectors load and NEON multiplies by their lanes.
+
+    Cores that run instructions in order wait for each load: here there are 2 instead of 8.
+    """
+    @emits(_TILE, outlined_as=f"packed_tile_{MR}x{vectors}")
+    def packed_tile(builder, k, a, rows, a_step, b, offsets, carry, total, flags):
+        """Do what tile does, where `rows` are PACKED_ROWS."""
+        _emit_tile(builder, (MR, vectors), _side_by_side, False, k, a, rows, a_step, b, offsets, carry, total, flags)
+
+    return packed_tile
 
 
 def _make_gathering_tile(vectors, tile_rows=MR):
@@ -45,12 +72,12 @@ def _make_gathering_tile(vectors, tile_rows=MR):
     @emits(_TILE, outlined_as=f"gathering_tile_{tile_rows}x{vectors}")
     def gathering_tile(builder, k, a, rows, b_step, b, offsets, carry, total, flags):
         """Add sum over i < k of outer(a[rows[:] + offsets[i]], b[i * b_step : + columns]) to a tile; see tile."""
-        _emit_tile(builder, (tile_rows, vectors), True, k, a, rows, b_step, b, offsets, carry, total, flags)
+        _emit_tile(builder, (tile_rows, vectors), _each_row, True, k, a, rows, b_step, b, offsets, carry, total, flags)
 
     return gathering_tile
 
 
-def _emit_tile(builder, shape, gathers, k, a, rows, linear_step, b, offsets, carry, total, flags):
+def _emit_tile(builder, shape, values_of_rows, gathers, k, a, rows, linear_step, b, offsets, carry, total, flags):
     """Start from the carry or +0, add the products of k steps, end in the total or the carry."""
     a, b, carry, total = (pointer(builder, p) for p in (a, b, carry, total))
     rows, offsets = (pointer(builder, p, I64) for p in (rows, offsets))
@@ -59,7 +86,7 @@ def _emit_tile(builder, shape, gathers, k, a, rows, linear_step, b, offsets, car
     at = {(r, v): I64((r * vectors + v) * LANES) for r, v in cells}
     row_start = [element(builder, a, builder.load(element(builder, rows, I64(r)))) for r in range(tile_rows)]
     start = _emit_start(builder, cells, at, carry, flags)
-    sums = _emit_steps(builder, cells, start, k, row_start, linear_step, b, offsets, gathers)
+    sums = _emit_steps(builder, cells, start, k, row_start, values_of_rows, linear_step, b, offsets, gathers)
     _emit_end(builder, sums, at, carry, total, flags)
 
 
@@ -78,7 +105,7 @@ def _emit_start(builder, cells, at, carry, flags):
     return start
 
 
-def _emit_steps(builder, cells, start, k, row_start, linear_step, b, offsets, gathers):
+def _emit_steps(builder, cells, start, k, row_start, values_of_rows, linear_step, b, offsets, gathers):
     """Return the loop over k: cell -> its sum."""
     loop, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
     entry = builder.block
@@ -93,8 +120,7 @@ def _emit_steps(builder, cells, start, k, row_start, linear_step, b, offsets, ga
     vectors = len(cells) // len(row_start)
     columns = [load(builder, b, builder.add(offset, I64(v * LANES)), SINGLES) for v in range(vectors)]
     sums = {}
-    for r, row in enumerate(row_start):
-        x = broadcast(builder, builder.load(element(builder, row, step)), SINGLES)
+    for r, x in enumerate(values_of_rows(builder, row_start, step)):
         for v in range(vectors):
             sums[r, v] = fma(builder, x, columns[v], accumulators[r, v])
     if gathers:
@@ -111,6 +137,20 @@ def _emit_steps(builder, cells, start, k, row_start, linear_step, b, offsets, ga
     builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
     builder.position_at_end(done)
     return sums
+
+
+def _each_row(builder, row_start, step):
+    """Yield each row's value at a step, in every lane."""
+    for row in row_start:
+        yield broadcast(builder, builder.load(element(builder, row, step)), SINGLES)
+
+
+def _side_by_side(builder, row_start, step):
+    """Yield the same of rows that lie side by side."""
+    several = [load(builder, row_start[0], builder.add(step, I64(first)), SINGLES) for first in range(0, MR, LANES)]
+    for r in range(MR):
+        vector = several[r // LANES]
+        yield builder.shuffle_vector(vector, vector, splat(INTEGERS, r % LANES))
 
 
 def _emit_end(builder, sums, at, carry, total, flags):
@@ -131,6 +171,7 @@ def _prefetch(builder, place):
 
 
 tile, narrow_tile = _make_tile(VECTORS), _make_tile(1)
+packed_tile, narrow_packed_tile = (_make_packed_tile(VECTORS), _make_packed_tile(1)) if NEON else (tile, narrow_tile)
 gathering_tile, narrow_gathering_tile = _make_gathering_tile(VECTORS), _make_gathering_tile(1)
 # Rows of a tile of pixels: the planes of ImageNet-size networks are 7 times a power of two.
 PIXELS = 7 if MR == 8 else MR
@@ -138,12 +179,12 @@ pixel_tile, narrow_pixel_tile = _make_gathering_tile(VECTORS, PIXELS), _make_gat
 
 
 @part
-def any_tile(columns, k, a, rows, a_step, b, offsets, carry, total, flags):
-    """Return the tile of NR or of LANES columns."""
+def any_packed_tile(columns, k, a, rows, a_step, b, offsets, carry, total, flags):
+    """Return the tile of NR or of LANES columns; `rows` are PACKED_ROWS."""
     if columns == NR:
-        tile(k, a, rows, a_step, b, offsets, carry, total, flags)
+        packed_tile(k, a, rows, a_step, b, offsets, carry, total, flags)
     else:
-        narrow_tile(k, a, rows, a_step, b, offsets, carry, total, flags)
+        narrow_packed_tile(k, a, rows, a_step, b, offsets, carry, total, flags)
 
 
 @part

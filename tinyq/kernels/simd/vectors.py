@@ -20,6 +20,7 @@ def _tile_shape():
 # The register tile computes MR x NR outputs.
 MR, VECTORS, LANES = _tile_shape()
 NR = VECTORS * LANES
+NEON = "neon" in target_features()
 SINGLES, INTEGERS, BITS = (ir.VectorType(kind, LANES) for kind in (F32, I32, I1))
 ZEROS = splat(SINGLES, 0.0)
 
