@@ -20,7 +20,8 @@ MODULES = {
     "integer.dots": ("byte_tile", "small_tile", "short_tile", "byte_row", "short_row", "decode_2", "decode_4"),
     "integer.requantise": ("finish_bytes", "finish_bytes_added", "finish_shorts", "finish_shorts_added",
                            "finish_ints"),
-    "simd.register_tile": ("tile", "narrow_tile", "gathering_tile", "narrow_gathering_tile", "pixel_tile"),
+    "simd.register_tile": ("tile", "narrow_tile", "packed_tile", "narrow_packed_tile",
+                           "gathering_tile", "narrow_gathering_tile", "pixel_tile"),
 }
 
 
@@ -34,7 +35,7 @@ def machine_code(instruction_set: str, cpu: str, kernel: str) -> str:
 def pretend(name: str) -> isa.Isa:
     """Make the kernels believe that the processor has this instruction set and no other; return it."""
     chosen = next(known for known in isa.ISAS if known.name == name)
-    target.target_features = lambda: chosen.needs | {"fma"}
+    target.target_features = lambda: chosen.needs | (set() if chosen.neon else {"fma"})       # fma chooses AVX2's tile
     target.tiles_refused = lambda: None
     isa.ISA = isa.SHAPE = chosen
     return chosen
