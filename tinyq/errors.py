@@ -11,7 +11,8 @@ from tinyq.output.torch_names import NAMES, NOTHING, PARAMETERS
 from tinyq.output.work import Work
 
 _NO_ROOM = "failed to map segment", "annot allocate memory"
-_PACKAGES = {"numba": "numba", "llvmlite": "numba", "tqdm": "tqdm", "PIL": "pillow", "h5py": "h5py"}       # by module
+_PACKAGES = {"numba": "numba", "llvmlite": "numba", "tqdm": "tqdm", "PIL": "pillow", "h5py": "h5py",
+             "onnx": "onnx"}            # by module
 
 
 NEAR = 0.65                             # least similarity of a suggestion, of 1

@@ -88,7 +88,7 @@ def test_weights_that_overflow_are_the_fault_of_their_file(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("flags, code, reason", [
-    (["in.safetensors", "out.npz"], 2, "convert writes .h5 and .safetensors"),
+    (["in.safetensors", "out.npz"], 2, "convert writes .h5, .safetensors and .onnx"),
     (["in.safetensors", "out.h5"], 2, "--model: name the network"),
     (["in.npz", "out.h5", "--model", "resnet18"], 65, "in.npz: cannot be read"),
     ([".", "out.h5", "--model", "resnet18"], 2, "is a folder; name a file of weights"),

@@ -10,8 +10,9 @@ from tinyq.packed.file.format import Packed
 from tinyq.packed.file.graph import Node
 from tinyq.packed.file.operations import conv_options, pool_geometry, slices
 from tinyq.packed.file.reducing import clip_params
-from tinyq.packed.file.tensor import BYTES, FLOAT, MAX_BYTE, EncodedTensor
+from tinyq.packed.file.tensor import FLOAT, MAX_BYTE, EncodedTensor
 from tinyq.packed.integer.code_nodes import TYING, affine_of, last_with_codes, runs_on_codes
+from tinyq.packed.integer.level_units import unit_of
 from tinyq.packed.integer.program import (
     Add,
     Clip,
@@ -106,16 +107,11 @@ class _Lowering:
     def _unit(self, node: Node) -> float | None:
         """Return the largest power of two that all levels are whole multiples of; None for float weights."""
         tensor = self._tensor(node)
-        if tensor.scheme == FLOAT:
-            return None
-        if tensor.scheme == BYTES or tensor.levels is None:
-            return 1.0
-        units = 2.0 ** np.arange(30, -31, -1)
-        fitting = [u for u in units if (tensor.levels / u == np.rint(tensor.levels / u)).all()]
-        if not fitting or np.abs(tensor.levels / fitting[0]).max() > MAX_BYTE:
+        unit = unit_of(tensor)
+        if unit is None and tensor.scheme != FLOAT:
             raise UsageError(f"activations {self.kind.name}: the levels of {node.product_weight.name} are not k * 2^n "
                              f"with whole k up to {MAX_BYTE}; use float32 activations")
-        return float(fitting[0])
+        return unit
 
     def _tensor(self, node: Node) -> EncodedTensor:
         return self.packed.tensors[node.product_weight.name]

@@ -40,7 +40,7 @@ class NumpyExecutor:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Compute the logits (n, classes), float32."""
-        codes, floats = self._run(x, self.program.operations)
+        codes, floats = self.values(x)
         result = self.program.result
         return floats[result] if result in floats else _dequantised(codes[result], self.program.quants[result])
 
@@ -49,6 +49,10 @@ class NumpyExecutor:
         """Bytes of the weights, which NumPy multiplies as floats, and of the per-row numbers."""
         return sum(w.nbytes for w in self._weights.values()) + sum(
             r.multiplier.nbytes + r.offset.nbytes for r in self._requants.values())
+
+    def values(self, x: np.ndarray) -> tuple[Values, Values]:
+        """Compute ({value: codes}, {value: floats}); a value may have both."""
+        return self._run(x, self.program.operations)
 
     def codes(self, x: np.ndarray, operations: Sequence[IntegerOperation] | None = None) -> Values:
         """Compute {value: codes (n, ...)}; operations: the first few of the program's, by default all."""

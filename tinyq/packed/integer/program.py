@@ -17,6 +17,7 @@ import numpy as np
 from tinyq.kernels.geometry.conv_geometry import ConvGeometry
 from tinyq.kernels.geometry.pooling_windows import Windows
 from tinyq.packed.file.tensor import EncodedTensor
+from tinyq.packed.integer.level_units import integer_levels_of
 
 MAX_SUM = 2**31 - 1
 
@@ -231,7 +232,7 @@ class Float:
 def integer_levels(op: IntegerProduct) -> np.ndarray:
     """Return a product's weights as whole multiples of its unit, int8 in the weights' shape."""
     assert op.tensor is not None
-    return (op.tensor.unscaled() / np.float32(op.unit)).astype(np.int8)
+    return integer_levels_of(op.tensor, op.unit)
 
 
 CodeOperation = IntegerProduct | MaxPool | Mean | Add | Clip | Move | Reshape
