@@ -17,8 +17,8 @@ VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5            # wire types
 MAX_FIELDS = 2_000_000                  # of a file; a field of two bytes makes an object of a hundred
 MAX_VARINT = 10                         # bytes
 MAX_NUMBER = (1 << 29) - 1              # of a field
-_DTYPES = {FLOAT: np.dtype("<f4"), DOUBLE: np.dtype("<f8")}
-_WIRES = {INTEGER: VARINT, FLOAT: FOUR_BYTES, DOUBLE: EIGHT_BYTES, TEXT: LENGTH, BYTES: LENGTH}
+_DTYPES: dict[Any, np.dtype] = {FLOAT: np.dtype("<f4"), DOUBLE: np.dtype("<f8")}
+_WIRES: dict[Any, int] = {INTEGER: VARINT, FLOAT: FOUR_BYTES, DOUBLE: EIGHT_BYTES, TEXT: LENGTH, BYTES: LENGTH}
 _WIDTHS = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
 
 
@@ -166,7 +166,7 @@ def _varint(data: memoryview, place: int) -> tuple[int, int]:
 
 
 def _joined(pieces, kind):
-    dtype = np.dtype(np.int64) if kind == INTEGER else _DTYPES[kind]
+    dtype: np.dtype = np.dtype(np.int64) if kind == INTEGER else _DTYPES[kind]
     return np.concatenate([np.atleast_1d(np.asarray(piece, dtype)) for piece in pieces] or [np.empty(0, dtype)])
 
 

@@ -25,8 +25,8 @@ def average_pool(nodes: Nodes, x: str, y: str, params: Message, before: Shape, a
     target = y if even else f"{y}/mean"
     if not _fits(pads, params["kernel"]):
         x, pads = _padded(nodes, x, y, pads, 0.0), []
-    nodes.add("AveragePool", [x], target, kernel_shape=params["kernel"], strides=params["stride"],
-              **({"pads": pads, "count_include_pad": 1} if any(pads) else {}))
+    options: dict[str, int | list[int]] = {"pads": pads, "count_include_pad": 1} if any(pads) else {}
+    nodes.add("AveragePool", [x], target, kernel_shape=params["kernel"], strides=params["stride"], **options)
     if not even:
         nodes.add("Mul", [target, nodes.floats(f"{y}.factors", factors.reshape(1, 1, *after[1:]))], y)
 

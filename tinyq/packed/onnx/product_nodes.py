@@ -66,10 +66,11 @@ def _float_weights(call: Call, tensor: EncodedTensor, name: str) -> str:
 
 def _integer_weights(call: Call, scaled: Scaled, weights: str, name: str, codes: bool) -> str:
     """Store the levels as integers, and scale them in the graph. codes: the input is rounded to codes."""
-    levels, zeros = scaled.levels, np.zeros(len(scaled.scale), np.int8)
+    levels: np.ndarray = scaled.levels
+    zeros: np.ndarray = np.zeros(len(levels), np.int8)
     kind = _narrowest(levels, weights)
     if np.abs(levels.astype(np.int64)).max() > MAX_PAIRED:
-        levels, zeros = ((a.astype(np.int64) + MIDDLE).astype(np.uint8) for a in (levels, zeros))
+        levels, zeros = (levels.astype(np.int64) + MIDDLE).astype(np.uint8), np.full(len(levels), MIDDLE, np.uint8)
     stored = call.nodes.constant(f"{name}.levels", levels, kind)
     scale = call.nodes.floats(f"{name}.scale", scaled.scale)
     zero = call.nodes.constant(f"{name}.zero_point", zeros, kind)

@@ -56,7 +56,8 @@ class Session:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return the first output for a batch (n, ...) float32."""
-        return self.outputs(x, [self._session.get_outputs()[0].name]).popitem()[1]
+        name = self._session.get_outputs()[0].name
+        return self.outputs(x, [name])[name]
 
     def outputs(self, x: np.ndarray, names: Sequence[str]) -> Mapping[str, np.ndarray]:
         """Return {name: array} of outputs for a batch; BadInput where ONNX Runtime fails."""
