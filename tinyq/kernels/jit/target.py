@@ -4,17 +4,22 @@ import os
 import platform
 from functools import cache
 
+from numba import config
 from numba.core.registry import cpu_target
+
+from tinyq.kernels.jit import arm
 
 _TILES = {"amx-tile", "amx-int8"}
 _ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA = 158, 0x1023, 18         # x86_64: asm/unistd_64.h, asm/prctl.h
 
 
 def target_features() -> frozenset[str]:
-    """Return LLVM's names of the target's instruction sets; where Linux does not list them, NEON on every AArch64."""
+    """Return LLVM's names of the target's instruction sets."""
     triple, _, features = cpu_target.target_context.codegen().magic_tuple()
-    base = {"neon"} if triple.startswith(("aarch64", "arm64")) else set()
-    return frozenset(f[1:] for f in features.split(",") if f.startswith("+")) | base
+    listed = frozenset(f[1:] for f in features.split(",") if f.startswith("+"))
+    if not triple.startswith(("aarch64", "arm64")):
+        return listed
+    return arm.with_extensions(listed, arm.extensions(), config.CPU_NAME is not None or config.CPU_FEATURES is not None)
 
 
 @cache
