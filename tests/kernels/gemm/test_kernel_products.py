@@ -155,6 +155,8 @@ def test_a_convolution_of_weights_in_codes_has_the_bits_of_floats(case, pixels, 
     y = kernels.conv2d_packed(x, packed, geometry, scale, shift, None, True)
     assert_same_bits(y, kernels.conv2d_packed(x, kernels.pack_weights(w, geometry.groups), geometry, scale, shift, None,
                                               True))
+    plain = plain_inference.code_weights(w, geometry.groups, levels)
+    assert_same_bits(y, plain_inference.conv2d_packed(x, plain, geometry, scale, shift, None, True))
 
 
 @pytest.mark.parametrize("levels", LEVELS, ids=len)
@@ -164,6 +166,27 @@ def test_a_linear_layer_of_weights_in_codes_has_the_references_bits(n, k, m, lev
     x, scale, shift = normal("x", k, n).T, normal("scale", m), normal("shift", m)
     assert_same_bits(kernels.linear_packed(x, kernels.code_linear(w, levels), scale, shift, False),
                      plain_inference.linear_packed(x, w, scale, shift, False))
+    assert_same_bits(plain_inference.linear_packed(x, plain_inference.code_linear(w, levels), scale, shift, False),
+                     plain_inference.linear_packed(x, w, scale, shift, False))
+
+
+@pytest.mark.parametrize("extreme", [0.0, 1e-45, 3e-38, 1e-30, 3e38, np.inf, np.nan])
+@pytest.mark.parametrize("levels", [(-2, -1, 0, 1, 2), (-1, -0.25, 0, 0.25, 1), (0,)])
+def test_extreme_inputs_of_weights_in_codes_have_the_references_bits(extreme, levels):
+    """Where a product with a power of two is not exact, or overflows before the sum does."""
+    w, levels = on_levels(levels, 6, 40)
+    x, one, none = normal("x", 3, 40), np.ones(6, np.float32), np.zeros(6, np.float32)
+    with np.errstate(all="ignore"):
+        x[0, ::3] *= np.float32(extreme)
+        x[1] *= np.float32(extreme)
+        coded = plain_inference.linear_packed(x, plain_inference.code_linear(w, levels), one, none, False)
+        assert_same_bits(coded, plain_inference.linear_packed(x, w, one, none, False))
+
+
+def test_weights_in_codes_take_one_two_or_four_bits_without_numba():
+    for levels, bits in (((-1, 1), 1), ((-1, 0, 1), 2), ((-1, -0.5, 0, 0.5, 1), 4)):
+        w, levels = on_levels(levels, 64, 16, 3, 3)
+        assert plain_inference.code_weights(w, 1, levels).nbytes == w.size * bits // 8 + levels.nbytes
 
 
 @pytest.mark.skipif(not can_decode(), reason="this processor has no kernels that decode weights: they stay float32")

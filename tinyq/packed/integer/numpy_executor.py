@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tinyq.kernels.reference.integer import code_ops
-from tinyq.kernels.reference.integer.integer_product import exact_floats, product
+from tinyq.kernels.reference.integer.integer_product import exact_rows, product
 from tinyq.kernels.reference.integer.requantise import requantise
 from tinyq.packed.integer.program import (
     Add,
@@ -33,7 +33,7 @@ class NumpyExecutor:
 
     def __init__(self, program: IntegerProgram, evaluate_node: EvaluateNode | None):
         """Prepare the weights; evaluate_node(number, floats) computes a float32 node from the values it reads."""
-        self._weights = {op.y: exact_floats(integer_levels(op), _max_code(program.quants[op.x]))
+        self._weights = {op.y: exact_rows(integer_levels(op), _max_code(program.quants[op.x]))
                          for op in program.products}
         self._requants = {op.y: op.requant for op in program.products}
         self.program, self.evaluate_node = program.without_weights(), evaluate_node
@@ -46,7 +46,7 @@ class NumpyExecutor:
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of the weights, which NumPy multiplies as floats, and of the per-row numbers."""
+        """Bytes of the weights in codes and of the per-row numbers."""
         return sum(w.nbytes for w in self._weights.values()) + sum(
             r.multiplier.nbytes + r.offset.nbytes for r in self._requants.values())
 

@@ -1,5 +1,8 @@
 """Reference implementations of products with prepacked weights: their parts, one after the other."""
+import numpy as np
+
 from tinyq.kernels.reference.elementwise.activation import relu as rectified
+from tinyq.kernels.reference.gemm.coded_weights import MAX_LEVELS, CodedRows, code_rows, sum_of_products
 from tinyq.kernels.reference.gemm.conv import conv2d
 from tinyq.kernels.reference.gemm.matmul import matmul
 
@@ -10,13 +13,16 @@ def pack_weights(w, groups, pixels=None):
 
 
 def code_weights(w, groups, levels, pixels=None):
-    """Return the weights as they are."""
-    return w
+    """Return the weights in codes."""
+    return code_rows(w, levels) if len(levels) <= MAX_LEVELS else w
 
 
 def conv2d_packed(x, packed, geometry, scale, shift, added, relu, into=None, first=0):
     """Compute conv2d, the addition and the ReLU; copy the result to `into` if given."""
-    y = conv2d(x, packed, geometry, scale, shift)
+    if isinstance(packed, CodedRows):
+        y = _convolved(x, packed, geometry) * scale[:, None, None] + shift[:, None, None]
+    else:
+        y = conv2d(x, packed, geometry, scale, shift)
     y = y if added is None else y + added
     y = rectified(y) if relu else y
     if into is None:
@@ -26,17 +32,38 @@ def conv2d_packed(x, packed, geometry, scale, shift, added, relu, into=None, fir
     return target
 
 
+def _convolved(x, w, geometry):
+    """Convolve with weights in codes: each tap is a view of the padded images, shifted and strided."""
+    (py, px), (sy, sx), (dy, dx) = geometry.padding, geometry.stride, geometry.dilation
+    (oh, ow), (c_out, c, kh, kw), groups = geometry.output_size, w.shape, geometry.groups
+    padded, m = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px))), c_out // groups
+    y = np.empty((len(x), c_out, oh, ow), x.dtype)
+    for g in range(groups):
+        def tap(k, channel=g * c):
+            down, across = k // kw % kh * dy, k % kw * dx
+            return padded[:, channel + k // (kh * kw), None, down:down + (oh - 1) * sy + 1:sy,
+                          across:across + (ow - 1) * sx + 1:sx]
+
+        y[:, g * m:(g + 1) * m] = sum_of_products(w, g * m, (g + 1) * m, tap, np.zeros_like(y[:, :m]), x)
+    return y
+
+
 def pack_linear(w):
     """Return the weights as they are."""
     return w
 
 
 def code_linear(w, levels):
-    """Return the weights as they are."""
-    return w
+    """Return the weights in codes."""
+    return code_rows(w, levels) if len(levels) <= MAX_LEVELS else w
 
 
 def linear_packed(x, packed, scale, shift, relu):
     """matmul, the affine, and the ReLU."""
-    y = matmul(x, packed.T) * scale + shift
+    if isinstance(packed, CodedRows):
+        zero = np.zeros((len(x), packed.shape[0]), x.dtype)
+        sums = sum_of_products(packed, 0, packed.shape[0], lambda k: x[:, k, None], zero, x)
+    else:
+        sums = matmul(x, packed.T)
+    y = sums * scale + shift
     return rectified(y) if relu else y
