@@ -34,10 +34,10 @@ def decoded(builder: ir.IRBuilder, codes: ir.Value, j: int, bits: int, table: li
     codes = builder.and_(codes, splat(BYTES, (1 << bits) - 1))
     found = [look_up(builder, part, codes) for part in table]
     half, quarter = divmod(quarter, 2)
-    low, high = (_interleaved(builder, *found[byte:byte + 2], half) for byte in (0, 2))
+    low, high = (_interleaved(builder, found[byte], found[byte + 1], half) for byte in (0, 2))
     shorts = ir.VectorType(ir.IntType(16), 8)
-    pairs = (builder.bitcast(vector, shorts) for vector in (low, high))
-    return builder.bitcast(_interleaved(builder, *pairs, quarter), FLOATS)
+    low, high = (builder.bitcast(vector, shorts) for vector in (low, high))
+    return builder.bitcast(_interleaved(builder, low, high, quarter), FLOATS)
 
 
 def look_up(builder: ir.IRBuilder, table: ir.Value, indices: ir.Value) -> ir.Value:

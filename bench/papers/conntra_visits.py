@@ -1,6 +1,6 @@
 """Compare CoNNTrA's visits with a float32 BLAS forward pass per candidate, on the 60,000 MNIST images.
 
-    python bench/conntra_visits.py --data-path DIR [--models logistic,lenet] [--visits 200] [--baseline-visits 2]
+    python bench/papers/conntra_visits.py --data-path DIR [--models logistic,lenet] [--visits 200] [--baseline-visits 2]
 
 Both contenders make the same visits of the same network in turns, in one process with the same number of threads; the
 baseline's candidates are a parameter's other levels. Prints the time per visit of each and their ratio.
