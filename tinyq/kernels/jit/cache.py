@@ -19,7 +19,7 @@ import llvmlite
 import numba
 from numba.core.caching import IndexDataCacheFile
 
-from tinyq.kernels.jit import arm
+from tinyq.kernels.jit import arm_extensions
 from tinyq.kernels.jit.target import target_features, tiles_refused
 from tinyq.output.terminal import tell
 
@@ -35,7 +35,8 @@ def cache_folder() -> Path:
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser(f"{_HOME}/.cache")) / "tinyq"
     forced = os.environ.get("TINYQ_ISA", "")                # isa.py: the same names with other code, or none
     variant = f"-{forced}" if forced.isalnum() and forced != "numpy" else ""
-    variant += "".join(f"-{name}" for name in sorted(arm.EXTENSIONS & target_features()))     # numba's key lacks them
+    beyond = sorted(arm_extensions.EXTENSIONS & target_features())                     # numba's key lacks them
+    variant += "".join(f"-{name}" for name in beyond)
     return Path(base) / f"kernels-{_SOURCE_HASH}{variant}{'-without-tiles' if tiles_refused() else ''}"
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from numba import config
 from numba.core.registry import cpu_target
 
-from tinyq.kernels.jit import arm
+from tinyq.kernels.jit import arm_extensions
 
 _TILES = {"amx-tile", "amx-int8"}
 _ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA = 158, 0x1023, 18         # x86_64: asm/unistd_64.h, asm/prctl.h
@@ -19,7 +19,8 @@ def target_features() -> frozenset[str]:
     listed = frozenset(f[1:] for f in features.split(",") if f.startswith("+"))
     if not triple.startswith(("aarch64", "arm64")):
         return listed
-    return arm.with_extensions(listed, arm.extensions(), config.CPU_NAME is not None or config.CPU_FEATURES is not None)
+    is_restricted = config.CPU_NAME is not None or config.CPU_FEATURES is not None
+    return arm_extensions.with_extensions(listed, arm_extensions.extensions(), is_restricted)
 
 
 @cache
