@@ -18,8 +18,8 @@ FOLDER = Path(os.environ.get("TINYQ_AARCH64", Path.home() / ".cache/tinyq-aarch6
 # QEMU's name -> the instruction set that doctor must name
 INTEGER_KERNELS = {"cortex-a72": "neon", "cortex-a76": "dotprod", "neoverse-v1": "i8mm"}
 CPUS = os.environ.get("AARCH64_CPUS", "").split() or [*INTEGER_KERNELS]
-NETWORKS = {"lenet": "ternary", "resnet20": "shift2", "mlp:20,8": "shift1", "digits_cnn": "binary",
-            "alexnet": "ternary"}
+NETWORKS = (("lenet", "ternary"), ("lenet", "shift1"), ("resnet20", "shift2"), ("mlp:20,8", "shift1"),
+            ("digits_cnn", "binary"))
 RUN = ("--model mlp:16,8 --data digits --method cbp --recipe none --pretrain-epochs 1 --epochs 1 --max-steps 12 "
        "--threads 1 --workers 0")
 TESTS = ("tests/kernels", "tests/packed")
@@ -58,8 +58,8 @@ def networks():
     folder = FOLDER / "work/networks"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for name, levels in NETWORKS.items():
-        format.write(folder / f"{name.replace(':', '-')}.tq.h5", packed(name, levels))
+    for name, levels in NETWORKS:
+        format.write(folder / f"{name.replace(':', '-')}-{levels}.tq.h5", packed(name, levels))
     command = [sys.executable, HERE / "packed_logits.py", folder]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests/packed/integer")}
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
