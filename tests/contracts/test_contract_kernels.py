@@ -1,6 +1,7 @@
 """What every kernel has in common: a reference with the same signature, and no forbidden arithmetic on the way."""
 import ast
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -131,3 +132,10 @@ def test_flushed_subnormals_are_noticed(monkeypatch):
     monkeypatch.setattr(arithmetic, "_halve", lambda x, out: None)          # what a flushing thread leaves: zeros
     with pytest.raises(TinyqError, match="flushes subnormal"):
         kernels.verify_arithmetic()
+
+
+def test_kernels_have_no_synchronisation_of_their_own():
+    """Threads meet where a parallel loop begins and ends, so that nothing relies on a processor's order of memory."""
+    own = re.compile(r"atomic|cmpxchg|\bfence\b|volatile|seq_cst|import threading|Barrier|Semaphore")
+    outside = {path for path in (ROOT / "tinyq/kernels").rglob("*.py") if "jit" not in path.parts}
+    assert [str(path) for path in outside if own.search(path.read_text())] == []
