@@ -1,4 +1,4 @@
-"""The logits of a folder's packed networks, one hash each and arithmetic: python packed_logits.py FOLDER."""
+"""A folder's packed networks: python packed_logits.py FOLDER prints hashes of logits, and resident bytes."""
 import hashlib
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ def main():
             network, digest = PackedNetwork.load(path, kind), hashlib.sha256()
             for n in (1, 3, 16):
                 digest.update(network(samples(n, network.graph.input_shape, seed=n)).tobytes())
-            print(path.name, kind, digest.hexdigest())
+            print(path.name, kind, digest.hexdigest(), network.resident_bytes)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(REASON is not None, reason=st
 
 @pytest.fixture(scope="module")
 def networks():
-    """The name, below FOLDER/work, of a folder with packed networks that were made on x86, and their logits' hashes."""
+    """Make packed networks in FOLDER/work/networks; what packed_logits.py prints on x86."""
     folder = FOLDER / "work/networks"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -79,11 +79,14 @@ def test_doctor_names_the_integer_kernels(cpu):
     assert cpu not in INTEGER_KERNELS or said["integer"].split()[1] == f"{INTEGER_KERNELS[cpu]};"
 
 
-def test_logits_of_packed_networks(cpu, networks):
-    found = output_of(cpu, "-c", "import sys, runpy; sys.path.append('tests/packed/integer'); "
+def test_packed_networks_have_the_same_logits_and_size_in_memory(cpu, networks):
+    here = output_of(cpu, "-c", "import sys, runpy; sys.path.append('tests/packed/integer'); "
                       "sys.argv[1:] = ['/work/networks']; runpy.run_path('tests/contracts/packed_logits.py', "
                       "run_name='__main__')")
-    assert found == networks and len(found.splitlines()) == 15
+    found, expected = ([line.split() for line in text.splitlines()] for text in (here, networks))
+    assert [line[:3] for line in found] == [line[:3] for line in expected] and len(found) == 15
+    for line, on_x86 in zip(found, expected, strict=True):
+        assert int(line[3]) <= 1.05 * int(on_x86[3]), (line, on_x86)           # tiles have other sizes
 
 
 def test_a_ledger_written_on_x86_is_verified_and_replayed(cpu, run):
