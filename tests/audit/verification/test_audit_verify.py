@@ -157,7 +157,7 @@ def test_what_was_changed_is_named(name, run):
 
 REWRITTEN = {
     "an older format": (lambda r: r[0].update(format="tinyq ledger/2"),
-                        "in the format tinyq ledger/2, but this version of tinyq reads tinyq ledger/4; use"),
+                        "in the format tinyq ledger/2, but this version of tinyq reads tinyq ledger/5; use"),
     "no format": (lambda r: r[0].pop("format"), "does not begin with the first record of a ledger"),
     "digests of no kind": (lambda r: r[0].update(audit="none"), "line 1: the digests are of no kind"),
     "no beginning": (lambda r: r.__delitem__(0), "does not begin with the first record of a ledger"),

@@ -8,12 +8,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
+from typing import Any
 
 import numpy as np
 
 from tinyq import kernels
 
-NO_WORDS, NO_ROWS = np.empty(0, np.uint32), np.empty(0, np.uint64)
+NO_WORDS = np.empty(0, np.uint32)
 SMALL = 1 << 14                         # words
 MANY = 128                              # from this many arrays, one letter per array keeps a record under 2 KiB
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -39,33 +40,58 @@ def words_of(array: np.ndarray | None) -> np.ndarray:
 
 
 class FastDigests:
-    """Digest arrays to 128 bits each with tinyq.kernels.digest."""
+    """Arrays digested to 128 bits each with tinyq.kernels.digest.
+
+    Small arrays are copied and share a call of the kernel, which would cost more than their bytes.
+    """
 
     def __init__(self):
-        self.rows = []
+        """Begin without arrays."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all arrays."""
+        self.rows: list[Any] = []                           # of the large ones, each (1, 2) uint64
+        self.small: list[np.ndarray] = []                   # words
+        self.is_small: list[bool] = []                      # of each array, in the order of `add`
 
     def add(self, array: np.ndarray | None) -> None:
         """Add an array; None counts as an empty one."""
-        self.rows.append(kernels.digest(words_of(array)))
+        words = words_of(array)
+        small = words.size < SMALL
+        self.is_small.append(small)
+        if small:
+            self.small.append(words.copy())
+        else:
+            self.rows.append(kernels.digest(words))
 
-    def take(self) -> Digest:
-        """Return the Digest of the arrays added since the last call."""
-        rows, self.rows = np.concatenate([NO_ROWS, *self.rows]), []
-        root = kernels.digest(rows.view(np.uint32))
-        return Digest("".join([f"{half:016x}" for half in root.tolist()]), _leaves(rows[1::2]))
+    @staticmethod
+    def joined(collected: Sequence["FastDigests"]) -> list[Digest]:
+        """Return the Digest of the arrays in each of `collected`, with one call of the kernel for all small ones."""
+        is_small = np.array([small for digests in collected for small in digests.is_small], bool)
+        rows = np.empty((len(is_small), 2), np.uint64)
+        for places, found in ((is_small, _one_after_another(kernels.digest, [a for d in collected for a in d.small])),
+                              (~is_small, [row for d in collected for row in d.rows])):
+            if len(found):
+                rows[places] = np.reshape(found, (-1, 2))
+        ends = [*accumulate(len(digests.is_small) for digests in collected)]
+        roots = kernels.digest(rows.reshape(-1).view(np.uint32), [4 * end for end in ends]).tolist()
+        leaves = rows[:, 1].tolist()
+        return [Digest(f"{first:016x}{second:016x}", _leaves(leaves[start:end]))
+                for (first, second), start, end in zip(roots, [0, *ends], ends, strict=False)]
 
 
 class SHA256Digests(FastDigests):
-    """Digest arrays with SHA-256, over type, shape and little-endian bytes."""
+    """Arrays digested with SHA-256, over type, shape and little-endian bytes."""
 
     def add(self, array: np.ndarray | None) -> None:
         """Add an array; None counts as an empty one."""
         self.rows += _sha256_rows([array])
 
-    def take(self) -> Digest:
-        """Return the Digest of the arrays added since the last call."""
-        rows, self.rows = self.rows, []
-        return _joined(rows)
+    @staticmethod
+    def joined(collected: Sequence[FastDigests]) -> list[Digest]:
+        """Return the Digest of the arrays in each of `collected`."""
+        return [_joined(digests.rows) for digests in collected]
 
 
 def digests_of(kind: str, *lists: Sequence[np.ndarray | None]) -> list[Digest]:
@@ -86,10 +112,15 @@ def _tree_rows(arrays):
     """
     words = [words_of(array) for array in arrays]
     small = [array for array in words if array.size < SMALL]
-    shared = iter(kernels.chaining_values(np.concatenate(small), [*accumulate(map(len, small))]) if small else ())
+    shared = iter(_one_after_another(kernels.chaining_values, small))
     values = [next(shared) if array.size < SMALL else kernels.chaining_values(array) for array in words]
     return [hashlib.sha256(row.tobytes() + array.size.to_bytes(8, "little")).digest()
             for row, array in zip(values, words, strict=True)]
+
+
+def _one_after_another(kernel, arrays):
+    """Return kernel(words, ends) of these arrays of words; () for none."""
+    return kernel(np.concatenate(arrays), [*accumulate(map(len, arrays))]) if arrays else ()
 
 
 def _sha256_rows(arrays):
@@ -104,12 +135,12 @@ def _sha256_rows(arrays):
 
 def _joined(rows):
     joined = b"".join(rows)
-    return Digest(hashlib.sha256(joined).hexdigest(), _leaves(np.frombuffer(joined, np.uint64)[::4]))
+    return Digest(hashlib.sha256(joined).hexdigest(), _leaves(np.frombuffer(joined, np.uint64)[::4].tolist()))
 
 
 def _leaves(numbers):
     letters = PAIRS if len(numbers) < MANY else LETTERS
-    return "".join([letters[number % len(letters)] for number in numbers.tolist()])
+    return "".join([letters[number % len(letters)] for number in numbers])
 
 
 # By the value of --audit: digests of what a replay is judged by, and of what names the first difference.

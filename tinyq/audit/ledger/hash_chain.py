@@ -14,7 +14,7 @@ from tinyq.errors import AuditMismatch
 from tinyq.files.journal import LEDGER_FILE
 from tinyq.files.lines import Lines, lines_of
 
-FORMAT = "tinyq ledger/4"
+FORMAT = "tinyq ledger/5"
 NOTHING_BEFORE = "0" * 64
 # Kinds of records that depend on the configuration and the data alone: a replay makes the same ones.
 FIXED = ("phase", "step", "epoch", "float")
@@ -72,9 +72,12 @@ def check_format(path: str | Path, first: Line | None) -> None:
                             "version that wrote it (its first line says which)")
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)         # made once: a quarter of the time
+
+
 def encode(record: dict, before: str) -> bytes:
     """Return the line of a record that follows the line with SHA-256 `before`."""
-    return (json.dumps({"prev": before, **record}, separators=(",", ":"), allow_nan=False) + "\n").encode()
+    return (_ENCODER.encode({"prev": before, **record}) + "\n").encode()
 
 
 class Ledger:

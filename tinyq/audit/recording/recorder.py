@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tinyq.audit.capture.capture import Capture, Captured
-from tinyq.audit.capture.step_trace import Trace, is_digested, is_vjp_digested
+from tinyq.audit.capture.step_trace import LatestOutput, Trace, is_digested, is_vjp_digested
 from tinyq.audit.ledger.digests import NAMING_KINDS, digest_of, digests_of
 from tinyq.audit.methods.method_table import audit_of
 from tinyq.autodiff import tape
@@ -24,6 +24,7 @@ class Recorder(Observer):
         """kind: of digests, a key of digests.KINDS; keep: receives each record."""
         self.kind, self.keep = kind, keep
         self._ops, self._vjps, self._gradients = (NAMING_KINDS[kind]() for _ in range(3))
+        self._latest_output = LatestOutput()
         self.trace: Trace | None = None
 
     def begin(self, job: Job, folder: str | Path, position: Position) -> None:
@@ -87,9 +88,17 @@ class Recorder(Observer):
 
     def _note(self, primitive, inputs, params, output):
         if is_digested(primitive):
-            self._ops.add(output.data)
+            self._digest_latest_output()
+            self._latest_output.begin(output)
+        else:
+            self._latest_output.follow(primitive, inputs, output)
         if self.trace:
             self.trace.note(primitive, inputs, params, output)
+
+    def _digest_latest_output(self):
+        array = self._latest_output.take()
+        if array is not None:
+            self._ops.add(array)
 
     def _note_vjp(self, node, position, parent, g, gx):
         if is_vjp_digested(node, parent):
@@ -106,9 +115,13 @@ class Recorder(Observer):
         """Digest the results of primitives and vjps, and the gradients; {} for a method without gradients."""
         if not method.uses_gradients:
             return {}
+        self._digest_latest_output()
         for p in self.parameters.values():
             self._gradients.add(p.grad)
-        ops, vjps, g = self._ops.take(), self._vjps.take(), self._gradients.take()
+        collected = self._ops, self._vjps, self._gradients
+        ops, vjps, g = self._ops.joined(collected)
+        for digests in collected:
+            digests.clear()
         return {"ops": ops.root, "ops_of": ops.leaves, "vjps": vjps.root, "vjps_of": vjps.leaves,
                 "g": g.root, "g_of": g.leaves}
 

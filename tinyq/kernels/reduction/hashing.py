@@ -11,6 +11,8 @@ word x at j and word y at 16 + j of stripe s, padded with 0 at the end of the ar
 
 A chunk's lanes, and then the chunks, are folded in ascending order, again invertibly in every chain.
 """
+from collections.abc import Sequence
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -37,18 +39,29 @@ START = np.uint64(GOLDEN)
 U27, U30, U31, ZERO = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(0)
 
 
-def digest(words: np.ndarray) -> np.ndarray:
-    """Return the digest of uint32 words (n,), C-contiguous: (2,) uint64."""
+def digest(words: np.ndarray, ends: Sequence[int] = ()) -> np.ndarray:
+    """Return the digests (n, 2) uint64 of n arrays that follow one another in `words`.
+
+    words: uint32, 1-D, C-contiguous; ends: where each of the arrays ends, () for one array.
+    """
     assert words.dtype == np.uint32 and words.ndim == 1 and words.flags.c_contiguous
-    return (_digest if words.size < MIN_PARALLEL_WORDS else _digest_parallel)(words)
+    if not ends and words.size >= MIN_PARALLEL_WORDS:
+        return _digest_parallel(words)
+    return _digests(words, np.array(ends or [words.size]))
 
 
 @njit
-def _digest(words):
-    folded, state = np.empty((_chunks_of(words), 2), np.uint64), np.empty(2 * DIGEST_LANES, np.uint64)
-    for chunk in range(len(folded)):
-        _chunk(words, chunk, state, folded)
-    return _fold(folded, words.size)
+def _digests(words, ends):
+    result, state = np.empty((len(ends), 2), np.uint64), np.empty(2 * DIGEST_LANES, np.uint64)
+    folded, start = np.empty((_chunks_of(words), 2), np.uint64), 0
+    for i in range(len(ends)):
+        array = words[start:ends[i]]
+        chunks = folded[:_chunks_of(array)]
+        for chunk in range(len(chunks)):
+            _chunk(array, chunk, state, chunks)
+        _fold(chunks, array.size, result[i])
+        start = ends[i]
+    return result
 
 
 @njit(parallel=True)
@@ -56,7 +69,9 @@ def _digest_parallel(words):
     folded = np.empty((_chunks_of(words), 2), np.uint64)
     for chunk in prange(len(folded)):
         _chunk(words, chunk, np.empty(2 * DIGEST_LANES, np.uint64), folded)
-    return _fold(folded, words.size)
+    result = np.empty((1, 2), np.uint64)
+    _fold(folded, words.size, result[0])
+    return result
 
 
 @part
@@ -85,14 +100,12 @@ def _chunk(words, chunk, state, folded):
 
 
 @part
-def _fold(folded, size):
+def _fold(folded, size, result):
     product, chain = _mixed(START + np.uint64(size)), START
     for chunk in range(len(folded)):
         product = _mixed(product ^ folded[chunk, 0])
         chain = _mixed((chain ^ folded[chunk, 1]) + product)
-    result = np.empty(2, np.uint64)
     result[0], result[1] = product, chain
-    return result
 
 
 @part

@@ -1,4 +1,6 @@
 """Reference of the digest."""
+from collections.abc import Sequence
+
 import numpy as np
 
 from tinyq.kernels.contract import (
@@ -14,14 +16,19 @@ from tinyq.kernels.contract import (
 LOW, MASK = 0xFFFFFFFF, (1 << 64) - 1
 
 
-def digest(words: np.ndarray) -> np.ndarray:
-    """Return the digest of uint32 words (n,): (2,) uint64."""
+def digest(words: np.ndarray, ends: Sequence[int] = ()) -> np.ndarray:
+    """Return the digests (n, 2) uint64 of arrays that end at `ends` in uint32 words (n,), or of one array."""
+    arrays = np.split(words[:ends[-1]] if ends else words, ends[:-1])
+    return np.array([_digest(array) for array in arrays], np.uint64)
+
+
+def _digest(words):
     product, chain = _mixed(GOLDEN + len(words) & MASK), GOLDEN
     for start in range(0, len(words), DIGEST_CHUNK):
         of_products, of_chains = _chunk(words[start:start + DIGEST_CHUNK].astype(np.uint64))
         product = _mixed(product ^ of_products)
         chain = _mixed((chain ^ of_chains) + product & MASK)
-    return np.array([product, chain], np.uint64)
+    return product, chain
 
 
 def _chunk(words):
