@@ -46,6 +46,7 @@ def convert(argv: list[str]) -> None:
 def _to_weights(arguments: argparse.Namespace) -> None:
     """Write .h5 or .safetensors."""
     from tinyq.data.local.class_names import class_lines
+    from tinyq.files.foreign import kinds
     from tinyq.saved.foreign import conversion
     from tinyq.saved.run_folder import weights_file
 
@@ -55,9 +56,14 @@ def _to_weights(arguments: argparse.Namespace) -> None:
         return
     if target not in conversion.TINYQ:
         raise UsageError(f"{arguments.target}: convert writes .h5, .safetensors and {ONNX}")
+    names = class_lines(arguments.classes) if arguments.classes else None
+    if not Path(arguments.source).is_dir() and kinds.kind_of(arguments.source) == kinds.ONNX:
+        from tinyq.saved.graphs.onnx_import import from_onnx
+
+        say(*from_onnx(arguments.source, arguments.target, arguments.model, names, _inputs(arguments)))
+        return
     if arguments.model is None:
         raise UsageError("--model: name the network, for example --model resnet18")
-    names = class_lines(arguments.classes) if arguments.classes else None
     say(conversion.to_tinyq(arguments.source, arguments.target, arguments.model, names, _inputs(arguments),
                             arguments.key))
 

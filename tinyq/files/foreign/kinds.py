@@ -9,11 +9,11 @@ from tinyq.files.hdf5_bytes import find_signature
 from tinyq.files.read import read_file, read_start
 
 START = 1 << 20                         # bytes that are looked at
-HDF5, SAFETENSORS, TORCH = "HDF5", "safetensors", "PyTorch"
+HDF5, SAFETENSORS, TORCH, ONNX = "HDF5", "safetensors", "PyTorch", "ONNX"
 _DOWNLOAD = "download the file of weights itself"
 _PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<!--|<\?xml)", re.IGNORECASE)
 _PICKLE = re.compile(rb"[\x80(\])}]|c[\w.]+\n\w+\n")   # a protocol, a value, or the name of a class
-_ONNX = re.compile(rb"\x08[\x03-\x1f][\x12\x1a:B]")       # of its protocol buffer: a version, then a text or a graph
+_ONNX = re.compile(rb"\x08[\x03-\x1f][\x12\x1a\x22\x28\x32:B]")       # a version, then a text, a number or a graph
 # (first bytes, what such a file is and what to do)
 _OTHERS = (
     (b"version https://git-lfs", f"a Git LFS pointer, not the file that it stands for: git lfs pull, or {_DOWNLOAD}"),
@@ -29,16 +29,18 @@ _OTHERS = (
 
 
 def kind_of(path: str | Path) -> str:
-    """Return HDF5, SAFETENSORS or TORCH (also for a plain pickle), whatever the file's suffix.
+    """Return HDF5, SAFETENSORS, ONNX or TORCH (also for a plain pickle), whatever the file's suffix.
 
     BadInput names a file that is none of them: empty, a web page, a Git LFS pointer, a TorchScript or other archive,
-    an ONNX network, a text.
+    a text.
     """
     start = read_start(path, START)
     if find_signature(start) is not None:
         return HDF5
     if _begins_as_safetensors(start):
         return SAFETENSORS
+    if _ONNX.match(start):
+        return ONNX
     other = _what_else(start, Path(path))
     if other:
         raise BadInput(f"{path}: is {other}")
@@ -59,8 +61,6 @@ def _what_else(start, path):
         return _archive(path)
     if start[4:8] == b"TFL3":
         return "a TensorFlow Lite network; give weights that PyTorch, safetensors or HDF5 hold"
-    if _ONNX.match(start):
-        return "a network in a protocol buffer, such as ONNX; give the weights of the program that exported it"
     for begin, other in _OTHERS:
         if start.startswith(begin):
             return other

@@ -1,4 +1,5 @@
 """Read the weights in a file of another program, whatever its suffix: PyTorch, safetensors, HDF5."""
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,16 @@ def open_weights(path: str | Path) -> Foreign:
 
     Floats come as float32, integers as int64.
     """
-    return _OPENERS[kinds.kind_of(path)](path)
+    kind = kinds.kind_of(path)
+    if kind == kinds.ONNX:
+        raise BadInput(f"{path}: is a network in a protocol buffer, such as ONNX; convert it to a file of weights "
+                       f"first: {onnx_command(path)}")
+    return _OPENERS[kind](path)
+
+
+def onnx_command(path: str | Path) -> str:
+    """Return the command that converts an ONNX file."""
+    return shlex.join(["python", "-m", "tinyq.convert", str(path), str(Path(path).with_suffix(".h5"))])
 
 
 def _torch(path):

@@ -29,6 +29,8 @@ def open_foreign(source: str | Path) -> Foreign:
 def refuse_foreign(path: str | Path) -> None:
     """Raise BadInput, with the command that converts it, for a file of PyTorch or safetensors, or one of no weights."""
     kind = kinds.kind_of(path)
+    if kind == kinds.ONNX:
+        raise BadInput(f"{path}: a network of {kind}, not of tinyq; convert it first: {opening.onnx_command(path)}")
     if kind != kinds.HDF5:
         command = shlex.join(["python", "-m", "tinyq.convert", str(path), str(Path(path).with_suffix(".h5"))])
         raise BadInput(f"{path}: weights of {kind}, not of tinyq; convert them first: {command} --model NAME")

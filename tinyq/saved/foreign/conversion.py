@@ -1,4 +1,5 @@
 """Convert weight files of other programs to and from model.h5."""
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tinyq.files import weights as files
 from tinyq.files.foreign.opening import Arrays
 from tinyq.files.read import sha256_of
 from tinyq.nn import Conv2d, Linear, Module
+from tinyq.saved.attributes import shape_of
 from tinyq.saved.foreign.choice import open_foreign, weights_for
 from tinyq.saved.foreign.converted_inputs import Inputs, described
 from tinyq.saved.foreign.names import COUNTER
@@ -37,18 +39,26 @@ def to_tinyq(source: str | Path, target: str | Path, name: str, class_names: lis
         raise UsageError(f"classes: has {len(class_names)} names, but {source} has {classes} classes")
     model = models.build(name, classes, input_shape)
     known, left_out = _fitted(state, model, models.OPTIONAL_PREFIXES.get(name, ()))
-    model.load_state_dict(known, source=str(source))
-    _check_finite(known, source)
-    attributes = {
-        "model": name, "method": "backprop", "constrain": "inner", "input_shape": ",".join(map(str, input_shape)),
-        **inputs.attributes(classes), **({"class_names": class_names} if class_names else {}),
-        "source": Path(source).name, "source_sha256": sha256_of(source)}
+    of_inputs = inputs.attributes(classes) | ({"class_names": class_names} if class_names else {})
+    return save_converted(source, target, name, model, known, of_inputs,
+                          [*([f"left out: {', '.join(left_out)}"] if left_out else []), *remarks])
+
+
+def save_converted(source: str | Path, target: str | Path, name: str, model: Module, state: Arrays, of_inputs: dict,
+                   remarks: Sequence[str] = ()) -> str:
+    """Write a network with the weights `state` as model.h5; returns a line that describes the file.
+
+    of_inputs: attributes of Inputs.attributes. BadInput where the weights do not fit, or values are not finite.
+    """
+    model.load_state_dict(state, source=str(source))
+    _check_finite(state, source)
+    attributes = {"model": name, "method": "backprop", "constrain": "inner", **of_inputs, "source": Path(source).name,
+                  "source_sha256": sha256_of(source)}
+    classes, input_shape = len(of_inputs["class_names"]), shape_of(attributes)
     probes = Streams(0).key("probe").normal((PROBES, *input_shape)).astype(np.float32)
     files.write(target, _weights(model.eval(), attributes, probes, source))
     count = sum(p.size for p in model.parameters())
-    return f"{target}: {name}, {classes} classes, {count:,} parameters" + (
-        f"; left out: {', '.join(left_out)}" if left_out else "") + "".join(
-        f"; {remark}" for remark in [*remarks, described(attributes)])
+    return "; ".join([f"{target}: {name}, {classes} classes, {count:,} parameters", *remarks, described(attributes)])
 
 
 def _smallest(name: str, inputs: Inputs) -> Module:

@@ -28,7 +28,7 @@ class Inputs:
         return self.shape or SHAPES[self.data or "imagenet"][1]
 
     def attributes(self, classes: int) -> dict:
-        """Return the attributes data, data_options, preprocessing and class_names, as far as they are known.
+        """Return the attributes data, data_options, input_shape, preprocessing and class_names, as far as known.
 
         data is empty where it is not known; preparation_assumed says that the preparation is only the usual one.
 
@@ -40,7 +40,7 @@ class Inputs:
             _check_fit(name, shape, classes)
         preparation = self._changed(data.preparation_of(name, shape) if name else None, shape)
         names = data.class_names_of(name) if name else None
-        return {"data": name or "", "data_options": "{}",
+        return {"data": name or "", "data_options": "{}", "input_shape": ",".join(map(str, shape)),
                 **({"preprocessing": json.dumps(preparation.facts())} if preparation else {}),
                 **({"preparation_assumed": 1} if name and not self.data and not (self.mean and self.std) else {}),
                 "class_names": list(names) if names else list(map(str, range(classes)))}

@@ -1,1 +1,1 @@
-"""Convert networks to ONNX files and back, and compare tinyq with ONNX Runtime."""
+"""Write networks as ONNX files, and compare tinyq with ONNX Runtime."""
