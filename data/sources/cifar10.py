@@ -23,9 +23,10 @@ TRAIN_FILES, TEST_FILES = tuple(f"data_batch_{k}.bin" for k in range(1, 6)), ("t
 PYTHON_FOLDERS = "cifar-10-batches-py", "cifar-10-batches-py-target/cifar-10-batches-py"       # the second is Keras'
 PYTHON_ARCHIVES = "cifar-10-python.tar.gz", "cifar-10-batches-py.tar.gz"
 PYTHON_TRAIN, PYTHON_TEST = tuple(name.removesuffix(".bin") for name in TRAIN_FILES), ("test_batch",)
+ZIP = "cifar*10*.zip"
 PICKLE_BYTES = 1 << 20                                                # of a batch beside its pixels: labels, file names
 LOOKED_FOR = (f"{TRAIN_FILES[0]} and the others of {FOLDER} or {ARCHIVE}, {PYTHON_TRAIN[0]} and the others of "
-              f"{PYTHON_FOLDERS[0]} or {PYTHON_ARCHIVES[0]}, or class folders in train and test")
+              f"{PYTHON_FOLDERS[0]} or {PYTHON_ARCHIVES[0]}, or class folders in train and test, or one {ZIP} of those")
 IMAGES_PER_FILE, RECORD = 10_000, 1 + 3 * 32 * 32                     # a label, then red, green and blue planes
 
 
@@ -72,7 +73,9 @@ def _held(folder):
             return below
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         return folder
-    return next((folder / name for name in (ARCHIVE, *PYTHON_ARCHIVES) if (folder / name).is_file()), None)
+    zips = sorted(folder.glob(ZIP))
+    archives = [folder / name for name in (ARCHIVE, *PYTHON_ARCHIVES)] + zips * (len(zips) == 1)
+    return next((archive for archive in archives if archive.is_file()), None)
 
 
 def _read_batches(where):

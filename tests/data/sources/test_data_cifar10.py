@@ -3,6 +3,7 @@ import gzip
 import io
 import os
 import pickle
+import shutil
 import tarfile
 
 import numpy as np
@@ -198,6 +199,16 @@ def test_class_folders_give_arrays_and_the_last_of_each_class_validate(tmp_path)
     assert bundle.validation.labels.tolist() == list(range(10))
     assert bundle.validation.images[:, 0, 0, 0].tolist() == [10 * label + 3 for label in range(10)]
     assert bundle.train.images.dtype == np.uint8 and bundle.train.images.shape[1:] == (3, 32, 32)
+
+
+def test_a_zip_of_class_folders_is_found_in_its_folder_where_it_is_the_only_one(tmp_path):
+    class_folders(tmp_path / "images")
+    shutil.make_archive(str(tmp_path / "downloads" / "cifar10-png"), "zip", tmp_path / "images")
+    bundle = data.load("cifar10", tmp_path / "downloads", validation=10)
+    assert (len(bundle.train), len(bundle.validation), len(bundle.test)) == (30, 10, 20)
+    shutil.copy(tmp_path / "downloads" / "cifar10-png.zip", tmp_path / "downloads" / "cifar10-other.zip")
+    with pytest.raises(BadInput, match="or one cifar.10..zip of those"):
+        data.load("cifar10", tmp_path / "downloads", validation=10)
 
 
 def test_images_of_another_size_and_missing_classes_are_refused(tmp_path):
