@@ -4,6 +4,7 @@ NEON's instructions are replaced, where they are emitted, by what Arm's manual s
 operations that LLVM has for every processor.
 """
 import dataclasses
+import functools
 import runpy
 import sys
 
@@ -12,6 +13,7 @@ from llvmlite import ir
 
 from tinyq.kernels.integer import neon
 from tinyq.kernels.jit import isa
+from tinyq.kernels.simd import byte_look_up
 from tinyq.kernels.simd.llvm import I8, I16, I32
 
 
@@ -45,8 +47,8 @@ def dots(signed):
     return add
 
 
-def add_matrix(builder, sums, a, b):
-    rows, columns = widened(builder, a, I32, False), widened(builder, b, I32)
+def add_matrix(builder, sums, a, b, signed=False):
+    rows, columns = widened(builder, a, I32, signed), widened(builder, b, I32)
     for i in range(2):
         for j in range(2):
             products = builder.mul(*(picked(builder, v, range(8 * h, 8 * h + 8)) for v, h in ((rows, i), (columns, j))))
@@ -82,10 +84,11 @@ def look_up(builder, table, indices):
 
 isa.SHAPE = isa.ISA = dataclasses.replace(isa.ISA, beyond_base="")      # which no other processor's LLVM knows
 neon.add_dots, neon.add_mixed_dots, neon.add_matrix = dots(True), dots(False), add_matrix
+neon.add_signed_matrix = functools.partial(add_matrix, signed=True)
 neon.products_of_bytes, neon.products_of_shorts = products(I16), products(I32)
 neon.sums_of_pairs, neon.wide_sums_of_pairs = sums_of_pairs, wide_sums(I32)
 neon.sums_of_signed, neon.sums_of_unsigned = wide_sums(I16), wide_sums(I16, False)
-neon.look_up = look_up
+byte_look_up.look_up = look_up
 
 if __name__ == "__main__":
     sys.argv = sys.argv[1:]

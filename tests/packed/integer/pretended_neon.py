@@ -3,8 +3,7 @@ import os
 
 from tinyq.kernels.jit import isa, target
 
-_features = target.target_features
 _needs = next(known.needs for known in isa.ARM if known.name == os.environ["TINYQ_ISA"])
-target.target_features = lambda: _features() | _needs
+target.target_features = lambda: _needs
 isa.ISA, isa.NOTE = isa.choose()
 isa.SHAPE = isa.ISA

@@ -106,7 +106,8 @@ def _sums_in_turn(builder, count, packed, codes, many, level_of):
         for i in range(number):
             index = builder.add(at, I64(i))
             vector = load(builder, packed, builder.mul(index, I64(VECTOR_BYTES)), BYTES)
-            row_at = builder.mul(index, I64(RUN * many // COLUMNS))
+            begun = index if many >= COLUMNS else builder.add(at, I64(i - i % least))       # of the run's first vector
+            row_at = builder.mul(begun, I64(RUN * many // COLUMNS))
             for j in range(many):
                 run = load(builder, codes, builder.add(row_at, I64(RUN * (j // COLUMNS))), instructions.RUN_OF_CODES)
                 levels = builder.bitcast(level_of(vector, j), SUMS)

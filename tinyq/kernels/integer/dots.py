@@ -44,7 +44,11 @@ def _emit_tile(builder, rows, steps_of, steps, codes, stride, levels, sums, resu
     cells = [(r, v) for r in range(held) for v in range(VECTORS)]
     place = {(r, v): I64((r * VECTORS + v) * VECTOR_BYTES) for r, v in cells if r < rows}
     start = [builder.add(codes, builder.mul(stride, I64(min(r, rows - 1)))) for r in range(held)]
-    slots = {cell: cgutils.alloca_once(builder, SUMS) for cell in cells}        # LLVM makes registers of them
+    # LLVM makes registers of them.
+    slots: dict[tuple[int, ...], ir.Value] = {cell: cgutils.alloca_once(builder, SUMS) for cell in cells}
+    upper: dict[tuple[int, ...], ir.Value] = {
+        (*cell, 1): cgutils.alloca_once_value(builder, splat(SUMS, 0)) for cell in cells if steps_of.parts == 2}
+    slots |= upper
     resumes = builder.icmp_signed("!=", resume, I64(0))
     with builder.if_else(resumes) as (goes_on, begins):
         with goes_on:
@@ -60,13 +64,16 @@ def _emit_tile(builder, rows, steps_of, steps, codes, stride, levels, sums, resu
         steps_of.add(builder, slots, start, levels, at, UNROLLED)
     with cgutils.for_range_slice(builder, whole, steps, I64(steps_of.least)) as (at, _):
         steps_of.add(builder, slots, start, levels, at, steps_of.least)
+    for (r, v, _), slot in upper.items():
+        shifted = builder.shl(builder.load(slot), splat(SUMS, 8))
+        builder.store(builder.add(builder.load(slots[r, v]), shifted), slots[r, v])
     steps_of.arrange(builder, slots)
     for cell in place:
         store(builder, builder.load(slots[cell]), sums, place[cell])
 
 
 byte_tile = _make_tile("byte_tile", SHAPE.vector_rows, instructions.BYTE_STEPS)
-short_tile = _make_tile("short_tile", SHAPE.vector_rows, instructions.SHORT_STEPS)
+short_tile = _make_tile("short_tile", SHAPE.vector_rows // instructions.SHORT_STEPS.parts, instructions.SHORT_STEPS)
 small_tile = _make_tile("small_tile", SHAPE.vector_rows, instructions.SMALL_STEPS)      # levels up to MAX_SMALL
 byte_row = _make_tile("byte_row", 1, instructions.BYTE_STEPS)
 short_row = _make_tile("short_row", 1, instructions.SHORT_STEPS)

@@ -18,7 +18,7 @@ def pack_levels(levels, groups, size):
     """
     each, run = 4 // size, RUN if size == 1 else SHORT_RUN
     outputs, k = levels.shape
-    multiple = SHAPE.step_multiple if size == 1 else 1
+    multiple = SHAPE.step_multiple if size == 1 else max(1, SHORT_RUN // each)
     steps, panels = -(-k // (each * multiple)) * multiple, -(-(outputs // groups) // NR)
     halves = 2 if size == 1 and not SHAPE.wide and np.abs(levels.astype(np.int64)).max() > MAX_NARROW else 1
     padded = np.zeros((groups, panels * NR, steps * each), np.int8)

@@ -28,7 +28,7 @@ from tinyq.kernels.integer.requantise import (
     finish_shorts,
     finish_shorts_added,
 )
-from tinyq.kernels.integer.tile_shape import LANES, MR, NR, VECTOR_BYTES, ZERO_CODE
+from tinyq.kernels.integer.tile_shape import LANES, MR, NR, SHORT_LEVEL_BYTES, VECTOR_BYTES, ZERO_CODE
 from tinyq.kernels.integer.tiles import begin_tiles, byte_tile, end_tiles
 from tinyq.kernels.jit.compile import njit, part, prange
 
@@ -150,15 +150,15 @@ def _coded_row(f, panel, row, base, sums):
 def _levels_of(f, panel, buffer):
     """Return the address of the panel's levels, decoded into `buffer` unless they are stored as bytes."""
     packed = f.codes + panel * f.panel_bytes
-    if f.bits == 8 and f.size == 1:
+    if f.bits == 8 and (f.size == 1 or SHORT_LEVEL_BYTES == 1):
         return packed
-    vectors = f.panel_bytes // VECTOR_BYTES
+    vectors, short = f.panel_bytes // VECTOR_BYTES, (f.size - 1) * (SHORT_LEVEL_BYTES - 1)
     if f.bits == 2:
-        decode_2(packed, vectors, f.table, buffer, f.size - 1)
+        decode_2(packed, vectors, f.table, buffer, short)
     elif f.bits == 4:
-        decode_4(packed, vectors, f.table, buffer, f.size - 1)
+        decode_4(packed, vectors, f.table, buffer, short)
     else:
-        decode_8(packed, vectors, f.table, buffer, f.size - 1)
+        decode_8(packed, vectors, f.table, buffer, short)
     return buffer
 
 

@@ -21,6 +21,11 @@ def add_matrix(builder: ir.IRBuilder, sums: ir.Value, a: ir.Value, b: ir.Value) 
     return call(builder, "llvm.aarch64.neon.usmmla.v4i32.v16i8", WORDS, sums, a, b)
 
 
+def add_signed_matrix(builder: ir.IRBuilder, sums: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+    """Return sums + a b', as add_matrix, of signed bytes alone (smmla)."""
+    return call(builder, "llvm.aarch64.neon.smmla.v4i32.v16i8", WORDS, sums, a, b)
+
+
 def products_of_bytes(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """Return the 8 products of half vectors of bytes (smull; with an addition, smlal)."""
     return call(builder, "llvm.aarch64.neon.smull.v8i16", SHORTS, a, b)
@@ -49,8 +54,3 @@ def sums_of_signed(builder: ir.IRBuilder, a: ir.Value) -> ir.Value:
 def sums_of_unsigned(builder: ir.IRBuilder, a: ir.Value) -> ir.Value:
     """Return the sums of neighbouring unsigned bytes in 16 bits (uaddlp)."""
     return call(builder, "llvm.aarch64.neon.uaddlp.v8i16.v16i8", SHORTS, a)
-
-
-def look_up(builder: ir.IRBuilder, table: ir.Value, indices: ir.Value) -> ir.Value:
-    """Return the table's byte for each index below 16 (tbl)."""
-    return call(builder, "llvm.aarch64.neon.tbl1.v16i8", BYTES, table, indices)

@@ -20,9 +20,11 @@ from tinyq.kernels.integer.tile_shape import (
     VECTOR_BYTES,
     VECTORS,
     ZERO_CODE,
+    ZERO_LOW_BYTE,
     Steps,
 )
 from tinyq.kernels.jit.isa import SHAPE
+from tinyq.kernels.simd import byte_look_up
 from tinyq.kernels.simd.llvm import I32, I64, broadcast, keep_order, load, splat
 
 _HALVES = ir.VectorType(I64, 2)
@@ -68,7 +70,7 @@ def joined(builder: ir.IRBuilder, columns: Iterable[ir.Value]) -> Iterable[ir.Va
 
 def look_up(builder: ir.IRBuilder, table: ir.Value, codes: ir.Value) -> ir.Value:
     """Return the table's byte for each code below 16."""
-    return neon.look_up(builder, table, codes)
+    return byte_look_up.look_up(builder, table, codes)
 
 
 def _factors(builder, codes):
@@ -156,11 +158,50 @@ def _add_matrices(builder, slots, start, levels, at, count):
 
 def _arrange_matrices(builder, slots):
     """Exchange the second half of a row's vector with the first half of the next row's."""
-    for (r, v), slot in slots.items():
-        if r % 2 == 0:
+    for (r, v, *part), slot in slots.items():
+        if r % 2 == 0 and not part:
             a, b = (builder.bitcast(builder.load(s), _HALVES) for s in (slot, slots[r + 1, v]))
             for half, target in enumerate((slot, slots[r + 1, v])):
                 builder.store(builder.bitcast(_picked(builder, a, [half, 2 + half], b), SUMS), target)
+
+
+def _bytes_of_shorts(builder, row, at, count):
+    """Of 16-bit codes, the lower bytes as they are multiplied and then the upper ones, 8 each.
+
+    Of 4 codes each of these comes twice.
+    """
+    kind = ir.VectorType(BYTES.element, 4 * count)
+    lanes = list(range(0, kind.count, 2)) * (UNROLLED // count)
+    both = _picked(builder, load(builder, row, builder.shl(at, I64(2)), kind), lanes + [lane + 1 for lane in lanes])
+    return builder.xor(both, ir.Constant(BYTES, [ZERO_LOW_BYTE] * 8 + [0] * 8)) if ZERO_LOW_BYTE else both
+
+
+def _add_dots_of_shorts(builder, slots, start, levels, at, count):
+    """Four codes at a time, their lower bytes and their upper bytes apart."""
+    rows = [builder.bitcast(_bytes_of_shorts(builder, row, at, count), SUMS) for row in start]
+    for group in range(count // 2):
+        first = builder.add(builder.mul(at, I64(NR * 2)), I64(group * NR * 4))
+        columns = [load(builder, levels, builder.add(first, I64(v * VECTOR_BYTES)), BYTES) for v in range(VECTORS)]
+        for part in range(2):
+            for r, row in enumerate(rows):
+                x = builder.bitcast(_picked(builder, row, [2 * part + group] * SUMS.count), BYTES)
+                for v in range(VECTORS):
+                    slot = slots[r, v, 1] if part else slots[r, v]
+                    builder.store(add_products_of_bytes(builder, builder.load(slot), x, columns[v]), slot)
+
+
+def _add_matrices_of_shorts(builder, slots, start, levels, at, count):
+    """As _add_matrices, eight codes at a time, their lower bytes and their upper bytes apart."""
+    rows = [builder.bitcast(_bytes_of_shorts(builder, row, at, count), _HALVES) for row in start]
+    for c in range(COLUMNS):
+        first = builder.add(builder.mul(at, I64(NR * 2)), I64(c * VECTOR_BYTES))
+        column = load(builder, levels, first, BYTES)
+        for p, (low, high) in enumerate(zip(rows[::2], rows[1::2], strict=True)):
+            place = 2 * p + c % 2, c // 2
+            for part, add in enumerate((neon.add_matrix, neon.add_signed_matrix)):
+                codes = builder.bitcast(_picked(builder, low, [part, 2 + part], high), BYTES)
+                slot = slots[*place, 1] if part else slots[place]
+                builder.store(add(builder, builder.load(slot), codes, column), slot)
 
 
 def _add_shorts(builder, slots, start, levels, at, count):
@@ -179,9 +220,12 @@ def _add_shorts(builder, slots, start, levels, at, count):
                 builder.store(builder.add(builder.load(slots[r, v]), products), slots[r, v])
 
 
-if SHAPE.dots:
-    BYTE_STEPS = Steps(_add_matrices, 2, 2, _arrange_matrices) if RUN == 8 else Steps(_add_dots)
-    SMALL_STEPS = BYTE_STEPS
+if RUN == 8:
+    BYTE_STEPS = SMALL_STEPS = Steps(_add_matrices, 2, 2, _arrange_matrices)
+    SHORT_STEPS = Steps(_add_matrices_of_shorts, 4, 2, _arrange_matrices, 2)
+elif SHAPE.dots:
+    BYTE_STEPS = SMALL_STEPS = Steps(_add_dots)
+    SHORT_STEPS = Steps(_add_dots_of_shorts, 2, parts=2)
 else:
     BYTE_STEPS, SMALL_STEPS = Steps(_adds_products(1)), Steps(_adds_products(UNROLLED))
-SHORT_STEPS = Steps(_add_shorts)
+    SHORT_STEPS = Steps(_add_shorts)

@@ -17,8 +17,11 @@ SUMS, BYTES, SHORTS = (ir.VectorType(kind, VECTOR_BYTES * 8 // kind.width) for k
 # Levels lie in vectors, COLUMNS of them for the same RUN codes of a row: NR outputs, RUN levels each.
 RUN = SHAPE.run
 COLUMNS = NR * RUN // VECTOR_BYTES
-SHORT_RUN = 1 if SHAPE.neon else 2      # of 16-bit codes
-ZERO_CODE = 128 if SHAPE.signed else 0  # the byte that multiplies as 0: where bytes are signed, codes are less by it
+# Of 16-bit codes: the run, and the bytes of a level, 1 where the codes' bytes are multiplied apart.
+SHORT_RUN, SHORT_LEVEL_BYTES = (RUN, 1) if SHAPE.neon and SHAPE.dots else (1 if SHAPE.neon else 2, 2)
+# The byte that multiplies as 0: where bytes are signed, codes are less by it, and so are lower bytes of 16-bit codes.
+ZERO_CODE = 128 if SHAPE.signed else 0
+ZERO_LOW_BYTE = ZERO_CODE if SHORT_LEVEL_BYTES == 1 else 0
 
 
 def as_they_are(builder: ir.IRBuilder, slots: dict) -> None:
@@ -32,3 +35,4 @@ class Steps(NamedTuple):
     least: int = 1                      # number of steps at once where UNROLLED are not left; 1 or 2
     rows: int = 1                       # rows that registers hold together
     arrange: Callable = as_they_are     # from the order of sums in memory to that in registers, and back
+    parts: int = 1                      # 2: slots[r, v, 1] have sums of upper bytes, to be multiplied by 256

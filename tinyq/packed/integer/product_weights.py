@@ -5,7 +5,7 @@ import numpy as np
 
 from tinyq.kernels.integer import code_ops, integer_product
 from tinyq.kernels.integer.integer_levels import even_levels, pack_levels
-from tinyq.kernels.integer.tile_shape import ZERO_CODE
+from tinyq.kernels.integer.tile_shape import ZERO_CODE, ZERO_LOW_BYTE
 from tinyq.kernels.jit.isa import MAX_SMALL
 from tinyq.packed.integer.program import IntegerProduct, integer_levels
 
@@ -41,10 +41,9 @@ class ProductWeights:
 
 
 def _taken_off(op, levels, itemsize):
-    """Return what kernels that multiply codes less ZERO_CODE take off a sum times its multiplier, int64 (outputs,)."""
-    if itemsize > 1:
-        return np.zeros(len(levels), np.int64)
-    return op.requant.multiplier.astype(np.int64) * ZERO_CODE * levels.sum(axis=1, dtype=np.int64)
+    """Return what kernels that multiply bytes less ZERO_CODE take off a sum times its multiplier, int64 (outputs,)."""
+    zero = ZERO_CODE if itemsize == 1 else ZERO_LOW_BYTE
+    return op.requant.multiplier.astype(np.int64) * zero * levels.sum(axis=1, dtype=np.int64)
 
 
 def _by_panels(values, groups, per_group):
