@@ -298,5 +298,6 @@ def test_broken_or_missing_pickles_are_named(tmp_path):
 
 def test_the_names_that_are_looked_for_are_listed(tmp_path):
     with pytest.raises(BadInput, match="looked for data_batch_1.bin .*cifar-10-binary.tar.gz, data_batch_1 .*"
-                       "cifar-10-batches-py or cifar-10-python.tar.gz, or class folders in train and test; give"):
+                       "cifar-10-batches-py or cifar-10-python.tar.gz, or class folders in train and test, "
+                       r"or one cifar\*10\*.zip of those; give"):
         data.load("cifar10", tmp_path)
