@@ -13,18 +13,29 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from common.machine_code import machine_code
 
-# (what, instruction set, kernel)
-FLOAT_TILE = ("float32", "neon", "packed_tile")
-FLOATS = (FLOAT_TILE, ("float32, gathering", "neon", "gathering_tile"))
-INT16 = ("int16", "neon", "short_tile")
-NEON = (*FLOATS, ("int8", "neon", "byte_tile"), ("int8, levels up to 31", "neon", "small_tile"), INT16)
-SDOT = ("int8, sdot", "dotprod", "byte_tile")
-# core -> the tiles that run on it; v1 with sdot too, for comparison
-TILES = {"cortex-a53": NEON, "cortex-a72": NEON, "neoverse-n1": (*FLOATS, SDOT, INT16),
-         "neoverse-v1": (*FLOATS, SDOT, ("int8, usmmla", "i8mm", "byte_tile"), INT16)}
+
+class Tile(NamedTuple):
+    """A tile: what it multiplies, its instruction set, the kernel, and the products of each multiply-accumulate."""
+
+    what: str
+    isa: str
+    kernel: str
+    parts: int = 1                      # 2: the bytes of a 16-bit code are multiplied on their own
+
+
+FLOAT_TILE = Tile("float32", "neon", "packed_tile")
+FLOATS = (FLOAT_TILE, Tile("float32, gathering", "neon", "gathering_tile"))
+NEON = (*FLOATS, Tile("int8", "neon", "byte_tile"), Tile("int8, levels up to 31", "neon", "small_tile"),
+        Tile("int16", "neon", "short_tile"))
+DOTPROD = (Tile("int8, dotprod", "dotprod", "byte_tile"), Tile("int16, dotprod", "dotprod", "short_tile", 2))
+I8MM = (Tile("int8, i8mm", "i8mm", "byte_tile"), Tile("int16, i8mm", "i8mm", "short_tile", 2))
+# core -> the tiles that run on it; neoverse-v1 with dotprod too, for comparison
+TILES = {"cortex-a53": NEON, "cortex-a72": NEON, "neoverse-n1": FLOATS + DOTPROD,
+         "neoverse-v1": FLOATS + DOTPROD + I8MM}
 # multiply-add instruction, with the kind of its first operand's lanes -> products
 PRODUCTS = {"fmla.4s": 4, "sdot.4s": 16, "usmmla.4s": 32, "usdot.4s": 16,
             **{f"{name}{half}{kind}": count for name in ("smull", "smlal") for half in ("", "2")
@@ -40,13 +51,13 @@ class Loop:
     multiplies: dict[str, int]
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one iteration."""
+    def products(self) -> int:
+        """Products of one iteration."""
         return sum(PRODUCTS[name] * count for name, count in self.multiplies.items())
 
 
 def inner_loop(code: str) -> Loop:
-    """Return the loop without a loop inside that has the most multiply-accumulates."""
+    """Return the loop without a loop inside that has the most products."""
     lines = [line.split("//")[0].strip() for line in code.splitlines()]
     label_at = {line[:-1]: i for i, line in enumerate(lines) if re.fullmatch(r"[.\w]+:", line)}
     loops = [Loop((), {})]
@@ -57,7 +68,7 @@ def inner_loop(code: str) -> Loop:
         if start < end and not any(other.endswith(":") for other in body):
             instructions = tuple(other for other in body if other and not other.startswith("."))
             loops.append(Loop(instructions, _multiplies(instructions)))
-    return max(loops, key=lambda loop: loop.macs)
+    return max(loops, key=lambda loop: loop.products)
 
 
 def _multiplies(instructions):
@@ -94,13 +105,13 @@ def peak(mca: str, cpu: str, multiplies: dict[str, int]) -> float:
     return total
 
 
-def modelled(mca: str, cpu: str, isa: str, kernel: str) -> tuple[float, float]:
+def modelled(mca: str, cpu: str, tile: Tile) -> tuple[float, float]:
     """Return multiply-accumulates a cycle, and the share of the multiply instructions' peak."""
-    loop = inner_loop(machine_code(isa, cpu, kernel))
-    if not loop.macs:
-        raise ValueError(f"no loop with products in {kernel} for {cpu}")
+    loop = inner_loop(machine_code(tile.isa, cpu, tile.kernel))
+    if not loop.products:
+        raise ValueError(f"no loop with products in {tile.kernel} for {cpu}")
     taken = cycles(mca, cpu, loop.instructions)
-    return loop.macs / taken, peak(mca, cpu, loop.multiplies) / taken
+    return loop.products / tile.parts / taken, peak(mca, cpu, loop.multiplies) / taken
 
 
 def analyzer() -> str | None:
@@ -122,10 +133,11 @@ def main(arguments: list[str] | None = None) -> None:
     print("| core | tile | MACs a cycle | cycles per MAC | share of the peak | times float32 |")
     print("|---|---|---|---|---|---|")
     for cpu in chosen.cpus:
-        base, _ = modelled(chosen.mca, cpu, *FLOAT_TILE[1:])
-        for what, isa, kernel in TILES[cpu]:
-            rate, share = modelled(chosen.mca, cpu, isa, kernel)
-            print(f"| {cpu} | {what} | {rate:.2f} | {1 / rate:.3f} | {share:.0%} | {rate / base:.2f} |", flush=True)
+        base, _ = modelled(chosen.mca, cpu, FLOAT_TILE)
+        for tile in TILES[cpu]:
+            rate, share = modelled(chosen.mca, cpu, tile)
+            print(f"| {cpu} | {tile.what} | {rate:.2f} | {1 / rate:.3f} | {share:.0%} | {rate / base:.2f} |",
+                  flush=True)
 
 
 if __name__ == "__main__":

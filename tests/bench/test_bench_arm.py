@@ -23,9 +23,9 @@ tinyq_tile:
 """
 
 
-def test_the_inner_loop_is_read_with_its_multiply_accumulates():
+def test_the_inner_loop_is_read_with_its_products():
     loop = arm.inner_loop(CODE)
-    assert loop.multiplies == {"fmla.4s": 1, "sdot.4s": 1, "smull2.8h": 1} and loop.macs == 4 + 16 + 8
+    assert loop.multiplies == {"fmla.4s": 1, "sdot.4s": 1, "smull2.8h": 1} and loop.products == 4 + 16 + 8
     assert [line.split()[0] for line in loop.instructions] == ["ldr", "fmla", "sdot", "smull2", "subs"]
 
 
@@ -41,5 +41,12 @@ def test_the_float_tile_loads_its_rows_as_two_vectors_and_multiplies_by_their_la
 @pytest.mark.parametrize("cpu, least", [("cortex-a72", 0.99), pytest.param("cortex-a53", 0.45, marks=pytest.mark.slow),
                                         pytest.param("neoverse-n1", 0.99, marks=pytest.mark.slow)])
 def test_the_float_tile_is_near_the_peak(cpu, least):
-    rate, share = arm.modelled(arm.analyzer(), cpu, *arm.FLOAT_TILE[1:])
+    rate, share = arm.modelled(arm.analyzer(), cpu, arm.FLOAT_TILE)
     assert least <= share <= 1.01 and rate > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not arm.analyzer(), reason="there is no llvm-mca")
+def test_int8_by_dot_products_is_far_faster_than_float():
+    dots, floats = (arm.modelled(arm.analyzer(), "neoverse-n1", tile)[0] for tile in (arm.DOTPROD[0], arm.FLOAT_TILE))
+    assert dots >= 2.4 * floats
