@@ -14,7 +14,7 @@ from llvmlite import ir
 from tinyq.kernels.integer import neon
 from tinyq.kernels.jit import isa
 from tinyq.kernels.simd import byte_look_up
-from tinyq.kernels.simd.llvm import I8, I16, I32
+from tinyq.kernels.simd.llvm import I8, I16, I32, splat
 
 
 def picked(builder, vector, lanes):
@@ -82,12 +82,20 @@ def look_up(builder, table, indices):
     return result
 
 
+def narrowed(builder, wide):
+    for sign, end in ((">", 2**31 - 1), ("<", -2**31)):
+        limit = splat(wide.type, end)
+        wide = builder.select(builder.icmp_signed(sign, wide, limit), limit, wide)
+    return builder.trunc(wide, neon.WORDS)
+
+
 isa.SHAPE = isa.ISA = dataclasses.replace(isa.ISA, beyond_base="")      # which no other processor's LLVM knows
 neon.add_dots, neon.add_mixed_dots, neon.add_matrix = dots(True), dots(False), add_matrix
 neon.add_signed_matrix = functools.partial(add_matrix, signed=True)
 neon.products_of_bytes, neon.products_of_shorts = products(I16), products(I32)
 neon.sums_of_pairs, neon.wide_sums_of_pairs = sums_of_pairs, wide_sums(I32)
 neon.sums_of_signed, neon.sums_of_unsigned = wide_sums(I16), wide_sums(I16, False)
+neon.narrowed = narrowed
 byte_look_up.look_up = look_up
 
 if __name__ == "__main__":

@@ -8,16 +8,21 @@ import numpy as np
 from llvmlite import binding, ir
 from one_product import LEVELS
 
-from tinyq.kernels.integer import coded_rows, dots
+from tinyq.kernels.integer import coded_rows, dots, requantise
 from tinyq.kernels.integer.integer_levels import even_levels, pack_levels
-from tinyq.kernels.integer.tile_shape import MR, NR, SHORT_LEVEL_BYTES, VECTOR_BYTES, ZERO_CODE, ZERO_LOW_BYTE
+from tinyq.kernels.integer.tile_shape import LANES, MR, NR, SHORT_LEVEL_BYTES, VECTOR_BYTES, ZERO_CODE, ZERO_LOW_BYTE
 from tinyq.kernels.jit.isa import MAX_SMALL, SHAPE
+from tinyq.kernels.reference.integer.requantise import requantise as reference
 from tinyq.streams import Streams
 
 I64 = ir.IntType(64)
+# the kernel -> the dtype of its codes
+FINISHERS = {"finish_bytes": np.uint8, "finish_bytes_added": np.uint8, "finish_shorts": np.int16,
+             "finish_shorts_added": np.int16, "finish_ints": np.int32}
 KERNELS = {name: vars(module)[name] for module, names in (
     (dots, ("byte_tile", "small_tile", "short_tile", "byte_row", "short_row", "decode_2", "decode_4", "decode_8")),
-    (coded_rows, ("coded_row_2", "coded_row_4", "even_row", "sum_of_row"))) for name in names}
+    (coded_rows, ("coded_row_2", "coded_row_4", "even_row", "sum_of_row")),
+    (requantise, FINISHERS)) for name in names}
 SLACK = 8 * VECTOR_BYTES
 LENGTHS = (1, 7, 27, 130, 515)
 KINDS = (*LEVELS, "bytes")
@@ -121,6 +126,25 @@ def check_coded_rows(call, kind, k):
             assert np.array_equal(sums, expected), (kind, k, "even")
 
 
+def check_finish(call, name, shift):
+    """Requantised sums, ties, results at the limits and far beyond them among them."""
+    stream, dtype, rows = Streams(9).key(name, shift), np.dtype(FINISHERS[name]), 5
+    limits = {1: (0, 255), 2: (-32767, 32767), 4: (-2**31, 2**31 - 1)}[dtype.itemsize]
+    sums = stream.integers(-2**31, 2**31, (rows, NR)).astype(np.int32)
+    sums[0] = np.arange(NR) - NR // 2
+    multiplier = stream.integers(-2**29, 2**29, LANES).astype(np.int32)
+    multiplier[0] = 1 << min(shift - 1, 29)                 # halves
+    offset = stream.integers(-2**45, 2**45, LANES)
+    offset[0] = 0
+    added = stream.integers(*limits, (rows, LANES)).astype(dtype) if "added" in name else None
+    by, left = (2**20 + 1, 9) if added is not None else (0, 0)
+    codes = np.zeros((rows, LANES), dtype)
+    call[name](rows, sums.ctypes.data, multiplier.ctypes.data, offset.ctypes.data, shift, *limits,
+               added.ctypes.data if added is not None else 0, by, left, codes.ctypes.data, codes.strides[0])
+    expected = reference(sums[:, :LANES].astype(np.int64), multiplier, offset, shift, *limits, added, by, left)
+    assert np.array_equal(codes, expected), (name, shift)
+
+
 def main():
     call, compiler = functions()
     for kind in KINDS:
@@ -128,6 +152,9 @@ def main():
             check_tiles(call, kind, 1, k)
             check_tiles(call, kind, 2, k)
             check_coded_rows(call, kind, k)
+    for name in FINISHERS:
+        for shift in (1, 2, 30, 33, 60):
+            check_finish(call, name, shift)
     print(SHAPE.name)
     return compiler
 

@@ -26,6 +26,14 @@ def add_signed_matrix(builder: ir.IRBuilder, sums: ir.Value, a: ir.Value, b: ir.
     return call(builder, "llvm.aarch64.neon.smmla.v4i32.v16i8", WORDS, sums, a, b)
 
 
+def narrowed(builder: ir.IRBuilder, wide: ir.Value) -> ir.Value:
+    """Return four 64-bit numbers in 32 bits, those beyond at the nearest end (sqxtn)."""
+    two = ir.VectorType(I32, 2)
+    halves = (builder.shuffle_vector(wide, wide, ir.Constant(two, lanes)) for lanes in ([0, 1], [2, 3]))
+    low, high = (call(builder, "llvm.aarch64.neon.sqxtn.v2i32", two, half) for half in halves)
+    return builder.shuffle_vector(low, high, ir.Constant(WORDS, [0, 1, 2, 3]))
+
+
 def products_of_bytes(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """Return the 8 products of half vectors of bytes (smull; with an addition, smlal)."""
     return call(builder, "llvm.aarch64.neon.smull.v8i16", SHORTS, a, b)
