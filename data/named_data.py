@@ -2,7 +2,7 @@
 import os
 from pathlib import Path
 
-from tinyq.data.local.csv_rows import TABLES
+from tinyq.data.local.table_names import TABLES
 from tinyq.errors import UsageError
 from tinyq.own_code.code_names import names_code
 

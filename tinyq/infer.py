@@ -76,7 +76,6 @@ def _use_threads(threads: int | None) -> None:
 
 def _network(arguments: argparse.Namespace) -> "PackedNetwork":
     """Load the file's network."""
-    from tinyq.packed.integer.lowering import NotCalibrated
     from tinyq.packed.network import PackedNetwork, calibrated
 
     packed = _packed(arguments)
@@ -84,7 +83,11 @@ def _network(arguments: argparse.Namespace) -> "PackedNetwork":
         packed = calibrated(packed, _calibration(arguments, packed.meta))
     try:
         return PackedNetwork(packed, arguments.activations)
-    except NotCalibrated as error:
+    except UsageError as error:
+        from tinyq.packed.integer.lowering import NotCalibrated
+
+        if not isinstance(error, NotCalibrated):
+            raise
         raise UsageError(f"{arguments.network}: packed without calibration; pack it again with --calibrate, or infer "
                          "with --calibrate") from error
     except BadInput as error:
@@ -152,21 +155,25 @@ def _of_data(network: "PackedNetwork", arguments: argparse.Namespace) -> dict:
 
 def _pictures(paths: list[str]) -> list[str]:
     """Return the paths, with the pictures in and below a folder in its place; a line says what was passed over."""
-    from tinyq.data.local.pictures import pictures_in
-
     found: list[str] = []
     for path in paths:
-        pictures, others = pictures_in(path) if os.path.isdir(path) else ([path], 0)
+        pictures, others = _pictures_in(path) if os.path.isdir(path) else ([path], 0)
         if others:
             tell(f"{path}: {len(pictures)} pictures; {others} other or hidden files passed over")
         found += pictures
     return found
 
 
+def _pictures_in(folder: str) -> tuple[list[str], int]:
+    from tinyq.data.local.pictures import pictures_in
+
+    return pictures_in(folder)
+
+
 def _show_images(network: "PackedNetwork", paths: list[str], as_json: bool, exif: str | None) -> None:
     """Print the classes of each picture; of several, name those that cannot be read and go on with the others."""
+    from tinyq.data.local.table_names import holds_rows
     from tinyq.saved.image_input import Unprepared
-    from tinyq.saved.row_input import holds_rows
 
     reports: list[dict] = []
     for path in paths:

@@ -18,18 +18,20 @@ def format_of(data: bytes) -> str | None:
 
 def decoder_of(form: str) -> Callable[..., Any]:
     """Return Pillow's class for a format. Image.open would try more formats and warn at its own pixel limit."""
-    from PIL import (  # here, so that the embedded data work without Pillow
-        BmpImagePlugin,
-        GifImagePlugin,
-        JpegImagePlugin,
-        PngImagePlugin,
-        TiffImagePlugin,
-        WebPImagePlugin,
-    )
-
-    return {"JPEG": JpegImagePlugin.JpegImageFile, "PNG": PngImagePlugin.PngImageFile,
-            "WebP": WebPImagePlugin.WebPImageFile, "BMP": BmpImagePlugin.BmpImageFile,
-            "TIFF": TiffImagePlugin.TiffImageFile, "GIF": GifImagePlugin.GifImageFile}[form]
+    match form:                             # here, so that the embedded data work without Pillow, and start sooner
+        case "JPEG":
+            from PIL.JpegImagePlugin import JpegImageFile as found
+        case "PNG":
+            from PIL.PngImagePlugin import PngImageFile as found
+        case "WebP":
+            from PIL.WebPImagePlugin import WebPImageFile as found
+        case "BMP":
+            from PIL.BmpImagePlugin import BmpImageFile as found
+        case "TIFF":
+            from PIL.TiffImagePlugin import TiffImageFile as found
+        case "GIF":
+            from PIL.GifImagePlugin import GifImageFile as found
+    return found
 
 
 def webp_size(data: bytes) -> tuple[int, int]:

@@ -18,7 +18,6 @@ from tinyq.errors import BadInput
 from tinyq.files.read import read_file
 from tinyq.output.counting import counted
 
-TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 LARGEST = 1 << 30                       # bytes of a table, unpacked
 SEPARATORS = ",;\t|"
 SAMPLE = 20                             # rows by which the separator is chosen

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tinyq.data.bundle import DataBundle
-from tinyq.data.local.csv_rows import HEADERS, TABLES, Columns, CsvRows, is_number, read_rows
+from tinyq.data.local.csv_rows import HEADERS, Columns, CsvRows, is_number, read_rows
 from tinyq.data.local.filters import quoted
+from tinyq.data.local.table_names import TABLES
 from tinyq.data.own.assemble import Choices, Pairs, bundle_of
 from tinyq.data.own.named_arrays import PARTS, WHOLE
 from tinyq.data.own.own_targets import MOST

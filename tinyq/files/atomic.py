@@ -5,7 +5,6 @@ Everything tinyq writes goes through this package; no file is written in place.
 import errno
 import os
 import re
-import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -71,7 +70,7 @@ def new_temporary(target: Path) -> Path:
         for path in temporaries(target.parent):
             if path.name[1:-len(".01234567.tmp")] == target.name:
                 remove_unless_held(path)
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    return target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
 
 
 def check_target(path: str | Path) -> None:

@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import h5py
 import numpy as np
 
 from tinyq.errors import BadInput
@@ -58,6 +57,8 @@ def write(path: str | Path, datasets: Datasets, attributes: Attributes) -> None:
 
 def encode(datasets: Datasets, attributes: Attributes) -> bytes:
     """Return the bytes of the HDF5 file that `write` saves; the order of datasets and groups does not matter."""
+    import h5py  # here: reading does without
+
     name = f"memory of thread {threading.get_ident()}"          # HDF5 refuses to open one name twice at a time
     with h5py.File(name, "w", driver="core", backing_store=False, libver=("earliest", "latest")) as file:
         for dataset, array in sorted(datasets.items()):

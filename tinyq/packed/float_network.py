@@ -66,7 +66,7 @@ class FloatNetwork:
         inputs, shape = tuple(map(self._input, node.inputs)), (n, *node.shape)
         if node.weight is None:
             params = OPERATIONS[node.operation].from_json(node.params)
-            return Step(node.operation, _rule_of(node.operation), inputs, shape, params)
+            return Step(node.operation, _rule_of(node.operation, shape), inputs, shape, params)
         params, weights = {"options": _options(node), "relu": node.params["relu"]}, self._weights[number]
         return Step(PRODUCT, None, (inputs[0], weights.ready, *weights.affine, *inputs[1:]), shape, params)
 
@@ -90,8 +90,13 @@ def _options(node):
     return None if node.params["options"] is None else conv_options(node.params["options"])
 
 
-def _rule_of(name):
-    from tinyq.autodiff.primitives import PRIMITIVES
+def _rule_of(name, shape):
+    """Return the function of an operation without weights; the primitives are imported when one of them is needed."""
+    if name in ("flatten", "reshape"):
+        return lambda x, **params: x.reshape(shape)
 
-    rule = PRIMITIVES[name].forward
-    return lambda *arrays, **params: np.asarray(rule(*arrays, **params)[0])
+    def rule(*arrays, **params):
+        from tinyq.autodiff.primitives import PRIMITIVES
+
+        return np.asarray(PRIMITIVES[name].forward(*arrays, **params)[0])
+    return rule

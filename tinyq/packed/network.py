@@ -14,13 +14,11 @@ from tinyq.output.terminal import tell, tell_once
 from tinyq.packed.file import format
 from tinyq.packed.file.format import KINDS, Packed, golden_input
 from tinyq.packed.float_network import FloatNetwork
-from tinyq.packed.integer import calibrate
-from tinyq.packed.integer.lowering import lower
-from tinyq.packed.integer.numpy_executor import NumpyExecutor
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:                       # what float32 activations do without is imported where it is used
     from tinyq.nn import Module
     from tinyq.packed.integer.compiled_executor import CompiledExecutor
+    from tinyq.packed.integer.numpy_executor import NumpyExecutor
 
 
 class PackedNetwork:
@@ -42,7 +40,7 @@ class PackedNetwork:
 
         self.graph, self.meta, self.activations = packed.graph, packed.meta, activations
         self._lock = threading.Lock()
-        program = None if activations == "float32" else lower(packed, activations)
+        program = None if activations == "float32" else _lowered(packed, activations)
         self._floats = FloatNetwork(packed, program.floats if program else None)
         self.executor = "float32"
         self._run: FloatNetwork | NumpyExecutor | CompiledExecutor = self._floats
@@ -101,6 +99,8 @@ class PackedNetwork:
         """Switch from the compiled kernels to NumPy; return True if NumPy gives the stored outputs."""
         if self.executor in ("float32", "numpy"):
             return False
+        from tinyq.packed.integer.numpy_executor import NumpyExecutor
+
         kernels, self.executor, self._run = self.executor, "numpy", NumpyExecutor(program, self._floats.node)
         right = self._gives(golden)
         if right:
@@ -115,20 +115,30 @@ class PackedNetwork:
 
 def calibrated(packed: Packed, batches: Sequence[np.ndarray]) -> Packed:
     """Return the network with activation ranges measured on these batches, and with new golden outputs."""
+    from tinyq.packed.integer import calibrate
+
     return with_golden(dataclasses.replace(packed, ranges=calibrate.ranges(packed, batches), golden={}))
 
 
 def with_golden(packed: Packed) -> Packed:
     """Return the network with its outputs for golden_input, which every reader must reproduce."""
+    from tinyq.packed.integer.numpy_executor import NumpyExecutor
+
     x, floats = golden_input(packed.graph), FloatNetwork(packed)
     with np.errstate(all="ignore"):
         golden = {"float32": floats(x)}
     for kind in KINDS[1:] if packed.ranges is not None else ():
         try:
-            golden[kind] = NumpyExecutor(lower(packed, kind), floats.node)(x)
+            golden[kind] = NumpyExecutor(_lowered(packed, kind), floats.node)(x)
         except UsageError:                              # it cannot run in this form; PackedNetwork reports that
             continue
     return dataclasses.replace(packed, golden=golden)
+
+
+def _lowered(packed, kind):
+    from tinyq.packed.integer.lowering import lower
+
+    return lower(packed, kind)
 
 
 def _integer_executor(isa, program, evaluate_node):
@@ -136,6 +146,8 @@ def _integer_executor(isa, program, evaluate_node):
     if isa.NOTE:
         tell_once(f"tinyq: {isa.NOTE}")
     if isa.ISA is None:
+        from tinyq.packed.integer.numpy_executor import NumpyExecutor
+
         return isa.NUMPY, NumpyExecutor(program, evaluate_node)
     from tinyq.packed.integer.compiled_executor import CompiledExecutor
 

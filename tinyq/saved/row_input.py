@@ -5,17 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyq.data.local.csv_rows import TABLES, Columns, read_rows
+from tinyq.data.local.csv_rows import Columns, read_rows
 from tinyq.data.local.npz import names_in, read_arrays
 from tinyq.data.own.named_arrays import X
 from tinyq.data.own.own_inputs import AUTO, PLAIN, inputs_of
 from tinyq.errors import BadInput, UsageError
 from tinyq.saved.attributes import preparation_of, shape_of
-
-
-def holds_rows(path: str | Path) -> bool:
-    """Return True for the name of a table or an archive of arrays, rather than of a picture."""
-    return str(path).lower().endswith((*TABLES, ".npz"))
 
 
 def read_samples(path: str | Path, attributes: dict) -> np.ndarray:
