@@ -32,6 +32,7 @@ FLOORS = [
     "tinyq.audit",
     "tinyq.compare",
     "tinyq.tuning",
+    "tinyq.runtime",
     "tinyq.train tinyq.evaluate tinyq.summary tinyq.convert tinyq.pack tinyq.infer tinyq.doctor tinyq.__main__",
 ]
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units.split()}

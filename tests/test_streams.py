@@ -85,3 +85,9 @@ def test_the_bits_are_the_ones_of_record():
     drawn = [stream.words(5), stream.uniform(5), stream.normal(5), stream.integers(0, 1000, 5), stream.permutation(5)]
     digest = hashlib.sha256(b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in drawn))
     assert digest.hexdigest() == "634842c78080ef500a5360c0bd172a89e7d601926516c4d24fb35f0e47390deb"
+
+
+@pytest.mark.parametrize("seed, shape", [(0, (1, 3, 8, 8)), (1, (5,)), (2**63, (1, 1)), (3, (0, 4))])
+def test_the_first_numbers_are_the_same_without_numpy_s_generator(seed, shape):
+    one, other = Streams(seed).key("a", seed), Streams(seed).key("a", seed)
+    assert np.array_equal(one.first_uniform(shape, -2.0, 2.0), other.uniform(shape, -2.0, 2.0))

@@ -1,6 +1,7 @@
 """Define the exceptions and the exit code of each (tinyq/run/README.md, Exit codes); run commands with them."""
 import difflib
 import errno
+import importlib.util
 import os
 import sys
 import traceback
@@ -85,6 +86,12 @@ class Diverged(TinyqError):
     """Training produced a NaN or an infinity and was stopped before it could spread."""
 
     exit_code = 70
+
+
+def needs_all_of_tinyq(module: str) -> str:
+    """Return the message for a module that the runtime alone (tinyq/runtime) does not hold."""
+    return (f"{module} is not in tinyq's runtime alone, which is installed here; pip install . in a checkout of tinyq "
+            "replaces it by all of tinyq")
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
@@ -187,6 +194,8 @@ def _text(error):
         return f"{error.strerror}: the working directory was removed; change to another one"
     if isinstance(error, (TinyqError, OSError)):            # the text of an OSError names the file
         return str(error)
+    if _missing_part(error):
+        return needs_all_of_tinyq(_missing_part(error))
     if _missing_package(error):
         return f"this needs {_missing_package(error)}, which is not installed: pip install {_missing_package(error)}"
     return f"internal error: {type(error).__name__}: {error}; run again with --debug"
@@ -209,6 +218,13 @@ def _working_folder_is_gone():
     return False
 
 
+def _missing_part(error):
+    """Return the module of tinyq that a failed import needed, where the runtime alone is installed; else ""."""
+    module = (error.name if isinstance(error, ModuleNotFoundError) else None) or ""
+    alone = module.startswith("tinyq.") and importlib.util.find_spec("tinyq.nn") is None
+    return module if alone else ""
+
+
 def _missing_package(error):
     """Return the package that a failed import needed, if it is one of tinyq's: devices may lack some."""
     module = error.name if isinstance(error, ModuleNotFoundError) else None
@@ -220,6 +236,6 @@ def _exit_code(error: Exception) -> int:
         return UsageError.exit_code
     if isinstance(error, OSError):
         return InputOutputError.exit_code
-    if _missing_package(error):
+    if _missing_part(error) or _missing_package(error):
         return UsageError.exit_code
     return error.exit_code if isinstance(error, TinyqError) else TinyqError.exit_code

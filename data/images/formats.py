@@ -18,20 +18,30 @@ def format_of(data: bytes) -> str | None:
 
 def decoder_of(form: str) -> Callable[..., Any]:
     """Return Pillow's class for a format. Image.open would try more formats and warn at its own pixel limit."""
-    match form:                             # here, so that the embedded data work without Pillow, and start sooner
+    match form:                             # here, so that the embedded data need no Pillow, and a picture one decoder
         case "JPEG":
-            from PIL.JpegImagePlugin import JpegImageFile as found
+            from PIL import JpegImagePlugin
+
+            return JpegImagePlugin.JpegImageFile
         case "PNG":
-            from PIL.PngImagePlugin import PngImageFile as found
+            from PIL import PngImagePlugin
+
+            return PngImagePlugin.PngImageFile
         case "WebP":
-            from PIL.WebPImagePlugin import WebPImageFile as found
+            from PIL import WebPImagePlugin
+
+            return WebPImagePlugin.WebPImageFile
         case "BMP":
-            from PIL.BmpImagePlugin import BmpImageFile as found
+            from PIL import BmpImagePlugin
+
+            return BmpImagePlugin.BmpImageFile
         case "TIFF":
-            from PIL.TiffImagePlugin import TiffImageFile as found
-        case "GIF":
-            from PIL.GifImagePlugin import GifImageFile as found
-    return found
+            from PIL import TiffImagePlugin
+
+            return TiffImagePlugin.TiffImageFile
+    from PIL import GifImagePlugin
+
+    return GifImagePlugin.GifImageFile
 
 
 def webp_size(data: bytes) -> tuple[int, int]:

@@ -60,7 +60,7 @@ class Packed:
 def golden_input(graph: Graph) -> np.ndarray:
     """Return the sample (1, ...) float32 whose outputs the file stores: uniform noise, determined by its shape."""
     stream = Streams(0).key("golden input")
-    return stream.uniform((1, *graph.input_shape), -GOLDEN_RANGE, GOLDEN_RANGE).astype(np.float32)
+    return stream.first_uniform((1, *graph.input_shape), -GOLDEN_RANGE, GOLDEN_RANGE).astype(np.float32)
 
 
 def write(path: str | Path, packed: Packed) -> None:

@@ -8,9 +8,10 @@ from tinyq.kernels.reference.gemm.matmul import sum_products
 def conv2d(x, w, geometry, scale=None, bias=None):
     """y = scale * (x * w) + bias: k is (c, kh, kw); the affine is a multiply and then an add."""
     def group(x, w):
+        tap, rows = taps(x, geometry), w.reshape(len(w), -1)
+
         def factors(k):
-            c, i, j = np.unravel_index(k, w.shape[1:])
-            return w[:, c, i, j][:, None, None], _tap(x, c, i, j, geometry)[:, None]
+            return rows[:, k, None, None], tap(k)
 
         zero = np.zeros((len(x), len(w), *geometry.output_size), x.dtype)
         return sum_products(factors, range(geometry.products), zero)
@@ -80,10 +81,14 @@ def _reach(i, j, geometry):
     return rows, columns, oy, ox
 
 
-def _tap(x, c, i, j, geometry):
-    """Return what tap (i, j) reads of channel(s) c for every output: x[:, c] shifted and strided, 0 outside."""
-    rows, columns, oy, ox = _reach(i, j, geometry)
-    plane = x[:, c]
-    out = np.zeros((*plane.shape[:-2], *geometry.output_size), x.dtype)
-    out[..., oy[:, None], ox] = plane[..., rows[:, None], columns]
-    return out
+def taps(x, geometry):
+    """Return a function of k = (c, kh, kw) as one number: what it reads of x for every output, (n, 1, oh, ow)."""
+    (py, px), (sy, sx), (dy, dx) = geometry.padding, geometry.stride, geometry.dilation
+    (oh, ow), (kh, kw) = geometry.output_size, geometry.w_shape[2:]
+    padded = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))
+
+    def tap(k):
+        down, across = k // kw % kh * dy, k % kw * dx
+        return padded[:, k // (kh * kw), None, down:down + (oh - 1) * sy + 1:sy, across:across + (ow - 1) * sx + 1:sx]
+
+    return tap

@@ -3,7 +3,7 @@ import numpy as np
 
 from tinyq.kernels.reference.elementwise.activation import relu as rectified
 from tinyq.kernels.reference.gemm.coded_weights import MAX_LEVELS, CodedRows, code_rows, sum_of_products
-from tinyq.kernels.reference.gemm.conv import conv2d
+from tinyq.kernels.reference.gemm.conv import conv2d, taps
 from tinyq.kernels.reference.gemm.matmul import matmul
 
 
@@ -33,18 +33,11 @@ def conv2d_packed(x, packed, geometry, scale, shift, added, relu, into=None, fir
 
 
 def _convolved(x, w, geometry):
-    """Convolve with weights in codes: each tap is a view of the padded images, shifted and strided."""
-    (py, px), (sy, sx), (dy, dx) = geometry.padding, geometry.stride, geometry.dilation
-    (oh, ow), (c_out, c, kh, kw), groups = geometry.output_size, w.shape, geometry.groups
-    padded, m = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px))), c_out // groups
-    y = np.empty((len(x), c_out, oh, ow), x.dtype)
+    (oh, ow), (c_out, c, _, _), groups = geometry.output_size, w.shape, geometry.groups
+    y, m = np.empty((len(x), c_out, oh, ow), x.dtype), c_out // groups
     for g in range(groups):
-        def tap(k, channel=g * c):
-            down, across = k // kw % kh * dy, k % kw * dx
-            return padded[:, channel + k // (kh * kw), None, down:down + (oh - 1) * sy + 1:sy,
-                          across:across + (ow - 1) * sx + 1:sx]
-
-        y[:, g * m:(g + 1) * m] = sum_of_products(w, g * m, (g + 1) * m, tap, np.zeros_like(y[:, :m]), x)
+        part, rows = x[:, g * c:(g + 1) * c], (g * m, (g + 1) * m)
+        y[:, slice(*rows)] = sum_of_products(w, *rows, taps(part, geometry), np.zeros_like(y[:, :m]), part)
     return y
 
 
