@@ -37,7 +37,7 @@ I8MM = (Tile("int8, i8mm", "i8mm", "byte_tile"), Tile("int16, i8mm", "i8mm", "sh
 TILES = {"cortex-a53": NEON, "cortex-a72": NEON, "neoverse-n1": FLOATS + DOTPROD,
          "neoverse-v1": FLOATS + DOTPROD + I8MM}
 # multiply-add instruction, with the kind of its first operand's lanes -> products
-PRODUCTS = {"fmla.4s": 4, "sdot.4s": 16, "usmmla.4s": 32, "usdot.4s": 16,
+PRODUCTS = {"fmla.4s": 4, "sdot.4s": 16, "usmmla.4s": 32, "smmla.4s": 32, "usdot.4s": 16,
             **{f"{name}{half}{kind}": count for name in ("smull", "smlal") for half in ("", "2")
                for kind, count in ((".8h", 8), (".4s", 4))}}
 ITERATIONS = 200
@@ -93,11 +93,12 @@ def cycles(mca: str, cpu: str, instructions: tuple[str, ...]) -> float:
 
 def peak(mca: str, cpu: str, multiplies: dict[str, int]) -> float:
     """Return the cycles of the multiply instructions alone: one accumulator each, operands that are there."""
-    operands = {"fmla": ("4s", "s[0]"), "sdot": ("16b", "4b[0]"), "usdot": ("16b", "4b[0]"), "usmmla": ("16b", "16b")}
+    operands = {"fmla": ("4s", "s[0]"), "sdot": ("16b", "4b[0]"), "usdot": ("16b", "4b[0]"), "usmmla": ("16b", "16b"),
+                "smmla": ("16b", "16b")}
     total = 0.0
     for name, count in multiplies.items():
         base, kind = name.split(".")
-        narrow = {"8h": "8b", "4s": "4h"}[kind] if base.startswith("sm") else ""
+        narrow = {"8h": "8b", "4s": "4h"}[kind] if base.startswith(("smull", "smlal")) else ""
         narrow = {"8b": "16b", "4h": "8h"}[narrow] if base.endswith("2") else narrow
         first, second = operands.get(base, (narrow, narrow))
         together = [f"{base} v{i}.{kind}, v24.{first}, v25.{second}" for i in range(16)]
