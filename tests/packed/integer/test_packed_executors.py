@@ -14,7 +14,7 @@ from packed_networks import SHAPES, packed, samples
 from tinyq.kernels.geometry.conv_geometry import conv_geometry
 from tinyq.kernels.integer import tile_shape
 from tinyq.kernels.integer.coded_rows import LONGEST_EVEN_ROW
-from tinyq.kernels.jit.isa import ISA, ISAS, available
+from tinyq.kernels.jit.isa import ISA, ISAS, NARROWEST, available
 from tinyq.packed.file import format
 from tinyq.packed.file.tensor import BYTES, EncodedTensor
 from tinyq.packed.float_network import FloatNetwork
@@ -157,7 +157,7 @@ def hash_of(tmp_path_factory):
 
 
 # The best and the narrowest in every run, the others in the long one.
-@pytest.mark.parametrize("isa", [pytest.param(isa.name, marks=() if isa in (ISA, ISAS[-1]) else pytest.mark.slow)
+@pytest.mark.parametrize("isa", [pytest.param(isa.name, marks=() if isa in (ISA, NARROWEST) else pytest.mark.slow)
                                  for isa in ISAS])
 def test_every_instruction_set_gives_numpy_s_bits(isa, hash_of):
     if isa not in available():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyq.kernels.jit.isa import ISA, ISAS, NUMPY, available
+from tinyq.kernels.jit.isa import ISA, ISAS, NARROWEST, NUMPY, available
 
 SCRIPT = Path(__file__).with_name("guarded.py")
 HASWELL = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+sse4.2,+popcnt,+f16c"}
@@ -21,7 +21,7 @@ def run_guarded(what, **environment):
 
 
 # The best and the narrowest in every run, the others in the long one.
-@pytest.mark.parametrize("isa", [pytest.param(isa.name, marks=() if isa in (ISA, ISAS[-1]) else pytest.mark.slow)
+@pytest.mark.parametrize("isa", [pytest.param(isa.name, marks=() if isa in (ISA, NARROWEST) else pytest.mark.slow)
                                  for isa in ISAS])
 def test_integer_kernels_stay_in_their_memory(isa):
     if isa not in available():

@@ -101,4 +101,5 @@ def _what_is_missing(wanted, name):
 
 
 ISA, NOTE = choose()
-SHAPE = ISA or X86[-1]                 # the functions are defined for some shape even where nobody calls them
+NARROWEST = next((isa for isa in reversed(ISAS) if isa.name in available()), X86[-1])
+SHAPE = ISA or NARROWEST               # the functions are defined for some shape even where nobody calls them
