@@ -17,11 +17,15 @@ METHODS = {
                 "workers": 0},
     "backprop": {**{k: v for k, v in IRIS.items() if not k.startswith(("cbp", "pretrain"))}, "method": "backprop"},
 }
+_RIVAL = {"model": "mlp:8,16", "data": "iris", "recipe": "none", "batch_size": 16, "opt": "adam", "lr": 0.01,
+          "pretrain_epochs": 1, "epochs": 3, "threads": 1, "workers": 0}
+# Likewise of the methods that share an audit, which fewer tests train.
+RIVALS = {name: {**_RIVAL, "method": name} for name in ("ste", "bwn", "twn")}
 
 
 def train(folder, method="cbp", audit="digests", **changes):
     """The result of a run of a method in this folder."""
-    settings = {**METHODS[method], "audit": audit, **changes, "output": str(folder)}
+    settings = {**(METHODS | RIVALS)[method], "audit": audit, **changes, "output": str(folder)}
     resolved = resolve(settings)
     return session.start(resolved, observers_for)[0]
 

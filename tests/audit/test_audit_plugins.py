@@ -19,7 +19,7 @@ from tinyq.run.settings import plugins
 from tinyq.train import train
 
 PAGE = Path(methods.__file__).with_name("README.md").read_text()
-[STE] = re.findall(r"^```python\n# ste.py\n(.*?)^```", PAGE, re.S | re.M)
+[STE] = re.findall(r"^```python\n# fix.py\n(.*?)^```", PAGE, re.S | re.M)
 PARTS = '''
 import os
 import numpy as np
@@ -58,21 +58,21 @@ def spirals(*, note: str | None = None, turns: float = 1.0):
 
 READERS["spirals"] = spirals
 '''
-SMALL = {"method": "ste", "recipe": "none", "pretrain_epochs": 1, "epochs": 2, "batch_size": 16, "threads": 1,
+SMALL = {"method": "fix", "recipe": "none", "pretrain_epochs": 1, "epochs": 2, "batch_size": 16, "threads": 1,
          "workers": 0}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two runs, whose plug-ins are gone since: run of ste.py, all with a network, a layer and data of parts.py too."""
+    """Two runs, whose plug-ins are gone since: run of fix.py, all with a network, a layer and data of parts.py too."""
     folder = tmp_path_factory.mktemp("plugins")
-    for name, text in (("ste", STE), ("parts", PARTS)):
+    for name, text in (("fix", STE), ("parts", PARTS)):
         (folder / f"{name}.py").write_text(text)
-    train(plugin=f"{folder}/ste.py", model="mlp:8,16", data="iris", output=str(folder / "run"), **SMALL,
-          **{"ste.factor": 0.7}, levels="fc2=ternary")
-    train(plugin=[f"{folder}/parts.py", f"{folder}/ste.py"], model="tiny", data="spirals", output=str(folder / "all"),
+    train(plugin=f"{folder}/fix.py", model="mlp:8,16", data="iris", output=str(folder / "run"), **SMALL,
+          **{"fix.factor": 0.7}, levels="fc2=ternary")
+    train(plugin=[f"{folder}/parts.py", f"{folder}/fix.py"], model="tiny", data="spirals", output=str(folder / "all"),
           **SMALL, **{"spirals.turns": 1.5})
-    for name in ("ste", "parts"):
+    for name in ("fix", "parts"):
         (folder / f"{name}.py").rename(folder / f"{name}-was.py")
     return folder
 
@@ -107,8 +107,8 @@ def begin_of(run):
 
 def test_the_plugin_its_sha256_and_its_settings_are_on_record(folder):
     settings = begin_of(folder / "all")["settings"]
-    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in (("parts.py", PARTS), ("ste.py", STE))}
-    assert settings["code"] == digests and settings["plugin"] == "parts.py,ste.py" and settings["spirals.turns"] == 1.5
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in (("parts.py", PARTS), ("fix.py", STE))}
+    assert settings["code"] == digests and settings["plugin"] == "parts.py,fix.py" and settings["spirals.turns"] == 1.5
     assert (folder / "all" / "parts.py").read_text() == PARTS
     phase = [line.record for line in chain(folder / "run" / "ledger.jsonl") if line.kind == "phase"][-1]
     assert phase["method"] == "StraightThrough" and phase["constrained"] == ["fc2.weight"]
@@ -135,7 +135,7 @@ COMMANDS = ["audit replay RUN --step 3", "audit check RUN --step 3",
 def test_what_trains_again_asks_for_trust(capsys, folder, tmp_path, command):
     run = shutil.copytree(folder / "all", tmp_path / "all")
     code, said = ended(capsys, command.replace("RUN", str(run)))
-    assert code == 65 and f"{run}/ste.py, read it and add --trust" in said.err and len(said.err.splitlines()) <= 2
+    assert code == 65 and f"{run}/fix.py, read it and add --trust" in said.err and len(said.err.splitlines()) <= 2
     terminal._told.clear()
     code, said = ended(capsys, command.replace("RUN", str(run)), "--trust")
     assert code == 0 and f"--trust runs {run}/parts.py, SHA-256" in said.err, said
@@ -149,8 +149,8 @@ def test_a_whole_run_is_replayed_to_its_end(capsys, folder):
 
 
 def test_a_run_with_a_plugin_is_resumed_bit_for_bit(capsys, folder, tmp_path):
-    flags = "--model mlp:8,16 --data iris --method ste --recipe none --pretrain-epochs 1 --epochs 2 --batch-size 16 "
-    flags += f"--ste.factor 0.7 --threads 1 --workers 0 --plugin {folder}/ste-was.py"
+    flags = "--model mlp:8,16 --data iris --method fix --recipe none --pretrain-epochs 1 --epochs 2 --batch-size 16 "
+    flags += f"--fix.factor 0.7 --threads 1 --workers 0 --plugin {folder}/fix-was.py"
     assert ended(capsys, "train", flags, "--max-steps 10 --output", tmp_path / "parts")[0] == 0
     assert ended(capsys, "train --trust --max-steps 9999 --resume", tmp_path / "parts")[0] == 0
     results = [json.loads((run / "result.json").read_text()) for run in (tmp_path / "parts", folder / "run")]
@@ -169,7 +169,7 @@ def test_a_weight_file_needs_the_plugin_named_and_says_so(capsys, folder, tmp_pa
     line = command.replace("NET", f"{folder}/all/{file}").replace("OUT", str(tmp_path / "net"))
     code, said = ended(capsys, line)
     assert code == 65 and "--plugin FILE.py" in said.err and len(said.err.splitlines()) == 1
-    code, _ = ended(capsys, line, f"--plugin {folder}/all/parts.py --plugin {folder}/all/ste.py")
+    code, _ = ended(capsys, line, f"--plugin {folder}/all/parts.py --plugin {folder}/all/fix.py")
     assert code == 0
 
 
@@ -194,7 +194,7 @@ def test_the_commands_that_are_shown_after_a_run_have_the_plugin(capsys, folder)
     from tinyq.run.result import next_commands
 
     outcome = json.loads((folder / "all" / "result.json").read_text())
-    plugins.use(f"{folder}/all/parts.py,{folder}/all/ste.py")
+    plugins.use(f"{folder}/all/parts.py,{folder}/all/fix.py")
     for command in next_commands(outcome, folder / "all"):
         assert ended(capsys, command.removeprefix("python -m tinyq.").replace("audit.", "audit "))[0] == 0
 
@@ -223,16 +223,16 @@ def forged(run, change):
 
 
 def exchanged(run):
-    (run / "ste.py").write_text(PARTS)
+    (run / "fix.py").write_text(PARTS)
 
 
 def linked(run):
-    (run / "ste.py").rename(run.parent / "other.py")
-    (run / "ste.py").symlink_to(run.parent / "other.py")
+    (run / "fix.py").rename(run.parent / "other.py")
+    (run / "fix.py").symlink_to(run.parent / "other.py")
 
 
 def recorded_as_another(run):
-    audit_runs.rewrite(run, lambda records: records[0]["settings"]["code"].update({"ste.py": "0" * 64}))
+    audit_runs.rewrite(run, lambda records: records[0]["settings"]["code"].update({"fix.py": "0" * 64}))
 
 
 def not_recorded(run):
@@ -241,7 +241,7 @@ def not_recorded(run):
 
 def named_beside(run):
     (run / "parts.py").write_text(PARTS)
-    forged(run, f'plugin = "{run}/ste.py,{run}/parts.py"')
+    forged(run, f'plugin = "{run}/fix.py,{run}/parts.py"')
 
 
 def another_named(run):
@@ -257,14 +257,14 @@ def recorded_too(run):
     def record(records):
         digest = hashlib.sha256((run / "parts.py").read_bytes()).hexdigest()
         records[0]["settings"]["code"]["parts.py"] = digest
-        records[0]["settings"]["plugin"] = "ste.py,parts.py"
+        records[0]["settings"]["plugin"] = "fix.py,parts.py"
 
     audit_runs.rewrite(run, record)
 
 
 @pytest.mark.parametrize("change, says", [
-    (exchanged, "ste.py differs from the file that the run began with"), (linked, "ste.py is a link"),
-    (recorded_as_another, "ste.py differs from the file"), (not_recorded, "names other code than the settings"),
+    (exchanged, "fix.py differs from the file that the run began with"), (linked, "fix.py is a link"),
+    (recorded_as_another, "fix.py differs from the file"), (not_recorded, "names other code than the settings"),
     (named_beside, "settings on record differ in plugin"), (another_named, "settings on record differ in plugin"),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_code_of_a_forged_folder_is_found_and_never_run(capsys, run, change, says):
@@ -273,7 +273,7 @@ def test_code_of_a_forged_folder_is_found_and_never_run(capsys, run, change, say
         code, said = ended(capsys, command, run)
         assert code == 76 and says in said.err
     code, said = ended(capsys, "audit replay --step 3 --trust", run)
-    assert code == 65 and ("ste.py" in said.err or "parts.py" in said.err)
+    assert code == 65 and ("fix.py" in said.err or "parts.py" in said.err)
     if change not in (recorded_as_another, not_recorded):               # a resume trusts what its checkpoint records
         assert ended(capsys, "train --trust --epochs 4 --resume", run)[0] == (73 if change is linked else 65)
     assert times_run() == 0
@@ -285,7 +285,7 @@ def test_a_plugin_that_was_put_on_record_later_is_found_by_the_checkpoints(capsy
     assert code == 76 and "checkpoints/" in said.err and times_run() == 0
     assert ended(capsys, "train --trust --epochs 4 --resume", run)[0] == 65 and times_run() == 0
     code, said = ended(capsys, "audit replay --step 3 --trust", run)
-    assert code == 2 and "there is the method ste already, plug-in" in said.err
+    assert code == 2 and "there is the method fix already, plug-in" in said.err
 
 
 def test_a_method_that_nothing_on_record_explains_is_refused(capsys, run, folder):
@@ -301,17 +301,17 @@ def test_a_method_that_nothing_on_record_explains_is_refused(capsys, run, folder
 
     audit_runs.rewrite(run, forget)
     code, said = ended(capsys, "audit verify", run)
-    assert code == 65 and "no setting named 'ste.factor'" in said.err and len(said.err.splitlines()) == 1
+    assert code == 65 and "no setting named 'fix.factor'" in said.err and len(said.err.splitlines()) == 1
 
 
 def test_a_method_without_an_audit_has_the_rules_of_a_sum_alone(capsys, tmp_path):
-    (tmp_path / "ste.py").write_text(STE.replace("    audit = ", "    another = "))
-    train(plugin=tmp_path / "ste.py", model="mlp:8,16", data="iris", output=str(tmp_path / "run"), **SMALL)
+    (tmp_path / "fix.py").write_text(STE.replace("    audit = ", "    another = "))
+    train(plugin=tmp_path / "fix.py", model="mlp:8,16", data="iris", output=str(tmp_path / "run"), **SMALL)
     code, said = ended(capsys, "audit verify --trust", tmp_path / "run")
     assert code == 0 and "no rules known for StraightThrough: its class has no audit" in said.out
 
     def wrong(records):
-        next(r for r in records if r["record"] == "epoch" and r["phase"] == "ste")["measured"]["loss"] = (0.5).hex()
+        next(r for r in records if r["record"] == "epoch" and r["phase"] == "fix")["measured"]["loss"] = (0.5).hex()
 
     audit_runs.rewrite(tmp_path / "run", wrong)
     code, said = ended(capsys, "audit verify --trust", tmp_path / "run")
@@ -320,7 +320,7 @@ def test_a_method_without_an_audit_has_the_rules_of_a_sum_alone(capsys, tmp_path
 
 def test_a_rule_of_a_plugin_is_held_against_the_records(capsys, run):
     def wrong(records):
-        next(r for r in records if r["record"] == "epoch" and r["phase"] == "ste")["metrics"]["scales"] = "0" * 64
+        next(r for r in records if r["record"] == "epoch" and r["phase"] == "fix")["metrics"]["scales"] = "0" * 64
 
     audit_runs.rewrite(run, wrong)
     code, said = ended(capsys, "audit verify --trust", run)
@@ -328,9 +328,9 @@ def test_a_rule_of_a_plugin_is_held_against_the_records(capsys, run):
 
 
 def test_an_error_of_a_plugin_in_training_names_its_line(capsys, tmp_path):
-    (tmp_path / "ste.py").write_text(STE.replace("    def state(self)", "    def update(self, batches):\n"
+    (tmp_path / "fix.py").write_text(STE.replace("    def state(self)", "    def update(self, batches):\n"
                                                  "        return 1 / 0\n\n    def state(self)", 1))
-    number = (tmp_path / "ste.py").read_text().splitlines().index("        return 1 / 0") + 1
-    code, said = ended(capsys, f"train --plugin {tmp_path}/ste.py --model mlp:8,16 --data iris --method ste --recipe",
+    number = (tmp_path / "fix.py").read_text().splitlines().index("        return 1 / 0") + 1
+    code, said = ended(capsys, f"train --plugin {tmp_path}/fix.py --model mlp:8,16 --data iris --method fix --recipe",
                        f"none --pretrain-epochs 0 --epochs 1 --threads 1 --workers 0 --output {tmp_path}/run")
-    assert code == 2 and f"{tmp_path}/ste.py:{number} failed: ZeroDivisionError: division by zero" in said.err
+    assert code == 2 and f"{tmp_path}/fix.py:{number} failed: ZeroDivisionError: division by zero" in said.err

@@ -27,7 +27,7 @@ class Ste(methods.Backprop):
         super().__init__(loss=loss)
         self.factor = factor
 
-methods.METHODS["ste"] = Ste
+methods.METHODS["fix"] = Ste
 models.REGISTRY["tiny"] = lambda classes, shape: nn.Linear(shape[0], classes)
 data.READERS["spirals"] = lambda *, turns=1.5: None
 nn.LAYERS["Swish"] = nn.ReLU
@@ -56,7 +56,7 @@ def rows():
 def test_a_plugin_adds_rows_until_another_run_begins(write):
     before = rows()
     plugins.use(write(STE))
-    assert methods.METHODS["ste"].__name__ == "Ste" and {"tiny"} == set(models.REGISTRY) - set(before["model"])
+    assert methods.METHODS["fix"].__name__ == "Ste" and {"tiny"} == set(models.REGISTRY) - set(before["model"])
     assert "spirals" in data.READERS and "Swish" in nn.LAYERS and "wave" in schedules.SCHEDULES
     assert plugins.adds("data", "spirals") and not plugins.adds("data", "iris")
     plugins.use(None)
@@ -68,21 +68,21 @@ def test_a_file_runs_once_however_often_it_is_activated(write, monkeypatch):
     file = CodeFile.read(write(STE + 'import os\nos.environ["RUNS"] += "x"\n'), "plugin p.py")
     for files in ((file,), (file,), (), (file,)):
         plugins.activate(files)
-    assert os.environ["RUNS"] == "x" and "ste" in methods.METHODS
+    assert os.environ["RUNS"] == "x" and "fix" in methods.METHODS
 
 
 def test_the_options_of_a_plugin_are_flags_with_their_help_and_near_names_work(write):
     path = write(STE)
-    plugins.use(named_plugins(["--lr", "0.1", f"--plugin={path}", "--ste.factor", "2"]))
+    plugins.use(named_plugins(["--lr", "0.1", f"--plugin={path}", "--fix.factor", "2"]))
     text = " ".join(train_parser().format_help().split())
-    assert "--ste.factor X a number of its own (default: 0.5)" in text and "--spirals.turns X" in text
-    assert "(backprop, cbp, rpr, conntra, ste)" in text
-    with pytest.raises(UsageError, match="did you mean '--ste.factor'"):
-        train_parser().parse(["--ste.facto", "2"])
-    with pytest.raises(UsageError, match="--method stee: unknown; did you mean 'ste'"):
-        resolve({"method": "stee"})
-    config = resolve({"plugin": path, "method": "STE", "data": "Spirals", "model": "TINY", "ste.factor": "3"}).config
-    assert config.options == {"ste": {"factor": 3.0}, "spirals": {"turns": 1.5}} and config.model == "tiny"
+    assert "--fix.factor X a number of its own (default: 0.5)" in text and "--spirals.turns X" in text
+    assert f"({', '.join(methods.METHODS)})" in text and "fix" in methods.METHODS
+    with pytest.raises(UsageError, match="did you mean '--fix.factor'"):
+        train_parser().parse(["--fix.facto", "2"])
+    with pytest.raises(UsageError, match="--method fixx: unknown; did you mean 'fix'"):
+        resolve({"method": "fixx"})
+    config = resolve({"plugin": path, "method": "FIX", "data": "Spirals", "model": "TINY", "fix.factor": "3"}).config
+    assert config.options == {"fix": {"factor": 3.0}, "spirals": {"turns": 1.5}} and config.model == "tiny"
 
 
 @pytest.mark.parametrize("argv, named", [
@@ -100,13 +100,13 @@ def test_an_empty_flag_after_another_is_kept_to_be_refused():
     assert parser.parse_args(["--plugin", "a.py", "--plugin", ""]).plugin == ""
 
 
-TWICE = START + 'class Other(methods.Backprop): pass\nmethods.METHODS["ste"] = Other\n'
+TWICE = START + 'class Other(methods.Backprop): pass\nmethods.METHODS["fix"] = Other\n'
 
 
 def test_two_plugins_do_not_share_a_name(write):
     before = rows()
     first, second = write(STE, "a.py"), write(TWICE, "b.py")
-    with pytest.raises(UsageError, match=r"plugin .*b\.py: the method ste needs another name: there is the method ste "
+    with pytest.raises(UsageError, match=r"plugin .*b\.py: the method fix needs another name: there is the method fix "
                                          r"already, plug-in .*a\.py adds it"):
         plugins.use(f"{first},{second}")
     assert rows() == before and plugins.active() == ()
@@ -134,7 +134,7 @@ def test_two_plugins_do_not_share_a_name(write):
     ('optim.OPTIMIZERS["lion"] = None', "the optimiser lion is a NoneType"),
     ('del methods.METHODS["cbp"]', "removes the method cbp; a plug-in may only add"),
     ("x = 3", "adds nothing; let it add a row to a table"),
-    ('methods.METHODS["ste"] = 1 / 0', "p.py:2 failed: ZeroDivisionError: division by zero"),
+    ('methods.METHODS["fix"] = 1 / 0', "p.py:2 failed: ZeroDivisionError: division by zero"),
     ("import helpers", "p.py:2 imports helpers, which lies beside it"),
 ], ids=lambda text: text[:50])
 def test_what_a_plugin_must_not_add_is_refused_in_one_line_and_changes_nothing(write, text, says):

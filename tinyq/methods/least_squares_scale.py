@@ -2,7 +2,7 @@
 import numpy as np
 
 from tinyq import kernels
-from tinyq.errors import BadInput
+from tinyq.errors import BadInput, UsageError
 from tinyq.levels import LevelSet
 
 
@@ -12,10 +12,33 @@ def best_scales(w: np.ndarray, level_set: LevelSet, name: str = "the weight") ->
     The scale is 1 for a filter of zeros, or one whose best s would be 0. BadInput, by name, if w holds a NaN or an
     infinity.
     """
+    check_pretrained(w, name)
+    return or_one(np.array([best_scale(row, level_set) for row in w.reshape(len(w), -1).astype(np.float64)], w.dtype))
+
+
+def mean_magnitudes(w: np.ndarray) -> np.ndarray:
+    """Return mean |w[c]| of every filter c, (c_out,) in w's dtype; 1 for a filter of zeros."""
+    rows = np.abs(w).reshape(len(w), -1)
+    return or_one(kernels.sum(rows, (1,)) / w.dtype.type(rows.shape[1]))
+
+
+def or_one(scales: np.ndarray) -> np.ndarray:
+    """Return the scales with 1 in place of 0, and of what is so small that w / scale may overflow."""
+    return np.where(scales >= np.finfo(scales.dtype).tiny, scales, scales.dtype.type(1))
+
+
+def check_pretrained(w: np.ndarray, name: str) -> None:
+    """Raise BadInput, by name, if w holds a NaN or an infinity."""
     if not np.isfinite(w).all():
         raise BadInput(f"{name}: its pretrained weights are not all finite; give a trained network")
-    scales = np.array([best_scale(row, level_set) for row in w.reshape(len(w), -1).astype(np.float64)], w.dtype)
-    return np.where(scales >= np.finfo(w.dtype).tiny, scales, w.dtype.type(1))     # w / s must not overflow
+
+
+def check_distinct(name: str, level_set: LevelSet, scale: np.ndarray) -> None:
+    """Raise UsageError, by name, if one of the scales (c_out,) makes two levels round to the same number."""
+    levels = scale[:, None] * level_set.values.astype(scale.dtype)
+    if not (level_set.codes(levels, scale[:, None]) == np.arange(levels.shape[1])).all():
+        raise UsageError(f"levels {level_set.name}: multiplied by a scale of {name}, two of them are equal in "
+                         f"{levels.dtype}; give levels further apart")
 
 
 def best_scale(w: np.ndarray, level_set: LevelSet) -> float:

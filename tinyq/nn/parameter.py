@@ -23,6 +23,9 @@ class Quantizer(Protocol):
     def scale(self) -> np.ndarray:
         """Scale, () for one per tensor or (c_out,) for one per output channel."""
 
+    def codes(self, latent: np.ndarray) -> np.ndarray:
+        """Return the index of each entry's level, uint8."""
+
     def normalised(self, latent: np.ndarray) -> np.ndarray:
         """Return the latent in units of the scale."""
 

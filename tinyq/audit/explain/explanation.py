@@ -84,8 +84,7 @@ def _levels(captured, weight):
     if not isinstance(quantizer, Quantizer):
         return []
     values = quantizer.level_set.values
-    codes = [quantizer.level_set.codes(quantizer.normalised(state[weight.name]))[weight.index]
-             for state in (captured.before, captured.after)]
+    codes = [quantizer.codes(state[weight.name])[weight.index] for state in (captured.before, captured.after)]
     before, after = (f"{values[code]:g}" for code in codes)
     changed = "unchanged" if before == after else "it flips"
     levels = ", ".join(f"{value:g}" for value in values)

@@ -49,7 +49,7 @@ def _of_update(point, captured):
 
 def _of_levels(point, name, parametrization, before, after):
     levels, normalised = parametrization.level_set, parametrization.normalised(after)
-    codes, old = levels.codes(normalised), levels.codes(parametrization.normalised(before))
+    codes, old = parametrization.codes(after), parametrization.codes(before)
     point.flips[name] = int(np.count_nonzero(codes != old))
     point.distance[name] = float(levels.distance(normalised).mean())
     shares = (np.bincount(codes.reshape(-1), minlength=len(levels.values)) / codes.size).tolist()

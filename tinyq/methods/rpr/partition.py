@@ -53,6 +53,10 @@ class UnitQuantizer:
                                              self.level_set.values.astype(latent.dtype))
         return kernels.nearest_level(latent, *self._constants[latent.dtype])
 
+    def codes(self, latent: np.ndarray) -> np.ndarray:
+        """Return indices into the ascending levels, uint8 of the shape of the array `latent`."""
+        return self.level_set.codes(latent)
+
     def normalised(self, latent: np.ndarray) -> np.ndarray:
         """Return the latent, which is in units of the scale already."""
         return latent

@@ -4,10 +4,9 @@ from fractions import Fraction
 import numpy as np
 
 from tinyq import kernels
-from tinyq.errors import UsageError
 from tinyq.levels import LevelSet
 from tinyq.methods.gradient_step import require_finite
-from tinyq.methods.least_squares_scale import best_scales
+from tinyq.methods.least_squares_scale import best_scales, check_distinct
 from tinyq.methods.rpr.partition import PartitionQuantizer, UnitQuantizer, relaxed_entries
 from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.nn import Parameter
@@ -33,7 +32,7 @@ class RelaxedWeight:
     def pretrained(cls, name: str, parameter: Parameter, level_set: LevelSet) -> "RelaxedWeight":
         """Find the least-squares scales of a pretrained weight and divide it by them, in place."""
         scale = best_scales(parameter.data, level_set, name)
-        _check_distinct(name, level_set, scale)
+        check_distinct(name, level_set, scale)
         parameter.data /= scale.reshape(-1, *[1] * (parameter.ndim - 1))
         return cls(name, parameter, level_set, scale)
 
@@ -63,11 +62,3 @@ class RelaxedWeight:
         w = self.parameter.data
         require_finite(kernels.sum(np.abs(w).reshape(-1), (0,)).item(), f"the sum of weights in {self.name}")
         return w
-
-
-def _check_distinct(name, level_set, scale):
-    """Raise UsageError if a scale makes two levels round to the same number."""
-    levels = scale[:, None] * level_set.values.astype(scale.dtype)
-    if not (level_set.codes(levels, scale[:, None]) == np.arange(levels.shape[1])).all():
-        raise UsageError(f"levels {level_set.name}: multiplied by a scale of {name}, two of them are equal in "
-                         f"{levels.dtype}; give levels further apart")

@@ -45,7 +45,7 @@ class Config:
     method: str = setting(None, "method that puts the weights on their levels", group=WHAT)
     levels: str | None = setting("ternary", "level set: binary, ternary, shift1, shift2, or a list such as "
                                  "--levels=-2,-1,0,1,2; or one for each layer, by name or pattern, such as "
-                                 "\"conv2=shift1,fc*=-1,0,2,*=ternary\"; backprop has none", group=WHAT)
+                                 "\"conv2=shift1,fc*=-1,0,2,*=ternary\"; bwn is binary, backprop has none", group=WHAT)
     constrain: str = setting("inner", "weights to constrain: inner, all conv and linear weights except those of the "
                              "first and the last layer; or all", group=WHAT, choices=("inner", "all"))
     keep: str | None = setting(None, "layers to keep float, by name or pattern, such as \"conv1,layer4.*\"", group=WHAT)
@@ -165,6 +165,13 @@ def options_of_maker(maker: Callable) -> dict[str, inspect.Parameter]:
 def divides_its_epochs(method: str) -> bool:
     """Return True for a method that plans all its epochs when it begins: it takes no more of them, and no fewer."""
     return "epochs" in inspect.signature(components()[method]).parameters
+
+
+def own_levels(method: str) -> str | None:
+    """Return the default levels of a method whose default differs from that of every run; None for the others."""
+    parameter = inspect.signature(components()[method]).parameters.get("levels")
+    name = getattr(parameter and parameter.default, "name", None)
+    return None if name == FIELDS["levels"].default else name
 
 
 def known_keys() -> set[str]:

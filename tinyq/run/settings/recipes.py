@@ -24,6 +24,9 @@ _WHOLE_DIGITS = dict(model="mlp:64", data="digits", constrain="all", batch_size=
 
 _PRETRAIN = ("epochs", "opt", "lr", "weight_decay", "schedule", "warmup")
 
+# Methods that follow the gradient straight through, each with its own levels.
+_STRAIGHT = {"ste": "ternary", "bwn": "binary", "twn": "ternary"}
+
 
 def _then(float_network: dict, **method) -> dict:
     """The float network's settings as pretraining, followed by those of a method."""
@@ -66,3 +69,9 @@ RECIPES: dict[str, dict] = {
                       rpr=dict(fractions="0.9,0.95,0.975,0.9875,1", patience=5, period=15, final=30),
                       imagenet=dict(preprocessing="rpr")),
 }
+
+for _method, _levels in _STRAIGHT.items():
+    _own = dict(method=_method, levels=_levels, opt="adam", lr=1e-3, weight_decay=0.0, schedule="cosine")
+    RECIPES |= {f"digits-{_method}": _then(_DIGITS, **_own, epochs=30),
+                f"mnist-lenet-{_method}": _then(_LENET, **_own, epochs=30),
+                f"cifar-resnet20-{_method}": _then(_RESNET20, **_own, epochs=60)}

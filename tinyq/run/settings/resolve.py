@@ -115,12 +115,14 @@ def _pretraining(settings: dict, origins: dict) -> None:
 
 
 def _levels(settings: dict, origins: dict) -> None:
-    """Unset the levels for backprop, even if a recipe names some."""
+    """Unset the levels for backprop, even if a recipe names some; else begin with those of the method's own default."""
     if settings["method"] == "backprop":
         for key in ("levels", "keep"):
             if origins.get(key) in ("file", "flag"):
                 raise UsageError(f"{_shown(key, origins[key])}: has no effect with --method backprop")
         settings["levels"] = None
+    elif "levels" not in settings and (own := config.own_levels(settings["method"])):
+        settings["levels"], origins["levels"] = own, f"because of --method {settings['method']}"
 
 
 def _check_subject_names(given: dict) -> None:

@@ -1,0 +1,1 @@
+"""BWN, binary-weight networks (Rastegari et al., 2016)."""

@@ -1,0 +1,1 @@
+"""TWN, ternary weight networks (Li, Zhang and Liu, 2016)."""
