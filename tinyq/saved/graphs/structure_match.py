@@ -22,7 +22,7 @@ def matched(own: Structure, graph: Structure) -> Pairs:
     """Return the operation of the graph for each of the network; Unlike names the first that is not in the graph."""
     candidates = _candidates(own, graph)
     if graph.result not in candidates[own.result]:
-        number = next((k for k, found in sorted(candidates.items()) if not found), own.result)
+        number = next((k for k in sorted(_used(own)) if not candidates[k]), own.result)
         raise Unlike(f"the graph has nothing like {_label(own, number)} of the network in its place")
     pairs: Pairs = {}
     ahead = [(own.result, graph.result)]
@@ -62,9 +62,20 @@ def _candidates(own: Structure, graph: Structure) -> dict[int, set[int]]:
                          and next(_orders(operation, graph.operations[other], found), None) is not None}
         if operation.kind == NORM and operation.inputs[0] >= 0 and (
                 own.operations[operation.inputs[0]].kind in (CONV, LINEAR)):
-            found[number] |= {other for other in found[operation.inputs[0]]
-                              if "bias" in graph.operations[other].arrays}
+            found[number] |= found[operation.inputs[0]]
     return found
+
+
+def _used(own: Structure) -> set[int]:
+    """Return the operations that the result is made of."""
+    used: set[int] = set()
+    ahead = [own.result]
+    while ahead:
+        number = ahead.pop()
+        if number >= 0 and number not in used:
+            used.add(number)
+            ahead += own.operations[number].inputs
+    return used
 
 
 def _orders(mine: Operation, theirs: Operation, found: dict[int, set[int]]) -> Iterator[tuple[int, ...]]:
@@ -122,7 +133,9 @@ def _folded(mine: Operation, theirs: Operation, has_bias: bool) -> dict[str, np.
 
     has_bias: the network's product adds the bias itself.
     """
-    bias = np.zeros(mine.shape[0]) if has_bias else _channels(mine, theirs.arrays["bias"])
+    bias = np.zeros(mine.shape[0])
+    if not has_bias and "bias" in theirs.arrays:
+        bias = _channels(mine, theirs.arrays["bias"])
     ones = np.ones(len(bias))
     values = {"weight": ones, "bias": bias, "mean": 0 * ones, "variance": ones - float(mine.arrays["epsilon"])}
     if "bias" not in mine.names:
