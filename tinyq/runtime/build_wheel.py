@@ -19,7 +19,7 @@ ROOTS = (
     "tinyq.packed.integer.lowering", "tinyq.packed.integer.numpy_executor", "tinyq.saved.image_input",
     "tinyq.saved.packed_file", "tinyq.saved.row_input", "tinyq.data.images.decode", "tinyq.data.views",
     "tinyq.data.local.pictures", "tinyq.data.local.table_names", "tinyq.tasks.task", "tinyq.autodiff",
-    "tinyq.kernels.jit.isa", "tinyq.kernels.jit.arm")
+    "tinyq.kernels.jit.isa")
 NEEDED = ("numpy", "pillow")                            # of the dependencies in pyproject.toml
 DATE = (1980, 1, 1, 0, 0, 0)                            # equal sources give equal bytes
 
@@ -53,7 +53,9 @@ def sources() -> dict[str, Path]:
 
 
 def modules() -> dict[str, Path]:
-    """Return {name: file} of the modules that the wheel holds."""
+    """Return {name: file} of the modules that the wheel holds; LookupError for one of ROOTS that is not there."""
+    if missing := [name for name in ROOTS if _file(name) is None]:
+        raise LookupError(f"no module {', '.join(missing)}")
     held: dict[str, Path] = {}
     left = [*ROOTS, *(_name(path) for path in (TREE / "tinyq" / "kernels" / "reference").rglob("*.py"))]
     while left:
