@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   python -m tinyq.infer digits.tq.h5 --data digits --activations int8
   python -m tinyq.infer resnet18.tq.h5 cat.jpg dog.png
   python -m tinyq.infer resnet18.tq.h5 photographs/
+  python -m tinyq.infer resnet18.tq.h5 --bench --threads 1
   python -m tinyq.infer lenet.tq.h5 --data mnist --data-path DIR --activations int16 --calibrate"""
 
 
@@ -32,6 +33,12 @@ def infer(argv: list[str]) -> None:
     """Print what the network says of each image, or its figures on a dataset."""
     arguments = _parser().parse(argv)
     _use_plugins(arguments.plugin)
+    if arguments.bench:
+        _bench(arguments)
+        return
+    for flag in ("batch", "runs"):
+        if getattr(arguments, flag) is not None:
+            raise UsageError(f"--{flag} is for --bench")
     if bool(arguments.images) == (arguments.data is not None):
         raise UsageError("give either images or --data")
     if arguments.exif not in (None, *EXIF):
@@ -56,6 +63,29 @@ def infer(argv: list[str]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     return exit_code_of(naming_flags(infer, _parser), sys.argv[1:] if argv is None else argv)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    """Print latency and memory of a packed file's network beside those of its float network."""
+    from tinyq.packed.file.format import KINDS
+    from tinyq.packed.latency import as_lines, compare
+    from tinyq.saved.packed_file import read_packed
+
+    if arguments.images or arguments.data is not None or arguments.calibrate is not None:
+        raise UsageError("--bench takes samples of its own; leave out images, --data and --calibrate")
+    if arguments.activations not in KINDS:
+        raise UsageError(f"--activations {arguments.activations}: {did_you_mean(arguments.activations, KINDS)}")
+    if os.path.isdir(arguments.network):
+        arguments.network = _file_of(arguments.network)
+    if read_packed(arguments.network).ranges is None and arguments.activations != "float32":
+        raise UsageError(f"{arguments.network}: packed without calibration; pack it again with --calibrate")
+    kinds = KINDS if arguments.activations == "float32" else (arguments.activations,)
+    report = compare(arguments.network, kinds, count_of("--batch", arguments.batch) or 1,
+                     count_of("--runs", arguments.runs), count_of("--threads", arguments.threads))
+    if arguments.json:
+        say_json(report)
+    else:
+        say(*as_lines(report))
 
 
 def _use_plugins(named: str | None) -> None:
@@ -274,6 +304,10 @@ def _parser() -> Parser:
                         "now, on the training part of the network's own data, or of DATA")
     parser.add_argument("--exif", metavar="HOW", help="EXIF orientation of photographs: ignore, as torchvision does, "
                         "or apply, which turns them upright (default: as in training)")
+    parser.add_argument("--bench", action="store_true", help="measure latency and memory of the packed network beside "
+                        "those of its float network")
+    parser.add_argument("--batch", metavar="N", help="with --bench: samples per run (default: 1)")
+    parser.add_argument("--runs", metavar="N", help="with --bench: runs of each network (default: two seconds of them)")
     parser.add_argument("--threads", metavar="N", help="threads of the kernels (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_plugin_flag(parser)

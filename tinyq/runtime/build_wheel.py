@@ -15,7 +15,8 @@ HERE = Path(__file__).resolve().parent
 TREE = HERE.parents[1]
 FOLDERS = {"tinyq.models": TREE / "models", "tinyq.data": TREE / "data", "tinyq": TREE / "tinyq"}
 ROOTS = (
-    "tinyq.__main__", "tinyq.infer", "tinyq.packed.network", "tinyq.packed.integer.calibrate",
+    "tinyq.__main__", "tinyq.infer", "tinyq.packed.network", "tinyq.packed.latency", "tinyq.output.text_table",
+    "tinyq.packed.integer.calibrate",
     "tinyq.packed.integer.lowering", "tinyq.packed.integer.numpy_executor", "tinyq.saved.image_input",
     "tinyq.saved.packed_file", "tinyq.saved.row_input", "tinyq.data.images.decode", "tinyq.data.views",
     "tinyq.data.local.pictures", "tinyq.data.local.table_names", "tinyq.tasks.task", "tinyq.autodiff",
