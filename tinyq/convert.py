@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   python -m tinyq.convert resnet18.onnx resnet18.h5"""
 ONNX = ".onnx"
 OF_ONNX = ("activations", "weights", "compare", "data_path")   # flags
+OF_INPUTS = ("key", "input_shape", "resize", "mean", "std")
 
 
 def convert(argv: list[str]) -> None:
@@ -34,13 +35,23 @@ def convert(argv: list[str]) -> None:
     if arguments.target is None and not arguments.compare:
         raise UsageError(f"{arguments.source}: name the file to write, OUT.h5, OUT.safetensors or OUT{ONNX}; or give "
                          "--compare")
-    if arguments.target is None or Path(arguments.target).suffix.lower() == ONNX:
+    if arguments.target is None:
+        _refuse_idle(arguments, (*OF_INPUTS, "activations", "weights"), "when layers are compared without OUT")
         _to_onnx(arguments)
-    elif idle := [name for name in OF_ONNX if getattr(arguments, name)]:
-        raise UsageError(f"{', '.join('--' + name.replace('_', '-') for name in idle)}: no effect unless OUT ends in "
-                         f"{ONNX}; see --help")
+    elif Path(arguments.target).suffix.lower() == ONNX:
+        _refuse_idle(arguments, OF_INPUTS, f"when OUT ends in {ONNX}")
+        _to_onnx(arguments)
     else:
+        _refuse_idle(arguments, OF_ONNX, f"unless OUT ends in {ONNX}")
         _to_weights(arguments)
+
+
+def _refuse_idle(arguments: argparse.Namespace, names: tuple[str, ...], when: str) -> None:
+    """Raise UsageError for flags that would have no effect."""
+    if idle := [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)]:
+        raise UsageError(f"{', '.join(idle)}: no effect {when}; see --help")
+    if arguments.data_path and not arguments.data:
+        raise UsageError("--data-path: no effect without --data NAME")
 
 
 def _to_weights(arguments: argparse.Namespace) -> None:

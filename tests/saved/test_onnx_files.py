@@ -79,6 +79,9 @@ def test_a_network_without_ranges_names_the_command_that_finds_them(run, tmp_pat
     ("RUN/run OUT.onnx --activations int4", "choose from: float32, int8"),
     ("RUN/run OUT.onnx --weights int3", "--weights int3: did you mean"),
     ("RUN/n.tq.h5 OUT.onnx --model mlp:8,8", "n.tq.h5 is packed and holds its network itself"),
+    ("RUN/run OUT.onnx --mean 0.5 --key ema", "--key, --mean: no effect when OUT ends in .onnx"),
+    ("RUN/n.tq.h5 --compare --weights int8", "--weights: no effect when layers are compared without OUT"),
+    ("RUN/run OUT.onnx --data-path .", "--data-path: no effect without --data NAME"),
     ("RUN/run OUT.npz", "convert writes .h5, .safetensors and .onnx")])
 def test_mistakes(run, tmp_path, capsys, line, said):
     assert main(["convert", *line.replace("RUN", str(run)).replace("OUT", f"{tmp_path}/a").split()]) == 2
