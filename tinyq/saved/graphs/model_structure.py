@@ -2,7 +2,8 @@
 import numpy as np
 
 from tinyq.errors import UsageError
-from tinyq.inference.record import Step, Value, record
+from tinyq.inference.record import record
+from tinyq.inference.steps import Step, Value
 from tinyq.nn import Module
 from tinyq.packed.file.operations import OPERATIONS, conv_json, pool_geometry
 from tinyq.saved.graphs.structure import (
