@@ -21,6 +21,7 @@ _RIVAL = {"model": "mlp:8,16", "data": "iris", "recipe": "none", "batch_size": 1
           "pretrain_epochs": 1, "epochs": 3, "threads": 1, "workers": 0}
 # Likewise of the methods that share an audit, which fewer tests train.
 RIVALS = {name: {**_RIVAL, "method": name} for name in ("ste", "bwn", "twn")}
+RIVALS["lqnets"] = {**_RIVAL, "method": "lqnets", "levels": "-3,-1,1,3"}
 
 
 def train(folder, method="cbp", audit="digests", **changes):

@@ -7,7 +7,8 @@ import pytest
 from tinyq import nn
 from tinyq.errors import BadInput, UsageError
 from tinyq.levels import NAMED, parse
-from tinyq.methods import BWN, METHODS, STE, TWN
+from tinyq.methods import BWN, METHODS, STE, TWN, LQNets
+from tinyq.methods.lqnets import lqnets_method
 from tinyq.optim import SGD
 from tinyq.streams import Streams
 from tinyq.tasks.loss import CROSS_ENTROPY
@@ -104,6 +105,7 @@ def differences(surrogate, w, incoming, step=1e-6):
 SURROGATES = {
     "ste": lambda w: (lambda v: v),
     "twn": lambda w: (lambda v: v),
+    "lqnets": lambda w: (lambda v: v),
     "bwn": lambda w: (lambda v: v / w.shape[1] + np.abs(w).mean(1, keepdims=True) * np.clip(v, -1, 1)),
 }
 
@@ -116,7 +118,39 @@ def test_the_latent_gets_the_gradient_of_its_surrogate(name):
         np.testing.assert_allclose(found, differences(SURROGATES[name](w), w, incoming), rtol=1e-5, atol=1e-8)
 
 
+def test_one_bit_of_lqnets_is_bwn_with_the_gradient_of_ste():
+    for w in latents():
+        np.testing.assert_allclose(shown(begun(LQNets(), w)), shown(begun(BWN(), w)), rtol=1e-12)
+
+
+def test_two_bits_of_lqnets_come_to_the_least_error_of_all_assignments_of_a_basis():
+    """One filter, its latent kept still while the basis follows it; the best of all pairs of signs is tried out."""
+    for w in latents(6, (1, 5)):
+        method = LQNets(parse("-3,-1,1,3"))
+        weight, signs = begun(method, w), np.array(list(product((-1, 1), repeat=5)))
+        before = ((w - shown(weight)) ** 2).sum()
+        for _ in range(200):
+            method.requantise()
+        least = min(float(np.linalg.lstsq(np.stack([a, b], 1), w[0], rcond=None)[1].sum() or 0)
+                    for a in signs for b in signs if abs(a @ b) < 5)
+        after = ((w - shown(weight)) ** 2).sum()
+        assert least - 1e-9 <= after <= before * (1 + 1e-9) + 2e-3 * (w * w).sum()
+        outer = weight.quantizer.level_set.levels
+        assert outer[-1] == 1 and outer[2] * 64 == round(outer[2] * 64) and outer[:2] == (-outer[3], -outer[2])
+
+
+def test_the_basis_of_lqnets_is_that_of_least_squares():
+    w = STREAMS.key("basis").normal((1, 400))
+    weight = begun(LQNets(parse("-3,-1,1,3")), w)
+    codes = weight.quantizer.codes(w)[0]
+    signs = np.stack([2.0 * (codes & 1) - 1, 2.0 * (codes >> 1) - 1], 1)
+    best = np.linalg.lstsq(signs, w[0] / np.abs(w).mean(), rcond=None)[0]
+    np.testing.assert_allclose(lqnets_method.fitted_basis(weight), best, rtol=1e-9)
+
+
 @pytest.mark.parametrize("method, levels, says", [
+    ("lqnets", "ternary", "levels ternary: lqnets is defined for binary, and four symmetric levels"),
+    ("lqnets", "-3,-1,1,2", "give binary, or -3,-1,1,3"),
     ("bwn", "ternary", "levels ternary: bwn is defined for binary alone; give binary"),
     ("bwn", "fc1=binary,*=shift1", "levels shift1: bwn is defined for binary alone"),
     ("twn", "binary", "levels binary: twn is defined for ternary alone; give ternary"),

@@ -13,7 +13,7 @@ from tinyq.audit.step.step_check import check
 from tinyq.audit.verification.invariants import broken
 from tinyq.autodiff import tape
 from tinyq.data import Batch, Table
-from tinyq.methods import METHODS, bwn, twn
+from tinyq.methods import METHODS, bwn, lqnets, twn
 from tinyq.methods.straight_through import LevelQuantizer
 from tinyq.packed.network import PackedNetwork
 from tinyq.run.checkpoint import Position
@@ -81,7 +81,7 @@ OF_ONE = {
     "scales that move": ("ste", lambda r: steps(r, "ste")[3]["metrics"].update(scales=ZERO), "scales is"),
 }
 BREAKS = {**{f"{method}: {name}": (method, lambda r, change=change, method=method: change(r, method), says)
-             for method in ("ste", "bwn", "twn") for name, (change, says) in OF_LATENTS.items()}, **OF_ONE}
+             for method in ("ste", "bwn", "twn", "lqnets") for name, (change, says) in OF_LATENTS.items()}, **OF_ONE}
 
 
 @pytest.mark.parametrize("name", BREAKS)
@@ -138,6 +138,8 @@ def quantizer_with(**changes):
 
 
 BUGS = {
+    "lqnets: one scale for all filters": ("lqnets", lambda p: p.setattr(lqnets.lqnets_method, "mean_magnitudes",
+                                                                        of_the_whole_tensor), "by its definition"),
     "ste: thresholds nearer to 0": ("ste", quantizer_with(thresholds=lambda t: np.array([-0.01, 0.01], np.float32)),
                                     "not at the level of their definition"),
     "ste: another slope": ("ste", quantizer_with(slope=lambda s: np.full((8, 8), 0.5, np.float32)), "the gradient of"),

@@ -105,7 +105,7 @@ class Quantised(NamedTuple):
     slope: np.ndarray | float = 1.0
 
 
-Definition = Callable[[np.ndarray, Weight], Quantised]      # of the latent in float64
+Definition = Callable[[np.ndarray, Any], Quantised]         # of the latent in float64 and the step's quantizer
 
 
 def quantised_by(definition: Definition) -> Callable[[Captured], Iterator[str]]:
@@ -114,7 +114,7 @@ def quantised_by(definition: Definition) -> Callable[[Captured], Iterator[str]]:
     def check(captured: Captured) -> Iterator[str]:
         for weight in cast(State, captured.phase.method).weights:
             w = captured.before[weight.name].astype(np.float64)
-            expected = definition(w, weight)
+            expected = definition(w, captured.parametrizations[weight.name])
             for application in captured.applications:
                 if application.name == f"straight_through of {weight.name}":
                     yield from _faults(application, weight.name, w, expected)

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinyq.audit.capture.capture import Captured
 from tinyq.audit.ledger.digests import digest_of
+from tinyq.levels import LevelSet
 
 Record = dict[str, Any]                 # of the ledger
 Arrays = dict[str, np.ndarray]          # by name
@@ -125,6 +126,11 @@ def no_lines(captured: Captured, name: str, index: tuple[int, ...]) -> list[str]
     return []
 
 
+def as_configured(configured: LevelSet, levels: np.ndarray) -> bool:
+    """Return True for the configured levels, as float32."""
+    return np.array_equal(levels, configured.values.astype(np.float32))
+
+
 @dataclass(frozen=True)
 class MethodAudit:
     """All that the audit does for one training method.
@@ -133,6 +139,7 @@ class MethodAudit:
     arrays: function of the method, what its last step leaves for a dump besides gradients and weights.
     expected_arrays: function of (method, samples), arrays of the same shapes before any step.
     explain: function of (Captured, name, index), lines about one weight, for methods without gradients.
+    levels: function of (configured LevelSet, levels of a tensor (n,) float32), whether the method may end on them.
     begin_reads_data: the method's `begin` needs the training samples, even to continue from a state.
     """
 
@@ -143,4 +150,5 @@ class MethodAudit:
     arrays: Callable[[Any], Arrays] = no_arrays
     expected_arrays: Callable[[Any, int], Arrays] = no_arrays
     explain: Callable[[Captured, str, tuple[int, ...]], list[str]] = no_lines
+    levels: Callable[[LevelSet, np.ndarray], bool] = as_configured
     begin_reads_data: bool = False

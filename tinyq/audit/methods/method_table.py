@@ -1,5 +1,5 @@
 """List the methods that the audit checks beyond their gradient; a method of a plug-in brings its own row."""
-from tinyq.audit.methods import bwn, cbp, conntra, rpr, ste, twn
+from tinyq.audit.methods import bwn, cbp, conntra, lqnets, rpr, ste, twn
 from tinyq.audit.methods.method_audit import MethodAudit
 from tinyq.errors import UsageError
 from tinyq.methods import METHODS
@@ -7,7 +7,8 @@ from tinyq.methods import METHODS
 GRADIENT_ONLY = MethodAudit()
 # By class name.
 AUDITS: dict[str, MethodAudit] = {"Backprop": GRADIENT_ONLY, "CBP": cbp.AUDIT, "RPR": rpr.AUDIT,
-                                  "CoNNTrA": conntra.AUDIT, "STE": ste.AUDIT, "BWN": bwn.AUDIT, "TWN": twn.AUDIT}
+                                  "CoNNTrA": conntra.AUDIT, "STE": ste.AUDIT, "BWN": bwn.AUDIT, "TWN": twn.AUDIT,
+                                  "LQNets": lqnets.AUDIT}
 
 
 def audit_of(class_name: str) -> MethodAudit:

@@ -1,13 +1,15 @@
 """TWN in the audit: threshold and scale recomputed from methods/README.md, section 6."""
+from typing import Any
+
 import numpy as np
 
-from tinyq.audit.methods.latent_rules import LatentMetrics, LatentRules, Quantised, Weight, quantised_by
+from tinyq.audit.methods.latent_rules import LatentMetrics, LatentRules, Quantised, quantised_by
 from tinyq.audit.methods.method_audit import MethodAudit
 
 SHARE = 0.7                             # the published constant, written a second time
 
 
-def three_levels(w: np.ndarray, weight: Weight) -> Quantised:
+def three_levels(w: np.ndarray, quantizer: Any) -> Quantised:
     """Return the mean magnitude beyond the threshold as the scale, and the thresholds -d and d."""
     size = np.abs(w)
     threshold = SHARE * size.mean()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tinyq.audit.ledger.hash_chain import differing_keys
+from tinyq.audit.methods.method_table import audit_of
 from tinyq.audit.verification.checks import check, check_description
 from tinyq.audit.verification.evidence import Evidence
 from tinyq.audit.verification.spelling import check_spelling
@@ -71,15 +72,15 @@ def _check_derived(evidence, held):
 
 
 def check_sets(evidence: Evidence, file: str, levels: Mapping[str, np.ndarray]) -> None:
-    """Check that each tensor's levels are those that the configuration gives to its layer.
+    """Check that each tensor's levels are those that the configuration gives to its layer, or learned from them.
 
     A method or a level set of a plug-in that does not run here is passed over.
     """
     if not levels or evidence.lacks_plugins or not takes_levels(evidence.config.method):
         return
     configured = parse(evidence.config.levels or "")
-    other = [name for name, values in levels.items()
-             if not np.array_equal(values, configured.of(name).values.astype(np.float32))]
+    fits = audit_of(evidence.history.phases[-1]["method"]).levels
+    other = [name for name, values in levels.items() if not fits(configured.of(name), values)]
     check(not other, f"{file} has other levels than {CONFIG_FILE} gives: {', '.join(other[:3])}")
 
 

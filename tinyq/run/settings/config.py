@@ -45,7 +45,8 @@ class Config:
     method: str = setting(None, "method that puts the weights on their levels", group=WHAT)
     levels: str | None = setting("ternary", "level set: binary, ternary, shift1, shift2, or a list such as "
                                  "--levels=-2,-1,0,1,2; or one for each layer, by name or pattern, such as "
-                                 "\"conv2=shift1,fc*=-1,0,2,*=ternary\"; bwn is binary, backprop has none", group=WHAT)
+                                 "\"conv2=shift1,fc*=-1,0,2,*=ternary\"; for bwn and lqnets binary by "
+                                 "default; backprop has none", group=WHAT)
     constrain: str = setting("inner", "weights to constrain: inner, all conv and linear weights except those of the "
                              "first and the last layer; or all", group=WHAT, choices=("inner", "all"))
     keep: str | None = setting(None, "layers to keep float, by name or pattern, such as \"conv1,layer4.*\"", group=WHAT)

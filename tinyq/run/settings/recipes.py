@@ -25,7 +25,7 @@ _WHOLE_DIGITS = dict(model="mlp:64", data="digits", constrain="all", batch_size=
 _PRETRAIN = ("epochs", "opt", "lr", "weight_decay", "schedule", "warmup")
 
 # Methods that follow the gradient straight through, each with its own levels.
-_STRAIGHT = {"ste": "ternary", "bwn": "binary", "twn": "ternary"}
+_STRAIGHT = {"ste": "ternary", "bwn": "binary", "twn": "ternary", "lqnets": "-3,-1,1,3"}
 
 
 def _then(float_network: dict, **method) -> dict:

@@ -1,0 +1,1 @@
+"""LQ-Nets, learned quantisation (Zhang et al., 2018)."""
