@@ -20,10 +20,11 @@ class LatentWeight:
     """A constrained weight whose optimiser moves a float latent, and whose layer computes with scale * level.
 
     name: dotted. parameter: holds the latent, in weight units. level_set: normalised levels, as configured.
-    quantizer: what the layer computes with between steps.
+    quantizer: what the layer computes with between steps. basis: of levels that are learned, (bits,) float64 ascending.
     """
 
     quantizer: LevelQuantizer
+    basis: np.ndarray
 
     def __init__(self, name: str, parameter: Parameter, level_set: LevelSet) -> None:
         """Take the weight over; nothing is quantised yet."""

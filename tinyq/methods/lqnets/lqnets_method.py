@@ -14,12 +14,6 @@ KEPT = 0.9                              # share of the basis that a step keeps
 STEPS = 64                              # inner levels are multiples of 1 / STEPS of the outer ones: integers in C
 
 
-class LearnedWeight(LatentWeight):
-    """A latent weight with a learned basis, (1,) or (2,) ascending, in units of each filter's mean magnitude."""
-
-    basis: np.ndarray
-
-
 @dataclass
 class LQNets(LatentMethod):
     """Learned quantisation: levels are sums of +-v over a basis v that follows the weights by least squares.
@@ -47,7 +41,7 @@ class LQNets(LatentMethod):
         levels = level_set.levels
         return len(levels) in (2, 4) and all(low == -high for low, high in zip(levels, reversed(levels), strict=True))
 
-    def prepare(self, weight: LearnedWeight) -> None:
+    def prepare(self, weight: LatentWeight) -> None:
         """Begin with the basis of the given levels, scaled to the weights, and fit it once."""
         outer = weight.level_set.values[len(weight.level_set.values) // 2:]
         basis = outer if len(outer) == 1 else np.array([(outer[1] - outer[0]) / 2, (outer[1] + outer[0]) / 2])
@@ -55,7 +49,7 @@ class LQNets(LatentMethod):
         self.quantise(weight)
         weight.basis = fitted_basis(weight)
 
-    def quantise(self, weight: LearnedWeight) -> None:
+    def quantise(self, weight: LatentWeight) -> None:
         """Make the levels of the basis, and a scale per filter from the latent."""
         w, total = weight.parameter.data, float(weight.basis[0] + weight.basis[-1] * (len(weight.basis) - 1))
         scale = mean_magnitudes(w) * w.dtype.type(total)
@@ -67,7 +61,7 @@ class LQNets(LatentMethod):
             weight.basis = KEPT * weight.basis + (1 - KEPT) * fitted_basis(weight)
         super().requantise()
 
-    def arrays(self, weight: LearnedWeight) -> dict[str, np.ndarray]:
+    def arrays(self, weight: LatentWeight) -> dict[str, np.ndarray]:
         """Return the basis."""
         return {"basis": weight.basis}
 
@@ -75,12 +69,9 @@ class LQNets(LatentMethod):
         """Return the shape of the basis: one entry per bit."""
         return {"basis": (weight.level_set.bits,)}
 
-    def restore(self, weight: LearnedWeight, arrays: dict[str, np.ndarray]) -> None:
+    def restore(self, weight: LatentWeight, arrays: dict[str, np.ndarray]) -> None:
         """Continue with the basis of a state."""
         weight.basis = arrays["basis"].astype(np.float64)
-
-    def _weights(self) -> list[LatentWeight]:
-        return [LearnedWeight(weight.name, weight.parameter, weight.level_set) for weight in super()._weights()]
 
 
 def level_set_of(basis: np.ndarray) -> LevelSet:
@@ -92,7 +83,7 @@ def level_set_of(basis: np.ndarray) -> LevelSet:
     return set_of((-1.0, -step, step, 1.0))
 
 
-def fitted_basis(weight: LearnedWeight) -> np.ndarray:
+def fitted_basis(weight: LatentWeight) -> np.ndarray:
     """Return the basis of least squares for the levels that the weights have now, ascending; (K,) float64."""
     w, codes = weight.parameter.data, weight.quantizer.codes(weight.parameter.data).reshape(-1)
     scale = mean_magnitudes(w).reshape(-1, *[1] * (w.ndim - 1))
