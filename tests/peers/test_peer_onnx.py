@@ -105,3 +105,13 @@ def test_an_exported_network_has_the_logits_of_torch(tmp_path, capfd, name, styl
     if style == "unfolded" and name == "resnet20":
         state = load_model(tmp_path / "b.h5")[0].state_dict()
         np.testing.assert_array_equal(state["bn1.running_var"], net.norm.running_var.numpy())
+
+
+def test_a_file_for_two_samples_at_once_is_compared_too(tmp_path, capfd):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    kind, shape = SHAPES["lenet"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(trained(kind, shape), torch.randn(2, *shape), str(tmp_path / "a.onnx"), dynamo=False)
+    assert main(["convert", str(tmp_path / "a.onnx"), str(tmp_path / "b.h5")]) == 0
+    assert "the same class for 4 of 4" in capfd.readouterr().out

@@ -13,6 +13,7 @@ from tinyq.packed.file.encode_model import pack
 from tinyq.packed.onnx.onnx_network import onnx_network
 from tinyq.saved.attributes import shape_of
 from tinyq.saved.graphs.model_structure import structure_of
+from tinyq.saved.graphs.onnx_constants import compute
 from tinyq.saved.graphs.structure_match import matched, state_from
 from tinyq.saved.measure import logits_of
 from tinyq.saved.model_file import load_model
@@ -208,6 +209,23 @@ def huge_pad(model):
                             "domain": ""})
 
 
+def empty_constant(model):
+    nodes(model).insert(0, {"op_type": "Constant", "input": [], "output": ["c"], "attribute": [], "name": "",
+                            "domain": ""})
+
+
+def norm_of_training(model):
+    """As operator sets before 14 say it: by more outputs than one."""
+    node = first(model, "Relu")
+    node.update(op_type="BatchNormalization", output=[*node["output"], "mean"])
+
+
+def twin(model):
+    """Another array under the name of the first."""
+    held = model["graph"]["initializer"][0]
+    model["graph"]["initializer"].append(onnx_model.tensor(held["name"], np.zeros(3, np.float32)))
+
+
 BROKEN = {
     "another operation": (changed_node("Relu", op_type="LRN"), "it computes 'LRN', which no network of tinyq does"),
     "a custom operation": (changed_node("Relu", domain="evil"), "'Relu' of 'evil', which is not of ONNX itself"),
@@ -226,9 +244,19 @@ BROKEN = {
     "an output of nothing": (lambda m: m["graph"]["output"][0].update(name="other"), "'other' is not computed"),
     "an average for a maximum": (changed_node("MaxPool", op_type="AveragePool"), "nothing like the max pooling"),
     "no attributes": (changed_node("MaxPool", attribute=[]), "a window does not fit"),
+    "an attribute of another type": (changed_node("Flatten", attribute=[{"name": "axis", "type": 7, "ints": []}]),
+                                     "an attribute or input of its Flatten has another type than it needs"),
+    "a constant of nothing": (empty_constant, "its Constant of constants does not fit"),
+    "a softmax": (changed_node("Relu", op_type="LogSoftmax"), "tinyq's end in logits; export the network without it"),
+    "a batch norm of training": (norm_of_training, "export the network in evaluation, after model.eval()"),
+    "two constants of a name": (twin, "two of its constants have the same name"),
     "rounded activations": (changed_node("Relu", op_type="QuantizeLinear"), "rounded to codes (QuantizeLinear)"),
     "no classifier": (lambda m: m["graph"]["output"][0].update(name=nodes(m)[0]["output"][0]), "it is no classifier"),
 }
+
+
+def test_a_squeeze_of_constants_without_axes_removes_all_of_size_one():
+    assert compute("Squeeze", {}, [np.ones((1, 2, 1))]).shape == (2,)
 
 
 @pytest.fixture(scope="module")

@@ -96,9 +96,12 @@ def batch_norm(reader: GraphReader) -> int:
     """Batch norm in evaluation."""
     x = reader.value(0)
     shape = reader.structure.shape_of(x)
+    # Before operator set 14 more outputs than one mean training.
+    if reader.attributes.get("training_mode", 0) or any(reader.node["output"][1:]):
+        raise Malformed("its BatchNormalization is of training; export the network in evaluation, after model.eval()")
     arrays = {role: reader.needed(k) for k, role in enumerate(("weight", "bias", "mean", "variance"), 1)}
-    if reader.attributes.get("training_mode", 0) or any(a.shape != shape[:1] for a in arrays.values()):
-        raise Malformed("its BatchNormalization is of training, or of another number of channels")
+    if any(a.shape != shape[:1] for a in arrays.values()):
+        raise Malformed("its BatchNormalization is of another number of channels")
     arrays["epsilon"] = np.asarray(reader.attributes.get("epsilon", np.float32(1e-5)), np.float64)
     return reader.structure.add(Operation(NORM, (x,), shape, (), arrays))
 

@@ -22,6 +22,8 @@ class GraphReader:
         self.structure, self.file_bytes = Structure(input_shape), file_bytes
         self.limit, self.left = SMALL + PER_BYTE * file_bytes, MAX_COMPUTED * file_bytes + SMALL
         self.tensors = {each["name"]: each for each in graph["initializer"]}
+        if len(self.tensors) < len(graph["initializer"]):
+            raise Malformed("two of its constants have the same name")
         self.constants: dict[str, np.ndarray] = {}
         self.values: dict[str, int] = {input_name: -1}
         self.node: Message = {}

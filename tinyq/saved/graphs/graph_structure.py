@@ -4,10 +4,12 @@ from tinyq.saved.graphs.graph_channels import Channels
 from tinyq.saved.graphs.graph_moves import shape_of
 from tinyq.saved.graphs.graph_operations import READERS
 from tinyq.saved.graphs.graph_reader import GraphReader
-from tinyq.saved.graphs.onnx_constants import compute, is_computed
+from tinyq.saved.graphs.onnx_constants import UNFIT, compute, is_computed
 from tinyq.saved.graphs.structure import Structure
 
 MAX_NODES = 20_000
+# What to do about operations that classifiers often have.
+HINTS = dict.fromkeys(("Softmax", "LogSoftmax"), ": tinyq's end in logits; export the network without it")
 
 
 def input_of(graph: Message) -> tuple[str, tuple[int, ...] | None]:
@@ -58,5 +60,10 @@ def _read(reader: GraphReader, channels: Channels, node: Message) -> None:
         raise Malformed("its activations are rounded to codes (QuantizeLinear); convert the network before that")
     elif not channels.follow(operation, inputs, name):
         if operation not in READERS:
-            raise Malformed(f"it computes {operation!r}, which no network of tinyq does")
-        reader.values[name] = reader.sized(READERS[operation](reader))
+            raise Malformed(f"it computes {operation!r}, which no network of tinyq does{HINTS.get(operation, '')}")
+        try:
+            reader.values[name] = reader.sized(READERS[operation](reader))
+        except Malformed:
+            raise
+        except UNFIT as error:
+            raise Malformed(f"an attribute or input of its {operation} has another type than it needs") from error

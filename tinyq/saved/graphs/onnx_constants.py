@@ -10,6 +10,8 @@ from tinyq.files.foreign.protobuf import Malformed, Message
 
 Arrays = Sequence[np.ndarray | None]
 MAX_SMALL = 1 << 12                     # elements of what is computed about shapes
+# Raised by attributes and inputs of types or sizes that a node cannot have.
+UNFIT = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError, StopIteration)
 
 
 def attributes_of(node: Message) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def compute(operation: str, attributes: Mapping[str, Any], inputs: Arrays) -> np
     try:
         with np.errstate(all="ignore"):
             return np.asarray(_COMPUTED[operation](attributes, inputs))
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError) as error:
+    except UNFIT as error:
         raise Malformed(f"its {operation} of constants does not fit its inputs") from error
 
 
@@ -81,6 +83,12 @@ def _reshaped(attributes, inputs):
 
 def _axes(attributes, inputs):
     return tuple(int(axis) for axis in (inputs[1] if len(inputs) > 1 else attributes["axes"]))
+
+
+def _squeezed(attributes, inputs):
+    """Remove axes of size 1: the named ones, or all."""
+    named = len(inputs) > 1 and inputs[1] is not None or "axes" in attributes
+    return np.squeeze(inputs[0], _axes(attributes, inputs) if named else None)
 
 
 def _sliced(attributes, inputs):
@@ -128,6 +136,6 @@ _COMPUTED: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "DequantizeLinear": _dequantized, "Reshape": _reshaped, "Concat": _joined, "Slice": _sliced, "Gather": _gathered,
     "Shape": lambda a, x: np.array(x[0].shape, np.int64)[a.get("start", 0):a.get("end")],
     "Transpose": lambda a, x: x[0].transpose([int(n) for n in a["perm"]] if "perm" in a else None),
-    "Unsqueeze": lambda a, x: np.expand_dims(x[0], _axes(a, x)), "Squeeze": lambda a, x: np.squeeze(x[0], _axes(a, x)),
+    "Unsqueeze": lambda a, x: np.expand_dims(x[0], _axes(a, x)), "Squeeze": _squeezed,
     "Mul": _product, "Add": _small(np.add), "Sub": _small(np.subtract),
     "Div": _small(lambda x, y: x // y if x.dtype.kind == "i" and np.all(y) else x / y)}

@@ -1,6 +1,7 @@
 """Read a network from an ONNX file: find which of tinyq's networks its graph is, and take the weights over."""
 import dataclasses
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from tinyq.saved.onnx.onnx_runtime import Session, runtime_version
 from tinyq.streams import Streams
 
 SAMPLES = 4                             # of noise, on which ONNX Runtime is compared
+MAX_NUMBERS = 1 << 24                   # of the batch that ONNX Runtime is given
 MAX_NAME = 200                          # letters of a class's name
 
 
@@ -79,7 +81,7 @@ def _network(graph: Structure, name: str | None, shape: tuple[int, ...]
             reasons.append(f"is not {candidate}: {error}")
     raise Unlike(reasons[0] if reasons else
                  f"its {sum(_shapes(graph).values())} weights have the shapes of no network that comes with tinyq; "
-                 "name yours with model, path/to/file.py:function")
+                 "name yours with --model path/to/file.py:function")
 
 
 def _names(graph: Structure) -> Iterator[str]:
@@ -144,6 +146,12 @@ def _compared(source: str | Path, held: Message, model: Module, shape: tuple[int
     if version is None:
         return "not compared with ONNX Runtime, which is not installed: pip install onnxruntime"
     noise = Streams(0).key("noise").normal((SAMPLES, *shape)).astype(np.float32)
-    session = Session(Path(source).read_bytes())
-    found = agreement(lambda x: logits_of(model, x), session, [noise[k:k + 1] for k in range(SAMPLES)])
+    try:
+        session = Session(Path(source).read_bytes())
+        if session.batch * math.prod(shape) > MAX_NUMBERS:
+            return f"not compared with ONNX Runtime: the file takes {session.batch:,} samples at once"
+        found = agreement(lambda x: logits_of(model, x), lambda x: session(np.resize(x, (session.batch, *shape)))[:1],
+                          [noise[k:k + 1] for k in range(SAMPLES)])
+    except BadInput as error:
+        return f"not compared: {error}"
     return f"ONNX Runtime {version}: {found.shown()} of noise"

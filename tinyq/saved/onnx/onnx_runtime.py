@@ -52,7 +52,10 @@ class Session:
             self._session: Any = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:                              # of classes of its own
             raise BadInput(f"ONNX Runtime {onnxruntime.__version__} cannot load the network: {_line(error)}") from error
-        self._input = self._session.get_inputs()[0].name
+        first = self._session.get_inputs()[0]
+        self._input = first.name
+        sizes = first.shape or [None]
+        self.batch = sizes[0] if isinstance(sizes[0], int) else 1   # samples that the file takes at once, if it says so
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return the first output for a batch (n, ...) float32."""
