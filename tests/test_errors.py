@@ -36,6 +36,7 @@ def test_an_unknown_error_is_internal_and_says_how_to_see_more(capsys):
 
 @pytest.mark.parametrize("module, code, text", [
     ("llvmlite.binding", 2, "this needs numba, which is not installed: pip install numba"),
+    ("onnxruntime", 2, "this needs onnxruntime, which is not installed: pip install onnxruntime"),
     ("PIL", 2, "this needs pillow, which is not installed: pip install pillow"),
     ("tinyq.nothing", 70, "internal error: ModuleNotFoundError")])
 def test_a_package_that_is_not_installed_is_named(capsys, module, code, text):

@@ -13,7 +13,7 @@ from tinyq.output.work import Work
 
 _NO_ROOM = "failed to map segment", "annot allocate memory"
 _PACKAGES = {"numba": "numba", "llvmlite": "numba", "tqdm": "tqdm", "PIL": "pillow", "h5py": "h5py",
-             "onnx": "onnx"}            # by module
+             "onnx": "onnx", "onnxruntime": "onnxruntime"}       # by module
 
 
 NEAR = 0.65                             # least similarity of a suggestion, of 1

@@ -27,7 +27,7 @@ def check_without_data(path: str | Path, attributes: dict) -> None:
         faults.append("class_names is no list of texts")
     if not _is_shape(attributes.get("input_shape")):
         faults.append("input_shape is no shape such as 1,28,28")
-    faults += _target_faults(attributes) + _loss_faults(attributes)
+    faults += target_faults(attributes) + _loss_faults(attributes)
     if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
         faults.append("probe_tolerance is no number from 0 up")
     _refuse(path, faults)
@@ -98,7 +98,8 @@ def _is_shape(text: object) -> bool:
     return isinstance(text, str) and bool(re.fullmatch("[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,3}", text))
 
 
-def _target_faults(attributes: dict) -> list[str]:
+def target_faults(attributes: dict) -> list[str]:
+    """Say what is wrong with the targets of a network that predicts numbers or labels."""
     kind, shape = attributes.get("targets", CLASSES), attributes.get("target_shape")
     names = attributes.get("class_names")
     if kind == CLASSES:

@@ -20,12 +20,14 @@ def max_pool(nodes: Nodes, x: str, y: str, params: Message, before: Shape, after
 def average_pool(nodes: Nodes, x: str, y: str, params: Message, before: Shape, after: Shape) -> None:
     """Write the mean of each window, with tinyq's divisors where they are not the window's size."""
     pads, taps = _pads(params, before, after), int(np.prod(params["kernel"]))
-    factors = taps / pool_geometry(before, "avg_pool2d", params).divisors.astype(np.float64)
-    even = bool((factors == 1).all())
+    windows, fits = pool_geometry(before, "avg_pool2d", params), _fits(pads, params["kernel"])
+    inner = fits and bool((windows.divisors == windows.heights * windows.widths).all())     # padding is not counted
+    factors = taps / windows.divisors.astype(np.float64)
+    even = inner or bool((factors == 1).all())
     target = y if even else f"{y}/mean"
-    if not _fits(pads, params["kernel"]):
+    if not fits:
         x, pads = _padded(nodes, x, y, pads, 0.0), []
-    options: dict[str, int | list[int]] = {"pads": pads, "count_include_pad": 1} if any(pads) else {}
+    options: dict[str, int | list[int]] = {"pads": pads, "count_include_pad": int(not inner)} if any(pads) else {}
     nodes.add("AveragePool", [x], target, kernel_shape=params["kernel"], strides=params["stride"], **options)
     if not even:
         nodes.add("Mul", [target, nodes.floats(f"{y}.factors", factors.reshape(1, 1, *after[1:]))], y)

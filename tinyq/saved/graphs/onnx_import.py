@@ -14,6 +14,7 @@ from tinyq.files.foreign import onnx_model
 from tinyq.files.foreign.protobuf import Malformed, Message
 from tinyq.inputs.preparation import parse
 from tinyq.nn import Module
+from tinyq.saved.attributes import target_faults
 from tinyq.saved.foreign.conversion import save_converted
 from tinyq.saved.foreign.converted_inputs import Inputs
 from tinyq.saved.foreign.names import COUNTER
@@ -51,7 +52,8 @@ def from_onnx(source: str | Path, target: str | Path, name: str | None = None, c
     if class_names is not None and len(class_names) != classes:
         raise UsageError(f"classes: has {len(class_names)} names, but {source} has {classes} classes")
     unsaid = inputs == Inputs(shape=inputs.shape)
-    attributes = dataclasses.replace(inputs, shape=shape).attributes(classes) | (_said(said, shape) if unsaid else {})
+    attributes = dataclasses.replace(inputs, shape=shape).attributes(classes) | (
+        _said(said, shape) | _targets(said, classes) if unsaid else {})
     names = class_names or _class_names(said, classes)
     known = state | {key: array for key, array in model.state_dict().items() if key.endswith(COUNTER)}
     line = save_converted(source, target, found, model, known,
@@ -127,6 +129,12 @@ def _said(found: dict[str, str], shape: tuple[int, ...]) -> dict[str, str]:
         return {}
     name = found.get("data", "")
     return {"preprocessing": found["preprocessing"], "data": name if name in data.READERS else ""}
+
+
+def _targets(found: dict[str, str], classes: int) -> dict[str, str]:
+    """Return what a file that tinyq wrote says of its targets, if these are numbers or labels and fit its outputs."""
+    kept = {key: found.get(key, "") for key in ("targets", "target_shape")}
+    return kept if kept["targets"] and not target_faults(kept | {"class_names": [""] * classes}) else {}
 
 
 def _class_names(found: dict[str, str], classes: int) -> list[str] | None:
