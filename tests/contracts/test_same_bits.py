@@ -34,7 +34,7 @@ def hash_of(run, threads, *before, **environment):
 
 
 # The other runs are slow, and use few kernels that these do not.
-QUICK = ("lenet", "digits", "resnet18")
+QUICK = ("lenet", "digits")
 RUNS = [pytest.param(run, marks=() if run in QUICK else pytest.mark.slow) for run in WEIGHTS_SHA256]
 
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 for folder in ("files", "files/foreign", "packed/integer"):
@@ -68,11 +69,11 @@ def _hdf5_files(folder):
     attributes = {"model": "x", "class_names": ["a"] * 9}
     weight_files.write(folder / "v.h5", weight_files.Weights(state, attributes=attributes))
     many = {f"g{i}/d{j}": np.full(j, i, "f4") for i in range(12) for j in range(12)}
-    with hdf5.h5py.File(folder / "c.h5", "w") as file:
+    with h5py.File(folder / "c.h5", "w") as file:
         file.create_dataset("chunked", data=np.arange(300, dtype="f4").reshape(20, 15), chunks=(7, 4))
-        dcpl = hdf5.h5py.h5p.create(hdf5.h5py.h5p.DATASET_CREATE)
-        dcpl.set_layout(hdf5.h5py.h5d.COMPACT)
-        hdf5.h5py.h5d.create(file.id, b"compact", hdf5.h5py.h5t.IEEE_F32LE, hdf5.h5py.h5s.create_simple((4,)), dcpl)
+        dcpl = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        dcpl.set_layout(h5py.h5d.COMPACT)
+        h5py.h5d.create(file.id, b"compact", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((4,)), dcpl)
         file.attrs["text"] = np.bytes_(b"x")
     return [(folder / "v.h5").read_bytes(), (folder / "c.h5").read_bytes(),
             hdf5.encode(many, {"g0": {"a": ["b", "c"]}}), hostile_hdf5.valid()]

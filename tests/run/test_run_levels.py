@@ -10,6 +10,7 @@ import pytest
 
 from tinyq import train
 from tinyq.__main__ import main as tinyq
+from tinyq.audit.ledger.history import read_history
 from tinyq.audit.verification.network_files import check_sets
 from tinyq.errors import AuditMismatch, UsageError
 from tinyq.files import weights
@@ -65,7 +66,8 @@ def test_it_is_verified_and_every_step_and_the_end_are_repeated(mixed, capsys):
 
 
 def test_levels_of_a_file_that_the_configuration_does_not_give_are_a_fault(mixed):
-    evidence = SimpleNamespace(config=resolve({}, read_toml(mixed / "config.toml")).config, lacks_plugins=False)
+    evidence = SimpleNamespace(config=resolve({}, read_toml(mixed / "config.toml")).config, lacks_plugins=False,
+                               history=read_history(mixed))
     levels = weights.read(mixed / "model.h5").levels
     check_sets(evidence, "model.h5", levels)
     with pytest.raises(AuditMismatch, match=re.escape("model.h5 has other levels than config.toml gives: fc2.weight")):

@@ -48,7 +48,7 @@ SLOW = pytest.mark.slow                 # a compiler takes seconds for an array 
 @pytest.mark.parametrize("name, levels, kind", [
     ("lenet", "binary", "int8"), ("lenet", "ternary", "int16"), ("digits_cnn", "shift2", "int8"),
     ("digits_cnn", "shift1", "int16"), ("resnet20", "ternary", "int8"), ("resnet20", "ternary", "int16"),
-    ("mlp:20,8", "shift1", "int8"), ("resnet18", "binary", "int8"),
+    ("mlp:20,8", "shift1", "int8"), pytest.param("resnet18", "binary", "int8", marks=SLOW),
     pytest.param("googlenet", "ternary", "int16", marks=SLOW),
     pytest.param("resnet18", "ternary", "int16", marks=SLOW), pytest.param("googlenet", "binary", "int8", marks=SLOW)])
 def test_a_network_in_c_gives_the_same_integers(tmp_path, name, levels, kind):
