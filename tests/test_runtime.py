@@ -117,6 +117,16 @@ def test_what_the_runtime_alone_lacks_is_one_line_with_the_remedy(folder, line, 
                    "checkout of tinyq replaces it by all of tinyq\n")
 
 
+@pytest.mark.parametrize("content, says", [(None, "No such file or directory"), (b"hello\n", "not an HDF5 file"),
+                                           ("n.tq.h5", "cut short")])
+def test_a_file_that_is_not_there_or_damaged_is_named_as_that(folder, content, says):
+    name = f"damaged-{len(says)}.tq.h5"
+    if content is not None:
+        (folder / name).write_bytes((folder / content).read_bytes()[:3000] if isinstance(content, str) else content)
+    code, out, err = alone(folder, COMMAND, "tinyq.infer", name, "p.png")
+    assert (code, out) == (65, "") and err.startswith(f"tinyq: {name}: ") and says in err and err.count("\n") == 1
+
+
 def test_a_name_of_what_the_runtime_alone_lacks_is_refused(folder):
     code, _, err = alone(folder, "from tinyq.train import train")
     assert code == 1 and "ImportError: tinyq.train is not in tinyq's runtime alone" in err

@@ -2,7 +2,6 @@
 import argparse
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,14 +127,20 @@ def _packed(arguments: argparse.Namespace) -> "Packed":
     """Read the packed network; a model.h5, a checkpoint and a run folder without one are packed in memory."""
     from tinyq.saved.packed_file import is_packed, read_packed
 
-    found = False
-    with suppress(BadInput):                                # a run folder, say
+    found, unreadable = False, None
+    try:
         found = is_packed(arguments.network)
+    except BadInput as error:
+        unreadable = None if os.path.isdir(arguments.network) else error        # a run folder is not unreadable
     if found:
         return read_packed(arguments.network)
-    from tinyq.run.checkpoint_network import is_unpacked, load_network
-    from tinyq.saved.packing import pack_model
-
+    try:
+        from tinyq.run.checkpoint_network import is_unpacked, load_network
+        from tinyq.saved.packing import pack_model
+    except ImportError:                                     # the runtime alone reads packed networks, nothing else
+        if unreadable:
+            raise unreadable from None
+        raise
     arguments.network = _file_of(arguments.network)
     if is_unpacked(arguments.network):
         return pack_model(*load_network(arguments.network, arguments.model))

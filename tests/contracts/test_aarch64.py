@@ -36,7 +36,7 @@ def reason_to_skip():
 
 
 def emulated(cpu, *command):
-    """Run a command on an emulated processor, in a copy of this checkout; /work is FOLDER/work."""
+    """Run a command on an emulated processor, in a copy of this checkout; /exchange is FOLDER/exchange."""
     return subprocess.run([ROOT / ".ci/aarch64", "run", cpu, *map(str, command)], capture_output=True, text=True,
                           timeout=4 * 3600)
 
@@ -54,8 +54,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(REASON is not None, reason=st
 
 @pytest.fixture(scope="module")
 def networks():
-    """Make packed networks in FOLDER/work/networks; what packed_logits.py prints on x86."""
-    folder = FOLDER / "work/networks"
+    """Make packed networks in FOLDER/exchange/networks; what packed_logits.py prints on x86."""
+    folder = FOLDER / "exchange/networks"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name, levels in NETWORKS:
@@ -68,7 +68,7 @@ def networks():
 @pytest.fixture(scope="module")
 def run():
     """A run whose ledger was written on x86."""
-    folder = FOLDER / "work/run"
+    folder = FOLDER / "exchange/run"
     shutil.rmtree(folder, ignore_errors=True)
     assert main(["train", *RUN.split(), "--output", str(folder)]) == 0
 
@@ -81,7 +81,7 @@ def test_doctor_names_the_integer_kernels(cpu):
 
 def test_packed_networks_have_the_same_logits_and_size_in_memory(cpu, networks):
     here = output_of(cpu, "-c", "import sys, runpy; sys.path.append('tests/packed/integer'); "
-                      "sys.argv[1:] = ['/work/networks']; runpy.run_path('tests/contracts/packed_logits.py', "
+                      "sys.argv[1:] = ['/exchange/networks']; runpy.run_path('tests/contracts/packed_logits.py', "
                       "run_name='__main__')")
     found, expected = ([line.split() for line in text.splitlines()] for text in (here, networks))
     assert [line[:3] for line in found] == [line[:3] for line in expected] and len(found) == 15
@@ -90,8 +90,8 @@ def test_packed_networks_have_the_same_logits_and_size_in_memory(cpu, networks):
 
 
 def test_a_ledger_written_on_x86_is_verified_and_replayed(cpu, run):
-    assert "verified" in output_of(cpu, "-m", "tinyq", "audit", "verify", "/work/run")
-    assert "every digest equal" in output_of(cpu, "-m", "tinyq", "audit", "replay", "/work/run", "--all", "--final")
+    assert "verified" in output_of(cpu, "-m", "tinyq", "audit", "verify", "/exchange/run")
+    assert "every digest equal" in output_of(cpu, "-m", "tinyq", "audit", "replay", "/exchange/run", "--all", "--final")
 
 
 @pytest.mark.parametrize("name", ["lenet", "digits", "resnet20"])

@@ -102,9 +102,25 @@ def batch(step, n=12):
     return Batch((stream.normal((n, 5)) + y[:, None]).astype(np.float32), y, np.arange(n))
 
 
-def faults_of(name, steps=2):
+def chain_of_layers():
+    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+class UnusedBranch(nn.Module):
+    """A network with a layer that computes, and whose output reaches no loss."""
+
+    def __init__(self):
+        self.first, self.unused, self.last = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        self.unused(x)
+        return self.last(x)
+
+
+def faults_of(name, steps=2, network=chain_of_layers):
     """What the check of the second step finds."""
-    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    model = network()
     nn.constrain(model).initialise(STREAMS)
     optimizer, method = optim.SGD(model.parameters(), lr=0.05, momentum=0.9), METHODS[name]()
     method.begin(model.train(), optimizer, Table(*batch(0)[:2]), STREAMS)
@@ -119,6 +135,7 @@ def faults_of(name, steps=2):
 @every_rival
 def test_a_right_step_has_no_fault(name):
     assert faults_of(name) == []
+    assert faults_of(name, network=UnusedBranch) == []
 
 
 def of_the_whole_tensor(w):

@@ -31,6 +31,14 @@ def test_the_users_choice_stands():
     assert ours not in openmp_settings(FIRST_CALLS[0], GOMP_SPINCOUNT="77")
 
 
+@pytest.mark.parametrize("chosen, found", [({}, "18"), ({"OPENBLAS_THREAD_TIMEOUT": "26"}, "26")])
+def test_openblas_threads_sleep_before_numpy_starts_them(chosen, found):
+    code = "import sys, os, tinyq; print('numpy' in sys.modules, os.environ['OPENBLAS_THREAD_TIMEOUT'])"
+    env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_THREAD_TIMEOUT"} | chosen
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout == f"False {found}\n", done.stderr
+
+
 WORK = """
 import os, sys, threading, multiprocessing
 import numpy as np
