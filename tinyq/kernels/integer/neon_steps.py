@@ -166,7 +166,7 @@ def _arrange_matrices(builder, slots):
 
 
 def _bytes_of_shorts(builder, row, at, count):
-    """Of 16-bit codes, the lower bytes as they are multiplied and then the upper ones, 8 each.
+    """Return the lower bytes of 16-bit codes, as they are multiplied, and then the upper ones, 8 each.
 
     Of 4 codes each of these comes twice.
     """

@@ -51,7 +51,7 @@ def _emit(builder, kind, adds, rows, sums, multiplier, offset, shift, low, high,
 
 
 def _rounding(builder, shift, low, high):
-    """What to add before, and the function that then divides by 2^shift, half to even, within the limits."""
+    """Return what to add before, and the function that then divides by 2^shift, half to even, within the limits."""
     one = splat(WIDE, 1)
     half = builder.shl(one, builder.sub(shift, one))
     below = builder.sub(builder.shl(one, shift), one)                  # the bits that are shifted out

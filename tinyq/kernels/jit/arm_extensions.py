@@ -1,4 +1,4 @@
-"""What an AArch64 processor can do, as its operating system says: LLVM's list leaves instruction sets out."""
+"""Ask the operating system what an AArch64 processor can do: LLVM's list leaves instruction sets out."""
 import ctypes
 import platform
 from functools import cache

@@ -34,7 +34,7 @@ class Operation:
 
     @property
     def key(self) -> Hashable:
-        """What two operations must have in common to be the same; whether one has a bias is left open."""
+        """Return what two operations must have in common to be the same; whether one has a bias is left open."""
         weight = self.arrays["weight"].shape if self.kind in (CONV, LINEAR) else ()
         return self.kind, self.shape, self.params, weight
 
