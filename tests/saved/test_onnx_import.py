@@ -70,7 +70,7 @@ def quick(monkeypatch):
 def test_a_network_is_recognised_and_computes_the_same(tmp_path, capsys, name):
     shape = (SHAPES | SLOW)[name]
     model = network(name)
-    source = save(tmp_path / "a.onnx", written(model, shape))
+    source = save(tmp_path / "a.onnx", written(model, shape, {"model": name}))
     assert main(["convert", source, str(tmp_path / "b.h5")]) == 0
     assert f"b.h5: {name}, 3 classes" in capsys.readouterr().out
     found, attributes = load_model(tmp_path / "b.h5")

@@ -3,7 +3,6 @@ import dataclasses
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +43,11 @@ def from_onnx(source: str | Path, target: str | Path, name: str | None = None, c
         shape = inputs.shape or input_of(held["graph"])[1] or (inputs.input_shape() if inputs.data else None)
         if shape is None:
             raise UsageError(f"input_shape: {source} does not say the shape of its input; give it, such as 3,224,224")
-        graph = graph_structure(held["graph"], shape, Path(source).stat().st_size)
-        found, model, state = _network(graph, name, shape)
+        graph, said = graph_structure(held["graph"], shape, Path(source).stat().st_size), onnx_model.metadata_of(held)
+        found, model, state = _network(graph, name, said.get("model", ""), shape)
     except (Malformed, Unlike) as error:
         raise BadInput(f"{source}: {error}") from error
-    classes, said = _classes(graph), onnx_model.metadata_of(held)
+    classes = _classes(graph)
     if class_names is not None and len(class_names) != classes:
         raise UsageError(f"classes: has {len(class_names)} names, but {source} has {classes} classes")
     unsaid = inputs == Inputs(shape=inputs.shape)
@@ -61,11 +60,11 @@ def from_onnx(source: str | Path, target: str | Path, name: str | None = None, c
     return [line, _compared(source, held, model, shape)]
 
 
-def _network(graph: Structure, name: str | None, shape: tuple[int, ...]
+def _network(graph: Structure, name: str | None, said: str, shape: tuple[int, ...]
              ) -> tuple[str, Module, dict[str, np.ndarray]]:
     """Return (name, network, weights) of the network that a graph is; Unlike where it is none."""
     classes, reasons = _classes(graph), []
-    for candidate in _names(graph) if name is None else [name]:
+    for candidate in _names(graph, said) if name is None else [name]:
         try:
             model = models.build(candidate, classes, shape)
         except UsageError:
@@ -86,16 +85,13 @@ def _network(graph: Structure, name: str | None, shape: tuple[int, ...]
                  "name yours with --model path/to/file.py:function")
 
 
-def _names(graph: Structure) -> Iterator[str]:
-    """Yield the networks that a graph may be."""
+def _names(graph: Structure, said: str) -> list[str]:
+    """List the networks that a graph may be, first the one that its file names: folded, alexnet_bn is AlexNet too."""
     hidden = [operation.shape[0] for operation in graph.operations if operation.kind == LINEAR][:-1]
     if not any(operation.kind == CONV for operation in graph.operations):
-        yield f"mlp:{','.join(map(str, hidden))}" if hidden else "logistic"
-        return
-    for name in models.REGISTRY:
-        if name not in ("mlp", "logistic"):
-            yield name
-    yield "googlenet:untransformed"
+        return [f"mlp:{','.join(map(str, hidden))}" if hidden else "logistic"]
+    names = [*(name for name in models.REGISTRY if name not in ("mlp", "logistic")), "googlenet:untransformed"]
+    return sorted(names, key=lambda name: name != said)
 
 
 def _classes(graph: Structure) -> int:
